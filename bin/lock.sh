@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# lock.sh: resolve the requirements.in files into requirements.txt files with exact versions and hashes.
+# One resolution for the whole lab (.deploy/local/requirements.txt), then each folder's own subset of it, so that the
+# images and the local engine run the same versions. Run it after changing a requirements.in or versions.env.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() { echo "usage: bin/lock.sh [--upgrade]   (needs uv: python3 -m pip install uv)"; }
+
+upgrade=()
+case ${1:-} in
+  '') ;;
+  --upgrade) upgrade=(--upgrade) ;;
+  -h | --help) usage; exit 0 ;;
+  *) echo "lock.sh: unknown option '$1'" >&2; usage >&2; exit 2 ;;
+esac
+command -v uv >/dev/null || { echo "lock.sh: uv is not installed: python3 -m pip install uv" >&2; exit 1; }
+# shellcheck source=../versions.env
+source versions.env
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+printf '%s\n' "tensorflow==$TENSORFLOW_VERSION" "tensorflow-cpu==$TENSORFLOW_VERSION" \
+  "tensorflow-serving-api==$TENSORFLOW_VERSION" "tensorboard==${TENSORFLOW_VERSION%.*}.*" >"$work/tensorflow.txt"
+# tensorflow-serving-api asks for the full tensorflow beside tensorflow-cpu; only machines other than x86-64 take it.
+echo "tensorflow==$TENSORFLOW_VERSION; platform_machine != 'x86_64'" >"$work/overrides.txt"
+
+compile() { # compile OUTPUT CONSTRAINTS INPUT...
+  local output=$1 constraints=$2
+  shift 2
+  uv pip compile --quiet --universal --python-version "$PYTHON_MIN" --generate-hashes --no-emit-index-url \
+    --no-annotate --no-header "${upgrade[@]}" --constraint "$constraints" --override "$work/overrides.txt" \
+    --output-file "$output" "$@"
+  sed -i '1i # Written by bin/lock.sh from requirements.in: do not edit.' "$output"
+  echo "$output: $(grep -c '==' "$output") packages"
+}
+
+services=(tensor-board tensor-jupyter tensor-rest tensor-serving-gpu)
+lab=.deploy/local/requirements.txt
+compile "$lab" "$work/tensorflow.txt" .deploy/local/requirements.in "${services[@]/%//requirements.in}"
+for folder in "${services[@]}" tests; do
+  sed 's/ *--hash.*//; s/ *\\$//; /^ *$/d' "$lab" >"$work/lab.txt"
+  compile "$folder/requirements.txt" "$work/lab.txt" "$folder/requirements.in"
+done
