@@ -1,0 +1,104 @@
+"""The lab's Python environment: made once from the pinned, hashed requirements, made anew when those change."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import console
+from .errors import EngineError
+from .settings import ROOT, Settings
+
+LOCK = ROOT / ".deploy" / "local" / "requirements.txt"
+_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+SERVICES = ("tensor-jupyter", "tensor-serving-gpu", "tensor-rest")
+
+
+def is_current(settings: Settings, lock: Path = LOCK) -> bool:
+    """True if the environment was made whole from this lock file by this minor version of Python."""
+    stamp = _stamp(settings, lock)
+    return settings.python.exists() and stamp.exists() and stamp.read_text() == _fingerprint(settings, lock)
+
+
+def ensure(settings: Settings) -> None:
+    """Make the environment if it is missing, half made or out of date; raises EngineError and leaves none behind."""
+    if not is_current(settings):
+        try:
+            _make(settings)
+            install(settings, LOCK, "installing the lab's packages")
+        except BaseException:  # also an interrupt: a half-made environment must not look like one
+            shutil.rmtree(settings.venv, ignore_errors=True)
+            raise
+    _link_services(settings)
+
+
+def install(settings: Settings, lock: Path, title: str) -> None:
+    """Install a lock file into the environment, with progress; raises EngineError with pip's last lines."""
+    if is_current(settings, lock):
+        return
+    command = [
+        *(str(settings.python), "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--requirement", str(lock)),
+    ]
+    total = len(re.findall(r"^[A-Za-z0-9_.-]+==", lock.read_text(), re.MULTILINE))
+    with console.Progress(title) as progress:
+        _run(command, total, progress)
+    _stamp(settings, lock).write_text(_fingerprint(settings, lock))
+
+
+def _make(settings: Settings) -> None:
+    shutil.rmtree(settings.venv, ignore_errors=True)
+    with console.Progress(f"making the Python environment in {settings.venv}"):
+        command = [sys.executable, "-m", "venv", str(settings.venv)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise EngineError(
+            f"Python {_MINOR} could not make a virtual environment; on Debian or Ubuntu that is a package of its own: "
+            f"apt-get install python{_MINOR}-venv\n{_last_lines(made.stdout + made.stderr)}"
+        )
+
+
+def _run(command: Sequence[str], total: int, progress: console.Progress) -> None:
+    """Run pip, turning its `Collecting NAME` lines into a count."""
+    lines: list[str] = []
+    seen = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            lines.append(line)
+            if line.startswith("Collecting "):
+                seen += 1
+                progress.update(f"{min(seen, total)} of at most {total}: {line.split()[1].partition('=')[0]}")
+            elif line.startswith("Installing collected packages"):
+                progress.update(f"unpacking {seen} packages")
+    if pip.returncode:
+        raise EngineError(
+            "the packages could not be installed: is the package index reachable (pip's own settings and "
+            f"PIP_* variables are used), is the disk full?\n{_last_lines(''.join(lines))}"
+        )
+
+
+def _link_services(settings: Settings) -> None:
+    """Put the service folders on the environment's path: they run from the clone, so an edit there takes effect."""
+    site_packages = next(settings.venv.glob("lib/python3.*/site-packages"))
+    text = "".join(f"{ROOT / service}\n" for service in SERVICES)
+    link = site_packages / "tensor_lab.pth"
+    if not link.exists() or link.read_text() != text:
+        link.write_text(text)
+
+
+def _stamp(settings: Settings, lock: Path) -> Path:
+    name = "-".join(lock.relative_to(ROOT).with_suffix("").parts).strip(".")
+    return settings.venv / f"{name}.installed"
+
+
+def _fingerprint(settings: Settings, lock: Path) -> str:
+    # The folder counts too: a virtual environment does not survive being moved.
+    return f"{_MINOR} {settings.venv.resolve()} {hashlib.sha256(lock.read_bytes()).hexdigest()}\n"
+
+
+def _last_lines(text: str, count: int = 12) -> str:
+    return "\n".join(f"    {line}" for line in text.strip().splitlines()[-count:])

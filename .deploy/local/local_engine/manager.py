@@ -1,0 +1,182 @@
+"""Talking to the process manager: supervisord, which keeps the programs alive and their logs in bounds."""
+
+import contextlib
+import fcntl
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+import xmlrpc.client
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import EngineError
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Process:
+    """One supervised program as the manager sees it now."""
+
+    service: str
+    program: str
+    state: str  # RUNNING, STARTING, BACKOFF, STOPPED, FATAL ...
+    pid: int
+    uptime: int  # seconds
+    restarts: int  # how often it ended by itself since the lab was started
+    why: str  # supervisord's word when it is not running
+
+
+class Manager:
+    """supervisord of one lab, reached over its Unix socket in the run folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._config = settings.run / "supervisord.conf"
+        transport = _UnixTransport(settings.run / "supervisor.sock")
+        self._call: Any = xmlrpc.client.ServerProxy("http://supervisor/RPC2", transport=transport).supervisor
+
+    def is_running(self) -> bool:
+        try:
+            self._call.getState()
+        except OSError:
+            return False
+        return True
+
+    def is_running_with(self, config: str, environment: Mapping[str, str]) -> bool:
+        """True if it runs, and was started with just this configuration and these variables of the lab."""
+        return self.is_running() and self._config.exists() and self._config.read_text() == _signed(config, environment)
+
+    def start(self, config: str, environment: Mapping[str, str]) -> None:
+        """Start supervisord and with it every program; raises EngineError with its own words."""
+        self._config.write_text(_signed(config, environment))
+        self._log.unlink(missing_ok=True)  # restarts are counted from here
+        command = [str(self._settings.python), "-m", "supervisor.supervisord", "-c", str(self._config)]
+        started = subprocess.run(
+            command, env=dict(environment), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        if started.returncode or not wait_until(self.is_running, 20):
+            raise EngineError(f"the process manager did not start: {(started.stderr or started.stdout).strip()}")
+
+    def stop(self) -> None:
+        """Stop every program and supervisord, and what either may have left behind."""
+        if self.is_running():
+            self._call.shutdown()
+            wait_until(lambda: not self.is_running(), 60)
+        end_processes(self._settings)
+
+    def restart(self, service: str) -> None:
+        self._call.stopProcessGroup(service, True)
+        self._call.startProcessGroup(service, False)
+
+    def start_stopped(self) -> None:
+        """Start again what was stopped or given up on."""
+        for process in self.processes():
+            if process.state in ("STOPPED", "EXITED", "FATAL"):
+                self._call.startProcess(f"{process.service}:{process.program}", False)
+
+    def processes(self) -> list[Process]:
+        """Every program; an empty list when the lab is not running."""
+        try:
+            found = self._call.getAllProcessInfo()
+        except OSError:
+            return []
+        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return [_process(info, log) for info in found]
+
+    @property
+    def _log(self) -> Path:
+        return self._settings.run / "supervisord.log"
+
+
+@contextlib.contextmanager
+def exclusive(settings: Settings, verb: str) -> Iterator[None]:
+    """Hold the lab for a verb that changes it; raises EngineError naming who holds it already."""
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with (settings.run / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise EngineError(
+                f"another command is at work on this lab ({lock.read().strip()}): wait until it has ended, or stop it"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"'{verb}', process {os.getpid()}")
+        lock.flush()
+        yield
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
+    """Ask again and again until the condition holds (True) or the time is over (False)."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def end_processes(settings: Settings) -> None:
+    """End what still runs with this lab's state folder in its environment: children a killed manager left behind."""
+
+    def end_with(number: signal.Signals) -> None:
+        for pid in _processes_of(settings):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    end_with(signal.SIGTERM)
+    if not wait_until(lambda: not _processes_of(settings), 10):
+        end_with(signal.SIGKILL)
+        wait_until(lambda: not _processes_of(settings), 5)
+
+
+def _processes_of(settings: Settings) -> list[int]:
+    # Linux only; elsewhere supervisord's own stop has to do. `exec` and `lab` commands carry no TENSOR_LAB_SUPERVISED.
+    mark = f"TENSOR_LAB_SUPERVISED={settings.home}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def _signed(config: str, environment: Mapping[str, str]) -> str:
+    """The configuration with the lab's variables as a comment, so that a changed setting is seen as a change."""
+    names = ("LAB_", "JUPYTER_", "TENSOR_", "TF_", "OMP_")
+    lines = [f"; {name}={value}\n" for name, value in sorted(environment.items()) if name.startswith(names)]
+    return config + "\n" + "".join(lines)
+
+
+def _process(info: Mapping[str, Any], log: str) -> Process:
+    running = info["statename"] in ("RUNNING", "STARTING", "STOPPING")
+    return Process(
+        info["group"],
+        info["name"],
+        info["statename"],
+        info["pid"],
+        info["now"] - info["start"] if running else 0,
+        log.count(f" exited: {info['name']} ("),
+        "" if running else info["spawnerr"] or info["description"],
+    )
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a Unix socket, as supervisord speaks it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        del host
+        connection = http.client.HTTPConnection("supervisor", timeout=60)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(60)
+        connection.sock.connect(str(self._path))
+        return connection

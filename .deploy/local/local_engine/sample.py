@@ -1,0 +1,60 @@
+"""One picture through the whole lab: the proof that `up` ends with."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+from . import health
+from .errors import EngineError
+from .manager import wait_until
+from .settings import ROOT, Settings
+
+PICTURE = ROOT / "tensor-rest" / "data" / "mnist"
+MODEL = "mnist-net"
+
+
+def picture() -> Path:
+    """A shipped picture of a handwritten 2."""
+    return min(PICTURE.glob("mnist_2_*.jpg"))
+
+
+def served_models(settings: Settings) -> dict[str, list[int]]:
+    """Names and versions the watcher lists; raises OSError when it does not answer."""
+    inventory = json.loads(health.get(settings.url(settings.ports.inventory)))
+    return {model["name"]: model["versions"] for model in inventory["models"]}
+
+
+def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]]:
+    """Send the picture to the shipped model, as soon as it is served; raises EngineError with the last refusal."""
+    result: list[dict[str, float]] = []
+    refusal = "no answer"
+
+    def answered() -> bool:
+        nonlocal refusal
+        try:
+            result[:] = json.loads(health.post(_request(settings)))["classification_result"]
+        except OSError as error:
+            refusal = _text(error)
+        return bool(result)
+
+    if not wait_until(answered, seconds, pause=0.2):
+        raise EngineError(
+            f"all services are up, but {MODEL} does not answer ({refusal}); see bin/compose.sh logs tensor-serving"
+        )
+    return result
+
+
+def _request(settings: Settings) -> urllib.request.Request:
+    boundary = "tensor-lab-sample"
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{picture().name}"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    )
+    body = head.encode() + picture().read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    return urllib.request.Request(settings.url(settings.ports.rest, f"/tf/mnist/{MODEL}"), body, headers)
+
+
+def _text(error: OSError) -> str:
+    body = error.read().decode(errors="replace") if hasattr(error, "read") else ""
+    return body.strip() or str(error)

@@ -1,0 +1,144 @@
+"""The four services as processes: what each runs, with which environment, and where it answers once it is healthy.
+
+The names are those of the compose file. A service is a group of programs, started, stopped and restarted together.
+"""
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .settings import HOST, ROOT, Settings, find_nginx
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Service:
+    """Programs that make one service; healthy when every `health` address answers (http: with 200; tcp: at all)."""
+
+    name: str
+    programs: tuple[Program, ...]
+    health: tuple[str, ...]
+
+
+def all_services(settings: Settings) -> tuple[Service, ...]:
+    """The services in the order they are started."""
+    return (_serving(settings), _board(settings), _rest(settings), _jupyter(settings))
+
+
+def environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables every program of the lab sees; also what `exec` gives a command."""
+    ports = settings.ports
+    kept = {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    path = [str(settings.venv / "bin"), kept.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    return {
+        **kept,
+        "PATH": os.pathsep.join(path),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "LAB_HOME": str(settings.home),
+        "LAB_MODELS": str(settings.models),
+        "LAB_LOGS": str(settings.logs),
+        "LAB_DATA": str(settings.data),
+        "LAB_REST_URL": settings.url(ports.rest, ""),
+        "LAB_BOARD_URL": settings.url(ports.board),
+        "LAB_JUPYTER_PORT": str(ports.jupyter),
+        "JUPYTER_TOKEN_FILE": str(settings.token_file),
+        "JUPYTER_CONFIG_DIR": str(settings.run / "jupyter" / "config"),
+        "JUPYTER_DATA_DIR": str(settings.run / "jupyter" / "data"),
+        "JUPYTER_RUNTIME_DIR": str(settings.run / "jupyter" / "runtime"),
+        "IPYTHONDIR": str(settings.run / "jupyter" / "ipython"),
+        "TENSOR_REST_HOST": HOST,
+        "TENSOR_REST_PORT": str(ports.rest),
+        "TENSOR_REST_RUN_DIR": str(settings.run / "rest"),
+        "TENSOR_REST_FRONT": "nginx" if find_nginx() else "uwsgi",
+        "TENSOR_REST_BOARD_URL": settings.url(ports.board),
+        "TENSOR_REST_JUPYTER_URL": settings.url(ports.jupyter),
+        "TF_SERVER_HOST_PORT": f"{HOST}:{ports.serving}",
+        "TF_SERVER_INVENTORY_URL": settings.url(ports.inventory),
+    }
+
+
+def supervisor_config(settings: Settings) -> str:
+    """The configuration of supervisord for these services."""
+    services = all_services(settings)
+    root_needs = "user=root\n" if os.getuid() == 0 else ""  # supervisord warns when it runs as root by accident
+    head = (
+        f"[supervisord]\nlogfile={settings.run}/supervisord.log\nlogfile_maxbytes=10MB\nlogfile_backups=1\n"
+        f"pidfile={settings.run}/supervisord.pid\nchildlogdir={settings.run}\n{root_needs}\n"
+        f"[unix_http_server]\nfile={settings.run}/supervisor.sock\nchmod=0600\n\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+    )
+    groups = (_group_section(service, order) for order, service in enumerate(services))
+    programs = (_program_section(settings, program) for service in services for program in service.programs)
+    return head + "".join(groups) + "".join(programs)
+
+
+def _group_section(service: Service, order: int) -> str:
+    names = ",".join(program.name for program in service.programs)
+    return f"\n[group:{service.name}]\nprograms={names}\npriority={order}\n"
+
+
+def _program_section(settings: Settings, program: Program) -> str:
+    command = shlex.join(program.command).replace("%", "%%")
+    return (
+        f"\n[program:{program.name}]\ncommand={command}\ndirectory={ROOT}\n"
+        # Four starts that end within three seconds mean FATAL: `up` reports it, and nothing spins for ever.
+        "autorestart=true\nstartsecs=3\nstartretries=3\n"
+        f"stopsignal=TERM\nstopwaitsecs=10\nstopasgroup=true\nkillasgroup=true\n"
+        f"redirect_stderr=true\nstdout_logfile={settings.run}/log/{program.name}.log\n"
+        "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=1\n"
+    )
+
+
+def _serving(settings: Settings) -> Service:
+    ports, config = settings.ports, settings.run / "models.config"
+    python = (str(settings.python), "-m", "tensor_serving")
+    watcher = Program(
+        "watcher",
+        (*python, "watch", "--models", str(settings.models), "--output", str(config), "--port", str(ports.inventory)),
+    )
+    server = Program(
+        "model-server",
+        (
+            *(*python, "serve", f"--port={ports.serving}", f"--model_config_file={config}"),
+            *("--model_config_file_poll_wait_seconds=1", "--file_system_poll_wait_seconds=1"),
+        ),
+    )
+    # gRPC only, so the connection has to do; `up` then asks for a prediction.
+    return Service(
+        "tensor-serving", (watcher, server), (settings.url(ports.inventory), f"tcp://{HOST}:{ports.serving}")
+    )
+
+
+def _board(settings: Settings) -> Service:
+    command = (
+        *(str(settings.python), "-m", "tensorboard.main", "--logdir", str(settings.logs)),
+        *("--host", HOST, "--port", str(settings.ports.board)),
+        *("--reload_interval", "5", "--reload_multifile", "true"),
+    )
+    return Service("tensor-board", (Program("tensorboard", command),), (settings.url(settings.ports.board),))
+
+
+def _rest(settings: Settings) -> Service:
+    python = (str(settings.python), "-m", "tensor_rest")
+    fronts = (Program("nginx", (*python, "nginx")),) if find_nginx() else ()
+    programs = (Program("uwsgi", (*python, "uwsgi")), *fronts)
+    return Service("tensor-rest", programs, (settings.url(settings.ports.rest, "/healthz"),))
+
+
+def _jupyter(settings: Settings) -> Service:
+    command = (
+        *(str(settings.python), "-m", "jupyterlab"),
+        f"--config={ROOT / 'tensor-jupyter' / 'jupyter_server_config.py'}",
+        *(("--allow-root",) if os.getuid() == 0 else ()),
+    )
+    return Service("tensor-jupyter", (Program("jupyterlab", command),), (settings.url(settings.ports.jupyter, "/api"),))

@@ -1,0 +1,115 @@
+"""Settings of the local engine: `versions.env`, overridden by environment variables of the same names, read once."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import EngineError
+
+ROOT = Path(__file__).resolve().parents[3]
+HOST = "127.0.0.1"  # the lab listens nowhere else
+
+# Linux allows 107 bytes for the path of a Unix socket (unix(7)); supervisord makes its own under a longer name first.
+LONGEST_HOME = 107 - len("/run/supervisor.sock.12345678")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on loopback. The field name is the middle of the variable: `LAB_REST_PORT` and so on."""
+
+    rest: int  # the gateway: page, Swagger UI, REST
+    jupyter: int
+    board: int
+    serving: int  # TensorFlow Serving's gRPC
+    inventory: int  # the watcher's list of models
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the lab lives and what it listens on."""
+
+    home: Path  # the state folder; everything the lab writes is below it
+    ports: Ports
+    version: str
+    tensorflow: str
+
+    @property
+    def venv(self) -> Path:
+        return self.home / "venv"
+
+    @property
+    def python(self) -> Path:
+        return self.venv / "bin" / "python"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    @property
+    def token_file(self) -> Path:
+        return self.home / "jupyter.token"
+
+    def url(self, port: int, path: str = "/") -> str:
+        return f"http://{HOST}:{port}{path}"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises EngineError naming the variable that is wrong."""
+    values = {**read_env_file(ROOT / "versions.env"), **environ}
+    ports = Ports(**{field: _port(f"LAB_{field.upper()}_PORT", values) for field in Ports.__annotations__})
+    _refuse_doubles(ports)
+    home = Path(values.get("LAB_HOME") or ROOT / ".lab").expanduser().absolute()
+    if (length := len(os.fsencode(home))) > LONGEST_HOME:
+        raise EngineError(
+            f"the state folder's path is {length} bytes long and Unix sockets below it allow {LONGEST_HOME}: {home}; "
+            "set LAB_HOME to a shorter one"
+        )
+    if unfit := set(str(home)) & set("\"'\n%;{}"):
+        raise EngineError(
+            f"the state folder's path contains {' '.join(sorted(unfit))!r}: {home}; set LAB_HOME to another one"
+        )
+    return Settings(home, ports, values["LAB_VERSION"], values["TENSORFLOW_VERSION"])
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The NAME=value lines of a file; comments and empty lines are skipped."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def find_nginx() -> str | None:
+    """nginx's path, or None. Debian installs it in /usr/sbin, which a plain user's PATH does not name."""
+    return shutil.which(
+        "nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+    )
+
+
+def _port(name: str, values: Mapping[str, str]) -> int:
+    text = values[name]
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise EngineError(f"{name}={text!r} is not a port: set it to a number from 1 to 65535")
+    return int(text)
+
+
+def _refuse_doubles(ports: Ports) -> None:
+    seen: dict[int, str] = {}
+    for field, port in vars(ports).items():
+        if port in seen:
+            raise EngineError(
+                f"LAB_{seen[port].upper()}_PORT and LAB_{field.upper()}_PORT are both {port}: give each its own"
+            )
+        seen[port] = field

@@ -1,0 +1,53 @@
+"""The lab's folders: made, given the shipped model and a token, and, when asked, removed."""
+
+import os
+import secrets
+import shutil
+
+from .errors import EngineError
+from .settings import ROOT, Settings
+
+SEEDS = ROOT / "tensor-serving-gpu" / "serving"
+
+
+def prepare(settings: Settings) -> list[str]:
+    """Make the folders, the token and, in an empty models folder, the shipped models; returns the names of those."""
+    for folder in (settings.models, settings.logs, settings.data, settings.run / "log", settings.run / "rest"):
+        folder.mkdir(parents=True, exist_ok=True)
+    _make_token(settings)
+    return _publish_seeds(settings)
+
+
+def token(settings: Settings) -> str:
+    """JupyterLab's token."""
+    return settings.token_file.read_text().strip()
+
+
+def remove(settings: Settings) -> None:
+    """Remove models, logs, data, token and run files; the Python environment stays: it holds nothing of the user's."""
+    for folder in (settings.models, settings.logs, settings.data, settings.run):
+        shutil.rmtree(folder, ignore_errors=True)
+    settings.token_file.unlink(missing_ok=True)
+
+
+def _make_token(settings: Settings) -> None:
+    if settings.token_file.exists() and token(settings):
+        return
+    with open(settings.token_file, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(secrets.token_hex(24))
+
+
+def _publish_seeds(settings: Settings) -> list[str]:
+    """Copy the shipped models into a models folder that holds none; each appears whole, by one rename."""
+    if any(not entry.name.startswith(".") for entry in settings.models.iterdir()):
+        return []
+    names = sorted(entry.name for entry in SEEDS.iterdir() if entry.is_dir())
+    for name in names:
+        staging = settings.models / ".staging" / f"seed-{name}"
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+            shutil.copytree(SEEDS / name, staging)
+            staging.rename(settings.models / name)
+        except OSError as error:
+            raise EngineError(f"the shipped model {name} could not be put into {settings.models}: {error}") from None
+    return names

@@ -1,0 +1,30 @@
+# common.sh: what the scripts in bin/ share. Sourced, never run.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+die() { # die MESSAGE...: one line to stderr, exit 1
+  echo "${0##*/}: $*" >&2
+  exit 1
+}
+
+version_of() { # version_of NAME: that line's value in versions.env
+  sed -n "s/^$1=//p" "$ROOT/versions.env"
+}
+
+find_python() { # print the first Python on the PATH that the pinned wheels exist for
+  local min max found=() python version
+  min=$(version_of PYTHON_MIN) max=$(version_of PYTHON_MAX)
+  for python in python3 python3.11 python3.12 python3.13 python3.10; do
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+    found+=("$python is $version")
+    ((${version%.*} == 3 && ${version#*.} >= ${min#*.} && ${version#*.} <= ${max#*.})) && command -v "$python" && return
+  done
+  die "the lab needs Python $min to $max on the PATH (found: ${found[*]:-none}); on Debian or Ubuntu: apt-get install python3 python3-venv"
+}
+
+run_local_engine() { # run_local_engine ARGUMENT...: replaces this shell
+  local python
+  python=$(find_python)
+  PYTHONPATH=$ROOT/.deploy/local exec "$python" -B -m local_engine "$@"
+}
