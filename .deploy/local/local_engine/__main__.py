@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, found: Settings) -> int:
     verbs: dict[str, Callable[[], int | None]] = {
+        "install": lambda: lab.install(found, options.tests),
         "up": lambda: lab.up(found),
         "down": lambda: lab.down(found, options.volumes, options.yes),
         "ps": lambda: lab.ps(found),
@@ -55,13 +56,15 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         prog="bin/compose.sh",
         description="Run the lab: tensor-jupyter, tensor-serving, tensor-board and tensor-rest.",
         epilog="Ports and versions are in versions.env; LAB_REST_PORT, LAB_JUPYTER_PORT, LAB_BOARD_PORT, "
-        "LAB_SERVING_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, .lab in the clone) in the environment win.",
+        "LAB_SERVING_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the environment win.",
     )
     parser.add_argument(
         "--engine", metavar="auto|docker|local", help="where the lab runs; auto, the default, decides and says why"
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
+    install = verbs.add_parser("install", help="only make the lab's Python environment; up does it too")
+    install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
     verbs.add_parser("up", help="start the lab, wait until it is healthy, show that it answers")
     down = verbs.add_parser("down", help="stop the lab; models, logs and data stay")
     down.add_argument("-v", "--volumes", action="store_true", help="also remove models, logs and data; asks first")

@@ -9,14 +9,22 @@ from . import console, environment, health, logs, preflight, sample, services, v
 from .errors import EngineError
 from .manager import Manager, exclusive
 from .services import Service
-from .settings import Settings, find_nginx
+from .settings import ROOT, Settings, find_nginx
+
+
+def install(settings: Settings, tests: bool) -> None:
+    """Make the Python environment; with `tests`, add what bin/test.sh needs."""
+    _check_room(settings)
+    with exclusive(settings, "install"):
+        environment.ensure(settings)
+        if tests:
+            environment.install(settings, ROOT / "tests" / "requirements.txt", "installing the test tools")
 
 
 def up(settings: Settings) -> None:
     """Start the lab, wait until it is healthy, and show that it answers."""
     _say_what_was_resolved(settings)
-    current = environment.is_current(settings)
-    preflight.check_folder(settings, preflight.SPACE_TO_RUN if current else preflight.SPACE_FOR_ENVIRONMENT)
+    _check_room(settings)
     with exclusive(settings, "up"):
         environment.ensure(settings)
         manager = Manager(settings)
@@ -105,6 +113,11 @@ def execute(settings: Settings, name: str, command: Sequence[str]) -> int:
         return subprocess.run(command, env=services.environment(settings), check=False).returncode
     except OSError as error:
         raise EngineError(f"{command[0]} cannot be run: {error.strerror}") from None
+
+
+def _check_room(settings: Settings) -> None:
+    current = environment.is_current(settings)
+    preflight.check_folder(settings, preflight.SPACE_TO_RUN if current else preflight.SPACE_FOR_ENVIRONMENT)
 
 
 def _start(settings: Settings, manager: Manager) -> None:

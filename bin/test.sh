@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# test.sh: check and test everything that can be tested on this machine, and say what that was.
+set -euo pipefail
+# shellcheck source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+  cat <<'U'
+usage: bin/test.sh [--fast] [PYTEST ARGUMENT...]
+
+Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, the
+started lab from end to end, the browser, the README's commands.
+
+  --fast      only linters and the packages' own tests: no lab is started
+  -h, --help  this text
+
+Tests that need nginx, chromium or shellcheck run where those are installed:
+on Debian or Ubuntu, apt-get install nginx-light chromium shellcheck
+U
+}
+
+step() { printf '\n== %s\n' "$*"; }
+
+main() {
+  local tests=() python=$ROOT/.lab/venv/bin/python tool missing=()
+  case ${1:-} in
+    -h | --help) usage; exit 0 ;;
+    --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy/local) ;;
+  esac
+  cd "$ROOT"
+  unset LAB_HOME # tests make state folders of their own and share this clone's environment
+  (run_local_engine install --tests)
+
+  step "ruff"
+  "$python" -m ruff check .
+  "$python" -m ruff format --check .
+  step "mypy"
+  "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
+    .deploy/local/local_engine tests
+  for tool in shellcheck chromium nginx; do
+    PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
+    step "shellcheck"
+    shellcheck bin/*.sh bin/lab .ci/run
+  fi
+  step "pytest"
+  "$python" -m pytest "${tests[@]}" "$@"
+  ((${#missing[@]} == 0)) || step "not installed here, so what needs it did not run: ${missing[*]}"
+}
+
+main "$@"
