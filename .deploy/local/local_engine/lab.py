@@ -212,5 +212,5 @@ def _user_agrees(settings: Settings) -> bool:
 
 def _duration(seconds: int) -> str:
     if seconds < 60:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 3600 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+        return f"{seconds}s"
+    return f"{seconds // 60}m" if seconds < 3600 else f"{seconds // 3600}h{seconds % 3600 // 60}m"

@@ -1,0 +1,73 @@
+"""What goes wrong on a newcomer's machine: named, with the way out, and nothing half made."""
+
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.running import SAMPLES, Lab, new_lab
+
+
+def test_a_taken_port_is_named_with_its_holder_and_the_way_out() -> None:
+    with new_lab() as lab, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        said = lab.compose("up", code=1, LAB_BOARD_PORT=str(port))
+        found = re.search(rf"port {port} is taken by process \d+ \(.*pytest.*\).*LAB_BOARD_PORT=(\d+)", said)
+        assert found, said
+        assert not lab.leftovers()
+
+
+def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with new_lab() as lab:
+        said = lab.compose("up", code=1, LAB_HOME=str(tmp_path / "file" / "lab"))
+        assert f"{tmp_path}/file/lab cannot be written (Not a directory)" in said
+        assert "LAB_HOME" in said
+
+
+def test_a_service_that_cannot_start_makes_up_fail_with_its_last_log_lines() -> None:
+    with new_lab() as lab:
+        (lab.home / "run" / "jupyter").mkdir(parents=True)
+        (lab.home / "run" / "jupyter" / "runtime").write_text("in the way")
+        said = lab.compose("up", code=1)
+        assert "tensor-jupyter cannot start" in said
+        assert "last lines of jupyterlab" in said
+        assert "run/jupyter/runtime" in said
+
+
+def test_of_two_ups_at_once_one_wins_and_down_keeps_the_data() -> None:
+    with new_lab() as lab:
+        both = [
+            subprocess.Popen(
+                lab.command("up"), env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for _ in range(2)
+        ]
+        said = [up.communicate(timeout=300)[0] for up in both]
+        assert sorted(up.returncode for up in both) == [0, 1], said
+        loser = said[0] if both[0].returncode else said[1]
+        assert re.search(r"another command is at work on this lab \('up', process \d+\)", loser)
+        check_that_down_keeps_the_data(lab)
+
+
+def check_that_down_keeps_the_data(lab: Lab) -> None:
+    token = (lab.home / "jupyter.token").read_text()
+    marker = lab.home / "models" / "mnist-net" / "1" / "mine.txt"
+    marker.write_text("not to be overwritten")
+    lab.compose("down")
+    assert not lab.leftovers()
+    assert "not running" in lab.compose("ps")
+    assert "not running" in lab.compose("status", code=1)
+
+    lab.compose("up")
+    assert marker.read_text() == "not to be overwritten"
+    assert (lab.home / "jupyter.token").read_text() == token
+    assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+
+    assert "add --yes" in lab.compose("down", "--volumes", code=1)
+    assert marker.exists()
+    lab.compose("down", "--volumes", "--yes")
+    assert not marker.exists()
+    assert not lab.leftovers()

@@ -1,0 +1,138 @@
+"""The started lab, from end to end: what a newcomer sees after `bin/compose.sh up`."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.running import SAMPLES, Lab, kill, wait_until
+
+
+def label_of(sample: Path) -> int:
+    return int(sample.name.split("_")[1])
+
+
+def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab: Lab) -> None:
+    for said in ("engine", "python", "tensorflow", "state", str(lab.home), *map(str, lab.ports.values())):
+        assert said in lab.said
+    assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.said)
+    token = (lab.home / "jupyter.token").read_text()
+    for address in (lab.url("REST"), lab.url("REST", "/tf/"), lab.url("JUPYTER", f"/lab?token={token}"), lab.url("BOARD")):
+        assert address in lab.said
+
+
+def test_a_second_up_changes_nothing(lab: Lab) -> None:
+    before = lab.processes()
+    assert "The lab is up" in lab.compose("up")
+    assert lab.processes() == before
+
+
+def test_ps_and_status_show_every_service(lab: Lab) -> None:
+    processes = lab.processes()
+    assert {"watcher", "model-server", "tensorboard", "uwsgi", "jupyterlab"} <= set(processes)
+    assert {state for state, _, _ in processes.values()} == {"running"}
+    status = lab.compose("status")
+    assert status.count("healthy") == 4
+    assert "mnist-net" in status
+
+
+def test_logs_show_the_lines_of_one_service_behind_its_processes_names(lab: Lab) -> None:
+    lines = lab.compose("logs", "tensor-serving", "-n", "500").splitlines()
+    assert {line.partition(" ")[0] for line in lines} == {"watcher", "model-server"}
+    assert any("mnist-net" in line for line in lines)
+
+
+def test_unknown_services_and_options_fail_with_the_valid_ones(lab: Lab) -> None:
+    assert "tensor-board, tensor-jupyter, tensor-rest, tensor-serving" in lab.compose("restart", "tensorboard", code=1)
+    assert "--follow" in lab.compose("logs", "--folow", code=2)
+    assert "'restart'" in lab.compose("reboot", code=2)
+    assert "auto, docker or local" in lab.compose("--engine", "podman", "up", code=2)
+
+
+def test_the_shipped_model_reads_the_sample_digits(lab: Lab) -> None:
+    assert len(SAMPLES) == 100
+    best = [lab.post_image("/tf/mnist/mnist-net", sample).json()["classification_result"][0] for sample in SAMPLES]
+    right = sum(answer["digit"] == label_of(sample) for answer, sample in zip(best, SAMPLES, strict=True))
+    assert right >= 97
+    assert len({round(answer["probability"], 3) for answer in best}) > 10  # a model fed 0..255 for 0..1 says 1.0 to all
+
+
+def test_predictlabel_answers_in_its_own_shape(lab: Lab) -> None:
+    sample = next(sample for sample in SAMPLES if label_of(sample) == 4)
+    answer = lab.post_image("/predictlabel", sample).json()
+    assert set(answer) == {"most_probable_label", "predictions", "success"}
+    assert answer["most_probable_label"] == "4"
+    assert answer["success"] is True
+    assert sorted(each["label"] for each in answer["predictions"]) == list("0123456789")
+    assert all(isinstance(each["probability"], str) for each in answer["predictions"])
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status"),
+    [
+        ("/tf/mnist/mnist-net", b"not an image", 415),
+        ("/tf/mnist/mnist-net", b"", 400),
+        ("/tf/mnist/mnist-net", SAMPLES[0].read_bytes()[:300], 400),
+        ("/tf/mnist/mnist-net", b"\0" * 20_000_000, 413),
+        ("/tf/mnist/no-such-model", SAMPLES[0].read_bytes(), 404),
+    ],
+    ids=["not an image", "empty", "truncated", "20 MB", "unknown model"],
+)
+def test_a_bad_request_gets_one_clear_json_error(lab: Lab, path: str, content: bytes, status: int) -> None:
+    answer = lab.post_image(path, content)
+    assert answer.status == status
+    error = answer.json()
+    assert set(error) == {"message", "code", "request_id"}
+    assert error["code"] == status
+    assert "Traceback" not in error["message"]
+
+
+def test_jupyterlab_wants_its_token(lab: Lab) -> None:
+    assert lab.get("JUPYTER", "/api/contents").status == 403
+    token = (lab.home / "jupyter.token").read_text()
+    assert (lab.home / "jupyter.token").stat().st_mode & 0o077 == 0
+    notebook = lab.get("JUPYTER", "/api/contents/notebook/MNIST/MnistNet.ipynb?content=0", Authorization=f"token {token}")
+    assert notebook.json()["name"] == "MnistNet.ipynb"
+
+
+def test_everything_listens_on_loopback_only(lab: Lab) -> None:
+    wanted = set(lab.ports.values())
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()[1:]]
+    local = [line[1].rpartition(":") for line in lines if line[3] == "0A"]
+    listening = {int(port, 16): address for address, _, port in local if int(port, 16) in wanted}
+    assert set(listening) == wanted
+    assert set(listening.values()) == {"0100007F"}  # 127.0.0.1, as /proc/net/tcp writes it
+
+
+@pytest.mark.parametrize("program", ["watcher", "model-server", "tensorboard", "uwsgi", "jupyterlab"])
+def test_a_killed_process_comes_back_and_ps_tells(lab: Lab, program: str) -> None:
+    _, pid, restarts = lab.processes()[program]
+    kill(pid)
+
+    def is_back() -> bool:
+        state, new, count = lab.processes()[program]
+        return state == "running" and new != pid and count == restarts + 1
+
+    wait_until(is_back, 60, f"{program} to be restarted")
+    wait_until(lambda: lab.compose("status", code=None).count(" healthy") == 4, 60, "every service to be healthy")
+    wait_until(lambda: lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200, 60, "an answer")
+
+
+def test_without_serving_the_gateway_says_503_and_when_to_try_again(lab: Lab) -> None:
+    lab.supervisorctl("stop", "tensor-serving:model-server")
+    try:
+        answer = lab.post_image("/tf/mnist/mnist-net", SAMPLES[0])
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert set(answer.json()) == {"message", "code", "request_id"}
+        assert "not healthy" in lab.compose("status", code=1)
+    finally:
+        lab.compose("up")  # starts what was stopped
+    assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+
+
+def test_restart_keeps_the_lab_answering_afterwards(lab: Lab) -> None:
+    pid = lab.processes()["model-server"][1]
+    lab.compose("restart", "tensor-serving")
+    assert lab.processes()["model-server"][1] != pid
+    wait_until(lambda: lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200, 30, "an answer")

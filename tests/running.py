@@ -1,0 +1,154 @@
+"""A lab of the tests' own: a state folder in /tmp that shares the clone's Python environment, on free ports."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = sorted((ROOT / "tensor-rest" / "data" / "mnist").glob("mnist_*.jpg"))
+PORT_NAMES = ("REST", "JUPYTER", "BOARD", "SERVING", "INVENTORY")
+
+# Loopback never goes through a proxy.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, whatever its status."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Lab:
+    """bin/compose.sh with the environment of one lab, and its addresses."""
+
+    home: Path
+    ports: dict[str, int]
+    said: str = field(default="")  # what the `up` that started it printed
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ports = {f"LAB_{name}_PORT": str(port) for name, port in self.ports.items()}
+        return {**os.environ, "LAB_HOME": str(self.home), "LAB_OFFLINE": "1", **ports}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(ROOT / "bin" / "compose.sh"), *arguments]
+
+    def compose(self, *arguments: str, code: int | None = 0, **changes: str) -> str:
+        """Run bin/compose.sh, check its exit code, and return what it printed on both streams."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=self.environment | changes,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+        )
+        assert code is None or done.returncode == code, f"exit code {done.returncode}, wanted {code}:\n{done.stdout}"
+        return done.stdout
+
+    def url(self, port: str, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+    def get(self, port: str, path: str = "/", **headers: str) -> Answer:
+        return request(urllib.request.Request(self.url(port, path), headers=headers))
+
+    def post_image(self, path: str, picture: bytes | Path) -> Answer:
+        content = picture.read_bytes() if isinstance(picture, Path) else picture
+        head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
+        return request(
+            urllib.request.Request(
+                self.url("REST", path),
+                head + content + b"\r\n--b--\r\n",
+                {"Content-Type": "multipart/form-data; boundary=b"},
+            )
+        )
+
+    def processes(self) -> dict[str, tuple[str, int, int]]:
+        """What `ps` shows: process -> (state, pid, restarts)."""
+        lines = [line.split() for line in self.compose("ps").splitlines()[1:]]
+        return {line[1]: (line[2], int(line[3].replace("-", "0")), int(line[5])) for line in lines}
+
+    def leftovers(self) -> list[str]:
+        """Command lines of processes that carry this lab's state folder in their environment."""
+        mark, found = str(self.home).encode(), []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes():
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        return found
+
+    def supervisorctl(self, *arguments: str) -> None:
+        address = f"unix://{self.home}/run/supervisor.sock"
+        python = self.home / "venv" / "bin" / "python"
+        subprocess.run([python, "-m", "supervisor.supervisorctl", "-s", address, *arguments], check=True)
+
+
+@contextmanager
+def new_lab() -> Iterator[Lab]:
+    """A lab that is not started; whatever of it runs at the end is ended, and its folder removed."""
+    home = Path(tempfile.mkdtemp(prefix="lab-"))
+    (home / "venv").symlink_to(ROOT / ".lab" / "venv")
+    lab = Lab(home, dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True)))
+    try:
+        yield lab
+    finally:
+        lab.compose("down", code=None)
+        left = lab.leftovers()
+        shutil.rmtree(home, ignore_errors=True)
+        assert not left, f"processes left behind: {left}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were all free at one moment."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def request(prepared: urllib.request.Request, timeout: float = 60) -> Answer:
+    """Send a request; an error status is an answer too. Raises OSError when there is no answer."""
+    try:
+        with _open(prepared, timeout=timeout) as answer:
+            return Answer(answer.status, answer.headers, answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.headers, error.read())
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Ask until the condition gives something true, and return that; fails with `what` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.1)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
