@@ -17,7 +17,12 @@ def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab:
         assert said in lab.said
     assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.said)
     token = (lab.home / "jupyter.token").read_text()
-    for address in (lab.url("REST"), lab.url("REST", "/tf/"), lab.url("JUPYTER", f"/lab?token={token}"), lab.url("BOARD")):
+    for address in (
+        lab.url("REST"),
+        lab.url("REST", "/tf/"),
+        lab.url("JUPYTER", f"/lab?token={token}"),
+        lab.url("BOARD"),
+    ):
         assert address in lab.said
 
 
@@ -91,13 +96,17 @@ def test_jupyterlab_wants_its_token(lab: Lab) -> None:
     assert lab.get("JUPYTER", "/api/contents").status == 403
     token = (lab.home / "jupyter.token").read_text()
     assert (lab.home / "jupyter.token").stat().st_mode & 0o077 == 0
-    notebook = lab.get("JUPYTER", "/api/contents/notebook/MNIST/MnistNet.ipynb?content=0", Authorization=f"token {token}")
+    notebook = lab.get(
+        "JUPYTER", "/api/contents/notebook/MNIST/MnistNet.ipynb?content=0", Authorization=f"token {token}"
+    )
     assert notebook.json()["name"] == "MnistNet.ipynb"
 
 
 def test_everything_listens_on_loopback_only(lab: Lab) -> None:
     wanted = set(lab.ports.values())
-    lines = [line.split() for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()[1:]]
+    lines = [
+        line.split() for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()[1:]
+    ]
     local = [line[1].rpartition(":") for line in lines if line[3] == "0A"]
     listening = {int(port, 16): address for address, _, port in local if int(port, 16) in wanted}
     assert set(listening) == wanted

@@ -1,5 +1,6 @@
 """Checks that change nothing: what would make `up` fail later is found and named before anything is started."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -83,8 +84,9 @@ def _listening_inodes(table: Path, port: int) -> set[str]:
 
 
 def _socket_inodes(pid: str) -> set[str]:
-    try:
-        links = [os.readlink(link) for link in Path("/proc", pid, "fd").iterdir()]  # noqa: PTH115 - a socket is no path
-    except OSError:
-        return set()
-    return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+    found = set()
+    with contextlib.suppress(OSError):  # another user's process
+        for link in Path("/proc", pid, "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found.add(os.readlink(link))  # noqa: PTH115 - what a socket's link says is no path
+    return {link[len("socket:[") : -1] for link in found if link.startswith("socket:[")}

@@ -1,0 +1,69 @@
+"""The story of the tutorial: change a name in the notebook, run it, and the new model is served and watched."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, SAMPLES, Lab, wait_until
+
+NOTEBOOK = ROOT / "tensor-jupyter" / "notebook" / "MNIST" / "MnistNet.ipynb"
+MODEL = "mnist-tutorial"
+
+
+@pytest.fixture(scope="module")
+def retrained(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The notebook with the model renamed, executed by Jupyter inside the workbench; the executed file."""
+    notebook = json.loads(NOTEBOOK.read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    renamed = [cell for cell in cells if "Context('mnist-net')" in "".join(cell["source"])]
+    assert len(renamed) == 1, "one cell names the model, as Context('mnist-net')"
+    renamed[0]["source"] = "".join(renamed[0]["source"]).replace("Context('mnist-net')", f"Context('{MODEL}')")
+    copy = tmp_path_factory.mktemp("notebook") / "renamed.ipynb"
+    copy.write_text(json.dumps(notebook))
+    command = ["python", "-m", "jupyter", "execute", "--inplace", "--timeout=300", str(copy)]
+    lab.compose("exec", "tensor-jupyter", *command)
+    return copy
+
+
+def test_the_notebook_runs_and_its_last_cells_see_the_model_served(retrained: Path) -> None:
+    cells = [cell for cell in json.loads(retrained.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in cells)
+    assert MODEL in json.dumps([cell["outputs"] for cell in cells[-2:]])
+
+
+def test_the_new_model_answers_without_and_with_a_restart(lab: Lab, retrained: Path) -> None:
+    assert retrained.exists()
+    answer = lab.post_image(f"/tf/mnist/{MODEL}", SAMPLES[0])
+    assert answer.status == 200
+    assert answer.headers["X-Model-Name"] == MODEL
+    assert answer.headers["X-Model-Version"] == "1"
+    assert MODEL in lab.compose("status")
+
+    lab.compose("restart", "tensor-serving")
+    wait_until(
+        lambda: lab.post_image(f"/tf/mnist/{MODEL}", SAMPLES[0]).status == 200, 30, "an answer after the restart"
+    )
+
+
+def test_tensorboard_shows_the_new_run_without_a_restart(lab: Lab, retrained: Path) -> None:
+    assert retrained.exists()
+
+    def runs() -> list[str]:
+        return [run for run in lab.get("BOARD", "/data/runs").json() if run.startswith(f"{MODEL}/1")]
+
+    assert wait_until(runs, 30, "the run to be listed")
+    tags = lab.get("BOARD", "/data/plugin/scalars/tags").json()
+    assert any("accuracy" in tag for run in runs() for tag in tags.get(run, {}))
+
+
+def test_the_notebook_in_the_repository_holds_no_outputs() -> None:
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    assert not any(cell.get("outputs") for cell in cells)
+
+
+def test_lab_runs_where_the_workbench_runs(lab: Lab) -> None:
+    command = [str(ROOT / "bin" / "lab"), "--help"]
+    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "train" in done.stdout
