@@ -1,0 +1,70 @@
+"""What the documents show is run: every command of the README, in order, in a lab of its own."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import ROOT, Lab, new_lab
+
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("tensor-*/README.md"))]
+DEFAULT_PORTS = {"8080": "REST", "8888": "JUPYTER", "6006": "BOARD", "9000": "SERVING", "8502": "INVENTORY"}
+
+# The clone is the one the tests run in, and bin/test.sh is what runs them.
+NOT_RUN = re.compile(r"^(git clone .*|bin/test\.sh.*)$", re.MULTILINE)
+
+
+def commands() -> list[tuple[str, str]]:
+    """The README's shell blocks, each with the JSON block that shows its answer, if one follows."""
+    pattern = r"```sh\n(.*?)```(?:\n+```json\n(.*?)```)?"
+    return [(NOT_RUN.sub("", block), answer) for block, answer in re.findall(pattern, README, re.DOTALL)]
+
+
+def on_ports_of(lab: Lab, text: str) -> str:
+    return re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda found: str(lab.ports[DEFAULT_PORTS[found[0]]]), text)
+
+
+def run(lab: Lab, block: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", on_ports_of(lab, block)],
+        env=lab.environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, f"{block}\nexit code {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def shape(document: Any) -> Any:
+    """A document without its numbers and texts: keys, and how long lists are."""
+    if isinstance(document, dict):
+        return {key: shape(value) for key, value in document.items()}
+    return [shape(each) for each in document] if isinstance(document, list) else type(document).__name__
+
+
+def test_every_command_of_the_readme_works_and_answers_as_shown() -> None:
+    with new_lab() as lab:
+        for block, shown in commands():
+            said = run(lab, block)
+            if shown:
+                assert shape(json.loads(said)) == shape(json.loads(shown)), f"{block}\nanswers:\n{said}"
+
+
+def test_the_readme_names_ports_and_services_as_they_are() -> None:
+    assert set(re.findall(r"127\.0\.0\.1:(\d+)", README)) <= set(DEFAULT_PORTS)
+    for service in ("tensor-jupyter", "tensor-serving", "tensor-board", "tensor-rest"):
+        assert service in README
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert not missing
