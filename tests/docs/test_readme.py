@@ -57,6 +57,19 @@ def test_every_command_of_the_readme_works_and_answers_as_shown() -> None:
                 assert shape(json.loads(said)) == shape(json.loads(shown)), f"{block}\nanswers:\n{said}"
 
 
+def test_the_python_example_of_the_rest_documentation_works(lab: Lab) -> None:
+    text = (ROOT / "docs" / "rest-api.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run(
+        [lab.home / "venv" / "bin" / "python", "-c", on_ports_of(lab, block)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("2 1"), done.stderr
+
+
 def test_the_readme_names_ports_and_services_as_they_are() -> None:
     assert set(re.findall(r"127\.0\.0\.1:(\d+)", README)) <= set(DEFAULT_PORTS)
     for service in ("tensor-jupyter", "tensor-serving", "tensor-board", "tensor-rest"):

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options, settings.load())
     except EngineError as error:
         sys.stderr.write(f"{console.bad('error')}: {error}\n")
+        return 1
+    except xmlrpc.client.Fault as error:
+        sys.stderr.write(f"{console.bad('error')}: the process manager refused: {error.faultString}\n")
         return 1
     except OSError as error:
         where = f" {error.filename}:" if error.filename else ""

@@ -16,7 +16,7 @@ def install(settings: Settings, tests: bool) -> None:
     """Make the Python environment; with `tests`, add what bin/test.sh needs."""
     _check_room(settings)
     with exclusive(settings, "install"):
-        environment.ensure(settings)
+        _ensure_environment(settings)
         if tests:
             environment.install(settings, ROOT / "tests" / "requirements.txt", "installing the test tools")
 
@@ -26,7 +26,7 @@ def up(settings: Settings) -> None:
     _say_what_was_resolved(settings)
     _check_room(settings)
     with exclusive(settings, "up"):
-        environment.ensure(settings)
+        _ensure_environment(settings)
         manager = Manager(settings)
         _start(settings, manager)
         health.wait_for(settings, manager, services.all_services(settings))
@@ -118,6 +118,12 @@ def execute(settings: Settings, name: str, command: Sequence[str]) -> int:
 def _check_room(settings: Settings) -> None:
     current = environment.is_current(settings)
     preflight.check_folder(settings, preflight.SPACE_TO_RUN if current else preflight.SPACE_FOR_ENVIRONMENT)
+
+
+def _ensure_environment(settings: Settings) -> None:
+    if not environment.is_current(settings):
+        Manager(settings).stop()  # a running lab runs from the environment that is about to be replaced
+    environment.ensure(settings)
 
 
 def _start(settings: Settings, manager: Manager) -> None:

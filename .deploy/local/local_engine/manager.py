@@ -43,6 +43,8 @@ class Manager:
     def is_running(self) -> bool:
         try:
             self._call.getState()
+        except xmlrpc.client.Fault:  # it is about to end, and refuses to be asked
+            return True
         except OSError:
             return False
         return True
@@ -65,7 +67,8 @@ class Manager:
     def stop(self) -> None:
         """Stop every program and supervisord, and what either may have left behind."""
         if self.is_running():
-            self._call.shutdown()
+            with contextlib.suppress(xmlrpc.client.Fault):  # it is shutting down already
+                self._call.shutdown()
             wait_until(lambda: not self.is_running(), 60)
         end_processes(self._settings)
 
@@ -83,7 +86,7 @@ class Manager:
         """Every program; an empty list when the lab is not running."""
         try:
             found = self._call.getAllProcessInfo()
-        except OSError:
+        except (OSError, xmlrpc.client.Fault):
             return []
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
         return [_process(info, log) for info in found]
