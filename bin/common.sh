@@ -8,6 +8,11 @@ die() { # die MESSAGE...: one line to stderr, exit 1
   exit 1
 }
 
+refuse() { # refuse MESSAGE...: a command line that is not understood; exit 2
+  echo "${0##*/}: $*" >&2
+  exit 2
+}
+
 version_of() { # version_of NAME: that line's value in versions.env
   sed -n "s/^$1=//p" "$ROOT/versions.env"
 }

@@ -13,12 +13,12 @@ main() {
       exec) arguments+=("$@"); break ;; # what follows belongs to the command
       *) arguments+=("$1") ;;
     esac
-    shift || die "--engine needs a value: auto, docker or local"
+    shift || refuse "--engine needs a value: auto, docker or local"
   done
   case $engine in
     auto | local) run_local_engine "${arguments[@]}" ;;
     docker) die "this release runs the lab as local processes; its Docker engine is not there yet (use --engine local)" ;;
-    *) die "unknown engine '$engine': it is auto, docker or local" ;;
+    *) refuse "unknown engine '$engine': it is auto, docker or local" ;;
   esac
 }
 

@@ -28,18 +28,23 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh page of 1280 x 900; the test fails if the page logs an error or asks another host for anything."""
+def quiet_page(browser: Browser) -> Iterator[Page]:
+    """A fresh page of 1280 x 900 in a profile of its own."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda sent: complaints.append(sent.url) if not is_local(sent.url) else None)
-    yield opened
+    yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def page(quiet_page: Page) -> Iterator[Page]:
+    """The same, and the test fails if the page logs an error or asks another host for anything."""
+    complaints: list[str] = []
+    quiet_page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    quiet_page.on("pageerror", lambda error: complaints.append(str(error)))
+    quiet_page.on("request", lambda sent: None if is_local(sent.url) else complaints.append(sent.url))
+    yield quiet_page
     assert not complaints
 
 
 def is_local(url: str) -> bool:
-    return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))

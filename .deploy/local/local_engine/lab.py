@@ -12,6 +12,9 @@ from .services import Service
 from .settings import ROOT, Settings, find_nginx
 
 
+NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
+
+
 def install(settings: Settings, tests: bool) -> None:
     """Make the Python environment; with `tests`, add what bin/test.sh needs."""
     _check_room(settings)
@@ -181,7 +184,7 @@ def _addresses(settings: Settings) -> list[tuple[str, str]]:
     return [
         ("the page", settings.url(ports.rest)),
         ("Swagger UI", settings.url(ports.rest, "/tf/")),
-        ("JupyterLab", settings.url(ports.jupyter, f"/lab?token={volumes.token(settings)}")),
+        ("JupyterLab", settings.url(ports.jupyter, f"{NOTEBOOK}?token={volumes.token(settings)}")),
         ("TensorBoard", settings.url(ports.board)),
     ]
 

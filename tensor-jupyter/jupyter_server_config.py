@@ -1,0 +1,19 @@
+"""JupyterLab as the lab runs it, whichever engine starts it: this folder as root, loopback, a token, no calls home.
+
+The token comes from the file that JUPYTER_TOKEN_FILE names.
+"""
+
+import os
+from pathlib import Path
+
+c = get_config()  # noqa: F821 - Jupyter provides it
+
+c.ServerApp.root_dir = str(Path(__file__).resolve().parent)
+c.ServerApp.ip = os.environ.get("LAB_JUPYTER_HOST", "127.0.0.1")
+c.ServerApp.port = int(os.environ.get("LAB_JUPYTER_PORT", "8888"))
+c.ServerApp.port_retries = 0  # a taken port is an error, not another port
+c.ServerApp.open_browser = False
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.news_url = None
+c.LabApp.extension_manager = "readonly"
+c.LabApp.app_settings_dir = str(Path(__file__).resolve().parent / "settings")  # no question about news
