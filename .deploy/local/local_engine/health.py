@@ -1,9 +1,7 @@
 """Is a service healthy, and waiting until all are."""
 
 import contextlib
-import socket
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 
@@ -55,11 +53,7 @@ def post(request: urllib.request.Request, timeout: float = 10.0) -> bytes:
 
 def _answers(address: str) -> bool:
     try:
-        if address.startswith("tcp:"):
-            parts = urllib.parse.urlsplit(address)
-            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=2).close()
-        else:
-            get(address, timeout=2)
+        get(address, timeout=2)
     except OSError:
         return False
     return True

@@ -194,7 +194,7 @@ def _models(settings: Settings) -> list[tuple[str, str]]:
         models = sample.served_models(settings)
     except OSError as error:
         return [("unknown", f"the watcher does not answer: {error}")]
-    return [(name, "versions " + ", ".join(map(str, versions))) for name, versions in models.items()] or [("none", "")]
+    return [(name, "version " + ", ".join(map(str, versions))) for name, versions in models.items()] or [("none", "")]
 
 
 def _choose(settings: Settings, names: Sequence[str]) -> list[Service]:

@@ -19,9 +19,9 @@ def picture() -> Path:
 
 
 def served_models(settings: Settings) -> dict[str, list[int]]:
-    """Names and versions the watcher lists; raises OSError when it does not answer."""
+    """Names and versions the watcher lists for serving; raises OSError when it does not answer."""
     inventory = json.loads(health.get(settings.url(settings.ports.inventory)))
-    return {model["name"]: model["versions"] for model in inventory["models"]}
+    return {model["name"]: model["serving"] for model in inventory["models"]}
 
 
 def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]]:

@@ -21,7 +21,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Service:
-    """Programs that make one service; healthy when every `health` address answers (http: with 200; tcp: at all)."""
+    """Programs that make one service; it is healthy when every `health` address answers with 200."""
 
     name: str
     programs: tuple[Program, ...]
@@ -113,10 +113,9 @@ def _serving(settings: Settings) -> Service:
             *("--model_config_file_poll_wait_seconds=1", "--file_system_poll_wait_seconds=1"),
         ),
     )
-    # gRPC only, so the connection has to do; `up` then asks for a prediction.
-    return Service(
-        "tensor-serving", (watcher, server), (settings.url(ports.inventory), f"tcp://{HOST}:{ports.serving}")
-    )
+    # The model server speaks gRPC only and takes its port before it has loaded anything: the gateway asks it.
+    health = (settings.url(ports.inventory), settings.url(ports.rest, "/readyz"))
+    return Service("tensor-serving", (watcher, server), health)
 
 
 def _board(settings: Settings) -> Service:

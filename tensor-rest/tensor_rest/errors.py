@@ -1,0 +1,145 @@
+"""Everything that can go wrong, each exception with its HTTP status, and the one place that turns it into an answer.
+
+The answer is always `{"message", "code", "request_id"}` with `code` = HTTP status.
+"""
+
+import logging
+
+import flask
+import grpc
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """What a client is told: the message, the status, and after how many seconds trying again makes sense."""
+
+    status = 500
+    retry_after: int | None = None
+
+
+class BadRequestError(ApiError):
+    """The request is wrong in itself."""
+
+    status = 400
+
+
+class NotFoundError(ApiError):
+    """No such model, version or page."""
+
+    status = 404
+
+
+class ConflictError(ApiError):
+    """The model exists but cannot do this."""
+
+    status = 409
+
+
+class LengthRequiredError(ApiError):
+    """A body of unknown length, where nothing in front of us collects it."""
+
+    status = 411
+
+
+class TooLargeError(ApiError):
+    """Too many bytes or pixels."""
+
+    status = 413
+
+
+class UnsupportedMediaError(ApiError):
+    """Not a picture of a kind we read."""
+
+    status = 415
+
+
+class TooManyRequestsError(ApiError):
+    """Serving has no room for this call now."""
+
+    status = 429
+    retry_after = 1
+
+
+class BadGatewayError(ApiError):
+    """Serving answered something that makes no sense."""
+
+    status = 502
+
+
+class UnavailableError(ApiError):
+    """Serving does not answer; it may in a moment."""
+
+    status = 503
+    retry_after = 1
+
+
+class DeadlineError(ApiError):
+    """Serving did not answer within the deadline."""
+
+    status = 504
+
+
+GRPC_ERRORS: dict[grpc.StatusCode, type[ApiError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: BadRequestError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.FAILED_PRECONDITION: ConflictError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: TooManyRequestsError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+}
+"""gRPC status to exception, hence to HTTP status; any other is a BadGatewayError."""
+
+_HTTP_MESSAGES = {
+    400: "The request could not be read.",
+    404: "Nothing is served at this path; /tf/ lists the routes.",
+    413: "The request body is too large; at most {limit} bytes are taken.",
+}
+
+
+def from_grpc(error: grpc.RpcError, server: str) -> ApiError:
+    """The exception for a failed call. What serving says about the request is passed on, its inner troubles are not."""
+    code, details = error.code(), error.details()
+    kind = GRPC_ERRORS.get(code, BadGatewayError)
+    if kind in (BadRequestError, NotFoundError, ConflictError):
+        return kind(details)
+    log.warning("model server %s: %s: %s", server, code.name, details)
+    messages = {
+        UnavailableError: "The model server does not answer; it may be starting.",
+        TooManyRequestsError: "The model server has too many requests at once.",
+        DeadlineError: "The model server did not answer in time.",
+    }
+    return kind(messages.get(kind, f"The model server failed ({code.name})."))
+
+
+def init_app(app: flask.Flask) -> None:
+    """Let every error of the app, expected or not, answer in the one shape."""
+    app.register_error_handler(Exception, _answer)
+
+
+def _answer(error: Exception) -> flask.Response:
+    if isinstance(error, ApiError):
+        return _json(error.status, str(error), error.retry_after)
+    if isinstance(error, HTTPException) and error.code:
+        response = _json(error.code, _http_message(error))
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
+    log.error("request %s failed", flask.g.get("request_id"), exc_info=error)
+    return _json(500, "The gateway failed on this request; its log has the reason under the request id.")
+
+
+def _http_message(error: HTTPException) -> str:
+    if isinstance(error, MethodNotAllowed):
+        return f"{flask.request.method} is not allowed here; allowed: {', '.join(sorted(error.valid_methods or []))}."
+    text = _HTTP_MESSAGES.get(error.code or 0, error.description or error.name)
+    return text.format(limit=flask.current_app.config["MAX_CONTENT_LENGTH"])
+
+
+def _json(status: int, message: str, retry_after: int | None = None) -> flask.Response:
+    response = flask.jsonify(message=message, code=status, request_id=flask.g.get("request_id", ""))
+    response.status_code = status
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response

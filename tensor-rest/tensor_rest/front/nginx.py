@@ -1,0 +1,36 @@
+"""nginx: HTTP in front of uWSGI's socket, with limits, request ids, an access log in JSON and errors in our shape."""
+
+import os
+import shutil
+import sys
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .. import request_id
+from ..settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Become nginx, in the foreground; never returns. Leaves with a message if nginx is not installed."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
+    folder = settings.run_dir.resolve()
+    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files
+    (folder / "nginx.conf").write_text(render(settings), encoding="utf-8")
+    os.chdir(folder)  # the configuration names the socket relative to here: absolute ones end at 107 characters
+    os.execv(program, [program, "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"])
+
+
+def render(settings: Settings) -> str:
+    """nginx.conf as text; its paths are relative to the run folder."""
+    environment = Environment(loader=PackageLoader("tensor_rest"), undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template("nginx.conf").render(
+        listen=settings.listen,
+        max_body=settings.max_upload_bytes,
+        request_id=request_id.PATTERN,
+        read_timeout=settings.longest_request + 5,
+        socket=settings.socket.name,
+        # Started by root the workers would change to a user who cannot reach root's socket.
+        user="root" if os.geteuid() == 0 else "",
+    )

@@ -1,0 +1,43 @@
+"""What a person or a probe opens: the page, Swagger UI, /healthz and /readyz."""
+
+import flask
+
+from .settings import Settings
+
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Swagger UI sets style attributes on its elements and draws its icons from data: addresses.
+_SWAGGER_POLICY = _PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
+    "img-src 'self'", "img-src 'self' data:"
+)
+
+
+def init_app(app: flask.Flask, settings: Settings) -> None:
+    """Add the routes."""
+
+    @app.get("/")
+    def page() -> flask.Response:
+        links = {"TensorBoard": settings.board_url, "JupyterLab": settings.jupyter_url}
+        return _html("page.html", _PAGE_POLICY, links={name: str(url) for name, url in links.items() if url})
+
+    @app.get("/tf/")
+    def swagger() -> flask.Response:
+        return _html("swagger.html", _SWAGGER_POLICY)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz() -> dict[str, str]:
+        app.extensions["gateway"].check()
+        return {"status": "ready"}
+
+
+def _html(template: str, policy: str, **values: object) -> flask.Response:
+    response = flask.make_response(flask.render_template(template, **values))
+    response.headers["Content-Security-Policy"] = policy
+    response.headers["Cache-Control"] = "no-cache"
+    return response

@@ -1,0 +1,115 @@
+"""TensorProto to NumPy and back, without TensorFlow.
+
+Facts of tensorflow/core/framework/tensor.proto: values stand in `tensor_content` (row-major, little-endian) or in the
+field of their type; TensorFlow Serving answers in the latter unless told otherwise, so both are read.
+"""
+
+import math
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from .serving_pb2 import DataType, TensorProto, TensorShapeProto
+
+MAX_BYTES = 64 << 20
+"""Largest array built from one answer. A few bytes of a message can name a huge shape, so this is checked first."""
+
+
+class WireError(ValueError):
+    """A tensor that cannot be read or written; the message says what was found."""
+
+
+class _Kind(NamedTuple):
+    dtype: np.dtype[Any]
+    field: str
+
+
+_KINDS: dict[int, _Kind] = {
+    DataType.DT_FLOAT: _Kind(np.dtype("<f4"), "float_val"),
+    DataType.DT_DOUBLE: _Kind(np.dtype("<f8"), "double_val"),
+    DataType.DT_HALF: _Kind(np.dtype("<f2"), "half_val"),
+    DataType.DT_INT8: _Kind(np.dtype("i1"), "int_val"),
+    DataType.DT_INT16: _Kind(np.dtype("<i2"), "int_val"),
+    DataType.DT_INT32: _Kind(np.dtype("<i4"), "int_val"),
+    DataType.DT_INT64: _Kind(np.dtype("<i8"), "int64_val"),
+    DataType.DT_UINT8: _Kind(np.dtype("u1"), "int_val"),
+    DataType.DT_UINT16: _Kind(np.dtype("<u2"), "int_val"),
+    DataType.DT_UINT32: _Kind(np.dtype("<u4"), "uint32_val"),
+    DataType.DT_UINT64: _Kind(np.dtype("<u8"), "uint64_val"),
+    DataType.DT_BOOL: _Kind(np.dtype("?"), "bool_val"),
+}
+_TYPES = {kind.dtype: cast(DataType, number) for number, kind in _KINDS.items()}
+
+
+def numpy_type(dtype: int) -> np.dtype[Any]:
+    """The NumPy type of a DataType number; strings are objects (bytes). Raises WireError for what has no twin."""
+    if dtype == DataType.DT_STRING:
+        return np.dtype(object)
+    kind = _KINDS.get(dtype)
+    if kind is None:
+        raise WireError(f"Tensors of type {type_name(dtype)} are not supported.")
+    return kind.dtype
+
+
+def type_name(dtype: int) -> str:
+    """`uint8` for DT_UINT8; the bare number for one this wire does not know."""
+    known = dtype in DataType.values()
+    return DataType.Name(cast(DataType, dtype)).removeprefix("DT_").lower() if known else str(dtype)
+
+
+def to_tensor(array: np.ndarray[Any, Any]) -> TensorProto:
+    """A TensorProto of any number, bool or bytes array, values in `tensor_content` (strings: `string_val`)."""
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
+    if array.dtype == object or array.dtype.kind == "S":
+        return TensorProto(dtype=DataType.DT_STRING, tensor_shape=shape, string_val=array.ravel().tolist())
+    little = array.dtype.newbyteorder("<")
+    if little not in _TYPES:
+        raise WireError(f"Arrays of type {array.dtype} cannot travel; wanted a number, bool or bytes type.")
+    content = np.ascontiguousarray(array, dtype=little).tobytes()
+    return TensorProto(dtype=_TYPES[little], tensor_shape=shape, tensor_content=content)
+
+
+def from_tensor(tensor: TensorProto) -> np.ndarray[Any, Any]:
+    """The array of a TensorProto in its own shape; strings come as an object array of bytes. Raises WireError."""
+    shape = _shape(tensor)
+    dtype = numpy_type(tensor.dtype)
+    count = math.prod(shape)
+    if count * dtype.itemsize > MAX_BYTES:
+        raise WireError(f"A tensor of shape {shape} is over {MAX_BYTES} bytes.")
+    if tensor.tensor_content:
+        if len(tensor.tensor_content) != count * dtype.itemsize or dtype.hasobject:
+            raise WireError(f"tensor_content has {len(tensor.tensor_content)} bytes; shape {shape} of {dtype} differs.")
+        return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
+    return _filled(_values(tensor, dtype), count, shape)
+
+
+def _shape(tensor: TensorProto) -> tuple[int, ...]:
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise WireError("A tensor with values needs a whole shape; an unknown dimension was found.")
+    return shape
+
+
+def _values(tensor: TensorProto, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    if dtype.hasobject:
+        return np.array(list(tensor.string_val), dtype=object)
+    raw = np.array(getattr(tensor, _KINDS[tensor.dtype].field))
+    stored = np.dtype(np.uint16) if dtype == np.float16 else dtype  # half_val: bit patterns
+    narrow = raw.astype(stored)
+    if stored.kind in "iu" and (narrow != raw).any():
+        raise WireError(f"A value of {raw.min()} to {raw.max()} does not fit {dtype}.")
+    return narrow.view(dtype)
+
+
+def _filled(values: np.ndarray[Any, Any], count: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """`values` in `shape`, the last one repeated where the sender left equal ones out (tensor.proto)."""
+    if len(values) > count:
+        raise WireError(f"{len(values)} values do not fit shape {shape}.")
+    if len(values) < count:
+        last = values[-1:] if len(values) else _zero(values.dtype)
+        values = np.concatenate([values, np.repeat(last, count - len(values))])
+    return values.reshape(shape)
+
+
+def _zero(dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    return np.array([b""], dtype=object) if dtype.hasobject else np.zeros(1, dtype)

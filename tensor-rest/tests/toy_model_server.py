@@ -1,0 +1,153 @@
+"""A real gRPC server that speaks our wire and computes something one can do in one's head.
+
+The digit of a picture is its mean level divided by 25: level 60 is a 2, level 130 a 5. It gets 0.91, the others 0.01.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+
+from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.wire.tensors import from_tensor, to_tensor
+
+LABELS = [str(digit) for digit in range(10)]
+CARD = {
+    "schema": 1,
+    "name": "mean-net",
+    "labels": LABELS,
+    "input": {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "mnist"},
+    "metrics": {"test_accuracy": 0.99},
+}
+
+
+@dataclass
+class Model:
+    """One served model; `card` None: no `describe` signature. `as_floats`: answer in float_val, as TF Serving does."""
+
+    versions: list[int] = field(default_factory=lambda: [1])
+    card: dict | str | None = field(default_factory=lambda: dict(CARD))
+    as_floats: bool = True
+    classes: int = 10
+    shift: int = 0  # added to the digit, so that versions differ
+    signatures: dict[str, pb.SignatureDef] | None = None
+
+
+class ModelServer:
+    """Serves `models` at `address`; `fail` is answered instead while it is set, `calls` counts methods."""
+
+    def __init__(self, **models: Model) -> None:
+        self.models = {name.replace("_", "-"): model for name, model in models.items()}
+        self.fail: tuple[grpc.StatusCode, str] | None = None
+        self.hold: threading.Event | None = None  # calls wait for it
+        self.calls: list[str] = []
+        self.on_images: Callable[[np.ndarray], None] = lambda _: None
+        self._server: grpc.Server | None = None
+        self.port = 0
+
+    def start(self) -> "ModelServer":
+        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        self._server.add_generic_rpc_handlers((self._handlers("PredictionService"), self._handlers("ModelService")))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.stop(None).wait()
+            self._server = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _handlers(self, service: str) -> grpc.GenericRpcHandler:
+        methods = {
+            "PredictionService": {
+                "Predict": (self._predict, pb.PredictRequest),
+                "GetModelMetadata": (self._metadata, pb.GetModelMetadataRequest),
+            },
+            "ModelService": {"GetModelStatus": (self._status, pb.GetModelStatusRequest)},
+        }[service]
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._guarded(name, method), request.FromString, lambda answer: answer.SerializeToString()
+            )
+            for name, (method, request) in methods.items()
+        }
+        return grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", handlers)
+
+    def _guarded(self, name, method):
+        def call(request, context):
+            self.calls.append(name)
+            if self.hold:
+                self.hold.wait(10)
+            if self.fail:
+                context.abort(*self.fail)
+            spec = request.model_spec
+            model = self.models.get(spec.name)
+            if model is None:
+                context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})")
+            version = spec.version.value if spec.HasField("version") else max(model.versions)
+            if version not in model.versions:
+                context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: Specific({spec.name}, {version})")
+            return method(model, version, request)
+
+        return call
+
+    def _predict(self, model, version, request):
+        answer = pb.PredictResponse()
+        answer.model_spec.name = request.model_spec.name
+        answer.model_spec.version.value = version
+        if request.model_spec.signature_name == "describe":
+            card = model.card if isinstance(model.card, str) else json.dumps(model.card)
+            answer.outputs["card"].CopyFrom(to_tensor(np.array([card.encode()], dtype=object)))
+            return answer
+        images = from_tensor(request.inputs["images"])
+        self.on_images(images)
+        digits = (images.reshape(len(images), -1).mean(axis=1) // 25).astype(int) + model.shift
+        scores = np.full((len(images), model.classes), 0.01, np.float32)
+        scores[np.arange(len(images)), digits % model.classes] = 0.91
+        tensor = to_tensor(scores)
+        if model.as_floats:
+            tensor.ClearField("tensor_content")
+            tensor.float_val.extend(scores.ravel().tolist())
+        answer.outputs["scores"].CopyFrom(tensor)
+        return answer
+
+    def _metadata(self, model, version, request):
+        answer = pb.GetModelMetadataResponse()
+        answer.model_spec.name = request.model_spec.name
+        answer.model_spec.version.value = version
+        signatures = pb.SignatureDefMap(signature_def=model.signatures or _signatures(model))
+        answer.metadata["signature_def"].type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+        answer.metadata["signature_def"].value = signatures.SerializeToString()
+        return answer
+
+    def _status(self, model, _version, _request):
+        state = pb.ModelVersionStatus.AVAILABLE
+        versions = [pb.ModelVersionStatus(version=version, state=state) for version in model.versions]
+        return pb.GetModelStatusResponse(model_version_status=versions)
+
+
+def signature(inputs: dict[str, tuple], outputs: dict[str, tuple]) -> pb.SignatureDef:
+    """A SignatureDef from alias: (dtype, [sizes])."""
+    infos = [{alias: _info(*info) for alias, info in side.items()} for side in (inputs, outputs)]
+    return pb.SignatureDef(inputs=infos[0], outputs=infos[1], method_name="tensorflow/serving/predict")
+
+
+def _info(dtype, sizes):
+    dims = [pb.TensorShapeProto.Dim(size=size) for size in sizes]
+    return pb.TensorInfo(name="x:0", dtype=dtype, tensor_shape=pb.TensorShapeProto(dim=dims))
+
+
+def _signatures(model: Model) -> dict[str, pb.SignatureDef]:
+    images, scores = (pb.DT_UINT8, [-1, 28, 28, 1]), (pb.DT_FLOAT, [-1, model.classes])
+    signatures = {"serving_default": signature({"images": images}, {"scores": scores})}
+    if model.card is not None:
+        signatures["describe"] = signature({"index": (pb.DT_INT32, [-1])}, {"card": (pb.DT_STRING, [-1])})
+    return signatures

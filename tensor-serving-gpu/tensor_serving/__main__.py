@@ -1,0 +1,7 @@
+"""`python -m tensor_serving generate|watch|serve`."""
+
+import sys
+
+from tensor_serving.cli import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""What the models volume holds: which versions are sound, which are served, which are held back and why."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensor_serving import layout, serving_conf
+from tensor_serving.savedmodel import Inspector
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model folder as found.
+
+    `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
+    by version. `problems` says what in its serving.conf is not followed and why.
+    """
+
+    name: str
+    base_path: str
+    versions: list[int]
+    serving: list[int]
+    labels: dict[str, int] = field(default_factory=dict)
+    quarantined: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, object]:
+        """Return the model's entry in the inventory."""
+        return {
+            "name": self.name,
+            "versions": self.versions,
+            "serving": self.serving,
+            "labels": self.labels,
+            "quarantined": [{"version": number, "reason": reason} for number, reason in self.quarantined.items()],
+            "problems": self.problems,
+        }
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All model folders by name that hold at least one version, and the names of folders that are no models."""
+
+    models: list[Model]
+    ignored: list[str]
+
+
+def scan(models: Path, inspector: Inspector) -> Catalogue:
+    """Return what the volume holds. Raises OSError when the volume itself cannot be read."""
+    folders, ignored = layout.model_folders(Path(models).absolute())
+    seen: set[Path] = set()
+    found = [_model(folder, inspector, seen) for folder in folders]
+    inspector.forget(inspector.known() - seen)
+    return Catalogue([model for model in found if model.versions or model.quarantined or model.problems], ignored)
+
+
+def _model(folder: Path, inspector: Inspector, seen: set[Path]) -> Model:
+    try:
+        versions = layout.version_folders(folder)
+    except OSError as error:
+        return Model(folder.name, str(folder), [], [], problems=[f"{folder} cannot be read: {error.strerror}"])
+    seen.update(versions.values())
+    verdicts = {number: inspector.problem(path) for number, path in versions.items()}
+    sound = [number for number, reason in verdicts.items() if not reason]
+    problems: list[str] = []
+    try:
+        conf = serving_conf.read(folder / "serving.conf")
+    except serving_conf.ConfError as error:
+        conf = serving_conf.ServingConf()
+        problems.append(f"serving.conf is ignored: {error}")
+    labels = {label: number for label, number in sorted(conf.labels.items()) if number in sound}
+    problems += [
+        f"label {label} is ignored: version {number} is {'quarantined' if number in versions else 'not there'}"
+        for label, number in sorted(conf.labels.items())
+        if number not in sound
+    ]
+    serving = sorted({*conf.policy.choose(sound), *labels.values()})
+    if sound and not serving:
+        problems.append(f"nothing is served: no version of {list(conf.policy.versions)} in serving.conf is sound")
+    return Model(
+        name=folder.name,
+        base_path=str(folder),
+        versions=sound,
+        serving=serving,
+        labels=labels,
+        quarantined={number: reason for number, reason in verdicts.items() if reason},
+        problems=problems,
+    )

@@ -1,0 +1,131 @@
+"""The watcher and the generator as processes."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving_kit import Command, environment, tiny_saved_model, wait_until
+
+
+class Watch(Command):
+    """The watcher over a volume of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models, self.output = folder / "models", folder / "run" / "models.config"
+        where = ("--models", self.models, "--output", self.output)
+        super().__init__(folder / "log", "watch", *where, "--port", 0, "--poll-seconds", 0.05)
+        self.url = f"http://127.0.0.1:{self.said(r'127.0.0.1:([0-9]+)/')[1]}/"
+
+    def inventory(self) -> dict:
+        with urllib.request.urlopen(self.url, timeout=10) as answer:
+            assert answer.headers["Content-Type"] == "application/json"
+            return json.load(answer)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    tiny_saved_model(tmp_path / "models" / "net" / "1")
+    with Watch(tmp_path) as watch:
+        yield watch
+
+
+def test_inventory_follows_the_volume(watch: Watch) -> None:
+    entry = {"name": "net", "versions": [1], "serving": [1], "labels": {}, "quarantined": [], "problems": []}
+    assert watch.inventory() == {"models": [entry]}
+    tiny_saved_model(watch.models / "net" / "2")
+    (watch.models / "net" / "3").mkdir()
+    (watch.models / "net" / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
+    tiny_saved_model(watch.models / "alpha" / "1")
+    wanted = {
+        "name": "net",
+        "versions": [1, 2],
+        "serving": [1, 2],
+        "labels": {"stable": 1},
+        "quarantined": [{"version": 3, "reason": "saved_model.pb is missing"}],
+        "problems": [],
+    }
+    wait_until(lambda: watch.inventory() == {"models": [entry | {"name": "alpha"}, wanted]})
+    assert "versions: 1 versions: 2" in watch.output.read_text()
+    assert watch.text().count("net version 3 is quarantined: saved_model.pb is missing") == 1
+
+
+def test_a_volume_that_vanishes_leaves_everything_as_it_was(watch: Watch) -> None:
+    before = watch.output.read_text()
+    watch.models.rename(watch.models.with_name("away"))
+    error = wait_until(lambda: watch.inventory().get("error"))
+    assert error.endswith("No such file or directory")
+    assert [model["name"] for model in watch.inventory()["models"]] == ["net"]
+    assert watch.output.read_text() == before
+    watch.models.with_name("away").rename(watch.models)
+    wait_until(lambda: "error" not in watch.inventory())
+
+
+def test_a_volume_that_comes_later(tmp_path: Path) -> None:
+    with Watch(tmp_path) as watch:
+        assert watch.inventory()["models"] == []
+        assert re.search(r"model_config_list \{\n\}", watch.output.read_text())
+        tiny_saved_model(tmp_path / "models" / "net" / "1")
+        wait_until(lambda: "net" in watch.output.read_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"), [("GET", "x", 404), ("POST", "", 405), ("DELETE", "", 405), ("BREW", "", 501)]
+)
+def test_everything_else_is_refused_as_json(watch: Watch, method: str, path: str, code: int) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(urllib.request.Request(watch.url + path, method=method), timeout=10)
+    with refusal.value as error:
+        assert error.code == code
+        assert json.load(error)["code"] == code
+
+
+def test_term_ends_it_with_zero(watch: Watch) -> None:
+    assert watch.stop() == 0
+    assert [path.name for path in watch.output.parent.iterdir()] == ["models.config"]
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        where = ("--models", tmp_path, "--output", tmp_path / "out")
+        with Command(tmp_path / "log", "watch", *where, "--port", port) as command:
+            assert command.process.wait(20) == 1
+            assert f"cannot listen on 127.0.0.1:{port}" in command.text()
+            assert "Traceback" not in command.text()
+
+
+def test_generate_writes_once_and_names_what_it_ignores(tmp_path: Path) -> None:
+    tiny_saved_model(tmp_path / "models" / "net" / "1")
+    tiny_saved_model(tmp_path / "models" / "No\nName" / "1")
+    output = tmp_path / "models.config"
+    with Command(tmp_path / "log", "generate", "--models", tmp_path / "models", "--output", output) as command:
+        assert command.process.wait(20) == 0
+        assert "'No\\nName' is ignored: not a model name" in command.text()
+    assert 'name: "net"' in output.read_text()
+
+
+def test_generate_without_a_volume_fails_and_writes_nothing(tmp_path: Path) -> None:
+    arguments = ("generate", "--models", tmp_path / "nowhere", "--output", tmp_path / "models.config")
+    with Command(tmp_path / "log", *arguments) as command:
+        assert command.process.wait(20) == 1
+        assert f"{tmp_path / 'nowhere'}: No such file or directory" in command.text()
+    assert not (tmp_path / "models.config").exists()
+
+
+def test_generator_and_watcher_need_the_standard_library_only(tmp_path: Path) -> None:
+    """They run on the bare Python beside the C++ server: -I and -S leave nothing else to import."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import tensor_serving.cli, tensor_serving.generate"
+    code += "; assert not {'tensorflow', 'google', 'grpc', 'numpy'} & sys.modules.keys(), sys.modules.keys()"
+    project = environment()["PYTHONPATH"]
+    subprocess.run([sys.executable, "-I", "-S", "-c", code, project], check=True, cwd=tmp_path, timeout=60)
+    assert shutil.which("python3")
