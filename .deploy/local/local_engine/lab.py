@@ -11,7 +11,6 @@ from .manager import Manager, exclusive
 from .services import Service
 from .settings import ROOT, Settings, find_nginx
 
-
 NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
 
 

@@ -1,0 +1,13 @@
+"""The workbench: data, models, training, and the export of self-contained models that the lab serves.
+
+Importing this package is cheap; TensorFlow is imported by the modules that need it, and says only what matters.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Read by TensorFlow when it is imported, so set before that: no lines about oneDNN, CPU features or absent GPUs.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# On one or two small machines the first TensorFlow process must not take the whole memory of a GPU.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")

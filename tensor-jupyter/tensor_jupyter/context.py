@@ -1,0 +1,126 @@
+"""Where one version of one model lives: its logs, checkpoints, Keras file, and at last its place in the models volume.
+
+    context = Context("mnist-net")     # the next free version
+    context.log_dir                    # <logs>/mnist-net/4
+
+Building a Context touches nothing on disk, and nothing here ever deletes.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+"""What a model may be called: it becomes a folder, part of a URL and a metric label."""
+
+MAX_VERSION = 2**63 - 1
+"""The model server keeps versions as int64."""
+
+
+class Context:
+    """The paths of `name`'s version `version`; without one, the number after all published models and logs.
+
+    Raises LabError for a name or a version that cannot be served.
+    """
+
+    def __init__(self, name: str, version: int | None = None, settings: Settings | None = None) -> None:
+        self.name = checked_name(name)
+        self.settings = settings or Settings.read()
+        self.pinned = version is not None
+        self.version = _checked_version(version) if version is not None else self.next_version()
+
+    @property
+    def model_dir(self) -> Path:
+        """The served version, there once it has been published."""
+        return self.settings.models / self.name / str(self.version)
+
+    @property
+    def log_dir(self) -> Path:
+        """Event files, read by TensorBoard."""
+        return self.settings.logs / self.name / str(self.version)
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The best state of the training so far."""
+        return self.settings.data / "checkpoints" / self.name / str(self.version)
+
+    @property
+    def keras_file(self) -> Path:
+        """The trained model in Keras's own format, to go on from."""
+        return self.settings.data / "keras" / self.name / f"{self.version}.keras"
+
+    @property
+    def board_url(self) -> str:
+        """Where the lab's TensorBoard shows the runs."""
+        return f"{self.settings.board_url.rstrip('/')}/#timeseries"
+
+    def next_version(self) -> int:
+        """One more than the greatest version among models and logs."""
+        return max(greatest_version(root / self.name) for root in (self.settings.models, self.settings.logs)) + 1
+
+    def claim(self) -> None:
+        """Make the log folder this context's own, so that no other run writes its events there.
+
+        A number that was taken meanwhile gives way to the next free one, unless it was given by hand: then LabError is
+        raised if it has been published. It is raised as well when a folder that will be needed cannot be written.
+        """
+        if self.pinned and self.model_dir.exists():
+            raise LabError(
+                f"Version {self.version} of {self.name} is published, and a published version is never changed; "
+                f"the next free one is {self.next_version()}."
+            )
+        for folder in (self.settings.models, self.settings.data, self.log_dir.parent):
+            _make_writable(folder)
+        if self.pinned:
+            self.log_dir.mkdir(exist_ok=True)
+            return
+        self.version = self.next_version()
+        while not _made(self.log_dir):
+            self.version += 1
+
+    def __repr__(self) -> str:
+        return f"Context({self.name!r}, version={self.version})"
+
+
+def checked_name(name: str) -> str:
+    """The name, if a model may be called so. Raises LabError."""
+    if not NAME.fullmatch(name):
+        raise LabError(
+            f"A model cannot be called {name!r}: wanted are 1 to 63 lower-case letters, digits, '.', '_' or '-', "
+            "starting with a letter or digit, as in 'mnist-net'."
+        )
+    return name
+
+
+def greatest_version(folder: Path) -> int:
+    """The greatest number among the folders in `folder`, finished or not; 0 if there is none."""
+    if not folder.is_dir():
+        return 0
+    names = (path.name for path in folder.iterdir() if path.is_dir())
+    numbers = (int(name) for name in names if name.isascii() and name.isdigit())
+    return max((number for number in numbers if number <= MAX_VERSION), default=0)
+
+
+def _checked_version(version: int) -> int:
+    if not isinstance(version, int) or not 1 <= version <= MAX_VERSION:
+        raise LabError(f"A version is a positive whole number, not {version!r}; leave it out for the next free one.")
+    return version
+
+
+def _make_writable(folder: Path) -> None:
+    """Found out before hours of training, not after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise LabError(f"{folder} cannot be written by user {os.getuid()}; it belongs to {folder.stat().st_uid}.")
+
+
+def _made(folder: Path) -> bool:
+    """Whether this call, and no other, made the folder."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True

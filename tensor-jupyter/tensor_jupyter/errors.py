@@ -1,0 +1,9 @@
+"""The one kind of error that is meant to be read by the person at the keyboard."""
+
+
+class LabError(Exception):
+    """Something the user can put right; the text says what was found, what was wanted and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks for this: in a notebook the message is shown, not the way to it."""
+        return [f"{type(self).__name__}: {self}"]

@@ -1,0 +1,43 @@
+"""Training's progress at a terminal: a bar for the epoch that runs, a line for each that is done."""
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Shown on `console`; where that is no terminal, only the lines."""
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        super().__init__()
+        self.console = console
+        self.epochs = epochs
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
+        self.bar = self.progress.add_task("", epoch=f"1/{self.epochs}", total=self.params.get("steps"))
+        if self.console.is_terminal:
+            self.progress.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.progress.update(self.bar, completed=batch + 1, total=self.params.get("steps"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = logs or {}
+        self.console.print(
+            f"epoch {epoch + 1}/{self.epochs}  accuracy {values.get('accuracy', 0):.4f}  "
+            f"validation {values.get('val_accuracy', 0):.4f}  loss {values.get('val_loss', 0):.4f}",
+            highlight=False,
+        )
+        self.progress.reset(self.bar, epoch=f"{min(epoch + 2, self.epochs)}/{self.epochs}")
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        if self.console.is_terminal:  # elsewhere it was never started, and would still end with an empty line
+            self.progress.stop()

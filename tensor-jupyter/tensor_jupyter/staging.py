@@ -1,0 +1,118 @@
+"""Putting a finished version among the served ones: all of it or nothing, and never in place of another.
+
+A version is made in `<models>/.staging/<id>/`, which no server looks at, and moved to `<models>/<name>/<n>/` by one
+rename. The rename is also what reserves the number: it replaces nothing but an empty folder, so of two exporters who
+want the same number one gets it and the other takes the next. No empty version is ever seen on the way.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tensor_jupyter.context import checked_name, greatest_version
+from tensor_jupyter.errors import LabError
+
+YOUNG_SECONDS = 60
+"""An area younger than this is left alone: its maker may not have locked it yet."""
+
+_PREFIX = "export-"  # only areas of this kind are ours to sweep
+_LOCK = "lock"
+
+
+@contextlib.contextmanager
+def staging(models: Path) -> Iterator[Path]:
+    """A new area to make a version in, gone at the end; what dead exporters left behind is swept first.
+
+    Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
+    beside it: the kernel lets go of the lock when the process dies, whatever it dies of.
+    """
+    root = models / ".staging"
+    root.mkdir(parents=True, exist_ok=True)
+    sweep(root)
+    area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
+    try:
+        with (area / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield area / "version"
+    finally:
+        shutil.rmtree(area, ignore_errors=True)
+
+
+def sweep(root: Path) -> None:
+    """Remove the areas in `root` that were left by exporters no longer running."""
+    for area in root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or swept by another exporter at this moment
+            if time.time() - area.stat().st_mtime > YOUNG_SECONDS and _abandoned(area):
+                shutil.rmtree(area)
+
+
+def publish(staged: Path, models: Path, name: str, version: int | None = None, exact: bool = False) -> Path:
+    """Move the finished folder `staged` to `models/<name>/<n>` and return that path.
+
+    n is `version` or else the next free number; if another exporter took it, the next free one after it, but with
+    `exact` LabError is raised instead. `staged` must lie on the same volume, with everything in it.
+    """
+    family = models / checked_name(name)
+    family.mkdir(parents=True, exist_ok=True)
+    _make_readable(staged)
+    _sync(staged)
+    number = version or greatest_version(family) + 1
+    while not _renamed(staged, family / str(number)):
+        if exact:
+            raise LabError(f"Version {number} of {name} is published, and a published version is never changed.")
+        number = max(number, greatest_version(family)) + 1
+    _sync_folder(family)
+    return family / str(number)
+
+
+def _renamed(source: Path, target: Path) -> bool:
+    """Whether the folder was moved; False if the target holds something already."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _abandoned(area: Path) -> bool:
+    lock = area / _LOCK
+    if not lock.exists():
+        return True
+    with lock.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _make_readable(folder: Path) -> None:
+    """The server may run as another user than the notebook."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+
+
+def _sync(folder: Path) -> None:
+    """Have every file and folder on the disk before a name points to them."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,48 @@
+"""The notebook as it is committed: empty of outputs and of this machine, with code that belongs to it and runs."""
+
+import ast
+import importlib
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "notebook"
+# What JupyterLab keeps in .ipynb_checkpoints is not committed.
+NOTEBOOKS = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    found = nbformat.read(request.param, as_version=4)
+    nbformat.validate(found)
+    return found
+
+
+def test_there_is_one():
+    assert [path.name for path in NOTEBOOKS] == ["MnistNet.ipynb"]
+
+
+def test_it_is_committed_clean(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    text = json.dumps(notebook)
+    assert not [word for word in ("/home/", "/work/", "/opt/", "/root/", "site-packages") if word in text]
+
+
+def test_its_imports_are_there(notebook):
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+def test_its_model_can_be_renamed_in_one_place(notebook):
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert code.count("Context('mnist-net')") == 1
+    assert code.count("mnist-net") == 1

@@ -1,0 +1,107 @@
+"""The notebook's REST call, against a gateway on loopback that answers as it is told."""
+
+import email.parser
+import email.policy
+import http.server
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.rest import ask
+
+DIGIT = np.arange(784, dtype=np.uint16).reshape(28, 28, 1).astype(np.uint8)
+RESULT = {"classification_result": [{"digit": 2, "probability": 0.998}]}
+
+
+@pytest.fixture
+def gateway(monkeypatch):
+    """gateway(*answers): answers are (status, version); the last one is repeated. Returns the requests received."""
+    servers = []
+
+    def serve(*answers):
+        received = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                received.append((self.path, self.headers["Content-Type"], body))
+                status, version = answers[min(len(received), len(answers)) - 1]
+                self.send_response(status)
+                if version:
+                    self.send_header("X-Model-Version", str(version))
+                self.end_headers()
+                document = RESULT if status == 200 else {"message": "no such model", "code": status}
+                self.wfile.write(json.dumps(document).encode())
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        monkeypatch.setenv("LAB_REST_URL", f"http://127.0.0.1:{server.server_port}/")
+        return received
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_picture_arrives_as_it_was(gateway):
+    received = gateway((200, 3))
+    answer = ask(DIGIT, "mnist-net")
+    assert (answer.version, answer.document) == (3, RESULT)
+    (path, kind, body), *more = received
+    assert not more
+    assert path == "/tf/mnist/mnist-net"
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(
+        f"Content-Type: {kind}\r\n\r\n".encode() + body
+    )
+    (part,) = message.iter_parts()
+    assert part.get_param("name", header="content-disposition") == "image"
+    assert np.asarray(Image.open(io.BytesIO(part.get_payload(decode=True)))).tolist() == DIGIT[..., 0].tolist()
+
+
+def test_it_waits_until_the_new_version_answers(gateway):
+    received = gateway((404, None), (503, None), (200, 1), (200, 2))
+    assert ask(DIGIT, "mnist-tutorial", version=2).version == 2
+    assert len(received) == 4
+
+
+def test_an_old_version_for_too_long_is_told(gateway):
+    gateway((200, 1))
+    with pytest.raises(LabError, match="says version 1 after 0 s; version 2 was wanted"):
+        ask(DIGIT, "mnist-net", version=2, wait=0)
+
+
+def test_an_unknown_model_is_told_with_the_gateways_words(gateway):
+    gateway((404, None))
+    with pytest.raises(LabError, match=r"404 .*no such model"):
+        ask(DIGIT, "nobody", wait=0)
+
+
+def test_a_refused_picture_is_told_at_once(gateway):
+    received = gateway((415, None))
+    with pytest.raises(LabError, match="refuses the picture: 415"):
+        ask(DIGIT, "mnist-net")
+    assert len(received) == 1
+
+
+def test_another_program_on_the_port_is_told(gateway):
+    gateway((200, None))
+    with pytest.raises(LabError, match="does not answer as the lab's gateway does"):
+        ask(DIGIT, "mnist-net")
+
+
+def test_a_lab_that_does_not_run_is_told_in_one_line(monkeypatch):
+    monkeypatch.setenv("LAB_REST_URL", "http://127.0.0.1:9")
+    with pytest.raises(LabError, match=r"start it with \./bin/compose\.sh up") as caught:
+        ask(DIGIT, "mnist-net")
+    (line,) = caught.value._render_traceback_()
+    assert line.startswith("LabError: The lab does not answer at http://127.0.0.1:9/tf/mnist/mnist-net")

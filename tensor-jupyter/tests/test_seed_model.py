@@ -1,0 +1,81 @@
+"""The model the lab ships with: small, self-contained, and right about the sample pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tensor_jupyter.replay import golden_samples, replay
+
+REPOSITORY = Path(__file__).parents[2]
+SEED = REPOSITORY / "tensor-serving-gpu/serving/mnist-net/1"
+SAMPLES = REPOSITORY / "tensor-rest/data/mnist"
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """(label, scores) of every sample picture, and the card, from the graph as the C++ server has it."""
+    paths = sorted(SAMPLES.glob("*.jpg"))
+    pictures = []
+    for path in paths:
+        with Image.open(path) as picture:
+            pictures.append(np.asarray(picture))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(SEED))
+        predict, describe = meta.signature_def["serving_default"], meta.signature_def["describe"]
+        images = np.stack(pictures)[..., np.newaxis]
+        scores = session.run(predict.outputs["scores"].name, {predict.inputs["images"].name: images})
+        card = session.run(describe.outputs["card"].name, {describe.inputs["index"].name: [0]})[0]
+    return np.array([int(path.name[6]) for path in paths]), scores, json.loads(card)
+
+
+def test_it_is_at_most_two_megabytes():
+    assert sum(path.stat().st_size for path in SEED.rglob("*") if path.is_file()) <= 2_000_000
+
+
+def test_97_of_100_sample_pictures_are_right_with_plausible_probabilities(answers):
+    labels, scores, _ = answers
+    assert len(labels) == 100
+    assert (scores.argmax(axis=1) == labels).sum() >= 97
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    surest = scores.max(axis=1)
+    assert np.median(surest) > 0.9
+    assert (surest >= 0.99995).mean() < 0.1  # what says 1.0 of everything has been fed the wrong numbers
+    assert len(np.unique(surest.round(4))) > 50
+
+
+def test_its_card_says_how_good_it_is_and_how_it_was_made(answers):
+    _, _, card = answers
+    assert card["name"] == "mnist-net"
+    assert card["labels"] == list("0123456789")
+    assert card["input"] == {
+        "height": 28,
+        "width": 28,
+        "channels": 1,
+        "polarity": "light-on-dark",
+        "centering": "mnist",
+    }
+    assert card["metrics"]["test_images"] == 5000
+    assert card["metrics"]["test_accuracy"] >= 0.992
+    assert card["data_set"]["name"] == "mnist"
+    assert card["data_set"]["train_images"] == 55000
+    assert "last 5000" in card["data_set"]["split"]
+    assert card["data_set"]["command"].startswith("lab train mnist-net --data DIR")
+
+
+def test_its_golden_samples_get_their_scores():
+    images, scores = golden_samples(SEED)
+    assert images.shape == (8, 28, 28, 1)
+    assert scores.shape == (8, 10)
+    replay(SEED)
+
+
+def test_no_path_of_a_machine_is_in_it():
+    for path in SEED.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for word in (b"/home/", b"/work/", b"/tmp/", b"/opt/", b"site-packages", b"/usr/"):
+                assert word not in content, f"{path.name} holds {word!r}"
