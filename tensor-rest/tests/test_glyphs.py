@@ -1,3 +1,5 @@
+"""A picture becomes what a model takes: size, polarity, centring."""
+
 import numpy as np
 import pytest
 from hypothesis import given

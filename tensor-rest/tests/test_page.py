@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Front, picture, start_front
+from gateway_kit import Front, picture, start_front
 from toy_model_server import Model, ModelServer
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is for developers")

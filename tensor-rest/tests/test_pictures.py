@@ -1,3 +1,5 @@
+"""Bytes of strangers: what is a picture, what is refused, and that bounds come before decoding."""
+
 import contextlib
 import io
 import tracemalloc
@@ -7,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import picture
+from gateway_kit import picture
 from PIL import Image
 
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaError

@@ -1,8 +1,10 @@
+"""Settings: typed, read once, and named when they are wrong."""
+
 import subprocess
 import sys
 
 import pytest
-from conftest import PROJECT
+from gateway_kit import PROJECT
 from pydantic import ValidationError
 
 from tensor_rest.settings import Settings, explain

@@ -1,3 +1,5 @@
+"""Our messages against TensorFlow's own, and tensors there and back."""
+
 import importlib.util
 import subprocess
 import sys

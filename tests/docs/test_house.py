@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import ROOT
 
-LONGEST_MODULE = 250  # lines
+LONGEST_MODULE = 300  # lines
 LONGEST_FUNCTION = 45
 
 

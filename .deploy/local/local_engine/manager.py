@@ -12,7 +12,7 @@ import xmlrpc.client
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import EngineError
 from .settings import Settings
@@ -104,14 +104,27 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
             raise EngineError(
-                f"another command is at work on this lab ({lock.read().strip()}): wait until it has ended, or stop it"
+                f"another command is at work on this lab ({_told(lock)}): wait until it has ended, or stop it"
             ) from None
         lock.truncate(0)
         lock.write(f"'{verb}', process {os.getpid()}")
         lock.flush()
         yield
+
+
+def _told(lock: TextIO) -> str:
+    """What the holder of the lock wrote into it; it may be about to."""
+    told = ""
+
+    def read() -> bool:
+        nonlocal told
+        lock.seek(0)
+        told = lock.read().strip()
+        return bool(told)
+
+    wait_until(read, 1)
+    return told
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:

@@ -1,0 +1,136 @@
+"""What the tests share: waiting, free ports, pictures, and the two real fronts as processes."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from tensor_rest.settings import Settings
+
+PROJECT = Path(__file__).parents[1]
+HTTP = httpx.Client(timeout=30)
+"""One for all tests: making a client costs more than most requests."""
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """The first true value of `condition`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{condition} was not met within {seconds} s")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def nobody() -> str:
+    """An address where no watcher answers; a running lab on this machine has one at the default."""
+    return f"http://127.0.0.1:{free_port()}/"
+
+
+def check_error(response: Any, status: int, *texts: str) -> None:
+    """The one shape of errors, and each text in the message."""
+    assert response.status_code == status, response.text
+    assert set(response.json) == {"message", "code", "request_id"}
+    assert response.json["code"] == status
+    assert response.json["request_id"] == response.headers["X-Request-Id"]
+    for text in texts:
+        assert text in response.json["message"]
+    assert "Traceback" not in response.text
+
+
+def picture(level: int, size: tuple[int, int] = (28, 28), kind: str = "PNG", mode: str = "L") -> bytes:
+    """A picture of one grey level; see toy_model_server for the digit it is."""
+    file = io.BytesIO()
+    Image.new(mode, size, level if mode == "L" else (level,) * 3).save(file, kind)
+    return file.getvalue()
+
+
+@dataclass
+class Front:
+    """The running programs of one front; `log` is what they wrote."""
+
+    url: str
+    kind: str
+    run_dir: Path
+    log: Path
+    processes: list[subprocess.Popen[bytes]]
+
+    def stop(self) -> list[int]:
+        """TERM, as the process manager does; the exit codes."""
+        for process in self.processes:
+            process.terminate()
+        return [process.wait(20) for process in self.processes]
+
+    def alive(self) -> list[int]:
+        """Process groups of ours that still have a member."""
+        return [process.pid for process in self.processes if _group_lives(process.pid)]
+
+    def kill(self) -> None:
+        for pid in self.alive():
+            os.killpg(pid, signal.SIGKILL)
+        for process in self.processes:
+            process.wait()
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, **environment: str) -> Front:
+    """Start uWSGI, and nginx where `kind` is nginx, and wait until they answer."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT),
+        "TENSOR_REST_RUN_DIR": str(run_dir),
+        "TENSOR_REST_FRONT": kind,
+        "TENSOR_REST_PORT": str(port),
+        "TF_SERVER_HOST_PORT": server,
+        "TF_SERVER_INVENTORY_URL": nobody(),
+        "TF_SERVER_TIMEOUT_SECONDS": "5",
+        **environment,
+    }
+    log = run_dir.parent / f"{run_dir.name}.log"
+    front = Front(f"http://127.0.0.1:{port}", kind, run_dir, log, [])
+    with log.open("ab") as file:
+        for program in ["uwsgi", "nginx"] if kind == "nginx" else ["uwsgi"]:
+            command = [sys.executable, "-m", "tensor_rest", program]
+            front.processes.append(
+                subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True, user=user)
+            )
+    try:
+        wait_until(lambda: _answers(front) and log.read_text().count("WSGI app 0") == Settings().processes)
+    except BaseException:
+        front.kill()
+        print(log.read_text())  # noqa: T201 - pytest shows it with the failure
+        raise
+    return front
+
+
+def _answers(front: Front) -> bool:
+    dead = [process.args for process in front.processes if process.poll() is not None]
+    assert not dead, f"{dead} ended: {front.log.read_text()}"
+    try:
+        return HTTP.get(f"{front.url}/healthz").status_code == 200
+    except httpx.HTTPError:
+        return False

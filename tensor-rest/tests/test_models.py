@@ -1,0 +1,180 @@
+"""What the application makes of models: their profiles, the lists of them, the pages and the specification."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gateway_kit import check_error, picture
+from toy_model_server import CARD, Model, ModelServer, signature
+
+from tensor_rest.app import create_app
+from tensor_rest.settings import Settings
+from tensor_rest.wire import serving_pb2 as pb
+
+Post = Callable[..., Any]
+
+
+# ---- models and their versions
+
+
+def test_the_profile_is_asked_once_per_version(post: Post, server: ModelServer) -> None:
+    for _ in range(3):
+        post("/predictlabel", picture(60))
+    assert server.calls == ["GetModelMetadata", "Predict", "Predict", "Predict", "Predict"]
+
+
+def test_a_new_version_answers_with_its_own_card(post: Post, server: ModelServer) -> None:
+    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
+    server.models["mnist-net"] = Model(versions=[1, 2], card={**CARD, "labels": list("ABCDEFGHIJ")}, shift=1)
+    response = post("/predictlabel", picture(60))
+    assert response.json["most_probable_label"] == "D"
+    assert response.headers["X-Model-Version"] == "2"
+    check_error(post("/tf/mnist/mnist-net", picture(60)), 409, "'D'", "digits")
+
+
+def test_a_new_version_may_have_another_signature(post: Post, server: ModelServer) -> None:
+    assert post("/predictlabel", picture(60)).status_code == 200
+    small = {"images": (pb.DT_UINT8, [-1, 14, 14, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}
+    server.models["mnist-net"] = Model(versions=[2], card=None, signatures={"serving_default": signature(*small)})
+    response = post("/predictlabel", picture(60))
+    assert (response.status_code, response.headers["X-Model-Version"]) == (200, "2")
+    server.models["mnist-net"] = Model(versions=[1])  # rolled back
+    assert post("/predictlabel", picture(60)).headers["X-Model-Version"] == "1"
+
+
+def test_a_float_model_gets_zero_to_one(post: Post, server: ModelServer) -> None:
+    floats = {"images": (pb.DT_FLOAT, [-1, 28, 28])}, {"probabilities": (pb.DT_FLOAT, [-1, 10])}
+    model = Model(card=None, signatures={"serving_default": signature(*floats)})
+    server.models["float-net"] = model
+    seen = []
+    server.on_images = seen.append
+    check_error(post("/tf/mnist/float-net", picture(51)), 502, "wanted one row of finite scores")  # it answers `scores`
+    assert seen[0].dtype == np.float32
+    assert seen[0].shape == (1, 28, 28)  # the signature has no channels
+    assert np.allclose(seen[0], 0.2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "text"),
+    [
+        ({"text": (pb.DT_STRING, [-1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}, "found text string [-1]"),
+        ({}, {}, "found none"),
+        ({"images": (pb.DT_UINT8, [-1, -1, -1, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}, "how large"),
+        (
+            {"images": (pb.DT_UINT8, [-1, 28, 28, 1])},
+            {"boxes": (pb.DT_FLOAT, [-1, 5, 4])},
+            "found boxes float [-1, 5, 4]",
+        ),
+    ],
+)
+def test_a_model_that_does_not_classify_pictures_says_what_it_does(
+    post: Post, server: ModelServer, inputs: Any, outputs: Any, text: str
+) -> None:
+    server.models["odd-net"] = Model(card=None, signatures={"serving_default": signature(inputs, outputs)})
+    check_error(post("/tf/mnist/odd-net", picture(60)), 409, "'odd-net'", text)
+
+
+@pytest.mark.parametrize(
+    "card", ["not json", "[]", '{"labels": []}', '{"labels": ["a"], "input": {"polarity": "sideways"}}']
+)
+def test_a_broken_card_is_named(post: Post, server: ModelServer, card: str) -> None:
+    server.models["mnist-net"] = Model(card=card)
+    check_error(post("/predictlabel", picture(60)), 502, "card of model 'mnist-net' version 1")
+
+
+def test_labels_that_do_not_fit_the_scores_are_named(post: Post, server: ModelServer) -> None:
+    server.models["mnist-net"] = Model(classes=7)
+    check_error(post("/predictlabel", picture(60)), 502, "7 scores for 10 labels")
+
+
+def test_models_are_listed_with_states_labels_and_quarantine(listed: Any) -> None:
+    document = listed.get("/tf/models").json
+    assert [model["name"] for model in document["models"]] == ["bare-net", "ill-net", "mnist-net"]
+    _, ill, mnist = document["models"]
+    assert mnist == {
+        "name": "mnist-net",
+        "ready": True,
+        "versions": [{"version": 1, "state": "AVAILABLE", "error": ""}],
+        "labels": {"stable": 1},
+        "quarantined": [],
+    }
+    assert ill["ready"] is False
+    assert ill["quarantined"] == [{"version": 3, "reason": "saved_model.pb is missing"}]
+    assert document["serving"] == document["inventory"] == {"ready": True, "message": ""}
+
+
+def test_models_are_listed_while_serving_is_away(listed: Any, server: ModelServer) -> None:
+    server.stop()
+    document = listed.get("/tf/models").json
+    assert [model["ready"] for model in document["models"]] == [False] * 3
+    assert document["serving"]["ready"] is False
+    assert "does not answer" in document["serving"]["message"]
+
+
+def test_without_a_list_the_models_asked_for_are_listed(post: Post, client: Any) -> None:
+    post("/tf/mnist/bare-net", picture(60))
+    document = client.get("/tf/models").json
+    assert [model["name"] for model in document["models"]] == ["bare-net", "mnist-net"]
+    assert document["inventory"]["ready"] is False
+
+
+@pytest.mark.parametrize("broken", [{"models": [{"versions": "x"}]}, [], None])
+def test_a_list_that_makes_no_sense_is_told(listed: Any, watcher: Any, broken: Any) -> None:
+    watcher.document = broken
+    assert "not an inventory" in listed.get("/tf/models").json["inventory"]["message"]
+
+
+def test_a_model_is_described_by_signature_and_card(listed: Any) -> None:
+    document = listed.get("/tf/models/mnist-net").json
+    assert document["labels"] == {"stable": 1}
+    newest = document["newest"]
+    assert newest["version"] == 1
+    assert newest["signatures"]["serving_default"]["inputs"] == {"images": {"dtype": "uint8", "shape": [-1, 28, 28, 1]}}
+    assert newest["signatures"]["describe"]["outputs"] == {"card": {"dtype": "string", "shape": [-1]}}
+    assert newest["card"] == CARD
+    assert listed.get("/tf/models/bare-net").json["newest"]["card"] is None
+
+
+# ---- documents
+
+
+def test_the_specification_holds_every_route_and_its_errors(client: Any) -> None:
+    specification = client.get("/tf/swagger.json").json
+    assert set(specification["paths"]) == {"/predictlabel", "/tf/mnist/{model}", "/tf/models", "/tf/models/{model}"}
+    post = specification["paths"]["/tf/mnist/{model}"]["post"]
+    assert {"name": "image", "in": "formData", "type": "file", "required": True}.items() <= next(
+        parameter for parameter in post["parameters"] if parameter["name"] == "image"
+    ).items()
+    assert set(post["responses"]) == {"200", "400", "404", "409", "413", "415", "429", "503", "504"}
+    assert specification["basePath"] == "/"
+
+
+def test_pages_load_nothing_from_other_hosts_and_run_no_inline_script(client: Any) -> None:
+    for path in ("/", "/tf/"):
+        response = client.get(path)
+        assert response.status_code == 200
+        assert "script-src 'self';" in response.headers["Content-Security-Policy"]
+        links = re.findall(r'(?:src|href)="([^"]+)"', response.text)
+        assert links
+        for link in links:
+            assert link.startswith("/") or link == "swagger.json"
+            assert client.get(link if link.startswith("/") else f"/tf/{link}", buffered=True).status_code == 200
+        assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", response.text)
+
+
+def test_the_page_links_to_the_tools_it_is_told_of(client: Any, settings: Settings) -> None:
+    assert "TensorBoard" not in client.get("/").text
+    urls = {"board_url": "http://127.0.0.1:6006/", "jupyter_url": "http://127.0.0.1:8888/?a=1&b=2"}
+    page = create_app(Settings(**{**settings.model_dump(), **urls})).test_client().get("/").text
+    assert '<a href="http://127.0.0.1:6006/">TensorBoard</a>' in page
+    assert '<a href="http://127.0.0.1:8888/?a=1&amp;b=2">JupyterLab</a>' in page
+
+
+def test_every_answer_has_the_headers_of_safety(client: Any) -> None:
+    for path in ("/", "/tf/", "/tf/models", "/nowhere", "/static/page.js"):
+        headers = client.get(path, buffered=True).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
