@@ -17,6 +17,22 @@ version_of() { # version_of NAME: that line's value in versions.env
   sed -n "s/^$1=//p" "$ROOT/versions.env"
 }
 
+setting() { # setting NAME: the environment variable, or else versions.env's value
+  local value=${!1:-}
+  echo "${value:-$(version_of "$1")}"
+}
+
+need_docker() { # stop with what is missing unless a Docker engine answers
+  local said
+  command -v docker >/dev/null || die "docker is not installed; on Debian or Ubuntu: apt-get install docker.io"
+  said=$(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null) && return
+  die "no Docker engine answers (${said##*$'\n'}); start it: systemctl start docker, or dockerd; or may this user not reach it?"
+}
+
+have_image() { # have_image REFERENCE: whether the engine has it
+  docker image inspect "$1" >/dev/null 2>&1
+}
+
 find_python() { # print the first Python on the PATH that the pinned wheels exist for
   local min max found=() python version
   min=$(version_of PYTHON_MIN) max=$(version_of PYTHON_MAX)
@@ -28,8 +44,8 @@ find_python() { # print the first Python on the PATH that the pinned wheels exis
   die "the lab needs Python $min to $max on the PATH (found: ${found[*]:-none}); on Debian or Ubuntu: apt-get install python3 python3-venv"
 }
 
-run_local_engine() { # run_local_engine ARGUMENT...: replaces this shell
+run_engine() { # run_local_engine ARGUMENT...: replaces this shell
   local python
   python=$(find_python)
-  PYTHONPATH=$ROOT/.deploy/local exec "$python" -B -m local_engine "$@"
+  PYTHONPATH=$ROOT/.deploy exec "$python" -B -m lab_engine "$@"
 }

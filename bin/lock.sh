@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # lock.sh: resolve the requirements.in files into requirements.txt files with exact versions and hashes.
-# One resolution for the whole lab (.deploy/local/requirements.txt), then each folder's own subset of it, so that the
+# One resolution for the whole lab (.deploy/requirements.txt), then each folder's own subset of it, so that the
 # images and the local engine run the same versions. Run it after changing a requirements.in or versions.env.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -36,8 +36,8 @@ compile() { # compile OUTPUT CONSTRAINTS INPUT...
 }
 
 services=(tensor-board tensor-jupyter tensor-rest tensor-serving-gpu)
-lab=.deploy/local/requirements.txt
-compile "$lab" "$work/tensorflow.txt" .deploy/local/requirements.in "${services[@]/%//requirements.in}"
+lab=.deploy/requirements.txt
+compile "$lab" "$work/tensorflow.txt" .deploy/requirements.in "${services[@]/%//requirements.in}"
 for folder in "${services[@]}" tests; do
   sed 's/ *--hash.*//; s/ *\\$//; /^ *$/d' "$lab" >"$work/lab.txt"
   compile "$folder/requirements.txt" "$work/lab.txt" "$folder/requirements.in"

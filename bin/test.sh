@@ -15,7 +15,7 @@ started lab from end to end, the browser, the README's commands.
   -h, --help  this text
 
 Tests that need nginx, chromium or shellcheck run where those are installed:
-on Debian or Ubuntu, apt-get install nginx-light chromium shellcheck
+on Debian or Ubuntu, apt-get install nginx-light chromium libatomic1 shellcheck
 U
 }
 
@@ -25,18 +25,18 @@ main() {
   local tests=() python=$ROOT/.lab/venv/bin/python tool missing=()
   case ${1:-} in
     -h | --help) usage; exit 0 ;;
-    --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy/local) ;;
+    --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) ;;
   esac
   cd "$ROOT"
   unset LAB_HOME # tests make state folders of their own and share this clone's environment
-  (run_local_engine install --tests)
+  (run_engine install --tests)
 
   step "ruff"
   "$python" -m ruff check .
   "$python" -m ruff format --check .
   step "mypy"
   "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
-    .deploy/local/local_engine tests
+    .deploy/lab_engine tests
   for tool in shellcheck chromium nginx; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, free_port, picture, start_front, wait_until
 from test_pictures import huge_png
 from toy_model_server import Model, ModelServer
 
@@ -287,8 +287,8 @@ def test_nginx_without_uwsgi_answers_503_in_our_shape(toy: ModelServer, tmp_path
 def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "nginx").mkdir()
     config = tmp_path / "nginx.conf"
-    config.write_text(render(Settings(run_dir=tmp_path, host="::1", port=8080)))
-    assert "listen [::1]:8080;" in config.read_text()
+    assert "listen [::1]:8080;" in render(Settings(run_dir=tmp_path, host="::1", port=8080))
+    config.write_text(render(Settings(run_dir=tmp_path, port=free_port())))  # nginx tries the port, too
     assert NGINX is not None
     command = [NGINX, "-e", "stderr", "-p", f"{tmp_path}/", "-c", "nginx.conf", "-t"]
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -51,7 +51,7 @@ def test_unknown_services_and_options_fail_with_the_valid_ones(lab: Lab) -> None
     assert "tensor-board, tensor-jupyter, tensor-rest, tensor-serving" in lab.compose("restart", "tensorboard", code=1)
     assert "--follow" in lab.compose("logs", "--folow", code=2)
     assert "'restart'" in lab.compose("reboot", code=2)
-    assert "auto, docker or local" in lab.compose("--engine", "podman", "up", code=2)
+    assert "'auto', 'docker', 'local'" in lab.compose("up", "--engine", "podman", code=2)
 
 
 def test_the_shipped_model_reads_the_sample_digits(lab: Lab) -> None:

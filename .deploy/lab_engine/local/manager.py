@@ -7,15 +7,15 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from .errors import EngineError
-from .settings import Settings
+from ..errors import EngineError
+from ..settings import Settings
+from ..waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,6 @@ def _told(lock: TextIO) -> str:
 
     wait_until(read, 1)
     return told
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
-    """Ask again and again until the condition holds (True) or the time is over (False)."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(pause)
-    return True
 
 
 def end_processes(settings: Settings) -> None:

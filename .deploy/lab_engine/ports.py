@@ -1,51 +1,25 @@
-"""Checks that change nothing: what would make `up` fail later is found and named before anything is started."""
+"""The lab's ports: which are taken, by whom, and what to do about it."""
 
 import contextlib
 import os
-import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import EngineError
-from .settings import HOST, Settings
-
-GIB = 1024**3
-# Measured: the environment takes 2.3 GiB, and pip needs room for one unpacked wheel beside it.
-SPACE_FOR_ENVIRONMENT = 4 * GIB
-SPACE_TO_RUN = GIB // 4
+from .settings import HOST
 
 
-def check_folder(settings: Settings, needed: int) -> None:
-    """The state folder can be made and written, and its disk has `needed` bytes free; raises EngineError otherwise."""
-    folder = settings.home
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise EngineError(
-            f"the state folder {folder} cannot be written ({error.strerror}): make it writable for "
-            f"user {os.getuid()}, or set LAB_HOME to a folder that is"
-        ) from None
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise EngineError(
-            f"the disk of {folder} has {free / GIB:.1f} GiB free and {needed / GIB:.1f} GiB are needed: "
-            "free some, or set LAB_HOME to a folder on another disk"
-        )
-
-
-def check_ports(settings: Settings) -> None:
-    """Every port of the lab is free; raises EngineError naming the taken ones, who holds them and what to do."""
-    taken = [(field, port) for field, port in vars(settings.ports).items() if not is_free(port)]
-    if taken:
-        lines = [
-            f"port {port} is taken by {holder(port)}: stop that, or choose another port with "
-            f"LAB_{field.upper()}_PORT={next_free(port)}"
-            for field, port in taken
-        ]
-        raise EngineError("\n  ".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines))
+def check(ports: Mapping[str, int]) -> None:
+    """Every port (by its name in the settings) is free; raises EngineError: who holds the taken one, which is free."""
+    taken = {name: port for name, port in ports.items() if not is_free(port)}
+    lines = [
+        f"port {port} is taken by {holder(port)}: stop that, or choose another port with "
+        f"LAB_{name.upper()}_PORT={next_free(port)}"
+        for name, port in taken.items()
+    ]
+    if lines:
+        raise EngineError("\n  ".join(lines))
 
 
 def is_free(port: int) -> bool:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from local_engine import logs, settings
-from local_engine.settings import Settings
+from lab_engine import settings
+from lab_engine.local import logs
+from lab_engine.settings import Settings
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local_engine import settings
-from local_engine.errors import EngineError
+from lab_engine import settings
+from lab_engine.errors import EngineError
 
 
 def test_versions_env_gives_the_defaults() -> None:

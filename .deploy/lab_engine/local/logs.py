@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..settings import Settings
 from .services import Service
-from .settings import Settings
 
 _TAIL_BYTES = 256 * 1024
 

@@ -1,14 +1,13 @@
-"""Settings of the local engine: `versions.env`, overridden by environment variables of the same names, read once."""
+"""Settings of the lab: `versions.env`, overridden by environment variables of the same names, read once."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import EngineError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"  # the lab listens nowhere else
 
 # Linux allows 107 bytes for the path of a Unix socket (unix(7)); supervisord makes its own under a longer name first.
@@ -32,8 +31,15 @@ class Settings:
 
     home: Path  # the state folder; everything the lab writes is below it
     ports: Ports
-    version: str
-    tensorflow: str
+    versions: Mapping[str, str]  # the lines of versions.env, each overridden by its environment variable
+
+    @property
+    def version(self) -> str:
+        return self.versions["LAB_VERSION"]
+
+    @property
+    def tensorflow(self) -> str:
+        return self.versions["TENSORFLOW_VERSION"]
 
     @property
     def venv(self) -> Path:
@@ -69,9 +75,12 @@ class Settings:
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raises EngineError naming the variable that is wrong."""
-    values = {**read_env_file(ROOT / "versions.env"), **environ}
+    defaults = read_env_file(ROOT / "versions.env")
+    values = {**defaults, **environ}
     ports = Ports(**{field: _port(f"LAB_{field.upper()}_PORT", values) for field in Ports.__annotations__})
     _refuse_doubles(ports)
+    if values["LAB_ENGINE"] not in ("auto", "docker", "local"):
+        raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is no engine: set it to auto, docker or local")
     home = Path(values.get("LAB_HOME") or ROOT / ".lab").expanduser().absolute()
     if (length := len(os.fsencode(home))) > LONGEST_HOME:
         raise EngineError(
@@ -82,20 +91,13 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         raise EngineError(
             f"the state folder's path contains {' '.join(sorted(unfit))!r}: {home}; set LAB_HOME to another one"
         )
-    return Settings(home, ports, values["LAB_VERSION"], values["TENSORFLOW_VERSION"])
+    return Settings(home, ports, {name: values[name] for name in defaults})
 
 
 def read_env_file(path: Path) -> dict[str, str]:
     """The NAME=value lines of a file; comments and empty lines are skipped."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-def find_nginx() -> str | None:
-    """nginx's path, or None. Debian installs it in /usr/sbin, which a plain user's PATH does not name."""
-    return shutil.which(
-        "nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
-    )
 
 
 def _port(name: str, values: Mapping[str, str]) -> int:

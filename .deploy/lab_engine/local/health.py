@@ -1,26 +1,21 @@
 """Is a service healthy, and waiting until all are."""
 
-import contextlib
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 
-from . import console
-from .errors import EngineError
+from .. import console, web
+from ..errors import EngineError
+from ..settings import Settings
+from ..waiting import wait_until
 from .logs import last_lines
-from .manager import Manager, wait_until
+from .manager import Manager
 from .services import Service
-from .settings import Settings
 
 DEADLINE = 120.0  # seconds; TensorFlow alone takes up to 20 to import from a cold disk
 TOO_MANY_RESTARTS = 3
 
-# Loopback never goes through a proxy.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-
 
 def is_healthy(service: Service) -> bool:
-    return all(_answers(address) for address in service.health)
+    return all(web.answers(address) for address in service.health)
 
 
 def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) -> None:
@@ -37,26 +32,6 @@ def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) 
     with console.Progress("starting " + ", ".join(service.name for service in services)) as progress:
         if not wait_until(all_healthy, DEADLINE, pause=0.3):
             raise EngineError(_report(settings, waiting[0], f"is not healthy after {DEADLINE:.0f} s"))
-
-
-def get(url: str, timeout: float = 5.0) -> bytes:
-    """The body of a 200 answer; raises OSError."""
-    with contextlib.closing(_open(url, timeout=timeout)) as answer:
-        return bytes(answer.read())
-
-
-def post(request: urllib.request.Request, timeout: float = 10.0) -> bytes:
-    """The body of a 200 answer to a prepared request; raises OSError."""
-    with contextlib.closing(_open(request, timeout=timeout)) as answer:
-        return bytes(answer.read())
-
-
-def _answers(address: str) -> bool:
-    try:
-        get(address, timeout=2)
-    except OSError:
-        return False
-    return True
 
 
 def _refuse_hopeless(settings: Settings, manager: Manager, waiting: Sequence[Service]) -> None:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import console
-from .errors import EngineError
-from .settings import ROOT, Settings
+from .. import console
+from ..errors import EngineError
+from ..settings import ROOT, Settings
 
-LOCK = ROOT / ".deploy" / "local" / "requirements.txt"
+LOCK = ROOT / ".deploy" / "requirements.txt"
 _MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 SERVICES = ("tensor-jupyter", "tensor-serving-gpu", "tensor-rest")
 

@@ -1,11 +1,10 @@
 """The lab's folders: made, given the shipped model and a token, and, when asked, removed."""
 
-import os
-import secrets
 import shutil
 
-from .errors import EngineError
-from .settings import ROOT, Settings
+from .. import token
+from ..errors import EngineError
+from ..settings import ROOT, Settings
 
 SEEDS = ROOT / "tensor-serving-gpu" / "serving"
 
@@ -14,13 +13,8 @@ def prepare(settings: Settings) -> list[str]:
     """Make the folders, the token and, in an empty models folder, the shipped models; returns the names of those."""
     for folder in (settings.models, settings.logs, settings.data, settings.run / "log", settings.run / "rest"):
         folder.mkdir(parents=True, exist_ok=True)
-    _make_token(settings)
+    token.make(settings)
     return _publish_seeds(settings)
-
-
-def token(settings: Settings) -> str:
-    """JupyterLab's token."""
-    return settings.token_file.read_text().strip()
 
 
 def remove(settings: Settings) -> None:
@@ -28,13 +22,6 @@ def remove(settings: Settings) -> None:
     for folder in (settings.models, settings.logs, settings.data, settings.run):
         shutil.rmtree(folder, ignore_errors=True)
     settings.token_file.unlink(missing_ok=True)
-
-
-def _make_token(settings: Settings) -> None:
-    if settings.token_file.exists() and token(settings):
-        return
-    with open(settings.token_file, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        file.write(secrets.token_hex(24))
 
 
 def _publish_seeds(settings: Settings) -> list[str]:

@@ -3,11 +3,12 @@
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-from . import health
+from . import web
 from .errors import EngineError
-from .manager import wait_until
 from .settings import ROOT, Settings
+from .waiting import wait_until
 
 PICTURE = ROOT / "tensor-rest" / "data" / "mnist"
 MODEL = "mnist-net"
@@ -18,10 +19,18 @@ def picture() -> Path:
     return min(PICTURE.glob("mnist_2_*.jpg"))
 
 
+def is_listed(settings: Settings) -> bool:
+    """True if the shipped model is on the volume, served already or not; raises OSError if the gateway is silent."""
+    return any(model["name"] == MODEL for model in _models(settings))
+
+
 def served_models(settings: Settings) -> dict[str, list[int]]:
-    """Names and versions the watcher lists for serving; raises OSError when it does not answer."""
-    inventory = json.loads(health.get(settings.url(settings.ports.inventory)))
-    return {model["name"]: model["serving"] for model in inventory["models"]}
+    """Names and versions that answer now; raises OSError when the gateway does not."""
+    found = {
+        model["name"]: sorted(each["version"] for each in model["versions"] if each["state"] == "AVAILABLE")
+        for model in _models(settings)
+    }
+    return {name: versions for name, versions in found.items() if versions}
 
 
 def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]]:
@@ -32,7 +41,7 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
     def answered() -> bool:
         nonlocal refusal
         try:
-            result[:] = json.loads(health.post(_request(settings)))["classification_result"]
+            result[:] = json.loads(web.fetch(_request(settings), timeout=10))["classification_result"]
         except OSError as error:
             refusal = _text(error)
         return bool(result)
@@ -42,6 +51,13 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
             f"all services are up, but {MODEL} does not answer ({refusal}); see bin/compose.sh logs tensor-serving"
         )
     return result
+
+
+def _models(settings: Settings) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = json.loads(web.fetch(settings.url(settings.ports.rest, "/tf/models"), timeout=10))[
+        "models"
+    ]
+    return models
 
 
 def _request(settings: Settings) -> urllib.request.Request:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from local_engine import environment, settings
-from local_engine.errors import EngineError
+from lab_engine import settings
+from lab_engine.errors import EngineError
+from lab_engine.local import environment
 
 
 def test_a_failed_installation_says_why_and_leaves_nothing_half_made(
@@ -25,5 +26,5 @@ def test_an_environment_of_other_requirements_is_not_current(tmp_path: Path) -> 
     found = settings.load({"LAB_HOME": str(tmp_path)})
     found.python.parent.mkdir(parents=True)
     found.python.touch()
-    (found.venv / "deploy-local-requirements.installed").write_text("3.11 elsewhere 0000\n")
+    (found.venv / "deploy-requirements.installed").write_text("3.11 elsewhere 0000\n")
     assert not environment.is_current(found)

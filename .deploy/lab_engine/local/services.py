@@ -5,10 +5,11 @@ The names are those of the compose file. A service is a group of programs, start
 
 import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .settings import HOST, ROOT, Settings, find_nginx
+from ..settings import HOST, ROOT, Settings
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,13 @@ def supervisor_config(settings: Settings) -> str:
 def _group_section(service: Service, order: int) -> str:
     names = ",".join(program.name for program in service.programs)
     return f"\n[group:{service.name}]\nprograms={names}\npriority={order}\n"
+
+
+def find_nginx() -> str | None:
+    """nginx's path, or None. Debian installs it in /usr/sbin, which a plain user's PATH does not name."""
+    return shutil.which(
+        "nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+    )
 
 
 def _program_section(settings: Settings, program: Program) -> str:

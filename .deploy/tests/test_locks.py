@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from local_engine.settings import ROOT, read_env_file
+from lab_engine.settings import ROOT, read_env_file
 
-LAB = ROOT / ".deploy" / "local" / "requirements.txt"
+LAB = ROOT / ".deploy" / "requirements.txt"
 FOLDERS = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-gpu")
 
 

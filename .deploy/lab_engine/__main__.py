@@ -1,0 +1,139 @@
+"""The command line of the lab. bin/compose.sh calls it."""
+
+import argparse
+import sys
+import xmlrpc.client
+from collections.abc import Callable
+from typing import Any
+
+from . import choice, console, settings
+from .docker.deployment import PROJECT
+from .errors import EngineError
+from .local.lab import LocalLab
+from .settings import Settings
+from .verbs import check_sure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 failed with its reason said, 2 not understood, 130 interrupted."""
+    options = _parse(arguments)
+    try:
+        found = settings.load()
+        options.engine = options.engine or found.versions["LAB_ENGINE"]
+        return _run(options, found)
+    except EngineError as error:
+        return _fail(str(error))
+    except xmlrpc.client.Fault as error:
+        return _fail(f"the process manager refused: {error.faultString}")
+    except BrokenPipeError:  # `bin/compose.sh ... | head`
+        sys.stdout = None  # nothing is left to be flushed
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}: is the disk full, or the folder another user's?")
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+
+
+def _run(options: argparse.Namespace, found: Settings) -> int:
+    if options.verb == "install":
+        LocalLab(found).install(options.tests)
+        return 0
+    if options.verb == "up":
+        console.say(console.bold(f"tensor-lab {found.version}"))
+        chosen = choice.for_up(found, options)
+        console.say(f"  engine      {chosen.why}")
+        chosen.lab.up()
+        return 0
+    lab = choice.for_running(found, options.engine).lab
+    if options.verb == "down" and options.volumes:
+        check_sure(options.yes, "every model, log and data file of this lab")
+    verbs: dict[str, Callable[[], int | None]] = {
+        "down": lambda: lab.down(options.volumes),
+        "ps": lab.ps,
+        "status": lab.status,
+        "restart": lambda: lab.restart(options.service),
+        "logs": lambda: lab.logs(options.service, options.tail, options.follow),
+        "exec": lambda: lab.execute(options.service, options.command),
+    }
+    return verbs[options.verb]() or 0
+
+
+def _fail(reason: str) -> int:
+    sys.stderr.write(f"{console.bad('error')}: {reason}\n")
+    return 1
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser, verbs = _parsers()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # argparse alone would show the usage of the whole, which does not list the verb's options
+        verb = verbs.choices[options.verb]
+        verb.exit(2, f"{verb.prog}: unknown argument {' '.join(unknown)}\n\n{verb.format_help()}")
+    return options
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Any]:
+    parser = argparse.ArgumentParser(
+        prog="bin/compose.sh",
+        description="Run the lab: tensor-jupyter, tensor-serving, tensor-board and tensor-rest.",
+        epilog="Ports and versions are in versions.env; LAB_REST_PORT, LAB_JUPYTER_PORT, LAB_BOARD_PORT, "
+        "LAB_SERVING_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the environment win.",
+    )
+    _add_engine(parser, default=None)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_up(verbs.add_parser("up", help="start the lab, wait until it is healthy, show that it answers"))
+    down = verbs.add_parser("down", help="stop the lab; models, logs and data stay")
+    down.add_argument("-v", "--volumes", action="store_true", help="also remove models, logs and data; asks first")
+    down.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
+    verbs.add_parser("status", help="show health, models and addresses; exit code 1 if anything is not healthy")
+    restart = verbs.add_parser("restart", help="stop and start services, and wait until they are healthy")
+    restart.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
+    logs = verbs.add_parser("logs", help="show the services' logs")
+    logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each log (default: 50)")
+    execute = verbs.add_parser("exec", help="run a command with a service's environment")
+    execute.add_argument("service", metavar="SERVICE")
+    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    install = verbs.add_parser("install", help="only make the Python environment of the local engine; up does it too")
+    install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
+    for verb in verbs.choices.values():  # before or after the verb: both are typed
+        _add_engine(verb, default=argparse.SUPPRESS)
+    return parser, verbs
+
+
+def _add_engine(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "docker", "local"),
+        default=default,  # None: LAB_ENGINE
+        help="where the lab runs; auto (default): in Docker if an engine answers and the images can be had, else as "
+        "local processes; the other verbs go where up went",
+    )
+
+
+def _add_up(up: argparse.ArgumentParser) -> None:
+    docker = up.add_argument_group("in Docker")
+    docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
+    docker.add_argument(
+        "-p",
+        "--project",
+        default=PROJECT,
+        help="Compose's project name, and where it is not lab the prefix of containers and volumes",
+    )
+    docker.add_argument("-r", "--registry", help="where the images are (default: LAB_REGISTRY)")
+    docker.add_argument("-t", "--tag", help="which of them (default: LAB_TAG)")
+    docker.add_argument(
+        "--serving",
+        choices=("auto", "cpu", "gpu", "embedded"),
+        default="auto",
+        help="the model server; auto: TensorFlow Serving where its image can be had, else the embedded one",
+    )
+    docker.add_argument("--gpu", action="store_true", help="the same as --serving gpu")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

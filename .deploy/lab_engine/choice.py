@@ -1,0 +1,70 @@
+"""Which engine runs the lab, and why: Docker where the lab can really run there, else local processes."""
+
+import argparse
+from dataclasses import dataclass
+
+from .docker import client, deployment, images
+from .docker.deployment import Deployment
+from .docker.lab import DockerLab
+from .errors import EngineError
+from .local.lab import LocalLab
+from .settings import Settings
+from .verbs import Lab
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A lab to act on, and the words that say why it is this one."""
+
+    lab: Lab
+    why: str
+
+
+def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
+    """The lab that `up` starts; raises EngineError when Docker was asked for by name and cannot be had."""
+    local = LocalLab(settings)
+    if options.engine == "local":
+        return Choice(local, "local processes, as asked")
+    if options.engine == "auto" and local.is_running():
+        return Choice(local, "local processes: the lab is running so")
+    obstacle = _engine_obstacle()
+    if obstacle is None:
+        wanted = _deployment(settings, options)
+        obstacle = images.obstacle(wanted, settings)
+        if obstacle is None:
+            if local.is_running():
+                raise EngineError("the lab is running as local processes: stop it first, with bin/compose.sh down")
+            return Choice(DockerLab(settings, wanted), "Docker" + (", as asked" if options.engine == "docker" else ""))
+    if options.engine == "docker":
+        raise EngineError(f"the lab cannot run in Docker: {obstacle}")
+    return Choice(local, f"local processes: {obstacle}")
+
+
+def for_running(settings: Settings, engine: str) -> Choice:
+    """The lab that the other verbs act on: the one `up` started last, unless an engine is named."""
+    remembered = deployment.load(settings)
+    if engine == "docker" and remembered is None:
+        raise EngineError("no lab was started in Docker here; start it with: bin/compose.sh --engine docker up")
+    if remembered is not None and engine != "local":
+        if obstacle := _engine_obstacle():
+            raise EngineError(f"the lab runs in Docker, and {obstacle}")
+        return Choice(DockerLab(settings, remembered), "Docker")
+    return Choice(LocalLab(settings), "local processes")
+
+
+def _engine_obstacle() -> str | None:
+    if client.engine_version() is None:
+        return "no Docker engine answers"
+    if client.compose_command() is None:
+        return "Docker has no Compose here (neither its plugin nor docker-compose)"
+    return None
+
+
+def _deployment(settings: Settings, options: argparse.Namespace) -> Deployment:
+    registry, tag = options.registry or settings.versions["LAB_REGISTRY"], options.tag or settings.versions["LAB_TAG"]
+    group = settings.versions["LAB_GROUP"]
+    serving = "gpu" if options.gpu else options.serving
+    if serving == "auto":
+        serving = deployment.best_serving(settings, registry, group, tag)
+    files = options.file or [str(deployment.COMPOSE_FILE), *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
+    return Deployment(options.project, tuple(files), registry, group, tag, serving)

@@ -1,0 +1,101 @@
+"""Which images run under which names: what `up` was told, remembered for the verbs that follow."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..settings import ROOT, Settings
+from . import client
+
+COMPOSE_FILE = ROOT / ".deploy" / "localhost-compose.yml"
+PROJECT = "lab"
+GPU_FILE = ROOT / ".deploy" / "gpu-compose.yml"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One lab in Docker. `serving` is the variant of the model server: cpu, gpu or embedded."""
+
+    project: str
+    files: tuple[str, ...]
+    registry: str
+    group: str
+    tag: str
+    serving: str
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Image references by service."""
+        names = {
+            "tensor-board": "tensor-board",
+            "tensor-jupyter": "tensor-jupyter",
+            "tensor-rest": "tensor-rest",
+            "tensor-serving": f"tensor-serving-{self.serving}",
+        }
+        return {service: f"{self.registry}/{self.group}/{name}:{self.tag}" for service, name in names.items()}
+
+    @property
+    def prefix(self) -> str:
+        """Before the names of containers and volumes: nothing for the one lab of a machine, else the project."""
+        return "" if self.project == PROJECT else f"{self.project}-"
+
+    @property
+    def device(self) -> str:
+        """gpu, or cpu for both variants that run without one."""
+        return "gpu" if self.serving == "gpu" else "cpu"
+
+    @property
+    def containers(self) -> dict[str, str]:
+        """Container names by service."""
+        names = {service: service for service in self.images} | {"tensor-serving": f"tensor-serving-{self.device}"}
+        return {service: self.prefix + name for service, name in names.items()}
+
+    def environment(self, settings: Settings) -> dict[str, str]:
+        """The variables of the compose file."""
+        return {
+            **os.environ,
+            "LAB_REGISTRY": self.registry,
+            "LAB_GROUP": self.group,
+            "LAB_TAG": self.tag,
+            "LAB_SERVING": self.serving,
+            "LAB_DEVICE": self.device,
+            "LAB_PREFIX": self.prefix,
+            "LAB_UID": str(notebook_user()),
+            "LAB_TOKEN_FILE": str(settings.token_file),
+            **{f"LAB_{name.upper()}_PORT": str(port) for name, port in vars(settings.ports).items()},
+        }
+
+    def save(self, settings: Settings) -> None:
+        _file(settings).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def load(settings: Settings) -> Deployment | None:
+    """The lab that `up` started in Docker and `down` has not ended; None if there is none."""
+    if not _file(settings).exists():
+        return None
+    found = json.loads(_file(settings).read_text())
+    return Deployment(**{**found, "files": tuple(found["files"])})
+
+
+def forget(settings: Settings) -> None:
+    _file(settings).unlink(missing_ok=True)
+
+
+def notebook_user() -> int:
+    """The uid JupyterLab runs under: the caller's own, so that the notebooks stay his; for root the image's 1000."""
+    return os.getuid() or 1000
+
+
+def best_serving(settings: Settings, registry: str, group: str, tag: str) -> str:
+    """cpu where TensorFlow Serving's image is here or can be had, else embedded. Asks registries, some seconds each."""
+    if platform.machine() not in ("x86_64", "AMD64"):  # TensorFlow Serving is published for no other
+        return "embedded"
+    ours, theirs = f"{registry}/{group}/tensor-serving-cpu:{tag}", settings.versions["TF_SERVING_IMAGE"]
+    had = client.has_image(ours) or client.has_image(theirs) or client.can_pull(ours) or client.can_pull(theirs)
+    return "cpu" if had else "embedded"
+
+
+def _file(settings: Settings) -> Path:
+    return settings.home / "docker.json"

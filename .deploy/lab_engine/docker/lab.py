@@ -1,0 +1,184 @@
+"""The verbs on the Docker engine."""
+
+import datetime
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .. import console, ports, report, token
+from ..errors import EngineError
+from ..settings import ROOT, Settings
+from ..verbs import NOT_RUNNING, chosen, duration
+from ..waiting import wait_until
+from . import client, images
+from .deployment import Deployment, forget, notebook_user
+
+DEADLINE = 180.0  # seconds
+TOO_MANY_RESTARTS = 3
+USERS_GROUP = 100  # the group every container runs in
+
+
+class DockerLab:
+    """The lab of one deployment, as containers; see verbs.Lab."""
+
+    def __init__(self, settings: Settings, deployment: Deployment) -> None:
+        self._settings = settings
+        self._deployment = deployment
+
+    def up(self) -> None:
+        self._say_what_was_resolved()
+        self._settings.home.mkdir(parents=True, exist_ok=True)
+        if not self._running():
+            published = {name: port for name, port in vars(self._settings.ports).items() if name != "inventory"}
+            ports.check(published)
+        images.ensure(self._deployment)
+        token.make(self._settings)
+        _share_with_containers(self._settings)
+        self._deployment.save(self._settings)
+        self._compose("up", "-d", "--remove-orphans")
+        self._wait(tuple(self._deployment.containers))
+        report.say_how_to_go_on(self._settings)
+
+    def down(self, remove_volumes: bool) -> None:
+        with console.Progress("stopping the lab"):
+            self._compose("down", "--remove-orphans", *(["--volumes"] if remove_volumes else []), quiet=True)
+        forget(self._settings)
+        console.say(
+            "removed the models, logs and data" if remove_volumes else "models, logs and data stay in their volumes"
+        )
+
+    def ps(self) -> None:
+        found = self._running()
+        if not found:
+            console.say(NOT_RUNNING)
+            return
+        console.table(["SERVICE", "CONTAINER", "STATE", "PID", "UP", "RESTARTS"], [_line(each) for each in found])
+
+    def status(self) -> int:
+        found = {_service(each): each for each in self._running()}
+        if not found:
+            console.say(NOT_RUNNING)
+            return 1
+        console.say(f"engine: Docker, project {self._deployment.project}")
+        healthy = {name: name in found and _is_healthy(found[name]) for name in self._deployment.containers}
+        return report.say_status(self._settings, healthy)
+
+    def restart(self, services: Sequence[str]) -> None:
+        wanted = chosen(services)
+        if not self._running():
+            raise EngineError(NOT_RUNNING)
+        self._compose("restart", *wanted, quiet=True)
+        self._wait(wanted)
+
+    def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
+        self._compose("logs", "--tail", str(count), *(["--follow"] if follow else []), *chosen(services))
+
+    def execute(self, service: str, command: Sequence[str]) -> int:
+        container = self._deployment.containers[chosen([service])[0]]
+        terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        return subprocess.run(
+            ["docker", "exec", "--interactive", *terminal, container, *command], check=False
+        ).returncode
+
+    def is_running(self) -> bool:
+        return bool(self._running())
+
+    def _running(self) -> list[dict[str, Any]]:
+        found = client.inspect(list(self._deployment.containers.values()))
+        return [each for each in found if _label(each, "project") == self._deployment.project]
+
+    def _wait(self, services: Sequence[str]) -> None:
+        containers = [self._deployment.containers[service] for service in services]
+
+        def all_healthy() -> bool:
+            waiting = [each for each in client.inspect(containers) if not _is_healthy(each)]
+            progress.update(f"waiting for {', '.join(_service(each) for each in waiting)}")
+            for each in waiting:
+                if each["RestartCount"] > TOO_MANY_RESTARTS or each["State"]["Status"] == "exited":
+                    raise EngineError(_report(each, "cannot start: its container ends by itself"))
+            return not waiting
+
+        with console.Progress("starting " + ", ".join(services)) as progress:
+            if not wait_until(all_healthy, DEADLINE, pause=0.5):
+                ill = next(each for each in client.inspect(containers) if not _is_healthy(each))
+                raise EngineError(_report(ill, f"is not healthy after {DEADLINE:.0f} s"))
+
+    def _compose(self, *arguments: str, quiet: bool = False) -> None:
+        compose = client.compose_command()
+        assert compose is not None, "checked when the engine was chosen"
+        files = [word for file in self._deployment.files for word in ("--file", file)]
+        command = [
+            *compose,
+            "--project-name",
+            self._deployment.project,
+            "--project-directory",
+            str(ROOT),
+            *files,
+            *arguments,
+        ]
+        environment = self._deployment.environment(self._settings)
+        done = subprocess.run(command, env=environment, capture_output=quiet, text=True, check=False)
+        if done.returncode:
+            raise EngineError(f"{' '.join(compose)} {arguments[0]} failed{': ' + done.stderr.strip() if quiet else ''}")
+
+    def _say_what_was_resolved(self) -> None:
+        listed = ", ".join(f"{n} {port}" for n, port in vars(self._settings.ports).items() if n != "inventory")
+        console.rows(
+            [
+                ("docker", client.engine_version() or "does not answer"),
+                ("tensorflow", self._settings.tensorflow),
+                ("images", f"{self._deployment.registry}/{self._deployment.group}/*:{self._deployment.tag}"),
+                ("serving", self._deployment.serving),
+                ("compose", ", ".join(os.path.relpath(file) for file in self._deployment.files)),
+                ("ports", f"{listed} on 127.0.0.1"),
+            ]
+        )
+
+
+def _share_with_containers(settings: Settings) -> None:
+    """Let the containers' group read the token and write the notebooks, where their user is not the owner of both."""
+    if notebook_user() == os.getuid():
+        return
+    notebooks = ROOT / "tensor-jupyter" / "notebook"
+    for path in (settings.token_file, notebooks, *notebooks.rglob("*")):
+        os.chown(path, -1, USERS_GROUP)
+        path.chmod(path.stat().st_mode | (0o2070 if path.is_dir() else 0o040 if path == settings.token_file else 0o060))
+
+
+def _label(container: dict[str, Any], name: str) -> str:
+    return str(container["Config"]["Labels"].get(f"com.docker.compose.{name}", ""))
+
+
+def _service(container: dict[str, Any]) -> str:
+    return _label(container, "service")
+
+
+def _is_healthy(container: dict[str, Any]) -> bool:
+    return bool(container["State"].get("Health", {}).get("Status") == "healthy")
+
+
+def _line(container: dict[str, Any]) -> list[str]:
+    state = container["State"]
+    # Docker writes nanoseconds, which Python 3.10 does not read.
+    started = datetime.datetime.fromisoformat(state["StartedAt"][:19] + "+00:00")
+    uptime = (datetime.datetime.now(datetime.timezone.utc) - started).total_seconds() if state["Running"] else 0
+    health = state.get("Health", {}).get("Status", "")
+    word = state["Status"] if health in ("", "healthy") else health
+    name = container["Name"].lstrip("/")
+    return [
+        _service(container),
+        name,
+        word,
+        str(state["Pid"] or "-"),
+        duration(int(uptime)),
+        str(container["RestartCount"]),
+    ]
+
+
+def _report(container: dict[str, Any], verdict: str) -> str:
+    name = container["Name"].lstrip("/")
+    lines = "".join(f"\n    {line}" for line in client.last_lines(name, 15))
+    service = _service(container)
+    return f"{service} {verdict}\n  last lines of {name}:{lines}\n  The rest: bin/compose.sh logs {service}"

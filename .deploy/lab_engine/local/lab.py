@@ -1,0 +1,137 @@
+"""The verbs on the local engine."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .. import console, ports, report
+from ..errors import EngineError
+from ..settings import ROOT, Settings
+from ..verbs import NOT_RUNNING, chosen, duration
+from . import environment, health, logs, preflight, services, volumes
+from .manager import Manager, exclusive
+from .services import Service, find_nginx
+
+
+class LocalLab:
+    """The lab of one state folder, as supervised processes; see verbs.Lab."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._manager = Manager(settings)
+
+    def install(self, tests: bool) -> None:
+        """Make the Python environment; with `tests`, add what bin/test.sh needs."""
+        self._check_room()
+        with exclusive(self._settings, "install"):
+            self._ensure_environment()
+            if tests:
+                lock = ROOT / "tests" / "requirements.txt"
+                environment.install(self._settings, lock, "installing the test tools")
+
+    def is_running(self) -> bool:
+        return self._manager.is_running()
+
+    def up(self) -> None:
+        self._say_what_was_resolved()
+        self._check_room()
+        with exclusive(self._settings, "up"):
+            self._ensure_environment()
+            self._start()
+            health.wait_for(self._settings, self._manager, services.all_services(self._settings))
+            report.say_how_to_go_on(self._settings)
+
+    def down(self, remove_volumes: bool) -> None:
+        if not self._settings.home.exists():
+            console.say("there is no lab here: nothing to stop")
+            return
+        with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
+            self._manager.stop()
+        if remove_volumes:
+            volumes.remove(self._settings)
+            console.say(f"removed the models, logs and data in {self._settings.home}")
+        else:
+            console.say(f"models, logs and data stay in {self._settings.home}")
+
+    def ps(self) -> None:
+        lines = [
+            [p.service, p.program, p.state.lower(), str(p.pid or "-"), duration(p.uptime), str(p.restarts), p.why]
+            for p in self._manager.processes()
+        ]
+        if lines:
+            console.table(["SERVICE", "PROCESS", "STATE", "PID", "UP", "RESTARTS", ""], lines)
+        else:
+            console.say(NOT_RUNNING)
+
+    def status(self) -> int:
+        if not self._manager.is_running():
+            console.say(NOT_RUNNING)
+            return 1
+        console.say(f"engine: local processes, state in {self._settings.home}")
+        found = services.all_services(self._settings)
+        return report.say_status(self._settings, {service.name: health.is_healthy(service) for service in found})
+
+    def restart(self, services: Sequence[str]) -> None:
+        wanted = self._services(services)
+        if not self._manager.is_running():
+            raise EngineError(NOT_RUNNING)
+        with exclusive(self._settings, "restart"):
+            for service in wanted:
+                self._manager.restart(service.name)
+            health.wait_for(self._settings, self._manager, wanted)
+
+    def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
+        logs.show(self._settings, self._services(services), count, follow)
+
+    def execute(self, service: str, command: Sequence[str]) -> int:
+        chosen([service])
+        if not environment.is_current(self._settings):
+            raise EngineError("the lab's environment is not made yet: run bin/compose.sh up first")
+        volumes.prepare(self._settings)
+        try:
+            return subprocess.run(command, env=services.environment(self._settings), check=False).returncode
+        except OSError as error:
+            raise EngineError(f"{command[0]} cannot be run: {error.strerror}") from None
+
+    def _services(self, names: Sequence[str]) -> list[Service]:
+        wanted = chosen(names)
+        return [service for service in services.all_services(self._settings) if service.name in wanted]
+
+    def _check_room(self) -> None:
+        current = environment.is_current(self._settings)
+        needed = preflight.SPACE_TO_RUN if current else preflight.SPACE_FOR_ENVIRONMENT
+        preflight.check_folder(self._settings, needed)
+
+    def _ensure_environment(self) -> None:
+        if not environment.is_current(self._settings):
+            self._manager.stop()  # a running lab runs from the environment that is about to be replaced
+        environment.ensure(self._settings)
+
+    def _start(self) -> None:
+        settings, manager = self._settings, self._manager
+        config = services.supervisor_config(settings)
+        variables = services.environment(settings) | {"TENSOR_LAB_SUPERVISED": str(settings.home)}
+        if manager.is_running_with(config, variables):
+            manager.start_stopped()
+            return
+        if manager.is_running():
+            console.say("the settings have changed since the lab was started: starting it anew")
+        manager.stop()
+        ports.check(vars(settings.ports))
+        for name in volumes.prepare(settings):
+            console.say(f"put the shipped model {name} into {settings.models}")
+        manager.start(config, variables)
+
+    def _say_what_was_resolved(self) -> None:
+        nginx = find_nginx()
+        front = f"nginx ({nginx}) and uWSGI" if nginx else "uWSGI's own HTTP (nginx is not installed)"
+        listed = ", ".join(f"{name} {port}" for name, port in vars(self._settings.ports).items())
+        console.rows(
+            [
+                ("python", f"{sys.version.split()[0]} ({sys.executable})"),
+                ("tensorflow", self._settings.tensorflow),
+                ("gateway", front),
+                ("state", str(self._settings.home)),
+                ("ports", f"{listed} on 127.0.0.1"),
+            ]
+        )

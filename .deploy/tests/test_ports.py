@@ -1,0 +1,38 @@
+"""Ports: a taken one is told with its holder and the way out."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from lab_engine import ports
+from lab_engine.errors import EngineError
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_taken_port_is_told_from_a_free_one(taken: int) -> None:
+    assert not ports.is_free(taken)
+    assert ports.is_free(ports.next_free(taken))
+
+
+def test_the_holder_of_a_port_is_named(taken: int) -> None:
+    assert ports.holder(taken).startswith(f"process {os.getpid()} (")
+
+
+def test_every_taken_port_is_told_at_once(taken: int) -> None:
+    with socket.socket() as another:
+        another.bind(("127.0.0.1", 0))
+        another.listen()
+        also = another.getsockname()[1]
+        with pytest.raises(EngineError) as refusal:
+            ports.check({"rest": taken, "board": also})
+    for told in (f"port {taken} is taken by", f"port {also} is taken by", "LAB_REST_PORT=", "LAB_BOARD_PORT="):
+        assert told in str(refusal.value)

@@ -1,0 +1,13 @@
+"""Healthy when the gateway answers through nginx and uWSGI. Whether the model server does is /readyz's matter."""
+
+import http.client
+import os
+import sys
+
+connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("TENSOR_REST_PORT") or 8080), timeout=2)
+try:
+    connection.request("GET", "/healthz")
+    status = connection.getresponse().status
+except OSError as error:
+    sys.exit(f"GET /healthz: {error}")
+sys.exit(None if status == 200 else f"GET /healthz: {status}, wanted 200")
