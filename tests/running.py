@@ -1,4 +1,4 @@
-"""A lab of the tests' own: a state folder in /tmp that shares the clone's Python environment, on free ports."""
+"""A lab of the tests' own, on free ports: as local processes that share the clone's environment, or in Docker."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((ROOT / "tensor-rest" / "data" / "mnist").glob("mnist_*.jpg"))
+PROJECT = "lab-test"
 PORT_NAMES = ("REST", "JUPYTER", "BOARD", "SERVING", "INVENTORY")
 
 # Loopback never goes through a proxy.
@@ -40,6 +41,7 @@ class Answer:
 class Lab:
     """bin/compose.sh with the environment of one lab, and its addresses."""
 
+    engine: str  # local or docker
     home: Path
     ports: dict[str, int]
     said: str = field(default="")  # what the `up` that started it printed
@@ -47,7 +49,10 @@ class Lab:
     @property
     def environment(self) -> dict[str, str]:
         ports = {f"LAB_{name}_PORT": str(port) for name, port in self.ports.items()}
-        return {**os.environ, "LAB_HOME": str(self.home), "LAB_OFFLINE": "1", **ports}
+        own = {"LAB_HOME": str(self.home), "LAB_ENGINE": self.engine, "LAB_OFFLINE": "1"}
+        if self.engine == "docker":  # a project of the tests' own: no user's containers and volumes are touched
+            own |= {"LAB_PROJECT": PROJECT, "LAB_SERVING": "embedded"}
+        return {**os.environ, **own, **ports}
 
     def command(self, *arguments: str) -> list[str]:
         return [str(ROOT / "bin" / "compose.sh"), *arguments]
@@ -100,22 +105,33 @@ class Lab:
                 continue
         return found
 
-    def supervisorctl(self, *arguments: str) -> None:
-        address = f"unix://{self.home}/run/supervisor.sock"
-        python = self.home / "venv" / "bin" / "python"
-        subprocess.run([python, "-m", "supervisor.supervisorctl", "-s", address, *arguments], check=True)
+    def stop_model_server(self) -> None:
+        """Take the model server away as no verb does; `up` brings it back."""
+        if self.engine == "docker":
+            command = ["docker", "stop", f"{PROJECT}-tensor-serving-cpu"]
+        else:
+            address = f"unix://{self.home}/run/supervisor.sock"
+            control = [str(self.home / "venv" / "bin" / "python"), "-m", "supervisor.supervisorctl", "-s", address]
+            command = [*control, "stop", "tensor-serving:model-server"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def notebook(self, host_path: Path) -> str:
+        """The path of a notebook below tensor-jupyter/notebook as the workbench sees it."""
+        if self.engine == "local":
+            return str(host_path)
+        return f"/opt/tensor-jupyter/{host_path.relative_to(ROOT / 'tensor-jupyter')}"
 
 
 @contextmanager
-def new_lab() -> Iterator[Lab]:
-    """A lab that is not started; whatever of it runs at the end is ended, and its folder removed."""
+def new_lab(engine: str = "local") -> Iterator[Lab]:
+    """A lab that is not started; whatever of it runs at the end is ended, and its folder and volumes removed."""
     home = Path(tempfile.mkdtemp(prefix="lab-"))
     (home / "venv").symlink_to(ROOT / ".lab" / "venv")
-    lab = Lab(home, dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True)))
+    lab = Lab(engine, home, dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True)))
     try:
         yield lab
     finally:
-        lab.compose("down", code=None)
+        lab.compose("down", "--volumes", "--yes", code=None)
         left = lab.leftovers()
         shutil.rmtree(home, ignore_errors=True)
         assert not left, f"processes left behind: {left}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import choice, console, settings
-from .docker.deployment import PROJECT
+from .docker.deployment import SERVING
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
@@ -119,18 +119,14 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     docker = up.add_argument_group("in Docker")
     docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
     docker.add_argument(
-        "-p",
-        "--project",
-        default=PROJECT,
-        help="Compose's project name, and where it is not lab the prefix of containers and volumes",
+        "-p", "--project", help="Compose's project (default: LAB_PROJECT); not lab: a prefix of all names"
     )
     docker.add_argument("-r", "--registry", help="where the images are (default: LAB_REGISTRY)")
     docker.add_argument("-t", "--tag", help="which of them (default: LAB_TAG)")
     docker.add_argument(
         "--serving",
-        choices=("auto", "cpu", "gpu", "embedded"),
-        default="auto",
-        help="the model server; auto: TensorFlow Serving where its image can be had, else the embedded one",
+        choices=SERVING,
+        help="the model server (default: LAB_SERVING); auto: TensorFlow Serving where its image can be had, else the embedded one",
     )
     docker.add_argument("--gpu", action="store_true", help="the same as --serving gpu")
 

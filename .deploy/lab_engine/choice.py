@@ -63,8 +63,13 @@ def _engine_obstacle() -> str | None:
 def _deployment(settings: Settings, options: argparse.Namespace) -> Deployment:
     registry, tag = options.registry or settings.versions["LAB_REGISTRY"], options.tag or settings.versions["LAB_TAG"]
     group = settings.versions["LAB_GROUP"]
-    serving = "gpu" if options.gpu else options.serving
+    serving = "gpu" if options.gpu else options.serving or settings.versions["LAB_SERVING"]
+    if serving not in deployment.SERVING:
+        raise EngineError(
+            f"LAB_SERVING={serving!r} is no model server: set it to one of {', '.join(deployment.SERVING)}"
+        )
     if serving == "auto":
         serving = deployment.best_serving(settings, registry, group, tag)
     files = options.file or [str(deployment.COMPOSE_FILE), *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
-    return Deployment(options.project, tuple(files), registry, group, tag, serving)
+    project = options.project or settings.versions["LAB_PROJECT"]
+    return Deployment(project, tuple(files), registry, group, tag, serving)

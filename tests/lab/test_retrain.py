@@ -1,7 +1,9 @@
 """The story of the tutorial: change a name in the notebook, run it, and the new model is served and watched."""
 
 import json
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +15,22 @@ MODEL = "mnist-tutorial"
 
 
 @pytest.fixture(scope="module")
-def retrained(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The notebook with the model renamed, executed by Jupyter inside the workbench; the executed file."""
+def retrained(lab: Lab) -> Iterator[Path]:
+    """The notebook with the model renamed, written on the host and executed inside the workbench; the executed file."""
     notebook = json.loads(NOTEBOOK.read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     renamed = [cell for cell in cells if "Context('mnist-net')" in "".join(cell["source"])]
     assert len(renamed) == 1, "one cell names the model, as Context('mnist-net')"
     renamed[0]["source"] = "".join(renamed[0]["source"]).replace("Context('mnist-net')", f"Context('{MODEL}')")
-    copy = tmp_path_factory.mktemp("notebook") / "renamed.ipynb"
+    copy = NOTEBOOK.with_name(f"renamed-by-a-test-{os.getpid()}.ipynb")
     copy.write_text(json.dumps(notebook))
-    command = ["python", "-m", "jupyter", "execute", "--inplace", "--timeout=300", str(copy)]
-    lab.compose("exec", "tensor-jupyter", *command)
-    return copy
+    copy.chmod(0o666)
+    try:
+        command = ["python", "-m", "jupyter", "execute", "--inplace", "--timeout=300", lab.notebook(copy)]
+        lab.compose("exec", "tensor-jupyter", *command)
+        yield copy
+    finally:
+        copy.unlink()
 
 
 def test_the_notebook_runs_and_its_last_cells_see_the_model_served(retrained: Path) -> None:

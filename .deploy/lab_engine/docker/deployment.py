@@ -10,7 +10,8 @@ from ..settings import ROOT, Settings
 from . import client
 
 COMPOSE_FILE = ROOT / ".deploy" / "localhost-compose.yml"
-PROJECT = "lab"
+SERVING = ("auto", "cpu", "gpu", "embedded")
+PROJECT = "lab"  # the one lab of a machine
 GPU_FILE = ROOT / ".deploy" / "gpu-compose.yml"
 
 
