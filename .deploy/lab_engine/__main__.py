@@ -126,7 +126,7 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     docker.add_argument(
         "--serving",
         choices=SERVING,
-        help="the model server (default: LAB_SERVING); auto: TensorFlow Serving where its image can be had, else the embedded one",
+        help="the model server (default: LAB_SERVING); auto: TensorFlow Serving if its image can be had, else embedded",
     )
     docker.add_argument("--gpu", action="store_true", help="the same as --serving gpu")
 

@@ -1,0 +1,65 @@
+"""A deployment: names of images and containers, what is remembered, which images keep Docker from being chosen."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab_engine import settings
+from lab_engine.docker import client, deployment, images
+from lab_engine.docker.deployment import Deployment
+
+CPU = Deployment("lab", ("a.yml",), "localhost:5000", "lab", "1.2", "cpu")
+
+
+def test_names_follow_registry_group_tag_and_variant() -> None:
+    assert CPU.images["tensor-rest"] == "localhost:5000/lab/tensor-rest:1.2"
+    assert CPU.images["tensor-serving"] == "localhost:5000/lab/tensor-serving-cpu:1.2"
+    assert CPU.containers["tensor-serving"] == "tensor-serving-cpu"
+
+
+def test_another_project_has_names_of_its_own() -> None:
+    other = Deployment("mine", ("a.yml",), "r:1", "g", "t", "gpu")
+    assert other.containers["tensor-serving"] == "mine-tensor-serving-gpu"
+    assert other.environment(settings.load({}))["LAB_PREFIX"] == "mine-"
+
+
+def test_the_embedded_variant_goes_by_the_name_of_the_cpu_container() -> None:
+    embedded = Deployment("lab", (), "r:1", "g", "t", "embedded")
+    assert embedded.images["tensor-serving"] == "r:1/g/tensor-serving-embedded:t"
+    assert embedded.containers["tensor-serving"] == "tensor-serving-cpu"
+
+
+def test_what_up_started_is_remembered_until_down(tmp_path: Path) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path)})
+    assert deployment.load(found) is None
+    CPU.save(found)
+    assert deployment.load(found) == CPU
+    deployment.forget(found)
+    assert deployment.load(found) is None
+
+
+@pytest.mark.parametrize(
+    ("here", "pullable", "told"),
+    [
+        ({"localhost:5000"}, set(), None),  # the images are here
+        (set(), {"localhost:5000"}, None),  # the registry has them
+        ({"python:"}, {"tensorflow/"}, None),  # they can be built
+        ({"python:"}, set(), "tensorflow/serving"),
+        (set(), {"tensorflow/"}, "bin/base-image.sh"),
+    ],
+)
+def test_docker_is_in_the_way_only_if_the_images_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, here: set[str], pullable: set[str], told: str | None
+) -> None:
+    monkeypatch.setattr(client, "has_image", lambda image: any(image.startswith(start) for start in here))
+    monkeypatch.setattr(client, "can_pull", lambda image: any(image.startswith(start) for start in pullable))
+    obstacle = images.obstacle(CPU, settings.load({}))
+    assert (told in obstacle) if told and obstacle else obstacle is told
+
+
+def test_the_compose_file_stays_within_what_old_compose_takes() -> None:
+    text = deployment.COMPOSE_FILE.read_text() + deployment.GPU_FILE.read_text()
+    keys = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+    assert keys <= {"services", "volumes", "secrets"}
+    assert not re.search(r"required:|start_interval|dockerfile_inline|additional_contexts|gpus:|configs:", text)
