@@ -60,7 +60,7 @@ make_image() { # make_image REFERENCE CA_DIR
   # Into a file first: a download that breaks off in a pipe would leave half an image with a good name.
   mmdebstrap "${options[@]}" --customize-hook="copy-in '$work/certificates' /usr/local/share/ca-certificates" \
     --customize-hook="$(declare -f finish); finish \"\$1\"" \
-    "$SUITE" "$work/root.tar" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >/tmp/mm.log 2>&1 ||
+    "$SUITE" "$work/root.tar" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/log" 2>&1 ||
     die "mmdebstrap failed, its last lines are:"$'\n'"$(tail -n 8 "$work/log")"
   docker import -c 'CMD ["python3"]' -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
     -c 'ENV LANG=C.UTF-8' -m "made by bin/base-image.sh" "$work/root.tar" "$1" >/dev/null
@@ -94,7 +94,7 @@ finish() { # finish ROOT: what the official image has or does; run by mmdebstrap
   printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"
   chmod 755 "$1/usr/sbin/policy-rc.d"
   echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };' >"$1/etc/apt/apt.conf.d/docker-clean"
-  rm -rf "${1:?}"/dev/* "$1"/var/log/apt "$1"/var/log/*.log "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old
+  rm -rf "$1"/var/log/apt "$1"/var/log/*.log "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old
 }
 
 main "$@"

@@ -1,6 +1,6 @@
-"""The commands `generate`, `watch` and `serve`.
+"""The commands `generate`, `watch`, `run` and `serve`.
 
-They are parsed with argparse because the first two must run on a bare Python.
+They are parsed with argparse because all but the last must run on a bare Python.
 """
 
 import argparse
@@ -8,12 +8,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
 
 from tensor_serving.inventory import InventoryServer
+from tensor_serving.run import run, server_command
 from tensor_serving.watch import Watcher
 
 log = logging.getLogger("tensor_serving")
@@ -27,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["serve"]:
         return _serve(arguments[1:])
     given = _parser().parse_args(arguments)
-    return _generate(given) if given.command == "generate" else _watch(given)
+    return {"generate": _generate, "watch": _watch, "run": _run}[given.command](given)
 
 
 def on_stop(action: Callable[[], object]) -> None:
@@ -46,14 +49,20 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("generate", "write TF Serving's config file from the models volume, once"),
         ("watch", "keep the config file up to date, and serve the inventory"),
+        ("run", "watch, and run the model server on the config file: both or neither"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--models", type=Path, required=True, help="the models volume")
-        command.add_argument("--output", type=Path, required=True, help="the ModelServerConfig file to write")
-    watch = commands.choices["watch"]
-    watch.add_argument("--host", default="127.0.0.1", help="address of the inventory (default: %(default)s)")
-    watch.add_argument("--port", type=int, default=8502, help="its port, 0 for a free one (default: %(default)s)")
-    watch.add_argument("--poll-seconds", type=float, default=0.5, help="pause between looks (default: %(default)s)")
+        if name != "run":
+            command.add_argument("--output", type=Path, required=True, help="the ModelServerConfig file to write")
+        if name != "generate":
+            command.add_argument("--poll-seconds", type=float, default=0.5, help="between looks (default: %(default)s)")
+            command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    watch, run = commands.choices["watch"], commands.choices["run"]
+    watch.add_argument("--port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
+    run.add_argument("--port", type=int, default=9000, help="the model server's gRPC port (default: %(default)s)")
+    run.add_argument("--inventory-port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
+    run.add_argument("flags", nargs="*", metavar="-- FLAG", help="more flags for the model server, TF Serving's")
     commands.add_parser("serve", help="the embedded model server; takes TF Serving's flags", add_help=False)
     return parser
 
@@ -64,21 +73,38 @@ def _generate(given: argparse.Namespace) -> int:
 
 def _watch(given: argparse.Namespace) -> int:
     watcher = Watcher(given.models, given.output)
+    with _inventory(watcher, given.models, given.host, given.port) as stop:
+        watcher.run(stop, given.poll_seconds)
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="tensor-serving-") as folder:
+        config = Path(folder) / "models.config"
+        watcher = Watcher(given.models, config)
+        with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
+            return run(watcher, server_command(given.host, given.port, config, given.flags), stop, given.poll_seconds)
+
+
+@contextmanager
+def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator[Event]:
+    """The config file written and the inventory served. Yields what TERM sets; exits with 1 if the port is taken."""
     try:
-        server = InventoryServer(given.host, given.port, lambda: watcher.inventory)
+        server = InventoryServer(host, port, lambda: watcher.inventory)
     except (OSError, OverflowError) as error:
-        log.error("cannot listen on %s:%s: %s; choose another with --host, --port", given.host, given.port, error)
-        return 1
+        log.error("cannot listen on %s:%s: %s; choose another address or port", host, port, error)
+        sys.exit(1)
     watcher.poll()
     watcher.start_empty()
     stop = Event()
     on_stop(stop.set)
     Thread(target=server.serve_forever, name="inventory", daemon=True).start()
-    log.info("watching %s; inventory on http://%s:%s/", given.models, given.host, server.server_port)
-    watcher.run(stop, given.poll_seconds)
-    server.shutdown()
-    server.server_close()
-    return 0
+    log.info("watching %s; inventory on http://%s:%s/", models, host, server.server_port)
+    try:
+        yield stop
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _serve(arguments: list[str]) -> int:

@@ -1,25 +1,55 @@
-"""nginx and uWSGI as one: they start together, are stopped together, and neither goes on without the other."""
+"""nginx and uWSGI as one: they start together, stop together, and neither goes on without the other."""
 
 import os
 import signal
 import subprocess
 import sys
-from types import FrameType
+import time
+from contextlib import suppress
 
 from ..settings import Settings
 
-PATIENCE = 8
-"""Seconds to stop in, once told; then it is the hard way. Docker's own patience ends after 10."""
+PATIENCE = 8.0
+"""Seconds the two get to stop in before they are killed; Docker waits for 10."""
+
+Programs = dict[str, subprocess.Popen[bytes]]
 
 
 def run(settings: Settings) -> None:
-    """Run until TERM or Ctrl-C, and then leave with 0; leave with 1 if a program ends by itself."""
-    fronts = ["uwsgi"] if settings.front == "uwsgi" else ["uwsgi", "nginx"]
-    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    programs = {name: _start(name) for name in fronts}
+    """Run both until TERM or Ctrl-C, then return. If one ends by itself stop the other, and leave with 1."""
+    told: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: told.append(received))
+    programs: Programs = {}
     try:
-        ended = _wait(programs)
+        for name in ("uwsgi",) if settings.front == "uwsgi" else ("uwsgi", "nginx"):
+            # A process group of its own each: workers whose master is gone are found by it.
+            command = [sys.executable, "-m", "tensor_rest", name]
+            programs[name] = subprocess.Popen(command, start_new_session=True)
+        ended = _wait(programs, told)
     finally:
         _stop(programs)
     if ended:
-        sys.exit(f"{ended} ended by itself ({_how(programs[ended])}), so the gateway stops; whoever keeps it, starts it again.")
+        sys.exit(f"{ended} ended by itself (exit code {programs[ended].returncode}), so the whole gateway stops.")
+
+
+def _wait(programs: Programs, told: list[int]) -> str:
+    """The name of the program that ended, or nothing once the gateway is told to stop."""
+    while not told:
+        for name, program in programs.items():
+            if program.poll() is not None:
+                return name
+        time.sleep(0.1)
+    return ""
+
+
+def _stop(programs: Programs) -> None:
+    for program in programs.values():
+        program.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for program in programs.values():
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.wait()

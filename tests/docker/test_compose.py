@@ -1,0 +1,153 @@
+"""The lab in Docker: hardened as rendered and as running, its data kept, models exchanged with the local engine."""
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import PROJECT, ROOT, SAMPLES, Lab, wait_until
+
+in_docker = pytest.mark.parametrize("lab", ["docker"], indirect=True)
+SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
+CONTAINERS = [f"{PROJECT}-{name}" for name in ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu")]
+
+
+def docker(*arguments: str, given: bytes = b"") -> str:
+    done = subprocess.run(["docker", *arguments], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def inspect(container: str) -> Any:
+    return json.loads(docker("container", "inspect", container))[0]
+
+
+@pytest.fixture(scope="module")
+def rendered(lab: Lab) -> Any:
+    """The services of the compose file as Compose understands it, with everything filled in."""
+    file = str(ROOT / ".deploy" / "localhost-compose.yml")
+    compose = (
+        ["compose"] if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0 else None
+    )
+    command = ["docker", *compose] if compose else ["docker-compose"]
+    done = subprocess.run(
+        [*command, "--project-directory", str(ROOT), "-f", file, "config"],
+        env=lab.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load(done.stdout)["services"]
+
+
+@in_docker
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_is_rendered_hardened(rendered: Any, service: str) -> None:
+    found = rendered[service]
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert not str(found["user"]).startswith("0")
+    assert found["pids_limit"] > 0
+    assert found["mem_limit"]
+    assert found["restart"] == "unless-stopped"
+    assert "privileged" not in found
+    assert all("127.0.0.1" in json.dumps(port) for port in found["ports"])
+
+
+@in_docker
+def test_only_the_workbench_writes_models_and_the_gateway_has_no_volume(rendered: Any) -> None:
+    def mounts(service: str) -> str:
+        return json.dumps(rendered[service].get("volumes", []))
+
+    assert "/models" not in mounts("tensor-rest")
+    assert "/models" not in mounts("tensor-board")
+    for service, folder in (("tensor-serving", "/models"), ("tensor-board", "/logs")):
+        assert f"{folder}:ro" in mounts(service) or '"read_only": true' in mounts(service)
+
+
+@in_docker
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_container_runs_hardened(lab: Lab, container: str) -> None:
+    assert lab.engine == "docker"
+    found = inspect(container)
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Memory"] > 0
+    assert host["PidsLimit"] > 0
+    assert not host["Privileged"]
+    status = docker("exec", container, "cat", "/proc/1/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split()[0] != "0"
+    assert int(fields["CapEff"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    addresses = [each["HostIp"] for ports in found["NetworkSettings"]["Ports"].values() for each in ports or []]
+    assert set(addresses) <= {"127.0.0.1"}
+
+
+@in_docker
+def test_the_token_is_in_no_environment_image_or_log(lab: Lab) -> None:
+    token = (lab.home / "jupyter.token").read_text().strip()
+    for container in CONTAINERS:
+        assert token not in json.dumps(inspect(container))
+    for container in set(CONTAINERS) - {f"{PROJECT}-tensor-jupyter"}:
+        assert token not in docker("logs", container)
+
+
+@in_docker
+def test_the_workbench_writes_every_volume_and_the_hosts_notebooks(lab: Lab) -> None:
+    assert lab.engine == "docker"
+    container, name = f"{PROJECT}-tensor-jupyter", f"written-by-a-test-{os.getpid()}"
+    notebooks = ROOT / "tensor-jupyter" / "notebook"
+    for folder in ("/models", "/logs", "/data", "/opt/tensor-jupyter/notebook"):
+        docker("exec", container, "sh", "-c", f"echo fine > {folder}/.{name} && cat {folder}/.{name}")
+    try:
+        written = notebooks / f".{name}"
+        assert written.read_text() == "fine\n"
+        written.write_text("edited on the host\n")
+        assert docker("exec", container, "cat", f"/opt/tensor-jupyter/notebook/.{name}") == "edited on the host\n"
+    finally:
+        docker("exec", container, "sh", "-c", f"rm -f /*/.{name} /opt/tensor-jupyter/notebook/.{name}")
+
+
+@in_docker
+def test_a_model_trained_under_the_local_engine_is_served(lab: Lab, tmp_path: Path) -> None:
+    python = str(ROOT / ".lab" / "venv" / "bin" / "python")
+    train = [python, "-m", "tensor_jupyter", "train", "from-local", "--epochs", "1"]
+    folders = {f"LAB_{name}": str(tmp_path / name.lower()) for name in ("MODELS", "LOGS", "DATA")}
+    subprocess.run(train, env=lab.environment | folders, check=True, capture_output=True)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(tmp_path / "models" / "from-local", "from-local")
+    command = ["exec", "--interactive", f"{PROJECT}-tensor-jupyter", "tar", "-x", "-C", "/models", "--no-same-owner"]
+    docker(*command, given=archive.getvalue())
+    wait_until(lambda: lab.post_image("/tf/mnist/from-local", SAMPLES[0]).status == 200, 30, "the model to be served")
+
+
+@in_docker
+def test_docker_restart_serves_again(lab: Lab) -> None:
+    docker("restart", f"{PROJECT}-tensor-serving-cpu")
+    wait_until(lambda: lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200, 60, "an answer")
+
+
+@in_docker
+def test_down_and_up_keep_models_logs_and_token(lab: Lab) -> None:
+    token = (lab.home / "jupyter.token").read_text()
+    docker(
+        "exec", f"{PROJECT}-tensor-jupyter", "sh", "-c", "mkdir -p /logs/kept/1 && echo mine > /models/mnist-net/kept"
+    )
+    lab.compose("down")
+    assert not docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+    lab.compose("up")
+    assert docker("exec", f"{PROJECT}-tensor-jupyter", "cat", "/models/mnist-net/kept") == "mine\n"
+    assert "kept" in docker("exec", f"{PROJECT}-tensor-board", "ls", "/logs")
+    assert (lab.home / "jupyter.token").read_text() == token
+    assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
