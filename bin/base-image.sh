@@ -27,10 +27,10 @@ U
 }
 
 main() {
-  local ca_dir=/usr/local/share/ca-certificates force='' image
+  local ca_dir='' force='' image
   while (($#)); do
     case $1 in
-      --ca-dir) ca_dir=${2:?"--ca-dir needs a folder"}; shift ;;
+      --ca-dir) (($# > 1)) || refuse "--ca-dir needs a folder"; ca_dir=$2; shift ;;
       --ca-dir=*) ca_dir=${1#*=} ;;
       --force) force=yes ;;
       -h | --help) usage; exit 0 ;;
@@ -38,6 +38,7 @@ main() {
     esac
     shift
   done
+  [[ -z $ca_dir || -d $ca_dir ]] || die "$ca_dir is not a folder; --ca-dir names the one with the *.crt files"
   image=$(setting PYTHON_IMAGE)
   need_docker
   if [[ -z $force ]] && have_image "$image"; then
@@ -45,7 +46,7 @@ main() {
     return
   fi
   command -v mmdebstrap >/dev/null || die "mmdebstrap is not installed: apt-get install mmdebstrap debian-archive-keyring"
-  make_image "$image" "$ca_dir"
+  make_image "$image" "${ca_dir:-/usr/local/share/ca-certificates}"
 }
 
 make_image() { # make_image REFERENCE CA_DIR
@@ -68,9 +69,8 @@ make_image() { # make_image REFERENCE CA_DIR
 }
 
 collect_certificates() { # collect_certificates FROM TO: all that update-ca-certificates would look at, readable
-  [[ -d $1 ]] || die "$1 is not a folder; --ca-dir names the one with the *.crt files"
   local file
-  find -L "$1" -name '*.crt' -type f | while read -r file; do
+  [[ ! -d $1 ]] || find -L "$1" -name '*.crt' -type f | while read -r file; do
     install -m 644 "$file" "$2/"
   done
 }

@@ -29,8 +29,19 @@ need_docker() { # stop with what is missing unless a Docker engine answers
   die "no Docker engine answers (${said##*$'\n'}); start it: systemctl start docker, or dockerd; or may this user not reach it?"
 }
 
+engine_answers() { docker version >/dev/null 2>&1; }
+
 have_image() { # have_image REFERENCE: whether the engine has it
   docker image inspect "$1" >/dev/null 2>&1
+}
+
+wait_until() { # wait_until SECONDS COMMAND...: ask ten times a second; fails when the time is over
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS <= end)) || return 1
+    sleep 0.1
+  done
 }
 
 find_python() { # print the first Python on the PATH that the pinned wheels exist for

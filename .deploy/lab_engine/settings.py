@@ -69,6 +69,10 @@ class Settings:
     def token_file(self) -> Path:
         return self.home / "jupyter.token"
 
+    def make_home(self) -> None:
+        """Make the state folder, for its user alone: what is in it may be shared with containers, not with neighbours."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def url(self, port: int, path: str = "/") -> str:
         return f"http://{HOST}:{port}{path}"
 

@@ -10,7 +10,7 @@ def make(settings: Settings) -> None:
     """Make the token unless there is one."""
     if settings.token_file.exists() and read(settings):
         return
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     with open(settings.token_file, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write(secrets.token_hex(24))
 

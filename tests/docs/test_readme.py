@@ -24,13 +24,14 @@ def commands() -> list[tuple[str, str]]:
     return [(NOT_RUN.sub("", block), answer) for block, answer in re.findall(pattern, README, re.DOTALL)]
 
 
-def on_ports_of(lab: Lab, text: str) -> str:
+def as_in(lab: Lab, text: str) -> str:
+    """The text with the ports of the lab instead of the defaults."""
     return re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda found: str(lab.ports[DEFAULT_PORTS[found[0]]]), text)
 
 
 def run(lab: Lab, block: str) -> str:
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", on_ports_of(lab, block)],
+        ["bash", "-euo", "pipefail", "-c", as_in(lab, block)],
         env=lab.environment,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
@@ -49,8 +50,11 @@ def shape(document: Any) -> Any:
     return [shape(each) for each in document] if isinstance(document, list) else type(document).__name__
 
 
-def test_every_command_of_the_readme_works_and_answers_as_shown() -> None:
-    with new_lab() as lab:
+@pytest.mark.parametrize("engine", ["local", "docker"])
+def test_every_command_of_the_readme_works_and_answers_as_shown(engine: str, request: pytest.FixtureRequest) -> None:
+    if engine == "docker":
+        request.getfixturevalue("images")
+    with new_lab(engine) as lab:
         for block, shown in commands():
             said = run(lab, block)
             if shown:
@@ -61,7 +65,7 @@ def test_the_python_example_of_the_rest_documentation_works(lab: Lab) -> None:
     text = (ROOT / "docs" / "rest-api.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     done = subprocess.run(
-        [lab.home / "venv" / "bin" / "python", "-c", on_ports_of(lab, block)],
+        [lab.home / "venv" / "bin" / "python", "-c", as_in(lab, block)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -97,7 +97,8 @@ def test_a_bad_request_gets_one_clear_json_error(lab: Lab, path: str, content: b
 def test_jupyterlab_wants_its_token(lab: Lab) -> None:
     assert lab.get("JUPYTER", "/api/contents").status == 403
     token = (lab.home / "jupyter.token").read_text()
-    assert (lab.home / "jupyter.token").stat().st_mode & 0o077 == 0
+    assert (lab.home / "jupyter.token").stat().st_mode & 0o007 == 0
+    assert lab.home.stat().st_mode & 0o077 == 0
     notebook = lab.get(
         "JUPYTER", "/api/contents/notebook/MNIST/MnistNet.ipynb?content=0", Authorization=f"token {token}"
     )

@@ -17,6 +17,7 @@ from .deployment import Deployment, forget, notebook_user
 
 DEADLINE = 180.0  # seconds
 TOO_MANY_RESTARTS = 3
+_CLEAR_LINE = "\033[2K"  # Compose 2.26 writes it before every line, even into a file
 USERS_GROUP = 100  # the group every container runs in
 
 
@@ -29,7 +30,7 @@ class DockerLab:
 
     def up(self) -> None:
         self._say_what_was_resolved()
-        self._settings.home.mkdir(parents=True, exist_ok=True)
+        self._settings.make_home()
         if not self._running():
             published = {name: port for name, port in vars(self._settings.ports).items() if name != "inventory"}
             ports.check(published)
@@ -73,14 +74,19 @@ class DockerLab:
         self._wait(wanted)
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
-        self._compose("logs", "--tail", str(count), *(["--follow"] if follow else []), *chosen(services))
+        command = self._command("logs", "--tail", str(count), *(["--follow"] if follow else []), *chosen(services))
+        with subprocess.Popen(command, env=self._environment(), stdout=subprocess.PIPE, text=True) as compose:
+            assert compose.stdout is not None
+            for line in compose.stdout:
+                console.say(line.rstrip("\n").replace(_CLEAR_LINE, ""))
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         container = self._deployment.containers[chosen([service])[0]]
         terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-        return subprocess.run(
-            ["docker", "exec", "--interactive", *terminal, container, *command], check=False
-        ).returncode
+        # What it writes to the volumes belongs to the group, as what the services write does.
+        shared = ["sh", "-c", 'umask 002 && exec "$@"', "sh"]
+        call = ["docker", "exec", "--interactive", *terminal, container, *shared, *command]
+        return subprocess.run(call, check=False).returncode
 
     def is_running(self) -> bool:
         return bool(self._running())
@@ -106,22 +112,22 @@ class DockerLab:
                 raise EngineError(_report(ill, f"is not healthy after {DEADLINE:.0f} s"))
 
     def _compose(self, *arguments: str, quiet: bool = False) -> None:
+        done = subprocess.run(
+            self._command(*arguments), env=self._environment(), capture_output=quiet, text=True, check=False
+        )
+        if done.returncode:
+            raise EngineError(f"compose {arguments[0]} failed{': ' + done.stderr.strip() if quiet else ''}")
+
+    def _command(self, *arguments: str) -> list[str]:
         compose = client.compose_command()
         assert compose is not None, "checked when the engine was chosen"
         files = [word for file in self._deployment.files for word in ("--file", file)]
-        command = [
-            *compose,
-            "--project-name",
-            self._deployment.project,
-            "--project-directory",
-            str(ROOT),
-            *files,
-            *arguments,
-        ]
-        environment = self._deployment.environment(self._settings)
-        done = subprocess.run(command, env=environment, capture_output=quiet, text=True, check=False)
-        if done.returncode:
-            raise EngineError(f"{' '.join(compose)} {arguments[0]} failed{': ' + done.stderr.strip() if quiet else ''}")
+        plain = [] if console.is_terminal() else ["--ansi", "never"]
+        project = ["--project-name", self._deployment.project, "--project-directory", str(ROOT)]
+        return [*compose, *plain, *project, *files, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return self._deployment.environment(self._settings)
 
     def _say_what_was_resolved(self) -> None:
         listed = ", ".join(f"{n} {port}" for n, port in vars(self._settings.ports).items() if n != "inventory")

@@ -16,7 +16,7 @@ def check_folder(settings: Settings, needed: int) -> None:
     """The state folder can be made and written, and its disk has `needed` bytes free; raises EngineError otherwise."""
     folder = settings.home
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        settings.make_home()
         probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# push-docker.sh: build one folder's image and push it. `bin/push-docker.sh --help` lists the options.
+# push-all-docker.sh sources this file for its functions.
+set -euo pipefail
+# shellcheck source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+OPTIONS="--group, --registry, --tag, --serving cpu|gpu|embedded, --no-push, --help"
+
+usage() {
+  cat <<U
+usage: bin/push-docker.sh FOLDER [OPTION...]
+
+Builds the image of FOLDER, which has a Dockerfile, and pushes it to the registry.
+
+$(option_help)
+U
+}
+
+option_help() {
+  cat <<U
+  --registry HOST:PORT           where it goes ($(setting LAB_REGISTRY); bin/registry.sh up starts one)
+  --group NAME                   the first part of the image's name ($(setting LAB_GROUP))
+  --tag TAG                      its tag ($(setting LAB_TAG))
+  --serving cpu|gpu|embedded     which model server tensor-serving gets (cpu): TensorFlow Serving for CPU or GPU, or
+                                 the embedded one where TensorFlow Serving's image cannot be pulled
+  --no-push                      build only
+  -h, --help                     this text
+Defaults are in versions.env; LAB_REGISTRY, LAB_GROUP and LAB_TAG in the environment win.
+The builds' output goes to .lab/build/IMAGE.log.
+U
+}
+
+main() {
+  read_options "$@"
+  ((${#FOLDERS[@]} == 1)) || refuse "one folder is wanted, as in: bin/push-docker.sh tensor-rest (found ${#FOLDERS[@]})"
+  check "${FOLDERS[0]}"
+  build "${FOLDERS[0]}"
+  show "${FOLDERS[0]}"
+  push "${FOLDERS[0]}"
+}
+
+read_options() { # sets REGISTRY, GROUP, TAG, SERVING, PUSH and FOLDERS
+  REGISTRY=$(setting LAB_REGISTRY) GROUP=$(setting LAB_GROUP) TAG=$(setting LAB_TAG) SERVING=cpu PUSH=yes FOLDERS=()
+  while (($#)); do
+    case $1 in
+      --registry | --group | --tag | --serving) (($# > 1)) || refuse "$1 needs a value"; set_option "$1" "$2"; shift ;;
+      --registry=* | --group=* | --tag=* | --serving=*) set_option "${1%%=*}" "${1#*=}" ;;
+      --no-push) PUSH='' ;;
+      -h | --help) usage; exit 0 ;;
+      -*) refuse "unknown option '$1'; the options are $OPTIONS" ;;
+      *) FOLDERS+=("${1%/}") ;;
+    esac
+    shift
+  done
+}
+
+set_option() { # set_option NAME VALUE
+  [[ -n $2 && $2 != -* ]] || refuse "$1 needs a value"
+  case $1 in
+    --registry) REGISTRY=$2 ;;
+    --group) GROUP=$2 ;;
+    --tag) TAG=$2 ;;
+    --serving)
+      [[ $2 =~ ^(cpu|gpu|embedded)$ ]] || refuse "--serving is cpu, gpu or embedded, not '$2'"
+      SERVING=$2
+      ;;
+  esac
+}
+
+check() { # check FOLDER...: what can be known before anything is built
+  local folder base
+  for folder; do
+    [[ -f $(dockerfile "$folder") ]] || die "$(dockerfile "$folder") is not there; FOLDER is one with a Dockerfile"
+  done
+  need_docker
+  for folder; do
+    base=$(base_image "$folder")
+    [[ -z $base ]] || have_image "$base" || pull_base "$base"
+  done
+}
+
+pull_base() { # pull_base REFERENCE
+  local said hint="bin/base-image.sh makes it from Debian packages"
+  [[ $1 == "$(setting PYTHON_IMAGE)" ]] || hint="--serving embedded does without it"
+  echo "pulling $1 ..."
+  said=$(docker pull --quiet "$1" 2>&1) || die "the base image $1 cannot be pulled ($hint): ${said##*$'\n'}"
+}
+
+build() { # build FOLDER: all output to a log; its last lines if it fails
+  local image log arguments
+  image=$(image_of "$1")
+  log=$ROOT/.lab/build/$(name_of "$1").log
+  mkdir -p "${log%/*}"
+  mapfile -t arguments < <(build_arguments "$1")
+  echo "building $image ..."
+  docker build --tag "$image" --file "$(dockerfile "$1")" "${arguments[@]}" "$1" >"$log" 2>&1 || {
+    echo "${0##*/}: $image could not be built. The last lines of $log:" >&2
+    tail -n 15 "$log" | sed 's/^/    /' >&2
+    return 1
+  }
+}
+
+build_arguments() { # one per line; a proxy is passed on by name, so that its password is in no image
+  local name base
+  base=$(base_image "$1")
+  [[ -z $base ]] || echo "--build-arg=BASE_IMAGE=$base"
+  takes "$1" LAB_VERSION && echo "--build-arg=LAB_VERSION=$(version_of LAB_VERSION)"
+  for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+    [[ -z ${!name:-} ]] || echo "--build-arg=$name"
+  done
+}
+
+show() { # show FOLDER
+  local image
+  image=$(image_of "$1")
+  printf 'registry:   %s\ndockerfile: %s\nimage:      %s\n\n' "$REGISTRY" "$(dockerfile "$1")" "${image#"$REGISTRY"/}"
+}
+
+push() { # push FOLDER
+  local image said
+  [[ -n $PUSH ]] || return 0
+  image=$(image_of "$1")
+  said=$(docker push --quiet "$image" 2>&1) ||
+    die "$image is built, but could not be pushed (bin/registry.sh up starts a registry): ${said##*$'\n'}"
+}
+
+base_image() { # what the folder's Dockerfile starts from, where that is for us to choose
+  takes "$1" BASE_IMAGE || return 0
+  case $(name_of "$1") in
+    tensor-serving-cpu) setting TF_SERVING_IMAGE ;;
+    tensor-serving-gpu) echo "$(setting TF_SERVING_IMAGE)-gpu" ;;
+    *) setting PYTHON_IMAGE ;;
+  esac
+}
+
+takes() { grep -q "^ARG $2\b" "$(dockerfile "$1")"; } # takes FOLDER ARGUMENT
+
+name_of() { # the folder's name; tensor-serving-gpu holds three variants of one image
+  local name
+  name=$(basename "$(realpath "$1")")
+  [[ $name == tensor-serving-gpu ]] && name=tensor-serving-$SERVING
+  echo "$name"
+}
+
+image_of() { echo "$REGISTRY/$GROUP/$(name_of "$1"):$TAG"; }
+
+dockerfile() {
+  if [[ $(name_of "$1") == tensor-serving-embedded ]]; then
+    echo "$1/Dockerfile.embedded"
+  else
+    echo "$1/Dockerfile"
+  fi
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

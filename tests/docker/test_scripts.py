@@ -1,0 +1,261 @@
+"""The image scripts of bin/: what they refuse, print and do, on throw-away folders that are built in no time."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, free_ports
+
+SCRIPTS = ("base-image.sh", "registry.sh", "push-docker.sh", "push-all-docker.sh")
+with_engine = pytest.mark.usefixtures("engine")
+TINY = "FROM scratch\nCOPY hello /\n"
+
+
+@dataclass
+class Clone:
+    """A repository with the real scripts and folders of the test's own; its images have a group of their own."""
+
+    root: Path
+    group: str
+
+    def folder(self, name: str, dockerfile: str = TINY) -> Path:
+        made = self.root / name
+        made.mkdir()
+        (made / "Dockerfile").write_text(dockerfile)
+        (made / "hello").write_text(name)
+        return made
+
+    def run(self, script: str, *arguments: str, code: int = 0, **environment: str) -> str:
+        """Run a script, check its exit code and return what it printed on both streams."""
+        done = subprocess.run(
+            [str(self.root / "bin" / script), *arguments],
+            env={**os.environ, "LAB_GROUP": self.group, **environment},
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}, wanted {code}:\n{done.stdout}"
+        return done.stdout
+
+    def images(self) -> list[str]:
+        """The references of this clone's images in the engine."""
+        listed = subprocess.run(
+            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"], capture_output=True, text=True, check=True
+        )
+        return sorted(line for line in listed.stdout.splitlines() if f"/{self.group}/" in line)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Clone]:
+    root = tmp_path / "a clone"
+    (root / "bin").mkdir(parents=True)
+    for name in (*SCRIPTS, "common.sh"):
+        shutil.copy(ROOT / "bin" / name, root / "bin")
+    shutil.copy(ROOT / "versions.env", root)
+    (root / ".deploy").symlink_to(ROOT / ".deploy")
+    made = Clone(root, f"test-{os.getpid()}-{free_ports(1)[0]}")
+    yield made
+    if shutil.which("docker") and (left := made.images()):
+        subprocess.run(["docker", "rmi", *left], check=True, capture_output=True)
+
+
+@pytest.fixture
+def registry(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A registry of the clone's own on a free port."""
+    if not shutil.which("docker-registry"):
+        pytest.skip("docker-registry is not installed")
+    monkeypatch.setenv("LAB_REGISTRY", f"localhost:{free_ports(1)[0]}")
+    clone.run("registry.sh", "up")
+    yield os.environ["LAB_REGISTRY"]
+    clone.run("registry.sh", "down")
+
+
+def catalog(registry: str) -> list[str]:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{registry}/v2/_catalog") as answer:
+        return json.load(answer)["repositories"]
+
+
+# ---- without an engine
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_says_how_it_is_used(clone: Clone, script: str) -> None:
+    assert clone.run(script, "--help").startswith(f"usage: bin/{script} ")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "text"),
+    [
+        ("base-image.sh", ["--fast"], "unknown option '--fast'; the options are --ca-dir DIR, --force, --help"),
+        ("base-image.sh", ["--ca-dir"], "--ca-dir needs a folder"),
+        ("registry.sh", [], "a command is missing; they are up, down, status"),
+        ("registry.sh", ["start"], "unknown command 'start'; the commands are up, down, status"),
+        ("registry.sh", ["up", "5001"], "unknown option '5001'; up takes none"),
+        ("push-docker.sh", [], "one folder is wanted, as in: bin/push-docker.sh tensor-rest (found 0)"),
+        ("push-docker.sh", ["one", "two"], "(found 2)"),
+        ("push-docker.sh", ["one", "--serving"], "--serving needs a value"),
+        ("push-docker.sh", ["one", "--tag", "--no-push"], "--tag needs a value"),
+        ("push-docker.sh", ["one", "--serving=tpu"], "--serving is cpu, gpu or embedded, not 'tpu'"),
+        ("push-all-docker.sh", ["--grp=x"], "unknown option '--grp=x'; the options are --group, --registry, --tag,"),
+        ("push-all-docker.sh", ["tensor-rest"], "bin/push-docker.sh takes one"),
+    ],
+)
+def test_what_is_not_understood_is_refused(clone: Clone, script: str, arguments: list[str], text: str) -> None:
+    assert text in clone.run(script, *arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "environment", "text"),
+    [
+        ("base-image.sh", ["--ca-dir", "/nowhere"], {}, "/nowhere is not a folder"),
+        ("registry.sh", ["up"], {"LAB_REGISTRY": "example.org"}, "LAB_REGISTRY is 'example.org'"),
+        ("push-docker.sh", ["nowhere"], {}, "nowhere/Dockerfile is not there"),
+        ("push-all-docker.sh", [], {}, "has a Dockerfile"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    clone: Clone, script: str, arguments: list[str], environment: dict[str, str], text: str
+) -> None:
+    assert text in clone.run(script, *arguments, code=1, **environment)
+
+
+@pytest.mark.parametrize(("script", "arguments"), [("base-image.sh", []), ("push-all-docker.sh", [])])
+def test_without_docker_it_says_what_to_install(
+    clone: Clone, script: str, arguments: list[str], tmp_path: Path
+) -> None:
+    clone.folder("tiny")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("env", "bash", "sed", "grep", "dirname", "basename", "realpath", "cat"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    said = clone.run(script, *arguments, code=1, PATH=str(tools))
+    assert "docker is not installed; on Debian or Ubuntu: apt-get install docker.io" in said
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not installed")
+@pytest.mark.parametrize("script", ["base-image.sh", "push-all-docker.sh"])
+def test_without_an_engine_it_says_so(clone: Clone, script: str, tmp_path: Path) -> None:
+    clone.folder("tiny")
+    said = clone.run(script, code=1, DOCKER_HOST=f"unix://{tmp_path}/none")
+    assert "no Docker engine answers" in said
+
+
+# ---- the registry
+
+
+def test_a_registry_comes_answers_and_goes(clone: Clone, registry: str) -> None:
+    assert f"the registry at {registry} is up already\n" == clone.run("registry.sh", "up")
+    assert f'the registry at {registry} answers: {{"repositories":[]}}\n' == clone.run("registry.sh", "status")
+    assert "no registry of this clone runs" in clone.run("registry.sh", "down")
+    assert "bin/registry.sh up starts one" in clone.run("registry.sh", "status", code=1)
+
+
+def test_a_registry_listens_on_loopback_only(registry: str) -> None:
+    port = int(registry.partition(":")[2])
+    tables = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    # proc(5): the local address in hex, and state 0A, LISTEN.
+    listening = [row[1] for row in tables if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
+    assert listening == [f"0100007F:{port:04X}"]
+
+
+def test_a_taken_port_is_named_with_its_holder(clone: Clone) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = clone.run("registry.sh", "up", code=1, LAB_REGISTRY=f"localhost:{port}")
+        assert f"port {port} is taken by process {os.getpid()} (" in said
+        assert "LAB_REGISTRY=localhost:" in said
+
+
+# ---- building and pushing
+
+
+@with_engine
+def test_one_folder_is_built_pushed_and_shown(clone: Clone, registry: str) -> None:
+    clone.folder("tiny", TINY + 'ARG LAB_VERSION\nLABEL version="${LAB_VERSION}"\n')
+    said = clone.run("push-docker.sh", "tiny", "--tag", "t1")
+    image = f"{registry}/{clone.group}/tiny:t1"
+    block = f"registry:   {registry}\ndockerfile: tiny/Dockerfile\nimage:      {clone.group}/tiny:t1\n"
+    assert said == f"building {image} ...\n{block}\n"
+    assert clone.images() == [image]
+    assert catalog(registry) == [f"{clone.group}/tiny"]
+    labels = subprocess.run(
+        ["docker", "inspect", "--format", "{{json .Config.Labels}}", image], capture_output=True, check=True
+    )
+    assert f"LAB_VERSION={json.loads(labels.stdout)['version']}\n" in (ROOT / "versions.env").read_text()
+
+
+@with_engine
+def test_every_folder_is_built_those_others_start_from_first(clone: Clone, registry: str) -> None:
+    clone.folder("ground")
+    clone.folder("above", f"FROM {registry}/{clone.group}/ground:latest\nCOPY hello /above\n")
+    (clone.root / "no-image").mkdir()
+    said = clone.run("push-all-docker.sh", "--group", clone.group)
+    assert said.index("/ground:latest ...") < said.index("/above:latest ...")
+    assert said.count("dockerfile: ") == 2
+    assert catalog(registry) == [f"{clone.group}/above", f"{clone.group}/ground"]
+
+
+@with_engine
+def test_images_that_start_from_each_other_are_told(clone: Clone) -> None:
+    for name, other in (("hen", "egg"), ("egg", "hen")):
+        clone.folder(name, f"FROM localhost:1/{clone.group}/{other}:latest\n")
+    assert "these images start from each other: egg hen" in clone.run("push-all-docker.sh", "--no-push", code=1)
+
+
+@with_engine
+def test_no_push_needs_no_registry(clone: Clone) -> None:
+    clone.folder("tiny")
+    clone.run("push-all-docker.sh", "--no-push", "--registry=localhost:1")
+    assert clone.images() == [f"localhost:1/{clone.group}/tiny:latest"]
+
+
+@with_engine
+def test_a_registry_that_is_not_there_is_told(clone: Clone) -> None:
+    clone.folder("tiny")
+    said = clone.run("push-docker.sh", "tiny", "--registry=localhost:1", code=1)
+    assert f"localhost:1/{clone.group}/tiny:latest is built, but could not be pushed (bin/registry.sh up" in said
+
+
+@with_engine
+def test_a_build_that_fails_is_named_with_its_last_lines_and_nothing_is_pushed(clone: Clone, registry: str) -> None:
+    clone.folder("broken", "FROM scratch\nCOPY what-is-not-there /\n")
+    clone.folder("tiny")
+    said = clone.run("push-all-docker.sh", code=1)
+    assert f"push-all-docker.sh: {registry}/{clone.group}/broken:latest could not be built. The last lines of" in said
+    assert "what-is-not-there" in said
+    assert "dockerfile: " not in said
+    assert catalog(registry) == []
+
+
+@with_engine
+def test_a_base_that_cannot_be_pulled_is_told_before_anything_is_built(clone: Clone) -> None:
+    clone.folder("tensor-serving-gpu", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
+    bases = {"TF_SERVING_IMAGE": "localhost:1/none:1", "PYTHON_IMAGE": "localhost:1/none:2"}
+    said = clone.run("push-all-docker.sh", "--no-push", "--serving", "gpu", code=1, **bases)
+    assert "the base image localhost:1/none:1-gpu cannot be pulled (--serving embedded does without it)" in said
+    shutil.move(clone.root / "tensor-serving-gpu" / "Dockerfile", clone.root / "tensor-serving-gpu" / "Dockerfile.x")
+    clone.folder("tiny", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
+    said = clone.run("push-docker.sh", "tiny", code=1, **bases)
+    assert "localhost:1/none:2 cannot be pulled (bin/base-image.sh makes it from Debian packages)" in said
+    assert "building" not in said
+
+
+@with_engine
+def test_a_base_image_that_is_there_is_left_alone(clone: Clone) -> None:
+    clone.folder("tiny")
+    clone.run("push-docker.sh", "tiny", "--no-push", "--registry=localhost:1")
+    image = f"localhost:1/{clone.group}/tiny:latest"
+    assert clone.run("base-image.sh", PYTHON_IMAGE=image) == f"{image} is there already\n"
