@@ -34,7 +34,8 @@ def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
         if obstacle is None:
             if local.is_running():
                 raise EngineError("the lab is running as local processes: stop it first, with bin/compose.sh down")
-            return Choice(DockerLab(settings, wanted), "Docker" + (", as asked" if options.engine == "docker" else ""))
+            why = "Docker, as asked" if options.engine == "docker" else "Docker: it answers, and the images can be had"
+            return Choice(DockerLab(settings, wanted), why + _about_serving(settings, options, wanted))
     if options.engine == "docker":
         raise EngineError(f"the lab cannot run in Docker: {obstacle}")
     return Choice(local, f"local processes: {obstacle}")
@@ -58,6 +59,14 @@ def _engine_obstacle() -> str | None:
     if client.compose_command() is None:
         return "Docker has no Compose here (neither its plugin nor docker-compose)"
     return None
+
+
+def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
+    """Why the model server is not TensorFlow Serving, where nobody asked for another."""
+    asked = options.serving or settings.versions["LAB_SERVING"]
+    if wanted.serving != "embedded" or asked == "embedded":
+        return ""
+    return f"; the embedded model server, because {settings.versions['TF_SERVING_IMAGE']} cannot be had"
 
 
 def _deployment(settings: Settings, options: argparse.Namespace) -> Deployment:

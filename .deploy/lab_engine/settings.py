@@ -70,7 +70,7 @@ class Settings:
         return self.home / "jupyter.token"
 
     def make_home(self) -> None:
-        """Make the state folder, for its user alone: what is in it may be shared with containers, not with neighbours."""
+        """Make the state folder, for its user alone: what it holds is shared with containers, not with neighbours."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def url(self, port: int, path: str = "/") -> str:

@@ -20,7 +20,12 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
     @app.get("/")
     def page() -> flask.Response:
         links = {"TensorBoard": settings.board_url, "JupyterLab": settings.jupyter_url}
-        return _html("page.html", _PAGE_POLICY, links={name: str(url) for name, url in links.items() if url})
+        return _html(
+            "page.html",
+            _PAGE_POLICY,
+            links={name: str(url) for name, url in links.items() if url},
+            default_model=settings.default_model,
+        )
 
     @app.get("/tf/")
     def swagger() -> flask.Response:

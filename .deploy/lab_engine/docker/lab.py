@@ -78,7 +78,8 @@ class DockerLab:
         with subprocess.Popen(command, env=self._environment(), stdout=subprocess.PIPE, text=True) as compose:
             assert compose.stdout is not None
             for line in compose.stdout:
-                console.say(line.rstrip("\n").replace(_CLEAR_LINE, ""))
+                if not line.startswith("Attaching to "):  # Compose v1's greeting
+                    console.say(line.rstrip("\n").replace(_CLEAR_LINE, ""))
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         container = self._deployment.containers[chosen([service])[0]]

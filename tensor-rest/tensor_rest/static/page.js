@@ -186,7 +186,7 @@ function showChoice(names) {
   const select = $("model");
   const shown = [...select.options].map((option) => option.value);
   if (names.length === 0 || names.join() === shown.join()) return;
-  const chosen = select.value;
+  const chosen = select.disabled ? select.dataset.default : select.value;
   select.replaceChildren(...names.map((name) => new Option(name)));
   if (names.includes(chosen)) select.value = chosen;
   const first = select.disabled;
