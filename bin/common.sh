@@ -55,7 +55,7 @@ find_python() { # print the first Python on the PATH that the pinned wheels exis
   die "the lab needs Python $min to $max on the PATH (found: ${found[*]:-none}); on Debian or Ubuntu: apt-get install python3 python3-venv"
 }
 
-run_engine() { # run_local_engine ARGUMENT...: replaces this shell
+run_engine() { # run_engine ARGUMENT...: replaces this shell
   local python
   python=$(find_python)
   PYTHONPATH=$ROOT/.deploy exec "$python" -B -m lab_engine "$@"

@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-OPTIONS="--group, --registry, --tag, --serving cpu|gpu|embedded, --no-push, --help"
+OPTIONS="--group, --registry, --tag, --serving auto|cpu|gpu|embedded, --no-push, --help"
 
 usage() {
   cat <<U
@@ -22,11 +22,11 @@ option_help() {
   --registry HOST:PORT           where it goes ($(setting LAB_REGISTRY); bin/registry.sh up starts one)
   --group NAME                   the first part of the image's name ($(setting LAB_GROUP))
   --tag TAG                      its tag ($(setting LAB_TAG))
-  --serving cpu|gpu|embedded     which model server tensor-serving gets (cpu): TensorFlow Serving for CPU or GPU, or
-                                 the embedded one where TensorFlow Serving's image cannot be pulled
+  --serving cpu|gpu|embedded     the model server in tensor-serving: TensorFlow Serving for CPU or GPU, or the embedded
+                                 one; auto ($(setting LAB_SERVING) if not given): cpu if TensorFlow Serving's image can be had
   --no-push                      build only
   -h, --help                     this text
-Defaults are in versions.env; LAB_REGISTRY, LAB_GROUP and LAB_TAG in the environment win.
+Defaults are in versions.env; LAB_REGISTRY, LAB_GROUP, LAB_TAG and LAB_SERVING in the environment win.
 The builds' output goes to .lab/build/IMAGE.log.
 U
 }
@@ -41,7 +41,8 @@ main() {
 }
 
 read_options() { # sets REGISTRY, GROUP, TAG, SERVING, PUSH and FOLDERS
-  REGISTRY=$(setting LAB_REGISTRY) GROUP=$(setting LAB_GROUP) TAG=$(setting LAB_TAG) SERVING=cpu PUSH=yes FOLDERS=()
+  REGISTRY=$(setting LAB_REGISTRY) GROUP=$(setting LAB_GROUP) TAG=$(setting LAB_TAG) PUSH=yes FOLDERS=()
+  set_option --serving "$(setting LAB_SERVING)"
   while (($#)); do
     case $1 in
       --registry | --group | --tag | --serving) (($# > 1)) || refuse "$1 needs a value"; set_option "$1" "$2"; shift ;;
@@ -62,7 +63,7 @@ set_option() { # set_option NAME VALUE
     --group) GROUP=$2 ;;
     --tag) TAG=$2 ;;
     --serving)
-      [[ $2 =~ ^(cpu|gpu|embedded)$ ]] || refuse "--serving is cpu, gpu or embedded, not '$2'"
+      [[ $2 =~ ^(auto|cpu|gpu|embedded)$ ]] || refuse "--serving is auto, cpu, gpu or embedded, not '$2'"
       SERVING=$2
       ;;
   esac
@@ -75,9 +76,22 @@ check() { # check FOLDER...: what can be known before anything is built
   done
   need_docker
   for folder; do
+    [[ $(name_of "$folder") != tensor-serving-auto ]] || choose_serving
     base=$(base_image "$folder")
     [[ -z $base ]] || have_image "$base" || pull_base "$base"
   done
+}
+
+choose_serving() { # sets SERVING, and says why
+  local base why="can be pulled"
+  base=$(setting TF_SERVING_IMAGE)
+  SERVING=cpu
+  if have_image "$base"; then
+    why="is here"
+  elif ! timeout 20 docker manifest inspect "$base" >/dev/null 2>&1; then
+    SERVING=embedded why="can neither be pulled nor is it here"
+  fi
+  echo "the model server is the $SERVING one: $base $why"
 }
 
 pull_base() { # pull_base REFERENCE

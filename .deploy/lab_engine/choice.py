@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 from .docker import client, deployment, images
 from .docker.deployment import Deployment
@@ -79,6 +80,7 @@ def _deployment(settings: Settings, options: argparse.Namespace) -> Deployment:
         )
     if serving == "auto":
         serving = deployment.best_serving(settings, registry, group, tag)
-    files = options.file or [str(deployment.COMPOSE_FILE), *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
+    named = [str(Path(file).absolute()) for file in options.file or []]
+    files = named or [str(deployment.COMPOSE_FILE), *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
     project = options.project or settings.versions["LAB_PROJECT"]
     return Deployment(project, tuple(files), registry, group, tag, serving)

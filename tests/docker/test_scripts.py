@@ -106,7 +106,7 @@ def test_help_says_how_it_is_used(clone: Clone, script: str) -> None:
         ("push-docker.sh", ["one", "two"], "(found 2)"),
         ("push-docker.sh", ["one", "--serving"], "--serving needs a value"),
         ("push-docker.sh", ["one", "--tag", "--no-push"], "--tag needs a value"),
-        ("push-docker.sh", ["one", "--serving=tpu"], "--serving is cpu, gpu or embedded, not 'tpu'"),
+        ("push-docker.sh", ["one", "--serving=tpu"], "--serving is auto, cpu, gpu or embedded, not 'tpu'"),
         ("push-all-docker.sh", ["--grp=x"], "unknown option '--grp=x'; the options are --group, --registry, --tag,"),
         ("push-all-docker.sh", ["tensor-rest"], "bin/push-docker.sh takes one"),
     ],
@@ -251,6 +251,22 @@ def test_a_base_that_cannot_be_pulled_is_told_before_anything_is_built(clone: Cl
     said = clone.run("push-docker.sh", "tiny", code=1, **bases)
     assert "localhost:1/none:2 cannot be pulled (bin/base-image.sh makes it from Debian packages)" in said
     assert "building" not in said
+
+
+@with_engine
+def test_auto_takes_tensorflow_serving_if_it_can_be_had(clone: Clone) -> None:
+    folder = clone.folder("tensor-serving-gpu", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY hello /\n")
+    (folder / "Dockerfile.embedded").write_text(TINY)
+    clone.folder("tiny")
+    clone.run("push-docker.sh", "tiny", "--no-push", "--registry=localhost:1")
+    options = ("tensor-serving-gpu", "--no-push", "--registry=localhost:1")
+    base = f"localhost:1/{clone.group}/tiny:latest"
+    said = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE=base)
+    assert f"the model server is the cpu one: {base} is here" in said
+    assert "dockerfile: tensor-serving-gpu/Dockerfile\n" in said
+    said = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE="localhost:1/none:1")
+    assert "the model server is the embedded one: localhost:1/none:1 can neither be pulled nor is it here" in said
+    assert f"image:      {clone.group}/tensor-serving-embedded:latest\n" in said
 
 
 @with_engine

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import console, ports, report, token
 from ..errors import EngineError
+from ..lock import exclusive
 from ..settings import ROOT, Settings
 from ..verbs import NOT_RUNNING, chosen, duration
 from ..waiting import wait_until
@@ -31,19 +32,13 @@ class DockerLab:
     def up(self) -> None:
         self._say_what_was_resolved()
         self._settings.make_home()
-        if not self._running():
-            published = {name: port for name, port in vars(self._settings.ports).items() if name != "inventory"}
-            ports.check(published)
-        images.ensure(self._deployment)
-        token.make(self._settings)
-        _share_with_containers(self._settings)
-        self._deployment.save(self._settings)
-        self._compose("up", "-d", "--remove-orphans")
-        self._wait(tuple(self._deployment.containers))
-        report.say_how_to_go_on(self._settings)
+        with exclusive(self._settings, "up"):
+            self._start()
+            self._wait(tuple(self._deployment.containers))
+            report.say_how_to_go_on(self._settings)
 
     def down(self, remove_volumes: bool) -> None:
-        with console.Progress("stopping the lab"):
+        with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
             self._compose("down", "--remove-orphans", *(["--volumes"] if remove_volumes else []), quiet=True)
         forget(self._settings)
         console.say(
@@ -70,8 +65,9 @@ class DockerLab:
         wanted = chosen(services)
         if not self._running():
             raise EngineError(NOT_RUNNING)
-        self._compose("restart", *wanted, quiet=True)
-        self._wait(wanted)
+        with exclusive(self._settings, "restart"):
+            self._compose("restart", *wanted, quiet=True)
+            self._wait(wanted)
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
         command = self._command("logs", "--tail", str(count), *(["--follow"] if follow else []), *chosen(services))
@@ -96,21 +92,33 @@ class DockerLab:
         found = client.inspect(list(self._deployment.containers.values()))
         return [each for each in found if _label(each, "project") == self._deployment.project]
 
+    def _start(self) -> None:
+        if not self._running():
+            ports.check({name: port for name, port in vars(self._settings.ports).items() if name != "inventory"})
+        images.ensure(self._deployment)
+        token.make(self._settings)
+        _share_with_containers(self._settings)
+        self._deployment.save(self._settings)
+        self._compose("up", "-d", "--remove-orphans")
+
     def _wait(self, services: Sequence[str]) -> None:
-        containers = [self._deployment.containers[service] for service in services]
+        before = {_service(each): each["RestartCount"] for each in self._running()}
 
         def all_healthy() -> bool:
-            waiting = [each for each in client.inspect(containers) if not _is_healthy(each)]
-            progress.update(f"waiting for {', '.join(_service(each) for each in waiting)}")
-            for each in waiting:
-                if each["RestartCount"] > TOO_MANY_RESTARTS or each["State"]["Status"] == "exited":
+            found = {_service(each): each for each in self._running()}
+            waiting = [service for service in services if service not in found or not _is_healthy(found[service])]
+            progress.update(f"waiting for {', '.join(waiting)}")
+            for each in (found[service] for service in waiting if service in found):
+                restarts = each["RestartCount"] - before.get(_service(each), 0)
+                if restarts > TOO_MANY_RESTARTS or each["State"]["Status"] == "exited":
                     raise EngineError(_report(each, "cannot start: its container ends by itself"))
             return not waiting
 
         with console.Progress("starting " + ", ".join(services)) as progress:
             if not wait_until(all_healthy, DEADLINE, pause=0.5):
-                ill = next(each for each in client.inspect(containers) if not _is_healthy(each))
-                raise EngineError(_report(ill, f"is not healthy after {DEADLINE:.0f} s"))
+                ill = [each for each in self._running() if _service(each) in services and not _is_healthy(each)]
+                reports = [_report(each, f"is not healthy after {DEADLINE:.0f} s") for each in ill]
+                raise EngineError(reports[0] if reports else "containers of the lab have gone away while it started")
 
     def _compose(self, *arguments: str, quiet: bool = False) -> None:
         done = subprocess.run(
@@ -155,7 +163,7 @@ def _share_with_containers(settings: Settings) -> None:
 
 
 def _label(container: dict[str, Any], name: str) -> str:
-    return str(container["Config"]["Labels"].get(f"com.docker.compose.{name}", ""))
+    return str((container["Config"]["Labels"] or {}).get(f"com.docker.compose.{name}", ""))
 
 
 def _service(container: dict[str, Any]) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from .. import console, ports, report
 from ..errors import EngineError
+from ..lock import exclusive
 from ..settings import ROOT, Settings
 from ..verbs import NOT_RUNNING, chosen, duration
 from . import environment, health, logs, preflight, services, volumes
-from .manager import Manager, exclusive
+from .manager import Manager
 from .services import Service, find_nginx
 
 

@@ -1,0 +1,120 @@
+"""`python -m tensor_rest run`: nginx and uWSGI as one process that is told to stop, or ends because one of them did."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from gateway_kit import HTTP, PROJECT, free_port, nobody, wait_until
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="nginx is not installed"
+)
+
+
+class Run:
+    """The command as a process, and the processes it started."""
+
+    def __init__(self, folder: Path, front: str = "nginx", port: int = 0) -> None:
+        self.folder, self.log, self.port = folder / "run", folder / "log", port or free_port()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "TENSOR_REST_RUN_DIR": str(self.folder),
+            "TENSOR_REST_PORT": str(self.port),
+            "TENSOR_REST_FRONT": front,
+            "TF_SERVER_INVENTORY_URL": nobody(),
+        }
+        with self.log.open("wb") as file:
+            command = [sys.executable, "-m", "tensor_rest", "run"]
+            self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.text()
+        try:
+            return HTTP.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def programs(self) -> dict[str, int]:
+        """The two masters by name: the direct children."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+        return {"nginx" if b"nginx" in line else "uwsgi": pid for pid, line in lines.items()}
+
+    def leftovers(self) -> list[str]:
+        """Living processes that carry this run's folder in their environment."""
+        mark, found = f"TENSOR_REST_RUN_DIR={self.folder}".encode(), []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((entry / "cmdline").read_bytes().decode())
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    started = Run(tmp_path)
+    try:
+        wait_until(started.answers)
+        yield started
+    finally:
+        started.process.terminate()
+        started.process.wait(20)
+    assert started.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_stops_both_and_ends_with_zero(run: Run, number: signal.Signals) -> None:
+    assert set(run.programs()) == {"nginx", "uwsgi"}
+    run.process.send_signal(number)
+    assert run.process.wait(20) == 0
+    assert run.leftovers() == []
+    assert "goodbye to uWSGI" in run.text()
+    assert "ended by itself" not in run.text()
+
+
+def test_one_that_does_not_listen_is_killed(run: Run) -> None:
+    os.kill(run.programs()["nginx"], signal.SIGSTOP)
+    run.process.terminate()
+    assert run.process.wait(20) == 0
+    wait_until(lambda: run.leftovers() == [], 5)
+
+
+@pytest.mark.parametrize("victim", ["nginx", "uwsgi"])
+def test_if_one_ends_the_other_is_stopped_and_it_fails(run: Run, victim: str) -> None:
+    os.kill(run.programs()[victim], signal.SIGKILL)
+    assert run.process.wait(20) == 1
+    wait_until(lambda: run.leftovers() == [], 5)
+    assert f"{victim} ended by itself (exit code -9), so the whole gateway stops." in run.text()
+    assert "Traceback" not in run.text().partition("ended by itself")[2]
+
+
+def test_a_program_that_cannot_start_ends_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    second = Run(tmp_path / "second", port=run.port)
+    assert second.process.wait(30) == 1
+    assert "nginx ended by itself" in second.text()
+    assert "Address already in use" in second.text()
+    assert second.leftovers() == []
+
+
+def test_without_nginx_uwsgi_is_the_whole_gateway(tmp_path: Path) -> None:
+    run = Run(tmp_path, front="uwsgi")
+    try:
+        wait_until(run.answers)
+        assert set(run.programs()) == {"uwsgi"}
+    finally:
+        run.process.terminate()
+        assert run.process.wait(20) == 0
+    assert run.leftovers() == []
