@@ -86,7 +86,9 @@ choose_serving() { # sets SERVING, and says why
   local base why="can be pulled"
   base=$(setting TF_SERVING_IMAGE)
   SERVING=cpu
-  if have_image "$base"; then
+  if [[ $(uname -m) != x86_64 ]]; then
+    SERVING=embedded why="is published for x86-64 only"
+  elif have_image "$base"; then
     why="is here"
   elif ! timeout 20 docker manifest inspect "$base" >/dev/null 2>&1; then
     SERVING=embedded why="can neither be pulled nor is it here"

@@ -1,12 +1,14 @@
 """What tests of the whole share: a started lab of each engine, by the README's command; the images; a registry."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from lab_engine import choice, settings
+from lab_engine.docker.deployment import Deployment
+from lab_engine.docker.images import obstacle as obstacle_of
 from tests.running import ROOT, Lab, free_ports, new_lab
 
 IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-embedded")
@@ -24,28 +26,30 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """Skips where there is no engine."""
-    if not docker_answers():
-        pytest.skip("no Docker engine answers")
+    """Skips, with the reason, where no lab can run in Docker."""
+    if obstacle := choice.engine_obstacle():
+        pytest.skip(obstacle)
 
 
 @pytest.fixture(scope="session")
 def registry(request: pytest.FixtureRequest) -> Iterator[str]:
-    """HOST:PORT of a registry: the one that runs where the lab's images go, or else one for these tests."""
+    """HOST:PORT of a registry of the tests' own, which all of bin/ uses from here on."""
     request.getfixturevalue("engine")
-    running = script("registry.sh", "status").returncode == 0
-    if not running and script("registry.sh", "up").returncode != 0:  # something else has the port
-        os.environ["LAB_REGISTRY"] = f"localhost:{free_ports(1)[0]}"
-        started = script("registry.sh", "up")
-        assert started.returncode == 0, started.stderr
-    yield setting("LAB_REGISTRY")
-    if not running:
-        script("registry.sh", "down")
+    os.environ["LAB_REGISTRY"] = f"localhost:{free_ports(1)[0]}"
+    started = script("registry.sh", "up")
+    if started.returncode:
+        pytest.skip(started.stderr)
+    yield os.environ["LAB_REGISTRY"]
+    script("registry.sh", "down")
+    del os.environ["LAB_REGISTRY"]
 
 
 @pytest.fixture(scope="session")
 def images(registry: str) -> dict[str, str]:
-    """Name -> reference of every image, built and pushed."""
+    """Name -> reference of every image, built and pushed under names of the tests' own."""
+    deployment = Deployment("lab", (), registry, "lab", "latest", "embedded")
+    if obstacle := obstacle_of(deployment, settings.load()):
+        pytest.skip(obstacle)
     done = script("push-all-docker.sh", "--serving", "embedded")
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: f"{registry}/{setting('LAB_GROUP')}/{name}:{setting('LAB_TAG')}" for name in IMAGES}
@@ -60,10 +64,3 @@ def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script of bin/."""
     command = [str(ROOT / "bin" / name), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
-
-
-def docker_answers() -> bool:
-    """True if a Docker engine can be asked."""
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "version"], capture_output=True, timeout=30, check=False).returncode == 0

@@ -1,5 +1,6 @@
 """A lab of the tests' own, on free ports: as local processes that share the clone's environment, or in Docker."""
 
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((ROOT / "tensor-rest" / "data" / "mnist").glob("mnist_*.jpg"))
-PROJECT = "lab-test"
+_NUMBERS = itertools.count()
 PORT_NAMES = ("REST", "JUPYTER", "BOARD", "SERVING", "INVENTORY")
 
 # Loopback never goes through a proxy.
@@ -44,14 +45,15 @@ class Lab:
     engine: str  # local or docker
     home: Path
     ports: dict[str, int]
-    said: str = field(default="")  # what the `up` that started it printed
+    said: str = ""  # what the `up` that started it printed
+    project: str = field(default_factory=lambda: f"lab-test-{os.getpid()}-{next(_NUMBERS)}")  # in Docker
 
     @property
     def environment(self) -> dict[str, str]:
         ports = {f"LAB_{name}_PORT": str(port) for name, port in self.ports.items()}
         own = {"LAB_HOME": str(self.home), "LAB_ENGINE": self.engine, "LAB_OFFLINE": "1"}
         if self.engine == "docker":  # a project of the tests' own: no user's containers and volumes are touched
-            own |= {"LAB_PROJECT": PROJECT, "LAB_SERVING": "embedded"}
+            own |= {"LAB_PROJECT": self.project, "LAB_SERVING": "embedded"}
         return {**os.environ, **own, **ports}
 
     def command(self, *arguments: str) -> list[str]:
@@ -95,8 +97,12 @@ class Lab:
         return {line[1]: (line[2], int(line[3].replace("-", "0")), int(line[5])) for line in lines}
 
     def leftovers(self) -> list[str]:
-        """Command lines of processes that carry this lab's state folder in their environment."""
+        """What is still there: processes with the lab's state folder in their environment, containers, volumes."""
         mark, found = str(self.home).encode(), []
+        if self.engine == "docker":
+            asked = (["ps", "--all", "--format", "{{.Names}}"], ["volume", "ls", "--format", "{{.Name}}"])
+            listed = [subprocess.run(["docker", *words], capture_output=True, text=True, check=True) for words in asked]
+            found = [name for done in listed for name in done.stdout.split() if name.startswith(self.project)]
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (folder / "environ").read_bytes():
@@ -105,10 +111,14 @@ class Lab:
                 continue
         return found
 
+    def container(self, name: str) -> str:
+        """The name of a container, or volume, of this lab."""
+        return f"{self.project}-{name}"
+
     def stop_model_server(self) -> None:
         """Take the model server away as no verb does; `up` brings it back."""
         if self.engine == "docker":
-            command = ["docker", "stop", f"{PROJECT}-tensor-serving-cpu"]
+            command = ["docker", "stop", self.container("tensor-serving-cpu")]
         else:
             address = f"unix://{self.home}/run/supervisor.sock"
             control = [str(self.home / "venv" / "bin" / "python"), "-m", "supervisor.supervisorctl", "-s", address]

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import choice, console, settings
 from .docker.deployment import SERVING
+from .docker.lab import DockerLab
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
@@ -46,9 +47,10 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         console.say(f"  engine      {chosen.why}")
         chosen.lab.up()
         return 0
-    lab = choice.for_running(found, options.engine).lab
+    lab = choice.for_running(found, options.engine)
     if options.verb == "down" and options.volumes:
-        check_sure(options.yes, "every model, log and data file of this lab")
+        where = "in Docker" if isinstance(lab, DockerLab) else f"in {found.home}"
+        check_sure(options.yes, f"every model, log and data file of the lab {where}")
     verbs: dict[str, Callable[[], int | None]] = {
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,
@@ -68,6 +70,8 @@ def _fail(reason: str) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser, verbs = _parsers()
     options, unknown = parser.parse_known_args(arguments)
+    if options.verb == "exec" and not options.command:  # argparse takes nothing for a remainder
+        verbs.choices["exec"].error("a command is missing, as in: exec tensor-jupyter python --version")
     if unknown:  # argparse alone would show the usage of the whole, which does not list the verb's options
         verb = verbs.choices[options.verb]
         verb.exit(2, f"{verb.prog}: unknown argument {' '.join(unknown)}\n\n{verb.format_help()}")
@@ -97,7 +101,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each log (default: 50)")
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
-    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
     install = verbs.add_parser("install", help="only make the Python environment of the local engine; up does it too")
     install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
     for verb in verbs.choices.values():  # before or after the verb: both are typed

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import memory
 from .docker import client, deployment, images
 from .docker.deployment import Deployment
 from .docker.lab import DockerLab
@@ -22,44 +23,55 @@ class Choice:
 
 
 def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
-    """The lab that `up` starts; raises EngineError when Docker was asked for by name and cannot be had."""
-    local = LocalLab(settings)
-    if options.engine == "local":
-        return Choice(local, "local processes, as asked")
-    if options.engine == "auto" and local.is_running():
-        return Choice(local, "local processes: the lab is running so")
-    obstacle = _engine_obstacle()
+    """The lab that `up` starts; raises EngineError when it cannot be had, or another lab is in the way."""
+    local, last = LocalLab(settings), memory.recall(settings)
+    in_docker = last.engine == "docker" and last.up
+    if local.is_running() and options.engine == "docker":
+        raise EngineError("the lab is running as local processes: stop it first, with bin/compose.sh down")
+    if local.is_running() or options.engine == "local":
+        if in_docker and _runs_in_docker(settings):
+            raise EngineError("the lab is running in Docker: stop it first, with bin/compose.sh down")
+        return Choice(
+            local, "local processes, as asked" if options.engine == "local" else "local processes, as it runs"
+        )
+    obstacle = engine_obstacle()
     if obstacle is None:
-        wanted = _deployment(settings, options)
+        wanted = _deployment(settings, options, running=deployment.load(settings) if in_docker else None)
         obstacle = images.obstacle(wanted, settings)
         if obstacle is None:
-            if local.is_running():
-                raise EngineError("the lab is running as local processes: stop it first, with bin/compose.sh down")
             why = "Docker, as asked" if options.engine == "docker" else "Docker: it answers, and the images can be had"
             return Choice(DockerLab(settings, wanted), why + _about_serving(settings, options, wanted))
     if options.engine == "docker":
         raise EngineError(f"the lab cannot run in Docker: {obstacle}")
+    if in_docker:
+        raise EngineError(f"the lab was started in Docker, and now {obstacle}: mend that, or say --engine local")
     return Choice(local, f"local processes: {obstacle}")
 
 
-def for_running(settings: Settings, engine: str) -> Choice:
+def for_running(settings: Settings, engine: str) -> Lab:
     """The lab that the other verbs act on: the one `up` started last, unless an engine is named."""
+    if engine == "local" or (engine == "auto" and memory.recall(settings).engine == "local"):
+        return LocalLab(settings)
     remembered = deployment.load(settings)
-    if engine == "docker" and remembered is None:
+    if remembered is None:
         raise EngineError("no lab was started in Docker here; start it with: bin/compose.sh --engine docker up")
-    if remembered is not None and engine != "local":
-        if obstacle := _engine_obstacle():
-            raise EngineError(f"the lab runs in Docker, and {obstacle}")
-        return Choice(DockerLab(settings, remembered), "Docker")
-    return Choice(LocalLab(settings), "local processes")
+    if obstacle := engine_obstacle():
+        raise EngineError(f"the lab runs in Docker, and {obstacle}")
+    return DockerLab(settings, remembered)
 
 
-def _engine_obstacle() -> str | None:
+def engine_obstacle() -> str | None:
+    """Why no lab can run in Docker on this machine, or None."""
     if client.engine_version() is None:
         return "no Docker engine answers"
     if client.compose_command() is None:
         return "Docker has no Compose here (neither its plugin nor docker-compose)"
     return None
+
+
+def _runs_in_docker(settings: Settings) -> bool:
+    remembered = deployment.load(settings)
+    return remembered is not None and engine_obstacle() is None and DockerLab(settings, remembered).is_running()
 
 
 def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
@@ -70,17 +82,22 @@ def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Depl
     return f"; the embedded model server, because {settings.versions['TF_SERVING_IMAGE']} cannot be had"
 
 
-def _deployment(settings: Settings, options: argparse.Namespace) -> Deployment:
-    registry, tag = options.registry or settings.versions["LAB_REGISTRY"], options.tag or settings.versions["LAB_TAG"]
-    group = settings.versions["LAB_GROUP"]
-    serving = "gpu" if options.gpu else options.serving or settings.versions["LAB_SERVING"]
+def _deployment(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
+    """What the options ask for; a lab that is up stays what it is where they are silent."""
+    told = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
+    if running and not any(told):
+        return running
+    versions = settings.versions
+    project = options.project or versions["LAB_PROJECT"]
+    if running and running.project != project:
+        raise EngineError(f"the lab {running.project} is up: stop it first, with bin/compose.sh down")
+    registry, group, tag = options.registry or versions["LAB_REGISTRY"], versions["LAB_GROUP"], options.tag
+    tag = tag or versions["LAB_TAG"]
+    serving = "gpu" if options.gpu else options.serving or versions["LAB_SERVING"]
     if serving not in deployment.SERVING:
-        raise EngineError(
-            f"LAB_SERVING={serving!r} is no model server: set it to one of {', '.join(deployment.SERVING)}"
-        )
+        raise EngineError(f"LAB_SERVING={serving!r} is not one of {', '.join(deployment.SERVING)}")
     if serving == "auto":
         serving = deployment.best_serving(settings, registry, group, tag)
-    named = [str(Path(file).absolute()) for file in options.file or []]
-    files = named or [str(deployment.COMPOSE_FILE), *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
-    project = options.project or settings.versions["LAB_PROJECT"]
+    named = [str(Path(file).absolute()) for file in options.file or [deployment.COMPOSE_FILE]]
+    files = [*named, *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
     return Deployment(project, tuple(files), registry, group, tag, serving)

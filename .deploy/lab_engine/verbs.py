@@ -51,7 +51,11 @@ def check_sure(sure: bool, what: str) -> None:
     if not sys.stdin.isatty():
         raise EngineError(f"--volumes removes {what}: add --yes if that is meant")
     console.say(f"This removes {what}.")
-    if input("Type yes to go on: ").strip() != "yes":
+    try:
+        answer = input("Type yes to go on: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != "yes":
         raise EngineError("nothing was stopped and nothing removed")
 
 

@@ -30,13 +30,11 @@ def test_the_embedded_variant_goes_by_the_name_of_the_cpu_container() -> None:
     assert embedded.containers["tensor-serving"] == "tensor-serving-cpu"
 
 
-def test_what_up_started_is_remembered_until_down(tmp_path: Path) -> None:
+def test_what_up_started_is_remembered(tmp_path: Path) -> None:
     found = settings.load({"LAB_HOME": str(tmp_path)})
     assert deployment.load(found) is None
     CPU.save(found)
     assert deployment.load(found) == CPU
-    deployment.forget(found)
-    assert deployment.load(found) is None
 
 
 @pytest.mark.parametrize(

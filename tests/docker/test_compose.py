@@ -5,16 +5,19 @@ import json
 import os
 import subprocess
 import tarfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.running import PROJECT, ROOT, SAMPLES, Lab, wait_until
+from lab_engine.docker import client
+from tests.running import ROOT, SAMPLES, Lab, request, wait_until
 
 in_docker = pytest.mark.parametrize("lab", ["docker"], indirect=True)
 SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
-CONTAINERS = [f"{PROJECT}-{name}" for name in ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu")]
+CONTAINERS = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu")
 
 
 def docker(*arguments: str, given: bytes = b"") -> str:
@@ -30,19 +33,16 @@ def inspect(container: str) -> Any:
 @pytest.fixture(scope="module")
 def rendered(lab: Lab) -> Any:
     """The services of the compose file as Compose understands it, with everything filled in."""
-    file = str(ROOT / ".deploy" / "localhost-compose.yml")
-    compose = (
-        ["compose"] if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0 else None
-    )
-    command = ["docker", *compose] if compose else ["docker-compose"]
-    done = subprocess.run(
-        [*command, "--project-directory", str(ROOT), "-f", file, "config"],
-        env=lab.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    yaml = pytest.importorskip("yaml")
+    return compose_config(lab, "localhost-compose.yml")
+
+
+def compose_config(lab: Lab, *files: str) -> Any:
+    """The services of compose files of .deploy/ laid over each other."""
+    compose = client.compose_command()
+    assert compose is not None
+    named = [word for file in files for word in ("-f", str(ROOT / ".deploy" / file))]
+    command = [*compose, "--project-directory", str(ROOT), *named, "config"]
+    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=True)
     return yaml.safe_load(done.stdout)["services"]
 
 
@@ -73,9 +73,9 @@ def test_only_the_workbench_writes_models_and_the_gateway_has_no_volume(rendered
 
 
 @in_docker
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_every_container_runs_hardened(lab: Lab, container: str) -> None:
-    assert lab.engine == "docker"
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_container_runs_hardened(lab: Lab, name: str) -> None:
+    container = lab.container(name)
     found = inspect(container)
     host = found["HostConfig"]
     assert host["ReadonlyRootfs"] is True
@@ -96,16 +96,15 @@ def test_every_container_runs_hardened(lab: Lab, container: str) -> None:
 @in_docker
 def test_the_token_is_in_no_environment_image_or_log(lab: Lab) -> None:
     token = (lab.home / "jupyter.token").read_text().strip()
-    for container in CONTAINERS:
-        assert token not in json.dumps(inspect(container))
-    for container in set(CONTAINERS) - {f"{PROJECT}-tensor-jupyter"}:
-        assert token not in docker("logs", container)
+    for name in CONTAINERS:
+        assert token not in json.dumps(inspect(lab.container(name)))
+    for name in set(CONTAINERS) - {"tensor-jupyter"}:
+        assert token not in docker("logs", lab.container(name))
 
 
 @in_docker
 def test_the_workbench_writes_every_volume_and_the_hosts_notebooks(lab: Lab) -> None:
-    assert lab.engine == "docker"
-    container, name = f"{PROJECT}-tensor-jupyter", f"written-by-a-test-{os.getpid()}"
+    container, name = lab.container("tensor-jupyter"), f"written-by-a-test-{os.getpid()}"
     notebooks = ROOT / "tensor-jupyter" / "notebook"
     for folder in ("/models", "/logs", "/data", "/opt/tensor-jupyter/notebook"):
         docker("exec", container, "sh", "-c", f"echo fine > {folder}/.{name} && cat {folder}/.{name}")
@@ -127,14 +126,23 @@ def test_a_model_trained_under_the_local_engine_is_served(lab: Lab, tmp_path: Pa
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(tmp_path / "models" / "from-local", "from-local")
-    command = ["exec", "--interactive", f"{PROJECT}-tensor-jupyter", "tar", "-x", "-C", "/models", "--no-same-owner"]
+    command = [
+        "exec",
+        "--interactive",
+        lab.container("tensor-jupyter"),
+        "tar",
+        "-x",
+        "-C",
+        "/models",
+        "--no-same-owner",
+    ]
     docker(*command, given=archive.getvalue())
     wait_until(lambda: lab.post_image("/tf/mnist/from-local", SAMPLES[0]).status == 200, 30, "the model to be served")
 
 
 @in_docker
 def test_docker_restart_serves_again(lab: Lab) -> None:
-    docker("restart", f"{PROJECT}-tensor-serving-cpu")
+    docker("restart", lab.container("tensor-serving-cpu"))
     wait_until(lambda: lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200, 60, "an answer")
 
 
@@ -142,12 +150,31 @@ def test_docker_restart_serves_again(lab: Lab) -> None:
 def test_down_and_up_keep_models_logs_and_token(lab: Lab) -> None:
     token = (lab.home / "jupyter.token").read_text()
     docker(
-        "exec", f"{PROJECT}-tensor-jupyter", "sh", "-c", "mkdir -p /logs/kept/1 && echo mine > /models/mnist-net/kept"
+        "exec",
+        lab.container("tensor-jupyter"),
+        "sh",
+        "-c",
+        "mkdir -p /logs/kept/1 && echo mine > /models/mnist-net/kept",
     )
     lab.compose("down")
-    assert not docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+    assert not docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={lab.project}")
     lab.compose("up")
-    assert docker("exec", f"{PROJECT}-tensor-jupyter", "cat", "/models/mnist-net/kept") == "mine\n"
-    assert "kept" in docker("exec", f"{PROJECT}-tensor-board", "ls", "/logs")
+    assert docker("exec", lab.container("tensor-jupyter"), "cat", "/models/mnist-net/kept") == "mine\n"
+    assert "kept" in docker("exec", lab.container("tensor-board"), "ls", "/logs")
     assert (lab.home / "jupyter.token").read_text() == token
     assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+
+
+@in_docker
+def test_the_gpu_override_gives_one_gpu_to_the_model_server_alone(lab: Lab) -> None:
+    services = compose_config(lab, "localhost-compose.yml", "gpu-compose.yml")
+    (device,) = services["tensor-serving"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia"
+    assert device["capabilities"] == ["gpu"]
+    assert services["tensor-serving"]["environment"]["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert not [name for name in set(SERVICES) - {"tensor-serving"} if "devices" in json.dumps(services[name])]
+
+
+def test_the_registry_lists_every_image(registry: str, images: dict[str, str]) -> None:
+    listed = json.loads(request(urllib.request.Request(f"http://{registry}/v2/_catalog")).body)["repositories"]
+    assert {reference.split("/", 1)[1].partition(":")[0] for reference in images.values()} <= set(listed)

@@ -50,11 +50,11 @@ def shape(document: Any) -> Any:
     return [shape(each) for each in document] if isinstance(document, list) else type(document).__name__
 
 
-@pytest.mark.parametrize("engine", ["local", "docker"])
-def test_every_command_of_the_readme_works_and_answers_as_shown(engine: str, request: pytest.FixtureRequest) -> None:
-    if engine == "docker":
+@pytest.mark.parametrize("where", ["local", "docker"])
+def test_every_command_of_the_readme_works_and_answers_as_shown(where: str, request: pytest.FixtureRequest) -> None:
+    if where == "docker":
         request.getfixturevalue("images")
-    with new_lab(engine) as lab:
+    with new_lab(where) as lab:
         for block, shown in commands():
             said = run(lab, block)
             if shown:

@@ -5,11 +5,21 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.running import SAMPLES, Lab, new_lab
 
 
-def test_a_taken_port_is_named_with_its_holder_and_the_way_out() -> None:
-    with new_lab() as lab, socket.socket() as other:
+@pytest.fixture(params=["local", "docker"])
+def where(request: pytest.FixtureRequest) -> str:
+    """The engine of a lab of the test's own."""
+    if request.param == "docker":
+        request.getfixturevalue("images")
+    return str(request.param)
+
+
+def test_a_taken_port_is_named_with_its_holder_and_the_way_out(where: str) -> None:
+    with new_lab(where) as lab, socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
@@ -37,8 +47,8 @@ def test_a_service_that_cannot_start_makes_up_fail_with_its_last_log_lines() -> 
         assert "run/jupyter/runtime" in said
 
 
-def test_of_two_ups_at_once_one_wins_and_down_keeps_the_data() -> None:
-    with new_lab() as lab:
+def test_of_two_ups_at_once_one_wins(where: str) -> None:
+    with new_lab(where) as lab:
         both = [
             subprocess.Popen(
                 lab.command("up"), env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -49,7 +59,19 @@ def test_of_two_ups_at_once_one_wins_and_down_keeps_the_data() -> None:
         assert sorted(up.returncode for up in both) == [0, 1], said
         loser = said[0] if both[0].returncode else said[1]
         assert re.search(r"another command is at work on this lab \('up', process \d+\)", loser)
-        check_that_down_keeps_the_data(lab)
+        if where == "local":  # tests/docker shows the same of volumes
+            check_that_down_keeps_the_data(lab)
+
+
+def test_down_asks_before_it_removes_and_goes_where_up_went(where: str) -> None:
+    with new_lab(where) as lab:
+        lab.compose("up")
+        lab.compose("down")
+        assert "add --yes" in lab.compose("down", "--volumes", code=1, LAB_ENGINE="auto")
+        local = lab.home / "models" / "of-the-local-engine"
+        local.mkdir(parents=True, exist_ok=True)
+        assert "are removed" in lab.compose("down", "--volumes", "--yes", LAB_ENGINE="auto")
+        assert local.exists() == (where == "docker")
 
 
 def check_that_down_keeps_the_data(lab: Lab) -> None:

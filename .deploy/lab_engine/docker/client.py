@@ -37,19 +37,22 @@ def can_pull(reference: str) -> bool:
 
 def inspect(containers: Sequence[str]) -> list[dict[str, Any]]:
     """What the engine knows of the containers; those that do not exist are left out."""
-    command = ["docker", "container", "inspect", *containers]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    found: list[dict[str, Any]] = json.loads(_output(["docker", "container", "inspect", *containers]) or "[]")
     return found
 
 
 def last_lines(container: str, count: int) -> list[str]:
     """The last lines a container wrote."""
-    command = ["docker", "logs", "--tail", str(count), container]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_SECONDS, check=False
-    )
-    return done.stdout.splitlines()
+    return _output(["docker", "logs", "--tail", str(count), container], stderr=subprocess.STDOUT).splitlines()
+
+
+def _output(command: list[str], stderr: int = subprocess.DEVNULL) -> str:
+    """What the command printed, whatever its exit code; raises EngineError if it takes too long."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"the Docker engine did not answer {' '.join(command[:3])} within {_SECONDS} s") from None
+    return done.stdout
 
 
 def _ask(command: list[str], seconds: float) -> str | None:

@@ -1,11 +1,11 @@
 """Which images run under which names: what `up` was told, remembered for the verbs that follow."""
 
-import json
 import os
 import platform
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
+from .. import memory
 from ..settings import ROOT, Settings
 from . import client
 
@@ -69,19 +69,13 @@ class Deployment:
         }
 
     def save(self, settings: Settings) -> None:
-        _file(settings).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        memory.write(settings, "docker.json", asdict(self))
 
 
 def load(settings: Settings) -> Deployment | None:
-    """The lab that `up` started in Docker and `down` has not ended; None if there is none."""
-    if not _file(settings).exists():
-        return None
-    found = json.loads(_file(settings).read_text())
-    return Deployment(**{**found, "files": tuple(found["files"])})
-
-
-def forget(settings: Settings) -> None:
-    _file(settings).unlink(missing_ok=True)
+    """The lab that `up` started in Docker last; None if it never did."""
+    found: dict[str, Any] = memory.read(settings, "docker.json")
+    return Deployment(**{**found, "files": tuple(found["files"])}) if found else None
 
 
 def notebook_user() -> int:
@@ -96,7 +90,3 @@ def best_serving(settings: Settings, registry: str, group: str, tag: str) -> str
     ours, theirs = f"{registry}/{group}/tensor-serving-cpu:{tag}", settings.versions["TF_SERVING_IMAGE"]
     had = client.has_image(ours) or client.has_image(theirs) or client.can_pull(ours) or client.can_pull(theirs)
     return "cpu" if had else "embedded"
-
-
-def _file(settings: Settings) -> Path:
-    return settings.home / "docker.json"

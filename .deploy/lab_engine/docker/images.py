@@ -26,18 +26,24 @@ def obstacle(deployment: Deployment, settings: Settings) -> str | None:
 
 def ensure(deployment: Deployment) -> None:
     """Pull what the registry has, build the rest; raises EngineError with the reason."""
-    missing = [image for image in deployment.images.values() if not client.has_image(image)]
-    if not missing:
-        return
-    if all(client.can_pull(image) for image in missing):
-        for image in missing:
-            with console.Progress(f"pulling {image}"):
-                _run(["docker", "pull", "--quiet", image])
-        return
-    console.say(f"building the images: {', '.join(missing)} not here and not in the registry")
+    missing = {service: image for service, image in deployment.images.items() if not client.has_image(image)}
+    to_build = {service: image for service, image in missing.items() if not client.can_pull(image)}
+    for image in (image for service, image in missing.items() if service not in to_build):
+        with console.Progress(f"pulling {image}"):
+            _run(["docker", "pull", "--quiet", image])
+    if to_build:
+        console.say(f"neither here nor in the registry, so to be built: {', '.join(to_build.values())}")
+    if len(to_build) == len(deployment.images):
+        _build(deployment, "push-all-docker.sh")
+    else:
+        for service in to_build:
+            _build(deployment, "push-docker.sh", {"tensor-serving": "tensor-serving-gpu"}.get(service, service))
+
+
+def _build(deployment: Deployment, script: str, *folder: str) -> None:
     options = ["--registry", deployment.registry, "--group", deployment.group, "--tag", deployment.tag]
-    command = [str(ROOT / "bin" / "push-all-docker.sh"), "--no-push", "--serving", deployment.serving, *options]
-    if subprocess.run(command, check=False).returncode:
+    command = [str(ROOT / "bin" / script), *folder, "--no-push", "--serving", deployment.serving, *options]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise EngineError("the images could not be built; the last lines above say why")
 
 

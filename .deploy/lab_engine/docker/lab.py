@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .. import console, ports, report, token
+from .. import console, memory, ports, report, token
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
 from ..verbs import NOT_RUNNING, chosen, duration
 from ..waiting import wait_until
 from . import client, images
-from .deployment import Deployment, forget, notebook_user
+from .deployment import Deployment, notebook_user
 
 DEADLINE = 180.0  # seconds
 TOO_MANY_RESTARTS = 3
@@ -40,10 +40,9 @@ class DockerLab:
     def down(self, remove_volumes: bool) -> None:
         with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
             self._compose("down", "--remove-orphans", *(["--volumes"] if remove_volumes else []), quiet=True)
-        forget(self._settings)
-        console.say(
-            "removed the models, logs and data" if remove_volumes else "models, logs and data stay in their volumes"
-        )
+            memory.note(self._settings, "docker", up=False)
+        names = f"{self._deployment.prefix}tensor-models, -logs and -data"
+        console.say(f"the volumes {names} {'are removed' if remove_volumes else 'stay'}")
 
     def ps(self) -> None:
         found = self._running()
@@ -86,19 +85,21 @@ class DockerLab:
         return subprocess.run(call, check=False).returncode
 
     def is_running(self) -> bool:
-        return bool(self._running())
+        return any(each["State"]["Running"] for each in self._running())
 
     def _running(self) -> list[dict[str, Any]]:
         found = client.inspect(list(self._deployment.containers.values()))
         return [each for each in found if _label(each, "project") == self._deployment.project]
 
     def _start(self) -> None:
-        if not self._running():
-            ports.check({name: port for name, port in vars(self._settings.ports).items() if name != "inventory"})
+        ours = {port for each in self._running() for port in _published(each)}
+        wanted = {name: port for name, port in vars(self._settings.ports).items() if name != "inventory"}
+        ports.check({name: port for name, port in wanted.items() if port not in ours})
         images.ensure(self._deployment)
         token.make(self._settings)
         _share_with_containers(self._settings)
         self._deployment.save(self._settings)
+        memory.note(self._settings, "docker", up=True)
         self._compose("up", "-d", "--remove-orphans")
 
     def _wait(self, services: Sequence[str]) -> None:
@@ -160,6 +161,12 @@ def _share_with_containers(settings: Settings) -> None:
     for path in (settings.token_file, notebooks, *notebooks.rglob("*")):
         os.chown(path, -1, USERS_GROUP)
         path.chmod(path.stat().st_mode | (0o2070 if path.is_dir() else 0o040 if path == settings.token_file else 0o060))
+
+
+def _published(container: dict[str, Any]) -> list[int]:
+    """The host ports a running container holds; none for one that is stopped."""
+    bindings = container["NetworkSettings"]["Ports"].values()
+    return [int(each["HostPort"]) for binding in bindings for each in binding or []]
 
 
 def _label(container: dict[str, Any], name: str) -> str:

@@ -1,6 +1,6 @@
 """Is a service healthy, and waiting until all are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .. import console, web
 from ..errors import EngineError
@@ -21,12 +21,13 @@ def is_healthy(service: Service) -> bool:
 def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) -> None:
     """Wait until every service is healthy; raises EngineError with the log of the one that is not."""
     waiting = list(services)
+    before = {process.program: process.restarts for process in manager.processes()}
 
     def all_healthy() -> bool:
         for service in [service for service in waiting if is_healthy(service)]:
             waiting.remove(service)
         progress.update(f"waiting for {', '.join(service.name for service in waiting)}")
-        _refuse_hopeless(settings, manager, waiting)
+        _refuse_hopeless(settings, manager, waiting, before)
         return not waiting
 
     with console.Progress("starting " + ", ".join(service.name for service in services)) as progress:
@@ -34,10 +35,14 @@ def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) 
             raise EngineError(_report(settings, waiting[0], f"is not healthy after {DEADLINE:.0f} s"))
 
 
-def _refuse_hopeless(settings: Settings, manager: Manager, waiting: Sequence[Service]) -> None:
+def _refuse_hopeless(
+    settings: Settings, manager: Manager, waiting: Sequence[Service], before: Mapping[str, int]
+) -> None:
     for process in manager.processes():
         service = next((service for service in waiting if service.name == process.service), None)
-        if service and (process.state == "FATAL" or process.restarts > TOO_MANY_RESTARTS):
+        if service and (
+            process.state == "FATAL" or process.restarts - before.get(process.program, 0) > TOO_MANY_RESTARTS
+        ):
             verdict = f"cannot start: its program {process.program} ends by itself ({process.why or 'again and again'})"
             raise EngineError(_report(settings, service, verdict))
 

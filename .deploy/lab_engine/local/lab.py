@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from .. import console, ports, report
+from .. import console, memory, ports, report
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
@@ -39,6 +39,7 @@ class LocalLab:
         with exclusive(self._settings, "up"):
             self._ensure_environment()
             self._start()
+            memory.note(self._settings, "local", up=True)
             health.wait_for(self._settings, self._manager, services.all_services(self._settings))
             report.say_how_to_go_on(self._settings)
 
@@ -46,13 +47,14 @@ class LocalLab:
         if not self._settings.home.exists():
             console.say("there is no lab here: nothing to stop")
             return
-        with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
-            self._manager.stop()
-        if remove_volumes:
-            volumes.remove(self._settings)
-            console.say(f"removed the models, logs and data in {self._settings.home}")
-        else:
-            console.say(f"models, logs and data stay in {self._settings.home}")
+        with exclusive(self._settings, "down"):
+            with console.Progress("stopping the lab"):
+                self._manager.stop()
+            memory.note(self._settings, "local", up=False)
+            if remove_volumes:
+                volumes.remove(self._settings)
+        kept = "are removed from" if remove_volumes else "stay in"
+        console.say(f"models, logs and data {kept} {self._settings.home}")
 
     def ps(self) -> None:
         lines = [
@@ -112,7 +114,7 @@ class LocalLab:
         settings, manager = self._settings, self._manager
         config = services.supervisor_config(settings)
         variables = services.environment(settings) | {"TENSOR_LAB_SUPERVISED": str(settings.home)}
-        if manager.is_running_with(config, variables):
+        if manager.is_running_with(config):
             manager.start_stopped()
             return
         if manager.is_running():

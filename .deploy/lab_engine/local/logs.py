@@ -18,7 +18,7 @@ def last_lines(settings: Settings, program: str, count: int) -> list[str]:
         return []
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().decode(errors="replace").splitlines()[-count:]
+        return file.read().decode(errors="replace").splitlines()[-count:] if count > 0 else []
 
 
 def show(settings: Settings, services: Sequence[Service], count: int, follow: bool) -> None:

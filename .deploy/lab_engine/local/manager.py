@@ -48,13 +48,13 @@ class Manager:
             return False
         return True
 
-    def is_running_with(self, config: str, environment: Mapping[str, str]) -> bool:
-        """True if it runs, and was started with just this configuration and these variables of the lab."""
-        return self.is_running() and self._config.exists() and self._config.read_text() == _signed(config, environment)
+    def is_running_with(self, config: str) -> bool:
+        """True if it runs, and was started with just this configuration."""
+        return self.is_running() and self._config.exists() and self._config.read_text() == config
 
     def start(self, config: str, environment: Mapping[str, str]) -> None:
         """Start supervisord and with it every program; raises EngineError with its own words."""
-        self._config.write_text(_signed(config, environment))
+        self._config.write_text(config)
         self._log.unlink(missing_ok=True)  # restarts are counted from here
         command = [str(self._settings.python), "-m", "supervisor.supervisord", "-c", str(self._config)]
         started = subprocess.run(
@@ -112,19 +112,12 @@ def end_processes(settings: Settings) -> None:
 def _processes_of(settings: Settings) -> list[int]:
     # Linux only; elsewhere supervisord's own stop has to do. `exec` and `lab` commands carry no TENSOR_LAB_SUPERVISED.
     mark = f"TENSOR_LAB_SUPERVISED={settings.home}".encode()
-    found = []
+    found, own = [], str(os.getpid())  # this command may be typed in the lab's own JupyterLab
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
+            if folder.name != own and mark in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
     return found
-
-
-def _signed(config: str, environment: Mapping[str, str]) -> str:
-    """The configuration with the lab's variables as a comment, so that a changed setting is seen as a change."""
-    names = ("LAB_", "JUPYTER_", "TENSOR_", "TF_", "OMP_")
-    lines = [f"; {name}={value}\n" for name, value in sorted(environment.items()) if name.startswith(names)]
-    return config + "\n" + "".join(lines)
 
 
 def _process(info: Mapping[str, Any], log: str) -> Process:

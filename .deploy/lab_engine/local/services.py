@@ -36,12 +36,14 @@ def all_services(settings: Settings) -> tuple[Service, ...]:
 
 def environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables every program of the lab sees; also what `exec` gives a command."""
-    ports = settings.ports
     kept = {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     path = [str(settings.venv / "bin"), kept.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    return {**kept, "PATH": os.pathsep.join(path), **_own_variables(settings)}
+
+
+def _own_variables(settings: Settings) -> dict[str, str]:
+    ports = settings.ports
     return {
-        **kept,
-        "PATH": os.pathsep.join(path),
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
         "LAB_HOME": str(settings.home),
@@ -68,11 +70,16 @@ def environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
 
 
 def supervisor_config(settings: Settings) -> str:
-    """The configuration of supervisord for these services."""
+    """The configuration of supervisord for these services.
+
+    The lab's own variables stand in it as comments, so that a changed setting is seen as a change.
+    """
     services = all_services(settings)
+    signed = _own_variables(settings) | {"LAB_OFFLINE": os.environ.get("LAB_OFFLINE", "")}
+    comments = "".join(f"; {name}={value}\n" for name, value in signed.items())
     root_needs = "user=root\n" if os.getuid() == 0 else ""  # supervisord warns when it runs as root by accident
     head = (
-        f"[supervisord]\nlogfile={settings.run}/supervisord.log\nlogfile_maxbytes=10MB\nlogfile_backups=1\n"
+        f"{comments}\n[supervisord]\nlogfile={settings.run}/supervisord.log\nlogfile_maxbytes=10MB\nlogfile_backups=1\n"
         f"pidfile={settings.run}/supervisord.pid\nchildlogdir={settings.run}\n{root_needs}\n"
         f"[unix_http_server]\nfile={settings.run}/supervisor.sock\nchmod=0600\n\n"
         "[rpcinterface:supervisor]\n"

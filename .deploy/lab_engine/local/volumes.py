@@ -18,9 +18,10 @@ def prepare(settings: Settings) -> list[str]:
 
 
 def remove(settings: Settings) -> None:
-    """Remove models, logs, data, token and run files; the Python environment stays: it holds nothing of the user's."""
-    for folder in (settings.models, settings.logs, settings.data, settings.run):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove models, logs, data and token; the Python environment stays: it holds nothing of the user's."""
+    for folder in (settings.models, settings.logs, settings.data):
+        if folder.exists():
+            shutil.rmtree(folder)
     settings.token_file.unlink(missing_ok=True)
 
 
