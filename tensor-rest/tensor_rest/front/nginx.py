@@ -1,8 +1,11 @@
 """nginx: HTTP in front of uWSGI's socket, with limits, request ids, an access log in JSON and errors in our shape."""
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -18,8 +21,17 @@ def run(settings: Settings) -> None:
     folder = settings.run_dir.resolve()
     (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files
     (folder / "nginx.conf").write_text(render(settings), encoding="utf-8")
+    _end_orphans(folder)
     os.chdir(folder)  # the configuration names the socket relative to here: absolute ones end at 107 characters
     os.execv(program, [program, "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"])
+
+
+def _end_orphans(folder: Path) -> None:
+    """End workers whose master was killed: they hold the port, and a new master could not listen on it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text() == "nginx\n" and (process / "cwd").resolve() == folder:
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def render(settings: Settings) -> str:
