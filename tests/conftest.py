@@ -45,14 +45,16 @@ def registry(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def images(registry: str) -> dict[str, str]:
-    """Name -> reference of every image, built and pushed under names of the tests' own."""
+def images(registry: str) -> Iterator[dict[str, str]]:
+    """Name -> reference of every image, built and pushed under names of the tests' own, which go at the end."""
     deployment = Deployment("lab", (), registry, "lab", "latest", "embedded")
     if obstacle := obstacle_of(deployment, settings.load()):
         pytest.skip(obstacle)
     done = script("push-all-docker.sh", "--serving", "embedded")
     assert done.returncode == 0, done.stdout + done.stderr
-    return {name: f"{registry}/{setting('LAB_GROUP')}/{name}:{setting('LAB_TAG')}" for name in IMAGES}
+    references = {name: f"{registry}/{setting('LAB_GROUP')}/{name}:{setting('LAB_TAG')}" for name in IMAGES}
+    yield references
+    subprocess.run(["docker", "rmi", *references.values()], capture_output=True, check=False)
 
 
 def setting(name: str) -> str:
