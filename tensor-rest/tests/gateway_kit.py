@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from PIL import Image
 
 from tensor_rest.settings import Settings
@@ -20,6 +22,8 @@ from tensor_rest.settings import Settings
 PROJECT = Path(__file__).parents[1]
 HTTP = httpx.Client(timeout=30)
 """One for all tests: making a client costs more than most requests."""
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -52,6 +56,17 @@ def check_error(response: Any, status: int, *texts: str) -> None:
     for text in texts:
         assert text in response.json["message"]
     assert "Traceback" not in response.text
+
+
+def check_http_error(response: httpx.Response, status: int) -> None:
+    """The same over HTTP, with the headers an error carries."""
+    assert response.status_code == status, response.text
+    document = response.json()
+    assert set(document) == {"message", "code", "request_id"}
+    assert (document["code"], document["request_id"]) == (status, response.headers["X-Request-Id"])
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers.get_list("X-Request-Id") == [document["request_id"]]
 
 
 def picture(level: int, size: tuple[int, int] = (28, 28), kind: str = "PNG", mode: str = "L") -> bytes:

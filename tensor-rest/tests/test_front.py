@@ -3,10 +3,8 @@
 import json
 import os
 import pwd
-import shutil
 import socket
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,15 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, free_port, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
 from test_pictures import huge_png
 from toy_model_server import Model, ModelServer
 
-from tensor_rest.front.nginx import render
-from tensor_rest.settings import Settings
-
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 FRONTS = [pytest.param("nginx", marks=needs_nginx), pytest.param("uwsgi")]
 only_nginx = pytest.mark.parametrize("front", FRONTS[:1], indirect=True, scope="module")
 only_uwsgi = pytest.mark.parametrize("front", FRONTS[1:], indirect=True, scope="module")
@@ -48,16 +41,6 @@ def front(
 
 def post(front: Front, path: str, data: bytes, **options: object) -> httpx.Response:
     return HTTP.post(front.url + path, files={"image": ("digit.png", data)}, **options)
-
-
-def check_error(response: httpx.Response, status: int) -> None:
-    assert response.status_code == status, response.text
-    document = response.json()
-    assert set(document) == {"message", "code", "request_id"}
-    assert (document["code"], document["request_id"]) == (status, response.headers["X-Request-Id"])
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert response.headers.get_list("X-Request-Id") == [document["request_id"]]
 
 
 def raw(front: Front, request: bytes) -> bytes:
@@ -110,17 +93,17 @@ def test_the_pages_and_probes_answer(front: Front) -> None:
 )
 def test_a_file_at_fault_is_refused(front: Front, data: bytes, status: int) -> None:
     for path in ("/tf/mnist/mnist-net", "/predictlabel"):
-        check_error(post(front, path, data), status)
+        check_http_error(post(front, path, data), status)
 
 
 def test_requests_at_fault_are_refused(front: Front) -> None:
-    check_error(HTTP.post(f"{front.url}/predictlabel"), 400)
-    check_error(HTTP.post(f"{front.url}/predictlabel", files={"file": b"x"}), 400)
-    check_error(post(front, "/tf/mnist/mnist-net?limit=0", picture(60)), 400)
-    check_error(post(front, "/tf/mnist/unknown", picture(60)), 404)
-    check_error(post(front, "/nowhere", bytes(20_000_000)), 413 if front.kind == "nginx" else 404)
+    check_http_error(HTTP.post(f"{front.url}/predictlabel"), 400)
+    check_http_error(HTTP.post(f"{front.url}/predictlabel", files={"file": b"x"}), 400)
+    check_http_error(post(front, "/tf/mnist/mnist-net?limit=0", picture(60)), 400)
+    check_http_error(post(front, "/tf/mnist/unknown", picture(60)), 404)
+    check_http_error(post(front, "/nowhere", bytes(20_000_000)), 413 if front.kind == "nginx" else 404)
     response = HTTP.get(f"{front.url}/predictlabel")
-    check_error(response, 405)
+    check_http_error(response, 405)
     assert "POST" in response.headers["Allow"]
 
 
@@ -153,7 +136,7 @@ def test_serving_that_restarts_is_503_meanwhile_and_then_answers(front: Front, t
     toy.stop()
     try:
         for response in (post(front, "/predictlabel", picture(60)), HTTP.get(f"{front.url}/readyz")):
-            check_error(response, 503)
+            check_http_error(response, 503)
             assert response.headers["Retry-After"] == "1"
         assert HTTP.get(f"{front.url}/healthz").status_code == 200
     finally:
@@ -226,8 +209,8 @@ def test_it_needs_no_root(kind: str, toy: ModelServer) -> None:
 
 @only_nginx
 def test_errors_of_nginx_have_our_shape(front: Front) -> None:
-    check_error(HTTP.get(front.url, headers={"X-Big": "x" * 40_000}), 431)
-    check_error(HTTP.get(f"{front.url}/{'x' * 40_000}"), 414)
+    check_http_error(HTTP.get(front.url, headers={"X-Big": "x" * 40_000}), 431)
+    check_http_error(HTTP.get(f"{front.url}/{'x' * 40_000}"), 414)
     for request, status in (
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -245,7 +228,9 @@ def test_a_chunked_body_is_bounded_too(front: Front) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n' + picture(60) + b"\r\n--x--\r\n"
     small = HTTP.post(f"{front.url}/predictlabel", content=iter([body[:40], body[40:]]), headers=head)
     assert small.json()["most_probable_label"] == "2"
-    check_error(HTTP.post(f"{front.url}/predictlabel", content=(bytes(1 << 20) for _ in range(20)), headers=head), 413)
+    check_http_error(
+        HTTP.post(f"{front.url}/predictlabel", content=(bytes(1 << 20) for _ in range(20)), headers=head), 413
+    )
 
 
 @only_nginx
@@ -271,31 +256,3 @@ def test_a_chunked_body_without_nginx_is_told_what_to_do(front: Front) -> None:
     answer = raw(front, b"POST /predictlabel HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert b" 411 " in answer.splitlines()[0]
     assert b"Content-Length" in answer
-
-
-@needs_nginx
-def test_nginx_without_uwsgi_answers_503_in_our_shape(toy: ModelServer, tmp_path: Path) -> None:
-    front = start_front("nginx", tmp_path / "run", toy.address)
-    try:
-        front.processes[0].terminate()
-        front.processes[0].wait(20)
-        response = HTTP.get(f"{front.url}/readyz")
-        check_error(response, 503)
-        assert response.headers["Retry-After"] == "1"
-        assert response.headers["Server"] == "nginx"
-    finally:
-        front.stop()
-        front.kill()
-
-
-@needs_nginx
-def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
-    (tmp_path / "nginx").mkdir()
-    config = tmp_path / "nginx.conf"
-    assert "listen [::1]:8080;" in render(Settings(run_dir=tmp_path, host="::1", port=8080))
-    config.write_text(render(Settings(run_dir=tmp_path, port=free_port())))  # nginx tries the port, too
-    assert NGINX is not None
-    command = [NGINX, "-e", "stderr", "-p", f"{tmp_path}/", "-c", "nginx.conf", "-t"]
-    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
