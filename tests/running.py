@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((ROOT / "tensor-rest" / "data" / "mnist").glob("mnist_*.jpg"))
 _NUMBERS = itertools.count()
-PORT_NAMES = ("REST", "JUPYTER", "BOARD", "SERVING", "INVENTORY")
+PORT_NAMES = ("REST", "JUPYTER", "BOARD", "SERVING", "SERVING_REST", "INVENTORY")
+UNPUBLISHED = ("SERVING_REST", "INVENTORY")  # in Docker
 
 # Loopback never goes through a proxy.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -145,6 +147,43 @@ def new_lab(engine: str = "local") -> Iterator[Lab]:
         left = lab.leftovers()
         shutil.rmtree(home, ignore_errors=True)
         assert not left, f"processes left behind: {left}"
+
+
+class Traffic:
+    """Pictures posted to one model without a pause, by several clients at once, until the block ends."""
+
+    def __init__(self, lab: Lab, model: str, clients: int = 4) -> None:
+        self.answers: list[str] = []  # the versions that answered, in the order of their answers
+        self.failures: list[str] = []
+        self._lab, self._path, self._stop = lab, f"/tf/mnist/{model}", threading.Event()
+        self._clients = [threading.Thread(target=self._post) for _ in range(clients)]
+
+    def __enter__(self) -> "Traffic":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        for client in self._clients:
+            client.join()
+
+    def more(self, count: int = 20) -> None:
+        """Wait for so many more answers, or for the first failure."""
+        wanted = len(self.answers) + count
+        wait_until(lambda: self.failures or len(self.answers) >= wanted, 60, f"{count} more answers")
+
+    def _post(self) -> None:
+        while not self._stop.is_set():
+            try:
+                answer = self._lab.post_image(self._path, SAMPLES[0])
+            except OSError as error:
+                self.failures.append(str(error))
+                continue
+            if answer.status == 200:
+                self.answers.append(answer.headers["X-Model-Version"])
+            else:
+                self.failures.append(f"{answer.status} {answer.body[:200]!r}")
 
 
 def free_ports(count: int) -> list[int]:

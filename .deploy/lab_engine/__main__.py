@@ -83,13 +83,16 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         prog="bin/compose.sh",
         description="Run the lab: tensor-jupyter, tensor-serving, tensor-board and tensor-rest.",
         epilog="Ports and versions are in versions.env; LAB_REST_PORT, LAB_JUPYTER_PORT, LAB_BOARD_PORT, "
-        "LAB_SERVING_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the environment win.",
+        "LAB_SERVING_PORT, LAB_SERVING_REST_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the "
+        "environment win.",
     )
     _add_engine(parser, default=None)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_up(verbs.add_parser("up", help="start the lab, wait until it is healthy, show that it answers"))
-    down = verbs.add_parser("down", help="stop the lab; models, logs and data stay")
-    down.add_argument("-v", "--volumes", action="store_true", help="also remove models, logs and data; asks first")
+    down = verbs.add_parser("down", help="stop the lab; models, logs, data and feedback stay")
+    down.add_argument(
+        "-v", "--volumes", action="store_true", help="also remove models, logs, data and feedback; asks first"
+    )
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
     verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
     verbs.add_parser("status", help="show health, models and addresses; exit code 1 if anything is not healthy")

@@ -22,7 +22,12 @@ class Ports:
     jupyter: int
     board: int
     serving: int  # TensorFlow Serving's gRPC
+    serving_rest: int  # its REST API, for the watcher beside it
     inventory: int  # the watcher's list of models
+
+    def published(self) -> dict[str, int]:
+        """The ports that are there from outside in Docker too."""
+        return {name: port for name, port in vars(self).items() if name not in ("serving_rest", "inventory")}
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ class Settings:
     @property
     def data(self) -> Path:
         return self.home / "data"
+
+    @property
+    def feedback(self) -> Path:
+        return self.home / "feedback"
 
     @property
     def run(self) -> Path:

@@ -18,7 +18,7 @@ class Lab(Protocol):
         """Start the lab, wait until it is healthy, and show that it answers."""
 
     def down(self, remove_volumes: bool) -> None:
-        """Stop the lab; with `remove_volumes` also remove models, logs and data."""
+        """Stop the lab; with `remove_volumes` also remove models, logs, data and feedback."""
 
     def ps(self) -> None:
         """Show what runs: its state, since when, how often it was started again."""

@@ -12,7 +12,7 @@ class Model:
     """One model folder as found.
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
-    by version. `problems` says what in its serving.conf is not followed and why.
+    by version. `problems` says what in its serving.conf is not followed and why. `folders` are those of all versions.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Model:
     labels: dict[str, int] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    folders: dict[int, Path] = field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
         """Return the model's entry in the inventory."""
@@ -43,16 +44,20 @@ class Catalogue:
     ignored: list[str]
 
 
-def scan(models: Path, inspector: Inspector) -> Catalogue:
-    """Return what the volume holds. Raises OSError when the volume itself cannot be read."""
+def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
+    """Return what the volume holds. Raises OSError when the volume itself cannot be read.
+
+    `tried` says that the inspector hears from the model server which versions load. Then, as long as none of a model's
+    newest versions is known to, the next older one is served as well: it is there if they turn out not to load.
+    """
     folders, ignored = layout.model_folders(Path(models).absolute())
     seen: set[Path] = set()
-    found = [_model(folder, inspector, seen) for folder in folders]
+    found = [_model(folder, inspector, seen, tried) for folder in folders]
     inspector.forget(inspector.known() - seen)
     return Catalogue([model for model in found if model.versions or model.quarantined or model.problems], ignored)
 
 
-def _model(folder: Path, inspector: Inspector, seen: set[Path]) -> Model:
+def _model(folder: Path, inspector: Inspector, seen: set[Path], tried: bool) -> Model:
     try:
         versions = layout.version_folders(folder)
     except OSError as error:
@@ -72,7 +77,10 @@ def _model(folder: Path, inspector: Inspector, seen: set[Path]) -> Model:
         for label, number in sorted(conf.labels.items())
         if number not in sound
     ]
-    serving = sorted({*conf.policy.choose(sound), *labels.values()})
+    chosen = conf.policy.choose(sound)
+    if tried and conf.policy.kind == "latest" and not any(inspector.loads(versions[number]) for number in chosen):
+        chosen = sound[-len(chosen) - 1 :]
+    serving = sorted({*chosen, *labels.values()})
     if sound and not serving:
         problems.append(f"nothing is served: no version of {list(conf.policy.versions)} in serving.conf is sound")
     return Model(
@@ -83,4 +91,5 @@ def _model(folder: Path, inspector: Inspector, seen: set[Path]) -> Model:
         labels=labels,
         quarantined={number: reason for number, reason in verdicts.items() if reason},
         problems=problems,
+        folders=versions,
     )

@@ -16,6 +16,7 @@ from threading import Event, Thread
 from types import FrameType
 
 from tensor_serving.inventory import InventoryServer
+from tensor_serving.model_server import ModelServer
 from tensor_serving.run import run, server_command
 from tensor_serving.watch import Watcher
 
@@ -60,11 +61,32 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     watch, run = commands.choices["watch"], commands.choices["run"]
     watch.add_argument("--port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
+    watch.add_argument(
+        "--server",
+        type=_address,
+        metavar="HOST:PORT",
+        help="the model server's REST API: what does not load there is quarantined (default: nobody is asked)",
+    )
     run.add_argument("--port", type=int, default=9000, help="the model server's gRPC port (default: %(default)s)")
+    run.add_argument("--rest-port", type=_port, default=8501, help="its REST port, not 0 (default: %(default)s)")
     run.add_argument("--inventory-port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
     run.add_argument("flags", nargs="*", metavar="-- FLAG", help="more flags for the model server, TF Serving's")
     commands.add_parser("serve", help="the embedded model server; takes TF Serving's flags", add_help=False)
     return parser
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    _port(port)
+    return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, a number from 1 to 65535")
+    return int(text)
 
 
 def _generate(given: argparse.Namespace) -> int:
@@ -72,7 +94,7 @@ def _generate(given: argparse.Namespace) -> int:
 
 
 def _watch(given: argparse.Namespace) -> int:
-    watcher = Watcher(given.models, given.output)
+    watcher = Watcher(given.models, given.output, ModelServer(given.server) if given.server else None)
     with _inventory(watcher, given.models, given.host, given.port) as stop:
         watcher.run(stop, given.poll_seconds)
     return 0
@@ -81,9 +103,11 @@ def _watch(given: argparse.Namespace) -> int:
 def _run(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="tensor-serving-") as folder:
         config = Path(folder) / "models.config"
-        watcher = Watcher(given.models, config)
+        command = server_command(given.host, given.port, given.rest_port, config, given.flags)
+        asked = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
+        watcher = Watcher(given.models, config, ModelServer(f"{asked}:{given.rest_port}"))
         with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
-            return run(watcher, server_command(given.host, given.port, config, given.flags), stop, given.poll_seconds)
+            return run(watcher, command, stop, given.poll_seconds)
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """Is a version folder a whole SavedModel? Judged from names, sizes and the messages' outlines, without loading it."""
 
+import math
 import os
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,23 +11,63 @@ from tensor_serving import bundle, wire
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
+_STALE = 3.0  # seconds after which a model server that looks every second has surely followed a changed list
+
+
+@dataclass
+class _Verdict:
+    """What is known of a version folder as long as its files stay as they are."""
+
+    fingerprint: Fingerprint
+    reason: str
+    loads: bool = False  # the model server has it AVAILABLE
+    refused: float = -math.inf  # time.monotonic() at which the model server was first seen to have failed with it
+    relisted: float = -math.inf  # time.monotonic() of the verdict, where an earlier one was refused
+
 
 class Inspector:
-    """Judges version folders, each again only when its files have changed."""
+    """Judges version folders, each again only when its files have changed.
+
+    What can be told without loading a version it tells itself; the model server has the last word (accept, refuse).
+    """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[Fingerprint, str]] = {}
+        self._known: dict[Path, _Verdict] = {}
 
     def problem(self, folder: Path) -> str:
         """Return why the version cannot be served, or an empty string when it is sound."""
         try:
             now = fingerprint(folder)
             known = self._known.get(folder)
-            if not known or known[0] != now:
-                known = self._known[folder] = (now, _judge(folder))
-            return known[1]
+            # The list without a refused version has to reach the server, or the server will not try it again.
+            if known and time.monotonic() < known.refused + _STALE:
+                return known.reason
+            if not known or known.fingerprint != now:
+                again = time.monotonic() if known and known.refused > -math.inf else -math.inf
+                known = self._known[folder] = _Verdict(now, _judge(folder), relisted=again)
+            return known.reason
         except OSError as error:  # not remembered: the next look may succeed
             return f"{error.filename or folder} cannot be read: {error.strerror}"
+
+    def accept(self, folder: Path) -> None:
+        """Take note that the model server has loaded the version."""
+        if folder in self._known:
+            self._known[folder].loads = True
+
+    def refuse(self, folder: Path, reason: str) -> None:
+        """Hold the version back, as the model server could not load it, until its files change.
+
+        What the server says of a version that was refused before, and is listed again, may still be the old failure.
+        """
+        known = self._known.get(folder)
+        if known and not known.reason and time.monotonic() >= known.relisted + _STALE:
+            # Without the trace of graph nodes that TensorFlow appends, in one line, and with paths as seen from here.
+            text = " ".join(reason.replace(f"{folder}/", "").partition("[[")[0].split())
+            known.reason, known.loads, known.refused = f"does not load: {text}", False, time.monotonic()
+
+    def loads(self, folder: Path) -> bool:
+        """Tell whether the model server has loaded the version as it is now."""
+        return folder in self._known and self._known[folder].loads
 
     def forget(self, gone: set[Path]) -> None:
         """Drop what is remembered of folders that are no longer there."""
@@ -37,9 +80,9 @@ class Inspector:
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """Return what changes when a version's own or its variables' files do: names, sizes, inodes and times (ns)."""
+    """Return what changes when a version's files do: names, sizes, inodes and times (ns)."""
     found = []
-    for place in (folder, folder / "variables"):
+    for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
         if place.is_dir():
             with os.scandir(place) as entries:
                 for entry in entries:

@@ -10,7 +10,17 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent))
 
+# All of it, to build models with, and before the server's own modules, which make do with its messages.
+import tensorflow  # noqa: F401, I001
+
+import case_server
 import serving_kit
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the case tables ask a server that is there; `tests/case_models.py` writes the models it has to serve."""
+    for option, api in (("--server", "gRPC"), ("--rest-server", "REST")):
+        parser.addoption(option, metavar="HOST:PORT", help=f"ask the {api} API of this model server, not the twin's")
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +38,27 @@ def lab(tmp_path_factory: pytest.TempPathFactory, exports: Path) -> Iterator[ser
     """A volume, the watcher and the embedded server as processes, shared: every test brings models of its own."""
     with serving_kit.Lab(tmp_path_factory.mktemp("lab"), exports) as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def case_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ModelServerConfig that lists all case models."""
+    import case_models
+
+    folder = tmp_path_factory.mktemp("cases")
+    case_models.write(folder, folder / "models.config")
+    return folder / "models.config"
+
+
+@pytest.fixture(scope="session")
+def served_cases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[case_server.CaseServer]:
+    """The server the case tables ask: the one named by --server or --rest-server, else the twin on the case models."""
+    grpc, rest = (request.config.getoption(option, default=None) for option in ("--server", "--rest-server"))
+    if grpc or rest:
+        yield case_server.CaseServer(grpc, rest)
+        return
+    config = request.getfixturevalue("case_config")
+    with case_server.started(tmp_path_factory.mktemp("twin"), config) as twin:
+        yield twin

@@ -96,7 +96,8 @@ def keras(folder: Path) -> None:
         warnings.simplefilter("ignore")  # Keras warns about numpy's and its own changes to come
         import keras
 
-        model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        features = keras.layers.Input((2,), name="keras_tensor")  # left to itself it is numbered on from model to model
+        model = keras.Sequential([features, keras.layers.Dense(1, kernel_initializer="ones")])
         model.export(str(folder), verbose=False)
 
 

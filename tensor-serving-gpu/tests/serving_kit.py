@@ -1,5 +1,6 @@
 """Helpers: processes that are always ended, waiting for a condition, and a client of TF Serving's API."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,8 +64,8 @@ class Command:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it may have ended, with or without its children
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def text(self) -> str:
@@ -89,10 +90,10 @@ class Command:
 class Client:
     """A client of the three calls. The protos are imported late: they bring TensorFlow."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, options: Sequence[tuple[str, int]] = ()) -> None:
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
@@ -172,6 +173,7 @@ class Lab:
             f"--model_config_file={self.config}",
             "--model_config_file_poll_wait_seconds=1",
             "--file_system_poll_wait_seconds=1",
+            "--max_num_load_retries=0",
         )
 
     def __enter__(self) -> "Lab":

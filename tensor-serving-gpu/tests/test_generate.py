@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from serving_kit import tiny_saved_model
 
-from tensor_serving.catalogue import Model, scan
+from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import quote, render, write_if_changed
 from tensor_serving.layout import NAME
 from tensor_serving.savedmodel import Inspector
@@ -147,6 +147,26 @@ def test_any_path_survives_quoting(path: str) -> None:
     assert config.base_path == path
 
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+VERSIONS = st.integers(1, 2**63 - 1)
+
+
+@st.composite
+def catalogues(draw: st.DrawFn) -> Catalogue:
+    """Any catalogue at all, with names and labels that no volume could hold."""
+    names = draw(st.lists(TEXT, unique=True, max_size=4))
+    serving = {name: draw(st.lists(VERSIONS, min_size=1, max_size=4, unique=True)) for name in names}
+    labels = {name: draw(st.dictionaries(TEXT, st.sampled_from(serving[name]), max_size=3)) for name in names}
+    return Catalogue([Model(name, draw(TEXT), serving[name], serving[name], labels[name]) for name in names], [])
+
+
+@settings(deadline=None)
+@given(catalogues())
+def test_the_real_proto_reads_back_exactly_what_was_to_be_listed(catalogue: Catalogue) -> None:
+    wanted = {model.name: (model.base_path, model.serving, model.labels) for model in catalogue.models}
+    assert parsed(render(catalogue)) == wanted
+
+
 def test_a_volume_at_an_odd_or_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = tmp_path / 'my "models" {\n}'
     tiny_saved_model(odd / "net" / "1")
@@ -185,3 +205,28 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_empty_volume_lists_nothing(tmp_path: Path) -> None:
     assert listed(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("conf", "loads", "serving"),
+    [
+        ("", [], [2, 10]),
+        ("", [2], [2, 10]),
+        ("", [10], [10]),
+        ("model_version_policy { latest { num_versions: 2 } }", [], [1, 2, 10]),
+        ("model_version_policy { latest { num_versions: 2 } }", [2], [2, 10]),
+        ("model_version_policy { latest { num_versions: 9 } }", [], [1, 2, 10]),
+        ("model_version_policy { specific { versions: 10 } }", [], [10]),
+        ('version_labels { key: "stable" value: 1 }', [], [1, 2, 10]),
+    ],
+)
+def test_until_a_new_version_is_known_to_load_the_one_before_is_served_too(
+    models: Path, conf: str, loads: list[int], serving: list[int]
+) -> None:
+    (models / "net" / "serving.conf").write_text(conf)
+    inspector = Inspector()
+    scan(models, inspector)
+    for version in loads:
+        inspector.accept(models / "net" / str(version))
+    assert scan(models, inspector, tried=True).models[0].serving == serving
+    assert scan(models, inspector).models[0].serving == found(models, "net").serving

@@ -31,8 +31,13 @@ def binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
 def run(folder: Path, *arguments: object) -> Command:
-    fixed = ("--models", folder / "models", "--inventory-port", 0, "--poll-seconds", 0.05)
+    fixed = ("--models", folder / "models", "--inventory-port", 0, "--rest-port", free_port(), "--poll-seconds", 0.05)
     return Command(folder / "log", "run", *fixed, *arguments)
 
 
@@ -131,7 +136,7 @@ def test_a_server_that_cannot_start_ends_it(tmp_path: Path) -> None:
 
 def test_the_embedded_server_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    command = server_command("0.0.0.0", 9000, Path("/tmp/models.config"), ["--grpc_max_threads=2"])
+    command = server_command("0.0.0.0", 9000, 8501, Path("/tmp/models.config"), ["--grpc_max_threads=2"])
     assert command[1:4] == ["-m", "tensor_serving", "serve"]
-    assert "--bind_address=0.0.0.0" in command
+    assert {"--bind_address=0.0.0.0", "--rest_api_port=8501"} <= set(command)
     assert command[-1] == "--grpc_max_threads=2"

@@ -96,3 +96,56 @@ def test_a_version_is_judged_again_when_its_files_change(version: Path) -> None:
     assert inspector.problem(version)
     (version / DATA).write_bytes(whole)
     assert inspector.problem(version) == ""
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("tensor_serving.savedmodel.time.monotonic", lambda: self.now)
+
+
+def test_what_the_server_refuses_is_held_back_until_its_files_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, inspector, version = Clock(monkeypatch), Inspector(), tiny_saved_model(tmp_path / "1")
+    assert inspector.problem(version) == ""
+    inspector.refuse(version, f"NOT_FOUND: {version}/x is\n not there [[{{{{node y}}}}]]")
+    reason = "does not load: NOT_FOUND: x is not there"
+    assert inspector.problem(version) == reason
+    clock.now += 100
+    assert inspector.problem(version) == reason
+    (version / "assets").mkdir()
+    assert inspector.problem(version) == ""
+
+
+def test_a_refused_version_stays_off_the_list_and_then_on_it_long_enough_to_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, inspector, version = Clock(monkeypatch), Inspector(), tiny_saved_model(tmp_path / "1")
+    inspector.problem(version)
+    inspector.refuse(version, "broken")
+    (version / "assets").mkdir()
+    clock.now += 2.9
+    assert inspector.problem(version) == "does not load: broken"
+    clock.now += 0.2
+    assert inspector.problem(version) == ""
+    clock.now += 2.9
+    inspector.refuse(version, "broken")  # what the server still says of the files as they were
+    assert inspector.problem(version) == ""
+    clock.now += 0.2
+    inspector.refuse(version, "broken in another way")
+    assert inspector.problem(version) == "does not load: broken in another way"
+
+
+def test_a_version_is_known_to_load_until_its_files_change(tmp_path: Path) -> None:
+    inspector, version = Inspector(), tiny_saved_model(tmp_path / "1")
+    inspector.accept(version)
+    assert not inspector.loads(version)  # never judged: not known at all
+    inspector.problem(version)
+    inspector.accept(version)
+    assert inspector.loads(version)
+    (version / "assets").mkdir()
+    inspector.problem(version)
+    assert not inspector.loads(version)

@@ -1,12 +1,14 @@
 """Versions coming and going under a running watcher and server: new before old, a bad one never, no call lost."""
 
 import shutil
+import socket
 import threading
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from serving_kit import Client, Lab, wait_until
+from serving_kit import Client, Command, Lab, wait_until
 
 
 class Traffic:
@@ -190,3 +192,43 @@ def test_the_log_has_one_line_per_event_and_no_noise(lab: Lab) -> None:
     assert noise == []
     assert "oneDNN" not in lab.serve.text()
     assert "Traceback" not in lab.serve.text()
+
+
+def test_a_restart_loses_no_call_of_a_client_that_waits(tmp_path: Path, exports: Path) -> None:
+    """A client that repeats UNAVAILABLE, and nothing else, gets all its answers: late, and right."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    serve = (f"--port={port}", "--model_name=half", f"--model_base_path={tmp_path / 'half'}")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "1").symlink_to(exports / "half_plus_two", target_is_directory=True)
+    fast = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
+    answers, failures, stop = [], [], threading.Event()
+
+    def call() -> None:
+        client = Client(port, fast)
+        request = client.request("half", x=np.float32([2]))
+        while not stop.is_set():
+            try:
+                answers.append(client.prediction.Predict(request, timeout=30, wait_for_ready=True).outputs["y"])
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    failures.append(f"{error.code()} {error.details()}")
+        client.channel.close()
+
+    callers = [threading.Thread(target=call) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    try:
+        for turn in range(3):
+            with Command(tmp_path / f"{turn}.log", "serve", *serve) as command:
+                before = len(answers)
+                wait_until(lambda before=before: len(answers) > before + 100, what=command.text())
+                assert command.stop() == 0
+        with Command(tmp_path / "last.log", "serve", *serve) as command:
+            stop.set()
+            for caller in callers:
+                caller.join()
+    finally:
+        stop.set()
+    assert failures == []
+    assert {answer.float_val[0] for answer in answers} == {3.0}

@@ -181,9 +181,9 @@ def test_unknown_versions_labels_and_methods_are_refused(served: Lab) -> None:
     request.model_spec.version_label = "best"
     wanted = (grpc.StatusCode.INVALID_ARGUMENT, "Unrecognized servable version label: best")
     assert _refused(served, request) == wanted
-    classify = served.client.channel.unary_unary("/tensorflow.serving.PredictionService/Classify")
+    nope = served.client.channel.unary_unary("/tensorflow.serving.PredictionService/Nope")
     with pytest.raises(grpc.RpcError) as refusal:
-        classify(b"", timeout=30)
+        nope(b"", timeout=30)
     assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

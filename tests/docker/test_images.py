@@ -79,6 +79,11 @@ def until_healthy(container: str) -> None:
     wait_until(lambda: healthy(container), 60, f"{container} to be healthy: {docker('logs', container)}")
 
 
+def until_loaded(container: str) -> None:
+    """A model server is healthy as soon as it takes calls, which wait for their model."""
+    wait_until(lambda: "mnist-net version 1: available" in docker("logs", container), 30, "the model to be loaded")
+
+
 def until_ended(container: str) -> int:
     """Wait until the container has ended, and return its exit code."""
     wait_until(lambda: not inspect(container)["State"]["Running"], 20, f"{container} to end")
@@ -197,7 +202,7 @@ def test_a_new_models_volume_starts_with_the_shipped_model(images: dict[str, str
     try:
         with running(images["tensor-serving-embedded"], "--volume", f"{volume}:/models:ro") as container:
             until_healthy(container)
-            assert "mnist-net version 1: available" in docker("logs", container)
+            until_loaded(container)
         mount = ("--volume", f"{volume}:/models", "--user", "4321:100")
         listed = "find /models -type d -printf '%m %U:%G\\n' -o -printf '%m %U:%G\\n' | sort -u"
         assert inside(images["tensor-jupyter"], "sh", "-c", listed, options=mount) == "2775 1000:100\n664 1000:100\n"
@@ -217,7 +222,8 @@ def test_the_workbench_has_its_command(images: dict[str, str]) -> None:
 # The real binary's name and flags before the embedded server; like it, it is told no address and knows these flags.
 STAND_IN = """#!/opt/venv/bin/python3
 import os, sys
-known = ("port", "model_config_file", "model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds")
+polls = ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds")
+known = ("port", "rest_api_port", "model_config_file", *polls)
 binary = ("allow_version_labels_for_unavailable_models", "max_num_load_retries", "grpc_max_threads")
 given = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
 if set(given) != {*known, *binary}:
@@ -255,7 +261,7 @@ def test_the_image_on_tensorflow_serving_runs_its_binary(stand_in: str, monkeypa
         assert f"image:      {image.partition('/')[2]}" in done.stdout
         with running(image, "--user", "4321:100") as container:
             until_healthy(container)
-            assert "mnist-net version 1: available" in docker("logs", container)
+            until_loaded(container)
             docker("stop", container)
             assert inspect(container)["State"]["ExitCode"] == 0
         with running(image) as container:

@@ -12,7 +12,14 @@ from tests.running import ROOT, Lab, new_lab
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("tensor-*/README.md"))]
-DEFAULT_PORTS = {"8080": "REST", "8888": "JUPYTER", "6006": "BOARD", "9000": "SERVING", "8502": "INVENTORY"}
+DEFAULT_PORTS = {
+    "8080": "REST",
+    "8888": "JUPYTER",
+    "6006": "BOARD",
+    "9000": "SERVING",
+    "8501": "SERVING_REST",
+    "8502": "INVENTORY",
+}
 
 # The clone is the one the tests run in, and bin/test.sh is what runs them.
 NOT_RUN = re.compile(r"^(git clone .*|bin/test\.sh.*)$", re.MULTILINE)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import SAMPLES, Lab, kill, wait_until
+from tests.running import SAMPLES, UNPUBLISHED, Lab, kill, wait_until
 
 
 def label_of(sample: Path) -> int:
@@ -13,7 +13,7 @@ def label_of(sample: Path) -> int:
 
 
 def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab: Lab) -> None:
-    published = [str(port) for name, port in lab.ports.items() if name != "INVENTORY"]
+    published = [str(port) for name, port in lab.ports.items() if name not in UNPUBLISHED]
     for said in ("engine", "tensorflow", lab.engine.title().replace("Local", "local processes"), *published):
         assert said in lab.said
     assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.said)
@@ -107,7 +107,7 @@ def test_jupyterlab_wants_its_token(lab: Lab) -> None:
 
 
 def test_everything_listens_on_loopback_only(lab: Lab) -> None:
-    wanted = {port for name, port in lab.ports.items() if lab.engine == "local" or name != "INVENTORY"}
+    wanted = {port for name, port in lab.ports.items() if lab.engine == "local" or name not in UNPUBLISHED}
     tables = "".join(Path("/proc/net", table).read_text() for table in ("tcp", "tcp6"))
     lines = [line.split() for line in tables.splitlines() if "local_address" not in line]
     local = [line[1].rpartition(":") for line in lines if line[3] == "0A"]

@@ -41,7 +41,7 @@ class DockerLab:
         with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
             self._compose("down", "--remove-orphans", *(["--volumes"] if remove_volumes else []), quiet=True)
             memory.note(self._settings, "docker", up=False)
-        names = f"{self._deployment.prefix}tensor-models, -logs and -data"
+        names = f"{self._deployment.prefix}tensor-models, -logs, -data and -feedback"
         console.say(f"the volumes {names} {'are removed' if remove_volumes else 'stay'}")
 
     def ps(self) -> None:
@@ -93,7 +93,7 @@ class DockerLab:
 
     def _start(self) -> None:
         ours = {port for each in self._running() for port in _published(each)}
-        wanted = {name: port for name, port in vars(self._settings.ports).items() if name != "inventory"}
+        wanted = self._settings.ports.published()
         ports.check({name: port for name, port in wanted.items() if port not in ours})
         images.ensure(self._deployment)
         token.make(self._settings)
@@ -140,7 +140,7 @@ class DockerLab:
         return self._deployment.environment(self._settings)
 
     def _say_what_was_resolved(self) -> None:
-        listed = ", ".join(f"{n} {port}" for n, port in vars(self._settings.ports).items() if n != "inventory")
+        listed = ", ".join(f"{name} {port}" for name, port in self._settings.ports.published().items())
         console.rows(
             [
                 ("docker", client.engine_version() or "does not answer"),

@@ -54,7 +54,7 @@ class LocalLab:
             if remove_volumes:
                 volumes.remove(self._settings)
         kept = "are removed from" if remove_volumes else "stay in"
-        console.say(f"models, logs and data {kept} {self._settings.home}")
+        console.say(f"models, logs, data and feedback {kept} {self._settings.home}")
 
     def ps(self) -> None:
         lines = [

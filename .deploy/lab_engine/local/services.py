@@ -50,6 +50,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "LAB_MODELS": str(settings.models),
         "LAB_LOGS": str(settings.logs),
         "LAB_DATA": str(settings.data),
+        "LAB_FEEDBACK": str(settings.feedback),
         "LAB_REST_URL": settings.url(ports.rest, ""),
         "LAB_BOARD_URL": settings.url(ports.board),
         "LAB_JUPYTER_PORT": str(ports.jupyter),
@@ -62,6 +63,8 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "TENSOR_REST_PORT": str(ports.rest),
         "TENSOR_REST_RUN_DIR": str(settings.run / "rest"),
         "TENSOR_REST_FRONT": "nginx" if find_nginx() else "uwsgi",
+        "TENSOR_REST_FEEDBACK_DIR": str(settings.feedback),
+        "TENSOR_REST_RULES": str(settings.home / "rules.json"),
         "TENSOR_REST_BOARD_URL": settings.url(ports.board),
         "TENSOR_REST_JUPYTER_URL": settings.url(ports.jupyter),
         "TF_SERVER_HOST_PORT": f"{HOST}:{ports.serving}",
@@ -116,16 +119,27 @@ def _program_section(settings: Settings, program: Program) -> str:
 
 def _serving(settings: Settings) -> Service:
     ports, config = settings.ports, settings.run / "models.config"
+    batching = ROOT / "tensor-serving-gpu" / "tensor_serving" / "batching_parameters.pbtxt"
     python = (str(settings.python), "-m", "tensor_serving")
     watcher = Program(
         "watcher",
-        (*python, "watch", "--models", str(settings.models), "--output", str(config), "--port", str(ports.inventory)),
+        (
+            *(*python, "watch", "--models", str(settings.models), "--output", str(config)),
+            *("--port", str(ports.inventory), "--server", f"{HOST}:{ports.serving_rest}"),
+        ),
     )
     server = Program(
         "model-server",
         (
-            *(*python, "serve", f"--port={ports.serving}", f"--model_config_file={config}"),
-            *("--model_config_file_poll_wait_seconds=1", "--file_system_poll_wait_seconds=1"),
+            *(*python, "serve", f"--port={ports.serving}", f"--rest_api_port={ports.serving_rest}"),
+            *(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"),
+            *("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"),
+            # As `tensor_serving run` has it (EMBEDDED_FLAGS there says why).
+            *(
+                "--enable_batching=true",
+                f"--batching_parameters_file={batching}",
+                "--tensorflow_intra_op_parallelism=1",
+            ),
         ),
     )
     # The model server speaks gRPC only and takes its port before it has loaded anything: the gateway asks it.

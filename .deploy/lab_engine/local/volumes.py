@@ -1,6 +1,7 @@
 """The lab's folders: made, given the shipped model and a token, and, when asked, removed."""
 
 import shutil
+from pathlib import Path
 
 from .. import token
 from ..errors import EngineError
@@ -11,18 +12,23 @@ SEEDS = ROOT / "tensor-serving-gpu" / "serving"
 
 def prepare(settings: Settings) -> list[str]:
     """Make the folders, the token and, in an empty models folder, the shipped models; returns the names of those."""
-    for folder in (settings.models, settings.logs, settings.data, settings.run / "log", settings.run / "rest"):
+    for folder in (*_kept(settings), settings.run / "log", settings.run / "rest"):
         folder.mkdir(parents=True, exist_ok=True)
     token.make(settings)
     return _publish_seeds(settings)
 
 
 def remove(settings: Settings) -> None:
-    """Remove models, logs, data and token; the Python environment stays: it holds nothing of the user's."""
-    for folder in (settings.models, settings.logs, settings.data):
+    """Remove models, logs, data, feedback and token; the Python environment stays: it holds nothing of the user's."""
+    for folder in _kept(settings):
         if folder.exists():
             shutil.rmtree(folder)
     settings.token_file.unlink(missing_ok=True)
+
+
+def _kept(settings: Settings) -> tuple[Path, ...]:
+    """What are volumes in Docker."""
+    return settings.models, settings.logs, settings.data, settings.feedback
 
 
 def _publish_seeds(settings: Settings) -> list[str]:

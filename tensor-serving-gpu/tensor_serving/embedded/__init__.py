@@ -1,15 +1,30 @@
 """The embedded model server: TensorFlow Serving's wire twin, for machines where the C++ binary cannot be had.
 
-    servicers   the gRPC door: bytes in, bytes out, one place that turns an error into a status
-    predict     what Predict means, given a loaded model: aliases, dtypes, output_filter
-    tensors     TensorProto <-> numpy
-    repository  which versions of which models are loaded, and the change from one set to the next
-    runtime     one SavedModel in memory, and running it
-    warmup      the records a version is exercised with before it goes live
-    config      the ModelServerConfig file
-    options     the flags
-    server      puts it together
+The doors: bytes in, bytes out, one place each that turns an error into a status.
+    servicers, health       gRPC
+    rest                    HTTP and JSON
 
-The upper four never touch the file system, the lower ones never see a request; `runtime.Model.run` is the seam where
-batching goes in.
+What a request means for a loaded model: pure functions, no waiting, no files.
+    predict, classify, regress, inference (with examples: tf.Example)
+    tensors, dtypes         TensorProto <-> numpy
+    call                    what each request comes down to: one run of the graph
+
+Running it.
+    execution, batching     who runs the graph, in which thread, alone or in a batch
+    runtime                 one SavedModel in memory
+    native                  TensorFlow's C API
+    protos                  TensorFlow's messages without TensorFlow
+
+What is loaded.
+    repository, servable    which versions of which models, and the change from one set to the next
+    warmup, tfrecord        the records a version is exercised with before it goes live
+    engine                  keeps that in step with the config file and the folders
+    config, options         the ModelServerConfig file, the flags
+
+    server                  the process: puts it together
+    metrics                 what all of them count
 """
+
+from tensor_serving.embedded import protos
+
+protos.stand_in()  # before any room imports a message class

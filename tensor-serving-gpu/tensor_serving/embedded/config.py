@@ -6,6 +6,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from tensor_serving.embedded.errors import ServingError, invalid
 from tensor_serving.embedded.options import Options
 from tensor_serving.policy import Policy
 
@@ -58,20 +59,44 @@ def parse(text: str) -> dict[str, ModelSettings] | None:
         return None
     if config.WhichOneof("config") != "model_config_list":
         raise ConfigError("custom_model_config is not supported, wanted a model_config_list")
+    try:
+        return settings_of(config.model_config_list)
+    except ServingError as error:
+        raise ConfigError(error.text) from error
+
+
+def settings_of(models: model_server_config_pb2.ModelConfigList) -> dict[str, ModelSettings]:
+    """Return the settings by model name. Raises ServingError INVALID_ARGUMENT, in the real server's words."""
     settings: dict[str, ModelSettings] = {}
-    for entry in config.model_config_list.config:
-        if not entry.name or entry.name in settings:
-            raise ConfigError(f"model name {entry.name!r} is {'listed twice' if entry.name else 'empty'}")
+    for entry in models.config:
+        if not entry.name:
+            raise invalid("a model in the config list has no name")
+        if entry.name in settings:
+            raise invalid(f"Illegal to list model {entry.name} multiple times in config list")
         settings[entry.name] = _settings(entry)
     return settings
 
 
 def _settings(entry: model_server_config_pb2.ModelConfig) -> ModelSettings:
-    if entry.model_platform != "tensorflow" and not (entry.model_type == _TENSORFLOW and not entry.model_platform):
-        raise ConfigError(f"model {entry.name}: model_platform is {entry.model_platform!r}, wanted 'tensorflow'")
+    if (platform := _platform(entry)) != "tensorflow":
+        raise invalid(f"Model {entry.name} requests unsupported platform {platform}")
     if not Path(entry.base_path).is_absolute():
-        raise ConfigError(f"model {entry.name}: base_path {entry.base_path!r} is not absolute")
+        raise invalid(f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}")
     return ModelSettings(Path(entry.base_path), _policy(entry), dict(entry.version_labels))
+
+
+def _platform(entry: model_server_config_pb2.ModelConfig) -> str:
+    if entry.model_type and entry.model_platform:
+        raise invalid(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+        )
+    if entry.model_type not in (0, _TENSORFLOW):
+        raise invalid(f"ModelServerConfig::model_type choice {entry.model_type} not supported.")
+    if not (entry.model_type or entry.model_platform):
+        raise invalid(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
+        )
+    return "tensorflow" if entry.model_type else str(entry.model_platform)
 
 
 def _policy(entry: model_server_config_pb2.ModelConfig) -> Policy:
@@ -81,6 +106,6 @@ def _policy(entry: model_server_config_pb2.ModelConfig) -> Policy:
         return Policy("all")
     if kind == "specific":
         if not policy.specific.versions:
-            raise ConfigError(f"model {entry.name}: policy specific names no versions")
+            raise invalid(f"model {entry.name}: policy specific names no versions")
         return Policy("specific", versions=tuple(policy.specific.versions))
     return Policy("latest", policy.latest.num_versions or 1)

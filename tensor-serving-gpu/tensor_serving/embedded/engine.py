@@ -1,55 +1,141 @@
-"""Everything behind the port: the repository, and keeping it in step with the config file and the folders."""
+"""Everything behind the ports: the models, and keeping them in step with the config file and the folders.
 
+One thread of its own, "models", reads, loads, warms up and unloads; the event loop only asks the repository.
+"""
+
+import asyncio
 import gc
 import logging
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from threading import Event
+from queue import Empty, SimpleQueue
+from threading import Thread
 
-import grpc
-import tensorflow as tf
+from tensorflow_serving.config import model_server_config_pb2
 
-from tensor_serving.embedded.config import ConfigError, ConfigSource
+from tensor_serving.embedded.config import ConfigError, ConfigSource, ModelSettings, settings_of
+from tensor_serving.embedded.errors import ServingError
+from tensor_serving.embedded.execution import Execution, Runner
+from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.options import Options
 from tensor_serving.embedded.repository import Repository
-from tensor_serving.embedded.runtime import Model, quieten
-from tensor_serving.embedded.servicers import Servicers
+from tensor_serving.embedded.runtime import Model
+from tensor_serving.embedded.servable import Retries
 from tensor_serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
+_LONGEST_WAIT = 3600.0  # seconds; what cannot be waited for at once is waited for again
+
 
 class Engine:
-    """Serves what the options name. Raises ConfigError when that cannot be read and will not be looked at again."""
+    """Serves what the options name, once started. `repository` takes calls from the beginning; they wait for it.
+
+    `ended` is done when the models thread has ended: with a ConfigError as its exception when the config cannot be
+    read and will not be looked at again.
+    """
 
     def __init__(self, options: Options) -> None:
-        quieten()
-        tf.get_logger().setLevel(logging.ERROR)  # its deprecation notes are about the graph mode wanted here
-        gc.freeze()  # TensorFlow's 300,000 long-lived objects need not be walked at every collection
         self._options = options
         self._config = ConfigSource(options)
         self._error = ""
-        self.repository = Repository(self._load)
-        self._read_config()
-        if self._error and not options.model_config_file_poll_wait_seconds:
-            raise ConfigError(self._error)
+        self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._stopping = False
+        self._config_due = self._folders_due = float("inf")
+        self.metrics = Metrics()
+        self.execution = Execution(options, self.metrics)
+        retries = Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
+        self.repository = Repository(self._load, self._jobs.put, retries)
+        self.ended: Future[None] = Future()
+        self._thread = Thread(target=self._work, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._thread.start()
+
+    def close(self, seconds: float) -> bool:
+        """Unload everything. Return whether that was done in this time; a load under way cannot be interrupted."""
+        self._jobs.put(self._stop)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    async def reload(self, models: model_server_config_pb2.ModelConfigList) -> None:
+        """Serve these models and no others, until the config file changes; wait until the new ones are loaded.
+
+        Raises ServingError: before anything is changed for a config that makes no sense or a label on a version that
+        is not loaded; afterwards when a model that is new has no version that could be loaded. That is told after the
+        first try; the real server would have the caller wait for all retries.
+        """
+        settings = settings_of(models)
+        done: Future[None] = Future()
+
+        def job() -> None:
+            if not done.set_running_or_notify_cancel():  # the caller has given up
+                return
+            try:
+                self._follow(settings)
+            except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self._jobs.put(job)
+        await asyncio.wrap_future(done)
+
+    def _work(self) -> None:
+        try:
+            self._first_look()
+            while not self._stopping:
+                self._next_turn()
+            self.repository.close()
+        except Exception as error:  # noqa: BLE001 - told to whoever waits for the end
+            self.ended.set_exception(error)
+        else:
+            self.ended.set_result(None)
+
+    def _first_look(self) -> None:
+        options, now = self._options, time.monotonic()
+        self._config_due = now + (options.model_config_file_poll_wait_seconds or float("inf"))
+        self._folders_due = now + (options.file_system_poll_wait_seconds or float("inf"))
+        if not self._read_config():
+            if self._error and not options.model_config_file_poll_wait_seconds:
+                raise ConfigError(self._error)
+            self.repository.follow({})
         self._reconcile()
+        gc.freeze()  # the modules' objects live as long as the process and need not be walked at every collection
+        gc.set_threshold(50_000)  # a picture in JSON is hundreds of lists: at the usual 700 each body would be walked
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Return the gRPC services."""
-        return Servicers(self.repository).handlers()
+    def _next_turn(self) -> None:
+        """Do the next job, or look at what is due by now."""
+        due = min(self._config_due, self._folders_due, self.repository.next_try())
+        try:
+            job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _LONGEST_WAIT))
+        except Empty:
+            self._look()
+        else:
+            job()
 
-    def keep_up(self, stop: Event) -> None:
-        """Look at the config file and at the folders, each at its own pace, until told to stop."""
-        paces = (self._options.model_config_file_poll_wait_seconds, self._options.file_system_poll_wait_seconds)
-        config_due, folders_due = (time.monotonic() + pace if pace else float("inf") for pace in paces)
-        while not stop.wait(min(max(0.0, min(config_due, folders_due) - time.monotonic()), 3600.0)):
-            now = time.monotonic()
-            changed = now >= config_due and self._read_config()
-            if changed or now >= folders_due:
-                self._reconcile()
-                folders_due = now + paces[1] if paces[1] else folders_due
-            config_due = now + paces[0] if now >= config_due else config_due
+    def _look(self) -> None:
+        now = time.monotonic()
+        changed = False
+        if now >= self._config_due:
+            changed = self._read_config()
+            self._config_due = now + self._options.model_config_file_poll_wait_seconds
+        if changed or now >= min(self._folders_due, self.repository.next_try()):
+            self._reconcile()
+            self._folders_due = now + (self._options.file_system_poll_wait_seconds or float("inf"))
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _follow(self, settings: Mapping[str, ModelSettings]) -> None:
+        new = settings.keys() - self.repository.names()
+        self.repository.check_labels(settings)
+        self.repository.follow(settings)
+        self.repository.reconcile()
+        self.repository.check_available(new)
 
     def _reconcile(self) -> None:
         try:
@@ -76,12 +162,29 @@ class Engine:
         self.repository.follow(settings)
         return True
 
-    def _load(self, _name: str, _version: int, folder: Path) -> Model:
-        options = self._options
-        model = Model(folder, options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
+    def _load(self, name: str, _version: int, folder: Path) -> Runner:
+        options, started = self._options, time.monotonic()
+        succeeded = False
+        try:
+            model = Model(folder, options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
+            try:
+                if options.enable_model_warmup:
+                    self._warm_up(model, folder)
+                runner = self.execution.runner(name, model, folder)
+            except BaseException:
+                model.close()
+                raise
+            succeeded = True
+        finally:
+            self.metrics.load(name, folder, succeeded, time.monotonic() - started)
+        return runner
+
+    def _warm_up(self, model: Model, folder: Path) -> None:
+        code, started = "OK", time.monotonic()
         try:
             warm_up(model, folder)
-        except Exception:
-            model.close()
+        except ServingError as error:
+            code = error.code.name
             raise
-        return model
+        finally:
+            self.metrics.warmup(folder, code, time.monotonic() - started)

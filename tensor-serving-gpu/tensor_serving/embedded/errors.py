@@ -26,6 +26,16 @@ def failed_precondition(text: str) -> ServingError:
     return ServingError(grpc.StatusCode.FAILED_PRECONDITION, text)
 
 
+def unimplemented(text: str) -> ServingError:
+    """Return an UNIMPLEMENTED."""
+    return ServingError(grpc.StatusCode.UNIMPLEMENTED, text)
+
+
+def deadline_exceeded(text: str) -> ServingError:
+    """Return a DEADLINE_EXCEEDED."""
+    return ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+
+
 def by_number(number: int, text: str) -> ServingError:
     """Return the error for one of TensorFlow's error codes, which are gRPC's."""
     codes = {code.value[0]: code for code in grpc.StatusCode}

@@ -1,60 +1,126 @@
 """The flags, by TensorFlow Serving's names. A flag of its that is not here is refused, not swallowed."""
 
 import argparse
+import os
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib import metadata
 from pathlib import Path
+from typing import Any, NoReturn
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve. Seconds are whole, as in TF Serving; 0 threads leaves the number to TensorFlow."""
+    """How to serve; each field is the flag of that name. Defaults are TF Serving's unless `_HELP` says otherwise."""
 
     port: int = 8500
     bind_address: str = "127.0.0.1"
+    grpc_socket_path: Path | None = None
+    ssl_config_file: Path | None = None
+    grpc_max_threads: int = 4 * (os.cpu_count() or 1)
+    rest_api_port: int = 0
+    rest_api_timeout_in_ms: int = 30_000
+    monitoring_config_file: Path | None = None
     model_name: str = "default"
     model_base_path: Path | None = None
     model_config_file: Path | None = None
     model_config_file_poll_wait_seconds: int = 0
     file_system_poll_wait_seconds: int = 1
-    grpc_max_threads: int = 16
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    enable_model_warmup: bool = True
+    enable_batching: bool = False
+    batching_parameters_file: Path | None = None
+    enable_per_model_batching_parameters: bool = False
     tensorflow_intra_op_parallelism: int = 0
     tensorflow_inter_op_parallelism: int = 0
 
 
 _HELP = {
-    "port": "port of the gRPC API, 0 for a free one",
+    "port": "port of the gRPC API; 0 takes a free one (TF Serving: no gRPC)",
     "bind_address": "address to listen on; ours, TF Serving always listens on all",
+    "grpc_socket_path": "also serve gRPC on this Unix socket",
+    "ssl_config_file": "SSLConfig in text form: serve gRPC over TLS with its server_key, server_cert, custom_ca",
+    "grpc_max_threads": "calls run at the same time without batching; more wait (TF Serving refuses them)",
+    "rest_api_port": "port of the REST API, 0 for none",
+    "rest_api_timeout_in_ms": "milliseconds a REST call may take",
+    "monitoring_config_file": "MonitoringConfig in text form: serve metrics for Prometheus on the REST port",
     "model_name": "name of the model, with --model_base_path",
     "model_base_path": "folder with the versions of the one model to serve",
     "model_config_file": "ModelServerConfig in text form; wins over --model_name and --model_base_path",
     "model_config_file_poll_wait_seconds": "seconds between readings of it, 0 to read it once",
     "file_system_poll_wait_seconds": "seconds between looks for new versions, 0 to look once",
-    "grpc_max_threads": "requests worked on at the same time",
-    "tensorflow_intra_op_parallelism": "threads inside one TensorFlow operation",
-    "tensorflow_inter_op_parallelism": "threads for a graph's operations; 0 and 1 run them in the request's own thread",
+    "max_num_load_retries": "times a failed load is tried again",
+    "load_retry_interval_micros": "microseconds between these tries",
+    "enable_model_warmup": "replay a version's warm-up records before it goes live",
+    "enable_batching": "run calls that come at the same time in one batch",
+    "batching_parameters_file": "BatchingParameters in text form, with --enable_batching",
+    "enable_per_model_batching_parameters": "take them from batching_params.pbtxt in each version folder instead; "
+    "versions without one are not batched",
+    "tensorflow_intra_op_parallelism": "threads inside one TensorFlow operation, 0 for one a core",
+    "tensorflow_inter_op_parallelism": "threads for a graph's operations; 0 and 1 run them in the call's own thread",
 }
+_LEAST = {"grpc_max_threads": 1, "rest_api_timeout_in_ms": 1}
 
 
 def parse(arguments: list[str]) -> Options:
     """Return the options; on wrong usage say what was wrong and what is valid, and exit with 2."""
-    parser = argparse.ArgumentParser(prog="python -m tensor_serving serve", allow_abbrev=False)
-    for name, text in _HELP.items():
-        default = getattr(Options, name)
-        least = 1 if name == "grpc_max_threads" else 0
-        kind: Callable[[str], object] = _at_least(least) if isinstance(default, int) else str
-        if name in ("model_base_path", "model_config_file"):
-            kind = Path
-        parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default})")
+    prog = "python -m tensor_serving serve"
+    parser = argparse.ArgumentParser(prog=prog, usage=f"{prog} --FLAG=VALUE ...", allow_abbrev=False)
+    for field in fields(Options):
+        default, text = getattr(Options, field.name), f"{_HELP[field.name]} (default: {getattr(Options, field.name)})"
+        if isinstance(default, bool):  # alone it means true, as in TF Serving
+            parser.add_argument(
+                f"--{field.name}", type=_truth, nargs="?", const=True, default=default, metavar="BOOL", help=text
+            )
+            continue
+        kind: Callable[[str], object] = str
+        if isinstance(default, int):
+            kind = _at_least(_LEAST.get(field.name, 0))
+        elif default is None:
+            kind = _path
+        parser.add_argument(f"--{field.name}", type=kind, default=default, metavar="VALUE", help=text)
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print versions and exit"
+    )
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
-        parser.error(f"unknown flag {unknown[0]}; valid flags are {', '.join(f'--{name}' for name in _HELP)}")
+        valid = ", ".join(f"--{name}" for name in (*_HELP, "version"))
+        parser.error(f"unknown flag {unknown[0]}; valid flags are {valid}")
     options = Options(**vars(given))
-    if options.port > 65535:
-        parser.error(f"--port={options.port}: a port is at most 65535")
-    if not (options.model_config_file or options.model_base_path):
-        parser.error("nothing to serve: give --model_config_file, or --model_base_path with --model_name")
+    if problem := _problem(options):
+        parser.error(problem)
     return options
+
+
+def _problem(options: Options) -> str:
+    """Return what is wrong with the flags taken together; empty when nothing is."""
+    for name in ("port", "rest_api_port"):
+        if (number := getattr(options, name)) > 65535:
+            return f"--{name}={number}: a port is at most 65535"
+    if options.port and options.port == options.rest_api_port:
+        return f"--port and --rest_api_port are both {options.port}: they must differ"
+    if options.batching_parameters_file and not options.enable_batching:
+        return "You supplied --batching_parameters_file without --enable_batching"
+    if options.enable_per_model_batching_parameters and not options.enable_batching:
+        return "You supplied --enable_per_model_batching_parameters without --enable_batching"
+    if options.monitoring_config_file and not options.rest_api_port:
+        return "--monitoring_config_file needs --rest_api_port: metrics are served there"
+    if not (options.model_config_file or options.model_base_path):
+        return "nothing to serve: give --model_config_file, or --model_base_path with --model_name"
+    return ""
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None  # `--ssl_config_file=` is as good as not given, as in TF Serving
+
+
+def _truth(text: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false") from None
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -66,3 +132,22 @@ def _at_least(least: int) -> Callable[[str], int]:
 
     number.__name__ = "number"  # argparse names it when the text is no number at all
     return number
+
+
+class _Version(argparse.Action):
+    """Print the versions, as TF Serving does, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        tensorflow = next(found for name in ("tensorflow-cpu", "tensorflow") if (found := _installed(name)))
+        sys.stdout.write(
+            f"TensorFlow ModelServer: embedded, API {_installed('tensorflow-serving-api')}\n"
+            f"TensorFlow Library: {tensorflow}\n"
+        )
+        parser.exit()
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,21 +1,28 @@
 """Which versions of which models are loaded, and the change from one set to the next.
 
-One thread changes (`follow`, `reconcile`, `close`); any number of threads ask (`use`, `status`).
+One thread changes (`follow`, `reconcile`, `close`); any thread and the event loop ask (`use`, `status`, `settle`).
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
+
 from tensor_serving import layout
 from tensor_serving.embedded.config import ModelSettings
-from tensor_serving.embedded.errors import invalid, not_found
-from tensor_serving.embedded.runtime import Model
-from tensor_serving.embedded.servable import Load, Servable, State
+from tensor_serving.embedded.errors import ServingError, failed_precondition, invalid, not_found
+from tensor_serving.embedded.execution import Runner
+from tensor_serving.embedded.servable import Later, Load, Retries, Servable, State
 
 log = logging.getLogger(__name__)
+
+_DRAIN_PACE = 0.01  # seconds
 
 
 @dataclass(frozen=True)
@@ -26,42 +33,103 @@ class _Live:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-class Repository:
-    """The loaded models. `load` makes a model out of a version folder, and raises ServingError when it cannot."""
+_NOTHING = _Live()
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
+
+@dataclass(frozen=True)
+class _FirstLook:
+    """What calls for a model wait for while the server is starting."""
+
+    any: "Future[None]" = field(default_factory=Future)
+    """Done when a version of it is available, or none could be loaded."""
+    all: "Future[None]" = field(default_factory=Future)
+    """Done when each of its versions is, or could not be loaded."""
+
+
+class Repository:
+    """The loaded models. `load` makes a runner out of a version folder, and raises ServingError when it cannot.
+
+    `later` hands a job to the thread that changes things: the last call of a retired version ends on the event loop,
+    which must not wait for the memory to be given back.
+    """
+
+    def __init__(self, load: Load, later: Later, retries: Retries) -> None:
+        self._load, self._later, self._retries = load, later, retries
         self._settings: Mapping[str, ModelSettings] = {}
         self._servables: dict[str, dict[int, Servable]] = {}
         self._live: dict[str, _Live] = {}
         self._said: set[str] = set()
+        self._followed: Future[None] = Future()
+        self._first_looks: dict[str, _FirstLook] = {}
+        self._draining = False
 
     def follow(self, settings: Mapping[str, ModelSettings]) -> None:
         """Take these settings from the next reconcile() on; models they leave out are unloaded by it."""
         self._settings = dict(settings)
+        if not self._followed.done():
+            self._first_looks = {name: _FirstLook() for name in settings}
+            self._followed.set_result(None)
 
     def reconcile(self) -> None:
         """Look at the folders and load and unload what has changed: new before old, one model's trouble its own."""
         said, self._said = self._said, set()
-        for name in sorted(self._settings.keys() | self._servables.keys()):
-            folders = self._aspired(name)
-            if folders is not None:
-                self._reconcile(name, folders)
+        aspired = {name: self._aspired(name) for name in sorted(self._settings.keys() | self._servables.keys())}
+        wanted = {name: folders for name, folders in aspired.items() if folders is not None}
+        for name, folders in wanted.items():
+            known = self._servables.get(name, {})
+            fresh = {
+                number: Servable(name, number, path, self._retries, self._later)
+                for number, path in folders.items()
+                if number not in known
+            }
+            self._servables[name] = known | fresh
+        # The newest version of every model comes before the older ones of any: most calls are for these.
+        queue = [(rank, name, n) for name in wanted for rank, n in enumerate(sorted(wanted[name], reverse=True))]
+        try:
+            for _, name, number in sorted(queue):
+                if self._servables[name][number].worth_loading():
+                    self._servables[name][number].load(self._load)
+                    self._publish(name, wanted[name])
+            for name, folders in wanted.items():
+                self._publish(name, folders)
+        finally:
+            for look in self._first_looks.values():
+                _finish(look.any)
+                _finish(look.all)
         for line in sorted(self._said - said):
             log.warning("%s", line)
 
+    def next_try(self) -> float:
+        """Return the time.monotonic() at which reconcile() should be called for a retry; infinity for none."""
+        return min((s.next_try for known in self._servables.values() for s in known.values()), default=float("inf"))
+
+    async def settle(self, name: str | None = None, version: int | None = None, label: str | None = None) -> None:
+        """Wait, while the server is starting, until it is known whether this can be used; later: return at once.
+
+        So a call that comes during a restart is answered late. Without a name only the config has to be known.
+        Raises UNAVAILABLE when the server is about to stop.
+        """
+        if self._draining:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+        if not self._followed.done():
+            await asyncio.shield(asyncio.wrap_future(self._followed))
+        look = self._first_looks.get(name) if name is not None else None
+        if look and not look.all.done():
+            wanted = look.any if version is None and label is None else look.all
+            await asyncio.shield(asyncio.wrap_future(wanted))
+
     @contextmanager
-    def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, Model]]:
-        """Hold a version for one call: the one given, the one labelled, or the newest available one.
+    def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, Runner]]:
+        """Hold a version for one call: the one given, the one labelled, or the newest available one. Never blocks.
 
         Raises ServingError with the real server's texts when there is none.
         """
-        while True:
+        while True:  # a version retired since it was found is no longer found
             servable = self._find(name, version, label)
-            if model := servable.acquire():
+            if runner := servable.acquire():
                 break
         try:
-            yield servable.version, model
+            yield servable.version, runner
         finally:
             servable.release()
 
@@ -79,13 +147,41 @@ class Repository:
             raise not_found(f"Could not find any versions of model {name}")
         return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
 
+    def names(self) -> set[str]:
+        """Return the models of the settings followed."""
+        return set(self._settings)
+
+    def check_labels(self, settings: Mapping[str, ModelSettings]) -> None:
+        """Raise FAILED_PRECONDITION when a label of these settings names a version that is not available now."""
+        for name, model in settings.items():
+            for number in model.labels.values():
+                if number not in self._live.get(name, _NOTHING).versions:
+                    raise failed_precondition(_unassignable(name, number))
+
+    def check_available(self, names: set[str]) -> None:
+        """Raise UNKNOWN, with the reasons, when one of these models has no available version."""
+        missing = sorted(name for name in names if not self._live.get(name, _NOTHING).versions)
+        if missing:
+            reasons = "".join(self._why(name) for name in missing)
+            text = f"{len(missing)} model(s) did not become available: {{{reasons}}}"
+            raise ServingError(grpc.StatusCode.UNKNOWN, text)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new calls; return when those under way have ended, or when the time is over."""
+        self._draining = True
+        deadline = time.monotonic() + seconds
+        while any(s.busy() for known in list(self._servables.values()) for s in known.values()):
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(_DRAIN_PACE)
+
     def close(self) -> None:
-        """Unload everything; calls under way end first."""
+        """Unload everything; what calls under way still hold is unloaded when they end."""
         self.follow({})
         self.reconcile()
 
     def _find(self, name: str, version: int | None, label: str | None) -> Servable:
-        live = self._live.get(name, _Live())
+        live = self._live.get(name, _NOTHING)
         if label is not None:
             version = self._labelled(name, label)
         if version is None and live.versions:
@@ -96,7 +192,7 @@ class Repository:
         return live.versions[version]
 
     def _labelled(self, name: str, label: str) -> int:
-        labels = self._live.get(name, _Live()).labels
+        labels = self._live.get(name, _NOTHING).labels
         if label not in labels:
             raise invalid(f"Unrecognized servable version label: {label}")
         return labels[label]
@@ -116,40 +212,54 @@ class Repository:
             self._said.add(f"{name}: no version to serve under {settings.base_path}")
         return {number: folders[number] for number in chosen}
 
-    def _reconcile(self, name: str, folders: dict[int, Path]) -> None:
-        known = self._servables.setdefault(name, {})
-        fresh = {number: Servable(name, number, path) for number, path in folders.items() if number not in known}
-        self._servables[name] = known = known | fresh
-        for number in sorted(folders, reverse=True):
-            if known[number].worth_loading():
-                known[number].load(self._load)
-                self._publish(name)
-        ready = {number for number in folders if known[number].state is State.AVAILABLE}
-        if ready or not folders:  # what is served goes on being served until something wanted can take over
-            self._publish(name, leave=known.keys() - folders.keys())
-        else:
-            self._publish(name)
-
-    def _publish(self, name: str, leave: "set[int] | frozenset[int]" = frozenset()) -> None:
-        """Send calls to what is available now, and after that let go of the versions to leave."""
+    def _publish(self, name: str, folders: Mapping[int, Path]) -> None:
+        """Send calls to what is available now, and after that let go of what is not wanted any more."""
         known = self._servables[name]
+        ready = any(known[number].state is State.AVAILABLE for number in folders)
+        # What is served goes on being served until something wanted can take over.
+        leave = known.keys() - folders.keys() if ready or not folders else set()
         versions = {n: s for n, s in known.items() if s.state is State.AVAILABLE and n not in leave}
         self._live[name] = _Live(versions, self._labels(name, versions))
         for number in leave:
             known[number].retire()
+        if look := self._first_looks.get(name):
+            tried = all(known[number].state is not State.START for number in folders)
+            if versions or tried:
+                _finish(look.any)
+            if tried:
+                _finish(look.all)
 
     def _labels(self, name: str, versions: dict[int, Servable]) -> dict[str, int]:
         """Return the labels that point at available versions; one that is to move stays until it can."""
         settings = self._settings.get(name)
-        before = self._live.get(name, _Live()).labels
+        before = self._live.get(name, _NOTHING).labels
         labels = {}
         for label, number in (settings.labels if settings else {}).items():
             if number not in versions:
-                self._said.add(
-                    f"{name}: Request to assign label to version {number} of model {name}, "
-                    "which is not currently available for inference"
-                )
+                self._said.add(f"{name}: {_unassignable(name, number)}")
                 number = before.get(label, number)
             if number in versions:
                 labels[label] = number
         return labels
+
+    def _why(self, name: str) -> str:
+        """Return why a model has no available version, in the real server's form."""
+        failed = {n: s.failure for n, s in self._servables.get(name, {}).items() if s.failure}
+        if failed:
+            newest = max(failed)
+            what, error = f"name: {name} version: {newest}", failed[newest]
+        else:  # for this the real server waits without end
+            base = self._settings[name].base_path
+            what, error = f"name: {name}", not_found(f"No versions of servable {name} found under base path {base}")
+        return "{{" + what + "} due to error: " + f"{error.code.name}: {error.text}" + "}, "
+
+
+def _finish(future: "Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _unassignable(name: str, number: int) -> str:
+    return (
+        f"Request to assign label to version {number} of model {name}, which is not currently available for inference"
+    )

@@ -1,98 +1,103 @@
 """One SavedModel in memory, and running it.
 
-It is loaded the way the C++ server does, as a graph in a session, and not by `tf.saved_model.load`: that one accepts
-exports on which the C++ server fails, and its signature call costs twice as much.
+It is loaded the way the C++ server does, as a graph in a session, by TensorFlow's C API (see `native`): TensorFlow's
+Python package is not imported, which would take longer than everything else at start and 200 MB.
 """
 
-import functools
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import tensorflow as tf
+import grpc
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from tensor_serving.embedded.errors import ServingError, by_number
+from tensor_serving.embedded.call import Call
+from tensor_serving.embedded.errors import ServingError, invalid
+from tensor_serving.embedded.native.session import Ends, Session
 from tensor_serving.embedded.tensors import Array
 from tensor_serving.savedmodel import Inspector
 
-_LONGEST_TEXT = 1024  # characters of an error the real server sends
-# Requests may ask for any subset of a signature's outputs; only so many of these are kept ready.
-_MOST_CALLABLES = 64
+# Requests may ask for any subset of a signature's outputs. For every subset the library prepares a graph of its own and
+# keeps it until the model is closed: only so many are let through.
+_MOST_SUBSETS = 64
 
 
 class Model:
     """A loaded SavedModel; `signatures` are its SignatureDefs by key. Calls may come from any number of threads.
 
-    Raises ServingError when it cannot be loaded.
+    The threads TensorFlow works with are the process's: what the first model says of their number holds for all.
+    0 means one for each core. Raises ServingError when it cannot be loaded.
     """
 
     def __init__(self, folder: Path, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
-        self._own_thread = inter_op_threads < 2
-        settings = config_pb2.ConfigProto(
+        # The loader leaves variables alone when their folder is missing; every call would fail then.
+        if reason := Inspector().problem(folder):
+            raise ServingError(grpc.StatusCode.NOT_FOUND, f"{folder}: {reason}")
+        config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
             inter_op_parallelism_threads=inter_op_threads,
             gpu_options=config_pb2.GPUOptions(allow_growth=True),  # or the first model takes the whole GPU
         )
-        # The loader leaves variables alone when their folder is missing; every call would fail then.
-        if reason := Inspector().problem(folder):
-            raise ServingError(_UNLOADABLE, f"{folder}: {reason}")
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=settings)
-        try:
-            with graph.as_default():
-                loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
-        except Exception as error:
-            self._session.close()
-            raise _as_serving_error(error) from error
-        self.signatures: dict[str, meta_graph_pb2.SignatureDef] = dict(loaded.signature_def)
-        self._callable = functools.lru_cache(_MOST_CALLABLES)(self._make_callable)
+        options = config_pb2.RunOptions()
+        if inter_op_threads < 2:  # in the caller's thread: no hand-over, a third less time for a small model
+            options.inter_op_thread_pool = -1
+        self._session = Session(folder, config.SerializeToString(), options.SerializeToString())
+        self.signatures: dict[str, meta_graph_pb2.SignatureDef] = self._session.signatures
+        self._ranked = self._inputs_of_fixed_rank()
+        self._ends: dict[tuple[tuple[str, ...], tuple[str, ...]], Ends] = {}
 
-    def run(self, feeds: Sequence[str], values: Sequence[Array], fetches: tuple[str, ...]) -> list[Any]:
-        """Feed the tensors named with the values, return the fetched ones, as arrays, numpy scalars or bytes.
+    def run(self, call: Call) -> list[Array]:
+        """Return one array per tensor fetched, in their order; strings as object arrays of bytes.
 
-        Raises ServingError with TensorFlow's own code and text when the graph fails.
+        Blocks; other Python threads run meanwhile. The arrays are read-only. Raises ServingError with TensorFlow's own
+        code and text when the graph fails.
         """
-        try:
-            return self._callable(tuple(feeds), fetches)(*values)
-        except Exception as error:
-            raise _as_serving_error(error) from error
+        if self._ranked:
+            self._check_ranks(call)
+        ends = self._ends.get((call.feeds, call.fetches))
+        if ends:
+            return self._session.run(ends, call.values)
+        if len(self._ends) < _MOST_SUBSETS:
+            return self._session.run(self._look_up(call.feeds, call.fetches), call.values)
+        fetches = self._all_outputs(call)
+        outputs = self._session.run(self._look_up(call.feeds, fetches), call.values)
+        return [outputs[fetches.index(name)] for name in call.fetches]
 
     def close(self) -> None:
         """Give the memory back. No call may be under way."""
-        self._callable.cache_clear()
+        self._ends.clear()
         self._session.close()
 
-    def _make_callable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Any:
-        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        if self._own_thread:  # no hand-over between threads: a third less time for a small model
-            options.run_options.inter_op_thread_pool = -1
-        # The public Session.make_callable falls back to Session.run as soon as something is fed, at twice the cost.
-        return self._session._make_callable_from_options(options)
+    def _inputs_of_fixed_rank(self) -> dict[str, list[int]]:
+        """Return the inputs whose number of dimensions has to be as the signature says: their shapes by tensor name.
 
+        Mostly the graph decides what it can take. But the kernels with a data format (convolution, pooling, ...) end
+        the process when dimensions are missing, the real server's as well. All that is known to be harmless is a
+        BiasAdd; a model that does not tell its operations is not trusted.
+        """
+        operations = self._session.operations
+        formats = {op.name for op in operations if any(attribute.name == "data_format" for attribute in op.attr)}
+        if operations and formats <= {"BiasAdd"}:
+            return {}
+        infos = [info for signature in self.signatures.values() for info in signature.inputs.values()]
+        shapes = {info.name: info.tensor_shape for info in infos if not info.tensor_shape.unknown_rank}
+        return {name: [dim.size for dim in shape.dim] for name, shape in shapes.items()}
 
-def quieten() -> None:
-    """Have TensorFlow say its first words in graph mode into the void.
+    def _check_ranks(self, call: Call) -> None:
+        for name, value in zip(call.feeds, call.values, strict=True):
+            wanted = self._ranked.get(name)
+            if wanted is not None and value.ndim != len(wanted):
+                inputs = self.signatures[call.signature].inputs if call.signature in self.signatures else {}
+                alias = next((alias for alias, info in inputs.items() if info.name == name), name)
+                raise invalid(f"{alias} has the shape {list(value.shape)}, but the signature wants {wanted}")
 
-    They are two lines on stderr, once per process, about a compiler pass nobody asked for; no log level and no option
-    reaches them. A graph of one constant is enough to have them said.
-    """
-    stderr, void = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(void, 2)
-    try:
-        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            session.run(tf.constant(0))
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(void)
+    def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Ends:
+        ends = self._ends.get((feeds, fetches)) or self._session.ends(feeds, fetches)
+        self._ends[feeds, fetches] = ends
+        return ends
 
-
-_UNLOADABLE = by_number(tf.errors.NOT_FOUND, "").code
-
-
-def _as_serving_error(error: Exception) -> ServingError:
-    if isinstance(error, tf.errors.OpError):
-        return by_number(error.error_code, error.message[:_LONGEST_TEXT])
-    return by_number(tf.errors.INVALID_ARGUMENT, f"{type(error).__name__}: {error}"[:_LONGEST_TEXT])
+    def _all_outputs(self, call: Call) -> tuple[str, ...]:
+        """Return all that can be fetched by the signatures with these inputs: there are as many such sets as inputs."""
+        found = set(call.fetches)
+        for signature in self.signatures.values():
+            if {info.name for info in signature.inputs.values()} == set(call.feeds):
+                found |= {info.name for info in signature.outputs.values() if info.name}
+        return tuple(sorted(found))

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from threading import Lock
@@ -10,12 +11,13 @@ from threading import Lock
 import grpc
 
 from tensor_serving.embedded.errors import ServingError
-from tensor_serving.embedded.runtime import Model
+from tensor_serving.embedded.execution import Runner
 from tensor_serving.savedmodel import Fingerprint, fingerprint
 
 log = logging.getLogger(__name__)
 
-Load = Callable[[str, int, Path], Model]
+Load = Callable[[str, int, Path], Runner]
+Later = Callable[[Callable[[], None]], object]
 
 
 class State(IntEnum):
@@ -28,15 +30,29 @@ class State(IntEnum):
     END = 50
 
 
-class Servable:
-    """A version of a model. While AVAILABLE its `model` answers; a call holds it by acquire() and release()."""
+@dataclass(frozen=True)
+class Retries:
+    """How often a load that failed is tried again, and the seconds between two tries; none wait if negative."""
 
-    def __init__(self, name: str, version: int, folder: Path) -> None:
+    most: int = 0
+    pause: float = 60.0
+
+
+class Servable:
+    """A version of a model. While AVAILABLE its runner answers; a call holds it by acquire() and release().
+
+    One thread loads and unloads it; `later` hands that thread a job, from whichever thread the last call ends in.
+    """
+
+    def __init__(self, name: str, version: int, folder: Path, retries: Retries, later: Later) -> None:
         self.name, self.version, self.folder = name, version, folder
         self.state = State.START
-        self.error: ServingError | None = None
-        self._model: Model | None = None
+        self.failure: ServingError | None = None  # of the last try
+        self.next_try = float("inf")  # time.monotonic() of the retry that is due; the state is LOADING until then
+        self._retries, self._later = retries, later
+        self._runner: Runner | None = None
         self._tried: Fingerprint = ()
+        self._tries = 0
         self._calls = 0
         self._lock = Lock()
         log.info("%s: found in %s", self, folder)
@@ -44,38 +60,45 @@ class Servable:
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
 
+    @property
+    def error(self) -> ServingError | None:
+        """Why it ended without having been AVAILABLE; None otherwise."""
+        return self.failure if self.state is State.END else None
+
     def load(self, load: Load) -> None:
-        """Become AVAILABLE, or END with an error when the model cannot be loaded."""
+        """Become AVAILABLE; or LOADING with a time for the next try, or END with an error, when it cannot be loaded."""
         log.info("%s: loading", self)
         started = time.monotonic()
-        self.state, self.error = State.LOADING, None
+        self.state, self.failure, self.next_try = State.LOADING, None, float("inf")
         try:
-            self._tried = fingerprint(self.folder)
-            self._model = load(self.name, self.version, self.folder)
+            now = fingerprint(self.folder)
+            self._tries = self._tries + 1 if now == self._tried else 1
+            self._tried = now
+            self._runner = load(self.name, self.version, self.folder)
         except ServingError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - no model, however broken, may stop the others from being served
             self._fail(ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}"))
         else:
-            self.state = State.AVAILABLE
+            self.state, self._tries = State.AVAILABLE, 0
             log.info("%s: available (%.2f s)", self, time.monotonic() - started)
 
     def worth_loading(self) -> bool:
-        """Tell whether a load makes sense: not loaded, and not failed before with the very same files."""
-        if self.state is State.END and self.error:
+        """Tell whether to load now: not loaded yet, or a retry is due, or it failed with other files than these."""
+        if self.failure:
             try:
-                return fingerprint(self.folder) != self._tried
+                return time.monotonic() >= self.next_try or fingerprint(self.folder) != self._tried
             except OSError:  # gone while we looked
                 return False
         return self.state in (State.START, State.END)
 
-    def acquire(self) -> Model | None:
-        """Return the model for one call, or None when it is no longer to be used. Calls are to be released."""
+    def acquire(self) -> Runner | None:
+        """Return the runner for one call, or None when it is no longer to be used. Calls are to be released."""
         with self._lock:
             if self.state is not State.AVAILABLE:
                 return None
             self._calls += 1
-            return self._model
+            return self._runner
 
     def release(self) -> None:
         """End one call."""
@@ -83,26 +106,40 @@ class Servable:
             self._calls -= 1
             last = self.state is State.UNLOADING and not self._calls
         if last:
-            self._end()
+            self._later(self.unload)
+
+    def busy(self) -> bool:
+        """Tell whether calls are under way."""
+        return self._calls > 0
 
     def retire(self) -> None:
-        """Take no new calls; the model goes when the last call under way has ended, in that call's thread."""
+        """Take no new calls, and unload when the last of those under way has ended. A retry that is due is given up."""
         with self._lock:
+            if self.state is State.LOADING:
+                self.state, self.failure, self.next_try = State.END, None, float("inf")
             if self.state is not State.AVAILABLE:
                 return
             log.info("%s: unloading", self)
             self.state = State.UNLOADING
-            idle = not self._calls
-        if idle:
-            self._end()
+            free = not self._calls
+        if free:
+            self.unload()
 
-    def _end(self) -> None:
-        model, self._model = self._model, None
-        if model:
-            model.close()
+    def unload(self) -> None:
+        """Give the memory back. No call may be under way."""
+        runner, self._runner = self._runner, None
+        if runner:
+            runner.close()
         self.state = State.END
         log.info("%s: unloaded", self)
 
     def _fail(self, error: ServingError) -> None:
-        self.state, self.error = State.END, error
-        log.error("%s: failed: %s", self, " ".join(error.text.split()))
+        self.failure = error
+        text = " ".join(error.text.split())
+        if self._tries > self._retries.most:
+            self.state, self._tries = State.END, 0
+            log.error("%s: failed: %s", self, text)
+            return
+        pause = max(0.0, self._retries.pause)
+        self.next_try = time.monotonic() + pause
+        log.error("%s: failed, next try in %g s: %s", self, pause, text)

@@ -1,95 +1,190 @@
-"""The process: the port, one thread that loads, and stopping in good order.
+"""The process: one event loop for gRPC and REST, the ports, and stopping in good order.
 
-The port is taken first, within half a second, so that a taken one is known at once; clients that connect from then on
-wait, and get their answers when the first look at the models is done. TensorFlow is imported in the loading thread,
-because nothing can interrupt that and the main thread has to hear when it is told to stop.
+The ports are taken first, so that a taken one is known at once. Then the doors open, long before the models are
+loaded: calls that come early wait, and are answered late instead of refused. TERM drains: no new calls, those under
+way finish, everything is unloaded.
 """
 
+import asyncio
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Thread
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import grpc
 
-from tensor_serving.cli import on_stop
+from tensor_serving.embedded import tls
+from tensor_serving.embedded.metrics import read_monitoring_config
 from tensor_serving.embedded.options import Options
 
 log = logging.getLogger(__name__)
 
-LARGEST_MESSAGE = 64 * 1024 * 1024  # bytes
-GRACE = 5.0  # seconds that calls under way get to finish when told to stop
+LARGEST_MESSAGE = 64 * 1024 * 1024
+"""Bytes of a request or an answer."""
+MOST_CALLS = 1024
+"""gRPC calls in the server at the same time, waiting ones too; what comes on top gets RESOURCE_EXHAUSTED."""
+GRACE = 5.0
+"""Seconds that calls under way get to finish when told to stop."""
+_UNLOAD = 1.0  # seconds
 
 
-class Server:
-    """The embedded model server in this process. Raises RuntimeError when the port cannot be had."""
+def serve(options: Options) -> int:
+    """Serve until TERM or Ctrl-C. Return the exit code: 0 told to stop, 1 could not start."""
+    loop = _event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(_Server(options, loop).run())
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
-        self._grpc = grpc.server(
-            ThreadPoolExecutor(options.grpc_max_threads, thread_name_prefix="request"),
+
+class CannotServeError(Exception):
+    """The server cannot start. The text says why, and what to do."""
+
+
+class _Server:
+    def __init__(self, options: Options, loop: asyncio.AbstractEventLoop) -> None:
+        self._options, self._loop = options, loop
+        self._told = asyncio.Event()
+        self._heard: set[int] = set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+
+    async def run(self) -> int:
+        options = self._options
+        try:
+            grpc_server, port = self._grpc_server()
+            rest_socket = _rest_socket(options)
+            # Only now, with the ports taken: this brings TensorFlow's library.
+            from tensor_serving.embedded.engine import Engine
+
+            engine = Engine(options)
+            rest = self._rest(rest_socket, engine)
+        except Exception as error:
+            log.debug("could not start", exc_info=True)
+            log.error("cannot serve: %s", error)
+            return 1
+        from tensor_serving.embedded.servicers import Servicers
+
+        servicers = Servicers(engine.repository, engine.reload, engine.metrics)
+        grpc_server.add_generic_rpc_handlers(servicers.handlers())
+        await grpc_server.start()
+        log.info("serving on %s:%s", options.bind_address, port)
+        if rest:
+            rest.start()
+        engine.start()
+        ended, told = asyncio.wrap_future(engine.ended), asyncio.ensure_future(self._told.wait())
+        await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
+        if not self._told.is_set():
+            log.error("cannot serve: %s", ended.exception() or "the models thread has ended")
+            await grpc_server.stop(0)
+            return 1
+        told_watchers = servicers.health.drain()
+        await asyncio.gather(told_watchers, engine.repository.drain(GRACE), rest.drain() if rest else asyncio.sleep(0))
+        if engine.close(_UNLOAD):
+            log.info("stopped")
+        # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun,
+        # and clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a
+        # load or a run be told to stop that is under way in native code.
+        logging.shutdown()
+        os._exit(0)
+
+    def _stop(self, number: int) -> None:
+        """Stop in good order; at once when told a second time. Ctrl-C and then the parent's TERM is once."""
+        if number in self._heard:
+            log.warning("told to stop a second time: calls under way are cut off")
+            logging.shutdown()
+            os._exit(1)
+        self._heard.add(number)
+        if not self._told.is_set():
+            log.info("told to stop; calls under way get %.0f s to finish", GRACE)
+            self._told.set()
+
+    def _grpc_server(self) -> tuple[Any, int]:
+        """Return the server with its ports taken, and the port's number."""
+        options = self._options
+        server = grpc.aio.server(
+            maximum_concurrent_rpcs=MOST_CALLS,
             options=[
                 ("grpc.so_reuseport", 0),  # or two servers could share the port without a word
                 ("grpc.max_receive_message_length", LARGEST_MESSAGE),
                 ("grpc.max_send_message_length", LARGEST_MESSAGE),
             ],
         )
-        self.port = self._grpc.add_insecure_port(f"{options.bind_address}:{options.port}")
-        self._stopping = Event()
-        self._serving = False
-        self.ended = Event()
-        self.failure = ""
-        self._worker = Thread(target=self._work, name="models", daemon=True)
+        where = f"{_host(options)}:{options.port}"
+        try:
+            if options.ssl_config_file:
+                port = server.add_secure_port(where, tls.server_credentials(options.ssl_config_file))
+            else:
+                port = server.add_insecure_port(where)
+        except RuntimeError as error:
+            reason = "is it taken, or is the key or certificate wrong?" if options.ssl_config_file else "is it taken?"
+            raise CannotServeError(f"cannot listen on {where}, {reason} Choose another --port. ({error})") from error
+        if options.grpc_socket_path:
+            try:
+                server.add_insecure_port(f"unix:{options.grpc_socket_path}")
+            except RuntimeError as error:
+                raise CannotServeError(f"cannot listen on --grpc_socket_path={options.grpc_socket_path}") from error
+        return server, port
+
+    def _rest(self, rest_socket: socket.socket | None, engine: Any) -> "_Rest | None":
+        options = self._options
+        if rest_socket is None:
+            return None
+        from tensor_serving.embedded.rest.app import App
+
+        timeout = options.rest_api_timeout_in_ms / 1000
+        path = read_monitoring_config(options.monitoring_config_file) if options.monitoring_config_file else None
+        return _Rest(App(engine.repository, engine.metrics, timeout, path), rest_socket)
+
+
+class _Rest:
+    """The REST API: uvicorn on this loop. Made before, and started when the process is ready."""
+
+    def __init__(self, app: Any, listening: socket.socket) -> None:
+        import uvicorn
+
+        from tensor_serving.embedded.rest.http import config
+
+        class Server(uvicorn.Server):
+            @contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield  # signals are the process', not uvicorn's
+
+        settings = config(app)
+        settings.timeout_graceful_shutdown = int(GRACE)
+        self._server, self._socket = Server(settings), listening
 
     def start(self) -> None:
-        """Load in the background, then answer. `ended` is set if it cannot go on, with the reason in `failure`."""
-        self._worker.start()
+        log.info("serving REST on %s:%s", *self._socket.getsockname()[:2])
+        self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
 
-    def stop(self) -> bool:
-        """Take no more calls, let those under way finish, unload. Return whether the loading thread has ended."""
-        if self._serving:  # calls first: they need the models
-            self._grpc.stop(GRACE).wait()
-        self._stopping.set()
-        self._worker.join(timeout=1)
-        return not self._worker.is_alive()
-
-    def _work(self) -> None:
-        try:
-            from tensor_serving.embedded.engine import Engine
-
-            engine = Engine(self._options)
-            self._grpc.add_generic_rpc_handlers(engine.handlers())
-            if not self._stopping.is_set():
-                self._grpc.start()
-                self._serving = True
-                log.info("serving on %s:%s", self._options.bind_address, self.port)
-            engine.keep_up(self._stopping)
-            engine.repository.close()
-        except Exception as error:
-            log.debug("the loading thread ended", exc_info=True)
-            self.failure = f"{type(error).__name__}: {error}"
-        self.ended.set()
+    async def drain(self) -> None:
+        """Take no more requests; return when those under way have been answered."""
+        self._server.should_exit = True
+        await self._task
 
 
-def serve(options: Options) -> int:
-    """Serve until TERM or Ctrl-C. Return the exit code: 0 told to stop, 1 could not start."""
+def _event_loop() -> asyncio.AbstractEventLoop:
     try:
-        server = Server(options)
-    except RuntimeError as error:
-        log.error("cannot listen on %s:%s, is it taken? Choose another --port. (%s)", *_where(options), error)
-        return 1
-    on_stop(server.ended.set)
-    server.start()
-    server.ended.wait()
-    if server.failure:
-        log.error("cannot serve: %s", server.failure)
-        return 1
-    if not server.stop():
-        logging.shutdown()
-        os._exit(0)  # a load or the import is under way, in native code that cannot be told to stop
-    log.info("stopped")
-    return 0
+        import uvloop
+    except ImportError:  # it has no wheels for every platform; plain asyncio does the same, slower
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
-def _where(options: Options) -> tuple[str, int]:
-    return options.bind_address, options.port
+def _rest_socket(options: Options) -> socket.socket | None:
+    if not options.rest_api_port:
+        return None
+    family = socket.AF_INET6 if ":" in options.bind_address else socket.AF_INET
+    try:
+        return socket.create_server((options.bind_address, options.rest_api_port), family=family, backlog=1024)
+    except OSError as error:
+        where = f"{_host(options)}:{options.rest_api_port}"
+        raise CannotServeError(
+            f"cannot listen on {where}, is it taken? Choose another --rest_api_port. ({error})"
+        ) from error
+
+
+def _host(options: Options) -> str:
+    return f"[{options.bind_address}]" if ":" in options.bind_address else options.bind_address

@@ -1,56 +1,116 @@
-"""The gRPC door of the two services. It translates, nothing else; gRPC answers UNIMPLEMENTED for methods not listed."""
+"""The gRPC door on the event loop. It translates, nothing else; gRPC answers UNIMPLEMENTED for methods not listed.
+
+Bytes come in and go out, and one place turns an exception into a status. A call that is cancelled, or whose deadline
+passes, gRPC cancels here as well: it leaves the queue it waits in.
+"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+from tensorflow_serving.config import model_server_config_pb2
 
-from tensor_serving.embedded.errors import ServingError, invalid
-from tensor_serving.embedded.predict import predict
+from tensor_serving.embedded import classify, inference, predict, regress
+from tensor_serving.embedded.call import Call
+from tensor_serving.embedded.errors import ServingError, deadline_exceeded, invalid
+from tensor_serving.embedded.health import Health
+from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.repository import Repository
+from tensor_serving.embedded.tensors import Array
 
 log = logging.getLogger(__name__)
 
+Reload = Callable[[model_server_config_pb2.ModelConfigList], Awaitable[None]]
+_Handler = Callable[[bytes, Any], Awaitable[bytes]]
+_LONGEST_TEXT = 1024  # characters of a status' text; the real server cuts there as well
+
+
+@dataclass(frozen=True)
+class _Inference:
+    """One of the methods that run a graph: what it is called, takes, and means."""
+
+    api: str
+    request_class: type[Message]
+    prepare: Callable[[predict.Signatures, Any], Call]
+    answer: Callable[[predict.Signatures, Any, Call, Sequence[Array]], Any]
+
+
+_PREDICT = _Inference("Predict", predict_pb2.PredictRequest, predict.prepare, predict.answer)
+_CLASSIFY = _Inference("Classify", classification_pb2.ClassificationRequest, classify.prepare, classify.answer)
+_REGRESS = _Inference("Regress", regression_pb2.RegressionRequest, regress.prepare, regress.answer)
+_MULTIPLE = _Inference("MultiInference", inference_pb2.MultiInferenceRequest, inference.prepare, inference.answer)
+_INFERENCES = (_PREDICT, _CLASSIFY, _REGRESS, _MULTIPLE)
+
 
 class Servicers:
-    """The methods, each a request in and a response out; they raise ServingError."""
+    """The methods of TensorFlow Serving's two services and of the health service.
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    `reload` follows a list of models, waits for those that are new, and raises ServingError if they cannot be had.
+    """
+
+    def __init__(self, repository: Repository, reload: Reload, metrics: Metrics) -> None:
+        self._repository, self._reload, self._metrics = repository, reload, metrics
+        self.health = Health(repository)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Return what a gRPC server needs to serve them."""
-        services: dict[str, dict[str, tuple[Callable[[Any], Message], type[Message]]]] = {
-            "tensorflow.serving.PredictionService": {
-                "Predict": (self.predict, predict_pb2.PredictRequest),
-                "GetModelMetadata": (self.get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest),
-            },
-            "tensorflow.serving.ModelService": {
-                "GetModelStatus": (self.get_model_status, get_model_status_pb2.GetModelStatusRequest),
-            },
+        """Return what a grpc.aio server needs to serve them."""
+        predictions = {kind.api: _door(partial(self._infer, kind), kind.request_class) for kind in _INFERENCES}
+        metadata = _door(self._get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest)
+        models = {
+            "GetModelStatus": _door(self._get_model_status, get_model_status_pb2.GetModelStatusRequest),
+            "HandleReloadConfigRequest": _door(self._reload_config, model_management_pb2.ReloadConfigRequest),
         }
         return [
-            grpc.method_handlers_generic_handler(
-                service,
-                {name: grpc.unary_unary_rpc_method_handler(_door(*method)) for name, method in methods.items()},
-            )
-            for service, methods in services.items()
+            _service("tensorflow.serving.PredictionService", predictions | {"GetModelMetadata": metadata}),
+            _service("tensorflow.serving.ModelService", models),
+            self.health.handler(),
         ]
 
-    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """PredictionService.Predict."""
-        name, version, label = _wanted(request)
-        with self._repository.use(name, version, label) as (found, model):
-            response = predict(model, request)
-        response.model_spec.name = name
-        response.model_spec.version.value = found
-        return response
+    async def _infer(self, kind: _Inference, request: Any, context: Any) -> Any:
+        """Predict, Classify, Regress and MultiInference; counted under the model's name, however they end."""
+        started, code, name = perf_counter(), "CANCELLED", ""
+        try:
+            name, version, label = _wanted(_first_task(request) if kind is _MULTIPLE else request)
+            await self._repository.settle(name, version, label)
+            with self._repository.use(name, version, label) as (found, runner):
+                call = kind.prepare(runner.signatures, request)
+                if context.time_remaining() == 0:  # None without a deadline
+                    raise deadline_exceeded("Deadline Exceeded")
+                running = perf_counter()
+                outputs = await runner.run(call)
+                self._metrics.runtime(name, kind.api, perf_counter() - running)
+                response = kind.answer(runner.signatures, request, call, outputs)
+            for named in response.results if kind is _MULTIPLE else (response,):
+                named.model_spec.name = name
+                named.model_spec.version.value = found
+            code = "OK"
+            return response
+        except ServingError as error:
+            code = error.code.name
+            raise
+        except Exception:
+            code = "INTERNAL"
+            raise
+        finally:
+            self._metrics.request(name, kind.api, "GRPC", code, perf_counter() - started)
 
-    def get_model_metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    async def _get_model_metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, _context: Any
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """PredictionService.GetModelMetadata: the signatures, the one field there is."""
         spec = request.model_spec if request.HasField("model_spec") else None
@@ -58,11 +118,13 @@ class Servicers:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for metadata_field in request.metadata_field if spec else ():
             if metadata_field != "signature_def":
+                # The real server's text has an unfilled %s in place of the field's name.
                 raise invalid(f"Metadata field {metadata_field} is not supported")
         name, version, label = _wanted(request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        with self._repository.use(name, version, label) as (found, model):
-            for key, signature in model.signatures.items():
+        await self._repository.settle(name, version, label)
+        with self._repository.use(name, version, label) as (found, runner):
+            for key, signature in runner.signatures.items():
                 signatures.signature_def[key].CopyFrom(signature)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = name
@@ -70,12 +132,13 @@ class Servicers:
         response.metadata["signature_def"].Pack(signatures)
         return response
 
-    def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
+    async def _get_model_status(
+        self, request: get_model_status_pb2.GetModelStatusRequest, _context: Any
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """ModelService.GetModelStatus: every version known, also the failed ones with their reason."""
         name, version, label = _wanted(request, nameless=True)
         response = get_model_status_pb2.GetModelStatusResponse()
+        await self._repository.settle()
         for servable in self._repository.status(name, version, label):
             error = servable.error
             status = response.model_version_status.add(version=servable.version, state=int(servable.state))
@@ -83,30 +146,56 @@ class Servicers:
             status.status.error_message = error.text if error else ""
         return response
 
+    async def _reload_config(
+        self, request: model_management_pb2.ReloadConfigRequest, _context: Any
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """ModelService.HandleReloadConfigRequest. A refusal is the call's own status, as in the real server."""
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+        await self._reload(request.config.model_config_list)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()  # present, and OK
+        return response
+
+
+def _first_task(request: inference_pb2.MultiInferenceRequest) -> Any:
+    """Return what names the model: the first task has to, the others must not differ."""
+    spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+    return inference_pb2.InferenceTask(model_spec=spec)
+
 
 def _wanted(request: Any, nameless: bool = False) -> tuple[str, int | None, str | None]:
     """Return name, version and label a request is for; version and label are None unless given."""
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     spec: model_pb2.ModelSpec = request.model_spec
-    if not (spec.name or nameless):
+    name = spec.name
+    if not (name or nameless):
         raise invalid("ModelSpec has no name specified.")
     choice = spec.WhichOneof("version_choice")
     return (
-        spec.name,
+        name,
         spec.version.value if choice == "version" else None,
         spec.version_label if choice == "version_label" else None,
     )
 
 
-def _door(method: Callable[[Any], Message], request_class: type[Message]) -> Callable[[bytes, Any], bytes]:
-    """Return the method on bytes. The one place that turns an exception into a status; no traceback passes it."""
+def _service(name: str, doors: Mapping[str, _Handler]) -> grpc.GenericRpcHandler:
+    handlers = {method: grpc.unary_unary_rpc_method_handler(door) for method, door in doors.items()}
+    return grpc.method_handlers_generic_handler(name, handlers)
 
-    def handle(data: bytes, context: grpc.ServicerContext) -> bytes:
-        if not context.is_active():  # the client gave up while this waited for a thread
-            return b""
+
+def _door(method: Callable[[Any, Any], Awaitable[Any]], request_class: type[Message]) -> _Handler:
+    """Return the method on bytes. The one place that turns an exception into a status; no traceback passes it."""
+    parse = request_class.FromString
+
+    async def handle(data: bytes, context: Any) -> bytes:
         try:
-            return method(request_class.FromString(data)).SerializeToString()
+            response = await method(parse(data), context)
+            return bytes(response.SerializeToString())
         except ServingError as error:
             code, text = error.code, error.text
         except DecodeError:
@@ -114,7 +203,7 @@ def _door(method: Callable[[Any], Message], request_class: type[Message]) -> Cal
         except Exception:
             log.exception("unexpected error in %s", request_class.DESCRIPTOR.full_name)
             code, text = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"
-        context.abort(code, text)
+        await context.abort(code, text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...TRUNCATED")
         raise AssertionError("abort() returned")
 
     return handle

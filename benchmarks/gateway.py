@@ -1,0 +1,209 @@
+"""How fast the gateway is: absolute figures, and ratios with their bars, all measured in one run.
+
+Everything is started here, on free ports: the gateway, the straightforward one, and peers that have the model in their
+own process. First every sample is asked of each; then short rounds alternate between them, and the medians count. See
+README.md beside this file.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from peers import make
+from rig import gateways, report, scaling
+from rig.digits import Digits
+from rig.gateways import Contestant
+from rig.programs import StartError
+from rig.servers import MODEL
+from rig.workers import Worker
+from rig.wrk import Wrk
+
+OURS, SIMPLE, DIRECT = "gateway", "straightforward", "direct gRPC"
+GIVEN, GIVEN_REST = "gateway, given server", "given server's REST"
+CLIENTS = (1, 8, 32)
+_ALONE, _BUSY = CLIENTS[0], CLIENTS[-1]
+
+Found = dict[str, float]
+Failed = dict[str, str]
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, and return the exit code: 1 when a bar was missed."""
+    given = _parser().parse_args(arguments)
+    seconds, rounds = (1, 1) if given.quick else (given.seconds, given.rounds)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        reference = stack.enter_context(Worker("reference", folder / "truth.npz"))
+        reference.ask(rows=1, seconds=0)
+        direct = stack.enter_context(Worker("rig.direct", folder / "truth.npz"))
+        digits = Digits(folder / "truth.npz")
+        wrk = Wrk(digits, folder)
+        contestants, failed = _start(stack, folder, digits, given)
+        ours = contestants[0]
+        medians = _medians(_measure(contestants, wrk, direct, seconds, rounds))
+        many = _many(ours, wrk, digits, reference, seconds, rounds)
+        many["uWSGI with its workers, MB"] = scaling.memory(ours)
+        rows, many["worker start, s"] = _scale(stack, folder, digits, wrk, ours, given.quick, seconds)
+    bars = _bars(medians, many)
+    _say(_table(medians) + _lines(many) + _failures(failed) + scaling.text(rows) + report.verdicts(bars))
+    if given.json:
+        cells = [{"server": name, "clients": clients, **found} for (name, clients), found in medians.items()]
+        document = {"rates": cells, "single": many, "failed": failed, "scaling": rows, "bars": bars}
+        given.json.write_text(json.dumps(document, indent=2) + "\n")
+    return 0 if given.no_bars or all(bar["passed"] for bar in bars) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of all measurements (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one short round, one size: to see that it works")
+    parser.add_argument(
+        "--peers", nargs="*", choices=make.NAMES, default=make.NAMES, help="which (default: all); without a name: none"
+    )
+    parser.add_argument("--no-bars", action="store_true", help="exit with 0 though a bar is missed")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--server", metavar="HOST:PORT", help="also in front of a model server that runs there, gRPC")
+    parser.add_argument("--server-rest", metavar="HOST:PORT", help="that one's JSON REST, beside it")
+    parser.add_argument("--model", default=MODEL, help="the shipped model's name there (default: %(default)s)")
+    return parser
+
+
+def _start(
+    stack: ExitStack, folder: Path, digits: Digits, given: argparse.Namespace
+) -> tuple[list[Contestant], Failed]:
+    """Start all at the same time, and ask each every sample. A peer that cannot run is a line in the second."""
+    server = gateways.shipped_server(folder / "server.log")
+    starting = [stack.enter_context(gateways.ours(OURS, folder / "ours", digits, [server]))]
+    starting.append(stack.enter_context(gateways.simple(SIMPLE, folder / "simple", digits)))
+    if given.server:
+        inner = gateways.before(GIVEN, folder / "given", digits, given.server, given.model)
+        starting.append(stack.enter_context(inner))
+    if given.server_rest:
+        starting.append(gateways.rest(GIVEN_REST, given.server_rest, given.model, digits))
+    failed: Failed = {}
+    for name in given.peers:
+        try:
+            starting.append(stack.enter_context(gateways.peer(name, folder / name, digits)))
+        except make.PeerError as error:
+            failed[name] = str(error)
+    running = []
+    for contestant in starting:
+        try:
+            contestant.wait(digits)
+            digits.check(contestant.target, contestant.asking, range(len(contestant.asking.requests)))
+            running.append(contestant)
+        except StartError as error:
+            if contestant.name not in make.NAMES:
+                raise
+            failed[contestant.name] = str(error)
+    return running, failed
+
+
+def _measure(
+    contestants: list[Contestant], wrk: Wrk, direct: Worker, seconds: int, rounds: int
+) -> dict[tuple[str, int], list[Found]]:
+    rates: dict[tuple[str, int], list[Found]] = defaultdict(list)
+    target = contestants[0].servers[0].target
+    for number in range(rounds):
+        for clients in CLIENTS:
+            for contestant in contestants if number % 2 == 0 else contestants[::-1]:
+                wrk.warm(contestant.target, contestant.asking, clients)
+                before = sum(contestant.cpu().values())
+                found = wrk.load(contestant.target, contestant.asking, clients, seconds)
+                found["cpu us"] = (sum(contestant.cpu().values()) - before) / found["requests"] * 1e6
+                rates[contestant.name, clients].append(found)
+                if contestant.name == OURS and clients == _ALONE:  # what is compared is measured side by side
+                    p50 = direct.ask(target=target, model=MODEL, seconds=seconds)
+                    rates[DIRECT, clients].append({"p50": p50})
+    return rates
+
+
+def _medians(rates: dict[tuple[str, int], list[Found]]) -> dict[tuple[str, int], Found]:
+    return {cell: {key: statistics.median(f[key] for f in found) for key in found[0]} for cell, found in rates.items()}
+
+
+def _many(ours: Contestant, wrk: Wrk, digits: Digits, reference: Worker, seconds: int, rounds: int) -> Found:
+    """100 pictures in one request, beside the model alone."""
+    asking = digits.many(f"/tf/models/{MODEL}/classify?limit=10")
+    pictures = len(asking.samples[0])
+    found, alone = [], []
+    wrk.warm(ours.target, asking, 1)
+    for _ in range(rounds):
+        found.append(wrk.load(ours.target, asking, 1, seconds)["rate"] * pictures)
+        alone.append(reference.ask(rows=pictures, seconds=seconds))
+    names = f"{pictures} pictures in a request, pictures/s", f"{pictures} in a batch in process, pictures/s"
+    return dict(zip(names, (statistics.median(found), statistics.median(alone)), strict=True))
+
+
+def _scale(
+    stack: ExitStack, folder: Path, digits: Digits, wrk: Wrk, ours: Contestant, quick: bool, seconds: int
+) -> tuple[list[dict[str, Any]], float]:
+    servers = list(ours.servers)
+    if not quick:
+        servers.append(stack.enter_context(gateways.shipped_server(folder / "second.log")))
+        servers[1].first_answer()
+    return scaling.table(digits, wrk, folder, servers, (1,) if quick else (1, 2, 4), seconds)
+
+
+def _bars(medians: dict[tuple[str, int], Found], many: Found) -> list[report.Bar]:
+    def rate(name: str, clients: int) -> float:
+        return medians[name, clients]["rate"]
+
+    ours = medians[OURS, _BUSY]
+    peers = [name for name in make.NAMES if (name, _BUSY) in medians]
+    bars = [report.at_least("32 clients, x straightforward", ours["rate"] / rate(SIMPLE, _BUSY), 2.5)]
+    if peers:
+        best = max(rate(name, _BUSY) for name in peers)
+        steadiest = min(medians[name, _BUSY]["p99"] for name in peers)
+        bars.append(report.at_least("32 clients, x the best peer", ours["rate"] / best, 2.0))
+        bars.append(report.at_most("32 clients, p99, x the best peer's", ours["p99"] / steadiest, 1.0))
+    if "fastapi" in peers:
+        bars.append(report.at_least("one client, x FastAPI", rate(OURS, _ALONE) / rate("fastapi", _ALONE), 1.0))
+    over = medians[OURS, _ALONE]["p50"] - medians[DIRECT, _ALONE]["p50"]
+    bars.append(report.at_most("one client, p50 over a direct gRPC call, ms", over, 0.5))
+    (_, pictures), (_, alone), (_, memory), (_, start) = many.items()
+    bars.append(report.at_least("100 pictures in a request, x in process", pictures / alone, 0.6))
+    bars.append(report.at_most("uWSGI with its workers, MB", memory, 120.0))
+    bars.append(report.at_most("worker start, s", start, 0.3))
+    if (GIVEN, _BUSY) in medians and (GIVEN_REST, _BUSY) in medians:
+        bars.append(report.at_least("given server, x its REST", rate(GIVEN, _BUSY) / rate(GIVEN_REST, _BUSY), 0.9))
+    return bars
+
+
+def _table(medians: dict[tuple[str, int], Found]) -> str:
+    lines = ["", f"{'':<24}{'clients':>7}{'answers/s':>11}{'x gateway':>11}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}"]
+    for clients in CLIENTS:
+        for (name, at), found in medians.items():
+            if at != clients:
+                continue
+            if "rate" not in found:
+                lines.append(f"{name:<24}{clients:>7}{'':>22}{found['p50']:>9.2f}")
+                continue
+            ratio = found["rate"] / medians[OURS, clients]["rate"]
+            times = f"{found['p50']:>9.2f}{found['p99']:>9.2f}"
+            cpu = f"{found['cpu us']:>8.0f}" if found["cpu us"] else ""
+            lines.append(f"{name:<24}{clients:>7}{found['rate']:>11,.0f}{ratio:>11.2f}{times}{cpu}")
+    return "\n".join([*lines, "", ""])
+
+
+def _lines(many: Found) -> str:
+    return "\n".join([*(f"{what:<46}{value:>10,.2f}" for what, value in many.items()), "", ""])
+
+
+def _failures(failed: Failed) -> str:
+    return "".join(f"{name} is not measured: {why}\n\n" for name, why in failed.items())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

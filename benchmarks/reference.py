@@ -1,0 +1,58 @@
+"""The truth, in a process of its own: what TensorFlow answers, and how fast it runs batches without any server.
+
+Usage: reference.py FILE writes sample images and their scores to FILE (.npz), then measures on demand.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from rig import SAMPLES, SHIPPED_MODEL
+from rig.workers import work
+
+from tensor_serving.embedded.call import Call
+from tensor_serving.embedded.runtime import Model
+
+
+def samples() -> Any:
+    """Return the repository's sample digits, uint8 [N, 28, 28, 1]."""
+    files = sorted(SAMPLES.glob("*.jpg"))
+    return np.stack([np.asarray(Image.open(file).convert("L")) for file in files])[..., None]
+
+
+class Reference:
+    """Answers by the eager signature; rates by it and by this server's runtime, each with all cores."""
+
+    def __init__(self, file: Path) -> None:
+        self._images = samples()
+        self._eager = tf.saved_model.load(str(SHIPPED_MODEL)).signatures["serving_default"]
+        self._model = Model(SHIPPED_MODEL)
+        signature = self._model.signatures["serving_default"]
+        self._feeds = (signature.inputs["images"].name,)
+        self._fetches = (signature.outputs["scores"].name,)
+        np.savez(file, images=self._images, scores=self._eager(images=tf.constant(self._images))["scores"].numpy())
+
+    def rate(self, rows: int, seconds: float) -> float:
+        """Return images a second of the faster of the two ways, batch after batch of so many rows."""
+        batch = np.ascontiguousarray(np.resize(self._images, (rows, *self._images.shape[1:])))
+        constant = tf.constant(batch)
+        call = Call("serving_default", self._feeds, (batch,), self._fetches)
+        ways = (lambda: self._eager(images=constant)["scores"].numpy(), lambda: self._model.run(call))
+        return max(self._measure(way, rows, seconds / 2) for way in ways)
+
+    @staticmethod
+    def _measure(way: Any, rows: int, seconds: float) -> float:
+        way()
+        count, started = 0, time.perf_counter()
+        while (now := time.perf_counter()) < started + seconds:
+            way()
+            count += rows
+        return count / (now - started)
+
+
+if __name__ == "__main__":
+    work(Reference(Path(sys.argv[1])).rate)

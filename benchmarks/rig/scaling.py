@@ -1,0 +1,82 @@
+"""How the gateway grows with its workers and with model servers, what its memory is, and how fast a worker starts."""
+
+import http.client
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rig import gateways
+from rig.digits import Digits
+from rig.programs import pss
+from rig.servers import Server
+from rig.wrk import Wrk
+
+Row = dict[str, Any]
+
+_CLIENTS = 32
+_SETTLED = 2.0  # seconds a worker must have lived, or uWSGI holds back the next one
+
+
+def table(
+    digits: Digits, wrk: Wrk, folder: Path, servers: list[Server], workers: tuple[int, ...], seconds: int
+) -> tuple[list[Row], float]:
+    """Return what each number of workers does in front of each number of model servers, and a worker's start."""
+    rows, start = [], 0.0
+    for count in workers:
+        for number in range(1, len(servers) + 1):
+            here = folder / f"{count}x{number}"
+            contestant = gateways.ours(here.name, here, digits, servers[:number], processes=count)
+            with contestant.programs[0]:  # not the servers: the next ones need them
+                contestant.wait(digits)
+                rows.append({"workers": count, "model servers": number, **_busy(contestant, wrk, seconds)})
+                start = start or worker_start(contestant)
+    return rows, start
+
+
+def _busy(contestant: gateways.Contestant, wrk: Wrk, seconds: int) -> Row:
+    wrk.warm(contestant.target, contestant.asking, _CLIENTS)
+    before, started = contestant.cpu(), time.perf_counter()
+    found = wrk.load(contestant.target, contestant.asking, _CLIENTS, seconds)
+    elapsed = time.perf_counter() - started
+    busy = {role: (used - before.get(role, 0.0)) / elapsed for role, used in contestant.cpu().items()}
+    return {"rate": found["rate"], "cores": {**busy, "wrk": found["cpu"] / elapsed}}
+
+
+def text(rows: list[Row]) -> str:
+    """The table to print."""
+    roles = list(rows[0]["cores"])
+    head = f"{'workers':>7}{'model servers':>15}{'answers/s':>11}" + "".join(f"{role:>14}" for role in roles)
+    lines = ["Cores each keeps busy at 32 clients:", f"{head}{'all':>7}"]
+    for row in rows:
+        cores = row["cores"].values()
+        busy = "".join(f"{used:>14.2f}" for used in cores) + f"{sum(cores):>7.2f}"
+        lines.append(f"{row['workers']:>7}{row['model servers']:>15}{row['rate']:>11,.0f}{busy}")
+    return "\n".join([*lines, ""])
+
+
+def memory(contestant: gateways.Contestant) -> float:
+    """Return the memory of uWSGI with all its workers, MB."""
+    return pss(_uwsgi(contestant))
+
+
+def worker_start(contestant: gateways.Contestant) -> float:
+    """End the only worker, and return the seconds from the birth of the next one to its first answer."""
+    _, worker = _uwsgi(contestant)
+    time.sleep(max(0.0, worker.create_time() + _SETTLED - time.time()))
+    worker.kill()
+    host, _, port = contestant.target.rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    connection.request("GET", "/healthz")  # it waits in the socket's line
+    status = connection.getresponse().status
+    answered = time.time()
+    connection.close()
+    if status != http.client.OK:
+        raise RuntimeError(f"/healthz answered {status} after the worker was killed")
+    return answered - _uwsgi(contestant)[1].create_time()
+
+
+def _uwsgi(contestant: gateways.Contestant) -> list[psutil.Process]:
+    """The master and its workers."""
+    return [process for process in contestant.programs[0].processes() if "pyuwsgi" in " ".join(process.cmdline())]

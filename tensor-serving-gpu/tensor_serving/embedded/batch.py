@@ -1,0 +1,87 @@
+"""What batching does to arrays: the rows of a call, several calls made one, its outputs cut back."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+
+from tensor_serving.embedded.call import Call
+from tensor_serving.embedded.errors import failed_precondition, invalid
+from tensor_serving.embedded.tensors import Array
+
+
+def rows_of(values: Sequence[Array]) -> int:
+    """Return the length of axis 0, which all inputs of a call must share. Raises ServingError INVALID_ARGUMENT."""
+    if any(value.ndim == 0 for value in values):
+        raise invalid("Batching input tensors must have at least one dimension")
+    rows = len(values[0]) if values else 0
+    if any(len(value) != rows for value in values):
+        raise invalid("Batching input tensors must have equal 0th-dimension size")
+    return rows
+
+
+def padded_size(rows: int, allowed: Sequence[int]) -> int:
+    """Return the least of the allowed sizes, which ascend, that holds so many rows; `rows` itself when none does."""
+    position = bisect_left(allowed, rows)
+    return allowed[position] if position < len(allowed) else rows
+
+
+def merge(calls: Sequence[Call], padding: int, variable_length: bool) -> Call:
+    """Return the calls, of equal feeds and fetches, as one, followed by `padding` copies of the last call's first row.
+
+    With `variable_length` arrays are brought to the longest of each axis first, with their own first element.
+    """
+    values = []
+    for column in zip(*(call.values for call in calls), strict=True):
+        arrays = list(column)
+        if variable_length:
+            arrays = _same_lengths(arrays)
+        if padding:
+            arrays.append(np.repeat(arrays[-1][:1], padding, axis=0))
+        values.append(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
+    first = calls[0]
+    return Call(first.signature, first.feeds, tuple(values), first.fetches)
+
+
+def split(outputs: Sequence[Array], rows: Sequence[int], padding: int) -> list[list[Array]]:
+    """Return the outputs of each call that went into a batch, as views, without the padding.
+
+    Raises ServingError FAILED_PRECONDITION when an output has not one row for each row that went in.
+    """
+    for output in outputs:
+        if output.ndim == 0:
+            raise failed_precondition("Batched output tensor has 0 dimensions")
+        if len(output) != sum(rows) + padding:
+            raise failed_precondition(
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                "input tensors"
+            )
+    start, cut = 0, []
+    for length in rows:
+        cut.append([output[start : start + length] for output in outputs])
+        start += length
+    return cut
+
+
+def join(parts: Sequence[Sequence[Array]]) -> list[Array]:
+    """Return the outputs of a call that was run in parts."""
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def slice_rows(call: Call, start: int, stop: int) -> Call:
+    """Return a call for some of the rows."""
+    return Call(call.signature, call.feeds, tuple(value[start:stop] for value in call.values), call.fetches)
+
+
+def _same_lengths(arrays: list[Array]) -> list[Array]:
+    longest = tuple(np.max([array.shape[1:] for array in arrays], axis=0))
+    same = []
+    for array in arrays:
+        if array.shape[1:] != longest:
+            # TF Serving's choice of filling: an element the model is known to take.
+            fill = array.flat[0] if array.size else (b"" if array.dtype == object else 0)
+            larger = np.full((len(array), *longest), fill, dtype=array.dtype)
+            larger[tuple(slice(length) for length in array.shape)] = array
+            array = larger
+        same.append(array)
+    return same

@@ -1,0 +1,102 @@
+"""What waits: calls, the batches they are put into as they come, and the queue of batches of one kind.
+
+Nothing here is locked; the batcher's lock guards it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import grpc
+
+from tensor_serving.embedded.batching_parameters import BatchingParameters
+from tensor_serving.embedded.call import Call
+from tensor_serving.embedded.errors import ServingError
+from tensor_serving.embedded.tensors import Array
+
+_FULL = "The batch scheduling queue to which this task was submitted is full"
+_SLOW = 0.005
+"""Seconds a batch takes from which on a second thread may take what waits, though it be no full batch."""
+
+Outcome = list[Array] | Exception
+
+
+class Kind(Protocol):
+    """What batches of a queue are run by. `seconds` is how long its last batch took."""
+
+    name: str
+    parameters: BatchingParameters
+    seconds: float
+
+    def outcomes(self, calls: list[Call], rows: list[int]) -> list[Outcome]:
+        """Run the calls as one and return what came of each."""
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """A call, or some of its rows, on its way into a batch."""
+
+    call: Call
+    rows: int
+    future: "asyncio.Future[list[Array]]"
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Tasks to be run as one. A closed one takes no more, and may run beside others of its queue."""
+
+    tasks: list[Task]
+    rows: int
+    closed: bool
+
+
+@dataclass(eq=False, slots=True)
+class Queue:
+    """The waiting batches of one kind; all but the last are closed."""
+
+    key: Hashable
+    kind: Kind
+    batches: deque[Batch] = field(default_factory=deque)
+    running: int = 0
+
+    def closed(self) -> int:
+        """Return how many of its batches take no more calls: they may run at once, beside each other."""
+        return len(self.batches) - (not self.batches[-1].closed) if self.batches else 0
+
+    def due(self) -> float | None:
+        """Return when its first batch may be taken: 0 for now, None for when the running one has ended."""
+        if not self.batches or (self.running and self.kind.seconds < _SLOW and not self.closed()):
+            return None
+        timeout = self.kind.parameters.batch_timeout_micros
+        return self.batches[0].tasks[0].since + timeout / 1e6 if timeout and not self.closed() else 0.0
+
+    def append(self, tasks: list[Task]) -> None:
+        """Put a call into the last batch if it fits, else begin a new one; parts of a call get one each.
+
+        Raises ServingError UNAVAILABLE, with nothing done, when too many batches wait already.
+        """
+        most = self.kind.parameters.max_execution_batch_size
+        if len(tasks) == 1 and self.batches:
+            last = self.batches[-1]
+            if not last.closed and last.rows + tasks[0].rows <= most:
+                last.tasks.append(tasks[0])
+                last.rows += tasks[0].rows
+                last.closed = last.rows == most
+                return
+        if len(self.batches) + len(tasks) > self.kind.parameters.max_enqueued_batches:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, _FULL)
+        for task in tasks:
+            self.batches.append(Batch([task], task.rows, closed=len(tasks) > 1 or task.rows == most))
+
+    def remove(self, tasks: list[Task]) -> None:
+        """Take out those of the tasks that still wait."""
+        for waiting in list(self.batches):
+            kept = [task for task in waiting.tasks if task not in tasks]
+            waiting.rows -= sum(task.rows for task in waiting.tasks) - sum(task.rows for task in kept)
+            waiting.tasks = kept
+            if not kept:
+                self.batches.remove(waiting)

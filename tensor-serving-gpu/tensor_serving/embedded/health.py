@@ -1,0 +1,95 @@
+"""The standard health service, grpc.health.v1, for load balancers and orchestrators.
+
+The service "" is the server, the names of the two TensorFlow Serving services mean the same; any other name is a model.
+A model is SERVING while a version of it is available, NOT_SERVING when none is, unknown when there is no such model.
+While the server drains everything is NOT_SERVING, so that callers go elsewhere before their calls are refused.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
+
+from tensor_serving.embedded.errors import ServingError
+from tensor_serving.embedded.repository import Repository
+from tensor_serving.embedded.servable import State
+
+SERVICE = "grpc.health.v1.Health"
+_PACE = 0.5  # seconds between two looks on behalf of a watcher
+_FAREWELL = 1.0  # seconds that watchers get to take the last status
+_SERVER = ("", SERVICE, "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+
+_Response = health_pb2.HealthCheckResponse
+
+
+class Health:
+    """Check and Watch, bytes in and bytes out. Made and living on the event loop."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._drained = asyncio.get_running_loop().create_future()
+        self._watchers = 0
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return what a gRPC server needs to serve it."""
+        methods = {
+            "Check": grpc.unary_unary_rpc_method_handler(self._check),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def drain(self) -> "asyncio.Task[None]":
+        """Say NOT_SERVING from now on and end the watchers' streams; what is returned is done when they have heard."""
+        self._drained.set_result(None)
+        return asyncio.ensure_future(self._told())
+
+    async def _told(self) -> None:
+        deadline = time.monotonic() + _FAREWELL
+        while self._watchers and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    async def _check(self, data: bytes, context: Any) -> bytes:
+        status = self._status(await _service(data, context))
+        if status == _Response.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return bytes(_Response(status=status).SerializeToString())
+
+    async def _watch(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+        service = await _service(data, context)
+        last = None
+        self._watchers += 1
+        try:
+            while True:
+                draining = self._drained.done()
+                if (status := self._status(service)) != last:
+                    last = status
+                    yield bytes(_Response(status=status).SerializeToString())
+                if draining:
+                    return
+                await asyncio.wait({self._drained}, timeout=_PACE)
+        finally:
+            self._watchers -= 1
+
+    def _status(self, service: str) -> int:
+        if self._drained.done():
+            return _Response.NOT_SERVING
+        if service in _SERVER:
+            return _Response.SERVING
+        try:
+            versions = self._repository.status(service)
+        except ServingError:
+            return _Response.SERVICE_UNKNOWN
+        available = any(version.state is State.AVAILABLE for version in versions)
+        return _Response.SERVING if available else _Response.NOT_SERVING
+
+
+async def _service(data: bytes, context: Any) -> str:
+    try:
+        return str(health_pb2.HealthCheckRequest.FromString(data).service)
+    except DecodeError:
+        await context.abort(grpc.StatusCode.INTERNAL, "the request is no grpc.health.v1.HealthCheckRequest")
+        raise AssertionError("abort() returned") from None

@@ -1,0 +1,126 @@
+"""TensorFlow's shared library: found in the installed package, loaded and declared.
+
+Two faces of one library: what takes long (loading, running, closing) gives up Python's lock for its duration, what is
+over in a moment keeps it. To give the lock up and ask for it again a dozen times per call would cost more than the
+calls themselves as soon as other threads want it too.
+"""
+
+import ctypes
+import functools
+import os
+import sys
+from ctypes import c_char_p, c_int, c_int64, c_size_t, c_void_p
+from pathlib import Path
+from types import SimpleNamespace
+
+from tensor_serving.embedded import protos
+
+Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
+
+
+class Output(ctypes.Structure):
+    """TF_Output: one output of an operation."""
+
+    _fields_ = (("operation", c_void_p), ("index", c_int))
+
+
+class Buffer(ctypes.Structure):
+    """TF_Buffer: bytes that belong to TensorFlow or to whoever set its deallocator."""
+
+    _fields_ = (("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p))
+
+
+_Outputs = ctypes.POINTER(Output)
+_Buffer = ctypes.POINTER(Buffer)
+_Pointers = ctypes.POINTER(c_void_p)
+_Dims = ctypes.POINTER(c_int64)
+
+# Name: what it returns, what it takes. From tensorflow/c/{c_api,tf_buffer,tf_status,tf_tensor,tf_tstring}.h.
+_LONG = {
+    "TF_LoadSessionFromSavedModel": (
+        c_void_p,
+        [c_void_p, _Buffer, c_char_p, ctypes.POINTER(c_char_p), c_int, c_void_p, _Buffer, c_void_p],
+    ),
+    "TF_SessionRun": (
+        None,
+        [c_void_p, _Buffer]
+        + [_Outputs, _Pointers, c_int] * 2  # what is fed, what is fetched
+        + [_Pointers, c_int, c_void_p, c_void_p],
+    ),
+    "TF_CloseSession": (None, [c_void_p, c_void_p]),
+    "TF_DeleteSession": (None, [c_void_p, c_void_p]),
+    "TF_DeleteGraph": (None, [c_void_p]),
+}
+_SHORT = {
+    "TF_Version": (c_char_p, []),
+    "TF_NewStatus": (c_void_p, []),
+    "TF_DeleteStatus": (None, [c_void_p]),
+    "TF_GetCode": (c_int, [c_void_p]),
+    "TF_Message": (c_char_p, [c_void_p]),
+    "TF_NewBuffer": (_Buffer, []),
+    "TF_NewBufferFromString": (_Buffer, [c_char_p, c_size_t]),
+    "TF_DeleteBuffer": (None, [_Buffer]),
+    "TF_NewSessionOptions": (c_void_p, []),
+    "TF_DeleteSessionOptions": (None, [c_void_p]),
+    "TF_SetConfig": (None, [c_void_p, c_char_p, c_size_t, c_void_p]),
+    "TF_NewGraph": (c_void_p, []),
+    "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
+    "TF_OperationNumOutputs": (c_int, [c_void_p]),
+    "TF_OperationOutputType": (c_int, [Output]),
+    "TF_NewOperation": (c_void_p, [c_void_p, c_char_p, c_char_p]),
+    "TF_FinishOperation": (c_void_p, [c_void_p, c_void_p]),
+    "TF_NewSession": (c_void_p, [c_void_p, c_void_p, c_void_p]),
+    "TF_AllocateTensor": (c_void_p, [c_int, _Dims, c_int, c_size_t]),
+    "TF_NewTensor": (c_void_p, [c_int, _Dims, c_int, c_void_p, c_size_t, Deallocator, c_void_p]),
+    "TF_DeleteTensor": (None, [c_void_p]),
+    "TF_TensorType": (c_int, [c_void_p]),
+    "TF_NumDims": (c_int, [c_void_p]),
+    "TF_Dim": (c_int64, [c_void_p, c_int]),
+    "TF_TensorByteSize": (c_size_t, [c_void_p]),
+    "TF_TensorData": (c_void_p, [c_void_p]),
+    "TF_StringCopy": (None, [c_void_p, c_char_p, c_size_t]),
+    "TF_StringGetDataPointer": (c_void_p, [c_void_p]),
+    "TF_StringGetSize": (c_size_t, [c_void_p]),
+    "TF_StringDealloc": (None, [c_void_p]),
+}
+
+
+# glibc keeps what is freed for later use; this asks it to hand it back. Other C libraries have no such function.
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+def trim_memory() -> None:
+    """Have memory that was freed go back to the system now, where the C library can be told to."""
+    if _trim:
+        _trim(0)
+
+
+@functools.cache
+def library() -> SimpleNamespace:
+    """Return the C API's functions by their names.
+
+    Raises ImportError when TensorFlow comes without its library, or with one that lacks a function.
+    """
+    # TensorFlow reads these when it is loaded. Below ERROR it only says which processor it has found; and oneDNN's own
+    # allocator would never give back what an unloaded model has used: 200 MB for one of 100 MB, at no gain in speed.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "true")
+    path = _path()
+    functions = SimpleNamespace()
+    try:
+        for kind, table in ((ctypes.CDLL, _LONG), (ctypes.PyDLL, _SHORT)):
+            loaded = kind(str(path))
+            for name, (result, arguments) in table.items():
+                function = getattr(loaded, name)
+                function.restype, function.argtypes = result, arguments
+                setattr(functions, name, function)
+    except (OSError, AttributeError) as error:
+        raise ImportError(f"{path} is not the TensorFlow library this server was made for (2.x): {error}") from error
+    return functions
+
+
+def _path() -> Path:
+    path = protos.installed_in() / ("libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2")
+    if not path.is_file():
+        raise ImportError(f"{path} is missing: install tensorflow or tensorflow-cpu 2.x as a wheel from PyPI")
+    return path

@@ -1,0 +1,184 @@
+"""A SavedModel loaded the way the C++ server loads it: as a graph in a session."""
+
+import ctypes
+import functools
+import io
+import os
+from collections.abc import Callable, Sequence
+from ctypes import c_char_p, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tensorflow.core.framework import op_def_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from tensor_serving import wire
+from tensor_serving.embedded import dtypes
+from tensor_serving.embedded.errors import ServingError, by_number, invalid
+from tensor_serving.embedded.native.library import Buffer, Output, library, trim_memory
+from tensor_serving.embedded.native.tensors import Array, to_array, to_tensor
+
+_LONGEST_TEXT = 1024  # characters of an error the real server sends
+_REFERENCE = 100  # is added to the dtype of what TensorFlow 1 calls a reference; its value is fetched
+_INFO, _SIGNATURES = 1, 5  # field numbers of MetaGraphDef.meta_info_def and .signature_def
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a run begins and ends: tensors looked up in the graph, ready to be handed over."""
+
+    feeds: Any
+    fetches: Any
+
+
+class Session:
+    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` what its nodes do, as far as it tells.
+
+    Runs may come from any number of threads.
+    """
+
+    def __init__(self, folder: Path, config: bytes, run_options: bytes) -> None:
+        """Load what is tagged "serve"; `config` is a serialized ConfigProto, `run_options` a RunOptions for every run.
+
+        Raises ServingError when it cannot be loaded; nothing is left in memory then.
+        """
+        api = library()
+        self._session: int | None = None
+        self._graph: int | None = api.TF_NewGraph()
+        self._run_options = api.TF_NewBufferFromString(run_options, len(run_options))
+        options, meta_graph = api.TF_NewSessionOptions(), api.TF_NewBuffer()
+        try:
+            _checked(api.TF_SetConfig, options, config, len(config))
+            _hush(config)
+            self._session = _checked(
+                api.TF_LoadSessionFromSavedModel,
+                *(options, None, os.fsencode(folder), (c_char_p * 1)(b"serve"), 1, self._graph, meta_graph),
+            )
+            self.signatures, self.operations = _outline(meta_graph.contents)
+        except Exception:
+            self.close()
+            raise
+        finally:
+            api.TF_DeleteSessionOptions(options)
+            api.TF_DeleteBuffer(meta_graph)
+
+    def ends(self, feeds: Sequence[str], fetches: Sequence[str]) -> Ends:
+        """Look tensors up by name, `operation:index`.
+
+        Raises ServingError when there is no such tensor, or one that is fetched is a resource or a variant.
+        """
+        self._check_open()
+        ends = Ends(self._outputs(feeds), self._outputs(fetches))
+        for name, output in zip(fetches, ends.fetches, strict=True):
+            number = library().TF_OperationOutputType(output)
+            if number % _REFERENCE not in dtypes.BY_NUMBER:
+                raise invalid(f"Tensor {name} is a {dtypes.name(number)}, which cannot be sent")
+        return ends
+
+    def run(self, ends: Ends, values: Sequence[Array]) -> list[Array]:
+        """Feed the values, return what is fetched. Raises ServingError with TensorFlow's own code and text."""
+        self._check_open()
+        delete, count = library().TF_DeleteTensor, len(ends.fetches)
+        fed = (c_void_p * len(ends.feeds))()
+        fetched: Any = (c_void_p * count)()
+        try:
+            for position, value in enumerate(values):
+                fed[position] = to_tensor(value)
+            _checked(
+                library().TF_SessionRun,
+                *(self._session, self._run_options, ends.feeds, fed, len(fed), ends.fetches, fetched, count),
+                *(None, 0, None),
+            )
+            return [to_array(tensor) for tensor in fetched]
+        except TypeError as error:
+            raise invalid(str(error)) from error
+        finally:
+            for tensor in fed:
+                if tensor:
+                    delete(tensor)
+
+    def close(self) -> None:
+        """Give the memory back. No run may be under way, none may follow."""
+        api = library()
+        session, self._session = self._session, None
+        graph, self._graph = self._graph, None
+        if session:
+            _checked(api.TF_CloseSession, session)
+            _checked(api.TF_DeleteSession, session)
+        if graph:
+            api.TF_DeleteGraph(graph)
+            api.TF_DeleteBuffer(self._run_options)
+        trim_memory()
+
+    def _check_open(self) -> None:
+        if not self._session:  # handing the library a null pointer would end the process
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, "the model has been unloaded")
+
+    def _outputs(self, names: Sequence[str]) -> Any:
+        outputs = (Output * len(names))()
+        for position, name in enumerate(names):
+            operation, _, index = name.partition(":")
+            found = library().TF_GraphOperationByName(self._graph, operation.encode())
+            number = int(index or 0) if (index or "0").isdecimal() else -1
+            # Out of range would be undefined behaviour in the library, not an error.
+            if not found or not 0 <= number < library().TF_OperationNumOutputs(found):
+                text = f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
+                raise invalid(text)
+            outputs[position] = Output(found, number)
+        return outputs
+
+
+def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef], list[op_def_pb2.OpDef]]:
+    """Return a serialized MetaGraphDef's signatures and operations; its graph, weights and all, stays unparsed."""
+    data = ctypes.string_at(meta_graph.data, meta_graph.length)
+    info = meta_graph_pb2.MetaGraphDef.MetaInfoDef()
+    signatures = {}
+    for field in wire.fields(io.BytesIO(data), 0, len(data)):
+        if field.number == _INFO:
+            info.MergeFromString(data[field.start : field.end])
+        elif field.number == _SIGNATURES:
+            entry = meta_graph_pb2.MetaGraphDef.SignatureDefEntry.FromString(data[field.start : field.end])
+            signatures[entry.key] = entry.value
+    return signatures, list(info.stripped_op_list.op)
+
+
+@functools.cache
+def _hush(config: bytes) -> None:
+    """Have the library say its first words in graph mode into the void.
+
+    They are two lines on stderr, once per process, about a compiler pass nobody asked for; no log level and no option
+    reaches them. A graph that does nothing is enough to have them said. The threads it starts are the process's, so
+    that it has to be told the same as the first model.
+    """
+    api = library()
+    graph, options = api.TF_NewGraph(), api.TF_NewSessionOptions()
+    nothing = _checked(api.TF_FinishOperation, api.TF_NewOperation(graph, b"NoOp", b"nothing"))
+    _checked(api.TF_SetConfig, options, config, len(config))
+    session = _checked(api.TF_NewSession, graph, options)
+    stderr, void = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(void, 2)
+    try:
+        targets = (c_void_p * 1)(nothing)
+        _checked(api.TF_SessionRun, session, None, None, None, 0, None, None, 0, targets, 1, None)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(void)
+        _checked(api.TF_DeleteSession, session)
+        api.TF_DeleteGraph(graph)
+        api.TF_DeleteSessionOptions(options)
+
+
+def _checked(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call what takes a TF_Status as its last argument. Raises ServingError when that comes back with an error."""
+    api = library()
+    status = api.TF_NewStatus()
+    try:
+        result = function(*arguments, status)
+        if code := api.TF_GetCode(status):
+            raise by_number(code, api.TF_Message(status).decode(errors="replace")[:_LONGEST_TEXT])
+        return result
+    finally:
+        api.TF_DeleteStatus(status)

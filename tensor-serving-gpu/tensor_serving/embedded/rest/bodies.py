@@ -1,0 +1,32 @@
+"""How large a body may be, and unpacking one."""
+
+import zlib
+
+from tensor_serving.embedded.errors import invalid
+
+LARGEST = 64 * 1024 * 1024  # bytes, packed and unpacked
+
+
+class TooLargeError(Exception):
+    """A body is larger than LARGEST."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the body is larger than {LARGEST} bytes")
+
+
+def unzip(body: bytes) -> bytes:
+    """Return what a gzip body holds, unpacking no more than is allowed.
+
+    Raises TooLargeError, or INVALID_ARGUMENT when it is no gzip or not all of it; the real server then goes on with
+    an empty document in both cases.
+    """
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        data = unpacker.decompress(body, LARGEST + 1)
+    except zlib.error as error:
+        raise invalid(f"the body is not gzip, though its Content-Encoding says so: {error}") from error
+    if len(data) > LARGEST:
+        raise TooLargeError
+    if not unpacker.eof or unpacker.unused_data:
+        raise invalid(f"the gzip body {'goes on after its end' if unpacker.eof else 'ends too early'}")
+    return data

@@ -1,0 +1,56 @@
+"""How uvicorn runs the application, with a bound on a request's head.
+
+httptools gathers the path and the headers of a request without a limit: a client that never ends its first line would
+fill the memory.
+"""
+
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD = 64 * 1024  # bytes of first line and headers
+_MOST_CONNECTIONS = 1024  # what comes on top is answered 503
+_KEPT_OPEN = 75  # seconds an idle connection stays; clients that keep them longer lose requests to the race
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, closing connections whose requests' heads are longer than MOST_HEAD, and a read more."""
+
+    _in_head, _head = True, 0
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol. What comes last may be the end of a head and more: it does not count."""
+        if self._in_head and self._head > MOST_HEAD:
+            self.send_400_response(f"The request's path and headers are longer than {MOST_HEAD} bytes.")
+            return
+        self._head += len(data)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        self._in_head, self._head = True, 0
+        super().on_message_complete()
+
+
+def config(application: Any) -> uvicorn.Config:
+    """Return the settings to run the application with, on sockets the caller opens."""
+    return uvicorn.Config(
+        application,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",  # it has a line for every request it cannot parse
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEPT_OPEN,
+    )

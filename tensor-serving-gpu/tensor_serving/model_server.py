@@ -1,0 +1,58 @@
+"""What the model server beside the watcher says of the versions it was given, over TensorFlow Serving's REST API."""
+
+import http.client
+import json
+from typing import NamedTuple
+
+_PATIENCE = 1.0  # seconds for one answer
+_LARGEST_ANSWER = 1024 * 1024  # bytes
+
+
+class VersionState(NamedTuple):
+    """A version's state by its name in TF Serving's API; `error` says why it ended, if it did not end in order."""
+
+    state: str
+    error: str
+
+
+class ModelServer:
+    """The model server at an address, HOST:PORT of its REST API. `answered` tells whether it ever did."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.answered = False
+
+    def states(self, names: list[str]) -> dict[str, dict[int, VersionState]]:
+        """Return the state of every version the server knows, by model; of as many models as it answers for.
+
+        One that is starting or away does not answer, which is no error here.
+        """
+        found: dict[str, dict[int, VersionState]] = {}
+        connection = http.client.HTTPConnection(self.address, timeout=_PATIENCE)
+        try:
+            for name in names:
+                connection.request("GET", f"/v1/models/{name}")
+                with connection.getresponse() as response:
+                    found[name] = _states(response.read(_LARGEST_ANSWER)) if response.status == 200 else {}
+                self.answered = True
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+        finally:
+            connection.close()
+        return found
+
+
+def _states(body: bytes) -> dict[int, VersionState]:
+    """Return the states in a GetModelStatusResponse as JSON. Raises ValueError when it is none."""
+    try:
+        return {
+            int(entry["version"]): VersionState(entry["state"], _error(entry.get("status", {})))
+            for entry in json.loads(body)["model_version_status"]
+        }
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not the status of a model: {error!r}") from error
+
+
+def _error(status: dict[str, str]) -> str:
+    code = status.get("error_code", "OK")
+    return "" if code == "OK" else str(status.get("error_message") or code)
