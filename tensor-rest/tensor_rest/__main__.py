@@ -1,7 +1,8 @@
-"""`python -m tensor_rest run|uwsgi|nginx`: start the gateway, or one of its two programs, as the environment says."""
+"""`python -m tensor_rest run|uwsgi|nginx|key`: start the gateway or one of its two programs, or make an API key."""
 
 import argparse
 import sys
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -15,24 +16,56 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command and the settings, and do it. Leaves with a message if a setting is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tensor_rest",
-        description="Start the gateway, or one of its two programs, in the foreground; TERM stops it.",
+        description="Start the gateway, or one of its two programs, in the foreground; TERM stops it. Or make a key.",
         epilog="Settings come from the environment: TENSOR_REST_PORT and others, see README.md.",
     )
     parser.add_argument(
         "program",
-        choices=_PROGRAMS,
+        choices=[*_PROGRAMS, "key"],
         help="run: both, as one; uwsgi: the workers (with HTTP of their own if TENSOR_REST_FRONT=uwsgi); "
-        "nginx: HTTP in front of them",
+        "nginx: HTTP in front of them; key: print a new API key and its line for TENSOR_REST_API_KEYS_FILE",
     )
-    program = parser.parse_args(arguments).program
+    parser.add_argument("name", nargs="?", help="key: who it is for")
+    parsed = parser.parse_args(arguments)
+    if (parsed.program == "key") != (parsed.name is not None):
+        parser.error("wanted: key NAME, or a program alone")
+    if parsed.name is not None:
+        _print_key(parsed.name)
+    else:
+        _start(parsed.program)
+
+
+def _print_key(name: str) -> None:
+    from .guard import keys  # the programs start faster without it
+
+    try:
+        key, line = keys.create(name)
+    except ValueError as error:
+        sys.exit(f"No key was made: {error}")
+    sys.stderr.write(f"The key of {name}, shown this once:\n  {key}\nIts line for the file:\n")
+    sys.stdout.write(f"{line}\n")
+
+
+def _start(program: str) -> None:
     try:
         settings = Settings()
     except ValidationError as error:
         sys.exit(f"The gateway cannot start, a setting is wrong:\n{explain(error)}")
     try:
+        if program != "nginx" and settings.api_keys_file:
+            _check_keys(settings.api_keys_file)
         _PROGRAMS[program](settings)
     except OSError as error:
         sys.exit(f"The gateway cannot start: {error.strerror}: {error.filename} (TENSOR_REST_RUN_DIR moves its files).")
+
+
+def _check_keys(file: Path) -> None:
+    from .guard import keys
+
+    try:
+        keys.Keys(file)
+    except ValueError as error:
+        sys.exit(f"The gateway cannot start, TENSOR_REST_API_KEYS_FILE is wrong: {error}.")
 
 
 if __name__ == "__main__":

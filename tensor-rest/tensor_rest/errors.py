@@ -4,6 +4,8 @@ The answer is always `{"message", "code", "request_id"}` with `code` = HTTP stat
 """
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import flask
 import grpc
@@ -13,16 +15,30 @@ log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """What a client is told: the message, the status, and after how many seconds trying again makes sense."""
+    """What a client is told: message, status, after how many seconds trying again makes sense, further headers."""
 
     status = 500
     retry_after: int | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class BadRequestError(ApiError):
     """The request is wrong in itself."""
 
     status = 400
+
+
+class UnauthorizedError(ApiError):
+    """No key, or not one of ours."""
+
+    status = 401
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="tensor-lab"'})
+
+
+class ForbiddenError(ApiError):
+    """Understood, and not allowed from there or to there."""
+
+    status = 403
 
 
 class NotFoundError(ApiError):
@@ -55,6 +71,12 @@ class UnsupportedMediaError(ApiError):
     status = 415
 
 
+class MisdirectedError(ApiError):
+    """Asked under a name that is not ours."""
+
+    status = 421
+
+
 class TooManyRequestsError(ApiError):
     """Serving has no room for this call now."""
 
@@ -79,6 +101,12 @@ class DeadlineError(ApiError):
     """Serving did not answer within the deadline."""
 
     status = 504
+
+
+class FullError(ApiError):
+    """There is no room left to keep what was sent."""
+
+    status = 507
 
 
 GRPC_ERRORS: dict[grpc.StatusCode, type[ApiError]] = {
@@ -120,7 +148,9 @@ def init_app(app: flask.Flask) -> None:
 
 def _answer(error: Exception) -> flask.Response:
     if isinstance(error, ApiError):
-        return _json(error.status, str(error), error.retry_after)
+        response = _json(error.status, str(error), error.retry_after)
+        response.headers.update(error.headers)
+        return response
     if isinstance(error, HTTPException) and error.code:
         response = _json(error.code, _http_message(error))
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
@@ -138,7 +168,10 @@ def _http_message(error: HTTPException) -> str:
 
 
 def _json(status: int, message: str, retry_after: int | None = None) -> flask.Response:
-    response = flask.jsonify(message=message, code=status, request_id=flask.g.get("request_id", ""))
+    if flask.request.path.startswith("/v1/"):  # TensorFlow Serving's own paths; its clients read "error"
+        response = flask.jsonify(error=message)
+    else:
+        response = flask.jsonify(message=message, code=status, request_id=flask.g.get("request_id", ""))
     response.status_code = status
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)

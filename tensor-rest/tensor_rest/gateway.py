@@ -1,142 +1,122 @@
-"""What the gateway does, whatever the door: classify a picture, list and describe models, say if serving answers."""
+"""What the gateway does, whatever the door: the rooms put together, one of each per process."""
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-import numpy as np
-from PIL import Image
+from google.protobuf.message import Message
 
-from . import inventory, models
-from .errors import ApiError, BadGatewayError, NotFoundError
-from .models import Profile
+from . import cascade
+from .cascade import Judgement
+from .catalogue import Catalogue
+from .classify import Answer, Classifier
+from .errors import BadRequestError, NotFoundError
+from .explain import explain
+from .feedback import Feedback, Kept, check_label
+from .glyphs import Pixels
+from .models import SIGNATURE, Profile, Profiles, Target
 from .pictures import decode
-from .serving import ModelServer, Prediction, VersionState
+from .rules import Rules
+from .serving import Limits, ModelServer, Prediction, caller
 from .settings import Settings
+from .values import Array, Infos
+from .vision import Vision
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
+_FEW_ROWS = 32  # of ready tensors share a call with others; more go as the one call they are, as to any model server
 
-@dataclass(frozen=True)
-class Answer:
-    """Labels with their scores, best first, and the version that gave them."""
-
-    model: str
-    version: int
-    ranking: list[tuple[str, float]]
+Result = TypeVar("Result")
+Reply = TypeVar("Reply", bound=Message)
 
 
 class Gateway:
-    """One per process. Keeps the profile of each model's newest version; every answer of serving says which that is."""
+    """One per process. Every method raises the ApiError that fits what went wrong."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._server = ModelServer(settings.server, settings.timeout_seconds)
-        self._profiles: dict[str, Profile] = {}
+        self.server = ModelServer(settings.server, settings.timeout_seconds, _limits(settings))
+        self.profiles = Profiles(self.server)
+        self.catalogue = Catalogue(self.server, self.profiles, str(settings.inventory_url), settings.default_model)
+        self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
+        self._classifier = Classifier(self.server, self.profiles, settings.max_pixels)
+        self._rules = Rules(settings.rules)
+        self._max_pixels = settings.max_pixels
 
-    def classify(self, model: str, picture: bytes) -> Answer:
-        """Labels and scores for a picture file. Raises the ApiError that fits what went wrong."""
-        _check_name(model)
-        decoded = decode(picture, self._settings.max_pixels)
-        known = self._profiles.get(model)
-        profile = known or self._profile(model)
-        try:
-            prediction = self._predict(profile, decoded)
-        except ApiError as error:
-            if known is None or error.status not in (400, 404, 409):
-                raise
-            prediction = None  # perhaps another version answers now, with another signature
-        if prediction is None or prediction.version != profile.version:
-            profile = self._profile(model)
-            prediction = self._predict(profile, decoded, pinned=True)
-        return Answer(model, profile.version, _ranking(profile, prediction))
+    def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
+        """Labels and scores for picture files."""
+        return self._found(target, lambda: self._classifier.classify(target, pictures, signature))
+
+    def judge(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Judgement:
+        """The same by the rules, which may ask other models about some of them."""
+        return cascade.classify(lambda at, some: self.classify(at, some, signature), self._rules, target, pictures)
+
+    def explain(self, picture: bytes, pixels: Pixels, vision: Vision) -> dict[str, Any]:
+        """What a model saw of a picture, and why."""
+        caller.check()
+        return explain(picture, pixels, vision, self._max_pixels)
+
+    def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
+        """Store a picture under the label it should have had; also what the model says."""
+        answer = self.classify(target, [picture])
+        check_label(label, self.profiles.get(target).labels(len(answer.ranking)), target.model)
+        decoded = decode(picture, self._max_pixels)
+        predicted = answer.ranking[0][0]
+        return answer, self.feedback.keep(decoded, target.model, answer.version, predicted, label)
+
+    def predict(self, target: Target, signature: str, inputs: Callable[[Infos], dict[str, Array]]) -> Prediction:
+        """Run a signature on what `inputs` makes of its input tensors."""
+
+        def ask(profile: Profile, exact: Target) -> Prediction:
+            given = inputs(profile.signature(signature).inputs)
+            few = all(array.ndim and len(array) <= _FEW_ROWS for array in given.values())
+            return self.server.predict(
+                exact.model, given, version=exact.version, label=exact.label, signature=signature, batch=few
+            )
+
+        return self._found(target, lambda: self.profiles.use(target, ask))
+
+    def profile(self, target: Target) -> Profile:
+        """What a model takes and answers, as it is now."""
+        return self._found(target, lambda: self.profiles.read(target))
 
     def models(self) -> dict[str, Any]:
-        """Every model with its versions and their states; `serving` and `inventory` say whether those two answer."""
-        entries, missing = self._inventory()
-        problem = ""
-        try:
-            states = [self._states(entry.name) for entry in entries]
-            self.check()
-        except ApiError as error:
-            states, problem = [[] for _ in entries], str(error)
-        return {
-            "models": [_summary(entry, versions) for entry, versions in zip(entries, states, strict=True)],
-            "serving": {"ready": not problem, "message": problem},
-            "inventory": {"ready": not missing, "message": missing},
-        }
+        """Every model with its versions and their states."""
+        return {**self.catalogue.models(), "rules": self._rules.document()}
 
     def model(self, name: str) -> dict[str, Any]:
-        """One model in full: versions, states, labels, quarantine; signatures and card of the newest version."""
-        _check_name(name)
-        profile = self._profile(name)
-        entries = [entry for entry in self._inventory()[0] if entry.name == name]
-        entry = entries[0] if entries else inventory.Model(name=name)
-        return {**_summary(entry, self._states(name)), "newest": profile.document()}
+        """One model in full."""
+        return self.catalogue.describe(name, self.profile(Target(name)))
 
     def check(self) -> None:
-        """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""
-        self._states(self._settings.default_model)
+        """Return if the model server answers, whatever it serves."""
+        self.catalogue.check()
 
-    def _predict(self, profile: Profile, picture: Image.Image, *, pinned: bool = False) -> Prediction:
-        """Ask the newest version, or the profile's own where `pinned`."""
-        version = profile.version if pinned else None
-        outputs = [profile.scores_output()]
-        return self._server.predict(profile.model, profile.inputs(picture), version=version, outputs=outputs)
+    def call(self, target: Target, path: str, request: Message, answer: type[Reply]) -> Reply:
+        """Any call of serving about `target`, by its gRPC path."""
 
-    def _profile(self, model: str) -> Profile:
-        """The newest version's profile, asked for once per version. NotFoundError names what is served instead."""
+        def ask() -> Reply:
+            try:
+                return self.server.call(path, request, answer)
+            except BadRequestError:
+                if target.label is not None:
+                    self.profiles.read(target)  # raises NotFoundError if it is the label that is at fault
+                raise
+
+        return self._found(target, ask)
+
+    def _found(self, target: Target, ask: Callable[[], Result]) -> Result:
+        """What `ask` says; for a model that is not there, the error that names what is."""
+        if not MODEL_NAME.fullmatch(target.model):
+            raise NotFoundError(
+                f"{target.model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
+            )
         try:
-            profile = models.load(self._server, model)
+            return ask()
         except NotFoundError as error:
-            self._profiles.pop(model, None)
-            raise NotFoundError(f"Model {model!r} is not served.{self._served()}") from error
-        self._profiles[model] = profile
-        return profile
-
-    def _served(self) -> str:
-        entries, missing = self._inventory()
-        names = [entry.name for entry in entries if entry.versions]
-        return "" if missing else f" Served now: {', '.join(names) or 'none'}."
-
-    def _inventory(self) -> tuple[list[inventory.Model], str]:
-        """The listed models and "", or those this process knows by itself and why there is no list."""
-        try:
-            return inventory.read(str(self._settings.inventory_url)), ""
-        except ApiError as error:
-            names = sorted({self._settings.default_model, *self._profiles})
-            return [inventory.Model(name=name) for name in names], str(error)
-
-    def _states(self, model: str) -> list[VersionState]:
-        """The versions the server knows of; none for a model it does not know."""
-        try:
-            return self._server.status(model)
-        except NotFoundError:
-            return []
+            raise self.catalogue.missing(target) from error
 
 
-def _check_name(model: str) -> None:
-    if not MODEL_NAME.fullmatch(model):
-        raise NotFoundError(
-            f"{model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
-        )
-
-
-def _ranking(profile: Profile, prediction: Prediction) -> list[tuple[str, float]]:
-    """Labels with scores, best first. Raises BadGatewayError for an answer that is no row of finite scores."""
-    scores = prediction.outputs.get(profile.scores_output())
-    if scores is None or scores.ndim != 2 or len(scores) != 1 or not np.isfinite(scores).all():
-        found = "nothing" if scores is None else f"shape {scores.shape}"
-        raise BadGatewayError(f"Model {profile.model!r} answered {found}; wanted one row of finite scores.")
-    labels = profile.labels(scores.shape[1])
-    return [(labels[index], float(scores[0, index])) for index in np.argsort(-scores[0], kind="stable")]
-
-
-def _summary(entry: inventory.Model, states: list[VersionState]) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "ready": any(state.state == "AVAILABLE" for state in states),
-        "versions": [asdict(state) for state in states],
-        "labels": entry.labels,
-        "quarantined": [item.model_dump() for item in entry.quarantined],
-    }
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.grace_seconds, settings.threads, settings.max_message_bytes, settings.batch_rows, settings.batch_calls
+    )

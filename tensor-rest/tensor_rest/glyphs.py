@@ -35,8 +35,12 @@ class ImageInput:
 
 def fit(picture: Image.Image, wanted: ImageInput) -> Pixels:
     """`picture` as uint8 [height, width, channels]. One that has the size already is only given the wanted polarity."""
-    pixels = np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB"))
-    light = _background(pixels) > _LIGHT
+    return fit_pixels(np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB")), wanted)
+
+
+def fit_pixels(pixels: Pixels, wanted: ImageInput) -> Pixels:
+    """The same for pixels that have the channels: [h, w] for 1, [h, w, 3] for 3."""
+    light = is_light(pixels)
     if wanted.polarity and light != (wanted.polarity == "dark-on-light"):
         pixels = 255 - pixels
     if pixels.shape[:2] != (wanted.height, wanted.width):
@@ -45,16 +49,26 @@ def fit(picture: Image.Image, wanted: ImageInput) -> Pixels:
     return pixels.reshape(wanted.height, wanted.width, wanted.channels)
 
 
+def is_light(pixels: Pixels) -> bool:
+    """Whether something dark is drawn on light, judged by the border."""
+    return _background(pixels) > _LIGHT
+
+
 def _background(pixels: Pixels) -> float:
     """The level of the border: where one draws or photographs a glyph, nothing is drawn at the rim."""
-    return float(np.median(_border(pixels)))
+    levels = _border(pixels)
+    levels.sort()
+    middle = len(levels) // 2
+    return (int(levels[middle]) + int(levels[(len(levels) - 1) // 2])) / 2
 
 
 def _border(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy of the levels in the outermost twentieth, in no order."""
     rim = max(1, min(pixels.shape[:2]) // 20)
-    inner = np.zeros(pixels.shape[:2], dtype=bool)
-    inner[rim:-rim, rim:-rim] = True
-    return pixels[~inner]
+    bottom, right = (max(rim, size - rim) for size in pixels.shape[:2])
+    middle = pixels[rim:bottom]
+    strips = (pixels[:rim], pixels[bottom:], middle[:, :rim], middle[:, right:])
+    return np.concatenate([strip.ravel() for strip in strips])
 
 
 def _centred(pixels: Pixels, wanted: ImageInput) -> Pixels:

@@ -1,44 +1,33 @@
-"""What a served model takes and answers, from its signatures and, where it has one, its card.
+"""What a served model takes and answers: its profile, read once per version, from its signatures and its card."""
 
-The card is the JSON document a self-contained model answers through its `describe` signature.
-"""
-
-import json
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from .errors import BadGatewayError, ConflictError
-from .glyphs import Centering, ImageInput, Polarity, fit
+from . import cards, vision
+from .cards import Card
+from .errors import ApiError, BadGatewayError, BadRequestError, NotFoundError
 from .serving import ModelServer
-from .wire.serving_pb2 import DataType, SignatureDef, TensorInfo
+from .vision import Vision
+from .wire.serving_pb2 import SignatureDef
 from .wire.tensors import type_name
 
 SIGNATURE = "serving_default"
-_MAX_SIDE = 4096  # pixels a signature may ask for in height or width
+_KEPT = 512  # profiles in one process; whoever asks for more versions than that waits for one more call
 
 
-class CardInput(BaseModel):
-    """The picture a model was trained on."""
+class Target(NamedTuple):
+    """Which version of a model: that `version`, the one under `label`, or, with neither, the newest."""
 
-    height: int | None = Field(default=None, ge=1, le=_MAX_SIDE)
-    width: int | None = Field(default=None, ge=1, le=_MAX_SIDE)
-    channels: Literal[1, 3] | None = None
-    polarity: Polarity | None = None
-    centering: Centering = "none"
+    model: str
+    version: int | None = None
+    label: str | None = None
 
-
-class Card(BaseModel):
-    """The fields of a card the gateway acts on; all others are passed on as they are."""
-
-    model_config = ConfigDict(extra="allow")
-
-    labels: list[str] = Field(min_length=1)
-    input: CardInput = CardInput()
+    def __str__(self) -> str:
+        which = f" version {self.version}" if self.version is not None else f" label {self.label!r}"
+        return f"Model {self.model!r}" + (which if self[1:] != (None, None) else "")
 
 
 @dataclass(frozen=True)
@@ -49,6 +38,30 @@ class Profile:
     version: int
     signatures: dict[str, SignatureDef]
     card: Card | None
+    _visions: dict[str, Vision] = field(default_factory=dict, compare=False, repr=False)
+
+    def signature(self, name: str = SIGNATURE) -> SignatureDef:
+        """One signature. Raises BadRequestError that names those there are."""
+        found = self.signatures.get(name)
+        if found is None:
+            raise BadRequestError(
+                f"Model {self.model!r} version {self.version} has no signature {name[:80]!r}; "
+                f"it has {', '.join(self.public()) or 'none'}."
+            )
+        return found
+
+    def public(self) -> list[str]:
+        """The names of the signatures, the default first, without TensorFlow's own such as __saved_model_init_op."""
+        names = [name for name in self.signatures if not name.startswith("__")]
+        return sorted(names, key=lambda name: (name != SIGNATURE, name))
+
+    def vision(self, name: str = SIGNATURE) -> Vision:
+        """How a signature takes pictures. Raises ConflictError if it takes none, BadRequestError if it is not there."""
+        found = self._visions.get(name)
+        if found is None:
+            signature = SignatureDef() if name == SIGNATURE and name not in self.signatures else self.signature(name)
+            found = self._visions[name] = vision.find(self.model, name, signature, self.card)
+        return found
 
     def labels(self, classes: int) -> list[str]:
         """The names of the `classes` scores, their indices without a card. BadGatewayError if the numbers differ."""
@@ -58,97 +71,99 @@ class Profile:
             raise BadGatewayError(f"Model {self.model!r} answered {classes} scores for {len(self.card.labels)} labels.")
         return self.card.labels
 
-    def inputs(self, picture: Image.Image) -> dict[str, np.ndarray[Any, Any]]:
-        """A batch of one for `serving_default`: uint8 levels, or 0..1 for an input of float32.
-
-        Raises ConflictError where the signature takes no picture, or nothing says how large it is.
-        """
-        alias, info = self._only("inputs", _is_picture, "one image input, uint8 or float32 [N,H,W,C]")
-        pixels = fit(picture, self._form(info))
-        if len(_sizes(info)) == 3:
-            pixels = pixels[..., 0]
-        batch = pixels[np.newaxis]
-        return {alias: batch if info.dtype == DataType.DT_UINT8 else batch.astype(np.float32) / np.float32(255)}
-
-    def scores_output(self) -> str:
-        """The alias of the scores: `scores`, or the only float [N,classes] output. Raises ConflictError."""
-        if "scores" in self.signatures.get(SIGNATURE, SignatureDef()).outputs:
-            return "scores"
-        return self._only("outputs", _is_scores, "an output `scores`, float32 [N,classes]")[0]
-
     def document(self) -> dict[str, Any]:
         """The profile as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
         return {
             "version": self.version,
             "signatures": {
                 name: {"inputs": _tensors(s.inputs), "outputs": _tensors(s.outputs), "method": s.method_name}
-                for name, s in sorted(self.signatures.items())
-                if not name.startswith("__")  # TensorFlow's own, such as __saved_model_init_op
+                for name, s in ((name, self.signatures[name]) for name in sorted(self.public()))
             },
             "card": self.card.model_dump(mode="json") if self.card else None,
         }
 
-    def _form(self, info: TensorInfo) -> ImageInput:
-        """Size and channels: the signature's word first, then the card's."""
-        card = self.card.input if self.card else CardInput()
-        _, height, width, channels = (*_sizes(info), 1)[:4]
-        sides = (height if height > 0 else card.height or 0, width if width > 0 else card.width or 0)
-        if not 0 < min(sides) <= max(sides) <= _MAX_SIDE:
-            raise ConflictError(f"Model {self.model!r} does not say how large its pictures are (1 to {_MAX_SIDE}).")
-        return ImageInput(*sides, channels if channels > 0 else card.channels or 1, card.polarity, card.centering)
 
-    def _only(self, side: str, fits: Callable[[TensorInfo], bool], wanted: str) -> tuple[str, TensorInfo]:
-        tensors = getattr(self.signatures.get(SIGNATURE, SignatureDef()), side)
-        fitting = [(alias, info) for alias, info in tensors.items() if fits(info)]
-        if len(fitting) != 1:
-            found = ", ".join(f"{alias} {_text(info)}" for alias, info in sorted(tensors.items())) or "none"
-            raise ConflictError(
-                f"Model {self.model!r} does not classify pictures: {SIGNATURE} needs {wanted}; found {found}."
-            )
-        return fitting[0]
+class _Versioned(Protocol):
+    @property
+    def version(self) -> int: ...
 
 
-def load(server: ModelServer, model: str) -> Profile:
-    """The newest version's profile, asked of the server.
-
-    Raises NotFoundError for an unknown model, BadGatewayError for a card that is not valid.
-    """
-    version, signatures = server.signatures(model)
-    card = _card(server, model, version) if "describe" in signatures else None
-    return Profile(model, version, signatures, card)
+Answer = TypeVar("Answer", bound=_Versioned)
 
 
-def _card(server: ModelServer, model: str, version: int) -> Card:
-    answer = server.predict(model, {"index": np.zeros(1, np.int32)}, version=version, signature="describe")
-    try:
-        return Card.model_validate(json.loads(answer.outputs["card"].ravel()[0]))
-    except (ValidationError, ValueError, LookupError, TypeError) as error:
-        raise BadGatewayError(f"The card of model {model!r} version {version} is not valid: {error}") from error
+class Profiles:
+    """The profiles one process has read, by target. Every answer of serving names its version, so a change is seen."""
 
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+        self._kept: OrderedDict[Target, Profile] = OrderedDict()
+        self._lock = threading.Lock()
 
-def _sizes(info: TensorInfo) -> tuple[int, ...]:
-    return tuple(dim.size for dim in info.tensor_shape.dim)
+    def models(self) -> set[str]:
+        """The models asked for so far that are served."""
+        with self._lock:
+            return {target.model for target in self._kept}
 
+    def get(self, target: Target) -> Profile:
+        """The kept profile, or a new one."""
+        return self._kept.get(target) or self.read(target)
 
-def _is_picture(info: TensorInfo) -> bool:
-    sizes = _sizes(info)
-    right_shape = len(sizes) == 3 or (len(sizes) == 4 and sizes[3] in (-1, 1, 3))
-    return right_shape and info.dtype in (DataType.DT_UINT8, DataType.DT_FLOAT)
+    def read(self, target: Target) -> Profile:
+        """The profile as it is now. Raises NotFoundError for an unknown target, BadGatewayError for a broken card."""
+        try:
+            version, signatures = self._server.signatures(target.model, target.version, target.label)
+        except (NotFoundError, BadRequestError) as error:
+            with self._lock:
+                self._kept.pop(target, None)
+            if target.label is None:
+                raise
+            raise NotFoundError(str(error)) from error  # TensorFlow Serving says 400 of an unknown label
+        for known in (self._kept.get(target), self._kept.get(Target(target.model, version))):
+            if known is not None and (known.version, known.signatures) == (version, signatures):
+                break
+        else:
+            card = cards.ask(self._server, target.model, version) if "describe" in signatures else None
+            known = Profile(target.model, version, signatures, card)
+        self._keep(target, known)
+        return known
 
+    def use(self, target: Target, ask: Callable[[Profile, Target], Answer]) -> Answer:
+        """`ask` with the kept profile; once more, of the very version read anew, if that is not the one that answers.
 
-def _is_scores(info: TensorInfo) -> bool:
-    return len(_sizes(info)) == 2 and info.dtype == DataType.DT_FLOAT
+        `ask` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
+        another signature, answers by now.
+        """
+        kept = self._kept.get(target)
+        if kept is None:
+            kept = self.read(target)
+        refused: ApiError | None = None
+        try:
+            answer = ask(kept, target)
+            if answer.version == kept.version:
+                return answer
+        except ApiError as error:
+            if error.status not in (400, 404, 409):
+                raise
+            refused = error
+        fresh = self.read(target)
+        if refused is not None and fresh is kept:
+            raise refused
+        return ask(fresh, Target(target.model, fresh.version))
+
+    def _keep(self, target: Target, profile: Profile) -> None:
+        with self._lock:
+            for key in {target, Target(target.model, profile.version)}:
+                self._kept[key] = profile
+                self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
 
 
 def _tensors(infos: Any) -> dict[str, Any]:
     return {
         alias: {
             "dtype": type_name(info.dtype),
-            "shape": None if info.tensor_shape.unknown_rank else list(_sizes(info)),
+            "shape": None if info.tensor_shape.unknown_rank else [dim.size for dim in info.tensor_shape.dim],
         }
         for alias, info in sorted(infos.items())
     }
-
-
-def _text(info: TensorInfo) -> str:
-    return f"{type_name(info.dtype)} {list(_sizes(info))}"

@@ -1,10 +1,25 @@
 """Every setting of the gateway: typed, read once from the environment, documented under the field."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, HttpUrl, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, HttpUrl, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _words(value: Any) -> Any:
+    """A list as the environment has it: separated by commas or spaces."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+_Words = BeforeValidator(_words)
+_Host = Annotated[str, StringConstraints(to_lower=True, pattern=r"^(\*|(\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*)$")]
+_Origin = Annotated[str, StringConstraints(to_lower=True, pattern=r"^(\*|https?://[A-Za-z0-9._\[\]:-]+)$")]
+_Source = Annotated[
+    str,
+    StringConstraints(to_lower=True, pattern=r"^((\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
+]
 
 
 class Settings(BaseSettings):
@@ -15,7 +30,7 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:_-]+$")
-    """Address to listen on. Loopback unless told otherwise: the gateway has no login."""
+    """Address to listen on. Loopback unless told otherwise: without `api_keys_file` whoever reaches it may ask."""
 
     port: int = Field(default=8080, ge=1, le=65535)
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
@@ -29,8 +44,14 @@ class Settings(BaseSettings):
     processes: int = Field(default=2, ge=1, le=64)
     """uWSGI worker processes."""
 
-    threads: int = Field(default=8, ge=1, le=256)
+    threads: int = Field(default=32, ge=1, le=256)
     """Threads in each worker: how many requests it handles at once."""
+
+    batch_rows: int = Field(default=32, ge=1, le=4096)
+    """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
+
+    batch_calls: int = Field(default=1, ge=1, le=64)
+    """Shared calls a worker has under way at once for one model; more help where serving has many cores or replicas."""
 
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
     """Largest request body; more is refused with 413 before it is read."""
@@ -38,8 +59,42 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest picture, width x height; more is refused with 413 before it is decoded."""
 
+    api_keys_file: Path | None = None
+    """Who may ask: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: everybody."""
+
+    allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
+    """Names under which browsers reach the gateway, `*.lab.example` with all below, `*` any. Addresses, localhost and
+    names that only exist inside a network are known without it (guard/browser.py)."""
+
+    cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _Words] = ()
+    """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
+
+    requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
+    """What one client over the network may ask, after twice as many at once; more get 429. 0: no bound."""
+
+    connections_per_client: int = Field(default=256, ge=0, le=65535)
+    """Requests of one client over the network at the same time; more get 429. 0: no bound."""
+
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, _Words] = ()
+    """Addresses of proxies in front of nginx whose X-Forwarded-For names the client."""
+
+    url_allow: Annotated[tuple[_Source, ...], NoDecode, _Words] = ()
+    """Hosts pictures may be fetched from, `host`, `*.host` or `host:port`; empty: none are fetched."""
+
     default_model: str = "mnist-net"
     """The model that answers POST /predictlabel."""
+
+    rules: Path | None = None
+    """JSON file of score thresholds and second opinions (rules.py); empty, or no such file: none."""
+
+    feedback_dir: Path | None = None
+    """Folder for labelled samples from POST .../feedback, which the workbench reads; empty: none are kept."""
+
+    feedback_max_samples: int = Field(default=10_000, ge=1)
+    """Most samples kept; more are refused with 507."""
+
+    feedback_max_bytes: int = Field(default=1 << 30, ge=1)
+    """Most bytes of samples kept; more are refused with 507."""
 
     board_url: HttpUrl | None = None
     """Where TensorBoard is, for the link on the page; empty hides the link."""
@@ -55,13 +110,26 @@ class Settings(BaseSettings):
     )
     """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
 
-    timeout_seconds: float = Field(default=5.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
-    """Deadline of one call to serving."""
+    timeout_seconds: float = Field(default=10.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
+    """How long one request may wait for serving, all its calls together; a client may ask for less (X-Timeout-Ms)."""
+
+    grace_seconds: float = Field(default=5.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
+    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once."""
+
+    max_message_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, lt=1 << 31, validation_alias="TF_SERVER_MAX_MESSAGE_BYTES"
+    )
+    """Largest message to and from serving."""
 
     @property
     def socket(self) -> Path:
         """The unix socket between nginx and uWSGI."""
         return self.run_dir / "uwsgi.sock"
+
+    @property
+    def probe_socket(self) -> Path:
+        """A second one for probes: its line is empty when the other's is full."""
+        return self.run_dir / "probes.sock"
 
     @property
     def listen(self) -> str:

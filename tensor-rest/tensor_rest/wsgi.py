@@ -2,6 +2,7 @@
 
 import logging
 
+from . import preload  # noqa: F401 - first: it keeps out what nobody needs
 from .app import create_app
 from .settings import Settings
 

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests; 
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc is loaded; it reports every restart of the toy server
 
+from api_kit import client_of, everything
 from gateway_kit import HTTP, nobody
 from toy_model_server import Model, ModelServer
 
@@ -39,12 +40,26 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def settings(server: ModelServer, tmp_path: Path) -> Settings:
-    return Settings(run_dir=tmp_path, server=server.address, inventory_url=nobody(), timeout_seconds=2)
+    return Settings(run_dir=tmp_path, server=server.address, inventory_url=nobody(), timeout_seconds=2, grace_seconds=0)
 
 
 @pytest.fixture
 def client(settings: Settings) -> Any:
     return create_app(settings).test_client()
+
+
+@pytest.fixture
+def serves() -> Iterator[ModelServer]:
+    """Serves every kind of model of api_kit."""
+    toy = ModelServer(**everything()).start()
+    yield toy
+    toy.stop()
+
+
+@pytest.fixture
+def api(serves: ModelServer, tmp_path: Path) -> Any:
+    """A client of the application in front of them."""
+    return client_of(serves, tmp_path)
 
 
 @pytest.fixture
@@ -78,7 +93,7 @@ def watcher() -> Iterator[Any]:
             {"name": "ill-net", "versions": [], "quarantined": [{"version": 3, "reason": "saved_model.pb is missing"}]},
         ]
     }
-    thread = threading.Thread(target=door.serve_forever)
+    thread = threading.Thread(target=door.serve_forever, args=(0.02,))  # seconds between looks for `shutdown`
     thread.start()
     yield door
     door.shutdown()

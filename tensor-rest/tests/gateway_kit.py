@@ -133,8 +133,9 @@ def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, 
             front.processes.append(
                 subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True, user=user)
             )
+    workers = int(environment.get("TENSOR_REST_PROCESSES") or Settings().processes)
     try:
-        wait_until(lambda: _answers(front) and log.read_text().count("WSGI app 0") == Settings().processes)
+        wait_until(lambda: _answers(front) and log.read_text().count("WSGI app 0") == workers)
     except BaseException:
         front.kill()
         print(log.read_text())  # noqa: T201 - pytest shows it with the failure

@@ -81,6 +81,8 @@ def test_a_request_id_is_kept_if_harmless_else_made(client: Any) -> None:
 def test_what_is_no_picture_never_reaches_serving(
     post: Post, server: ModelServer, data: bytes, status: int, text: str
 ) -> None:
+    assert post("/predictlabel", picture(60)).status_code == 200
+    server.calls.clear()
     for path in ("/tf/mnist/mnist-net", "/predictlabel"):
         check_error(post(path, data), status, text)
     assert server.calls == []
@@ -170,6 +172,7 @@ def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client
     assert client.get("/readyz").status_code == 200
     assert post("/predictlabel", picture(60)).status_code == 200
     server.stop()
+    wait_until(lambda: client.get("/readyz").status_code == 503, 10)  # it may remember what was true a second ago
     for response in (post("/predictlabel", picture(60)), client.get("/readyz"), client.get("/tf/models/mnist-net")):
         check_error(response, 503, "does not answer")
         assert response.headers["Retry-After"] == "1"
@@ -180,7 +183,7 @@ def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client
 
 def test_a_server_that_was_never_there_is_503(tmp_path: Path) -> None:
     client = create_app(
-        Settings(run_dir=tmp_path, server=f"127.0.0.1:{free_port()}", inventory_url=nobody())
+        Settings(run_dir=tmp_path, server=f"127.0.0.1:{free_port()}", inventory_url=nobody(), grace_seconds=0)
     ).test_client()
     check_error(client.post("/predictlabel", data={"image": (io.BytesIO(picture(60)), "x")}), 503)
 

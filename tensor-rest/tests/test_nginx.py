@@ -38,7 +38,7 @@ def test_nginx_without_uwsgi_answers_503_in_our_shape(toy: ModelServer, tmp_path
 def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "nginx").mkdir()
     config = tmp_path / "nginx.conf"
-    assert "listen [::1]:8080;" in render(Settings(run_dir=tmp_path, host="::1", port=8080))
+    assert "listen [::1]:8080 " in render(Settings(run_dir=tmp_path, host="::1", port=8080))
     config.write_text(render(Settings(run_dir=tmp_path, port=free_port())))  # nginx tries the port, too
     assert NGINX is not None
     command = [NGINX, "-e", "stderr", "-p", f"{tmp_path}/", "-c", "nginx.conf", "-t"]

@@ -12,8 +12,10 @@ import pytest
 from gateway_kit import picture
 from PIL import Image
 
+from tensor_rest import pictures
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaError
-from tensor_rest.pictures import FORMATS, decode
+from tensor_rest.glyphs import ImageInput, fit
+from tensor_rest.pictures import FORMATS, decode, prepare
 
 LIMIT = 16_000_000
 
@@ -163,3 +165,48 @@ def test_damaged_pictures_are_refused_or_read_but_never_crash() -> None:
             cut = random.integers(1, len(data) + 1) if index % 3 == 0 else len(data)
             with contextlib.suppress(BadRequestError, TooLargeError, UnsupportedMediaError):
                 decode(bytes(data[:cut]), 1_000_000)
+
+
+# ---- the fast way of ordinary JPEGs
+
+
+def noise(width: int, height: int, mode: str) -> Image.Image:
+    shape = (height, width, 3) if mode == "RGB" else (height, width)
+    return Image.fromarray(np.random.default_rng(1).integers(90, 180, shape, np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_fast_way_gives_the_same_pixels(mode: str, subsampling: int, channels: int) -> None:
+    for width, height in ((28, 28), (97, 61), (300, 200)):
+        for quality in (40, 75, 95):
+            data = saved(noise(width, height, mode), "JPEG", quality=quality, subsampling=subsampling)
+            assert pictures._plain_jpeg(data, channels, LIMIT) is not None
+            for wanted in (
+                ImageInput(height, width, channels),
+                ImageInput(28, 28, channels, "dark-on-light", "mnist"),
+            ):
+                assert np.array_equal(prepare(data, wanted, LIMIT), fit(decode(data, LIMIT), wanted))
+
+
+def test_the_fast_way_leaves_to_the_other_what_needs_care() -> None:
+    whole = noise(40, 30, "RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    turned = saved(whole, "JPEG", exif=exif)
+    assert prepare(turned, ImageInput(40, 30, 3), LIMIT).shape == (40, 30, 3)
+    plain = saved(whole, "JPEG")
+    for data in (
+        turned,
+        saved(whole, "JPEG", progressive=True),
+        saved(whole.convert("CMYK"), "JPEG"),
+        saved(noise(1100, 20, "L"), "JPEG"),
+        plain[:-40],
+        plain[:60],
+    ):
+        assert pictures._plain_jpeg(data, 3, LIMIT) is None
+    with pytest.raises(BadRequestError, match="cut off"):
+        prepare(plain[:-40], ImageInput(30, 40, 3), LIMIT)
+    with pytest.raises(TooLargeError, match="40 x 30"):
+        prepare(plain, ImageInput(30, 40, 3), 1000)

@@ -47,6 +47,11 @@ def test_the_environment_is_read_with_its_prefixes(monkeypatch: pytest.MonkeyPat
         ("TENSOR_REST_FRONT", "apache"),
         ("TENSOR_REST_JUPYTER_URL", "javascript:alert(1)"),
         ("TF_SERVER_TIMEOUT_SECONDS", "0"),
+        ("TENSOR_REST_CORS_ORIGINS", 'https://a.example";evil'),
+        ("TENSOR_REST_ALLOWED_HOSTS", "*.*.example"),
+        ("TENSOR_REST_URL_ALLOW", "http://a.example/"),
+        ("TENSOR_REST_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TENSOR_REST_REQUESTS_PER_SECOND", "-1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_found(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -117,6 +117,7 @@ def test_the_gateway_does_not_import_tensorflow() -> None:
 INTEROPERATE = """
 import numpy as np, tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, get_model_metadata_pb2, get_model_status_pb2
+from tensorflow_serving.apis import classification_pb2, regression_pb2
 from tensor_rest.wire import serving_pb2 as pb
 from tensor_rest.wire.tensors import from_tensor, to_tensor
 
@@ -151,6 +152,26 @@ metadata.metadata["signature_def"].Pack(signatures)
 ours = pb.GetModelMetadataResponse.FromString(metadata.SerializeToString())
 read = pb.SignatureDefMap.FromString(ours.metadata["signature_def"].value).signature_def["serving_default"]
 assert read.inputs["images"].dtype == pb.DT_UINT8 and read.inputs["images"].tensor_shape.dim[0].size == -1
+
+sent = pb.ClassificationRequest(model_spec=pb.ModelSpec(name="m"))
+feature = sent.input.example_list_with_context.examples.add().features.feature
+feature["b"].bytes_list.value.append(b"x")
+feature["f"].float_list.value.extend([0.5, 2])
+feature["i"].int64_list.value.append(-3)
+sent.input.example_list_with_context.context.features.feature["c"].int64_list.value.append(1)
+theirs = classification_pb2.ClassificationRequest.FromString(sent.SerializeToString())
+both = theirs.input.example_list_with_context
+feature = both.examples[0].features.feature
+assert (list(feature["b"].bytes_list.value), list(feature["f"].float_list.value)) == ([b"x"], [0.5, 2])
+assert (feature["i"].int64_list.value[0], both.context.features.feature["c"].int64_list.value[0]) == (-3, 1)
+answer = classification_pb2.ClassificationResponse()
+answer.model_spec.version.value = 5
+answer.result.classifications.add().classes.add(label="a", score=0.5)
+ours = pb.ClassificationResponse.FromString(answer.SerializeToString())
+assert (ours.model_spec.version.value, ours.result.classifications[0].classes[0].label) == (5, "a")
+answer = regression_pb2.RegressionResponse()
+answer.result.regressions.add(value=0.25)
+assert pb.RegressionResponse.FromString(answer.SerializeToString()).result.regressions[0].value == 0.25
 
 status = get_model_status_pb2.GetModelStatusResponse()
 status.model_version_status.add(version=3, state=30)

@@ -35,6 +35,8 @@ class Model:
     classes: int = 10
     shift: int = 0  # added to the digit, so that versions differ
     signatures: dict[str, pb.SignatureDef] | None = None
+    labels: dict[str, int] = field(default_factory=dict)
+    compute: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None  # instead of looking at pictures
 
 
 class ModelServer:
@@ -45,6 +47,7 @@ class ModelServer:
         self.fail: tuple[grpc.StatusCode, str] | None = None
         self.hold: threading.Event | None = None  # calls wait for it
         self.calls: list[str] = []
+        self.request_ids: list[str] = []  # of each call, from its metadata
         self.on_images: Callable[[np.ndarray], None] = lambda _: None
         self._server: grpc.Server | None = None
         self.port = 0
@@ -70,6 +73,8 @@ class ModelServer:
             "PredictionService": {
                 "Predict": (self._predict, pb.PredictRequest),
                 "GetModelMetadata": (self._metadata, pb.GetModelMetadataRequest),
+                "Classify": (self._classify, pb.ClassificationRequest),
+                "Regress": (self._regress, pb.RegressionRequest),
             },
             "ModelService": {"GetModelStatus": (self._status, pb.GetModelStatusRequest)},
         }[service]
@@ -84,6 +89,7 @@ class ModelServer:
     def _guarded(self, name, method):
         def call(request, context):
             self.calls.append(name)
+            self.request_ids.append(dict(context.invocation_metadata()).get("x-request-id", ""))
             if self.hold:
                 self.hold.wait(10)
             if self.fail:
@@ -92,7 +98,11 @@ class ModelServer:
             model = self.models.get(spec.name)
             if model is None:
                 context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})")
-            version = spec.version.value if spec.HasField("version") else max(model.versions)
+            if spec.version_label and spec.version_label not in model.labels:
+                text = f"Unrecognized servable version label: {spec.version_label}"
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+            version = model.labels.get(spec.version_label)
+            version = version or (spec.version.value if spec.HasField("version") else max(model.versions))
             if version not in model.versions:
                 context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: Specific({spec.name}, {version})")
             return method(model, version, request)
@@ -107,6 +117,11 @@ class ModelServer:
             card = model.card if isinstance(model.card, str) else json.dumps(model.card)
             answer.outputs["card"].CopyFrom(to_tensor(np.array([card.encode()], dtype=object)))
             return answer
+        if model.compute is not None:
+            inputs = {alias: from_tensor(tensor) for alias, tensor in request.inputs.items()}
+            for alias, array in model.compute(inputs).items():
+                answer.outputs[alias].CopyFrom(to_tensor(array))
+            return answer
         images = from_tensor(request.inputs["images"])
         self.on_images(images)
         digits = (images.reshape(len(images), -1).mean(axis=1) // 25).astype(int) + model.shift
@@ -117,6 +132,22 @@ class ModelServer:
             tensor.ClearField("tensor_content")
             tensor.float_val.extend(scores.ravel().tolist())
         answer.outputs["scores"].CopyFrom(tensor)
+        return answer
+
+    def _classify(self, _model, version, request):
+        """Each example is "small" or "large" by its feature x, with x as the score."""
+        answer = pb.ClassificationResponse()
+        answer.model_spec.name, answer.model_spec.version.value = request.model_spec.name, version
+        for x in _features(request.input):
+            answer.result.classifications.add().classes.add(label="large" if x > 1 else "small", score=x)
+        return answer
+
+    def _regress(self, _model, version, request):
+        """Half of x plus 2."""
+        answer = pb.RegressionResponse()
+        answer.model_spec.name, answer.model_spec.version.value = request.model_spec.name, version
+        for x in _features(request.input):
+            answer.result.regressions.add(value=x / 2 + 2)
         return answer
 
     def _metadata(self, model, version, request):
@@ -132,6 +163,14 @@ class ModelServer:
         state = pb.ModelVersionStatus.AVAILABLE
         versions = [pb.ModelVersionStatus(version=version, state=state) for version in model.versions]
         return pb.GetModelStatusResponse(model_version_status=versions)
+
+
+def _features(sent: pb.Input) -> list[float]:
+    """The feature x of each example, from the shared context where the example has none."""
+    shared = sent.example_list_with_context
+    examples = shared.examples if sent.WhichOneof("kind") == "example_list_with_context" else sent.example_list.examples
+    sources = [e if "x" in e.features.feature else shared.context for e in examples]
+    return [sum(source.features.feature["x"].float_list.value) for source in sources]
 
 
 def signature(inputs: dict[str, tuple], outputs: dict[str, tuple]) -> pb.SignatureDef:

@@ -1,7 +1,9 @@
 """nginx: HTTP in front of uWSGI's socket, with limits, request ids, an access log in JSON and errors in our shape."""
 
 import contextlib
+import importlib.util
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -10,7 +12,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .. import request_id
+from ..guard import headers
 from ..settings import Settings
+
+_FILES = 8192
+_FOLDERS = {"static": "tensor_rest", "swaggerui": "flask_restx"}
+"""The pages' own files: their place in URLs, and the package whose folder `static` holds them."""
 
 
 def run(settings: Settings) -> None:
@@ -19,11 +26,22 @@ def run(settings: Settings) -> None:
     if program is None:
         sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
     folder = settings.run_dir.resolve()
-    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files
+    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files, and links to what it sends by itself
+    for name, package in _FOLDERS.items():
+        _link(folder / "nginx" / name, package)
     (folder / "nginx.conf").write_text(render(settings), encoding="utf-8")
     _end_orphans(folder)
     os.chdir(folder)  # the configuration names the socket relative to here: absolute ones end at 107 characters
     os.execv(program, [program, "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"])
+
+
+def _link(place: Path, package: str) -> None:
+    """Let `place` lead to a package's files: below the run folder, nginx.conf has no strange path to quote."""
+    found = importlib.util.find_spec(package)  # without importing it: that takes a second
+    assert found is not None
+    assert found.origin is not None
+    place.unlink(missing_ok=True)
+    place.symlink_to(Path(found.origin).parent / "static")
 
 
 def _end_orphans(folder: Path) -> None:
@@ -34,6 +52,12 @@ def _end_orphans(folder: Path) -> None:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
+def _files() -> int:
+    """How many files nginx may have open: as many as the system lets it, 8192 are enough."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+
+
 def render(settings: Settings) -> str:
     """nginx.conf as text; its paths are relative to the run folder."""
     environment = Environment(loader=PackageLoader("tensor_rest"), undefined=StrictUndefined, trim_blocks=True)
@@ -41,8 +65,18 @@ def render(settings: Settings) -> str:
         listen=settings.listen,
         max_body=settings.max_upload_bytes,
         request_id=request_id.PATTERN,
+        requests=settings.requests_per_second,
+        connections=settings.connections_per_client,
+        proxies=settings.trusted_proxies,
+        origins=settings.cors_origins,
+        folders=_FOLDERS,
+        probes=headers.PROBES,
+        headers=headers.SECURITY,
+        key_name=headers.KEY_NAME,
+        files=_files(),
         read_timeout=settings.longest_request + 5,
         socket=settings.socket.name,
+        probe_socket=settings.probe_socket.name,
         # Started by root the workers would change to a user who cannot reach root's socket.
         user="root" if os.geteuid() == 0 else "",
     )

@@ -1,12 +1,14 @@
 """uWSGI: the worker processes behind nginx's socket, or alone with its own HTTP."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from ..settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
+_LINE = 512
 
 
 def run(settings: Settings) -> None:
@@ -15,8 +17,18 @@ def run(settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)  # the socket is named relative to here: absolute names end at 107 characters
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else every restart of serving logs connection details
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_emptied(folder / "metrics"))
     # A fresh interpreter: what this one has loaded would sit in the master for nothing.
     os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])
+
+
+def _emptied(folder: Path) -> Path:
+    """A new folder for the workers' metrics: those of an earlier run would be counted again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
 
 
 def options(settings: Settings) -> list[str]:
@@ -25,12 +37,15 @@ def options(settings: Settings) -> list[str]:
         *_door(settings),
         *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
         *("--master", "--need-app", "--die-on-term", "--vacuum", "--strict"),
-        "--lazy-apps",  # load after the fork: gRPC's threads do not survive one
+        *("--shared-import", "tensor_rest.preload"),  # libraries, before the fork
+        "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--enable-threads", "--threads", str(settings.threads), "--processes", str(settings.processes)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
         *("--procname-prefix", "tensor-rest "),
         *("--auto-procname", "--no-orphans"),
+        *("--listen", str(_line())),
+        "--disable-logging",  # nginx writes the access log, or guard/door.py where there is no nginx
     ]
 
 
@@ -39,5 +54,13 @@ def _door(settings: Settings) -> list[str]:
         # The router closes after each answer and must say so, or clients reuse a connection that is gone.
         closing = ["--add-header", "Connection: close"]
         return ["--http", settings.listen, "--http-timeout", str(settings.longest_request), *closing]
-    # nginx writes the access log.
-    return ["--socket", settings.socket.name, "--chmod-socket=600", "--disable-logging"]
+    return ["--socket", settings.socket.name, "--socket", settings.probe_socket.name, "--chmod-socket=600"]
+
+
+def _line() -> int:
+    """How many requests may wait for a worker: enough for a burst. Those that wait too long are refused there."""
+    try:
+        most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    except OSError:
+        most = _LINE  # no Linux: the kernel cuts it by itself
+    return min(_LINE, most)

@@ -1,120 +1,158 @@
-// The paper: strokes of mouse, pen or finger, or a picture in their place. It knows nothing of models.
+// The paper: strokes of mouse, pen, finger or keys, or a picture in their place. It knows nothing of models.
 
 const INK_WIDTH = 0.08; // of the paper's side: about MNIST's stroke once the digit is scaled down
-const THUMBNAIL = 56; // pixels
+const SENT_SIDE = 280; // pixels of a drawing as it is sent
 
-export class Paper {
-  /** `canvas` is square. `changed` is called after each finished stroke, undo, clear or new picture. */
-  constructor(canvas, changed) {
+/** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new picture. */
+export class Paper extends EventTarget {
+  strokes = []; // lists of [x, y], as parts of the paper's side
+  picture = null; // in place of strokes: {name, blob, bitmap}; bitmap is null if the browser cannot show it
+  serial = 0; // another number for each new drawing or picture
+  #pointer = null;
+  #last = 0; // the highest number given
+
+  constructor(canvas) {
+    super();
     this.canvas = canvas;
-    this.changed = changed;
-    this.strokes = [];
-    this.file = null; // what is sent in place of the drawing
-    this.bitmap = null; // the same, decoded; null if the browser cannot
-    this.pointer = null;
-    canvas.addEventListener("pointerdown", (event) => this.#start(event));
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    canvas.addEventListener("pointerup", (event) => this.#end(event));
-    canvas.addEventListener("pointercancel", (event) => this.#end(event));
+    canvas.addEventListener("pointerup", (event) => this.#up(event));
+    canvas.addEventListener("pointercancel", (event) => this.#up(event));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#redraw());
   }
 
   get empty() {
-    return this.strokes.length === 0 && this.file === null;
+    return this.strokes.length === 0 && this.picture === null;
   }
 
   clear() {
-    this.strokes = [];
-    this.#forgetPicture();
-    this.#redraw();
-    this.changed();
+    this.#take([], null);
+    this.#changed();
   }
 
   undo() {
-    if (this.file) this.#forgetPicture();
+    if (this.picture) this.picture = null;
     else this.strokes.pop();
-    this.#redraw();
-    this.changed();
+    this.#changed();
   }
 
-  /** Show a picture file and send it as it is; a file the browser cannot show is sent all the same. */
-  async show(file) {
-    this.strokes = [];
-    this.file = file;
-    this.bitmap = await createImageBitmap(file).catch(() => null);
-    this.#redraw();
-    this.changed();
+  /** A new picture, in place of what is there. */
+  show(picture) {
+    this.#take([], picture);
+    this.serial = this.number();
+    this.#changed();
   }
 
-  /** The picture to send: the file, or the drawing as black on white PNG. */
+  /** What was on the paper before, as `serial`; no event is sent. */
+  putBack({ serial, strokes, picture }) {
+    this.#take(strokes.map((stroke) => [...stroke]), picture);
+    this.serial = serial;
+    this.#redraw();
+  }
+
+  /** Give only numbers after this one. */
+  startAfter(number) {
+    this.#last = Math.max(this.#last, number);
+  }
+
+  /** A number no drawing or picture has had. */
+  number() {
+    return ++this.#last;
+  }
+
+  begin(point) {
+    if (this.empty || this.picture) this.serial = this.number();
+    this.picture = null;
+    this.strokes.push([point]);
+    this.#grown();
+  }
+
+  extend(points) {
+    this.strokes.at(-1)?.push(...points);
+    this.#grown();
+  }
+
+  finish() {
+    this.#changed();
+  }
+
+  /** What is on the paper as a file: the picture, or the drawing as black on white PNG. */
   async blob() {
-    if (this.file) return this.file;
-    const copy = this.#copy(this.canvas.width);
-    return new Promise((resolve) => copy.toBlob(resolve, "image/png"));
+    if (this.picture) return this.picture.blob;
+    return new Promise((resolve) => this.copy(SENT_SIDE).toBlob(resolve, "image/png"));
   }
 
-  /** A small canvas with what is on the paper, black on white. */
-  thumbnail() {
-    return this.#copy(THUMBNAIL);
+  /** A new canvas of `side` pixels with what is on the paper, black on white. */
+  copy(side) {
+    return blackOnWhite(side, this.strokes, this.picture?.bitmap);
   }
 
-  #copy(side) {
-    const copy = document.createElement("canvas");
-    copy.width = copy.height = side;
-    const context = copy.getContext("2d");
-    context.fillStyle = "white";
-    context.fillRect(0, 0, side, side);
-    this.#paint(context, side, "black");
-    return copy;
+  #take(strokes, picture) {
+    this.strokes = strokes;
+    this.picture = picture;
+    this.#pointer = null;
   }
 
-  #forgetPicture() {
-    this.file = null;
-    this.bitmap = null;
-  }
-
-  #start(event) {
-    if (this.pointer !== null || event.button > 0) return;
-    event.preventDefault();
-    if (this.file) this.#forgetPicture();
-    this.pointer = event.pointerId;
+  #down(event) {
+    if (this.#pointer !== null || event.button > 0) return;
+    this.#pointer = event.pointerId;
     this.canvas.setPointerCapture(event.pointerId);
-    this.strokes.push([this.#point(event)]);
-    this.#redraw();
-    this.canvas.dispatchEvent(new CustomEvent("drawing"));
+    this.begin(this.#point(event));
   }
 
   #move(event) {
-    if (event.pointerId !== this.pointer) return;
+    if (event.pointerId !== this.#pointer) return;
     const steps = event.getCoalescedEvents?.() ?? [];
-    this.strokes.at(-1).push(...(steps.length ? steps : [event]).map((step) => this.#point(step)));
-    this.#redraw();
+    this.extend((steps.length ? steps : [event]).map((step) => this.#point(step)));
   }
 
-  #end(event) {
-    if (event.pointerId !== this.pointer) return;
-    this.pointer = null;
-    this.changed();
+  #up(event) {
+    if (event.pointerId !== this.#pointer) return;
+    this.#pointer = null;
+    this.finish();
   }
 
   #point(event) {
     const box = this.canvas.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    const part = (value) => Math.round(value * 1000) / 1000;
+    return [part((event.clientX - box.left) / box.width), part((event.clientY - box.top) / box.height)];
+  }
+
+  #grown() {
+    this.#redraw();
+    this.dispatchEvent(new Event("ink"));
+  }
+
+  #changed() {
+    this.#redraw();
+    this.dispatchEvent(new Event("change"));
   }
 
   #redraw() {
+    const { width } = this.canvas;
     const context = this.canvas.getContext("2d");
-    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    this.#paint(context, this.canvas.width, getComputedStyle(this.canvas).color);
+    context.clearRect(0, 0, width, width);
+    paint(context, width, getComputedStyle(this.canvas).color, this.strokes, this.picture?.bitmap);
   }
+}
 
-  #paint(context, side, ink) {
-    if (this.bitmap) paintPicture(context, side, this.bitmap);
-    context.strokeStyle = ink;
-    context.lineWidth = side * INK_WIDTH;
-    context.lineCap = context.lineJoin = "round";
-    for (const stroke of this.strokes) paintStroke(context, side, stroke);
-  }
+/** A new canvas of `side` pixels with strokes, or a bitmap, or nothing. */
+export function blackOnWhite(side, strokes, bitmap) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, side, side);
+  paint(context, side, "black", strokes, bitmap);
+  return canvas;
+}
+
+function paint(context, side, ink, strokes, bitmap) {
+  if (bitmap) paintPicture(context, side, bitmap);
+  context.strokeStyle = ink;
+  context.lineWidth = side * INK_WIDTH;
+  context.lineCap = context.lineJoin = "round";
+  for (const stroke of strokes) paintStroke(context, side, stroke);
 }
 
 /** As large as it fits, in the middle; small pictures keep their pixels. */

@@ -1,271 +1,285 @@
-// The page: asks the gateway's own REST API what is running and what is on the paper.
+// The page: what is on the paper is asked of the chosen model, again at each stroke. The other modules are its rooms.
+import { announce, showAnswer, showEmpty, showProblem } from "./answer.js";
+import { $, element, say } from "./dom.js";
 import { Paper } from "./drawing.js";
+import { offer } from "./feedback.js";
+import { Refusal, classify, key } from "./gateway.js";
+import { penOn } from "./pen.js";
+import { opened } from "./pictures.js";
+import { Recent } from "./recent.js";
+import * as served from "./served.js";
+import { Several } from "./several.js";
 
-const POLL_MS = 4000;
-const MOST_ANSWERS = 10;
-const MOST_RECENT = 8;
+const LOOK_MS = 4000; // between looks at what is served,
+const HOPE_MS = 1000; // while something is away
+const LIVE_MS = 120; // between questions while a stroke grows
+const PATIENCE = "This page keeps looking, and your picture stays where it is.";
+const HOPE = "Your picture is sent again as soon as it may be answered.";
 
-const $ = (id) => document.getElementById(id);
-const paper = new Paper($("canvas"), () => paperChanged());
-const details = new Map(); // model -> {key, document}: GET /tf/models/<model> of the versions `key` names
-let ticket = 0; // of the newest question: answers to older ones are dropped
-let waiting = false; // the last question failed because serving was away: ask again when it is back
+const most = { bytes: Number(document.body.dataset.mostBytes), pixels: Number(document.body.dataset.mostPixels) };
+const paper = new Paper($("canvas"));
+const recent = new Recent($("recent"), $("recent-box"), open);
+const several = new Several(most, (item) => open(itemTry(item)));
+
+let wanted = new URLSearchParams(location.search).get("model"); // who is to answer, if it is served
+let asking = null; // the question under way
+let waiting = false; // the last question was refused for now: it is asked again
+let live = 0; // timer of the next question about a growing stroke
+let looking = 0; // timer of the next look
 
 // ---- asking
 
-async function ask(blob, thumbnail) {
-  const mine = ++ticket;
-  const model = $("model").value;
-  $("answer").setAttribute("aria-busy", "true");
-  const started = performance.now();
+/** Ask about what is on the paper; a `growing` stroke only if nothing else is under way. */
+async function question(growing = false) {
+  const target = $("model").value;
+  if (!target || paper.empty || (growing && (asking || waiting))) return;
+  const mine = renew();
+  if (!growing) $("answer").setAttribute("aria-busy", "true");
+  const { serial, picture } = paper;
+  const strokes = paper.strokes.map((stroke) => [...stroke]);
   try {
-    const response = await classify(model, blob);
-    const milliseconds = performance.now() - started;
-    const document = await response.json();
-    if (mine !== ticket) return;
-    waiting = response.status === 503;
-    if (!response.ok) return showProblem(document);
-    showAnswer(document.classification_result, response.headers, milliseconds);
-    if (thumbnail) remember(blob, thumbnail, document.classification_result[0]);
-  } catch (error) {
-    if (mine === ticket) showProblem({ message: `The gateway does not answer (${error.message}).`, code: "", request_id: "" });
-  } finally {
-    if (mine === ticket) $("answer").removeAttribute("aria-busy");
-  }
-}
-
-function classify(model, blob) {
-  const form = new FormData();
-  form.append("image", blob, "picture");
-  const limit = Math.min(MOST_ANSWERS, labelCount(details.get(model)?.document));
-  return fetch(`/tf/mnist/${encodeURIComponent(model)}?limit=${limit}`, { method: "POST", body: form });
-}
-
-function labelCount(model) {
-  const card = model?.newest.card?.labels.length;
-  const outputs = Object.values(model?.newest.signatures.serving_default?.outputs ?? {});
-  const size = outputs.map((output) => output.shape?.at(-1)).find((last) => last > 0);
-  return card ?? size ?? MOST_ANSWERS;
-}
-
-async function paperChanged() {
-  $("undo").disabled = $("clear").disabled = paper.empty;
-  showHint();
-  if (paper.empty) {
-    ticket++;
+    const sent = { name: picture?.name, blob: await paper.blob() };
+    const [answer] = await classify(target, [sent], mine.signal);
     waiting = false;
-    showNothing();
-  } else if (!$("model").disabled) {
-    ask(await paper.blob(), paper.thumbnail());
+    if (growing) return show(answer);
+    answered({ serial, strokes, sent, picture: picture && sent, answer });
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    refused(error);
+  } finally {
+    if (asking === mine) renew(null);
   }
+}
+
+/** What was asked before is of no interest any more. */
+function renew(next = new AbortController()) {
+  asking?.abort();
+  clearTimeout(live);
+  live = 0;
+  asking = next;
+  $("answer").removeAttribute("aria-busy");
+  return next;
+}
+
+function answered(tried) {
+  showTry(tried);
+  announce(tried.answer);
+  recent.keep(tried, paper);
+}
+
+function refused(error) {
+  if (!(error instanceof Refusal)) throw error;
+  waiting = error.passes;
+  showProblem(error, waiting ? HOPE : "");
+  offer(null, served.labelsOf(model()));
+  if (error.status === 401) askForKey(error);
+  if (waiting) lookAfter(HOPE_MS);
 }
 
 // ---- showing
 
-function element(tag, text = "", name = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (name) made.className = name;
-  return made;
+const model = () => $("model").value.split("/")[0];
+
+function show(answer) {
+  showAnswer(answer, served.labelsOf(answer.model), served.namesOf(answer.model, answer.version));
 }
 
-const percent = (value) => (value === null ? "" : value > 0 && value < 0.001 ? "< 0.1 %" : `${(value * 100).toFixed(1)} %`);
+function showTry(tried) {
+  tried.changed = () => recent.save();
+  show(tried.answer);
+  offer(tried, served.labelsOf(tried.answer.model) ?? tried.answer.labels.map(({ label }) => label));
+}
+
+/** An earlier try, with the answer it had. */
+async function open(tried) {
+  const mine = renew();
+  waiting = false;
+  const bitmap = tried.picture && (await createImageBitmap(tried.picture.blob).catch(() => null));
+  if (asking !== mine) return;
+  renew(null);
+  paper.putBack({ ...tried, picture: tried.picture && { ...tried.picture, bitmap } });
+  tried.sent ??= tried.picture ?? { blob: await paper.blob() };
+  showPaper();
+  showTry(tried);
+}
+
+function itemTry(item) {
+  const picture = { name: item.name, blob: item.blob };
+  item.try ??= { serial: paper.number(), strokes: [], picture, sent: picture };
+  return Object.assign(item.try, { answer: item.answer });
+}
+
+function showNothing() {
+  showEmpty(served.labelsOf(model()));
+  offer(null, served.labelsOf(model()));
+}
 
 const INVITATION = $("hint").textContent;
 
-function showHint() {
-  $("hint").hidden = !paper.empty && (!paper.file || paper.bitmap !== null);
-  $("hint").textContent = paper.file ? `${paper.file.name || "This file"} cannot be shown here` : INVITATION;
+function showPaper() {
+  $("undo").disabled = $("clear").disabled = paper.empty;
+  $("hint").hidden = !paper.empty && (!paper.picture || paper.picture.bitmap !== null);
+  say($("hint"), paper.picture ? `${paper.picture.name || "This file"} cannot be shown here` : INVITATION);
 }
 
-/** The place of the answer: the labels of the chosen model with nothing beside them. */
-function showNothing() {
-  const labels = details.get($("model").value)?.document.newest.card?.labels ?? [..."0123456789"];
-  $("answer").dataset.state = "empty";
-  $("answer").removeAttribute("aria-busy");
-  $("lead").textContent = "The answer appears here.";
-  $("problem").textContent = "";
-  $("bars").replaceChildren(...labels.slice(0, MOST_ANSWERS).map((digit) => bar({ digit, probability: null })));
-  $("facts").replaceChildren();
-}
-
-function showProblem({ message, code, request_id: request }) {
-  $("answer").dataset.state = "problem";
-  $("lead").textContent = "";
-  $("problem").textContent = waiting ? `${message} Your picture is sent again as soon as it does.` : message;
-  $("bars").replaceChildren();
-  facts({ Status: code, Request: request });
-}
-
-function showAnswer(ranking, headers, milliseconds) {
-  const [best] = ranking;
-  $("answer").dataset.state = "answer";
-  $("problem").textContent = "";
-  const words = element("span", best.probability >= 0.5 ? `with ${percent(best.probability)}` : `perhaps, with ${percent(best.probability)}`);
-  $("lead").replaceChildren(element("strong", String(best.digit)), words);
-  $("bars").replaceChildren(...ranking.map(bar));
-  const version = `${headers.get("X-Model-Name")} version ${headers.get("X-Model-Version")}`;
-  facts({ "Answered by": version, "Round trip": `${Math.round(milliseconds)} ms` });
-}
-
-function bar({ digit, probability }) {
-  const item = element("li");
-  const track = element("span", "", "track");
-  const fill = element("span", "", "fill");
-  fill.style.setProperty("--share", probability);
-  if (probability !== null) track.append(fill);
-  item.append(element("span", String(digit), "label"), track, element("span", percent(probability), "number"));
-  return item;
-}
-
-function facts(entries) {
-  const known = Object.entries(entries).filter(([, value]) => value !== "");
-  $("facts").replaceChildren(...known.map(([name, value]) => pair(name, String(value))));
-}
-
-function pair(name, value) {
-  const group = element("div");
-  group.append(element("dt", name), element("dd", value));
-  return group;
-}
-
-// ---- recent tries
-
-function remember(blob, thumbnail, best) {
-  const button = element("button", "", "thumb");
-  button.type = "button";
-  button.append(thumbnail, element("span", String(best.digit)));
-  button.setAttribute("aria-label", `Ask again: a try answered ${best.digit}`);
-  button.addEventListener("click", () => ask(blob, null));
-  const item = element("li");
-  item.append(button);
-  $("recent").prepend(item);
-  while ($("recent").children.length > MOST_RECENT) $("recent").lastChild.remove();
-  $("recent-box").hidden = false;
-}
-
-// ---- what is running
+// ---- what is served
 
 async function look() {
+  clearTimeout(looking);
   if (document.hidden) return;
+  let pause = LOOK_MS;
   try {
-    const response = await fetch("/tf/models");
-    const state = await response.json();
-    if (!response.ok) throw new Error(state.message);
-    await Promise.all(state.models.map(loadDetails));
-    showRunning(state);
-    if (waiting && state.serving.ready) paperChanged();
+    const state = await served.look(wanted?.split("/")[0]);
+    $("key-form").hidden = true;
+    running(state);
+    if (!state.serving.ready) pause = HOPE_MS;
+    else if (waiting) question();
+    if (state.serving.ready && several.stopped) several.resume($("model").value);
   } catch (error) {
-    health("bad", `The gateway does not answer: ${error.message}`);
+    if (!(error instanceof Refusal)) throw error;
+    pause = HOPE_MS;
+    if (error.status === 401) {
+      pause = Infinity; // until there is a key
+      return askForKey(error);
+    }
+    health("bad", "The gateway does not answer");
+    say($("banner"), `The gateway does not answer. ${PATIENCE}`);
+  } finally {
+    lookAfter(waiting ? Math.min(pause, HOPE_MS) : pause);
   }
 }
 
-async function loadDetails({ name, ready, versions }) {
-  const key = JSON.stringify(versions);
-  if (!ready || details.get(name)?.key === key) return;
-  const response = await fetch(`/tf/models/${encodeURIComponent(name)}`);
-  if (response.ok) details.set(name, { key, document: await response.json() });
+function lookAfter(pause) {
+  clearTimeout(looking);
+  if (pause < Infinity) looking = setTimeout(look, pause);
 }
 
-function showRunning({ models, serving, inventory }) {
-  const ready = models.filter((model) => model.ready);
-  const count = `${ready.length} model${ready.length === 1 ? "" : "s"}`;
-  if (!serving.ready) health("bad", serving.message);
-  else health(inventory.ready ? "good" : "fair", inventory.ready ? `Serving ${count}` : `Serving ${count}. ${inventory.message}`);
-  showChoice(ready.map((model) => model.name));
-  $("served").replaceChildren(...(models.length ? models.map(card) : [element("li", "No model is served yet. Train and export one, and it appears here.")]));
+function running(state) {
+  const ready = state.models.filter((each) => each.ready).length;
+  const count = `${ready} model${ready === 1 ? "" : "s"}`;
+  if (!state.serving.ready) health("bad", "Serving is away");
+  else health(state.inventory.ready ? "good" : "fair", `Serving ${count}`);
+  $("health").title = state.inventory.message;
+  say($("banner"), state.serving.ready ? "" : `${state.serving.message} ${PATIENCE}`);
+  if (!state.serving.ready) return;
+  served.show(state);
+  choose(served.choices());
 }
 
 function health(state, text) {
-  if ($("health").textContent === text) return; // or screen readers would say it at each poll
   $("health").dataset.state = state;
-  $("health").textContent = text;
+  say($("health"), text);
 }
 
-function showChoice(names) {
+/** The models to choose from; the wanted one is taken as soon as it is there. */
+function choose(groups) {
   const select = $("model");
-  const shown = [...select.options].map((option) => option.value);
-  if (names.length === 0 || names.join() === shown.join()) return;
-  const chosen = select.disabled ? select.dataset.default : select.value;
-  select.replaceChildren(...names.map((name) => new Option(name)));
-  if (names.includes(chosen)) select.value = chosen;
-  const first = select.disabled;
-  select.disabled = false;
-  showCurl();
-  if (first && !paper.empty) paperChanged();
+  const before = select.value;
+  const options = groups.map(({ name, choices }) => {
+    const made = choices.map(({ target, text }) => new Option(text, target));
+    return made.length === 1 ? made[0] : Object.assign(element("optgroup", "", ...made), { label: name });
+  });
+  const text = JSON.stringify(groups);
+  if (select.dataset.text !== text) {
+    select.replaceChildren(...(options.length ? options : [new Option("no model of pictures yet", "")]));
+    select.dataset.text = text;
+    select.disabled = options.length === 0;
+  }
+  const targets = [...select.options].map(({ value }) => value);
+  const chosen = [wanted, before, select.dataset.default].find((target) => target && targets.includes(target));
+  select.value = chosen ?? targets[0];
+  const missing = wanted && select.value !== wanted;
+  say($("note"), missing ? `${wanted} is not served now; ${select.value || "nobody"} answers.` : "");
+  if (select.value !== before) modelChanged(before === "" && $("answer").dataset.state === "answer");
 }
 
-function card(model) {
-  const newest = details.get(model.name)?.document.newest;
-  const item = element("li");
-  item.append(element("h3", model.name));
-  const chips = element("p", "", "chips");
-  chips.append(...model.versions.map((version) => chip(version, model.labels)));
-  if (model.versions.length === 0) chips.append(element("span", "not loaded", "chip"));
-  item.append(chips, element("p", summary(newest), "small"));
-  for (const { version, reason } of model.quarantined) item.append(element("p", `Version ${version} is not served: ${reason}`, "warning"));
-  return item;
+/** `answered`: what is on the paper had its answer before, from an earlier look at the page. */
+function modelChanged(answered = false) {
+  const digits = (served.labelsOf(model()) ?? []).every((label) => /^\d$/.test(label));
+  say($("try-title"), digits ? "Draw a digit" : "Draw or drop a picture");
+  const secret = key.get() ? " -H 'X-API-Key: ...'" : "";
+  say($("curl"), `curl -F image=@digit.jpg${secret} ${location.origin}/tf/models/${$("model").value}/classify`);
+  if (paper.empty) showNothing();
+  else if (!answered) question();
+  if (several.shown) several.ask($("model").value);
 }
 
-function chip({ version, state, error }, labels) {
-  const names = Object.keys(labels).filter((label) => labels[label] === version);
-  const made = element("span", [`version ${version}`, ...names, state.toLowerCase()].join(" · "), "chip");
-  made.dataset.state = state;
-  made.title = error;
-  return made;
+// ---- the key
+
+function askForKey(refusal) {
+  $("key-form").hidden = false;
+  say($("key-why"), refusal.message);
+  health("fair", "Wants an API key");
+  say($("banner"), "");
 }
 
-function summary(newest) {
-  if (!newest) return "";
-  const accuracy = newest.card?.metrics?.test_accuracy;
-  const labels = newest.card?.labels;
-  const input = Object.values(newest.signatures.serving_default?.inputs ?? {})[0];
-  return [
-    accuracy ? `${(accuracy * 100).toFixed(2)} % right on unseen data` : "",
-    labels ? `answers ${labels.slice(0, 10).join(" ")}${labels.length > 10 ? " …" : ""}` : "",
-    input?.shape ? `takes ${input.shape.slice(1).join(" × ")} ${input.dtype}` : "",
-  ].filter(Boolean).join(" · ");
-}
-
-function showCurl() {
-  $("curl").textContent = `curl -F image=@digit.jpg ${location.origin}/tf/mnist/${$("model").value}`;
-}
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key.set($("key").value.trim());
+  $("key").value = "";
+  waiting = !paper.empty;
+  look();
+});
 
 // ---- events
 
-function choose(files) {
-  if (files?.length) paper.show(files[0]);
+async function take(files) {
+  if (!files?.length) return;
+  if (files.length > 1) return several.start(files, $("model").value);
+  several.putAway();
+  paper.show(await opened(files[0], most));
 }
 
-$("canvas").addEventListener("drawing", () => ($("hint").hidden = true));
+paper.addEventListener("ink", () => {
+  $("hint").hidden = true;
+  live ||= setTimeout(() => {
+    live = 0;
+    question(true);
+  }, LIVE_MS);
+});
+paper.addEventListener("change", () => {
+  showPaper();
+  renew(null);
+  waiting = waiting && !paper.empty;
+  if (paper.empty) showNothing();
+  else question();
+});
 $("undo").addEventListener("click", () => paper.undo());
 $("clear").addEventListener("click", () => paper.clear());
 $("file").addEventListener("change", (event) => {
-  choose(event.target.files);
+  take([...event.target.files]);
   event.target.value = ""; // the same file may be chosen again
 });
 $("model").addEventListener("change", () => {
-  showCurl();
-  if (!paper.empty) paperChanged();
+  wanted = $("model").value;
+  say($("note"), "");
+  history.replaceState(null, "", `?model=${wanted}`);
+  modelChanged();
 });
 $("copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText($("curl").textContent);
-  $("copy").textContent = "Copied";
-  setTimeout(() => ($("copy").textContent = "Copy"), 1500);
+  getSelection().selectAllChildren($("curl")); // where the clipboard is closed to pages, Ctrl+C is left to do
+  const done = await navigator.clipboard?.writeText($("curl").textContent).then(() => true, () => false);
+  say($("copy"), done ? "Copied" : "Selected");
+  setTimeout(() => say($("copy"), "Copy"), 1500);
 });
-
-addEventListener("paste", (event) => choose(event.clipboardData?.files));
+addEventListener("paste", (event) => take([...(event.clipboardData?.files ?? [])]));
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "z" && !paper.empty) paper.undo();
+  if (event.target.matches("input, select, textarea") || paper.empty) return;
+  if ((event.ctrlKey || event.metaKey) && event.key === "z") paper.undo();
+  else if (event.key === "Delete") paper.clear();
+  else return;
+  event.preventDefault();
 });
 for (const name of ["dragover", "dragleave", "drop"]) {
   addEventListener(name, (event) => {
     event.preventDefault();
     $("paper").classList.toggle("target", name === "dragover");
-    if (name === "drop") choose(event.dataTransfer.files);
+    if (name === "drop") take([...event.dataTransfer.files]);
   });
 }
 document.addEventListener("visibilitychange", look);
+
+penOn(paper, $("pen"));
 showNothing();
-setInterval(look, POLL_MS);
+recent.restore().then((highest) => paper.startAfter(highest));
 look();

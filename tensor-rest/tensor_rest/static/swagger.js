@@ -7,6 +7,11 @@ window.ui = SwaggerUIBundle({
   docExpansion: "list",
   displayRequestDuration: true,
   tryItOutEnabled: true,
+  requestInterceptor: (request) => {
+    const key = sessionStorage.getItem("tensor-lab.key"); // as the page keeps it
+    if (key) request.headers["X-API-Key"] = key;
+    return request;
+  },
   validatorUrl: null, // the default would send the specification to another host
   presets: [SwaggerUIBundle.presets.apis],
 });

@@ -1,0 +1,79 @@
+"""Bodies of JSON, read within bounds and written fast; and room for what large bodies become."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from .errors import BadRequestError, TooLargeError, UnavailableError
+from .guard import metrics
+from .guard.limits import check_json_depth
+
+_MOST_CONTAINERS = 1_000_000  # lists and objects: each takes some 80 bytes of memory, and 3 of the body
+_JSON_FACTOR = 20  # times its text is what JSON may take as values (measured: 8 to 60 with all copies)
+_ARRAY_FACTOR = 8  # times its bytes is what an array may take: bytes to float64
+_LARGE = 8 << 20  # bytes of values; requests that take more work one after the other, in each worker
+_PATIENCE = 5.0  # seconds one of those waits for its turn
+
+_turn = threading.Lock()
+
+
+@contextmanager
+def room(body: int, *, arrays: bool = False) -> Iterator[None]:
+    """Around the work on a body of so many bytes, JSON or arrays: only one large one at a time may fill the memory.
+
+    Raises UnavailableError if it is not this one's turn in time.
+    """
+    if body * (_ARRAY_FACTOR if arrays else _JSON_FACTOR) <= _LARGE:
+        yield
+        return
+    if not _turn.acquire(timeout=_PATIENCE):
+        metrics.refused("busy")
+        raise UnavailableError("The gateway is busy with other large requests; smaller ones are taken at once.")
+    try:
+        yield
+    finally:
+        _turn.release()
+
+
+def loads(data: bytes) -> Any:
+    """The value of a JSON text; NaN and Infinity are taken as well, as TensorFlow Serving does.
+
+    Raises BadRequestError for what is no JSON or nests too deep, TooLargeError for too many lists and objects; both
+    before anything is built.
+    """
+    if not data:
+        raise BadRequestError("The body is empty; a JSON document was wanted.")
+    containers = data.count(b"[") + data.count(b"{")
+    if containers > _MOST_CONTAINERS:
+        raise TooLargeError(
+            f"The JSON has {containers:,} lists and objects; at most {_MOST_CONTAINERS:,} are taken. "
+            "Large tensors travel better as .npy."
+        )
+    check_json_depth(data)
+    try:
+        return orjson.loads(data)
+    except ValueError as error:
+        if b"NaN" in data or b"Infinity" in data:
+            return _loads_with_nan(data)
+        raise BadRequestError(f"The body is not JSON: {error}.") from error
+
+
+def dumps(document: Any) -> bytes:
+    """JSON of a document that may hold arrays. NaN and infinities become null: strict JSON has no word for them."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+def dumps_with_nan(document: Any) -> bytes:
+    """The same with NaN, Infinity and -Infinity as such, which TensorFlow Serving writes and Python's json reads."""
+    return json.dumps(document, default=lambda array: array.tolist()).encode()
+
+
+def _loads_with_nan(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"The body is not JSON: {error}.") from error

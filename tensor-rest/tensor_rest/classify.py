@@ -1,0 +1,135 @@
+"""Pictures to labels with scores: the one way all routes that classify go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import ApiError, BadGatewayError, TooLargeError
+from .glyphs import Pixels
+from .models import SIGNATURE, Profile, Profiles, Target
+from .pictures import prepare
+from .serving import ModelServer, Prediction, caller
+from .vision import Vision
+
+_MOST_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
+
+Ranking = list[tuple[str, float]]
+"""Labels with their scores, best first."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a version of a model said of some pictures.
+
+    `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
+    `queue_seconds` is how long the pictures waited for room in a call, `model_seconds` how long the call took.
+    """
+
+    model: str
+    version: int
+    vision: Vision
+    rankings: list[Ranking | ApiError]
+    pixels: list[Pixels | ApiError]
+    queue_seconds: float
+    model_seconds: float
+
+    @property
+    def ranking(self) -> Ranking:
+        """That of the only picture; raises its error if there is none."""
+        (only,) = self.rankings
+        if isinstance(only, ApiError):
+            raise only
+        return only
+
+
+class Classifier:
+    """Classifies with what `profiles` know of the models behind `server`; pictures have at most `max_pixels`."""
+
+    def __init__(self, server: ModelServer, profiles: Profiles, max_pixels: int) -> None:
+        self._server = server
+        self._profiles = profiles
+        self._max_pixels = max_pixels
+
+    def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
+        """Labels and scores of each picture file, in one call to serving.
+
+        Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
+        """
+
+        def ask(profile: Profile, exact: Target) -> Answer:
+            vision = profile.vision(signature)
+            _check_count(len(pictures), vision)
+            pixels = [self._prepared(data, vision) for data in pictures]
+            readable = [item for item in pixels if not isinstance(item, ApiError)]
+            if not readable:  # whatever version answers by now, it cannot read them either
+                return Answer(profile.model, profile.version, vision, list(_errors(pixels)), pixels, 0, 0)
+            predictions = self._asked(vision, exact, readable)
+            others = {prediction.version for prediction in predictions} - {profile.version}
+            if others:  # other labels may hold there
+                return Answer(profile.model, others.pop(), vision, [], [], 0, 0)
+            rows = iter(_rankings(profile, vision, predictions, len(readable)))
+            rankings = [item if isinstance(item, ApiError) else next(rows) for item in pixels]
+            queue = sum(prediction.queue_seconds for prediction in predictions)
+            model = sum(prediction.model_seconds for prediction in predictions)
+            return Answer(profile.model, profile.version, vision, rankings, pixels, queue, model)
+
+        answer = self._profiles.use(target, ask)
+        if len(answer.rankings) != len(pictures):
+            raise BadGatewayError(f"{target} answered as version {answer.version}, which was not asked.")
+        if all(isinstance(item, ApiError) for item in answer.rankings):
+            raise next(_errors(answer.pixels))
+        return answer
+
+    def _asked(self, vision: Vision, at: Target, pixels: list[Pixels]) -> list[Prediction]:
+        """One call for all, or one for each where the signature takes no more."""
+        batch = np.stack(pixels) if len(pixels) > 1 else pixels[0][np.newaxis]
+        return [
+            self._server.predict(
+                at.model,
+                vision.inputs(part),
+                version=at.version,
+                label=at.label,
+                signature=vision.signature,
+                outputs=(vision.scores,),
+            )
+            for part in (np.split(batch, len(batch)) if vision.single else (batch,))
+        ]
+
+    def _prepared(self, data: bytes, vision: Vision) -> Pixels | ApiError:
+        caller.check()  # a thousand small files may be a thousand large pictures
+        try:
+            return prepare(data, vision.wanted, self._max_pixels)
+        except ApiError as error:
+            return error
+
+
+def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
+    return (item for item in pixels if isinstance(item, ApiError))
+
+
+def _check_count(pictures: int, vision: Vision) -> None:
+    """Raise TooLargeError for more pictures than there is room for once they have the size the model wants."""
+    wanted = vision.wanted
+    most = max(1, _MOST_BYTES // (wanted.height * wanted.width * wanted.channels))
+    if pictures > most:
+        raise TooLargeError(
+            f"The request has {pictures} pictures; of {wanted.width} x {wanted.height} pixels, as this model takes "
+            f"them, at most {most} are taken at once."
+        )
+
+
+def _rankings(profile: Profile, vision: Vision, predictions: list[Prediction], rows: int) -> list[Ranking]:
+    """One per row. Raises BadGatewayError for answers that are not a row of finite scores for each."""
+    found = [prediction.outputs.get(vision.scores, np.empty(0)) for prediction in predictions]
+    if any(s.ndim != 2 or len(s) != rows // len(found) or not np.isfinite(s).all() for s in found):
+        shapes = ", ".join(str(s.shape) for s in found)
+        wanted = "one row of finite scores" if rows == 1 else f"{rows} rows of finite scores"
+        raise BadGatewayError(f"Model {profile.model!r} answered shape {shapes}; wanted {wanted}.")
+    rankings = []
+    for scores in found:
+        labels = profile.labels(scores.shape[1])
+        order = np.argsort(-scores, axis=1, kind="stable").tolist()
+        rankings += [[(labels[i], row[i]) for i in best] for best, row in zip(order, scores.tolist(), strict=True)]
+    return rankings

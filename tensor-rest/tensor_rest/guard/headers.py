@@ -1,0 +1,20 @@
+"""Header fields and paths that nginx and the application both have to know."""
+
+POLICY = "Content-Security-Policy"
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    POLICY: "default-src 'none'; frame-ancestors 'none'",
+}
+"""On every answer; nginx adds them to its own. A page may have a POLICY of its own."""
+
+KEY_NAME = "X-Key-Name"
+"""Tells nginx whose key it was, for the access log; nginx does not pass it on."""
+
+PROBES = ("/healthz", "/readyz")
+"""Answered for any caller, under any name, at any time."""

@@ -1,0 +1,73 @@
+"""The tutorial's two routes: POST /tf/mnist/<model> and POST /predictlabel."""
+
+import flask
+from flask_restx import Api, Resource, fields
+
+from ..errors import BadRequestError, ConflictError
+from ..models import Target
+from . import requests
+from .documents import SERVING, Documents
+
+_FAULTS = (400, 409, 413, 415, *SERVING)
+
+
+def add(api: Api, documents: Documents, default_model: str) -> None:
+    """Add the routes."""
+    _add_mnist(api, documents)
+    _add_predictlabel(api, documents, default_model)
+
+
+def _add_mnist(api: Api, documents: Documents) -> None:
+    digit = api.model("Digit", {"digit": fields.Integer(example=2), "probability": fields.Float(example=0.998)})
+    answer = api.model("Classification", {"classification_result": fields.List(fields.Nested(digit))})
+
+    @api.route("/tf/mnist/<model>")
+    @api.doc(params={"model": "Name of a served model"})
+    class Mnist(Resource):
+        @api.expect(documents.upload_limit, validate=False)
+        @api.doc(id="classify_digit", responses={200: ("The best answers", answer), **documents.errors(*_FAULTS)})
+        def post(self, model: str) -> flask.Response:
+            """Which digit is this? The headers X-Model-Name and X-Model-Version say who answered."""
+            limit = requests.limit()
+            answer = requests.gateway().classify(Target(model), [requests.image()])
+            ranking = answer.ranking
+            if limit > len(ranking):
+                raise BadRequestError(f"limit={limit} is over the {len(ranking)} labels of model {model!r}.")
+            best = [
+                {"digit": _digit(label, model), "probability": round(score, requests.DIGITS)}
+                for label, score in ranking[:limit]
+            ]
+            return requests.answered({"classification_result": best}, model, answer.version)
+
+
+def _add_predictlabel(api: Api, documents: Documents, model: str) -> None:
+    label = api.model("Label", {"label": fields.String(example="4"), "probability": fields.String(example="0.9987")})
+    answer = api.model(
+        "LabelPrediction",
+        {
+            "most_probable_label": fields.String(example="4"),
+            "predictions": fields.List(fields.Nested(label)),
+            "success": fields.Boolean(example=True),
+        },
+    )
+
+    @api.route("/predictlabel")
+    class PredictLabel(Resource):
+        @api.expect(documents.upload, validate=False)
+        @api.doc(id="predict_label", responses={200: ("All labels", answer), **documents.errors(*_FAULTS)})
+        def post(self) -> flask.Response:
+            """Every label with its probability, from the default model."""
+            answer = requests.gateway().classify(Target(model), [requests.image()])
+            ranking = answer.ranking
+            predictions = [{"label": label, "probability": f"{score:.4f}"} for label, score in ranking]
+            document = {"most_probable_label": ranking[0][0], "predictions": predictions, "success": True}
+            return requests.answered(document, model, answer.version)
+
+
+def _digit(label: str, model: str) -> int:
+    if not (label.isascii() and label.isdigit()):
+        raise ConflictError(
+            f"Model {model!r} answers labels such as {label!r}; this route answers digits. "
+            f"POST /tf/models/{model}/classify answers any label."
+        )
+    return int(label)

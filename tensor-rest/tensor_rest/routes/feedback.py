@@ -1,0 +1,62 @@
+"""PUT or POST /tf/models/<model>/feedback: "this was a ...", kept for the workbench to train from."""
+
+import flask
+from flask_restx import Api, Resource, fields
+from werkzeug.datastructures import FileStorage
+
+from ..errors import BadRequestError
+from . import requests, versions
+from .documents import SERVING, Documents
+
+
+def add(api: Api, documents: Documents) -> None:
+    """Add the routes."""
+    request = api.parser()
+    request.add_argument("image", type=FileStorage, location="files", required=True, help="The picture")
+    request.add_argument("label", location="form", required=True, help="What it was: one of the model's labels")
+    answer = api.model(
+        "Feedback",
+        {
+            "model": fields.String(example="mnist-net"),
+            "version": fields.Integer(example=1),
+            "predicted": fields.String(description="What the model says", example="7"),
+            "label": fields.String(description="What it was", example="1"),
+            "stored": fields.Boolean(description="False if it was known already"),
+        },
+    )
+    responses = {
+        200: ("Known already", answer),
+        201: ("Kept", answer),
+        **documents.errors(400, 409, 413, 415, 507, *SERVING),
+    }
+
+    @api.route("/tf/models/<model>/feedback")
+    @api.doc(params=versions.MODEL)
+    class Feedback(Resource):
+        @api.expect(request, validate=False)
+        @api.doc(id="give_feedback", responses=responses)
+        def post(self, model: str) -> flask.Response:
+            """This was a ...: keep the picture with its right label, where the gateway is told to keep them."""
+            return _keep(model)
+
+        @api.expect(request, validate=False)
+        @api.doc(id="put_feedback", responses=responses)
+        def put(self, model: str) -> flask.Response:
+            """The same: sending a picture twice changes nothing, another label takes the place of the first."""
+            return _keep(model)
+
+
+def _keep(model: str) -> flask.Response:
+    gateway = requests.gateway()
+    gateway.feedback.folder()
+    label = flask.request.args.get("label") or flask.request.form.get("label", "")
+    if not label:
+        raise BadRequestError("Say what the picture was in the form's field 'label' (or ?label=).")
+    upload = flask.request.files.get("image")
+    if upload is None:
+        raise BadRequestError("Send the picture in the form's field 'image'; this request has no such file.")
+    answer, kept = gateway.keep(requests.target(model), upload.read(), label)
+    document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
+    response = requests.answered({**document, "stored": kept.new}, model, answer.version)
+    response.status_code = 201 if kept.new else 200
+    return response

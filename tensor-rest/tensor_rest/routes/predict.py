@@ -1,0 +1,126 @@
+"""POST /tf/models/<model>[/versions/<version>|/labels/<label>]/predict: any model, any signature."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import flask
+from flask_restx import Api, Resource
+
+from .. import bodies, npy, values
+from ..errors import BadRequestError
+from ..models import SIGNATURE
+from ..serving import Prediction
+from ..values import Array, Infos
+from . import requests, versions
+from .documents import SERVING, Documents
+
+_KINDS = (requests.JSON, npy.NPY, npy.NPZ)
+_UNPACKED = 2  # times the largest body is what an .npz may unpack to
+_ROWS = {"type": "array", "items": {}, "minItems": 1, "description": "Rows: values, or objects by alias"}
+_COLUMNS = {"description": "Columns: whole tensors by alias, or the value itself where there is one input"}
+
+Read = Callable[[Infos], dict[str, Array]]
+
+
+def add(api: Api, documents: Documents) -> None:
+    """Add the routes."""
+    request = api.schema_model(
+        "PredictRequest",
+        {
+            "type": "object",
+            "properties": {"signature_name": {"type": "string"}, "instances": _ROWS, "inputs": _COLUMNS},
+        },
+    )
+    answer = api.schema_model(
+        "PredictAnswer",
+        {
+            "type": "object",
+            "properties": {
+                "model": {"type": "string"},
+                "version": {"type": "integer"},
+                "signature": {"type": "string"},
+                "predictions": {"type": "array", "items": {}, "description": "For instances"},
+                "outputs": {"type": "object", "description": "For inputs and arrays: tensors by alias"},
+            },
+            "required": ["model", "version", "signature"],
+        },
+    )
+
+    @versions.route(api, "/tf/models", "/predict", "predict")
+    @api.doc(params={"signature": {"in": "query", "description": f"Which signature; {SIGNATURE} if left out"}})
+    class Predict(Resource):
+        @api.expect(request, validate=False)
+        @api.doc(responses={200: ("What the model answers", answer), **documents.errors(400, 409, 413, 415, *SERVING)})
+        def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """Run any signature of any model on ready tensors.
+
+            JSON as TensorFlow Serving's REST API takes it, one array as .npy (application/x-npy), or several by alias
+            as .npz (application/x-npz). The header Accept asks for the answer as any of the three.
+            """
+            target = requests.target(model, version, label)
+            kind = flask.request.accept_mimetypes.best_match(_KINDS, requests.JSON)
+            with _request() as (signature, read, by_rows):
+                prediction = requests.gateway().predict(target, signature, read)
+            response = _response(model, prediction, kind, by_rows)
+            return requests.marked(response, model, prediction.version)
+
+
+def read_json(document: dict[str, Any]) -> tuple[Read, bool]:
+    """What makes the inputs of a JSON request, and whether it speaks of rows."""
+    keys = document.keys() & {"instances", "inputs"}
+    if len(keys) != 1:
+        found = "both" if keys else "neither"
+        raise BadRequestError(f'The JSON must hold one of "instances" (rows) and "inputs" (columns); it has {found}.')
+    if "instances" in keys:
+        return lambda infos: values.from_rows(document["instances"], infos), True
+    return lambda infos: values.from_columns(document["inputs"], infos), False
+
+
+def signature_name(document: dict[str, Any]) -> str:
+    """The signature a JSON request names, "" if none."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str) or not name.isprintable():
+        raise BadRequestError('"signature_name" must be the name of a signature, a text.')
+    return name
+
+
+@contextmanager
+def _request() -> Iterator[tuple[str, Read, bool]]:
+    """Which signature, what makes its inputs, and whether the answer is asked by rows."""
+    requests.refuse_form()
+    signature = flask.request.args.get("signature", "")
+    if flask.request.mimetype in (npy.NPY, npy.NPZ):
+        data = flask.request.get_data()
+        with bodies.room(len(data), arrays=True):
+            arrays = _arrays(data)
+            yield signature or SIGNATURE, lambda infos: values.fitted(arrays, infos), False
+        return
+    with requests.json_object() as document:
+        named = signature_name(document)
+        if named and signature and named != signature:
+            raise BadRequestError(f'signature={signature[:80]!r} and "signature_name" {named[:80]!r} differ.')
+        yield (named or signature or SIGNATURE, *read_json(document))
+
+
+def _arrays(data: bytes) -> dict[str, Array]:
+    """Those of the body by name; a single .npy has none."""
+    if flask.request.mimetype == npy.NPY:
+        return {"": npy.loads(data)}
+    return npy.loads_all(data, _UNPACKED * flask.current_app.config["MAX_CONTENT_LENGTH"])
+
+
+def _response(model: str, prediction: Prediction, kind: str, by_rows: bool) -> flask.Response:
+    outputs = prediction.outputs
+    if kind == npy.NPZ:
+        return flask.Response(npy.dumps_all(outputs), mimetype=kind)
+    if kind == npy.NPY:
+        if len(outputs) != 1:
+            raise BadRequestError(f"The answer has {len(outputs)} arrays; Accept: {npy.NPZ} takes several.")
+        return flask.Response(npy.dumps(next(iter(outputs.values()))), mimetype=kind)
+    document: dict[str, Any] = {"model": model, "version": prediction.version, "signature": prediction.signature}
+    if by_rows:
+        document["predictions"] = values.to_rows(outputs)
+    else:
+        document["outputs"] = {alias: values.to_column(alias, array) for alias, array in sorted(outputs.items())}
+    return requests.answered(document, model, prediction.version)

@@ -1,0 +1,97 @@
+"""What the routes read from a request, and how they mark an answer."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import flask
+
+from .. import bodies, upload
+from ..errors import BadRequestError, NotFoundError, UnsupportedMediaError
+from ..gateway import Gateway
+from ..models import Target
+
+DEFAULT_LIMIT = 3
+DIGITS = 6
+"""Of a probability: what float32 is good for."""
+
+JSON = "application/json"
+_VERSION = re.compile(r"[0-9]{1,18}")
+_LONGEST_LABEL = 100
+_YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
+
+
+def gateway() -> Gateway:
+    """The application's."""
+    found: Gateway = flask.current_app.extensions["gateway"]
+    return found
+
+
+def target(model: str, version: str | None = None, label: str | None = None) -> Target:
+    """What the path names. Raises NotFoundError for a version that is no number, a label that cannot be one."""
+    if version is not None and not _VERSION.fullmatch(version):
+        raise NotFoundError(f"{version[:40]!r} cannot be a version; versions are whole numbers, such as 1.")
+    if label is not None and (len(label) > _LONGEST_LABEL or not label.isprintable()):
+        raise NotFoundError(f"{label[:40]!r} cannot be a label of a version; labels are words such as stable.")
+    return Target(model, None if version is None else int(version), label)
+
+
+def image() -> bytes:
+    """The one picture of a form's field `image`."""
+    return upload.image(flask.request)
+
+
+def pictures() -> list[upload.File]:
+    """Every picture with its name: of a form's field `image` (files or a zip), or the whole body as it is."""
+    if flask.request.mimetype.startswith(("image/", "application/octet-stream")):
+        return [("", flask.request.get_data())]
+    return upload.images(flask.request)
+
+
+@contextmanager
+def json_object() -> Iterator[dict[str, Any]]:
+    """The body as a JSON object, whatever Content-Type says: clients of TensorFlow Serving set it as they like.
+
+    There is room for it as long as the context lasts.
+    """
+    data = flask.request.get_data()
+    with bodies.room(len(data)):
+        document = bodies.loads(data)
+        if not isinstance(document, dict):
+            raise BadRequestError(f"The body is a JSON {type(document).__name__}; an object was wanted.")
+        yield document
+
+
+def refuse_form() -> None:
+    """Raise UnsupportedMediaError for a form, where a JSON document or arrays are wanted."""
+    if flask.request.mimetype == "multipart/form-data":
+        raise UnsupportedMediaError("This route takes application/json, .npy or .npz, no form.")
+
+
+def limit() -> int:
+    """How many answers are asked for."""
+    text = flask.request.args.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise BadRequestError(f"limit={text[:20]!r} is no number of answers; wanted 1 or more.")
+    return int(text)
+
+
+def flag(name: str) -> bool:
+    """Whether a query parameter says yes."""
+    text = flask.request.args.get(name, "")
+    if text not in _YES + _NO:
+        raise BadRequestError(f"{name}={text[:20]!r} is neither yes nor no; wanted 1 or 0.")
+    return text in _YES
+
+
+def answered(document: Any, model: str, version: int) -> flask.Response:
+    """JSON of a model's answer, with the headers that say who answered."""
+    return marked(flask.Response(bodies.dumps(document), mimetype=JSON), model, version)
+
+
+def marked(response: flask.Response, model: str, version: int) -> flask.Response:
+    """The response with the headers that say who answered."""
+    response.headers["X-Model-Name"] = model
+    response.headers["X-Model-Version"] = str(version)
+    return response

@@ -1,0 +1,163 @@
+"""TensorFlow Serving's own REST API under /v1, so that its clients work with this address unchanged.
+
+Paths, documents and the shape of errors, `{"error": "..."}`, are TensorFlow Serving's; the statuses are this gateway's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flask
+import grpc
+import numpy as np
+from flask_restx import Api, Resource
+from google.protobuf.json_format import MessageToDict
+
+from .. import bodies, examples, values
+from ..models import SIGNATURE, Target
+from ..values import Array
+from ..wire import serving_pb2 as pb
+from . import requests, versions
+from .documents import SERVING, Documents
+from .predict import read_json, signature_name
+
+_PREDICTION = "/tensorflow.serving.PredictionService/"
+_MODEL = "/tensorflow.serving.ModelService/"
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+def add(api: Api, documents: Documents) -> None:
+    """Add the routes."""
+    _add_predict(api, documents)
+    _add_examples(api, documents)
+    _add_status(api, documents)
+
+
+def _add_predict(api: Api, documents: Documents) -> None:
+    request = api.models["PredictRequest"]
+    errors = _errors(documents)
+
+    @versions.route(api, "/v1/models", ":predict", "serving_predict")
+    class ServingPredict(Resource):
+        @api.expect(request, validate=False)
+        @api.doc(responses={200: "predictions, or outputs", **errors})
+        def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """TensorFlow Serving's predict."""
+            target = requests.target(model, version, label)
+            with requests.json_object() as document:
+                read, by_rows = read_json(document)
+                prediction = requests.gateway().predict(target, signature_name(document) or SIGNATURE, read)
+            return requests.marked(_tensors(prediction.outputs, by_rows), model, prediction.version)
+
+
+def _add_examples(api: Api, documents: Documents) -> None:
+    request = api.schema_model(
+        "ExamplesRequest",
+        {
+            "type": "object",
+            "properties": {
+                "signature_name": {"type": "string"},
+                "context": {"type": "object", "description": "Features of every example"},
+                "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+            },
+            "required": ["examples"],
+        },
+    )
+    errors = _errors(documents)
+
+    @versions.route(api, "/v1/models", ":classify", "serving_classify")
+    class ServingClassify(Resource):
+        @api.expect(request, validate=False)
+        @api.doc(responses={200: "results: [[label, score], ...] for each example", **errors})
+        def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """TensorFlow Serving's classify, of tf.Example features."""
+            target = requests.target(model, version, label)
+            with requests.json_object() as document:
+                sent = pb.ClassificationRequest(**_parts(target, document))
+            answer = requests.gateway().call(target, f"{_PREDICTION}Classify", sent, pb.ClassificationResponse)
+            return _results(examples.classes(answer.result), answer)
+
+    @versions.route(api, "/v1/models", ":regress", "serving_regress")
+    class ServingRegress(Resource):
+        @api.expect(request, validate=False)
+        @api.doc(responses={200: "results: one number for each example", **errors})
+        def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """TensorFlow Serving's regress, of tf.Example features."""
+            target = requests.target(model, version, label)
+            with requests.json_object() as document:
+                sent = pb.RegressionRequest(**_parts(target, document))
+            answer = requests.gateway().call(target, f"{_PREDICTION}Regress", sent, pb.RegressionResponse)
+            return _results(examples.values(answer.result), answer)
+
+
+def _add_status(api: Api, documents: Documents) -> None:
+    errors = _errors(documents)
+
+    @versions.route(api, "/v1/models", "", "serving_status", "get")
+    class ServingStatus(Resource):
+        @api.doc(responses={200: "model_version_status: version, state, status", **errors})
+        def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """TensorFlow Serving's model status."""
+            target = requests.target(model, version, label)
+            sent = pb.GetModelStatusRequest(model_spec=_spec(target))
+            answer = requests.gateway().call(target, f"{_MODEL}GetModelStatus", sent, pb.GetModelStatusResponse)
+            return _json({"model_version_status": [_status(item) for item in answer.model_version_status]})
+
+    @versions.route(api, "/v1/models", "/metadata", "serving_metadata", "get")
+    class ServingMetadata(Resource):
+        @api.doc(responses={200: "model_spec, and metadata with its signature_def", **errors})
+        def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """TensorFlow Serving's model metadata."""
+            profile = requests.gateway().profile(requests.target(model, version, label))
+            signatures = MessageToDict(
+                pb.SignatureDefMap(signature_def=profile.signatures),
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+            spec = {"name": model, "signature_name": "", "version": str(profile.version)}
+            return _json({"model_spec": spec, "metadata": {"signature_def": signatures}})
+
+
+def _errors(documents: Documents) -> dict[int, Any]:
+    """What stands in `responses`: the statuses of all routes, in TensorFlow Serving's shape."""
+    told = documents.errors(400, 409, 413, *SERVING)
+    return {status: (text, documents.serving_error) for status, (text, _) in told.items()}
+
+
+def _spec(target: Target, signature: str = "") -> pb.ModelSpec:
+    spec = pb.ModelSpec(name=target.model, signature_name=signature, version_label=target.label)
+    if target.version is not None:
+        spec.version.value = target.version
+    return spec
+
+
+def _parts(target: Target, document: dict[str, Any]) -> dict[str, Any]:
+    """The fields that requests of examples have in common."""
+    return {"model_spec": _spec(target, signature_name(document)), "input": examples.read(document)}
+
+
+def _tensors(outputs: Mapping[str, Array], by_rows: bool) -> flask.Response:
+    if by_rows:
+        document = {"predictions": values.to_rows(outputs, by_suffix=True)}
+    else:
+        columns = {alias: values.to_column(alias, outputs[alias], by_suffix=True) for alias in sorted(outputs)}
+        document = {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+    finite = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values())
+    return _json(document, nan=not finite)
+
+
+def _results(results: list[Any], answer: pb.ClassificationResponse | pb.RegressionResponse) -> flask.Response:
+    return requests.marked(_json({"results": results}), answer.model_spec.name, answer.model_spec.version.value)
+
+
+def _status(item: pb.ModelVersionStatus) -> dict[str, Any]:
+    status = {
+        "error_code": _CODES.get(item.status.error_code, "UNKNOWN"),
+        "error_message": item.status.error_message,
+    }
+    state = pb.ModelVersionStatus.State.Name(item.state)
+    return {"version": str(item.version), "state": state, "status": status}
+
+
+def _json(document: dict[str, Any], *, nan: bool = False) -> flask.Response:
+    text = bodies.dumps_with_nan(document) if nan else bodies.dumps(document)
+    return flask.Response(text, mimetype=requests.JSON)

@@ -1,0 +1,184 @@
+"""Micro-batching: rows of callers that come at the same time travel in one call. No timer, no thread of its own.
+
+The first caller of a lane sends at once. Who comes while its call runs waits; when the answer is there, those waiting
+longest leave together, and one of them makes the call for all. So one caller alone never waits, and the busier the
+server, the larger the batches.
+"""
+
+import copy
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ApiError, DeadlineError
+
+Inputs = Mapping[str, np.ndarray[Any, Any]]
+
+SHARED_STATUS = (404, 429, 503, 504)
+"""A batch that failed with one of these failed for all: no row is at fault, and more calls would not help."""
+
+
+class Asked(NamedTuple):
+    """What is asked: a signature of a model's version or label (neither: the newest), and which outputs come back."""
+
+    model: str
+    version: int | None
+    label: str | None
+    signature: str
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a Predict call answered.
+
+    The version and signature that computed it, its outputs by alias, how long the rows waited for room in a call, and
+    how long that call took.
+    """
+
+    version: int
+    outputs: Mapping[str, np.ndarray[Any, Any]]
+    signature: str = ""
+    queue_seconds: float = 0.0
+    model_seconds: float = 0.0
+
+
+Run = Callable[[Asked, Inputs, float, Sequence[str]], Prediction]
+"""Makes one call: what is asked, inputs, deadline, ids of the requests it is made for."""
+
+
+@dataclass(eq=False)
+class _Ticket:
+    """One caller's rows in a lane. Its thread sleeps on `baton` until it is answered or leads a group."""
+
+    inputs: Inputs
+    rows: int
+    deadline: float
+    request_id: str
+    queued: float
+    baton: threading.Lock = field(default_factory=threading.Lock)
+    taken: bool = False
+    group: list["_Ticket"] | None = None  # those it makes the call for, itself among them
+    answer: Prediction | None = None
+    error: ApiError | None = None
+
+
+@dataclass(eq=False)
+class _Lane:
+    """The callers whose rows can share a call."""
+
+    running: int = 0
+    waiting: deque[_Ticket] = field(default_factory=deque)
+
+
+class Batcher:
+    """Lets rows of the same signature, types and shapes share calls of at most `most_rows` rows and `most_bytes` bytes.
+
+    `running` is how many calls of one lane may be under way at once.
+    """
+
+    def __init__(self, run: Run, most_rows: int, most_bytes: int, running: int) -> None:
+        self._run = run
+        self._most_rows, self._most_bytes, self._running = most_rows, most_bytes, running
+        self._lanes: dict[Any, _Lane] = {}
+        self._lock = threading.Lock()
+
+    def most(self, inputs: Inputs, rows: int) -> int:
+        """How many rows like these one call takes."""
+        size = sum(array.nbytes for array in inputs.values()) // rows or 1
+        return max(1, min(self._most_rows, self._most_bytes // size))
+
+    def predict(self, asked: Asked, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
+        """The answer for `rows` rows, at most `most`. Raises the call's ApiError, or DeadlineError when time is up."""
+        key = (asked, tuple(sorted((alias, a.dtype.str, a.shape[1:]) for alias, a in inputs.items())))
+        ticket = _Ticket(inputs, rows, deadline, request_id, time.monotonic())
+        with self._lock:
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = _Lane()
+            if lane.running < self._running:
+                lane.running += 1
+                ticket.group = [ticket]
+            else:
+                ticket.baton.acquire()
+                lane.waiting.append(ticket)
+        if ticket.group is None:
+            self._wait(lane, ticket)
+        if ticket.group is not None:
+            self._lead(key, lane, ticket, ticket.group)
+        if ticket.error is not None:
+            raise copy.copy(ticket.error)  # raising writes into an exception, and others raise it too
+        return ticket.answer or self._run(asked, inputs, deadline, [request_id])
+
+    def _wait(self, lane: _Lane, ticket: _Ticket) -> None:
+        """Until the ticket is answered, leads a group or is to go alone. Raises DeadlineError when its time is up."""
+        if ticket.baton.acquire(timeout=max(0.0, ticket.deadline - time.monotonic())):
+            return
+        with self._lock:
+            if ticket.group is not None:
+                return  # leads since this moment: the next in the lane depend on it
+            if not ticket.taken:
+                lane.waiting.remove(ticket)
+        raise DeadlineError("The model server did not answer in time.")
+
+    def _lead(self, key: Any, lane: _Lane, leader: _Ticket, group: list[_Ticket]) -> None:
+        """Make the call for the group. Who has neither answer nor error afterwards goes alone."""
+        try:
+            self._answer(key[0], group)
+        finally:
+            with self._lock:
+                self._pass_on(key, lane)
+            for ticket in group:
+                if ticket is not leader:
+                    ticket.baton.release()
+
+    def _answer(self, asked: Asked, group: list[_Ticket]) -> None:
+        started = time.monotonic()
+        deadline = max(ticket.deadline for ticket in group)
+        try:
+            answer = self._run(asked, _joined(group), deadline, [ticket.request_id for ticket in group])
+        except ApiError as error:
+            if len(group) == 1 or error.status in SHARED_STATUS:
+                for ticket in group:
+                    ticket.error = error
+            return
+        rows = sum(ticket.rows for ticket in group)
+        if len(group) > 1 and any(array.shape[:1] != (rows,) for array in answer.outputs.values()):
+            return  # whatever the signature says, the answer has not a row for each row
+        start = 0
+        for ticket in group:
+            outputs = answer.outputs
+            if len(group) > 1:
+                outputs = {alias: array[start : start + ticket.rows] for alias, array in outputs.items()}
+            ticket.answer = replace(answer, outputs=outputs, queue_seconds=started - ticket.queued)
+            start += ticket.rows
+
+    def _pass_on(self, key: Any, lane: _Lane) -> None:
+        """Those waiting longest become a group, or the lane's call ends."""
+        if not lane.waiting:
+            lane.running -= 1
+            if not lane.running:
+                del self._lanes[key]
+            return
+        group = [lane.waiting.popleft()]
+        room = self.most(group[0].inputs, group[0].rows) - group[0].rows
+        while lane.waiting and lane.waiting[0].rows <= room:
+            group.append(lane.waiting.popleft())
+            room -= group[-1].rows
+        for ticket in group:
+            ticket.taken = True
+        # Whoever has most time makes the call: everyone else can leave when his own is up.
+        leader = max(group, key=lambda ticket: ticket.deadline)
+        leader.group = group
+        leader.baton.release()
+
+
+def _joined(group: list[_Ticket]) -> Inputs:
+    if len(group) == 1:
+        return group[0].inputs
+    return {alias: np.concatenate([ticket.inputs[alias] for ticket in group]) for alias in group[0].inputs}

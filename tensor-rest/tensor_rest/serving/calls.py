@@ -1,0 +1,76 @@
+"""One call over the channel: bounded in time, waiting for a server that restarts, repeated where that is safe."""
+
+import random
+import time
+from collections.abc import Sequence
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from ..errors import DeadlineError, UnavailableError, from_grpc
+from ..guard import metrics
+from .channel import Channel
+from .gate import Gate
+
+Answer = TypeVar("Answer", bound=Message)
+
+_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""The server is away or going (it cancels what is under way; nobody else cancels our calls)."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds before a repeat: a random part of it, doubled each time
+_MOST_IDS = 16  # of the requests a call is made for, in its metadata
+
+
+class Calls:
+    """Makes calls through `channel` as far as `gate` allows."""
+
+    def __init__(self, channel: Channel, gate: Gate) -> None:
+        self._channel, self._gate = channel, gate
+
+    def ask(self, path: str, request: Message, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+        """The answer, at the latest at `deadline` (`time.monotonic`). Raises the ApiError of errors.GRPC_ERRORS.
+
+        While serving is away the call waits for it, and one that was under way is repeated: nothing is lost in a
+        restart that is over before the deadline.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            waits = self._gate.state == "waiting"
+            try:
+                reply = self._once(path, request, answer, deadline, ids, waits)
+            except grpc.RpcError as error:
+                code = error.code()
+                if code is grpc.StatusCode.DEADLINE_EXCEEDED and self._gate.state != "closed":
+                    raise UnavailableError("The model server did not come back in time.") from error
+                if code not in _GONE or not self._gate.failed():
+                    raise from_grpc(error, self._channel.address) from error
+                metrics.retried()
+                time.sleep(min(random.uniform(0, pause), max(0.0, deadline - time.monotonic())))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return reply
+
+    def look(self, path: str, request: Message, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+        """The same for a call that only asks how serving is: neither waits nor repeated, whatever the gate says."""
+        try:
+            return self._once(path, request, answer, deadline, ids, False)
+        except grpc.RpcError as error:
+            raise from_grpc(error, self._channel.address) from error
+
+    def _once(
+        self, path: str, request: Message, answer: type[Answer], deadline: float, ids: Sequence[str], waits: bool
+    ) -> Answer:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineError("The model server did not answer in time.")
+        method = self._channel.method(path, type(request), answer)
+        metadata = (("x-request-id", ",".join(ids[:_MOST_IDS])),) if ids and ids[0] else None
+        try:
+            reply: Answer = method(request, timeout=left, wait_for_ready=waits, metadata=metadata)
+        except grpc.RpcError as error:
+            if error.code() not in (*_GONE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                self._gate.succeeded()
+            raise
+        self._gate.succeeded()
+        return reply

@@ -1,0 +1,188 @@
+"""The calls to the model server and what they answer, in NumPy's terms."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from concurrent import futures
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+
+from ..errors import BadGatewayError, DeadlineError, UnavailableError
+from ..guard import metrics
+from ..wire import serving_pb2 as pb
+from ..wire.tensors import WireError, from_tensor, to_tensor
+from . import caller
+from .batching import Asked, Batcher, Inputs, Prediction
+from .calls import Calls
+from .channel import Channel
+from .gate import Gate
+from .rows import Rows
+
+Answer = TypeVar("Answer", bound=Message)
+
+_PREDICTION = "/tensorflow.serving.PredictionService/"
+_MODEL = "/tensorflow.serving.ModelService/"
+_BATCH_BYTES = 16 << 20  # of inputs in one call that several callers share
+_PARTS = 4  # of large requests under way at once
+_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the client; Settings has the words for them."""
+
+    grace: float = 5.0  # seconds serving may be away before calls are refused at once
+    calls: int = 32  # at once in this process: its threads
+    message_bytes: int = 64 << 20
+    batch_rows: int = 32  # of one call
+    batch_calls: int = 1  # under way at once for rows that could share one
+
+
+@dataclass(frozen=True)
+class VersionState:
+    """One version as the server sees it; `state` is a word of ModelVersionStatus.State, `error` is empty when well."""
+
+    version: int
+    state: str
+    error: str
+
+
+class ModelServer:
+    """Calls to the server at `address`, all for one request within `timeout` seconds or what its sender allows.
+
+    A call that fails raises the ApiError of errors.GRPC_ERRORS, one with an unreadable answer BadGatewayError. While
+    serving is away calls wait for it, up to `Limits.grace`; after that UnavailableError is raised at once.
+    """
+
+    def __init__(self, address: str, timeout: float, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self.address = address
+        self._timeout = timeout
+        self._gate = Gate(limits.grace, limits.calls)
+        self._calls = Calls(Channel(address, limits.message_bytes), self._gate)
+        self._rows = Rows()
+        self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls)
+        self._parts = futures.ThreadPoolExecutor(_PARTS, "parts")  # threads start with the first large request
+
+    def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        signature: str = "serving_default",
+        outputs: Sequence[str] = (),
+        batch: bool = True,
+        deadline: float | None = None,
+    ) -> Prediction:
+        """Run a signature of a version or label (neither: the newest) on `inputs`; `outputs` limits what is sent back.
+
+        Rows are dimension 0. Where `batch` is true and the signature is known (`signatures` was asked) to have open
+        rows, they share calls with those of other callers, and many are split into several calls. `deadline` is an
+        instant of `time.monotonic`; None: that of the request the thread works for, else the timeout.
+        """
+        asked = Asked(model, version, label, signature, tuple(outputs))
+        by = caller.current()
+        deadline = deadline or by.deadline or time.monotonic() + self._timeout
+        rows = self._rows.count(asked, inputs) if batch else 0
+        with self._gate:
+            try:
+                most = self._batcher.most(inputs, rows) if rows else 0
+                if most == 0 or rows == most == 1:  # a queue for calls that nobody shares would only hold them up
+                    return self._run(asked, inputs, deadline, [by.request_id])
+                if rows > most:
+                    return self._in_parts(asked, inputs, rows, most, deadline, by.request_id)
+                return self._batcher.predict(asked, inputs, rows, deadline, by.request_id)
+            except DeadlineError as error:
+                if self._gate.state == "closed":
+                    raise
+                raise UnavailableError("The model server did not come back in time.") from error
+
+    def signatures(
+        self, model: str, version: int | None = None, label: str | None = None
+    ) -> tuple[int, dict[str, pb.SignatureDef]]:
+        """The version that was asked (neither version nor label: the newest) and its signatures by name."""
+        request = pb.GetModelMetadataRequest(model_spec=_spec(model, version, label), metadata_field=["signature_def"])
+        answer = self.call(_PREDICTION + "GetModelMetadata", request, pb.GetModelMetadataResponse)
+        try:  # an Any names TensorFlow's message; ours has other names and the same bytes
+            found = pb.SignatureDefMap.FromString(answer.metadata["signature_def"].value).signature_def
+        except DecodeError as error:
+            raise BadGatewayError(f"The signatures of model {model!r} cannot be read: {error}") from error
+        number = answer.model_spec.version.value
+        self._rows.learn(model, number, found)
+        self._rows.answered(Asked(model, version, label, "", ()), number)
+        return number, dict(found)
+
+    def status(self, model: str) -> list[VersionState]:
+        """Every version the server knows of, ascending, with its state. Raises NotFoundError for an unknown model.
+
+        This is a look at the server as it is: nothing is waited for while it is away.
+        """
+        request = pb.GetModelStatusRequest(model_spec=_spec(model))
+        by = caller.current()
+        soon = time.monotonic() + min(self._timeout, _LOOK_SECONDS)
+        deadline = min(by.deadline or soon, soon)
+        answer = self._calls.look(
+            _MODEL + "GetModelStatus", request, pb.GetModelStatusResponse, deadline, [by.request_id]
+        )
+        versions = sorted(answer.model_version_status, key=lambda status: status.version)
+        return [
+            VersionState(v.version, pb.ModelVersionStatus.State.Name(v.state), v.status.error_message) for v in versions
+        ]
+
+    def call(self, path: str, request: Message, answer: type[Answer]) -> Answer:
+        """Any unary method, by its gRPC path (/package.Service/Method), for the request the thread works for."""
+        by = caller.current()
+        deadline = by.deadline or time.monotonic() + self._timeout
+        with self._gate:
+            return self._calls.ask(path, request, answer, deadline, [by.request_id])
+
+    def _run(self, asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
+        """One Predict call."""
+        spec = _spec(asked.model, asked.version, asked.label, asked.signature)
+        request = pb.PredictRequest(model_spec=spec, output_filter=asked.outputs)
+        for alias, array in inputs.items():
+            request.inputs[alias].CopyFrom(to_tensor(array))
+        started = time.monotonic()
+        answer = self._calls.ask(_PREDICTION + "Predict", request, pb.PredictResponse, deadline, ids)
+        seconds = time.monotonic() - started
+        try:
+            arrays = {alias: from_tensor(tensor) for alias, tensor in answer.outputs.items()}
+        except WireError as error:
+            raise BadGatewayError(f"Model {asked.model!r} answered a tensor that cannot be read: {error}") from error
+        version = answer.model_spec.version.value
+        self._rows.answered(asked, version)
+        metrics.batch(asked.model, max(len(array) if array.ndim else 1 for array in inputs.values()) if inputs else 0)
+        return Prediction(version, arrays, asked.signature, 0.0, seconds)
+
+    def _in_parts(
+        self, asked: Asked, inputs: Inputs, rows: int, most: int, deadline: float, request_id: str
+    ) -> Prediction:
+        """Many rows in several calls, some of them at once. All parts are answered by the same version."""
+        bounds = np.linspace(0, rows, -(-rows // most) + 1).astype(int)
+        parts = [{a: v[i:j] for a, v in inputs.items()} for i, j in itertools.pairwise(bounds)]
+        started = time.monotonic()
+        run = partial(self._run, asked, deadline=deadline, ids=[request_id])
+        try:
+            answers = list(self._parts.map(run, parts, timeout=max(0.0, deadline - started)))
+        except futures.TimeoutError as error:  # still behind the parts of others
+            raise DeadlineError("The model server did not answer in time.") from error
+        newest = max(answer.version for answer in answers)
+        if any(answer.version != newest for answer in answers):  # it changed meanwhile
+            return self._in_parts(asked._replace(version=newest, label=None), inputs, rows, most, deadline, request_id)
+        outputs = {alias: np.concatenate([answer.outputs[alias] for answer in answers]) for alias in answers[0].outputs}
+        return replace(answers[0], outputs=outputs, model_seconds=time.monotonic() - started)
+
+
+def _spec(model: str, version: int | None = None, label: str | None = None, signature: str = "") -> pb.ModelSpec:
+    spec = pb.ModelSpec(name=model, signature_name=signature)
+    if version is not None:
+        spec.version.value = version
+    elif label is not None:
+        spec.version_label = label
+    return spec

@@ -1,0 +1,83 @@
+"""Whether the rows of some inputs may travel with others': what is known of the signatures of each version."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..wire.serving_pb2 import SignatureDef, TensorInfo
+from ..wire.tensors import WireError, numpy_type
+from .batching import Asked, Inputs
+
+_KEPT = 1024  # versions; all are forgotten when there are more, and learned anew
+
+Plan = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+"""Of each input by alias: the type and the sizes of one row, -1 for any."""
+
+
+class Rows:
+    """Knows the signatures of the versions it was told of, and which version answers for a name or a label."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[str, int], dict[str, Plan]] = {}
+        self._answering: dict[tuple[str, str | None], int] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, model: str, version: int, signatures: Mapping[str, SignatureDef]) -> None:
+        """Keep what of a version's signatures can be batched."""
+        plans = {name: plan for name, definition in signatures.items() if (plan := _plan(definition))}
+        with self._lock:
+            if len(self._plans) >= _KEPT:
+                self._plans.clear()
+            self._plans[model, version] = plans
+
+    def answered(self, asked: Asked, version: int) -> None:
+        """This version answers what was asked without a number."""
+        key = (asked.model, asked.label)
+        if asked.version is None and self._answering.get(key) != version:
+            with self._lock:
+                if len(self._answering) >= _KEPT:
+                    self._answering.clear()
+                self._answering[key] = version
+
+    def count(self, asked: Asked, inputs: Inputs) -> int:
+        """How many rows `inputs` has. 0 where they must go alone.
+
+        That is: nothing is known, the signature has no rows, or the inputs do not fit it - then the server's refusal
+        must not reach others.
+        """
+        version = asked.version
+        if version is None:
+            version = self._answering.get((asked.model, asked.label))
+        plan = self._plans.get((asked.model, version or 0), {}).get(asked.signature)
+        if plan is None or inputs.keys() != plan.keys():
+            return 0
+        counts = {_rows(array, *plan[alias]) for alias, array in inputs.items()}
+        return counts.pop() if len(counts) == 1 else 0
+
+
+def _rows(array: np.ndarray[Any, Any], dtype: np.dtype[Any], sizes: tuple[int, ...]) -> int:
+    if array.dtype != dtype or array.ndim != len(sizes) + 1:
+        return 0
+    fits = all(wanted in (-1, found) for wanted, found in zip(sizes, array.shape[1:], strict=True))
+    return len(array) if fits else 0
+
+
+def _plan(signature: SignatureDef) -> Plan | None:
+    """The rows of a signature whose inputs and outputs all have an open first dimension."""
+    tensors = (*signature.inputs.values(), *signature.outputs.values())
+    if not signature.inputs or not signature.outputs or not all(_has_rows(info) for info in tensors):
+        return None
+    try:
+        return {alias: (numpy_type(info.dtype), _sizes(info)[1:]) for alias, info in signature.inputs.items()}
+    except WireError:
+        return None
+
+
+def _has_rows(info: TensorInfo) -> bool:
+    return not info.tensor_shape.unknown_rank and _sizes(info)[:1] == (-1,)
+
+
+def _sizes(info: TensorInfo) -> tuple[int, ...]:
+    return tuple(dim.size for dim in info.tensor_shape.dim)

@@ -1,0 +1,28 @@
+// Small helpers for the document, and words for numbers.
+
+export const $ = (id) => document.getElementById(id);
+
+/** A new element; `children` are nodes or text. */
+export function element(tag, name = "", ...children) {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  made.append(...children);
+  return made;
+}
+
+/** A new button that calls `pressed`. */
+export function button(name, pressed, ...children) {
+  const made = element("button", name, ...children);
+  made.type = "button";
+  made.addEventListener("click", pressed);
+  return made;
+}
+
+/** Set the text only if it is another: screen readers say a live region again at each change. */
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`);
+
+export const milliseconds = (time) => (time >= 10 ? `${Math.round(time)} ms` : `${time.toFixed(1)} ms`);

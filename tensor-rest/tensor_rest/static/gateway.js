@@ -1,0 +1,70 @@
+// Everything the page asks of the gateway's REST API.
+
+const KEY = "tensor-lab.key";
+const MOST_LABELS = 12; // asked for each picture
+const PATIENCE = 20_000; // milliseconds for what is not a picture
+
+/** What the gateway refused, in its own words. `status` 0: it did not answer at all. */
+export class Refusal extends Error {
+  constructor(status, message, request = "") {
+    super(message);
+    this.status = status;
+    this.request = request;
+  }
+
+  /** Whether the same question may be answered in a moment. */
+  get passes() {
+    return [0, 429, 502, 503, 504].includes(this.status);
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY) ?? "",
+  set: (value) => sessionStorage.setItem(KEY, value),
+};
+
+/** What is served, and whether serving answers. */
+export const models = () => ask("/tf/models", { signal: AbortSignal.timeout(PATIENCE) });
+
+/** One model, with signatures and card of its newest version. */
+export const model = (name) => ask(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(PATIENCE) });
+
+/**
+ * What the model behind `target` (a path such as mnist-net/labels/stable) says of each of the pictures {name, blob}:
+ * a list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.
+ */
+export async function classify(target, pictures, signal) {
+  const form = new FormData();
+  for (const { name, blob } of pictures) form.append("image", blob, name || "drawing.png");
+  const started = performance.now();
+  const path = `/tf/models/${target}/classify?limit=${MOST_LABELS}&explain=1`;
+  const document = await ask(path, { method: "POST", body: form, signal });
+  const { model, version, results, queue_ms: queue, model_ms: computing } = document;
+  if (results.length !== pictures.length) {
+    throw new Refusal(415, "This is a zip. The page takes pictures; classify in the REST API takes zips as well.");
+  }
+  const common = { target, total: performance.now() - started, queue, computing };
+  return results.map((result) => ({ model, version, ...result, ...common }));
+}
+
+/** Tell the gateway what a picture was. The answer's `stored` says whether that was news. */
+export function feedback(model, { name, blob }, label) {
+  const form = new FormData();
+  form.append("image", blob, name || "drawing.png");
+  form.append("label", label);
+  return ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body: form });
+}
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: key.get() ? { "X-API-Key": key.get() } : {} });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, "The gateway does not answer.");
+  }
+  const document = await response.json().catch(() => null);
+  if (options.signal?.aborted) throw options.signal.reason;
+  if (response.ok && document) return document;
+  throw new Refusal(response.status, document?.message ?? "The gateway's answer is not JSON.", document?.request_id);
+}

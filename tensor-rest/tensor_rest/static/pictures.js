@@ -1,0 +1,39 @@
+// Files that were dropped, pasted or picked, made ready to be shown and sent; bytes of the wire made into pictures.
+
+const FITTED_SIDE = 2048; // pixels of what was too large to be sent as it is
+
+/** {name, blob, bitmap}: the file as it is, or a smaller copy where the gateway would refuse it for its size. */
+export async function opened(file, most) {
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  const picture = { name: file.name, blob: file, bitmap };
+  if (!bitmap || (file.size <= most.bytes && bitmap.width * bitmap.height <= most.pixels)) return picture;
+  const blob = await smaller(bitmap, Math.min(FITTED_SIDE, Math.floor(Math.sqrt(most.pixels))), "image/jpeg");
+  bitmap.close();
+  return { ...picture, blob, bitmap: await createImageBitmap(blob) };
+}
+
+/** A file with the bitmap, no side of it longer than `side`. */
+export function smaller(bitmap, side, type) {
+  const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => canvas.toBlob(resolve, type, 0.92));
+}
+
+/** A data: address as a file. The page's policy lets no image come from such an address, so it goes over a canvas. */
+export function fromDataUrl(url) {
+  const [head, body] = url.split(",");
+  const bytes = Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: head.slice("data:".length).replace(";base64", "") });
+}
+
+export function toDataUrl(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}

@@ -1,0 +1,76 @@
+// Recent tries: kept for this tab, over reloads, to be looked at again.
+import { button, element } from "./dom.js";
+import { blackOnWhite } from "./drawing.js";
+import { fromDataUrl, smaller, toDataUrl } from "./pictures.js";
+
+const PLACE = "tensor-lab.tries";
+const MOST = 10;
+const SIDE = 48; // pixels of a thumbnail
+const LIGHT_BYTES = 64 << 10; // a heavier picture is kept as a small copy
+const SMALL_SIDE = 280;
+
+/** A try is {serial, strokes, picture: {name, blob} or null, answer, told}; `open` is called with the one pressed. */
+export class Recent {
+  #tries = [];
+
+  constructor(list, box, open) {
+    this.list = list;
+    this.box = box;
+    this.open = open;
+  }
+
+  /** Put a try first, in place of the one with its serial; `paper` shows it. */
+  async keep(tried, paper) {
+    tried.thumbnail = paper.copy(SIDE);
+    const bitmap = paper.picture?.bitmap;
+    this.#tries = [tried, ...this.#tries.filter((other) => other.serial !== tried.serial)].slice(0, MOST);
+    this.#show();
+    if (tried.picture) tried.data = await light(tried.picture.blob, bitmap);
+    this.save();
+  }
+
+  /** Write all of them down; a full or forbidden store keeps what it has. */
+  save() {
+    const notes = this.#tries.map(({ serial, strokes, picture, answer, told, data }) => {
+      return { serial, strokes, name: picture?.name, data, answer, told };
+    });
+    try {
+      sessionStorage.setItem(PLACE, JSON.stringify(notes.filter(({ name, data }) => name === undefined || data)));
+    } catch {
+      // The tries stay until the page is left.
+    }
+  }
+
+  /** Show those of before a reload; the highest serial among them. */
+  async restore() {
+    const notes = JSON.parse(sessionStorage.getItem(PLACE) ?? "[]");
+    const revivals = await Promise.all(notes.map(revived));
+    this.#tries = [...this.#tries, ...revivals].slice(0, MOST);
+    this.#show();
+    return Math.max(0, ...notes.map(({ serial }) => serial));
+  }
+
+  #show() {
+    this.box.hidden = this.#tries.length === 0;
+    this.list.replaceChildren(...this.#tries.map((tried) => element("li", "", this.#button(tried))));
+  }
+
+  #button(tried) {
+    const label = tried.answer.labels[0].label;
+    const made = button("thumb", () => this.open(tried), tried.thumbnail, element("span", "", label));
+    made.setAttribute("aria-label", `Look again at the one answered ${label}`);
+    return made;
+  }
+}
+
+async function light(blob, bitmap) {
+  if (blob.size <= LIGHT_BYTES) return toDataUrl(blob);
+  return bitmap ? toDataUrl(await smaller(bitmap, SMALL_SIDE, "image/png")) : undefined;
+}
+
+async function revived({ serial, strokes, name, data, answer, told }) {
+  const blob = data && fromDataUrl(data);
+  const bitmap = blob && (await createImageBitmap(blob).catch(() => null));
+  const small = blackOnWhite(SIDE, strokes, bitmap);
+  return { serial, strokes, picture: blob ? { name, blob } : null, answer, told, data, thumbnail: small };
+}

@@ -1,0 +1,143 @@
+"""The files of a form: read within bounds, several under one name or packed into a zip.
+
+A form as every client writes it is taken apart here, which costs a few microseconds; anything unusual goes through
+Werkzeug's parser, which costs a hundred.
+"""
+
+import io
+import re
+import zipfile
+import zlib
+
+import flask
+
+from .errors import BadRequestError, TooLargeError
+from .guard.limits import ZIP_ENTRIES, ZIP_RATIO
+
+File = tuple[str, bytes]
+"""The name its sender gave it, and what is in it."""
+
+_BOUNDARY = re.compile(r"multipart/form-data; ?boundary=\"?([0-9A-Za-z'()+_,./:=?-]{1,70})\"?")
+_HEAD = re.compile(
+    rb'\r\nContent-Disposition: form-data; name="([^"\\%\r\n]*)"; filename="([^"\\%\r\n]*)"'
+    rb"(?:\r\nContent-Type: [\w.+-]+/[\w.+-]+)?"
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with entries, without
+_END_BYTES = 22  # of a zip's last record, which says how large its directory is
+_ENTRY_BYTES = 1024  # of an entry in the directory, at most: 46 and its name
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UNPACKED = 2  # times the largest body is what the zips of a request may unpack to
+
+
+def image(request: flask.Request, field: str = "image") -> bytes:
+    """The one file in `field`. Raises BadRequestError for none or several, TooLargeError for too large a body."""
+    found = _files(request, field)
+    if len(found) > 1:
+        raise BadRequestError(
+            f"This route takes one picture; {len(found)} are in the field {field!r}. "
+            "POST /tf/models/<model>/classify takes many."
+        )
+    return found[0][1]
+
+
+def images(request: flask.Request, field: str = "image") -> list[File]:
+    """Every file in `field`; in place of a zip, those in it (a zip in a zip is a file like any other).
+
+    Raises BadRequestError for none or a broken zip, TooLargeError for too many or too much.
+    """
+    most = flask.current_app.config["MAX_CONTENT_LENGTH"]
+    found: list[File] = []
+    left = _UNPACKED * most  # for all zips together
+    for name, data in _files(request, field):
+        if data.startswith(_ZIP):
+            inner = _unpacked(data, most, left)
+            left -= sum(len(content) for _, content in inner)
+            found += inner
+        else:
+            found.append((name, data))
+        _check_count(len(found))
+    return found
+
+
+def _files(request: flask.Request, field: str) -> list[File]:
+    boundary = _BOUNDARY.fullmatch(request.environ.get("CONTENT_TYPE", ""))
+    found = _usual(request.get_data(), boundary[1].encode(), field.encode()) if boundary else None
+    if found is None:
+        found = [(upload.filename or "", upload.read()) for upload in request.files.getlist(field)]
+    if not found:
+        raise BadRequestError(
+            f"Send the picture as multipart/form-data in the field {field!r}; this request has no such file."
+        )
+    return found
+
+
+def _usual(body: bytes, boundary: bytes, field: bytes) -> list[File] | None:
+    """The files of a form that holds nothing else, or None for one that is not written as usual."""
+    opening = b"--" + boundary
+    delimiter = b"\r\n" + opening
+    count = body.count(delimiter)
+    if not body.startswith(opening) or body.count(opening) != count + 1:  # elsewhere it may be one to a laxer reader
+        return None
+    _check_count(count)
+    *parts, end = body[len(opening) :].split(delimiter)
+    if end not in (b"--\r\n", b"--"):
+        return None
+    found = []
+    for part in parts:
+        head, blank, content = part.partition(b"\r\n\r\n")
+        match = _HEAD.fullmatch(head)
+        if not blank or match is None or match[1] != field:
+            return None
+        found.append((match[2].decode(errors="replace"), content))
+    return found
+
+
+def _unpacked(data: bytes, most: int, left: int) -> list[File]:
+    """What is in a zip: each file at most `most` bytes, all at most `left`.
+
+    Sizes are checked before anything is unpacked, and again while it is.
+    """
+    end = data[-_END_BYTES:]
+    if not end.startswith(_ZIP[1]) or end[-2:] != b"\0\0":  # else zipfile would look for the record elsewhere
+        raise BadRequestError("The zip is broken, cut off, or has a comment or more behind its end.")
+    if int.from_bytes(end[12:16], "little") > ZIP_ENTRIES * _ENTRY_BYTES:
+        raise TooLargeError(f"The zip has too many entries; at most {ZIP_ENTRIES} files are taken.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            entries = [entry for entry in packed.infolist() if not _is_clutter(entry)]
+            _check_entries(entries, most, left)
+            # Never more than was said: read() without a size unpacks all there is and then cuts it.
+            return [(entry.filename, packed.open(entry).read(entry.file_size)) for entry in entries]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError) as error:
+        raise BadRequestError(f"The zip cannot be unpacked: {error}.") from error
+
+
+def _is_clutter(entry: zipfile.ZipInfo) -> bool:
+    """Folders, and what file managers add."""
+    *folders, name = entry.filename.split("/")
+    return entry.is_dir() or name.startswith(".") or "__MACOSX" in folders
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], most: int, left: int) -> None:
+    if not entries:
+        raise BadRequestError("The zip holds no files.")
+    _check_count(len(entries))
+    if any(entry.flag_bits & 1 or entry.compress_type not in _METHODS for entry in entries):
+        raise BadRequestError("The zip is encrypted or packed in an unusual way; wanted stored or deflated.")
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > left:
+        raise TooLargeError(
+            f"The zips unpack to too many bytes; at most {_UNPACKED * most} are taken, and {left} were left for one "
+            f"of {unpacked}."
+        )
+    for entry in entries:
+        if entry.file_size > most or entry.file_size > ZIP_RATIO * max(1, entry.compress_size):
+            raise TooLargeError(
+                f"{entry.filename[:80]!r} in the zip unpacks from {entry.compress_size} to {entry.file_size} bytes; "
+                f"at most {most}, and {ZIP_RATIO} times its packed size, are taken."
+            )
+
+
+def _check_count(number: int) -> None:
+    if number > ZIP_ENTRIES:
+        raise TooLargeError(f"The request has {number} files; at most {ZIP_ENTRIES} are taken.")

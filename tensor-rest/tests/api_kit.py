@@ -1,0 +1,55 @@
+"""Models whose answers one can do in one's head, and a client of an application that serves them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gateway_kit import nobody
+from toy_model_server import Model, ModelServer, signature
+
+from tensor_rest.app import create_app
+from tensor_rest.settings import Settings
+from tensor_rest.wire import serving_pb2 as pb
+
+
+def half_plus_two() -> Model:
+    """y = x / 2 + 2."""
+    tensors = signature({"x": (pb.DT_FLOAT, [-1])}, {"y": (pb.DT_FLOAT, [-1])})
+    return Model(card=None, signatures={"serving_default": tensors}, compute=lambda given: {"y": given["x"] / 2 + 2})
+
+
+def sums_and_echo() -> Model:
+    """s = the sum of a's two whole numbers, t_bytes = b; and a signature `sum` with s alone, shape [2] -> []."""
+    both = signature(
+        {"a": (pb.DT_INT32, [-1, 2]), "b": (pb.DT_STRING, [-1])},
+        {"s": (pb.DT_INT32, [-1]), "t_bytes": (pb.DT_STRING, [-1])},
+    )
+    alone = signature({"a": (pb.DT_UINT8, [2])}, {"s": (pb.DT_INT32, [])})
+
+    def compute(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sums = {"s": given["a"].sum(axis=-1, dtype=np.int32)}
+        return sums | ({"t_bytes": given["b"]} if "b" in given else {})
+
+    return Model(card=None, signatures={"serving_default": both, "sum": alone}, compute=compute)
+
+
+def everything() -> dict[str, Model]:
+    """Pictures with a card (labelled `stable`) and without, one input, several inputs."""
+    return {
+        "mnist_net": Model(labels={"stable": 1}),
+        "bare_net": Model(card=None),
+        "half_net": half_plus_two(),
+        "sums_net": sums_and_echo(),
+    }
+
+
+def client_of(server: ModelServer, run_dir: Path, **settings: Any) -> Any:
+    """A client of an application in front of `server`."""
+    defaults = {"server": server.address, "inventory_url": nobody(), "timeout_seconds": 2}
+    return create_app(Settings(run_dir=run_dir, **{**defaults, **settings})).test_client()
+
+
+def files(*named: tuple[str, bytes], field: str = "image") -> dict[str, Any]:
+    """A form of several files under one name."""
+    return {field: [(io.BytesIO(data), name) for name, data in named]}

@@ -1,0 +1,197 @@
+"""Broken pictures by the thousand: valid files of every kind, damaged in ways a seed decides.
+
+The long run, on every core but without a network:
+
+    python tests/fuzz.py --cases 100000 --jobs 2
+
+It says which cases broke a rule, and `--only NUMBER` does one of them again. The rules: an answer or an ApiError of 4xx,
+not more than `LONGEST` seconds of CPU time for one case, not more than `MOST_MEMORY` for the process.
+"""
+
+import argparse
+import faulthandler
+import io
+import multiprocessing
+import random
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a program: the package beside the tests
+
+import numpy as np
+from PIL import Image
+
+from tensor_rest.errors import ApiError
+from tensor_rest.glyphs import ImageInput
+from tensor_rest.pictures import prepare
+
+LONGEST = 2.0
+"""Seconds of CPU time; an honest picture of 16 megapixels takes most of one."""
+
+MOST_MEMORY = 700 << 20
+"""Bytes of the whole process, its libraries among them."""
+
+MAX_PIXELS = 16_000_000
+_WANTED = (
+    ImageInput(28, 28, 1, "light-on-dark", "mnist"),
+    ImageInput(28, 28, 1),
+    ImageInput(32, 48, 3),
+    ImageInput(24, 20, 1, "dark-on-light", "mnist"),
+)
+_MARKS = (b"\xff\xd8", b"\xff\xd9", b"\xff\xda", b"\xff\xc0", b"\xff\xc2", b"\xff\xe1", b"IHDR", b"IDAT", b"PLTE",
+          b"tRNS", b"iCCP", b"eXIf", b"acTL", b"VP8 ", b"VP8L", b"VP8X", b"ANMF", b"ALPH", b"!\xf9", b",\0", b"BM")  # fmt: skip
+_SIZES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+_HEAD = 64  # bytes: where sizes, depths and flags stand
+
+
+def seeds() -> list[bytes]:
+    """A file of every kind and mode that is read."""
+    chance = np.random.default_rng(1)
+    found = []
+    for mode, size in (("L", (28, 28)), ("RGB", (40, 30)), ("RGBA", (17, 23)), ("P", (28, 28)), ("1", (33, 9))):
+        shape = (size[1], size[0], len(mode)) if mode in ("RGB", "RGBA") else (size[1], size[0])
+        pixels = Image.fromarray(chance.integers(0, 256, shape, np.uint8)).convert(mode)
+        for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
+            if kind != "JPEG" or mode in ("L", "RGB"):
+                found.append(_saved(pixels, kind))
+    colours = Image.fromarray(chance.integers(0, 256, (30, 40, 3), np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    found += [
+        _saved(colours, "JPEG", progressive=True),
+        _saved(colours, "JPEG", exif=turned.tobytes(), subsampling=2),
+        _saved(colours.convert("CMYK"), "JPEG"),
+        _saved(Image.fromarray(chance.integers(0, 65536, (20, 20), np.uint16)), "PNG"),
+        _saved(colours, "PNG", exif=turned.tobytes(), icc_profile=bytes(200)),
+        _saved(colours, "WEBP", lossless=True),
+        *(_saved(colours, kind, save_all=True, append_images=[colours.rotate(90)]) for kind in ("GIF", "WEBP", "PNG")),
+    ]
+    return found
+
+
+def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def case(number: int, seed: int, files: list[bytes]) -> bytes:
+    """The file of one case: a valid one, damaged one to four times."""
+    chance = random.Random(f"{seed}/{number}")
+    data = chance.choice(files)
+    for _ in range(chance.randint(1, 4)):
+        data = chance.choice(_DAMAGES)(data, chance, files) or data
+    return data
+
+
+Damage = Callable[[bytes, random.Random, list[bytes]], bytes]
+
+
+def _flip(data: bytes, chance: random.Random, _files: list[bytes]) -> bytes:
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def _header(data: bytes, chance: random.Random, _files: list[bytes]) -> bytes:
+    """A size that is extreme, in either order of bytes, where headers have theirs."""
+    width = chance.choice((1, 2, 4))
+    at = chance.randrange(min(len(data), _HEAD))
+    size = chance.choice(_SIZES) & ((1 << 8 * width) - 1)
+    return data[:at] + size.to_bytes(width, chance.choice(("big", "little"))) + data[at + width :]
+
+
+def _cut(data: bytes, chance: random.Random, _files: list[bytes]) -> bytes:
+    return data[: chance.randrange(1, len(data) + 1)]
+
+
+def _splice(data: bytes, chance: random.Random, files: list[bytes]) -> bytes:
+    """The beginning of one and the end of another."""
+    other = chance.choice(files)
+    return data[: chance.randrange(1, len(data) + 1)] + other[chance.randrange(len(other)) :]
+
+
+def _repeat(data: bytes, chance: random.Random, _files: list[bytes]) -> bytes:
+    start = chance.randrange(len(data))
+    piece = data[start : start + chance.choice((1, 12, 64, 500))]
+    return data[:start] + piece * chance.choice((2, 3, 50)) + data[start + len(piece) :]
+
+
+def _mark(data: bytes, chance: random.Random, _files: list[bytes]) -> bytes:
+    at = chance.randrange(len(data))
+    mark = chance.choice(_MARKS)
+    return data[:at] + mark + data[at + chance.choice((0, len(mark))) :]
+
+
+def _noise(data: bytes, chance: random.Random, _files: list[bytes]) -> bytes:
+    start = chance.randrange(len(data))
+    length = chance.choice((1, 4, 40))
+    return data[:start] + chance.randbytes(length) + data[start + length :]
+
+
+_DAMAGES: tuple[Damage, ...] = (_flip, _header, _cut, _splice, _repeat, _mark, _noise)
+
+
+def outcome(number: int, data: bytes) -> str:
+    """What the gateway says of it: "read", or the status of the error. Anything else is raised."""
+    wanted = _WANTED[number % len(_WANTED)]
+    try:
+        pixels = prepare(data, wanted, MAX_PIXELS)
+    except ApiError as error:
+        assert 400 <= error.status < 500, error.status
+        return str(error.status)
+    assert pixels.shape == (wanted.height, wanted.width, wanted.channels)
+    assert pixels.dtype == np.uint8
+    return "read"
+
+
+def run(numbers: range, seed: int) -> tuple[Counter[str], list[str], float]:
+    """How many had which outcome, what broke a rule, and the CPU seconds of the slowest."""
+    files, found, broken, slowest = seeds(), Counter[str](), list[str](), 0.0
+    for number in numbers:
+        data = case(number, seed, files)
+        before = time.thread_time()
+        try:
+            found[outcome(number, data)] += 1
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
+            broken.append(f"case {number}: {type(error).__name__}: {error}")
+        spent = time.thread_time() - before
+        slowest = max(slowest, spent)
+        if spent > LONGEST:
+            broken.append(f"case {number}: {spent:.1f} s")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    if memory > MOST_MEMORY:
+        broken.append(f"{memory >> 20} MB of memory in {numbers}")
+    return found, broken, slowest
+
+
+def main() -> None:
+    """Run as the command line says; exit code 1 if a rule was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", type=int, help="do this one case and say what it is")
+    chosen = parser.parse_args()
+    faulthandler.enable()
+    if chosen.only is not None:
+        data = case(chosen.only, chosen.seed, seeds())
+        print(f"case {chosen.only}: {len(data)} bytes, {data[:80]!r}: {outcome(chosen.only, data)}")  # noqa: T201
+        return
+    parts = [range(job, chosen.cases, chosen.jobs) for job in range(chosen.jobs)]
+    with multiprocessing.get_context("spawn").Pool(chosen.jobs) as pool:
+        results = pool.starmap(run, [(part, chosen.seed) for part in parts])
+    found = sum((counts for counts, _, _ in results), Counter[str]())
+    broken = [line for _, lines, _ in results for line in lines]
+    slowest = max(seconds for _, _, seconds in results)
+    print(f"{sum(found.values())} cases: {dict(found)}; the slowest took {slowest:.2f} s")  # noqa: T201
+    sys.exit("\n".join(broken))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The page in a real browser, over the real fronts and a toy model server with a watcher's list."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_kit import half_plus_two
+from gateway_kit import Front, start_front
+from page_kit import PATIENCE
+from toy_model_server import CARD, Model, ModelServer
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is for developers")
+CHROMIUM = shutil.which("chromium")
+QUIET = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
+ANIMALS = [f"animal {number}" for number in range(20)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"))
+
+
+@pytest.fixture(scope="session")
+def toy() -> Iterator[ModelServer]:
+    """mnist-net in two versions; one model of many labels, one that takes no pictures."""
+    animals = Model(card={**CARD, "labels": ANIMALS}, classes=len(ANIMALS))
+    mnist = Model(versions=[1, 2], labels={"stable": 1})
+    server = ModelServer(mnist_net=mnist, animal_net=animals, half_net=half_plus_two()).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def inventory(toy: ModelServer) -> Iterator[str]:
+    """The address of a watcher that lists what the toy serves."""
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            models = [
+                {"name": name, "versions": model.versions, "labels": model.labels, "quarantined": []}
+                for name, model in toy.models.items()
+            ]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"models": models}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    door = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    thread = threading.Thread(target=door.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{door.server_port}/"
+    door.shutdown()
+    door.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where feedback lands."""
+    return tmp_path_factory.mktemp("page") / "feedback"
+
+
+@pytest.fixture(scope="session")
+def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    kind = "nginx" if shutil.which("nginx", path="/usr/sbin:/usr/bin") else "uwsgi"
+    running = start_front(
+        kind,
+        tmp_path_factory.mktemp("page") / "run",
+        toy.address,
+        TF_SERVER_INVENTORY_URL=inventory,
+        TF_SERVER_GRACE_SECONDS="0.3",
+        TENSOR_REST_FEEDBACK_DIR=str(kept),
+        TENSOR_REST_MAX_PIXELS="1000000",
+    )
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-sync", *QUIET])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, front: Front) -> Iterator[Any]:
+    """A fresh page on a desktop; fails if anything was asked of another host or a policy or script complained."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    complaints: list[str] = []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda line: complaints.append(line.text) if _complains(line) else None)
+    tab.on("request", lambda request: None if _own(request.url, front) else complaints.append(request.url))
+    yield tab
+    context.close()
+    assert complaints == []
+
+
+def _complains(line: Any) -> bool:
+    """The browser itself notes each refused request as an error; tests look at what the page makes of them."""
+    return line.type == "error" and not line.text.startswith("Failed to load resource")
+
+
+def _own(url: str, front: Front) -> bool:
+    return url.startswith((front.url, "data:", "blob:"))

@@ -1,0 +1,86 @@
+"""Pictures that are picked, pasted and dropped, one and many."""
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from gateway_kit import Front, picture
+from page_kit import answer, open_page, pick, text
+
+HAND_OVER = """([kind, pictures]) => {
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  for (const [name, data] of pictures) transfer.items.add(new File([bytes(data)], name, { type: "image/png" }));
+  const options = { bubbles: true, cancelable: true, clipboardData: transfer, dataTransfer: transfer };
+  const made = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
+  document.getElementById("paper").dispatchEvent(made);
+}"""
+
+
+def hand_over(page: Any, kind: str, *named: tuple[str, bytes]) -> None:
+    page.evaluate(HAND_OVER, [kind, [[name, b64encode(data).decode()] for name, data in named]])
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_comes_over_the_clipboard_or_is_dropped(page: Any, front: Front, kind: str) -> None:
+    open_page(page, front)
+    if kind == "drop":
+        hand_over(page, "dragover")
+        assert page.locator("#paper.target").count() == 1
+    hand_over(page, kind, ("two.png", picture(60)))
+    answer(page, "2")
+    assert "Not inverted" in text(page, "#why")
+    assert page.locator("#paper.target").count() == 0
+
+
+def test_a_picked_file_is_answered_and_a_refusal_is_shown_in_words(page: Any, front: Front) -> None:
+    open_page(page, front)
+    pick(page, ("two.png", picture(60)))
+    answer(page, "2")
+    pick(page, ("no.png", b"no picture"))
+    page.wait_for_selector("#answer[data-state=problem]")
+    assert "not a picture" in text(page, "#problem")
+    assert "415" in text(page, "#facts")
+    assert "no.png cannot be shown" in text(page, "#hint")
+    assert page.locator(".tell:enabled").count() == 0
+    pick(page, ("two.png", picture(60)))
+    answer(page, "2")
+    assert text(page, "#problem") == ""
+
+
+def test_a_picture_over_the_gateways_bounds_is_made_smaller(page: Any, front: Front) -> None:
+    open_page(page, front)
+    with page.expect_response("**/classify*") as came:
+        pick(page, ("large.png", picture(60, (2000, 1000))))
+    size = came.value.json()["results"][0]["explain"]["size"]["picture"]
+    assert size == {"width": 1000, "height": 500}
+
+
+def test_several_pictures_become_a_list_to_look_through(page: Any, front: Front) -> None:
+    open_page(page, front)
+    levels = range(0, 220, 10)
+    named = [(f"{level}.png", picture(level)) for level in levels]  # more than one request holds
+    pick(page, *named, ("no.png", b"no picture"))
+    page.locator("#several-sum", has_text="23 pictures, 22 answered, 1 refused").wait_for()
+    rows = page.locator("#several-list .row")
+    assert rows.locator("strong").all_inner_texts() == [str(min(level, 255 - level) // 25) for level in levels]
+    assert "not a picture" in rows.last.inner_text()
+    assert rows.last.is_disabled()
+    assert rows.first.get_attribute("aria-current") is not None
+    answer(page, "0")
+    rows.nth(20).click()
+    answer(page, "2")
+    with page.expect_response("**/labels/stable/classify*"):
+        page.select_option("#model", "mnist-net/labels/stable")
+    page.locator("#facts", has_text="version 1").wait_for()
+    page.locator("#several-sum", has_text="22 answered").wait_for()
+    page.click("#put-away")
+    assert page.locator("#several").is_hidden()
+
+
+def test_of_nothing_but_bad_pictures_each_gets_its_own_reason(page: Any, front: Front) -> None:
+    open_page(page, front)
+    pick(page, ("no.png", b"no picture"), ("cut.png", picture(60)[:50]))
+    page.locator("#several-sum", has_text="2 pictures, 0 answered, 2 refused").wait_for()
+    first, second = page.locator("#several-list .wrong").all_inner_texts()
+    assert first != second

@@ -1,0 +1,159 @@
+"""Who answers, feedback, and what the page does while serving or a key is missing."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_kit import HTTP, Front, picture, start_front
+from page_kit import PATIENCE, answer, draw, open_page, pick, text
+from toy_model_server import Model, ModelServer
+
+from tensor_rest.guard.keys import create
+
+KEY, LINE = create("somebody")
+
+
+@pytest.fixture(scope="module")
+def locked(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """A front that wants a key, keeps no feedback and knows no watcher."""
+    folder = tmp_path_factory.mktemp("locked")
+    (folder / "keys").write_text(f"{LINE}\n")
+    running = start_front("uwsgi", folder / "run", toy.address, TENSOR_REST_API_KEYS_FILE=str(folder / "keys"))
+    yield running
+    running.stop()
+
+
+def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, front: Front) -> None:
+    open_page(page, front)
+    choices = page.locator("#model option").evaluate_all("options => options.map(({value}) => value)")
+    versions = ["mnist-net/labels/stable", "mnist-net/versions/1", "mnist-net/versions/2"]
+    assert choices == ["animal-net", "mnist-net", *versions]  # half-net takes no pictures
+    pick(page, ("two.png", picture(60)))
+    answer(page, "2")
+    assert "mnist-net version 2" in text(page, "#facts")
+    page.select_option("#model", "mnist-net/labels/stable")
+    page.locator("#facts", has_text="mnist-net version 1 · stable").wait_for()
+    assert page.url.endswith("?model=mnist-net/labels/stable")
+    page.reload()
+    page.wait_for_selector("#model:enabled")
+    assert page.input_value("#model") == "mnist-net/labels/stable"
+    assert "mnist-net/labels/stable/classify" in text(page, "#curl")
+
+
+def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, kept: Path) -> None:
+    open_page(page, front, "?model=animal-net")
+    assert text(page, "#try-title") == "Draw or drop a picture"
+    pick(page, ("two.png", picture(60)))
+    answer(page, "animal 2")
+    assert page.locator("#bars .label").count() == 12
+    assert page.locator("#bars .label").first.inner_text() == "animal 2"
+    page.select_option("#labels select", "animal 7")
+    page.click("#labels button")
+    page.locator("#thanks", has_text="Kept as animal 7").wait_for()
+    assert len(list((kept / "animal-net" / "animal 7").glob("*.png"))) == 1
+
+
+def test_a_model_that_is_not_served_is_named_and_taken_when_it_comes(
+    page: Any, front: Front, toy: ModelServer
+) -> None:
+    open_page(page, front, "?model=late-net")
+    page.locator("#note", has_text="late-net is not served now; mnist-net answers").wait_for()
+    toy.models["late-net"] = Model()
+    try:
+        page.locator("#curl", has_text="late-net").wait_for()
+        assert page.input_value("#model") == "late-net"
+        assert text(page, "#note") == ""
+    finally:
+        del toy.models["late-net"]
+
+
+def test_feedback_lands_as_a_file_and_another_label_moves_it(page: Any, front: Front, kept: Path) -> None:
+    open_page(page, front)
+    assert page.locator(".tell:enabled").count() == 0
+    draw(page)
+    answer(page, "")
+    page.get_by_role("button", name="7", exact=True).click()
+    page.locator("#thanks", has_text="Kept as 7, thank you").wait_for()
+    assert page.locator(".tell[aria-pressed=true]").all_inner_texts() == ["7"]
+    (sample,) = (kept / "mnist-net" / "7").glob("*.png")
+    page.get_by_role("button", name="4", exact=True).click()
+    page.locator("#thanks", has_text="Kept as 4, thank you").wait_for()
+    assert not sample.exists()
+    assert (kept / "mnist-net" / "4" / sample.name).exists()
+    notes = (kept / "mnist-net" / "index.jsonl").read_text().splitlines()
+    assert [json.loads(note)["label"] for note in notes][-2:] == ["7", "4"]
+
+
+def test_serving_goes_and_comes_back_without_a_reload(page: Any, front: Front, toy: ModelServer) -> None:
+    open_page(page, front)
+    toy.stop()
+    try:
+        page.locator("#banner", has_text="This page keeps looking").wait_for()
+        draw(page)
+        page.wait_for_selector("#answer[data-state=problem][data-passes=true]")
+        assert "sent again" in text(page, "#problem")
+        toy.models["mnist-net"].versions.append(3)
+    finally:
+        toy.start()
+    try:
+        page.wait_for_selector("#answer[data-state=answer]")
+        assert "version 3" in text(page, "#facts")
+        page.wait_for_selector("#served .chip >> text=version 3")
+        assert text(page, "#banner") == ""
+    finally:
+        toy.models["mnist-net"].versions.remove(3)
+
+
+def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    tab.goto(locked.url)
+    tab.wait_for_selector("#key-form:visible")
+    tab.fill("#key", "lab_wrong")
+    tab.keyboard.press("Enter")
+    tab.locator("#key-why", has_text="not known").wait_for()
+    tab.fill("#key", KEY)
+    tab.get_by_role("button", name="Use this key").click()
+    tab.wait_for_selector("#model:enabled")
+    assert tab.locator("#key-form").is_hidden()
+    tab.reload()
+    tab.wait_for_selector("#model:enabled")
+    draw(tab)
+    answer(tab, "")
+    assert "X-API-Key" in text(tab, "#curl")
+    assert KEY not in tab.content()
+    assert "TENSOR_REST_FEEDBACK_DIR" in text(tab, "#thanks")
+    assert tab.locator(".tell").count() == 0
+    tab.goto(f"{locked.url}/tf/")
+    tab.locator("#operations-lab-classify_digit").wait_for()
+    context.close()
+
+
+def test_no_key_no_questions(browser: Any, locked: Front) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url) if "/tf/" in request.url else None)
+    tab.clock.install()
+    tab.goto(locked.url)
+    tab.wait_for_selector("#key-form:visible")
+    tab.clock.run_for(60_000)
+    assert asked == [f"{locked.url}/tf/models"]
+    context.close()
+
+
+def test_the_upload_form_of_swagger_ui_works(page: Any, front: Front, tmp_path: Path) -> None:
+    (tmp_path / "two.png").write_bytes(picture(60))
+    page.goto(f"{front.url}/tf/")
+    page.click("#operations-lab-classify_digit .opblock-summary")
+    form = page.locator("#operations-lab-classify_digit")
+    form.locator("input[placeholder=model]").fill("mnist-net")
+    form.locator("input[type=file]").set_input_files(tmp_path / "two.png")
+    form.locator(".execute").click()
+    form.locator(".live-responses-table .response-col_status").first.wait_for()
+    assert '"digit": 2' in form.locator(".live-responses-table").inner_text()

@@ -1,0 +1,30 @@
+"""What uWSGI's master loads before it forks: libraries that bear it, and none of those nobody needs."""
+
+import json
+import os
+import subprocess
+import sys
+
+from gateway_kit import PROJECT
+
+_LOOK = """
+import json, os, sys
+before = set(os.listdir("/proc/self/fd"))
+import tensor_rest.preload
+opened = len(set(os.listdir("/proc/self/fd")) - before)
+loaded = [name for name, module in sys.modules.items() if module is not None]
+print(json.dumps({"threads": len(os.listdir("/proc/self/task")), "opened": opened, "loaded": loaded}))
+"""
+
+
+def test_nothing_is_started_or_opened_and_no_code_of_a_worker_is_loaded() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", _LOOK], env=environment, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert (found["threads"], found["opened"]) == (1, 0)
+    assert {"grpc", "numpy", "flask_restx"} <= set(found["loaded"])
+    assert {name for name in found["loaded"] if name.startswith("tensor_rest")} == {
+        "tensor_rest",
+        "tensor_rest.preload",
+    }
+    assert not {"rfc3987_syntax", "isoduration", "tensorflow"} & set(found["loaded"])
