@@ -29,7 +29,9 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    labels: list[str] = Field(min_length=1)
+    labels: list[str] = []
+    """The names of the scores; none: their indices, as for a model that answers no card."""
+
     input: CardInput = CardInput()
 
 

@@ -42,7 +42,7 @@ def _example(row: Any) -> pb.Example:
         try:
             example.features.feature[name].CopyFrom(_feature(name, value if isinstance(value, list) else [value]))
         except UnicodeEncodeError as error:
-            raise BadRequestError(f"Feature {name!r} has a text that is not Unicode.") from error
+            raise BadRequestError(f"Feature {name[:80]!r} has a text that is not Unicode.") from error
     return example
 
 

@@ -65,7 +65,7 @@ class Profile:
 
     def labels(self, classes: int) -> list[str]:
         """The names of the `classes` scores, their indices without a card. BadGatewayError if the numbers differ."""
-        if self.card is None:
+        if self.card is None or not self.card.labels:
             return [str(index) for index in range(classes)]
         if len(self.card.labels) != classes:
             raise BadGatewayError(f"Model {self.model!r} answered {classes} scores for {len(self.card.labels)} labels.")

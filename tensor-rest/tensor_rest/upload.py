@@ -127,8 +127,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], most: int, left: int) -> None
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > left:
         raise TooLargeError(
-            f"The zips unpack to too many bytes; at most {_UNPACKED * most} are taken, and {left} were left for one "
-            f"of {unpacked}."
+            f"A zip unpacks to {unpacked} bytes; at most {_UNPACKED * most} are taken of all in a request together, "
+            f"and {left} are left."
         )
     for entry in entries:
         if entry.file_size > most or entry.file_size > ZIP_RATIO * max(1, entry.compress_size):

@@ -4,8 +4,8 @@ The long run, on every core but without a network:
 
     python tests/fuzz.py --cases 100000 --jobs 2
 
-It says which cases broke a rule, and `--only NUMBER` does one of them again. The rules: an answer or an ApiError of 4xx,
-not more than `LONGEST` seconds of CPU time for one case, not more than `MOST_MEMORY` for the process.
+It says which cases broke a rule, and `--only NUMBER` does one of them again. The rules: an answer or an ApiError of
+4xx, not more than `LONGEST` seconds of CPU time for one case, not more than `MOST_MEMORY` for the process.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import random
 import resource
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -42,8 +43,10 @@ _WANTED = (
     ImageInput(32, 48, 3),
     ImageInput(24, 20, 1, "dark-on-light", "mnist"),
 )
-_MARKS = (b"\xff\xd8", b"\xff\xd9", b"\xff\xda", b"\xff\xc0", b"\xff\xc2", b"\xff\xe1", b"IHDR", b"IDAT", b"PLTE",
-          b"tRNS", b"iCCP", b"eXIf", b"acTL", b"VP8 ", b"VP8L", b"VP8X", b"ANMF", b"ALPH", b"!\xf9", b",\0", b"BM")  # fmt: skip
+_MARKS = tuple(
+    b"\xff\xd8 \xff\xd9 \xff\xda \xff\xc0 \xff\xc2 \xff\xe1 !\xf9 BM "
+    b"IHDR IDAT PLTE tRNS iCCP eXIf acTL VP8L VP8X ANMF ALPH".split()
+)
 _SIZES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _HEAD = 64  # bytes: where sizes, depths and flags stand
 
@@ -143,7 +146,8 @@ def outcome(number: int, data: bytes) -> str:
     try:
         pixels = prepare(data, wanted, MAX_PIXELS)
     except ApiError as error:
-        assert 400 <= error.status < 500, error.status
+        if error.status >= 500:
+            raise
         return str(error.status)
     assert pixels.shape == (wanted.height, wanted.width, wanted.channels)
     assert pixels.dtype == np.uint8
@@ -179,6 +183,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="do this one case and say what it is")
     chosen = parser.parse_args()
     faulthandler.enable()
+    warnings.simplefilter("ignore")  # Pillow's, of what is broken
     if chosen.only is not None:
         data = case(chosen.only, chosen.seed, seeds())
         print(f"case {chosen.only}: {len(data)} bytes, {data[:80]!r}: {outcome(chosen.only, data)}")  # noqa: T201

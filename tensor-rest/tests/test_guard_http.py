@@ -82,6 +82,7 @@ def test_a_body_whose_end_is_unclear_ends_the_connection(front: Front, head: str
     [
         "GET http://127.0.0.1/healthz HTTP/1.1",
         "GET HTTP://evil.example/healthz HTTP/1.1",
+        "GET ftp://evil.example/tf/models HTTP/1.1",
         "CONNECT 127.0.0.1:9000 HTTP/1.1",
         "GET //evil.example HTTP/1.1 HTTP/1.1",
         "GET /healthz\x00 HTTP/1.1",

@@ -77,11 +77,16 @@ def test_a_model_that_does_not_classify_pictures_says_what_it_does(
 
 
 @pytest.mark.parametrize(
-    "card", ["not json", "[]", '{"labels": []}', '{"labels": ["a"], "input": {"polarity": "sideways"}}']
+    "card", ["not json", "[]", '{"labels": "ab"}', '{"labels": ["a"], "input": {"polarity": "sideways"}}']
 )
 def test_a_broken_card_is_named(post: Post, server: ModelServer, card: str) -> None:
     server.models["mnist-net"] = Model(card=card)
     check_error(post("/predictlabel", picture(60)), 502, "card of model 'mnist-net' version 1")
+
+
+def test_a_card_without_labels_answers_the_indices_of_the_scores(post: Post, server: ModelServer) -> None:
+    server.models["mnist-net"] = Model(card={"schema": 1, "input": CARD["input"]})
+    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
 
 
 def test_labels_that_do_not_fit_the_scores_are_named(post: Post, server: ModelServer) -> None:

@@ -29,6 +29,13 @@ def test_nginx_without_uwsgi_answers_503_in_our_shape(toy: ModelServer, tmp_path
         check_http_error(response, 503)
         assert response.headers["Retry-After"] == "1"
         assert response.headers["Server"] == "nginx"
+        for path in ("/static/page.js", "/swaggerui/swagger-ui-bundle.js"):  # these need no worker
+            response = HTTP.get(front.url + path)
+            assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-cache")
+            assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+            assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        check_http_error(HTTP.get(f"{front.url}/static/../nginx.conf"), 503)
+        check_http_error(HTTP.get(f"{front.url}/static/nope.js"), 404)
     finally:
         front.stop()
         front.kill()

@@ -4,7 +4,8 @@ import ipaddress
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import flask
 
@@ -17,6 +18,12 @@ from .fetch import Fetcher
 from .headers import KEY_NAME, POLICY, PROBES, SECURITY
 from .limits import Admission
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Headers = list[tuple[str, str]]
+
+_POLICY = (POLICY, SECURITY[POLICY])
 _SECURITY = [(name, value) for name, value in SECURITY.items() if name != POLICY]
 
 
@@ -29,6 +36,20 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
     app.teardown_request(door.leave)
     health.init_app(app, lambda: app.extensions["gateway"].check())
     app.add_url_rule("/metrics", "metrics", _metrics)
+    app.wsgi_app = _secured(app.wsgi_app)  # type: ignore[assignment, method-assign]
+
+
+def _secured(application: "WSGIApplication") -> "WSGIApplication":
+    """`application` with the security headers on every answer: after Flask, which takes a microsecond for each."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        def start(status: str, headers: Headers, *error: Any) -> Callable[[bytes], object]:
+            own = any(name == POLICY for name, _ in headers)
+            return start_response(status, [*headers, *_SECURITY] if own else [*headers, *_SECURITY, _POLICY], *error)
+
+        return application(environ, start)
+
+    return answer
 
 
 class _Door:
@@ -64,9 +85,6 @@ class _Door:
         """Add what every answer carries, and count it."""
         environ, known, headers = flask.request.environ, flask.g, response.headers
         headers.add("X-Request-Id", known.request_id)
-        headers.extend(_SECURITY)  # a tenth of the price of setdefault
-        if POLICY not in headers:
-            headers.add(POLICY, SECURITY[POLICY])
         self._browser.mark(environ, response)
         body.drain(environ, self._limit)
         model, version = headers.get("X-Model-Name", ""), headers.get("X-Model-Version", "")

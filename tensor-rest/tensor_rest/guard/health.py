@@ -11,6 +11,8 @@ from ..serving import caller
 
 _FRESH = 1.0  # seconds an answer about the model server is good for
 _LONGEST = 2.0  # seconds a look may take
+_FIRST = 0.5  # seconds to wait for the very first one: until then nothing is known, and "no" would be a guess
+_NEVER = float("-inf")
 
 
 class Readiness:
@@ -20,21 +22,32 @@ class Readiness:
         self._look = look
         self._looking = threading.Lock()
         self._problem: ApiError | None = UnavailableError("Whether the model server answers is not known yet.")
-        self._since = float("-inf")
+        self._since = _NEVER
 
     def check(self) -> None:
         """Return if the model server answers. Raises the ApiError that says why not."""
-        if time.monotonic() - self._since > _FRESH and self._looking.acquire(blocking=False):
+        if self._is_old() and self._looking.acquire(timeout=_FIRST if self._since == _NEVER else 0):
             try:
-                self._look()
-                self._problem = None
-            except ApiError as error:
-                self._problem = error
+                self._renew()
             finally:
-                self._since = time.monotonic()
                 self._looking.release()
         if self._problem is not None:
             raise type(self._problem)(str(self._problem))
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._since > _FRESH
+
+    def _renew(self) -> None:
+        """With the lock held: look, unless somebody else just has."""
+        if not self._is_old():
+            return
+        try:
+            self._look()
+            self._problem = None
+        except ApiError as error:
+            self._problem = error
+        finally:
+            self._since = time.monotonic()
 
 
 def init_app(app: flask.Flask, look: Callable[[], None]) -> None:

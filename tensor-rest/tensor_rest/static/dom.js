@@ -23,6 +23,24 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** What this tab keeps over reloads; nothing where the browser forbids it or it is full. */
+export const store = {
+  get(name) {
+    try {
+      return sessionStorage.getItem(name);
+    } catch {
+      return null;
+    }
+  },
+  set(name, value) {
+    try {
+      sessionStorage.setItem(name, value);
+    } catch {
+      // It lasts as long as the page.
+    }
+  },
+};
+
 export const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`);
 
 export const milliseconds = (time) => (time >= 10 ? `${Math.round(time)} ms` : `${time.toFixed(1)} ms`);

@@ -45,7 +45,7 @@ function tell(told) {
 async function send(label) {
   const mine = tried;
   try {
-    const { stored } = await feedback(mine.answer.model, mine.sent, label);
+    const { stored } = await feedback(mine.answer.model, await mine.sent, label);
     mine.told = label;
     mine.changed?.();
     if (mine !== tried) return;

@@ -1,5 +1,7 @@
 // Everything the page asks of the gateway's REST API.
 
+import { store } from "./dom.js";
+
 const KEY = "tensor-lab.key";
 const MOST_LABELS = 12; // asked for each picture
 const PATIENCE = 20_000; // milliseconds for what is not a picture
@@ -18,10 +20,14 @@ export class Refusal extends Error {
   }
 }
 
-export const key = {
-  get: () => sessionStorage.getItem(KEY) ?? "",
-  set: (value) => sessionStorage.setItem(KEY, value),
-};
+let key = store.get(KEY);
+
+export const hasKey = () => Boolean(key);
+
+export function useKey(value) {
+  key = value;
+  store.set(KEY, value);
+}
 
 /** What is served, and whether serving answers. */
 export const models = () => ask("/tf/models", { signal: AbortSignal.timeout(PATIENCE) });
@@ -58,7 +64,7 @@ export function feedback(model, { name, blob }, label) {
 async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: key.get() ? { "X-API-Key": key.get() } : {} });
+    response = await fetch(path, { ...options, headers: key ? { "X-API-Key": key } : {} });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, "The gateway does not answer.");

@@ -3,7 +3,7 @@ import { announce, showAnswer, showEmpty, showProblem } from "./answer.js";
 import { $, element, say } from "./dom.js";
 import { Paper } from "./drawing.js";
 import { offer } from "./feedback.js";
-import { Refusal, classify, key } from "./gateway.js";
+import { Refusal, classify, hasKey, useKey } from "./gateway.js";
 import { penOn } from "./pen.js";
 import { opened } from "./pictures.js";
 import { Recent } from "./recent.js";
@@ -98,7 +98,7 @@ async function open(tried) {
   if (asking !== mine) return;
   renew(null);
   paper.putBack({ ...tried, picture: tried.picture && { ...tried.picture, bitmap } });
-  tried.sent ??= tried.picture ?? { blob: await paper.blob() };
+  tried.sent ??= tried.picture ?? paper.blob().then((blob) => ({ blob }));
   showPaper();
   showTry(tried);
 }
@@ -189,7 +189,8 @@ function choose(groups) {
   const chosen = [wanted, before, select.dataset.default].find((target) => target && targets.includes(target));
   select.value = chosen ?? targets[0];
   const missing = wanted && select.value !== wanted;
-  say($("note"), missing ? `${wanted} is not served now; ${select.value || "nobody"} answers.` : "");
+  const nobody = "No model that takes pictures is served yet; your picture waits for one.";
+  say($("note"), !select.value ? nobody : missing ? `${wanted} is not served now; ${select.value} answers.` : "");
   if (select.value !== before) modelChanged(before === "" && $("answer").dataset.state === "answer");
 }
 
@@ -197,7 +198,7 @@ function choose(groups) {
 function modelChanged(answered = false) {
   const digits = (served.labelsOf(model()) ?? []).every((label) => /^\d$/.test(label));
   say($("try-title"), digits ? "Draw a digit" : "Draw or drop a picture");
-  const secret = key.get() ? " -H 'X-API-Key: ...'" : "";
+  const secret = hasKey() ? " -H 'X-API-Key: ...'" : "";
   say($("curl"), `curl -F image=@digit.jpg${secret} ${location.origin}/tf/models/${$("model").value}/classify`);
   if (paper.empty) showNothing();
   else if (!answered) question();
@@ -215,7 +216,7 @@ function askForKey(refusal) {
 
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  key.set($("key").value.trim());
+  useKey($("key").value.trim());
   $("key").value = "";
   waiting = !paper.empty;
   look();
@@ -253,7 +254,7 @@ $("file").addEventListener("change", (event) => {
 $("model").addEventListener("change", () => {
   wanted = $("model").value;
   say($("note"), "");
-  history.replaceState(null, "", `?model=${wanted}`);
+  history.replaceState(null, "", `?model=${encodeURIComponent(wanted).replaceAll("%2F", "/")}`);
   modelChanged();
 });
 $("copy").addEventListener("click", async () => {

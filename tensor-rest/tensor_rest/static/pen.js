@@ -3,7 +3,7 @@
 const STEP = 1 / 28; // of the paper's side
 const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** `mark` is moved to where the pen is; CSS shows it while the canvas has the focus. */
+/** `mark` is shown where the pen is, while the keyboard is what draws. */
 export function penOn(paper, mark) {
   let at = [0.5, 0.25];
   let down = false;
@@ -33,10 +33,16 @@ export function penOn(paper, mark) {
       at = at.map((value, axis) => Math.min(0.95, Math.max(0.05, value + way[axis] * STEP)));
       if (down) paper.extend([at]);
     }
+    mark.hidden = false;
     show();
   });
-  paper.canvas.addEventListener("blur", lift);
-  paper.canvas.addEventListener("pointerdown", lift);
+  paper.canvas.addEventListener("focus", () => (mark.hidden = !paper.canvas.matches(":focus-visible")));
+  for (const name of ["blur", "pointerdown"]) {
+    paper.canvas.addEventListener(name, () => {
+      mark.hidden = true;
+      lift();
+    });
+  }
   paper.addEventListener("change", () => {
     down = false; // undo and clear take the stroke away
     show();

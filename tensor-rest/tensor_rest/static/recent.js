@@ -1,5 +1,5 @@
 // Recent tries: kept for this tab, over reloads, to be looked at again.
-import { button, element } from "./dom.js";
+import { button, element, store } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { fromDataUrl, smaller, toDataUrl } from "./pictures.js";
 
@@ -29,21 +29,17 @@ export class Recent {
     this.save();
   }
 
-  /** Write all of them down; a full or forbidden store keeps what it has. */
+  /** Write all of them down. */
   save() {
     const notes = this.#tries.map(({ serial, strokes, picture, answer, told, data }) => {
       return { serial, strokes, name: picture?.name, data, answer, told };
     });
-    try {
-      sessionStorage.setItem(PLACE, JSON.stringify(notes.filter(({ name, data }) => name === undefined || data)));
-    } catch {
-      // The tries stay until the page is left.
-    }
+    store.set(PLACE, JSON.stringify(notes.filter(({ name, data }) => name === undefined || data)));
   }
 
   /** Show those of before a reload; the highest serial among them. */
   async restore() {
-    const notes = JSON.parse(sessionStorage.getItem(PLACE) ?? "[]");
+    const notes = JSON.parse(store.get(PLACE) ?? "[]");
     const revivals = await Promise.all(notes.map(revived));
     this.#tries = [...this.#tries, ...revivals].slice(0, MOST);
     this.#show();

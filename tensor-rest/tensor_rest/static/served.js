@@ -1,5 +1,5 @@
 // What is served: asked again and again, shown as a list, and as the choice of who answers.
-import { $, element, say } from "./dom.js";
+import { $, element } from "./dom.js";
 import { Refusal, model as describe, models as list } from "./gateway.js";
 
 const MOST_LABELS = 1000; // of a model without a card, whose labels are the indices of its scores
@@ -8,11 +8,12 @@ const details = new Map(); // model -> {key, document}: GET /tf/models/<model> o
 let summaries = []; // of GET /tf/models
 let drawn = null; // the list of what is running, as text: it is made anew only if it is another
 
-/** Ask what is served. `wanted` names a model that is looked for even where no list has it. Raises Refusal. */
+/** Ask what is served. `wanted` names a model that is looked for where there is no full list. Raises Refusal. */
 export async function look(wanted) {
   const state = await list();
   const known = state.models.some(({ name }) => name === wanted);
-  const extra = state.serving.ready && !known && wanted ? await looked(() => describe(wanted)) : null;
+  const unlisted = !state.inventory.ready && state.serving.ready && !known && wanted;
+  const extra = unlisted ? await looked(() => describe(wanted)) : null;
   summaries = extra ? [...state.models, extra] : state.models;
   await Promise.all(summaries.map((summary) => looked(() => learn(summary))));
   return { ...state, models: summaries };
@@ -82,13 +83,12 @@ function takesPictures(found) {
 }
 
 /** The list of what is running. */
-export function show({ models, rules }) {
+export function show({ models }) {
   const cards = models.map(card);
   const none = element("li", "", "No model is served yet. Train and export one, and it appears here.");
   const text = cards.map(({ outerHTML }) => outerHTML).join("");
   if (text !== drawn) $("served").replaceChildren(...(cards.length ? cards : [none]));
   drawn = text;
-  say($("rules"), rules?.message ?? "");
 }
 
 function card(model) {

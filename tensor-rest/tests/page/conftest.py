@@ -28,10 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def toy() -> Iterator[ModelServer]:
-    """mnist-net in two versions; one model of many labels, one that takes no pictures."""
+    """mnist-net in two versions; one model of many labels, one that takes no pictures, and
+    one that is never sure enough."""
     animals = Model(card={**CARD, "labels": ANIMALS}, classes=len(ANIMALS))
     mnist = Model(versions=[1, 2], labels={"stable": 1})
-    server = ModelServer(mnist_net=mnist, animal_net=animals, half_net=half_plus_two()).start()
+    models = {"mnist_net": mnist, "animal_net": animals, "half_net": half_plus_two(), "unsure_net": Model()}
+    server = ModelServer(**models).start()
     yield server
     server.stop()
 
@@ -70,6 +72,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    rules = tmp_path_factory.mktemp("rules") / "rules.json"
+    rules.write_text('{"unsure-net": {"min_score": 0.95, "then": "mnist-net"}}')
     kind = "nginx" if shutil.which("nginx", path="/usr/sbin:/usr/bin") else "uwsgi"
     running = start_front(
         kind,
@@ -78,6 +82,7 @@ def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest
         TF_SERVER_INVENTORY_URL=inventory,
         TF_SERVER_GRACE_SECONDS="0.3",
         TENSOR_REST_FEEDBACK_DIR=str(kept),
+        TENSOR_REST_RULES=str(rules),
         TENSOR_REST_MAX_PIXELS="1000000",
     )
     yield running

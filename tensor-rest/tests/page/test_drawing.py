@@ -14,7 +14,7 @@ SHIFTS = """() => {
 
 def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: Front) -> None:
     open_page(page, front)
-    assert text(page, "#health") == "Serving 3 models"
+    assert text(page, "#health") == "Serving 4 models"
     draw(page)
     answer(page, "")
     labels = page.locator("#bars .label").all_inner_texts()
@@ -71,7 +71,7 @@ def test_a_finger_draws_on_a_phone(browser: Any, front: Front) -> None:
     box = tab.locator("#canvas").bounding_box()
     hand = context.new_cdp_session(tab)
     kinds = ["touchStart", *["touchMove"] * (len(BOW) - 1)]
-    for kind, (x, y) in zip(kinds, BOW, strict=True):
+    for kind, (x, y) in zip(kinds, reversed(BOW), strict=True):  # upwards, as one scrolls down
         point = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
         hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
     hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

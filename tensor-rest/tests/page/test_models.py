@@ -1,13 +1,12 @@
 """Who answers, feedback, and what the page does while serving or a key is missing."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_kit import HTTP, Front, picture, start_front
+from gateway_kit import Front, picture, start_front
 from page_kit import PATIENCE, answer, draw, open_page, pick, text
 from toy_model_server import Model, ModelServer
 
@@ -30,7 +29,7 @@ def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, fron
     open_page(page, front)
     choices = page.locator("#model option").evaluate_all("options => options.map(({value}) => value)")
     versions = ["mnist-net/labels/stable", "mnist-net/versions/1", "mnist-net/versions/2"]
-    assert choices == ["animal-net", "mnist-net", *versions]  # half-net takes no pictures
+    assert choices == ["animal-net", "mnist-net", *versions, "unsure-net"]  # half-net takes no pictures
     pick(page, ("two.png", picture(60)))
     answer(page, "2")
     assert "mnist-net version 2" in text(page, "#facts")
@@ -41,6 +40,14 @@ def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, fron
     page.wait_for_selector("#model:enabled")
     assert page.input_value("#model") == "mnist-net/labels/stable"
     assert "mnist-net/labels/stable/classify" in text(page, "#curl")
+
+
+def test_a_second_opinion_is_told(page: Any, front: Front) -> None:
+    open_page(page, front, "?model=unsure-net")
+    pick(page, ("two.png", picture(60)))
+    answer(page, "2")
+    assert "mnist-net version 2" in text(page, "#facts")
+    assert "unsure-net was unsure (91.0 %), so mnist-net was asked" in text(page, "#facts")
 
 
 def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, kept: Path) -> None:
@@ -56,9 +63,7 @@ def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, 
     assert len(list((kept / "animal-net" / "animal 7").glob("*.png"))) == 1
 
 
-def test_a_model_that_is_not_served_is_named_and_taken_when_it_comes(
-    page: Any, front: Front, toy: ModelServer
-) -> None:
+def test_a_model_that_is_not_served_is_named_and_taken_when_it_comes(page: Any, front: Front, toy: ModelServer) -> None:
     open_page(page, front, "?model=late-net")
     page.locator("#note", has_text="late-net is not served now; mnist-net answers").wait_for()
     toy.models["late-net"] = Model()
