@@ -51,10 +51,12 @@ def main(arguments: list[str]) -> int:
         many["uWSGI with its workers, MB"] = scaling.memory(ours)
         rows, many["worker start, s"] = _scale(stack, folder, digits, wrk, ours, given.quick, seconds)
     bars = _bars(medians, many)
-    _say(_table(medians) + _lines(many) + _failures(failed) + scaling.text(rows) + report.verdicts(bars))
+    about = {name: make.version(name) for name in make.NAMES if (name, _BUSY) in medians}
+    about |= {name: f"not measured: {why}" for name, why in failed.items()}
+    _say(_table(medians) + _lines(many) + _about(about) + scaling.text(rows) + report.verdicts(bars))
     if given.json:
         cells = [{"server": name, "clients": clients, **found} for (name, clients), found in medians.items()]
-        document = {"rates": cells, "single": many, "failed": failed, "scaling": rows, "bars": bars}
+        document = {"rates": cells, "single": many, "peers": about, "scaling": rows, "bars": bars}
         given.json.write_text(json.dumps(document, indent=2) + "\n")
     return 0 if given.no_bars or all(bar["passed"] for bar in bars) else 1
 
@@ -97,7 +99,8 @@ def _start(
     for contestant in starting:
         try:
             contestant.wait(digits)
-            digits.check(contestant.target, contestant.asking, range(len(contestant.asking.requests)))
+            with contestant.awake():
+                digits.check(contestant.target, contestant.asking, range(len(contestant.asking.requests)))
             running.append(contestant)
         except StartError as error:
             if contestant.name not in make.NAMES:
@@ -114,10 +117,11 @@ def _measure(
     for number in range(rounds):
         for clients in CLIENTS:
             for contestant in contestants if number % 2 == 0 else contestants[::-1]:
-                wrk.warm(contestant.target, contestant.asking, clients)
-                before = sum(contestant.cpu().values())
-                found = wrk.load(contestant.target, contestant.asking, clients, seconds)
-                found["cpu us"] = (sum(contestant.cpu().values()) - before) / found["requests"] * 1e6
+                with contestant.awake():
+                    wrk.warm(contestant.target, contestant.asking, clients)
+                    before = sum(contestant.cpu().values())
+                    found = wrk.load(contestant.target, contestant.asking, clients, seconds)
+                    found["cpu us"] = (sum(contestant.cpu().values()) - before) / found["requests"] * 1e6
                 rates[contestant.name, clients].append(found)
                 if contestant.name == OURS and clients == _ALONE:  # what is compared is measured side by side
                     p50 = direct.ask(target=target, model=MODEL, seconds=seconds)
@@ -131,7 +135,7 @@ def _medians(rates: dict[tuple[str, int], list[Found]]) -> dict[tuple[str, int],
 
 def _many(ours: Contestant, wrk: Wrk, digits: Digits, reference: Worker, seconds: int, rounds: int) -> Found:
     """100 pictures in one request, beside the model alone."""
-    asking = digits.many(f"/tf/models/{MODEL}/classify?limit=10")
+    asking = digits.many(f"/tf/models/{MODEL}/classify")
     pictures = len(asking.samples[0])
     found, alone = [], []
     wrk.warm(ours.target, asking, 1)
@@ -197,8 +201,8 @@ def _lines(many: Found) -> str:
     return "\n".join([*(f"{what:<46}{value:>10,.2f}" for what, value in many.items()), "", ""])
 
 
-def _failures(failed: Failed) -> str:
-    return "".join(f"{name} is not measured: {why}\n\n" for name, why in failed.items())
+def _about(peers: dict[str, str]) -> str:
+    return "".join(f"{name}: {what}\n" for name, what in peers.items()) + "\n"
 
 
 def _say(text: str) -> None:

@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,21 @@ class Contestant:
     asking: Asking
     programs: list[Program] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
+    restless: bool = False  # it keeps a core busy though nobody asks it anything
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """The time in which it is measured: before and after it must not disturb the others."""
+        self.signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGSTOP)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Tell all processes of a restless one to stop or to go on."""
+        for process in self.programs[0].processes() if self.restless else ():
+            process.send_signal(number)
 
     def wait(self, digits: Digits) -> None:
         """Wait until it answers rightly. Raises StartError."""
@@ -61,9 +77,12 @@ class Contestant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.signal(signal.SIGCONT)  # a stopped one would not end
         with ExitStack() as stack:
-            for running in (*self.servers, *self.programs):
-                stack.enter_context(running)
+            for server in self.servers:
+                stack.enter_context(server)
+            for program in self.programs:
+                stack.enter_context(program)
 
 
 def ours(name: str, folder: Path, digits: Digits, servers: Sequence[Server], **settings: object) -> Contestant:
@@ -161,12 +180,12 @@ def peer(name: str, folder: Path, digits: Digits) -> Contestant:
         "BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false",
         "GUNICORN_CMD_ARGS": "--no-control-socket",  # it would lie in the home folder
         "MLSERVER_HTTP_PORT": port,
-        "MLSERVER_GRPC_PORT": free_port(),
+        "MLSERVER_GRPC_PORT": 0,  # any; nobody asks it
         "MLSERVER_PARALLEL_WORKERS": workers,
     }
     program = Program([python, *commands[name]], folder / "log", make.PEERS / name, given)
     asking = digits.inference("/v2/models/digits/infer") if name == "mlserver" else digits.form("/classify")
-    return Contestant(name, here, asking, [program])
+    return Contestant(name, here, asking, [program], restless=name == "litserve")
 
 
 def rest(name: str, address: str, model: str, digits: Digits) -> Contestant:

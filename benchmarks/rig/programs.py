@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 PATIENCE = 120.0
 """Seconds a program gets to answer in: several load TensorFlow at the same time."""
@@ -21,7 +21,7 @@ class StartError(Exception):
 class Program:
     """Started with the object, ended with the block. `environment` adds to this process's."""
 
-    def __init__(self, command: Sequence[object], log: Path, folder: Path, environment: dict[str, object]) -> None:
+    def __init__(self, command: Sequence[object], log: Path, folder: Path, environment: Mapping[str, object]) -> None:
         self._log = log
         added = {name: str(value) for name, value in environment.items()}
         with log.open("wb") as file:

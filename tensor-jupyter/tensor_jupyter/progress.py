@@ -22,21 +22,21 @@ class EpochProgress(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
-        self.bar = self.progress.add_task("", epoch=f"1/{self.epochs}", total=self.params.get("steps"))
+        self.bar = self.progress.add_task("", epoch=f"-/{self.epochs}", total=self.params.get("steps"))
         if self.console.is_terminal:
             self.progress.start()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.progress.reset(self.bar, epoch=f"{epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self.progress.update(self.bar, completed=batch + 1, total=self.params.get("steps"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = logs or {}
-        self.console.print(
-            f"epoch {epoch + 1}/{self.epochs}  accuracy {values.get('accuracy', 0):.4f}  "
-            f"validation {values.get('val_accuracy', 0):.4f}  loss {values.get('val_loss', 0):.4f}",
-            highlight=False,
-        )
-        self.progress.reset(self.bar, epoch=f"{min(epoch + 2, self.epochs)}/{self.epochs}")
+        shown = {"accuracy": "accuracy", "validation": "val_accuracy", "loss": "val_loss"}
+        told = (f"  {word} {values[name]:.4f}" for word, name in shown.items() if name in values)
+        self.console.print(f"epoch {epoch + 1}/{self.epochs}{''.join(told)}", highlight=False)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         if self.console.is_terminal:  # elsewhere it was never started, and would still end with an empty line

@@ -1,4 +1,4 @@
-"""Asking the lab's gateway about a picture, as any client on the network would. The standard library is enough."""
+"""Asking the lab's gateway, as any client on the network would. The standard library is enough."""
 
 import io
 import json
@@ -53,6 +53,44 @@ def ask(image: np.ndarray, model: str, version: int | None = None, wait: float =
         time.sleep(_POLL_SECONDS)
 
 
+def client(model: str, language: str) -> str:
+    """A working call of a served model as text, "python" or "curl", made by the gateway from the model's signature.
+
+    Raises LabError when the lab does not run, or does not serve the model.
+    """
+    settings = Settings.read()
+    base = settings.rest_url.rstrip("/")
+    url = f"{base}/tf/models/{urllib.parse.quote(model, safe='')}/client?lang={urllib.parse.quote(language)}"
+    # The gateway writes the address it was asked under; a call is pasted outside as well.
+    host = urllib.parse.urlsplit(settings.rest_public_url or base).netloc
+    try:
+        request = urllib.request.Request(url, headers={"Host": host})
+        with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS) as response:
+            return str(response.read(_MAX_ANSWER).decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read(_MAX_ANSWER).decode(errors="replace")
+        raise LabError(_message(text) or f"{url} says {error.code}.") from error
+    except (OSError, HTTPException) as error:
+        raise _silent(url, error) from error
+
+
+def _message(text: str) -> str:
+    """The gateway's own words in an error answer, "" if there are none."""
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _silent(url: str, error: Exception) -> LabError:
+    reason = getattr(error, "reason", error)
+    return LabError(
+        f"The lab does not answer at {url} ({reason}): start it with ./bin/compose.sh up, "
+        "or set LAB_REST_URL to where it runs."
+    )
+
+
 def _post(url: str, picture: bytes) -> Answer | str:
     """The answer, or why there is none yet: the model is not loaded, or the server behind the gateway restarts."""
     boundary = _BOUNDARY_PREFIX + uuid.uuid4().hex
@@ -72,11 +110,7 @@ def _post(url: str, picture: bytes) -> Answer | str:
             return f"{error.code} {text}"
         raise LabError(f"{url} refuses the picture: {error.code} {text}") from error
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        reason = getattr(error, "reason", error)
-        raise LabError(
-            f"The lab does not answer at {url} ({reason}): start it with ./bin/compose.sh up, "
-            "or set LAB_REST_URL to where it runs."
-        ) from error
+        raise _silent(url, error) from error
     except (HTTPException, ValueError, TypeError) as error:
         raise LabError(f"{url} does not answer as the lab's gateway does: {error}; check LAB_REST_URL.") from error
 

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     data: Path = Path(".lab/data")
     """LAB_DATA: downloaded data sets, Keras files and checkpoints."""
 
+    feedback: Path = Path(".lab/feedback")
+    """LAB_FEEDBACK: pictures with the label a person gave them, as the gateway keeps them."""
+
     offline: bool = False
     """LAB_OFFLINE=1: never download, use the data that comes with scikit-learn."""
 
@@ -31,8 +34,23 @@ class Settings(BaseSettings):
     )
     """LAB_MNIST_MIRRORS: a JSON list of addresses tried in turn for the four MNIST files."""
 
+    fashion_mnist_mirrors: tuple[str, ...] = (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    )
+    """LAB_FASHION_MNIST_MIRRORS: the same for Fashion-MNIST's four files."""
+
+    notmnist_mirrors: tuple[str, ...] = (
+        "https://commondatastorage.googleapis.com/books1000/",
+        "http://yaroslavvb.com/upload/notMNIST/",
+    )
+    """LAB_NOTMNIST_MIRRORS: the same for notMNIST_small.tar.gz."""
+
     rest_url: str = "http://127.0.0.1:8080"
     """LAB_REST_URL: the lab's gateway, as the notebooks call it."""
+
+    rest_public_url: str = ""
+    """LAB_REST_PUBLIC_URL: the same as a browser or terminal outside reaches it; empty: just so."""
 
     board_url: str = "http://127.0.0.1:6006"
     """LAB_BOARD_URL: the lab's TensorBoard, as the browser reaches it."""

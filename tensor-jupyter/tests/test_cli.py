@@ -48,11 +48,12 @@ def test_help_names_every_command_and_imports_no_tensorflow(lab):
     assert done.returncode == 0
     assert "train" in done.stdout
     assert "samples" in done.stdout
+    assert "client" in done.stdout
     assert "typer" in done.stderr
     assert "tensorflow" not in done.stderr.replace("tensor_jupyter", "")
 
 
-@pytest.mark.parametrize("command", ["train", "samples"])
+@pytest.mark.parametrize("command", ["train", "samples", "client"])
 def test_each_command_has_help(lab, command):
     assert f"Usage: lab {command}" in lab(command, "--help").stdout
 
@@ -77,7 +78,7 @@ def test_wrong_usage_is_exit_code_2(lab, words, expected):
     ("words", "expected"),
     [
         (["train", "Bad/Name"], "cannot be called 'Bad/Name'"),
-        (["train", "--data", "/nowhere"], "/nowhere has no train-images-idx3-ubyte.gz"),
+        (["train", "--data", "/nowhere"], "'/nowhere' is neither a data set"),
         (["samples", "--out", "out", "--n", "15"], "15 samples cannot be made"),
         (["samples", "--out", "/proc/nothing"], "No such file or directory: /proc/nothing"),
     ],
@@ -132,3 +133,10 @@ def test_train_publishes_and_tells(lab, tmp_path, write_idx):
     content = (published / "saved_model.pb").read_bytes()
     assert b"lab train light --data DIR --epochs 1" in content
     assert json.dumps(str(tmp_path)).encode()[1:-1] not in content
+
+
+def test_a_call_of_a_lab_that_does_not_run_is_one_line(lab):
+    done = lab("client", "mnist-net", "--lang", "curl", LAB_REST_URL="http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "does not answer at http://127.0.0.1:1/" in said(done)
+    assert lab("client", "--lang", "cobol").returncode == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tensor_jupyter import digits
+from tensor_jupyter.data import digits
 from tensor_jupyter.errors import LabError
 
 SAMPLES = Path(__file__).parents[2] / "tensor-rest/data/mnist"

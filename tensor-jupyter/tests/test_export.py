@@ -2,21 +2,20 @@
 
 import concurrent.futures
 import json
-import os
-import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tensor_jupyter import export as export_module
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.export import export
-from tensor_jupyter.replay import golden_samples, replay, write_golden_samples
-from tensor_jupyter.staging import staging
+from tensor_jupyter.publishing import export as export_module
+from tensor_jupyter.publishing.card import git_commit
+from tensor_jupyter.publishing.export import export
+from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.replay import golden_samples, replay, write_golden_samples
+from tensor_jupyter.publishing.staging import staging
 
 METRICS = {"test_accuracy": 1.0, "test_images": 52}
 
@@ -24,6 +23,12 @@ METRICS = {"test_accuracy": 1.0, "test_images": 52}
 @pytest.fixture
 def context(settings):
     return Context("brightness", settings=settings)
+
+
+@pytest.fixture
+def quick_check(monkeypatch):
+    """Where several versions are made: the golden samples are replayed here, not in a process that takes seconds."""
+    monkeypatch.setattr(export_module, "check", replay)
 
 
 def nothing_visible(settings):
@@ -40,7 +45,8 @@ def ask(folder, signature, name, value):
         return session.run(fetches, {found.inputs[name].name: value})
 
 
-def test_the_published_model_is_self_contained(brightness_net, brightness_data, context, settings):
+def test_the_published_model_is_self_contained(brightness_net, brightness_data, context, settings, monkeypatch):
+    monkeypatch.setattr("tensor_jupyter.publishing.card.git_commit", lambda: "91d19fa")
     published = export(brightness_net, brightness_data, context, METRICS, "lab train brightness")
     assert published == settings.models / "brightness" / "1"
     assert list((settings.models / ".staging").iterdir()) == []
@@ -60,27 +66,34 @@ def test_the_published_model_is_self_contained(brightness_net, brightness_data, 
         "schema": 1,
         "name": "brightness",
         "labels": ["light", "dark"],
-        "input": {"height": 2, "width": 2, "channels": 1, "polarity": "light-on-dark", "centering": "mnist"},
+        "input": {"height": 2, "width": 2, "channels": 1, "polarity": None, "centering": "none"},
         "metrics": METRICS,
         "data_set": {
             "name": "brightness",
+            "hash": brightness_data.hash,
             "train_images": 52,
+            "test_images": 52,
             "split": "none",
             "command": "lab train brightness",
         },
-        "frameworks": {"tensorflow": tf.__version__, "keras": card["frameworks"]["keras"]},
+        "git_commit": "91d19fa",
+        "frameworks": {"tensorflow": tf.__version__, **card["frameworks"]},
     }
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_golden_samples_travel_with_their_answers(brightness_net, brightness_data, context):
     published = export(brightness_net, brightness_data, context, METRICS)
-    images, scores = golden_samples(published)
+    samples = golden_samples(published)
+    images = np.concatenate([sample.inputs["images"] for sample in samples])
+    scores = np.concatenate([sample.outputs["scores"] for sample in samples])
     assert images.shape == (8, 2, 2, 1)
     assert images.dtype == np.uint8
     np.testing.assert_allclose(scores[:, 0], images.mean(axis=(1, 2, 3)) / 255, atol=1e-6)
     replay(published)
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_a_second_export_is_a_new_version(brightness_net, brightness_data, context):
     names = [export(brightness_net, brightness_data, context, METRICS).name for _ in range(2)]
     assert names == ["1", "2"]
@@ -117,16 +130,17 @@ def test_labels_must_fit_the_scores(brightness_net, brightness_data, context, se
 
 
 def test_other_scores_than_recorded_and_a_single_card_are_found_out(brightness_net, settings):
-    images = np.full((8, 2, 2, 1), 255, np.uint8)
+    images = {"images": np.full((8, 2, 2, 1), 255, np.uint8)}
+    white = {"scores": np.tile(np.float32([1, 0]), (8, 1))}
     with staging(settings.models) as folder:
         export_module.write(brightness_net, '{"labels": ["light", "dark"]}', folder)
-        write_golden_samples(folder, "m", images, np.tile(np.float32([1, 0]), (8, 1)))
+        write_golden_samples(folder, "m", images, white)
         replay(folder)
-        write_golden_samples(folder, "m", images, np.tile(np.float32([0.9, 0.1]), (8, 1)))
+        write_golden_samples(folder, "m", images, {"scores": white["scores"] - np.float32([0.1, 0])})
         with pytest.raises(LabError, match="other scores"):
             replay(folder)
         (folder / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"rubbish")
-        with pytest.raises(LabError, match="holds no golden samples"):
+        with pytest.raises(LabError, match="tf_serving_warmup_requests"):
             replay(folder)
 
     module = tf.Module()
@@ -140,7 +154,7 @@ def test_other_scores_than_recorded_and_a_single_card_are_found_out(brightness_n
     )
     with staging(settings.models) as folder:
         tf.saved_model.save(module, folder, {"serving_default": module.serve, "describe": module.card})
-        write_golden_samples(folder, "m", images, np.tile(np.float32([1, 0]), (8, 1)))
+        write_golden_samples(folder, "m", images, white)
         with pytest.raises(LabError, match=r"8 rows of 'describe' give cards of shape \(1,\)"):
             replay(folder)
 
@@ -153,34 +167,71 @@ def test_exports_at_once_get_versions_of_their_own(brightness_net, brightness_da
         assert sorted(job.result(timeout=120).name for job in jobs) == ["1", "2"]
 
 
-KILLED_WHILE_CHECKING = """
-import os, signal, sys
-from pathlib import Path
-import keras, numpy as np
-from tensor_jupyter import export as module
-from tensor_jupyter.context import Context
-from tensor_jupyter.data import Dataset, Pictures
-from tensor_jupyter.settings import Settings
+@pytest.mark.parametrize(("name", "alias"), [("imgs", "imgs"), ("images", "images"), ("input_layer", "images")])
+def test_pictures_go_in_as_images_or_as_imgs(brightness_data, name, alias):
+    import keras
 
-module.check = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
-root = Path(sys.argv[1])
-images = keras.Input((2, 2, 1), dtype="uint8")
-model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
-pictures = Pictures(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, np.int64))
-context = Context("m", settings=Settings(models=root / "models", logs=root / "logs"))
-module.export(model, Dataset("d", ("a", "b"), pictures, pictures, "", ""), context, {})
-"""
+    images = keras.Input((2, 2, 1), dtype="uint8", name=name)
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
+    assert [*export_module.inputs(model)] == [alias]
+    assert export_module.answers(model, {alias: brightness_data.test.images})["scores"].shape == (52, 2)
 
 
-def test_a_kill_in_the_middle_leaves_nothing_visible(tmp_path):
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_CHECKING, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
+@pytest.mark.usefixtures("quick_check")
+def test_a_concept_model_answers_one_score_and_its_card_has_the_threshold(brightness_data, settings):
+    import keras
+
+    images = keras.Input((2, 2, 1), dtype="uint8", name="images")
+    error = keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3))
+    context = Context("concept", settings=settings)
+    published = export(
+        keras.Model(images, error), brightness_data, context, {}, threshold=200.0, companion="brightness"
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert list((tmp_path / "models").glob("[!.]*")) == []
-    assert len(list((tmp_path / "models" / ".staging").glob("export-*/version/saved_model.pb"))) == 1
+    pictures = np.array([0, 51], np.uint8).repeat(4).reshape(2, 2, 2, 1)
+    np.testing.assert_allclose(ask(published, "serving_default", "images", pictures)["score"], [0, 51])
+    card = json.loads(ask(published, "describe", "index", [0])["card"][0])
+    assert (card["threshold"], card["companion"]) == (200.0, "brightness")
+    checks = {check["name"]: check for check in Registry(settings.models, "concept").report(1)["checks"]}
+    assert checks["accuracy"]["value"] == pytest.approx(
+        (brightness_data.test.images[:, 0, 0, 0] <= 200).mean(), abs=1e-3
+    )
+
+
+@pytest.mark.usefixtures("quick_check")
+def test_every_version_has_the_gates_report_beside_it(brightness_net, brightness_data, settings):
+    """The second answers as the first; the third answers the other way round. All are published: it stops nothing."""
+    for turned in (False, False, True):
+        if turned:
+            kernel, bias = brightness_net.get_weights()
+            brightness_net.set_weights([-kernel, 1 - bias])
+        export(brightness_net, brightness_data, Context("b", settings=settings), METRICS)
+    registry = Registry(settings.models, "b")
+    reports = [registry.report(number) for number in registry.numbers()]
+    assert [report["passed"] for report in reports] == [True, True, False]
+    assert [report["current"] for report in reports] == [0, 1, 2]
+    last = {check["name"]: check for check in reports[2]["checks"]}
+    assert last["golden samples"]["passed"]
+    assert last["accuracy"]["value"] < 0.1
+    assert last["disagreement"]["value"] > 0.9
+
+
+@pytest.mark.usefixtures("quick_check")
+def test_publishing_beside_a_pinned_version_is_told(brightness_net, brightness_data, settings, caplog):
+    export(brightness_net, brightness_data, Context("b", settings=settings), METRICS)
+    Registry(settings.models, "b").rollback([1], target=1)
+    export(brightness_net, brightness_data, Context("b", settings=settings), METRICS)
+    assert "b is pinned to 1: `lab models promote b 2`" in caplog.text
+
+
+def test_the_commit_is_the_callers_or_the_images_or_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit(tmp_path) == ""
+    monkeypatch.setenv("LAB_GIT_COMMIT", "abc123")
+    assert git_commit(tmp_path) == "abc123"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for words in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    commit = git_commit(tmp_path)
+    assert len(commit) == 40
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_commit(tmp_path) == "abc123"

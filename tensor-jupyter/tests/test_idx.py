@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
+from tensor_jupyter.data.idx import MAX_BYTES, read_idx
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.idx import MAX_BYTES, read_idx
 
 HEAD = bytes([0, 0, 8, 3]) + struct.pack(">III", 2, 2, 2)
 PACKED = gzip.compress(HEAD + bytes(8), compresslevel=0)

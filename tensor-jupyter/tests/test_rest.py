@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.rest import ask
+from tensor_jupyter.rest import ask, client
 
 DIGIT = np.arange(784, dtype=np.uint16).reshape(28, 28, 1).astype(np.uint8)
 RESULT = {"classification_result": [{"digit": 2, "probability": 0.998}]}
@@ -38,6 +38,14 @@ def gateway(monkeypatch):
                 document = RESULT if status == 200 else {"message": "no such model", "code": status}
                 self.wfile.write(json.dumps(document).encode())
 
+            def do_GET(self):
+                received.append((self.path, self.headers["Host"], b""))
+                status, _ = answers[min(len(received), len(answers)) - 1]
+                self.send_response(status)
+                self.end_headers()
+                text = "curl" if status == 200 else json.dumps({"message": "Model 'x' is not served.", "code": status})
+                self.wfile.write(text.encode())
+
             def log_message(self, *args):
                 pass
 
@@ -51,6 +59,25 @@ def gateway(monkeypatch):
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+def test_a_call_as_text_is_the_gateway_s(gateway):
+    received = gateway((200, None))
+    assert client("a b/c", "curl") == "curl"
+    assert received[0][0] == "/tf/models/a%20b%2Fc/client?lang=curl"
+
+
+def test_a_call_is_asked_for_under_the_address_others_use(gateway, monkeypatch):
+    received = gateway((200, None))
+    monkeypatch.setenv("LAB_REST_PUBLIC_URL", "http://127.0.0.1:8080/")
+    client("mnist-net", "python")
+    assert received[0][1] == "127.0.0.1:8080"
+
+
+def test_a_model_that_is_not_served_is_told_in_the_gateway_s_words(gateway):
+    gateway((404, None))
+    with pytest.raises(LabError, match=r"^Model 'x' is not served\.$"):
+        client("x", "python")
 
 
 def test_the_picture_arrives_as_it_was(gateway):

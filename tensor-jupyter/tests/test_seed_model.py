@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tensor_jupyter.replay import golden_samples, replay
+from tensor_jupyter.publishing.replay import golden_samples, replay
 
 REPOSITORY = Path(__file__).parents[2]
 SEED = REPOSITORY / "tensor-serving-gpu/serving/mnist-net/1"
@@ -67,9 +67,9 @@ def test_its_card_says_how_good_it_is_and_how_it_was_made(answers):
 
 
 def test_its_golden_samples_get_their_scores():
-    images, scores = golden_samples(SEED)
-    assert images.shape == (8, 28, 28, 1)
-    assert scores.shape == (8, 10)
+    samples = golden_samples(SEED)
+    assert [sample.inputs["images"].shape for sample in samples] == 8 * [(1, 28, 28, 1)]
+    assert [sample.outputs["scores"].shape for sample in samples] == 8 * [(1, 10)]
     replay(SEED)
 
 

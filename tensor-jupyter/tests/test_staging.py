@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.staging import YOUNG_SECONDS, publish, staging, sweep
+from tensor_jupyter.publishing.staging import YOUNG_SECONDS, publish, staging, sweep
 
 PACKAGE_ROOT = Path(__file__).parents[1]
 
@@ -75,7 +75,7 @@ def test_another_user_may_read_what_is_published(tmp_path):
 PUBLISH_TWENTY = """
 import sys
 from pathlib import Path
-from tensor_jupyter.staging import publish, staging
+from tensor_jupyter.publishing.staging import publish, staging
 models = Path(sys.argv[1])
 input()
 for number in range(20):
@@ -101,7 +101,7 @@ def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
 STAGE_AND_WAIT = """
 import sys
 from pathlib import Path
-from tensor_jupyter.staging import staging
+from tensor_jupyter.publishing.staging import staging
 with staging(Path(sys.argv[1])) as folder:
     folder.mkdir()
     (folder / "saved_model.pb").write_text("half")

@@ -22,6 +22,7 @@ YOUNG_SECONDS = 60
 """An area younger than this is left alone: its maker may not have locked it yet."""
 
 _PREFIX = "export-"  # only areas of this kind are ours to sweep
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK = "lock"
 
 
@@ -30,14 +31,16 @@ def staging(models: Path) -> Iterator[Path]:
     """A new area to make a version in, gone at the end; what dead exporters left behind is swept first.
 
     Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
-    beside it: the kernel lets go of the lock when the process dies, whatever it dies of.
+    beside it: the kernel lets go of the lock when the process dies, whatever it dies of. Raises LabError when there is
+    no room for it.
     """
     root = models / ".staging"
-    root.mkdir(parents=True, exist_ok=True)
-    sweep(root)
-    area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
+    with _room(models):
+        root.mkdir(parents=True, exist_ok=True)
+        sweep(root)
+        area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
     try:
-        with (area / _LOCK).open("w") as lock:
+        with _room(models), (area / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield area / "version"
     finally:
@@ -67,8 +70,22 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
         if exact:
             raise LabError(f"Version {number} of {name} is published, and a published version is never changed.")
         number = max(number, greatest_version(family)) + 1
-    _sync_folder(family)
+    with contextlib.suppress(OSError):  # it is there, and whole, whatever the disk says now
+        _sync_folder(family)
     return family / str(number)
+
+
+@contextlib.contextmanager
+def _room(models: Path) -> Iterator[None]:
+    """Tell a full disk in one sentence."""
+    try:
+        yield
+    except shutil.Error as error:  # what copying a folder collects
+        raise LabError(f"Nothing was published: {error.args[0][0][2]}") from error
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise LabError(f"There is no room left in {models}, so nothing was published: make room there.") from error
 
 
 def _renamed(source: Path, target: Path) -> bool:

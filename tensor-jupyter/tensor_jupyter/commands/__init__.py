@@ -1,0 +1,1 @@
+"""The commands of `lab`, one module for each room; `cli` mounts them."""

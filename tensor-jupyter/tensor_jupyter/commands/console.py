@@ -1,0 +1,59 @@
+"""What every command has in common: two consoles, and the errors told in one line.
+
+with told_in_one_line():
+    out.print("answers")      # stdout
+    err.print("progress")     # stderr
+"""
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from tensor_jupyter.errors import LabError
+
+out = Console(soft_wrap=True, highlight=False, markup=False)
+"""Answers, to stdout."""
+
+err = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
+"""Progress and complaints, to stderr."""
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """What a person can put right becomes one line on stderr and exit code 1; Ctrl-C becomes 130."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):  # Typer's own ways out, with their exit codes
+        raise
+    except LabError as error:
+        fail(str(error))
+    except BrokenPipeError:  # `lab ... | head`: nobody reads on, which is no failure
+        sys.stdout = None  # else Python complains when it closes it
+        sys.exit(0)
+    except OSError as error:  # a full disk, a folder that may not be written
+        fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        fail("stopped", 130)
+    except Exception as error:  # noqa: BLE001 - TensorFlow's own errors, as of a full disk, have no common home
+        _log.debug("%s", error, exc_info=True)
+        first = (str(error).splitlines() or [""])[0]
+        fail(f"{type(error).__name__}: {first} (lab --verbose tells where)")
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """One line on stderr, and the end of the process."""
+    err.print(f"lab: {message}")
+    sys.exit(code)
+
+
+def print_json(answer: object) -> None:
+    """The answer of a command that was asked with `--json`: one document on stdout."""
+    sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False, default=str) + "\n")

@@ -1,0 +1,180 @@
+"""`lab train` and `lab retrain`: from pictures to a published version."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.run_flags import run_flags
+from tensor_jupyter.context import Context
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
+from tensor_jupyter.training.run import Run
+
+if TYPE_CHECKING:
+    from tensor_jupyter.data import Dataset
+
+_PHOTOGRAPH = 64  # pixels a side: from here on a network that has seen photographs helps
+_FILE = "FILE"  # in place of paths of this machine, in what is published
+
+Config = Annotated[
+    Path | None, typer.Option(help="Settings by name, as epochs = 5, in a .toml or .json file; flags count more.")
+]
+Resume = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--no-resume",
+        help="Go on with a stopped training or fail; or begin anew. Else: go on if the same one was stopped.",
+        show_default=False,
+    ),
+]
+Models = Annotated[Path | None, typer.Option(help="The models folder, instead of LAB_MODELS.")]
+Logs = Annotated[Path | None, typer.Option(help="The logs folder, instead of LAB_LOGS.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of lines.")]
+
+
+@run_flags()
+def train(
+    name: Annotated[
+        str, typer.Argument(help="What the model is called, and the path it is served under.")
+    ] = "mnist-net",
+    data: Annotated[
+        str, typer.Option(help="mnist, fashion-mnist, notmnist, feedback:MODEL, a folder, a CSV, an .npz.")
+    ] = "mnist",
+    config: Config = None,
+    resume: Resume = None,
+    models: Models = None,
+    logs: Logs = None,
+    as_json: Json = False,
+    *,
+    flags: dict[str, object],
+) -> None:
+    """Train a network, log to TensorBoard, and publish it as the next version.
+
+    lab train mnist-tutorial --epochs 5
+
+    lab train clothes --data fashion-mnist --network dnn --batch-size 64
+
+    LAB_TRAIN_LEARNING_RATE=0.001 lab train letters --data notmnist --config run.toml
+
+    What was stopped, with Ctrl-C or otherwise, goes on after its last whole epoch when the command is given again.
+    """
+    with told_in_one_line():
+        run = Run.read(config, **flags)
+        context = Context(name, settings=Settings.read(models=models, logs=logs))
+        from tensor_jupyter.data import load
+
+        pictures = load(data, context.settings)
+        (err if as_json else out).print(pictures.message)
+        _train(run, pictures, context, resume, ["lab", "train", name, *_data_words(data)], as_json)
+
+
+@run_flags("subset")
+def retrain(
+    image_dir: Annotated[Path, typer.Option(help="A folder for each class with pictures in it: flowers/daisy/1.jpg.")],
+    name: Annotated[str | None, typer.Option(help="What the model is called; else as the folder.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=512, help="Pixels a side; else the pictures' own, or 96.", metavar="PIXELS")
+    ] = None,
+    config: Config = None,
+    resume: Resume = None,
+    models: Models = None,
+    logs: Logs = None,
+    as_json: Json = False,
+    *,
+    flags: dict[str, object],
+) -> None:
+    """Teach a network your own classes from a few hundred pictures, and publish it.
+
+    lab retrain --image-dir flowers/
+
+    lab retrain --image-dir flowers/ --weights mobilenet_v2_no_top.h5 --epochs 20
+
+    Photographs get a network that knows photographs already (transfer); small pictures, a small one of their own.
+    """
+    with told_in_one_line():
+        run = Run.read(config, **flags)
+        context = Context(name or _called(image_dir), settings=Settings.read(models=models, logs=logs))
+        from tensor_jupyter.data import Picture, load
+
+        pictures = load(image_dir, context.settings, Picture(size, size, 3) if size else None)
+        (err if as_json else out).print(pictures.message)
+        if "network" not in run.model_fields_set:
+            run = _suited(run, pictures, context.settings.offline)
+        words = ["lab", "retrain", "--image-dir", "DIR", "--name", context.name]
+        _train(run, pictures, context, resume, words + (["--size", str(size)] if size else []), as_json)
+
+
+def _train(
+    run: Run, pictures: "Dataset", context: Context, resume: bool | None, words: list[str], as_json: bool
+) -> None:
+    """Train, publish and tell; words: the command so far, for the card."""
+    from tensor_jupyter.progress import EpochProgress
+    from tensor_jupyter.publishing.export import export
+    from tensor_jupyter.training.fit import train as fit
+
+    console = err if as_json else out
+    try:
+        progress = EpochProgress(err, run.epochs)
+        trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress])
+    except KeyboardInterrupt:
+        err.print("The epochs that were finished are kept: the same command goes on after them.")
+        raise
+    metrics = trained.metrics
+    if "test_accuracy" in metrics:
+        console.print(f"Accuracy on {metrics['test_images']} unseen pictures: {metrics['test_accuracy']:.2%}")
+    else:
+        console.print(f"Error on {metrics['test_images']} unseen pictures: {metrics['test_error']:.5f}")
+        console.print(f"Threshold: {metrics['threshold']:.5f}; {metrics['test_false_alarms']:.2%} of them are above it")
+    command = " ".join([*words, *_run_words(run)])
+    published = export(trained.model, trained.data, context, metrics, command, threshold=metrics.get("threshold"))
+    console.print(f"Published: {published}")
+    console.print(f"Events:    {context.log_dir}")
+    if as_json:
+        answer = {"name": context.name, "version": int(published.name), "metrics": metrics}
+        print_json({**answer, "published": str(published), "events": str(context.log_dir)})
+
+
+def _suited(run: Run, pictures: "Dataset", offline: bool) -> Run:
+    """The run with the network that suits the pictures, which the weights at hand allow."""
+    if min(pictures.picture.height, pictures.picture.width) < _PHOTOGRAPH:
+        return run.model_copy(update={"network": "cnn"})
+    transfer = run.model_copy(update={"network": "transfer"})
+    from tensor_jupyter.training.models import build
+
+    try:
+        build(pictures, transfer, offline)
+    except LabError as error:
+        if "weights" in run.model_fields_set:
+            raise
+        err.print(f"{error} This time a small network learns from scratch; it will know less.")
+        return run.model_copy(update={"network": "cnn"})
+    return transfer
+
+
+def _called(folder: Path) -> str:
+    """A model's name after the folder's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._")
+    return name[:63] or "retrained"
+
+
+def _data_words(data: str) -> list[str]:
+    if data == "mnist":
+        return []
+    parts = [data] if Path(data).exists() else data.split("+")
+    return ["--data", "+".join("DIR" if Path(part).exists() else part for part in parts)]
+
+
+def _run_words(run: Run) -> list[str]:
+    """The flags that make such a run again, without the paths of this machine."""
+    words = ["--epochs", str(run.epochs)]
+    for name, value in run.differences().items():
+        if name == "weights" and value != "none":
+            value = _FILE
+        if name == "profile":
+            words.append("--profile")
+        elif name != "epochs":
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words

@@ -1,0 +1,14 @@
+"""Labelled pictures to train on and to measure with.
+
+data = load("mnist")         # downloaded once, or scikit-learn's digits where there is no network
+data = load("flowers/")      # a folder of pictures for each class; a CSV, an .npz or a tar does as well
+data.train.images            # uint8 [N, H, W, C]
+data.test                    # never trained on
+data.message                 # where it came from, in one line
+"""
+
+from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
+from tensor_jupyter.data.idx_sets import load_mnist
+from tensor_jupyter.data.registry import NAMES, load
+
+__all__ = ["NAMES", "Dataset", "Picture", "Pictures", "load", "load_mnist"]

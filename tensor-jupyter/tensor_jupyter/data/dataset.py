@@ -1,0 +1,142 @@
+"""What a data set is: labelled pictures to learn from, others to measure with, and what a model's card says of it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tensor_jupyter.errors import LabError
+
+_FEWEST = 2_000  # pictures; with fewer, a part of the training set says little about the whole
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What every picture of a set is like, in the words of a card's `input`.
+
+    channels: 1 is grey, 3 is RGB. polarity: "light-on-dark", "dark-on-light", or None for pictures taken as they come.
+    centering: "mnist" for a glyph in the 20x20 box in the middle, or "none".
+    """
+
+    height: int
+    width: int
+    channels: int
+    polarity: str | None = None
+    centering: str = "none"
+
+    def card(self) -> dict[str, Any]:
+        """The card's `input`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """images: uint8 [N, H, W, C]; labels: int64 [N], each an index into the data set's `labels`."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray | slice) -> "Pictures":
+        return Pictures(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named set of pictures, how it was split, and one line that says where it came from.
+
+    unreadable: how many files were left out because they are no pictures. stand_in_for: the set that was asked for,
+    when this one took its place offline; else "".
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    train: Pictures
+    test: Pictures
+    split: str
+    message: str
+    polarity: str | None = None
+    centering: str = "none"
+    unreadable: int = 0
+    stand_in_for: str = ""
+
+    @property
+    def picture(self) -> Picture:
+        """Size, channels, polarity and centring of the pictures, for the card."""
+        height, width, channels = self.train.images.shape[1:]
+        return Picture(height, width, channels, self.polarity, self.centering)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256, hexadecimal, over the label names and both parts' pixels and labels: equal sets, equal hash."""
+        digest = hashlib.sha256(json.dumps(self.labels).encode())
+        for part in (self.train, self.test):
+            digest.update(json.dumps(part.images.shape).encode())
+            digest.update(np.ascontiguousarray(part.images, np.uint8).data)
+            digest.update(np.ascontiguousarray(part.labels, "<i8").data)
+        return digest.hexdigest()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The card's `data_set`: enough to tell, later, what a model has learned from and what it was measured with."""
+        told: dict[str, Any] = {
+            "name": self.name,
+            "hash": self.hash,
+            "train_images": len(self.train),
+            "test_images": len(self.test),
+            "split": self.split,
+        }
+        if self.unreadable:
+            told["unreadable"] = self.unreadable
+        if self.stand_in_for:
+            told["stand_in_for"] = self.stand_in_for
+        return told
+
+    def subset(self, fraction: float, seed: int = 0) -> "Dataset":
+        """A random part of the training pictures, at least 2,000 of them or all; the test pictures stay whole.
+
+        Raises LabError unless 0 < fraction <= 1.
+        """
+        if not 0 < fraction <= 1:
+            raise LabError(f"A subset of {fraction} cannot be taken: give a fraction above 0 and at most 1, as 0.1.")
+        count = min(len(self.train), max(_FEWEST, round(fraction * len(self.train))))
+        if count == len(self.train):
+            return self
+        rows = np.random.default_rng(seed).permutation(len(self.train))[:count]
+        return replace(
+            self,
+            train=self.train.take(rows),
+            split=f"{self.split}; {count} of the training pictures are used",
+            message=f"{self.message} {count} of the training pictures are used.",
+        )
+
+    def plus(self, other: "Dataset") -> "Dataset":
+        """Both sets' training pictures to train on and both sets' test pictures to measure with; labels go by name.
+
+        Raises LabError when the other's pictures have another size, or a label that this set does not know.
+        """
+        unknown = [label for label in other.labels if label not in self.labels]
+        if unknown:
+            raise LabError(f"{other.name} has the label {unknown[0]!r}, which {self.name} does not: {self.labels}.")
+        if other.picture != self.picture:
+            raise LabError(f"{other.name} has pictures of {other.picture}, {self.name} of {self.picture}.")
+        place = np.array([self.labels.index(label) for label in other.labels], np.int64)
+
+        def both(mine: Pictures, theirs: Pictures) -> Pictures:
+            labels = np.concatenate([mine.labels, place[theirs.labels]])
+            return Pictures(np.concatenate([mine.images, theirs.images]), labels)
+
+        return replace(
+            self,
+            name=f"{self.name}+{other.name}",
+            train=both(self.train, other.train),
+            test=both(self.test, other.test),
+            split=f"{self.name}: {self.split}; {other.name}: {other.split}",
+            message=f"{self.message} {other.message}",
+            unreadable=self.unreadable + other.unreadable,
+        )

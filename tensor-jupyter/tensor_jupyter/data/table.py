@@ -1,0 +1,90 @@
+"""A CSV of pictures and labels: `path,label`, and if there is a third column, the part: train or test.
+
+A first line that names the columns is taken as such. Paths are relative to the CSV and stay below its folder.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from tensor_jupyter.data.collect import MAX_PICTURES, Found, collect
+from tensor_jupyter.data.dataset import Dataset, Picture
+from tensor_jupyter.errors import LabError
+
+_PATH = ("path", "file", "filename", "file_name", "image", "image_path", "picture")
+_LABEL = ("label", "class", "category", "class_name", "target")
+_PART = ("split", "part", "set", "subset")
+_MAX_BYTES = 64 * 2**20
+
+
+def read_table(path: Path, wanted: Picture | None = None) -> Dataset:
+    """The pictures a CSV names; a file that is missing or no picture is counted as unreadable.
+
+    Raises LabError, with the line, for a row without a path or label and for a path out of the CSV's folder.
+    """
+    root = path.parent.resolve()
+    found = [
+        Found(_below(root, name, path, line), label, part, f"{path.name}:{line}")
+        for line, name, label, part in _rows(path)
+    ]
+    if not found:
+        raise LabError(f"{path} names no pictures: lines of path,label are wanted.")
+    return collect(path.stem, found, wanted)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Line number, path, label and part of each row."""
+    columns = None
+    if path.stat().st_size > _MAX_BYTES:
+        raise LabError(f"{path} has more than {_MAX_BYTES} bytes: it is no list of pictures.")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, cells in enumerate(csv.reader(file), 1):
+                row = [cell.strip() for cell in cells]
+                if columns is None:
+                    columns = _columns(row)
+                    if columns:
+                        continue
+                    columns = {"path": 0, "label": 1, "part": 2}
+                if not any(row):
+                    continue
+                values = {name: row[column] if column < len(row) else "" for name, column in columns.items()}
+                if not values["path"] or not values["label"]:
+                    raise LabError(f"{path}, line {line}: found {','.join(cells)[:80]!r}, wanted is path,label.")
+                if line > MAX_PICTURES:
+                    raise LabError(f"{path} has more than {MAX_PICTURES} lines.")
+                yield line, values["path"], values["label"], _part(values.get("part", ""))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabError(f"{path} is no CSV in UTF-8 ({error}): lines of path,label are wanted.") from error
+
+
+def _columns(row: list[str]) -> dict[str, int] | None:
+    """The places of the columns if the row is a heading, None if it is a picture already."""
+    low = [cell.lower() for cell in row]
+    places = {
+        name: next((low.index(word) for word in words if word in low), None)
+        for name, words in (("path", _PATH), ("label", _LABEL), ("part", _PART))
+    }
+    if places["path"] is None or places["label"] is None:
+        return None
+    return {name: place for name, place in places.items() if place is not None}
+
+
+def _part(word: str) -> str:
+    """The part a word means, "" for a word that means none."""
+    word = word.lower()
+    if word.startswith("train"):
+        return "train"
+    return "test" if word.startswith("test") else ""
+
+
+def _below(root: Path, name: str, path: Path, line: int) -> Path:
+    """The file, with links followed, if it lies below the CSV's folder."""
+    try:
+        file = (root / name).resolve()
+        inside = file.is_relative_to(root)
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a null byte, or a circle of links
+        inside = False
+    if not inside:
+        raise LabError(f"{path}, line {line}: {name[:80]!r} leads out of {root}; keep the pictures beside the CSV.")
+    return file

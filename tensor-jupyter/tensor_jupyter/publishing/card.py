@@ -1,0 +1,76 @@
+"""A model's card: the JSON document it carries inside, and answers by its signature `describe`."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+
+_GIT_SECONDS = 5
+
+
+def card(
+    name: str,
+    labels: Sequence[str],
+    picture: Mapping[str, Any] | None,
+    metrics: Mapping[str, Any],
+    data_set: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """What a client must know of the model, and a person may want to.
+
+    picture: what the model takes, for the card's `input`, or None where it takes no pictures. more: further fields,
+    such as `threshold` and `companion`; those that are None or empty are left out.
+    """
+    document: dict[str, Any] = {"schema": SCHEMA, "name": name}
+    if labels:
+        document["labels"] = list(labels)
+    if picture:
+        document["input"] = dict(picture)
+    document |= {"metrics": dict(metrics), "data_set": dict(data_set)}
+    document |= {key: value for key, value in {**more, "git_commit": git_commit()}.items() if value not in (None, "")}
+    return document | {
+        "frameworks": {
+            "tensorflow": _version("tensorflow-cpu", "tensorflow"),
+            "keras": _version("keras"),
+            "python": platform.python_version(),
+        },
+        "created": now(),
+    }
+
+
+def now() -> str:
+    """This second in UTC, as the card writes times."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def git_commit(folder: Path | None = None) -> str:
+    """The commit of the notebook's or the caller's folder, "-dirty" behind it where files differ; else LAB_GIT_COMMIT.
+
+    "" where neither is known. Never fails: a card without it is still a card.
+    """
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_GIT_SECONDS
+        )
+        if done.returncode == 0 and done.stdout.strip():
+            return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        pass
+    return os.environ.get("LAB_GIT_COMMIT", "").strip()
+
+
+def _version(*packages: str) -> str:
+    """The version of the first of these packages that is installed."""
+    for package in packages:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,132 @@
+"""A version as the model server has it: loaded from its graph alone, so that nothing of Python's can help it.
+
+with Graph(folder) as graph:
+    graph.signatures["serving_default"].inputs        # {"images": Tensor("uint8", (-1, 28, 28, 1))}
+    graph.run("serving_default", {"images": pictures})["scores"]
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tensor_jupyter.errors import LabError
+
+DEFAULT = "serving_default"
+
+tf.get_logger().setLevel(logging.ERROR)  # the loader is called old, but it is what a server does
+_hushing = threading.Lock()
+_BROKEN = (tf.errors.OpError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """dtype: numpy's word, "string" for bytes; shape: -1 for any size, None for any rank."""
+
+    dtype: str
+    shape: tuple[int, ...] | None
+
+    def __str__(self) -> str:
+        sizes = "any shape" if self.shape is None else [size if size >= 0 else None for size in self.shape]
+        return f"{self.dtype} {sizes}".replace("None", "*").replace("'", "")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What one signature takes and answers, by alias."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+class Graph:
+    """A SavedModel folder with the tag "serve", loaded. Everything raises LabError with TensorFlow's reason."""
+
+    def __init__(self, folder: Path) -> None:
+        _hush_first_session()
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        try:
+            with self._session.graph.as_default():
+                meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
+        except _BROKEN as error:
+            self._session.close()
+            raise _told(error) from error
+        self._defs = {name: found for name, found in meta.signature_def.items() if not name.startswith("__")}
+        self.signatures = {name: _signature(found) for name, found in sorted(self._defs.items())}
+
+    def run(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Every output of a signature by alias, for its inputs by alias."""
+        try:
+            found = self._defs[signature]
+            feeds = {found.inputs[alias].name: value for alias, value in inputs.items()}
+            fetches = {alias: tensor.name for alias, tensor in found.outputs.items()}
+            return dict(self._session.run(fetches, feeds))
+        except _BROKEN as error:
+            raise _told(error) from error
+
+    def card(self) -> dict[str, Any] | None:
+        """What the signature `describe` says, None where there is none. LabError when it is no JSON object."""
+        if "describe" not in self.signatures:
+            return None
+        try:
+            card = json.loads(self.run("describe", {"index": np.zeros(1, np.int32)})["card"][0])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise _told(error) from error
+        if not isinstance(card, dict):
+            raise LabError(f"the card is a {type(card).__name__}, not a JSON object")
+        return card
+
+    def __enter__(self) -> "Graph":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+
+def _hush_first_session() -> None:
+    """The first session of a process writes two lines about itself to stderr, whatever the log level."""
+    with _hushing:  # two threads that swap stderr at once would lose it
+        _open_first_session()
+
+
+@functools.cache
+def _open_first_session() -> None:
+    with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123 - no path of ours
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+                session.run(tf.constant(0))
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _signature(found: Any) -> Signature:
+    inputs, outputs = (
+        {alias: _tensor(info) for alias, info in sorted(tensors.items())} for tensors in (found.inputs, found.outputs)
+    )
+    return Signature(inputs, outputs)
+
+
+def _tensor(info: Any) -> Tensor:
+    sizes = None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
+    return Tensor(tf.dtypes.as_dtype(info.dtype).name, sizes)
+
+
+def _told(error: Exception) -> LabError:
+    """In one line, without the trace of graph nodes that TensorFlow appends."""
+    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    return LabError(" ".join(f"{type(error).__name__}: {text}".partition("[[")[0].split())[:500])

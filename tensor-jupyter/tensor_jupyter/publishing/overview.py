@@ -1,0 +1,96 @@
+"""Which models and versions there are: the gateway's word where it answers, the models volume's where it does not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensor_jupyter.context import NAME
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing import served
+from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.served import Seen, SilentError
+from tensor_jupyter.settings import Settings
+
+_STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNLOADING": "unloading"}
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version. state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or
+    listed (to be served; the gateway was not there to say more). reason: why it failed or is quarantined."""
+
+    version: int
+    state: str
+    labels: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every model's versions, newest first, by name; silent: why the gateway could not be asked, else ""."""
+
+    models: dict[str, list[Version]]
+    silent: str
+
+
+def overview(settings: Settings) -> Overview:
+    """What the gateway and the models volume know."""
+    found, silent = _asked(settings)
+    names = {*_names(settings.models), *(found or {})}
+    models = {name: _versions(settings, name, found.get(name, Seen()) if found is not None else None) for name in names}
+    return Overview({name: versions for name, versions in sorted(models.items()) if versions}, silent)
+
+
+def sound(registry: Registry, settings: Settings) -> list[int]:
+    """The versions of a model in the volume that are not quarantined, ascending, as far as the gateway can say."""
+    found, _ = _asked(settings)
+    held = (found or {}).get(registry.name, Seen()).quarantined
+    return [number for number in registry.numbers() if number not in held]
+
+
+def quarantine_reason(name: str, version: int, settings: Settings) -> str:
+    """Why a version is not served, "" if it is not quarantined or nobody can say."""
+    found, _ = _asked(settings)
+    return (found or {}).get(name, Seen()).quarantined.get(version, "")
+
+
+def _asked(settings: Settings) -> tuple[dict[str, Seen] | None, str]:
+    try:
+        return served.ask(settings), ""
+    except SilentError as error:
+        return None, str(error)
+
+
+def _names(models: Path) -> list[str]:
+    if not models.is_dir():
+        return []
+    return [path.name for path in models.iterdir() if path.is_dir() and NAME.fullmatch(path.name)]
+
+
+def _versions(settings: Settings, name: str, seen: Seen | None) -> list[Version]:
+    registry = Registry(settings.models, name)
+    numbers: set[int] = set()
+    labels: dict[str, int] = {}
+    listed: list[int] = []
+    if registry.family.is_dir():
+        numbers = set(registry.numbers())
+        try:
+            labels, listed = registry.conf().labels, registry.conf().listed(numbers)
+        except LabError:  # the watcher ignores such a file, too
+            listed = [max(numbers)] if numbers else []
+    if seen is not None:
+        labels = seen.labels
+        ended = {version for version, state in seen.states.items() if state == "END" and version not in seen.errors}
+        numbers |= {*seen.states, *seen.quarantined} - ended
+    return [_version(number, labels, listed, seen) for number in sorted(numbers, reverse=True)]
+
+
+def _version(number: int, labels: dict[str, int], listed: list[int], seen: Seen | None) -> Version:
+    carried = tuple(sorted(label for label, version in labels.items() if version == number))
+    if seen is None:
+        return Version(number, "listed" if number in listed else "kept", carried)
+    if number in seen.quarantined:
+        return Version(number, "quarantined", carried, seen.quarantined[number])
+    state = seen.states.get(number, "")
+    if state == "END":
+        state = "failed" if number in seen.errors else ""
+    return Version(number, _STATES.get(state, state.lower()) or "kept", carried, seen.errors.get(number, ""))

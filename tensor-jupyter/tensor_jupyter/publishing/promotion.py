@@ -1,0 +1,88 @@
+"""From a canary to the stable version: what is measured, with which pictures, and against what."""
+
+from typing import Any
+
+from tensor_jupyter.data import Dataset, load
+from tensor_jupyter.data.dataset import Picture
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing.gate import Report, judge
+from tensor_jupyter.publishing.graph import Graph
+from tensor_jupyter.publishing.overview import sound
+from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.settings import Settings
+
+
+def measure(
+    registry: Registry, version: int, label: str, data: str | None, settings: Settings, force: bool = False
+) -> tuple[dict[str, Any], list[str]]:
+    """The gate's report of a version that is to get the label, stored beside it, and what missed its bar, in words.
+
+    It is measured against the version under the label, or else the highest one that would be served without it.
+    data: a set or a path; without it the pictures that were held out when the version was trained. Raises LabError when
+    those cannot be had, unless `force` is given.
+    """
+    folder = registry.folder(version)
+    try:
+        pictures = _held_out(registry, version, data, settings)
+    except LabError:
+        if not force or data:
+            raise
+        pictures = None
+    current = _current(registry, version, label, settings)
+    report = judge(folder, registry.folder(current) if current else None, pictures)
+    if data and not force:
+        _check_measured(report, data)
+    document = report.document(label=label, forced=bool(force and report.failed))
+    registry.store_report(version, document)
+    return document, report.failed
+
+
+def _check_measured(report: Report, data: str) -> None:
+    """Pictures that were asked for and say nothing about the model are a mistake, not a pass."""
+    for check in report.checks:
+        if check.name == "accuracy" and check.passed is None:
+            raise LabError(f"With --data {data} {check.told}.")
+
+
+def _current(registry: Registry, version: int, label: str, settings: Settings) -> int:
+    """The version it would take the place of, 0 if there is none."""
+    conf = registry.conf()
+    others = [number for number in sound(registry, settings) if number != version]
+    labelled = conf.labels.get(label)
+    if labelled in others:
+        return labelled
+    return max(conf.listed(others) or others, default=0)
+
+
+def _held_out(registry: Registry, version: int, data: str | None, settings: Settings) -> Dataset | None:
+    """The pictures to measure with; None for a model that was made with none."""
+    with Graph(registry.folder(version)) as graph:
+        card = graph.card() or {}
+    picture = _picture(card)
+    if data:
+        return load(data, settings, picture)
+    made = card.get("data_set") or {}
+    name = made.get("stand_in_for") or made.get("name", "unknown")
+    if name == "unknown" or picture is None:
+        return None
+    try:
+        found = load(name, settings, picture)
+    except LabError as error:
+        raise LabError(
+            f"The pictures that version {version} of {registry.name} was made with ({name}) cannot be had: "
+            f"{str(error).rstrip('.')}. Give --data SET, others of the same kind."
+        ) from error
+    if made.get("hash") not in (None, found.hash) and found.name != made.get("name"):
+        raise LabError(
+            f"Version {version} of {registry.name} was made with {made.get('name')}, but {found.name} is what can be "
+            f"had now: give --data {found.name} to measure with that, or the set it was made with."
+        )
+    return found
+
+
+def _picture(card: dict[str, Any]) -> Picture | None:
+    given = card.get("input")
+    try:
+        return Picture(**given) if given else None
+    except TypeError:
+        return None

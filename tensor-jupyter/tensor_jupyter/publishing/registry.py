@@ -1,0 +1,230 @@
+"""One model's versions in the models volume: which there are, which are called what, and which one answers.
+
+Nothing here talks to a server: labels and the version policy are written to `<models>/<name>/serving.conf`, and the
+watcher beside the model server follows. Reports and the log of what was done lie in `<models>/<name>/.reports/`:
+
+    <version>.json     the gate's last report of that version
+    log.jsonl          one line for each promotion, label, rollback and deletion
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tensor_jupyter.context import MAX_VERSION, checked_name
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing import serving_conf
+from tensor_jupyter.publishing.card import now
+from tensor_jupyter.publishing.serving_conf import ServingConf
+from tensor_jupyter.publishing.staging import staging
+
+STABLE = "stable"
+
+_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+
+
+class Registry:
+    """The model `name` in the volume `models`. Every method raises LabError for what cannot be done."""
+
+    def __init__(self, models: Path, name: str) -> None:
+        self.models = models
+        self.name = checked_name(name)
+        self.family = models / name
+
+    def numbers(self) -> list[int]:
+        """The versions that hold a SavedModel, ascending."""
+        return sorted(
+            number for number, path in self._folders().items() if any((path / name).is_file() for name in _GRAPHS)
+        )
+
+    def folder(self, version: int) -> Path:
+        """Where a version lies. Raises LabError, naming those there are, for one that is not there."""
+        found = self._folders()
+        if version not in found:
+            there = f"there are {', '.join(map(str, sorted(found)))}" if found else "there is none"
+            raise LabError(f"{self.name} has no version {version}: {there}.")
+        return found[version]
+
+    def conf(self) -> ServingConf:
+        """What serving.conf says now."""
+        return serving_conf.read(self._conf_path)
+
+    def label(self, label: str, version: int) -> None:
+        """Put a label on a version; it is served from then on, whatever the policy."""
+        self.folder(version)
+        self._change(lambda conf: conf.with_label(label, version), {"did": "label", "label": label, "version": version})
+
+    def promote(self, version: int, label: str, forced: bool = False) -> None:
+        """Put a label on a version that passed the gate.
+
+        For `stable`, a model pinned to certain versions is pinned to this one, or no longer when it is the newest.
+        """
+        self.folder(version)
+        newest = self.numbers()[-1]
+
+        def change(conf: ServingConf) -> ServingConf:
+            changed = conf.with_label(label, version)
+            if label != STABLE or not conf.pinned:
+                return changed
+            return changed.unpin() if version == newest else changed.pin(version)
+
+        before = self.conf().labels.get(label)
+        self._change(change, {"did": "promote", "label": label, "version": version, "before": before, "forced": forced})
+
+    def rollback(self, present: list[int], target: int | None = None) -> tuple[int, int]:
+        """Have an older version answer: returns the version that answered, and the one that does from now on.
+
+        present: the sound versions. Without a `target` it is the one that was `stable` before, else the one below.
+        The model is pinned to it: newer versions are not served until one is promoted. Labels on newer versions go to
+        it where they are `stable`, others go.
+        """
+        conf = self.conf()
+        current = max(conf.listed(present), default=0)
+        older = [number for number in present if number < current]
+        if target is None and not older:
+            raise LabError(f"{self.name} has no sound version before {current}, so there is nothing to go back to.")
+        chosen = target if target is not None else self._stable_before(current, older)
+        if chosen not in present:
+            raise LabError(f"{self.name} has no sound version {chosen}: there are {', '.join(map(str, present))}.")
+
+        def change(conf: ServingConf) -> ServingConf:
+            changed = conf.pin(chosen)
+            for label, version in conf.labels.items():
+                if label == STABLE:
+                    changed = changed.with_label(label, chosen)
+                elif version > chosen:
+                    changed = changed.without_label(label)
+            return changed
+
+        self._change(change, {"did": "rollback", "version": chosen, "before": current})
+        return current, chosen
+
+    def retry(self, version: int) -> None:
+        """Have the watcher look at a version again, by the time of one of its files; nothing in it changes."""
+        folder = self.folder(version)
+        for path in (*(folder / name for name in _GRAPHS), *sorted(folder.iterdir())):
+            if path.is_file():
+                os.utime(path)
+                return
+        raise LabError(f"{folder} is empty: there is nothing to look at again.")
+
+    def delete(self, version: int, present: list[int], force: bool = False) -> None:
+        """Take a version away in one step, with its report; `force` takes one that is served, with its labels.
+
+        present: the sound versions; the last of them is never deleted.
+        """
+        folder = self.folder(version)
+        self._check_delete(version, present, force)
+
+        def change(conf: ServingConf) -> ServingConf:
+            for label, number in conf.labels.items():
+                conf = conf.without_label(label) if number == version else conf
+            kept = [number for number in conf.pinned if number != version]
+            if conf.pinned == (version,):
+                return conf.unpin()
+            if len(kept) < len(conf.pinned):
+                raise LabError(f"{self._conf_path} names version {version} beside others: take it out there first.")
+            return conf
+
+        self._change(change, {"did": "delete", "version": version})
+        with staging(self.models) as area:
+            folder.rename(area)
+        self.report_path(version).unlink(missing_ok=True)
+
+    def report_path(self, version: int) -> Path:
+        return self._reports / f"{version}.json"
+
+    def store_report(self, version: int, report: dict[str, Any]) -> None:
+        """Keep the gate's report beside the version, in place of an earlier one."""
+        self._reports.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._reports, prefix=".report-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(report, file, indent=2)
+        Path(name).chmod(0o664)
+        Path(name).replace(self.report_path(version))
+
+    def report(self, version: int) -> dict[str, Any] | None:
+        """The gate's last report of a version, None when there is none that can be read."""
+        try:
+            found = json.loads(self.report_path(version).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def log(self) -> list[dict[str, Any]]:
+        """What was done to this model with `lab models`, oldest first."""
+        try:
+            lines = (self._reports / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        found = []
+        for line in lines:
+            with contextlib.suppress(ValueError):  # a line torn by a full disk
+                found.append(json.loads(line))
+        return [entry for entry in found if isinstance(entry, dict)]
+
+    def _check_delete(self, version: int, present: list[int], force: bool) -> None:
+        conf = self.conf()
+        labels = sorted(label for label, number in conf.labels.items() if number == version)
+        if present == [version]:
+            raise LabError(f"Version {version} is the last sound one of {self.name}, so it is not deleted.")
+        if labels and not force:
+            raise LabError(
+                f"Version {version} of {self.name} is called {', '.join(labels)}: give the label to another version "
+                "first, or delete it with --force."
+            )
+        if version in conf.listed(present) and not force:
+            raise LabError(
+                f"Version {version} of {self.name} is served: have another one answer first, as with "
+                f"`lab models rollback {self.name}`, or delete it with --force."
+            )
+
+    @property
+    def _conf_path(self) -> Path:
+        return self.family / "serving.conf"
+
+    @property
+    def _reports(self) -> Path:
+        return self.family / ".reports"
+
+    def _folders(self) -> dict[int, Path]:
+        """As the watcher counts them: 00001 is version 1, and the shorter of two such names counts."""
+        if not self.family.is_dir():
+            raise LabError(f"There is no model {self.name} in {self.models}: `lab models` lists those there are.")
+        found = {}
+        for path in sorted(self.family.iterdir(), key=lambda path: -len(path.name)):
+            numeric = path.is_dir() and path.name.isascii() and path.name.isdigit() and len(path.name) <= 40
+            if numeric and 1 <= int(path.name) <= MAX_VERSION:
+                found[int(path.name)] = path
+        return found
+
+    def _stable_before(self, current: int, older: list[int]) -> int:
+        """The last of the `older` versions that was promoted to stable, else the newest of them."""
+        promoted = [
+            entry.get("version")
+            for entry in self.log()
+            if entry.get("did") == "promote" and entry.get("label") == STABLE and entry.get("version") != current
+        ]
+        return next((int(number) for number in reversed(promoted) if number in older), older[-1])
+
+    def _change(self, change: Callable[[ServingConf], ServingConf], entry: dict[str, Any]) -> None:
+        """Write serving.conf anew, if it differs, and a line of the log; one at a time."""
+        with self._alone():
+            conf = self.conf()
+            changed = change(conf)
+            if changed.text != conf.text:
+                serving_conf.write(self._conf_path, changed)
+            with (self._reports / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"time": now(), **entry}) + "\n")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._reports.mkdir(exist_ok=True)
+        with (self._reports / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

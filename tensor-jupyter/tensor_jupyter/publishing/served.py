@@ -1,0 +1,89 @@
+"""What the gateway says is served: asked to list the versions, and to see a change arrive."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import Any
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
+
+_REQUEST_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+_MAX_ANSWER = 8 * 2**20
+
+
+class SilentError(LabError):
+    """No gateway answers, or not as one."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One model as the gateway lists it: states (AVAILABLE, LOADING, END ...) and errors by version, labels,
+    quarantine reasons by version."""
+
+    states: dict[int, str] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    quarantined: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def available(self) -> list[int]:
+        """The versions that answer now, ascending; the last one answers who names none."""
+        return sorted(version for version, state in self.states.items() if state == "AVAILABLE")
+
+
+def ask(settings: Settings) -> dict[str, Seen]:
+    """Every model the gateway lists, by name. Raises SilentError when it does not answer."""
+    url = f"{settings.rest_url.rstrip('/')}/tf/models"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url), timeout=_REQUEST_SECONDS) as response:
+            document = json.loads(response.read(_MAX_ANSWER))
+        return {str(entry["name"]): _seen(entry) for entry in document["models"]}
+    except urllib.error.HTTPError as error:
+        with error:
+            raise SilentError(f"{url} says {error.code}: {error.reason}.") from error
+    except OSError as error:
+        raise SilentError(f"The lab does not answer at {url} ({getattr(error, 'reason', error)}).") from error
+    except (HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SilentError(f"{url} does not answer as the lab's gateway does: {error!r}.") from error
+
+
+def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen], bool]) -> Seen:
+    """The model as the gateway lists it, once `arrived` says so. Raises LabError when the time is over before.
+
+    Raises SilentError when the gateway does not answer at all; one that answered and is away for a moment is
+    waited for.
+    """
+    deadline = time.monotonic() + seconds
+    seen = ask(settings).get(name, Seen())
+    while not arrived(seen):
+        if time.monotonic() > deadline:
+            raise LabError(f"After {seconds:g} s the gateway still shows {name} {_told(seen)}.")
+        time.sleep(_POLL_SECONDS)
+        try:
+            seen = ask(settings).get(name, Seen())
+        except SilentError:
+            continue
+    return seen
+
+
+def _seen(entry: dict[str, Any]) -> Seen:
+    versions = entry["versions"]
+    return Seen(
+        {int(found["version"]): str(found["state"]) for found in versions},
+        {int(found["version"]): str(found["error"]) for found in versions if found.get("error")},
+        {str(label): int(version) for label, version in entry.get("labels", {}).items()},
+        {int(found["version"]): str(found["reason"]) for found in entry.get("quarantined", [])},
+    )
+
+
+def _told(seen: Seen) -> str:
+    versions = ", ".join(map(str, seen.available)) or "none"
+    labels = ", ".join(f"{label} {version}" for label, version in sorted(seen.labels.items())) or "none"
+    held = "".join(f"; {version} is quarantined: {reason}" for version, reason in sorted(seen.quarantined.items()))
+    return f"with these versions: {versions}; labels: {labels}{held}"

@@ -1,0 +1,136 @@
+"""Pictures as other hands and other cameras would have made them. Nothing is drawn from a hidden state: the same seed,
+epoch and step give the same pictures, so that a run which is taken up again goes on as if it had never stopped.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tensor_jupyter.data import Dataset
+from tensor_jupyter.training.run import Run
+
+Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""change(pictures float32 [N, H, W, C] from 0 to 255, seed int32 [2]): the same pictures, each varied in its way."""
+
+
+def batches(
+    images: np.ndarray, targets: np.ndarray, size: int, seed: int, change: Change | None, rounds: range
+) -> tuple[tf.data.Dataset, int]:
+    """Pairs (uint8 [B, H, W, C], targets [B, ...]) of the `rounds`, one after the other, and the steps of a round.
+
+    size: B, the last batch may have fewer. In a round every picture comes once, in an order of its own, varied by
+    `change`.
+    """
+    # Kept as tensors and picked by row: slicing 55,000 pictures one by one costs more than varying them.
+    pictures, answers = tf.constant(images), tf.constant(targets)
+    count = len(images)
+
+    def pick(number: tf.Tensor, step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen = tf.gather(pictures, rows)
+        if change:
+            drawn = tf.cast(tf.stack([seed * 7919 + number, step]), tf.int32)
+            varied = change(tf.cast(chosen, tf.float32), drawn)
+            chosen = tf.cast(tf.round(tf.clip_by_value(varied, 0, 255)), tf.uint8)
+        return tf.ensure_shape(chosen, (None, *images.shape[1:])), tf.gather(answers, rows)
+
+    def one_round(number: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=tf.stack([number, seed]))
+        rows = tf.data.Dataset.from_tensor_slices(order).batch(size).enumerate()
+        return rows.map(lambda step, rows: pick(number, step, rows), num_parallel_calls=2, deterministic=True)
+
+    pairs = tf.data.Dataset.range(rounds.start, rounds.stop).flat_map(one_round)
+    return pairs.prefetch(tf.data.AUTOTUNE), math.ceil(count / size)
+
+
+def change_for(run: Run, data: Dataset) -> Change | None:
+    """How the run varies the pictures of `data`; None if it does not."""
+    kind = run.augmentation
+    if kind == "auto":
+        kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
+    if kind == "none":
+        return None
+    if kind == "photographs":
+        return photographs
+    return dark_digits if data.polarity == "dark-on-light" else digits
+
+
+def digits(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Light glyphs on dark: turned, slanted, moved, scaled, thick, thin, blurred, coarse."""
+    moved = _warp(pictures, seed, 15, (0.25, 0.05), ((0.9, 1.35), (0.9, 1.15)), 0.06, "CONSTANT")
+    return _strokes(moved, seed)
+
+
+def dark_digits(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """The same of dark glyphs on light."""
+    return 255 - tf.clip_by_value(digits(255 - pictures, seed), 0, 255)
+
+
+def photographs(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrored, turned a little, nearer or farther, brighter or darker, with more or less contrast and colour."""
+    mirrored = tf.where(_uniform(pictures, seed, 10) < 0.5, pictures, pictures[:, :, ::-1])
+    moved = _warp(mirrored, seed, 10, (0.0, 0.0), ((0.8, 1.1), (0.8, 1.1)), 0.08, "REFLECT")
+    grey = tf.reduce_mean(moved, axis=3, keepdims=True)
+    coloured = grey + _uniform(pictures, seed, 11, 0.7, 1.3) * (moved - grey)
+    mean = tf.reduce_mean(coloured, axis=(1, 2, 3), keepdims=True)
+    return mean * _uniform(pictures, seed, 12, 0.8, 1.2) + _uniform(pictures, seed, 13, 0.8, 1.2) * (coloured - mean)
+
+
+def _warp(
+    pictures: tf.Tensor,
+    seed: tf.Tensor,
+    degrees: float,
+    shear: tuple[float, float],
+    scale: tuple[tuple[float, float], tuple[float, float]],
+    shift: float,
+    fill: str,
+) -> tf.Tensor:
+    """One affine step about the middle, so that pictures are interpolated once.
+
+    shear and scale: along x and y, a scale above 1 makes smaller; shift: the most, as a part of the side; fill: what
+    is beyond the edge, zeros (CONSTANT) or the picture mirrored (REFLECT).
+    """
+    height, width = pictures.shape[1:3]
+
+    def draw(number: int, low: float, high: float) -> tf.Tensor:
+        return _uniform(pictures, seed, number, low, high)[:, 0, 0, 0]
+
+    turn = draw(0, -math.radians(degrees), math.radians(degrees))
+    across, down = draw(1, -shear[0], shear[0]), draw(2, -shear[1], shear[1])
+    wide, high = draw(3, *scale[0]), draw(4, *scale[1])
+    cos, sin = tf.cos(turn), tf.sin(turn)
+    a, b = wide * (cos - sin * down), high * (cos * across - sin)
+    c, d = wide * (sin + cos * down), high * (sin * across + cos)
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    x = middle_x - a * middle_x - b * middle_y + draw(5, -shift, shift) * width
+    y = middle_y - c * middle_x - d * middle_y + draw(6, -shift, shift) * height
+    nothing = tf.zeros_like(a)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=pictures,
+        transforms=tf.stack([a, b, x, c, d, y, nothing, nothing], axis=1),
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode=fill,
+    )
+
+
+def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Each picture's strokes made thicker or thinner, softer and fainter or stronger, by an amount of its own."""
+    weight = _uniform(pictures, seed, 20, -0.7, 1.3)
+    thick = tf.nn.max_pool2d(pictures, 3, 1, "SAME")
+    thin = -tf.nn.max_pool2d(-pictures, 2, 1, "SAME")
+    pictures += tf.nn.relu(weight) * (thick - pictures) + tf.nn.relu(-weight) * (thin - pictures)
+    blurred = tf.nn.avg_pool2d(pictures, 3, 1, "SAME")
+    pictures += _uniform(pictures, seed, 21, 0.0, 0.8) * (blurred - pictures)
+    few = [max(1, side * 11 // 28) for side in pictures.shape[1:3]]  # some look as if enlarged from 11 pixels
+    coarse = tf.image.resize(tf.image.resize(pictures, few, "area"), pictures.shape[1:3])
+    pictures = tf.where(_uniform(pictures, seed, 22) < 0.3, coarse, pictures)
+    return pictures * _uniform(pictures, seed, 23, 0.9, 1.6)
+
+
+def _uniform(pictures: tf.Tensor, seed: tf.Tensor, number: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
+    """One number for each picture, [N, 1, 1, 1]; `number` tells this draw from the others of the same seed."""
+    mixed = seed + tf.constant([0, number * 1_000_003], tf.int32)
+    return tf.random.stateless_uniform([tf.shape(pictures)[0], 1, 1, 1], mixed, low, high)

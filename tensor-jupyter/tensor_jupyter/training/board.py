@@ -1,0 +1,138 @@
+"""What TensorBoard shows while a run trains. One folder per run, with three writers in it:
+
+    <logs>/<name>/<version>/             hyper-parameters, pictures of the data, and at the end the results
+    <logs>/<name>/<version>/train        epoch_* and batch_* scalars, learning rate, histograms of weights, the graph
+    <logs>/<name>/<version>/validation   epoch_* scalars of the pictures held out
+
+Events are on the disk after two seconds, so a TensorBoard that runs shows them as soon as it looks again.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams  # type: ignore[import-untyped]
+
+from tensor_jupyter.context import Context
+from tensor_jupyter.data import Dataset
+from tensor_jupyter.training import augment
+from tensor_jupyter.training.pictures import sheet
+from tensor_jupyter.training.run import Run
+
+FLUSH_MILLISECONDS = 2_000
+
+_TRACED = range(5, 15)  # steps of the first epoch that a profile shows: the first ones are not like the rest
+
+
+def callbacks(
+    context: Context, run: Run, data: Dataset, model: keras.Model, steps: int
+) -> list[keras.callbacks.Callback]:
+    """Those that write the run's events; steps: in an epoch."""
+    folder = context.log_dir
+    settings = {name: value for name, value in run.model_dump().items() if value is not None}
+    settings["model"] = model.name  # a network of one's own has another than the run's
+    made: list[keras.callbacks.Callback] = [
+        Board(folder, steps),
+        hparams.KerasCallback(writer(folder), settings, trial_id=f"{context.name}/{context.version}"),
+        Samples(folder, run, data),
+    ]
+    return [*made, Profile(folder)] if run.profile else made
+
+
+def writer(folder: Path) -> tf.summary.SummaryWriter:
+    """An event file in the folder, flushed often."""
+    return tf.summary.create_file_writer(str(folder), flush_millis=FLUSH_MILLISECONDS)
+
+
+class Board(keras.callbacks.Callback):
+    """Scalars of each batch and epoch, histograms of each epoch, and the graph.
+
+    The steps count on where a stopped run is taken up again.
+    """
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        super().__init__()
+        self.folder, self.steps, self.epoch = folder, steps, 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
+        self.train = writer(self.folder / "train")
+        self.validation = writer(self.folder / "validation")
+        specification = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self.model.inputs]
+        graph = tf.function(lambda images: self.model(images, training=False)).get_concrete_function(*specification)
+        with self.train.as_default():
+            tf.summary.graph(graph.graph)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        with self.train.as_default(step=self.epoch * self.steps + batch):
+            for name, value in (logs or {}).items():
+                tf.summary.scalar(f"batch_{name}", value)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = logs or {}
+        with self.train.as_default(step=epoch):
+            for name, value in values.items():
+                if not name.startswith("val_"):
+                    tf.summary.scalar(f"epoch_{name}", value)
+            tf.summary.scalar("epoch_learning_rate", self.model.optimizer.learning_rate)
+            for weight in self.model.weights:
+                tf.summary.histogram(f"{weight.path}/histogram", weight.value)
+        with self.validation.as_default(step=epoch):
+            for name, value in values.items():
+                if name.startswith("val_"):
+                    tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
+        self.train.flush()
+        self.validation.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.train.close()
+        self.validation.close()
+
+
+class Samples(keras.callbacks.Callback):
+    """Some of the pictures as they are, and as the run varies them."""
+
+    def __init__(self, folder: Path, run: Run, data: Dataset) -> None:
+        super().__init__()
+        self.folder, self.run, self.data = folder, run, data
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        train = self.data.train
+        chosen = train.take(np.linspace(0, len(train) - 1, min(25, len(train)), dtype=int))
+        names = [self.data.labels[label] for label in chosen.labels]
+        change = augment.change_for(self.run, self.data)
+        with writer(self.folder).as_default(step=0) as samples:
+            tf.summary.image("samples/as_they_are", sheet(chosen.images, names, columns=5))
+            if change:
+                varied = change(tf.cast(chosen.images, tf.float32), tf.constant([self.run.seed, 0]))
+                images = np.asarray(tf.clip_by_value(varied, 0, 255)).astype(np.uint8)
+                tf.summary.image("samples/as_they_are_varied", sheet(images, names, columns=5))
+            samples.close()
+
+
+class Profile(keras.callbacks.Callback):
+    """A trace of a few steps, in the form that TensorBoard's profile plugin reads."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.running, self.done = folder, False, False
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        if batch == _TRACED.start and not self.done:
+            tf.profiler.experimental.start(str(self.folder))
+            self.running = self.done = True
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        if self.running and batch >= _TRACED.stop:
+            self._stop()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        if self.running:
+            self._stop()
+
+    def _stop(self) -> None:
+        self.running = False
+        tf.profiler.experimental.stop()

@@ -1,0 +1,181 @@
+"""Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tensor_jupyter.context import Context
+from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.training import augment, board, checkpoints, measure, models, results
+from tensor_jupyter.training.run import Run
+
+_BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
+_FEWEST_HELD_OUT = 50  # pictures to choose the epoch by, or a fifth of all
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model in its best state.
+
+    metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
+    data: what it has learned from, the run's subset.
+    """
+
+    model: keras.Model
+    metrics: dict[str, float]
+    history: dict[str, list[float]]
+    data: Dataset
+
+
+def train(
+    run: Run,
+    data: Dataset,
+    context: Context,
+    *,
+    model: keras.Model | None = None,
+    resume: bool | None = None,
+    verbose: Literal["auto", 0, 1, 2] = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Trained:
+    """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
+
+    model: a network of your own instead; it takes uint8 pictures and gives probabilities. resume: None goes on with a
+    stopped training of the same run, data and name if there is one, False begins anew, True wants one. Raises
+    LabError for a version that cannot be trained, weights that cannot be had, or nothing to resume.
+    """
+    data = data.subset(run.subset, run.seed)
+    learn, held_out = split(data, run)
+    plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
+    with checkpoints.opened(context, plan, resume) as state:
+        network = model or _built(data, run, context.settings.offline)
+        steps, pairs = _compiled(network, learn, data, run, state.epoch)
+        if state.epoch:
+            checkpoints.restore(context.checkpoint_dir, network, state)
+        network.fit(
+            pairs,
+            epochs=run.epochs,
+            initial_epoch=state.epoch,
+            steps_per_epoch=steps,
+            validation_data=_targets(network, held_out, data),
+            validation_batch_size=512,
+            verbose=verbose,
+            shuffle=False,  # the pairs come shuffled
+            callbacks=[
+                _Seeds(run.seed),
+                checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3)),
+                *board.callbacks(context, run, data, network, steps),
+                *callbacks,
+            ],
+        )
+        return _finished(network, run, data, held_out, context, state, model)
+
+
+def split(data: Dataset, run: Run) -> tuple[Pictures, Pictures]:
+    """The training pictures to learn from, and those that choose the epoch to keep: the test pictures choose nothing.
+
+    Drawn by the run's seed, `validation_split` of them, but no fewer than 50 or a fifth of all.
+    """
+    count = len(data.train)
+    held_out = max(math.ceil(run.validation_split * count), min(_FEWEST_HELD_OUT, count // 5), 1)
+    rows = np.random.default_rng(run.seed).permutation(count)
+    return data.train.take(rows[held_out:]), data.train.take(rows[:held_out])
+
+
+def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:
+    with _precision(run):
+        return models.build(data, run, offline)
+
+
+@contextmanager
+def _precision(run: Run) -> Iterator[None]:
+    """Layers made inside compute in float16 where that is quicker: on a GPU."""
+    mixed = run.mixed_precision == "on" or (
+        run.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU"))
+    )
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _compiled(
+    network: keras.Model, learn: Pictures, data: Dataset, run: Run, first_epoch: int
+) -> tuple[int, tf.data.Dataset]:
+    """Compile the network; the steps of an epoch, and the pairs from `first_epoch` on."""
+    kind = models.NETWORKS[run.network]
+    rounds = max(1, kind.epoch_pictures // len(learn))
+    pairs, steps = augment.batches(
+        *_targets(network, learn, data),
+        run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, len(learn) * rounds // 10)),
+        run.seed,
+        augment.change_for(run, data),
+        range(first_epoch * rounds, run.epochs * rounds),
+    )
+    steps *= rounds
+    rate = _learning_rate(run.learning_rate or kind.learning_rate, steps * run.epochs)
+    if models.is_classifier(network):
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing)
+        network.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    else:
+        network.compile(keras.optimizers.Adam(rate), "mean_absolute_error")
+    return steps, pairs
+
+
+def _targets(network: keras.Model, pictures: Pictures, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Images, and what the network should say of them: one-hot labels, or an error of nothing."""
+    if models.is_classifier(network):
+        return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
+    return pictures.images, np.zeros(len(pictures), np.float32)
+
+
+def _learning_rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Up in the first tenth, then down along a cosine to nothing."""
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - steps // 10), warmup_target=highest, warmup_steps=steps // 10
+    )
+
+
+class _Seeds(keras.callbacks.Callback):
+    """Dropout draws in each epoch as if the run had not been stopped before it."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names it
+        drawing = [layer for layer in models.layers_of(self.model) if hasattr(layer, "seed_generator")]
+        for number, layer in enumerate(drawing):
+            layer.seed_generator.state.assign([self.seed + number, epoch << 16])
+
+
+def _finished(
+    network: keras.Model,
+    run: Run,
+    data: Dataset,
+    held_out: Pictures,
+    context: Context,
+    state: checkpoints.State,
+    own: keras.Model | None,
+) -> Trained:
+    """The best state in float32, as it will be served; measured, shown and saved."""
+    network.load_weights(context.checkpoint_dir / "best.keras")
+    if own is None and network.dtype_policy.name != "float32":
+        weights = network.get_weights()
+        network = models.build(data, run.model_copy(update={"weights": "none"}))
+        network.set_weights(weights)
+    threshold = measure.threshold_of(network, held_out)
+    scores = measure.scores_of(network, data.test)
+    metrics = measure.measured(scores, data, threshold)
+    results.write(context.log_dir, network, data, scores, metrics, state.epoch)
+    context.keras_file.parent.mkdir(parents=True, exist_ok=True)
+    network.save(context.keras_file)
+    checkpoints.forget(context)
+    return Trained(network, metrics, state.history, data)

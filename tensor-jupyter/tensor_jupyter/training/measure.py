@@ -1,0 +1,41 @@
+"""How good a model is, measured on pictures it has never learned from."""
+
+import keras
+import numpy as np
+
+from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.training.models import is_classifier
+
+QUANTILE = 0.99
+"""Of the held-out pictures' errors: an autoencoder's threshold. One in a hundred pictures of its own world is above."""
+
+
+def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) -> dict[str, float]:
+    """Of a classifier {"test_accuracy", "test_images"}; of an autoencoder {"test_error", "test_images"}: the mean.
+
+    threshold: adds {"threshold", "test_false_alarms"}, the part of the test pictures whose error is above it.
+    """
+    return measured(scores_of(model, data.test), data, threshold)
+
+
+def measured(scores: np.ndarray, data: Dataset, threshold: float | None = None) -> dict[str, float]:
+    """What `evaluate` answers, of the scores that the test pictures got."""
+    if scores.ndim == 2:
+        right = scores.argmax(axis=1) == data.test.labels
+        return {"test_accuracy": round(float(right.mean()), 4), "test_images": len(right)}
+    metrics = {"test_error": round(float(scores.mean()), 6), "test_images": len(scores)}
+    if threshold is not None:
+        metrics |= {"threshold": threshold, "test_false_alarms": round(float((scores > threshold).mean()), 4)}
+    return metrics
+
+
+def scores_of(model: keras.Model, pictures: Pictures) -> np.ndarray:
+    """float32 [N, classes] of a classifier, [N] of an autoencoder."""
+    return np.asarray(model.predict(pictures.images, batch_size=512, verbose=0))
+
+
+def threshold_of(model: keras.Model, held_out: Pictures) -> float | None:
+    """Above which error a picture is from another world; from pictures that were not trained on. None: a classifier."""
+    if is_classifier(model):
+        return None
+    return round(float(np.quantile(scores_of(model, held_out), QUANTILE)), 6)

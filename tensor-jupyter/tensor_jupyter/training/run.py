@@ -1,0 +1,115 @@
+"""The settings of a training run, typed, in one place: defaults, then a file, then the environment, then flags.
+
+Run.read(Path("run.toml"), epochs=5)      # LAB_TRAIN_BATCH_SIZE=64 in the environment counts as well
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tensor_jupyter.errors import LabError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PREFIX = "LAB_TRAIN_"
+"""Of the environment's variables: LAB_TRAIN_LEARNING_RATE=0.001."""
+
+_LARGEST_FILE = 100_000  # bytes; a run's settings are a dozen lines
+
+
+class Run(BaseModel):
+    """How to train; what is left out is decided by the network and the data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: Literal["cnn", "dnn", "autoencoder", "transfer"] = Field("cnn", description="Which network to train.")
+    epochs: int = Field(10, ge=1, le=10_000, description="How often to go through the pictures.")
+    batch_size: int | None = Field(
+        None, ge=1, le=65_536, description="Pictures in one step; else 128, or fewer of a small set."
+    )
+    learning_rate: float | None = Field(None, gt=0, le=1, description="The highest; else the network's own.")
+    seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same model on the same CPU.")
+    validation_split: float = Field(
+        0.05, gt=0, lt=0.9, description="Part of the training pictures that chooses the epoch to keep."
+    )
+    augmentation: Literal["auto", "digits", "photographs", "none"] = Field(
+        "auto", description="How the pictures are varied; auto: as fits the data."
+    )
+    label_smoothing: float = Field(
+        0.02, ge=0, lt=0.5, description="So that a sure answer says 0.99 and a doubtful one less."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many epochs without a better one; else a third of the epochs."
+    )
+    mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="float16 in training; auto: on a GPU.")
+    subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training pictures; at least 2,000 are taken.")
+    base: Literal["MobileNetV2", "EfficientNetB0"] = Field("MobileNetV2", description="Of transfer: what it builds on.")
+    weights: str = Field("imagenet", description="Of transfer: imagenet (downloaded), none, or a file.")
+    alpha: float = Field(1.0, gt=0, le=2, description="Of MobileNetV2: its width.")
+    unfreeze: int = Field(0, ge=0, description="Of transfer: how many of the base's last layers learn as well.")
+    profile: bool = Field(False, description="Trace a few steps for TensorBoard's profile plugin.")
+
+    @classmethod
+    def read(cls, config: Path | None = None, **flags: object) -> "Run":
+        """The settings from the file `config` (TOML or JSON), the environment, and those `flags` that are not None.
+
+        Raises LabError that names the first wrong value: where it stands, what was found and what is wanted.
+        """
+        told: dict[str, tuple[object, str]] = {}
+        for name, value in _from_file(config).items() if config else ():
+            told[name] = value, f"{name} in {config}"
+        for name, value in _from_environment(os.environ).items():
+            told[name] = value, f"{PREFIX}{name.upper()}"
+        for name, value in flags.items():
+            if value is not None:
+                told[name] = value, f"--{name.replace('_', '-')}"
+        try:
+            return cls(**{name: value for name, (value, _) in told.items()})  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            value, source = told[str(first["loc"][0])]
+            raise LabError(f"{source} is {value!r}: {explained(first)}.") from error
+
+    def differences(self) -> dict[str, Any]:
+        """What is not as it is by default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def explained(error: Mapping[str, Any]) -> str:
+    """One of pydantic's complaints as it is said to a person."""
+    if error["type"] == "extra_forbidden":
+        return f"a run has no such setting; it has {', '.join(Run.model_fields)}"
+    return str(error["msg"])
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Empty variables are as good as none: compose files pass them on."""
+    found = {name: value for name, value in environment.items() if name.startswith(PREFIX) and value}
+    return {name.removeprefix(PREFIX).lower(): value for name, value in found.items()}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if path.suffix not in (".toml", ".json"):
+        raise LabError(f"{path} is not a file of settings: .toml or .json is wanted.")
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise LabError(f"{path} has more than {_LARGEST_FILE} bytes: a run's settings are a few lines.")
+        text = content.decode()
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, no JSON
+        raise LabError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(values, dict):
+        raise LabError(f'{path} holds a {type(values).__name__}: settings by name are wanted, as {{"epochs": 5}}.')
+    return values

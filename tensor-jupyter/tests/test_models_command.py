@@ -1,0 +1,267 @@
+"""`lab models` as a person meets it: real versions in a models folder, and a gateway that follows serving.conf."""
+
+import http.server
+import json
+import os
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tensor_jupyter.cli import app
+from tensor_jupyter.context import Context
+from tensor_jupyter.publishing import export as exporting
+from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.replay import replay
+
+
+class Gateway(http.server.ThreadingHTTPServer):
+    """Answers GET /tf/models from the folder, as watcher and gateway would; `quarantined`: reasons by version."""
+
+    def __init__(self, models):
+        self.models, self.quarantined, self.asked = models, {}, 0
+        super().__init__(("127.0.0.1", 0), Answers)
+
+    def document(self):
+        entries = []
+        for family in sorted(path for path in self.models.iterdir() if not path.name.startswith(".")):
+            registry = Registry(self.models, family.name)
+            present = [number for number in registry.numbers() if number not in self.quarantined]
+            conf = registry.conf()
+            entries.append(
+                {
+                    "name": family.name,
+                    "versions": [
+                        {"version": number, "state": "AVAILABLE", "error": ""} for number in conf.listed(present)
+                    ],
+                    "labels": {label: number for label, number in conf.labels.items() if number in present},
+                    "quarantined": [{"version": v, "reason": reason} for v, reason in self.quarantined.items()],
+                }
+            )
+        return {"models": entries}
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked += 1
+        body = json.dumps(self.server.document()).encode()
+        self.send_response(200 if self.path == "/tf/models" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def gateway(settings, monkeypatch):
+    settings.models.mkdir(parents=True, exist_ok=True)
+    with Gateway(settings.models) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("LAB_REST_URL", f"http://127.0.0.1:{server.server_port}")
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def lab(settings, monkeypatch):
+    """lab(*words): exit code and output of the command, with folders of its own."""
+    for name in ("models", "logs", "data"):
+        monkeypatch.setenv(f"LAB_{name.upper()}", str(getattr(settings, name)))
+    if "LAB_REST_URL" not in os.environ:  # else the gateway's
+        monkeypatch.setenv("LAB_REST_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("LAB_OFFLINE", "1")
+
+    def run(*words, code=0):
+        done = CliRunner().invoke(app, list(map(str, words)))
+        assert done.exit_code == code, done.output
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Kept over the tests: the models folder as `versions` made it first."""
+    return tmp_path_factory.mktemp("made") / "models"
+
+
+@pytest.fixture
+def versions(settings, brightness_net, brightness_data, made):
+    """The model `b`: 1 and 2 are right about greys, 3 answers the other way round."""
+    if not made.exists():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exporting, "check", replay)
+            _make(brightness_net, brightness_data, settings.model_copy(update={"models": made}))
+    shutil.copytree(made, settings.models, dirs_exist_ok=True)
+    return Registry(settings.models, "b")
+
+
+def _make(net, data, settings):
+    for number in (1, 2, 3):
+        if number == 3:
+            kernel, bias = net.get_weights()
+            net.set_weights([-kernel, 1 - bias])
+        exporting.export(net, data, Context("b", settings=settings), {"test_accuracy": 1.0})
+
+
+@pytest.fixture
+def greys(tmp_path):
+    """A folder of 2x2 pictures by class."""
+    for grey in range(0, 256, 4):
+        folder = tmp_path / "greys" / ("dark" if grey < 128 else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2), grey, np.uint8)).save(folder / f"{grey}.png")
+    return tmp_path / "greys"
+
+
+def test_the_list_is_the_gateways_or_else_the_folders(lab, versions, request):
+    versions.label("canary", 2)
+    done = lab("models")
+    assert "does not answer at http://127.0.0.1:1/tf/models" in done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["b", "3", "listed"],
+        ["b", "2", "listed", "canary"],
+        ["b", "1", "kept"],
+    ]
+    request.getfixturevalue("gateway").quarantined = {3: "saved_model.pb is missing"}
+    done = lab("models", "list", "--json")
+    entries = json.loads(done.stdout)["models"][0]["versions"]
+    assert [(entry["version"], entry["state"], entry["reason"]) for entry in entries] == [
+        (3, "quarantined", "saved_model.pb is missing"),
+        (2, "served", ""),
+        (1, "kept", ""),
+    ]
+
+
+def test_an_empty_lab_says_what_to_do(lab):
+    assert "`lab train mnist-net` makes one" in lab("models").stdout
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_version_is_shown_with_card_signatures_and_report(lab):
+    told = lab("models", "show", "b").stdout
+    assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in told
+    assert "labels       light, dark" in told
+    assert "gate         missed  accuracy" in told
+    found = json.loads(lab("models", "show", "b", 1, "--json").stdout)
+    assert found["card"]["metrics"] == {"test_accuracy": 1.0}
+    assert found["report"]["passed"]
+    assert "b has no version 9: there are 1, 2, 3" in lab("models", "show", "b", 9, code=1).stderr
+
+
+@pytest.mark.usefixtures("gateway")
+def test_promotion_goes_through_the_gate(lab, versions, greys):
+    done = lab("models", "promote", "b", 2, "--data", greys)
+    assert "ok      accuracy is 100.00%" in done.stdout
+    assert "Served now: 2, 3, stable is 2." in done.stdout
+
+    done = lab("models", "promote", "b", 3, "--data", greys, code=1)
+    assert "missed  accuracy is 0.00%" in done.stdout
+    assert "b 3 is not promoted: accuracy is 0.00%" in done.stderr
+    assert "at least 99.50% is wanted (the current version has 100.00%)" in done.stderr
+    assert versions.conf().labels == {"stable": 2}
+    assert (versions.report(3)["current"], versions.report(3)["forced"]) == (2, False)
+
+    done = lab("models", "promote", "b", 3, "--data", greys, "--force")
+    assert "b 3 is stable now, by --force." in done.stdout
+    assert versions.report(3)["forced"]
+    assert versions.log()[-1]["forced"]
+    assert versions.conf().labels == {"stable": 3}
+
+
+@pytest.mark.usefixtures("versions")
+def test_the_bars_come_from_the_environment(lab, greys, monkeypatch):
+    monkeypatch.setenv("LAB_GATE_MAX_LATENCY_MS", "0.000001")
+    done = lab("models", "promote", "b", 2, "--data", greys, "--wait", 0, "--json", code=1)
+    assert "1e-06 ms are allowed" in done.stderr
+    assert json.loads(done.stdout)["promoted"] is False
+    monkeypatch.setenv("LAB_GATE_MAX_LATENCY_MS", "soon")
+    assert "LAB_GATE_MAX_LATENCY_MS is 'soon'" in lab("models", "promote", "b", 2, "--data", greys, code=1).stderr
+
+
+@pytest.mark.usefixtures("versions")
+def test_without_its_pictures_a_version_is_promoted_by_force_only(lab, tmp_path):
+    told = lab("models", "promote", "b", 2, code=1).stderr
+    assert "The pictures that version 2 of b was made with (brightness) cannot be had" in told
+    assert "Give --data SET" in told
+    lab("models", "promote", "b", 2, "--force")
+    Image.new("L", (2, 2)).save(tmp_path / "x.png")
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for number in range(8):
+            Image.new("L", (2, 2), number * 9 + len(label) + ord(label[0])).save(
+                tmp_path / "pets" / label / f"{number}.png"
+            )
+    told = lab("models", "promote", "b", 2, "--data", tmp_path / "pets", code=1).stderr
+    assert "its labels (light, dark ...) are none of pets (cat, dog ...)" in told
+
+
+@pytest.mark.usefixtures("versions", "gateway")
+def test_canary_then_stable_then_back_in_one_command(lab, greys):
+    lab("models", "promote", "b", 1, "--data", greys)
+    told = lab("models", "label", "b", "canary", 2).stdout
+    assert "/tf/models/b/labels/canary/classify" in told
+    lab("models", "promote", "b", 2, "--data", greys)
+    told = lab("models", "rollback", "b").stdout
+    assert "b 2 answers in place of 3" in told
+    told = lab("models", "rollback", "b").stdout
+    assert "b 1 answers in place of 2" in told
+    assert "Served now: 1, stable is 1." in told
+    assert "nothing to go back to" in lab("models", "rollback", "b", code=1).stderr
+
+
+def test_what_is_quarantined_is_not_promoted_and_can_be_retried(lab, versions, gateway):
+    gateway.quarantined = {3: "does not load: torn"}
+    for words in (("label", "b", "canary", 3), ("promote", "b", 3)):
+        assert "Version 3 of b is not sound (does not load: torn)" in lab("models", *words, code=1).stderr
+    assert "b still" not in lab("models", "rollback", "b").stdout  # from 2 to 1: 3 does not count
+    assert versions.conf().pinned == (1,)
+    lab("models", "rollback", "b", "--to", 2)
+    told = lab("models", "retry", "b", 3, "--wait", 0.5, code=1)
+    assert "b 3 is looked at again (does not load: torn)" in told.stdout
+    assert "After 0.5 s the gateway still shows b" in told.stderr
+    gateway.quarantined = {}
+    lab("models", "retry", "b", 3)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_deletion_is_seen_by_the_gateway_and_refused_for_what_is_served(lab, versions):
+    assert "Version 3 of b is served" in lab("models", "delete", "b", 3, code=1).stderr
+    assert "Served now: 3." in lab("models", "delete", "b", 1).stdout
+    assert "Served now: 2." in lab("models", "delete", "b", 3, "--force").stdout
+    assert "last sound one of b" in lab("models", "delete", "b", 2, "--force", code=1).stderr
+    assert versions.numbers() == [2]
+
+
+def test_a_change_the_gateway_does_not_show_is_an_error_but_a_silent_gateway_is_only_told(lab, versions, gateway):
+    gateway.document = lambda: {"models": []}
+    assert "After 0.3 s the gateway still shows b" in lab("models", "label", "b", "x", 1, "--wait", 0.3, code=1).stderr
+    gateway.document = lambda: "no list"
+    told = lab("models", "label", "b", "x", 2).stderr
+    assert "Written, but not seen to be served" in told
+    assert "does not answer as the lab's gateway does" in told
+    assert versions.conf().labels == {"x": 2}
+
+
+def test_wrong_names_and_numbers(lab):
+    assert "There is no model nope in" in lab("models", "show", "nope", code=1).stderr
+    assert "cannot be called 'No!'" in lab("models", "show", "No!", code=1).stderr
+    lab("models", "label", "b", "canary", 0, code=2)
+    lab("models", "label", "b", "canary", code=2)
+
+
+def test_import_publishes_and_shows_the_signature(lab, settings, tmp_path, brightness_net, monkeypatch):
+    monkeypatch.setattr(exporting, "check", replay)
+    with pytest.warns(DeprecationWarning, match="__array__"):
+        brightness_net.save(tmp_path / "Grey Net.keras")
+    (tmp_path / "labels.txt").write_text("light\ndark\n\n")
+    told = lab("import", tmp_path / "Grey Net.keras", "--labels", tmp_path / "labels.txt").stdout
+    assert f"Published: {settings.models / 'grey-net' / '1'}" in told
+    assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in told
+    told = lab("import", tmp_path / "Grey Net.keras", "--labels", "a,,b", code=1).stderr
+    assert "--labels a,,b: wanted are names that differ" in told

@@ -1,0 +1,174 @@
+"""Labels, promotion, rollback and deletion as they end up in serving.conf and in the models volume."""
+
+import threading
+
+import pytest
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.serving_conf import parse
+
+MINE = """# mine: keep two
+model_version_policy { latest { num_versions: 2 } }  # for the demo
+version_labels: { value: 3; key: "canary", }
+"""
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """A model with the versions 1 to 4; 5 is a folder without a model."""
+    for number in range(1, 6):
+        (tmp_path / "m" / str(number)).mkdir(parents=True)
+        if number < 5:
+            (tmp_path / "m" / str(number) / "saved_model.pb").touch()
+    return Registry(tmp_path, "m")
+
+
+def conf_of(registry):
+    path = registry.family / "serving.conf"
+    return path.read_text() if path.exists() else None
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("", [4]),
+        (MINE, [3, 4]),
+        ('version_labels { key: "stable" value: 1 }', [1, 4]),
+        ("model_version_policy { all {} }", [1, 2, 3, 4]),
+        ("model_version_policy { specific { versions: [1, 9] versions: 2; } }", [1, 2]),
+        ("model_version_policy: { latest: {} } # c", [4]),
+    ],
+)
+def test_what_the_file_lists(text, listed):
+    conf = parse(text)
+    assert conf.text == text
+    assert conf.listed([4, 3, 2, 1]) == listed
+
+
+def test_what_a_person_wrote_stays(registry):
+    (registry.family / "serving.conf").write_text(MINE)
+    registry.label("stable", 2)
+    assert conf_of(registry) == MINE + 'version_labels { key: "stable" value: 2 }\n'
+    registry.label("canary", 4)
+    assert "# mine: keep two" in conf_of(registry)
+    assert registry.conf().labels == {"canary": 4, "stable": 2}
+    registry.rollback([1, 2, 3, 4])
+    assert "# for the demo" in conf_of(registry)
+    assert registry.conf().pinned == (3,)
+    assert registry.conf().labels == {"stable": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("max_load_attempts: 3", "line 1"),
+        (MINE + "model_version_policy { all {} }", "model_version_policy is given twice"),
+        ('version_labels { key: "a" value: 1 }\n' * 2, "label 'a' is given twice"),
+        ('\n\nversion_labels { key: "a" }', "line 3"),
+        ('version_labels { key: "A" value: 1 }', "line 1"),
+        ('version_labels { key: "a" value: 0 }', "0 is no version"),
+        ("model_version_policy { specific {} }", "line 1"),
+        ("version_labels {", "has no end"),
+        ("'single'", "unexpected"),
+        ("{" * 60_000, "line 1"),
+        ("# " + "x" * 70_000, "larger than"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_left_alone(registry, text, reason):
+    (registry.family / "serving.conf").write_text(text)
+    with pytest.raises(LabError, match=r"serving.conf is not changed") as told:
+        registry.label("stable", 2)
+    assert reason in str(told.value)
+    assert conf_of(registry) == text
+
+
+def test_labels_go_on_versions_that_are_there_under_names_that_can_be_called(registry):
+    with pytest.raises(LabError, match="m has no version 7: there are 1, 2, 3, 4, 5"):
+        registry.label("stable", 7)
+    with pytest.raises(LabError, match="A label cannot be called 'No!'"):
+        registry.label("No!", 1)
+    with pytest.raises(LabError, match="There is no model n in"):
+        Registry(registry.models, "n").label("stable", 1)
+
+
+def test_rollback_goes_to_the_version_that_was_stable_before(registry):
+    """2 and 3 were never promoted."""
+    registry.promote(1, "stable")
+    registry.promote(4, "stable")
+    assert registry.rollback([1, 2, 3, 4]) == (4, 1)
+    assert registry.conf().listed([1, 2, 3, 4]) == [1]
+    assert registry.conf().labels == {"stable": 1}
+    with pytest.raises(LabError, match="no sound version before 1"):
+        registry.rollback([1, 2, 3, 4])
+    assert [entry["did"] for entry in registry.log()] == ["promote", "promote", "rollback"]
+
+
+def test_rollback_goes_one_down_where_nothing_was_promoted_and_passes_over_the_quarantined(registry):
+    assert registry.rollback([1, 2, 4]) == (4, 2)
+    assert registry.rollback([1, 2, 4]) == (2, 1)
+    assert registry.rollback([1, 2, 4], target=4) == (1, 4)
+    with pytest.raises(LabError, match="no sound version 3: there are 1, 2, 4"):
+        registry.rollback([1, 2, 4], target=3)
+
+
+def test_a_promotion_ends_the_pin_of_a_rollback(registry):
+    registry.rollback([1, 2, 3, 4])
+    registry.promote(2, "canary")
+    assert registry.conf().pinned == (3,)
+    registry.promote(2, "stable")
+    assert registry.conf().pinned == (2,)
+    (registry.family / "6").mkdir()
+    (registry.family / "6" / "saved_model.pb").touch()
+    registry.promote(6, "stable")
+    assert registry.conf().pinned == ()
+    assert registry.conf().listed(registry.numbers()) == [2, 6]
+
+
+def test_served_and_labelled_versions_are_deleted_by_force_only_and_the_last_never(registry):
+    registry.label("canary", 2)
+    registry.store_report(3, {"passed": True})
+    with pytest.raises(LabError, match="is called canary"):
+        registry.delete(2, [1, 2, 3, 4])
+    with pytest.raises(LabError, match="Version 4 of m is served"):
+        registry.delete(4, [1, 2, 3, 4])
+    registry.delete(3, [1, 2, 3, 4])
+    registry.delete(2, [1, 2, 4], force=True)
+    registry.delete(5, [1, 4])
+    registry.delete(4, [1, 4], force=True)
+    with pytest.raises(LabError, match="last sound one of m"):
+        registry.delete(1, [1], force=True)
+    assert registry.numbers() == [1]
+    assert conf_of(registry) is None
+    assert registry.report(3) is None
+    assert list((registry.models / ".staging").iterdir()) == []
+
+
+def test_a_pinned_version_deleted_by_force_takes_its_pin_along(registry):
+    registry.rollback([1, 2, 3, 4])
+    registry.delete(3, [1, 2, 3, 4], force=True)
+    assert registry.conf().listed(registry.numbers()) == [4]
+    (registry.family / "serving.conf").write_text("model_version_policy { specific { versions: 1 versions: 2 } }")
+    with pytest.raises(LabError, match="names version 2 beside others"):
+        registry.delete(2, [1, 2, 4], force=True)
+    assert registry.numbers() == [1, 2, 4]
+
+
+def test_a_retry_changes_nothing_but_a_time(registry):
+    graph = registry.family / "4" / "saved_model.pb"
+    before = graph.stat()
+    registry.retry(4)
+    assert graph.stat().st_mtime_ns > before.st_mtime_ns
+    assert graph.stat().st_size == before.st_size
+    with pytest.raises(LabError, match="is empty"):
+        registry.retry(5)
+
+
+def test_changes_at_once_are_all_made(registry):
+    jobs = [threading.Thread(target=registry.label, args=(f"l{number}", 1 + number % 4)) for number in range(24)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert registry.conf().labels == {f"l{number}": 1 + number % 4 for number in range(24)}
+    assert len(registry.log()) == 24
