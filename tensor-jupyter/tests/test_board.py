@@ -134,16 +134,8 @@ def test_a_board_that_runs_shows_a_new_run_and_compares_hyper_parameters(runs, t
         tags = ask("/data/plugin/scalars/tags")
         assert "epoch_accuracy" in tags["bars/2/validation"]
         assert "test_accuracy" in tags["bars/1"]
-        groups = ask(
-            "/data/plugin/hparams/session_groups",
-            {
-                "experimentName": "",
-                "allowedStatuses": ["STATUS_SUCCESS"],
-                "colParams": [],
-                "startIndex": 0,
-                "sliceSize": 9,
-            },
-        )
+        wanted = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "colParams": [], "startIndex": 0}
+        groups = ask("/data/plugin/hparams/session_groups", {**wanted, "sliceSize": 9})
         found = {group["name"]: group["hparams"] for group in groups["sessionGroups"]}
         assert {name: hparams["epochs"] for name, hparams in found.items()} == {"bars/1": 1.0, "bars/2": 2.0}
         query = urllib.parse.urlencode({"run": "bars/1", "tag": "precision_recall/lies/pr_curves"})

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import bombs
 import httpx
 import pytest
 from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
-from test_pictures import huge_png
 from toy_model_server import Model, ModelServer
 
 FRONTS = [pytest.param("nginx", marks=needs_nginx), pytest.param("uwsgi")]
@@ -87,7 +87,7 @@ def test_the_pages_and_probes_answer(front: Front) -> None:
         (b"", 400),
         (b"not a picture", 415),
         (picture(60, (300, 300), "JPEG")[:700], 400),
-        (huge_png(13_000), 413),
+        (bombs.png_pixels(), 413),
         (bytes(20_000_000), 413),
     ],
     ids=["empty", "no picture", "truncated", "13,000 x 13,000", "20 MB"],

@@ -4,9 +4,9 @@ import contextlib
 import io
 import tracemalloc
 import warnings
-import zlib
 from collections.abc import Callable
 
+import bombs
 import numpy as np
 import pytest
 from gateway_kit import picture
@@ -28,18 +28,6 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 def levels(data: bytes) -> np.ndarray:
     return np.asarray(decode(data, LIMIT))
-
-
-def huge_png(side: int) -> bytes:
-    """side x side one-bit pixels in a few kilobytes; opening it is cheap, decoding is not."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
-
-    header = side.to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0])
-    rows = zlib.compressobj(9)
-    body = b"".join(rows.compress(bytes(1 + (side + 7) // 8)) for _ in range(side)) + rows.flush()
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -70,7 +58,7 @@ def test_what_is_no_whole_picture_is_refused(data: bytes, error: type[ApiError],
 
 
 def test_a_picture_of_too_many_pixels_is_refused_from_its_header() -> None:
-    bomb = huge_png(13_000)
+    bomb = bombs.png_pixels()
     assert len(bomb) < 200_000
     tracemalloc.start()
     with pytest.raises(TooLargeError, match="13000 x 13000"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
+from client_kit import ask, connected, error, half_plus_two, half_server, waiting
 from gateway_kit import check_error, free_port, picture, wait_until
-from serving_kit import ask, connected, error, half_plus_two, half_server, waiting
 from toy_model_server import ModelServer
 
 from tensor_rest import serving

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from client_kit import ask, connected, error, half_server, waiting
 from gateway_kit import wait_until
-from serving_kit import ask, connected, error, half_server, waiting
 from toy_model_server import Model, ModelServer, signature
 
 from tensor_rest.errors import BadRequestError, DeadlineError
