@@ -51,6 +51,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "LAB_LOGS": str(settings.logs),
         "LAB_DATA": str(settings.data),
         "LAB_FEEDBACK": str(settings.feedback),
+        "KERAS_HOME": str(settings.data / "keras-home"),
         "LAB_REST_URL": settings.url(ports.rest, ""),
         "LAB_BOARD_URL": settings.url(ports.board),
         "LAB_JUPYTER_PORT": str(ports.jupyter),
