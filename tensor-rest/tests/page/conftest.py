@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toy() -> Iterator[ModelServer]:
     """mnist-net in two versions; one model of many labels, one that takes no pictures, and
     one that is never sure enough."""
@@ -38,7 +38,7 @@ def toy() -> Iterator[ModelServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inventory(toy: ModelServer) -> Iterator[str]:
     """The address of a watcher that lists what the toy serves."""
 
@@ -64,13 +64,13 @@ def inventory(toy: ModelServer) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where feedback lands."""
     return tmp_path_factory.mktemp("page") / "feedback"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     rules = tmp_path_factory.mktemp("rules") / "rules.json"
     rules.write_text('{"unsure-net": {"min_score": 0.95, "then": "mnist-net"}}')
@@ -89,7 +89,7 @@ def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-sync", *QUIET])
