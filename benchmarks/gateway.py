@@ -7,6 +7,7 @@ README.md beside this file.
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -36,6 +37,7 @@ Failed = dict[str, str]
 def main(arguments: list[str]) -> int:
     """Measure, print, and return the exit code: 1 when a bar was missed."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or all that is started here would live on
     seconds, rounds = (1, 1) if given.quick else (given.seconds, given.rounds)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))

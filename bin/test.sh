@@ -37,7 +37,7 @@ main() {
   step "mypy"
   "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
     .deploy/lab_engine tests
-  for tool in shellcheck chromium nginx; do
+  for tool in shellcheck chromium nginx wrk; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
