@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import signal
 import socket
 import struct
 import sys
@@ -18,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests; 
 
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.settings import Settings
+
+# Started in the background a test run ignores Ctrl-C, and the programs it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -84,7 +84,7 @@ def test_labels_that_are_numbers_come_in_their_order(tmp_path):
 
 
 def test_what_is_no_picture_is_counted_and_never_labelled(flowers, tmp_path, caplog, monkeypatch):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="tensor_jupyter")  # the command sets a level of its own
     whole = len(load(flowers).train) + len(load(flowers).test)
     write(flowers / "daisy/empty.png", b"")
     write(flowers / "daisy/text.jpg", b"<html>not found</html>")
