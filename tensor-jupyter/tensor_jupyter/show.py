@@ -8,8 +8,11 @@ from matplotlib.figure import Figure
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[object], columns: int = 10) -> Figure:
-    """The pictures in rows of `columns`, each under its title. images: uint8 [N, H, W, 1] or [N, H, W, 3]."""
-    rows = -(-len(images) // columns)
+    """The pictures in rows of `columns`, each under its title; an empty row where there are none.
+
+    images: uint8 [N, H, W, 1] or [N, H, W, 3].
+    """
+    rows = max(1, -(-len(images) // columns))
     figure, axes = pyplot.subplots(rows, columns, figsize=(columns, 1.25 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
