@@ -46,8 +46,7 @@ def front(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         TF_SERVER_GRACE_SECONDS="0",
     )
     yield running
-    running.stop()
-    running.kill()
+    running.kill()  # after what it went through here; how it ends when asked to is test_front's
 
 
 def connect(front: Front) -> socket.socket:
