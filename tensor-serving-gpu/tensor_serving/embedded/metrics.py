@@ -5,6 +5,7 @@ several microseconds a call; a counter here is one dict look-up and an addition 
 in microseconds with the real server's buckets. Safe to call from any thread.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -87,14 +88,15 @@ class Metrics:
             return "".join(f"{line}\n" for family in families for line in family.lines())
 
 
-class _Family:
+class _Family(ABC):
     """All series of one name; `cells` by label values."""
 
     def __init__(self, name: str, *labels: str) -> None:
         self.name, self._labels = name, labels
 
+    @abstractmethod
     def lines(self) -> list[str]:
-        raise NotImplementedError
+        """Return what the page says of it."""
 
     def named(self, values: tuple[str, ...]) -> str:
         """Return the labels as they are written between braces."""
