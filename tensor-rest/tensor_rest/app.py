@@ -5,9 +5,12 @@ from typing import Any
 
 import flask
 
-from . import budget, errors, pages, routes
+from . import errors, pages, routes
+from .express import Express
 from .gateway import Gateway
-from .guard import door
+from .guard import health
+from .guard.door import MODEL_ASKED, Door
+from .guard.fetch import Fetcher
 from .settings import Settings
 
 
@@ -31,10 +34,16 @@ def create_app(settings: Settings) -> flask.Flask:
     app.request_class = _Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["gateway"] = Gateway(settings)
+    app.extensions["gateway"] = gateway = Gateway(settings)
+    app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
+    app.url_value_preprocessor(_note_model)
     errors.init_app(app)
-    door.init_app(app, settings)  # first: whatever comes after it is guarded
-    budget.init_app(app, settings)
+    health.init_app(app, gateway.check)
     pages.init_app(app, settings)
     routes.init_app(app, settings)
+    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings)  # type: ignore[method-assign]
     return app
+
+
+def _note_model(_: str | None, named: dict[str, Any] | None) -> None:
+    flask.request.environ[MODEL_ASKED] = (named or {}).get("model", "")

@@ -2,27 +2,18 @@
 
 import re
 import time
-
-import flask
+from collections.abc import Mapping
 
 from .errors import BadRequestError
 from .serving import caller
-from .settings import Settings
 
 HEADER = "X-Timeout-Ms"
 
 
-def init_app(app: flask.Flask, settings: Settings) -> None:
-    """Give every request a deadline, which holds for all its calls to serving together."""
-    app.before_request(lambda: _begin(settings.timeout_seconds))
-
-
-def _begin(longest: float) -> None:
-    text = flask.request.environ.get("HTTP_X_TIMEOUT_MS", "")
-    request_id = flask.g.request_id
-    caller.begin(request_id, time.monotonic() + longest)  # holds for the answer to a wrong header, too
-    if text:
-        caller.begin(request_id, time.monotonic() + min(_seconds(text), longest))
+def begin(environ: Mapping[str, str], longest: float) -> None:
+    """Shorten the running request's deadline to what its sender allows. Raises BadRequestError for no number."""
+    if text := environ.get("HTTP_X_TIMEOUT_MS", ""):
+        caller.begin(caller.current().request_id, time.monotonic() + min(_seconds(text), longest))
 
 
 def _seconds(text: str) -> float:

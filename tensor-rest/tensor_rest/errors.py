@@ -3,13 +3,18 @@
 The answer is always `{"message", "code", "request_id"}` with `code` = HTTP status.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import flask
 import grpc
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from . import request_id
+from .reply import JSON, Reply
 
 log = logging.getLogger(__name__)
 
@@ -141,23 +146,29 @@ def from_grpc(error: grpc.RpcError, server: str) -> ApiError:
     return kind(messages.get(kind, f"The model server failed ({code.name})."))
 
 
+def reply(error: Exception, environ: Mapping[str, Any]) -> Reply:
+    """What the sender of the request in `environ` is told. An error that nobody foresaw is logged, and told as 500."""
+    if isinstance(error, ApiError):
+        again = [("Retry-After", str(error.retry_after))] if error.retry_after is not None else []
+        return _reply(environ, error.status, str(error), *again, *error.headers.items())
+    log.error("request %s failed", environ.get(request_id.ENVIRON), exc_info=error)
+    return _reply(environ, 500, "The gateway failed on this request; its log has the reason under the request id.")
+
+
 def init_app(app: flask.Flask) -> None:
     """Let every error of the app, expected or not, answer in the one shape."""
     app.register_error_handler(Exception, _answer)
 
 
 def _answer(error: Exception) -> flask.Response:
-    if isinstance(error, ApiError):
-        response = _json(error.status, str(error), error.retry_after)
-        response.headers.update(error.headers)
-        return response
+    environ = flask.request.environ
     if isinstance(error, HTTPException) and error.code:
-        response = _json(error.code, _http_message(error))
+        found = _reply(environ, error.code, _http_message(error))
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-        return response
-    log.error("request %s failed", flask.g.get("request_id"), exc_info=error)
-    return _json(500, "The gateway failed on this request; its log has the reason under the request id.")
+            found.headers.append(("Allow", ", ".join(sorted(error.valid_methods))))
+    else:
+        found = reply(error, environ)
+    return flask.Response(found.body, found.status, found.headers)
 
 
 def _http_message(error: HTTPException) -> str:
@@ -167,12 +178,9 @@ def _http_message(error: HTTPException) -> str:
     return text.format(limit=flask.current_app.config["MAX_CONTENT_LENGTH"])
 
 
-def _json(status: int, message: str, retry_after: int | None = None) -> flask.Response:
-    if flask.request.path.startswith("/v1/"):  # TensorFlow Serving's own paths; its clients read "error"
-        response = flask.jsonify(error=message)
+def _reply(environ: Mapping[str, Any], status: int, message: str, *headers: tuple[str, str]) -> Reply:
+    if environ["PATH_INFO"].startswith("/v1/"):  # TensorFlow Serving's own paths; its clients read "error"
+        document: dict[str, Any] = {"error": message}
     else:
-        response = flask.jsonify(message=message, code=status, request_id=flask.g.get("request_id", ""))
-    response.status_code = status
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
-    return response
+        document = {"message": message, "code": status, "request_id": environ.get(request_id.ENVIRON, "")}
+    return Reply(status, [("Content-Type", JSON), *headers], json.dumps(document).encode())

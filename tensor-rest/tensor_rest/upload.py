@@ -31,13 +31,16 @@ _UNPACKED = 2  # times the largest body is what the zips of a request may unpack
 
 def image(request: flask.Request, field: str = "image") -> bytes:
     """The one file in `field`. Raises BadRequestError for none or several, TooLargeError for too large a body."""
-    found = _files(request, field)
-    if len(found) > 1:
+    return only(_files(request, field))
+
+
+def only(files: list[File]) -> bytes:
+    """What is in the one file. Raises BadRequestError for several."""
+    if len(files) > 1:
         raise BadRequestError(
-            f"This route takes one picture; {len(found)} are in the field {field!r}. "
-            "POST /tf/models/<model>/classify takes many."
+            f"This route takes one picture; the form has {len(files)}. POST /tf/models/<model>/classify takes many."
         )
-    return found[0][1]
+    return files[0][1]
 
 
 def images(request: flask.Request, field: str = "image") -> list[File]:
@@ -45,10 +48,17 @@ def images(request: flask.Request, field: str = "image") -> list[File]:
 
     Raises BadRequestError for none or a broken zip, TooLargeError for too many or too much.
     """
-    most = flask.current_app.config["MAX_CONTENT_LENGTH"]
+    return opened(_files(request, field), flask.current_app.config["MAX_CONTENT_LENGTH"])
+
+
+def opened(files: list[File], most: int) -> list[File]:
+    """The same for files that were read, of a request of at most `most` bytes."""
+    if not any(data.startswith(_ZIP) for _, data in files):
+        _check_count(len(files))
+        return files
     found: list[File] = []
     left = _UNPACKED * most  # for all zips together
-    for name, data in _files(request, field):
+    for name, data in files:
         if data.startswith(_ZIP):
             inner = _unpacked(data, most, left)
             left -= sum(len(content) for _, content in inner)
@@ -60,8 +70,8 @@ def images(request: flask.Request, field: str = "image") -> list[File]:
 
 
 def _files(request: flask.Request, field: str) -> list[File]:
-    boundary = _BOUNDARY.fullmatch(request.environ.get("CONTENT_TYPE", ""))
-    found = _usual(request.get_data(), boundary[1].encode(), field.encode()) if boundary else None
+    between = boundary(request.environ.get("CONTENT_TYPE", ""))
+    found = usual(request.get_data(), between, field.encode()) if between else None
     if found is None:
         found = [(upload.filename or "", upload.read()) for upload in request.files.getlist(field)]
     if not found:
@@ -71,7 +81,13 @@ def _files(request: flask.Request, field: str) -> list[File]:
     return found
 
 
-def _usual(body: bytes, boundary: bytes, field: bytes) -> list[File] | None:
+def boundary(content_type: str) -> bytes | None:
+    """The boundary of a form as every client names it, None for any other Content-Type."""
+    found = _BOUNDARY.fullmatch(content_type)
+    return found[1].encode() if found else None
+
+
+def usual(body: bytes, boundary: bytes, field: bytes) -> list[File] | None:
     """The files of a form that holds nothing else, or None for one that is not written as usual."""
     opening = b"--" + boundary
     delimiter = b"\r\n" + opening

@@ -9,20 +9,19 @@ import functools
 import ipaddress
 from collections.abc import Mapping
 
-import flask
-
 from ..errors import ForbiddenError, MisdirectedError
+from ..reply import Reply
 from ..settings import Settings
 from . import metrics
 
 _INNER = ("localhost", "svc", "cluster.local", "internal")  # ends of names that no public DNS server may answer
 _READS = ("GET", "HEAD", "OPTIONS")
 
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT",
-    "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type, X-API-Key, X-Request-Id, X-Timeout-Ms",
-    "Access-Control-Max-Age": "600",
-}
+_PREFLIGHT = [
+    ("Access-Control-Allow-Methods", "GET, POST, PUT"),
+    ("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, X-API-Key, X-Request-Id, X-Timeout-Ms"),
+    ("Access-Control-Max-Age", "600"),
+]
 _EXPOSED = "Retry-After, X-Model-Name, X-Model-Version, X-Request-Id"
 
 
@@ -50,21 +49,21 @@ class Browser:
             metrics.refused("origin")
             raise ForbiddenError(f"Pages of {origin[:80]!r} may not call this; TENSOR_REST_CORS_ORIGINS lists who may.")
 
-    def preflight(self, environ: Mapping[str, str]) -> flask.Response | None:
+    def preflight(self, environ: Mapping[str, str]) -> Reply | None:
         """The answer to a browser that asks before it sends, if this is such a question."""
         if not (_preflights(environ) and self._allows(environ["HTTP_ORIGIN"])):
             return None
-        return flask.Response(status=204, headers=_PREFLIGHT)
+        return Reply(204, _PREFLIGHT, b"")
 
-    def mark(self, environ: Mapping[str, str], response: flask.Response) -> None:
-        """Say in an answer that the page that asked may read it."""
+    def marks(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The header fields of an answer that say that the page that asked may read it."""
         if not self._origins:
-            return
-        response.vary.add("Origin")
-        origin = environ.get("HTTP_ORIGIN", "")
-        if origin and self._allows(origin):
-            response.headers["Access-Control-Allow-Origin"] = "*" if "*" in self._origins else origin
-            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+            return []
+        vary, origin = ("Vary", "Origin"), environ.get("HTTP_ORIGIN", "")
+        if not origin or not self._allows(origin):
+            return [vary]
+        allowed = ("Access-Control-Allow-Origin", "*" if "*" in self._origins else origin)
+        return [vary, allowed, ("Access-Control-Expose-Headers", _EXPOSED)]
 
     def _allows(self, origin: str) -> bool:
         return bool(self._origins) and ("*" in self._origins or origin.lower() in self._origins)

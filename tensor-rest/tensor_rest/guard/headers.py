@@ -13,6 +13,9 @@ SECURITY = {
 }
 """On every answer; nginx adds them to its own. A page may have a POLICY of its own."""
 
+MODEL, VERSION = "X-Model-Name", "X-Model-Version"
+"""Which served model, and which version of it, answered."""
+
 KEY_NAME = "X-Key-Name"
 """Tells nginx whose key it was, for the access log; nginx does not pass it on."""
 

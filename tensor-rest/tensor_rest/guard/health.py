@@ -1,13 +1,15 @@
-"""Probes: does the process live, does the model server answer it. Cheap however often they are asked."""
+"""Probes: does the process live, does the model server answer it; cheap however often they are asked. And metrics."""
 
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
 
 import flask
 
-from ..errors import ApiError, UnavailableError
+from ..errors import ApiError, ForbiddenError, UnavailableError
 from ..serving import caller
+from . import metrics
 
 _FRESH = 1.0  # seconds an answer about the model server is good for
 _LONGEST = 2.0  # seconds a look may take
@@ -51,7 +53,7 @@ class Readiness:
 
 
 def init_app(app: flask.Flask, look: Callable[[], None]) -> None:
-    """Add /healthz and /readyz; `look` raises an ApiError if the model server does not answer."""
+    """Add /healthz, /readyz and /metrics; `look` raises an ApiError if the model server does not answer."""
     readiness = Readiness(look)
 
     @app.get("/healthz")
@@ -60,6 +62,14 @@ def init_app(app: flask.Flask, look: Callable[[], None]) -> None:
 
     @app.get("/readyz")
     def readyz() -> dict[str, str]:
-        caller.begin(flask.g.request_id, time.monotonic() + _LONGEST)
+        caller.begin(caller.current().request_id, time.monotonic() + _LONGEST)
         readiness.check()
         return {"status": "ready"}
+
+    @app.get("/metrics")
+    def numbers() -> flask.Response:
+        """For whoever may ask and comes from this machine or a private network."""
+        client = ipaddress.ip_address(flask.request.remote_addr or "127.0.0.1")
+        if client.is_global:
+            raise ForbiddenError("/metrics answers private addresses only.")
+        return flask.Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")

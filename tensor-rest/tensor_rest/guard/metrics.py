@@ -60,6 +60,7 @@ _breaker.set(0)
 
 _models: set[str] = set()
 _versions: set[tuple[str, str]] = set()
+_lines: dict[tuple[str, str, int], Histogram] = {}  # a look-up here is half the price of one there
 
 
 def observe(model: str, version: str, outcome: int, seconds: float) -> None:
@@ -70,7 +71,10 @@ def observe(model: str, version: str, outcome: int, seconds: float) -> None:
             _versions.add((model, version))
         else:
             model = version = "other"
-    _seconds.labels(model, version, outcome).observe(seconds)
+    line = _lines.get((model, version, outcome))
+    if line is None:
+        line = _lines[model, version, outcome] = _seconds.labels(model, version, outcome)
+    line.observe(seconds)
 
 
 def known(model: str) -> str:

@@ -9,8 +9,10 @@ from werkzeug.datastructures import FileStorage
 from ..cascade import Verdict
 from ..classify import Answer
 from ..errors import ApiError, BadRequestError
+from ..gateway import Gateway
 from ..guard import fetch
-from ..models import SIGNATURE
+from ..models import SIGNATURE, Target
+from ..reply import Reply
 from ..upload import File
 from . import requests, versions
 from .documents import SERVING, Documents
@@ -44,14 +46,26 @@ def add(api: Api, documents: Documents) -> None:
             target = requests.target(model, version, label)
             limit, explain = requests.limit(), requests.flag("explain")
             signature = flask.request.args.get("signature", SIGNATURE)
-            named = _pictures()
-            verdicts, answers = requests.gateway().judge(target, [data for _, data in named], signature)
-            first = answers[0]
-            results = [_result(*pair, limit, explain) for pair in zip(named, verdicts, strict=True)]
-            document = {"model": first.model, "version": first.version, "signature": signature, "results": results}
-            if explain:
-                document["queue_ms"], document["model_ms"] = _times(answers)
-            return requests.answered(document, first.model, first.version)
+            gateway, named = requests.gateway(), _pictures()
+            return requests.response(classified(gateway, target, named, limit, signature, explain))
+
+
+def classified(
+    gateway: Gateway,
+    target: Target,
+    named: list[File],
+    limit: int,
+    signature: str = SIGNATURE,
+    explain: bool = False,
+) -> Reply:
+    """The answer of the route."""
+    verdicts, answers = gateway.judge(target, [data for _, data in named], signature)
+    first = answers[0]
+    results = [_result(gateway, *pair, limit, explain) for pair in zip(named, verdicts, strict=True)]
+    document = {"model": first.model, "version": first.version, "signature": signature, "results": results}
+    if explain:
+        document["queue_ms"], document["model_ms"] = _times(answers)
+    return requests.reply(document, first.model, first.version)
 
 
 def _answer(api: Api) -> Any:
@@ -92,7 +106,7 @@ def _pictures() -> list[File]:
     return [(url[:200], fetch.image(url))]
 
 
-def _result(named: File, verdict: Verdict, limit: int, explain: bool) -> dict[str, Any]:
+def _result(gateway: Gateway, named: File, verdict: Verdict, limit: int, explain: bool) -> dict[str, Any]:
     name, data = named
     if isinstance(verdict.ranking, ApiError) or isinstance(verdict.pixels, ApiError):
         return {"name": name, "error": str(verdict.ranking)}
@@ -103,7 +117,7 @@ def _result(named: File, verdict: Verdict, limit: int, explain: bool) -> dict[st
         rules = {"unsure": verdict.unsure, "rules": verdict.fired}
         result |= {"model": answer.model, "version": answer.version, **rules}
     if explain:
-        result["explain"] = requests.gateway().explain(data, verdict.pixels, verdict.answer.vision)
+        result["explain"] = gateway.explain(data, verdict.pixels, verdict.answer.vision)
     return result
 
 

@@ -4,7 +4,9 @@ import flask
 from flask_restx import Api, Resource, fields
 
 from ..errors import BadRequestError, ConflictError
+from ..gateway import Gateway
 from ..models import Target
+from ..reply import Reply
 from . import requests
 from .documents import SERVING, Documents
 
@@ -29,15 +31,7 @@ def _add_mnist(api: Api, documents: Documents) -> None:
         def post(self, model: str) -> flask.Response:
             """Which digit is this? The headers X-Model-Name and X-Model-Version say who answered."""
             limit = requests.limit()
-            answer = requests.gateway().classify(Target(model), [requests.image()])
-            ranking = answer.ranking
-            if limit > len(ranking):
-                raise BadRequestError(f"limit={limit} is over the {len(ranking)} labels of model {model!r}.")
-            best = [
-                {"digit": _digit(label, model), "probability": round(score, requests.DIGITS)}
-                for label, score in ranking[:limit]
-            ]
-            return requests.answered({"classification_result": best}, model, answer.version)
+            return requests.response(classification(requests.gateway(), model, requests.image(), limit))
 
 
 def _add_predictlabel(api: Api, documents: Documents, model: str) -> None:
@@ -57,11 +51,29 @@ def _add_predictlabel(api: Api, documents: Documents, model: str) -> None:
         @api.doc(id="predict_label", responses={200: ("All labels", answer), **documents.errors(*_FAULTS)})
         def post(self) -> flask.Response:
             """Every label with its probability, from the default model."""
-            answer = requests.gateway().classify(Target(model), [requests.image()])
-            ranking = answer.ranking
-            predictions = [{"label": label, "probability": f"{score:.4f}"} for label, score in ranking]
-            document = {"most_probable_label": ranking[0][0], "predictions": predictions, "success": True}
-            return requests.answered(document, model, answer.version)
+            return requests.response(label_prediction(requests.gateway(), model, requests.image()))
+
+
+def classification(gateway: Gateway, model: str, picture: bytes, limit: int) -> Reply:
+    """The answer of /tf/mnist/<model>."""
+    answer = gateway.classify(Target(model), [picture])
+    ranking = answer.ranking
+    if limit > len(ranking):
+        raise BadRequestError(f"limit={limit} is over the {len(ranking)} labels of model {model!r}.")
+    best = [
+        {"digit": _digit(label, model), "probability": round(score, requests.DIGITS)}
+        for label, score in ranking[:limit]
+    ]
+    return requests.reply({"classification_result": best}, model, answer.version)
+
+
+def label_prediction(gateway: Gateway, model: str, picture: bytes) -> Reply:
+    """The answer of /predictlabel."""
+    answer = gateway.classify(Target(model), [picture])
+    ranking = answer.ranking
+    predictions = [{"label": label, "probability": f"{score:.4f}"} for label, score in ranking]
+    document = {"most_probable_label": ranking[0][0], "predictions": predictions, "success": True}
+    return requests.reply(document, model, answer.version)
 
 
 def _digit(label: str, model: str) -> int:

@@ -10,13 +10,14 @@ import flask
 from .. import bodies, upload
 from ..errors import BadRequestError, NotFoundError, UnsupportedMediaError
 from ..gateway import Gateway
+from ..guard.headers import MODEL, VERSION
 from ..models import Target
+from ..reply import JSON, Reply
 
 DEFAULT_LIMIT = 3
 DIGITS = 6
 """Of a probability: what float32 is good for."""
 
-JSON = "application/json"
 _VERSION = re.compile(r"[0-9]{1,18}")
 _LONGEST_LABEL = 100
 _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
@@ -87,11 +88,22 @@ def flag(name: str) -> bool:
 
 def answered(document: Any, model: str, version: int) -> flask.Response:
     """JSON of a model's answer, with the headers that say who answered."""
-    return marked(flask.Response(bodies.dumps(document), mimetype=JSON), model, version)
+    return response(reply(document, model, version))
+
+
+def reply(document: Any, model: str, version: int) -> Reply:
+    """The same as WSGI takes it."""
+    who = (MODEL, model), (VERSION, str(version))
+    return Reply(200, [("Content-Type", JSON), *who], bodies.dumps(document))
+
+
+def response(reply: Reply) -> flask.Response:
+    """The same as Flask takes it."""
+    return flask.Response(reply.body, reply.status, reply.headers)
 
 
 def marked(response: flask.Response, model: str, version: int) -> flask.Response:
     """The response with the headers that say who answered."""
-    response.headers["X-Model-Name"] = model
-    response.headers["X-Model-Version"] = str(version)
+    response.headers[MODEL] = model
+    response.headers[VERSION] = str(version)
     return response

@@ -1,0 +1,24 @@
+"""An answer as WSGI takes it, for what answers without Flask."""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+JSON = "application/json"
+
+
+class Reply(NamedTuple):
+    """Status, header fields without the length, and body."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def send(self, environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        """Answer the request. A HEAD gets no body."""
+        start_response(_LINES[self.status], [*self.headers, ("Content-Length", str(len(self.body)))])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else self.body]
