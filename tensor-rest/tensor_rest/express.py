@@ -69,6 +69,6 @@ class Express:
             return None
         body = environ["wsgi.input"].read(length)
         files = upload.usual(body, boundary, b"image") if len(body) == length else None
-        if files is None:
+        if not files:
             environ["wsgi.input"] = io.BytesIO(body)
         return files
