@@ -14,8 +14,8 @@ started lab from end to end, the browser, the README's commands.
   --fast      only linters and the packages' own tests: no lab is started
   -h, --help  this text
 
-Tests that need nginx, chromium or shellcheck run where those are installed:
-on Debian or Ubuntu, apt-get install nginx-light chromium libatomic1 shellcheck
+Tests that need one of these programs run where it is installed; on Debian or Ubuntu:
+apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest
 U
 }
 
@@ -37,7 +37,7 @@ main() {
   step "mypy"
   "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
     .deploy/lab_engine tests
-  for tool in shellcheck chromium nginx wrk; do
+  for tool in shellcheck chromium nginx wrk slowhttptest; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then

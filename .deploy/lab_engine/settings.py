@@ -71,6 +71,11 @@ class Settings:
         return self.home / "feedback"
 
     @property
+    def config(self) -> Path:
+        """What a person writes and the gateway reads: rules.json. In Docker it is mounted, so it is a folder."""
+        return self.home / "config"
+
+    @property
     def run(self) -> Path:
         return self.home / "run"
 
@@ -81,6 +86,9 @@ class Settings:
     def make_home(self) -> None:
         """Make the state folder, for its user alone: what it holds is shared with containers, not with neighbours."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.config.is_dir():
+            self.config.mkdir()
+            self.config.chmod(0o755)  # for a container's user; the folder above keeps others out
 
     def url(self, port: int, path: str = "/") -> str:
         return f"http://{HOST}:{port}{path}"

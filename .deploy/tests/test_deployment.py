@@ -8,6 +8,7 @@ import pytest
 from lab_engine import settings
 from lab_engine.docker import client, deployment, images
 from lab_engine.docker.deployment import Deployment
+from lab_engine.local import services
 
 CPU = Deployment("lab", ("a.yml",), "localhost:5000", "lab", "1.2", "cpu")
 
@@ -54,6 +55,18 @@ def test_docker_is_in_the_way_only_if_the_images_cannot_be_had(
     monkeypatch.setattr(client, "can_pull", lambda image: any(image.startswith(start) for start in pullable))
     obstacle = images.obstacle(CPU, settings.load({}))
     assert (told in obstacle) if told and obstacle else obstacle is told
+
+
+def test_both_engines_read_the_rules_from_one_file(tmp_path: Path) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path)})
+    found.make_home()
+    text = deployment.COMPOSE_FILE.read_text()
+    variable, folder = re.findall(r"- \$\{(\w+):-\./\.lab/config\}:(/\w+):ro", text)[0]
+    inside = re.findall(r"TENSOR_REST_RULES: (\S+)", text)
+    local = Path(services.environment(found, {})["TENSOR_REST_RULES"])
+    assert CPU.environment(found)[variable] == str(local.parent)
+    assert inside == [f"{folder}/{local.name}"]
+    assert local.parent.stat().st_mode & 0o005 == 0o005  # the container's user is another
 
 
 def test_the_compose_file_stays_within_what_old_compose_takes() -> None:

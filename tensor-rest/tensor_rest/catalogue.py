@@ -15,7 +15,7 @@ class Catalogue:
     def __init__(self, server: ModelServer, profiles: Profiles, inventory_url: str, default_model: str) -> None:
         self._server = server
         self._profiles = profiles
-        self._inventory_url = inventory_url
+        self._inventory = inventory.Inventory(inventory_url)
         self._default_model = default_model
 
     def models(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Catalogue:
     def entries(self) -> tuple[list[inventory.Model], str]:
         """The listed models and "", or those this process knows by itself and why there is no list."""
         try:
-            return inventory.read(self._inventory_url), ""
+            return self._inventory.models(), ""
         except ApiError as error:
             names = sorted({self._default_model, *self._profiles.models()})
             return [inventory.Model(name=name) for name in names], str(error)

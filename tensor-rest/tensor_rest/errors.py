@@ -11,7 +11,7 @@ from typing import Any
 
 import flask
 import grpc
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from . import request_id
 from .reply import JSON, Reply
@@ -129,6 +129,10 @@ _HTTP_MESSAGES = {
     404: "Nothing is served at this path; /tf/ lists the routes.",
     413: "The request body is too large; at most {limit} bytes are taken.",
 }
+_FORM_MESSAGE = (
+    "The form is too large: at most {parts:,} parts are taken, and {fields:,} bytes of a field that is no file. "
+    "Many pictures travel better as a zip."
+)
 
 
 def from_grpc(error: grpc.RpcError, server: str) -> ApiError:
@@ -174,6 +178,9 @@ def _answer(error: Exception) -> flask.Response:
 def _http_message(error: HTTPException) -> str:
     if isinstance(error, MethodNotAllowed):
         return f"{flask.request.method} is not allowed here; allowed: {', '.join(sorted(error.valid_methods or []))}."
+    request = flask.request
+    if isinstance(error, RequestEntityTooLarge) and (request.content_length or 0) <= (request.max_content_length or 0):
+        return _FORM_MESSAGE.format(parts=request.max_form_parts, fields=request.max_form_memory_size)
     text = _HTTP_MESSAGES.get(error.code or 0, error.description or error.name)
     return text.format(limit=flask.current_app.config["MAX_CONTENT_LENGTH"])
 

@@ -1,13 +1,14 @@
 """A working call of a model as text, made from its signature: for a person to paste and change.
 
-LAB_REST_URL goes before the address in it: the same text works in the lab's workbench and outside.
+LAB_REST_URL goes before the address in it: the same text works in the lab's workbench and outside. A key is never in
+it: where one is wanted it is LAB_API_KEY that has it.
 """
 
 import json
 import math
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ConflictError
 from .models import SIGNATURE, Profile
@@ -15,27 +16,36 @@ from .wire.serving_pb2 import TensorInfo
 from .wire.tensors import type_name
 
 _SHORT = 64  # values at most that an example writes out
-_POST = "curl -sS --fail-with-body -H 'Content-Type: application/json' -d"
+_CURL = "curl -sS --fail-with-body"
 _TEXT, _TRUTH, _FLOAT, _WHOLE = '"text"', "False", "0.0", "0"
 
 
-def python(profile: Profile, base: str) -> str:
-    """A script for Python's standard library. `base` is the gateway's address, http://host:port."""
-    return _picture_script(profile, base) if _sees(profile) else _tensor_script(profile, base)
+class Door(NamedTuple):
+    """The gateway's address, http://host:port, and whether it wants a key."""
+
+    base: str
+    keys: bool = False
 
 
-def curl(profile: Profile, base: str) -> str:
+def python(profile: Profile, door: Door) -> str:
+    """A script for Python's standard library."""
+    return _picture_script(profile, door) if _sees(profile) else _tensor_script(profile, door)
+
+
+def curl(profile: Profile, door: Door) -> str:
     """A line for the shell."""
+    start = f'{_CURL} -H "X-API-Key: ${{LAB_API_KEY:?}}"' if door.keys else _CURL
     if _sees(profile):
-        return f'curl -sS --fail-with-body -F image=@picture.png "{_shell_url(profile, base, "classify")}"\n'
-    url = f'"{_shell_url(profile, base, "predict")}"'
+        return f'{start} -F image=@picture.png "{_shell_url(profile, door, "classify")}"\n'
+    url = f'"{_shell_url(profile, door, "predict")}"'
+    post = f"{start} -H 'Content-Type: application/json' -d"
     if _values(profile) <= _SHORT:
-        return f"{_POST} {shlex.quote(json.dumps(request(profile)))} {url}\n"
+        return f"{post} {shlex.quote(json.dumps(request(profile)))} {url}\n"
     script = f"import json; print(json.dumps({_document(profile)}))"
-    return f"python3 -c {shlex.quote(script)} | {_POST} @- {url}\n"
+    return f"python3 -c {shlex.quote(script)} | {post} @- {url}\n"
 
 
-LANGUAGES: dict[str, Callable[[Profile, str], str]] = {"python": python, "curl": curl}
+LANGUAGES: dict[str, Callable[[Profile, Door], str]] = {"python": python, "curl": curl}
 
 
 def example(info: TensorInfo) -> Any:
@@ -52,7 +62,7 @@ def request(profile: Profile) -> dict[str, Any]:
     return {**named, "inputs": {alias: example(info) for alias, info in _inputs(profile)}}
 
 
-def _picture_script(profile: Profile, base: str) -> str:
+def _picture_script(profile: Profile, door: Door) -> str:
     return f'''"""What is in a picture? Run it with a picture's file name."""
 
 import json
@@ -60,12 +70,12 @@ import os
 import sys
 import urllib.request
 
-base = os.environ.get("LAB_REST_URL", "{base}").rstrip("/")
+base = os.environ.get("LAB_REST_URL", "{door.base}").rstrip("/")
 with open(sys.argv[1], "rb") as picture:
     request = urllib.request.Request(
         base + "{_path(profile, "classify")}",
         data=picture.read(),
-        headers={{"Content-Type": "application/octet-stream"}},
+        headers={_headers("application/octet-stream", door)},
     )
 with urllib.request.urlopen(request, timeout=10) as answer:
     for best in json.load(answer)["results"][0]["labels"]:
@@ -73,23 +83,29 @@ with urllib.request.urlopen(request, timeout=10) as answer:
 '''
 
 
-def _tensor_script(profile: Profile, base: str) -> str:
+def _tensor_script(profile: Profile, door: Door) -> str:
     return f'''"""Run model {profile.model} on zeros: put your own numbers in."""
 
 import json
 import os
 import urllib.request
 
-base = os.environ.get("LAB_REST_URL", "{base}").rstrip("/")
+base = os.environ.get("LAB_REST_URL", "{door.base}").rstrip("/")
 document = {_document(profile)}
 request = urllib.request.Request(
     base + "{_path(profile, "predict")}",
     data=json.dumps(document).encode(),
-    headers={{"Content-Type": "application/json"}},
+    headers={_headers("application/json", door)},
 )
 with urllib.request.urlopen(request, timeout=10) as answer:
     print(json.load(answer)["outputs"])
 '''
+
+
+def _headers(content_type: str, door: Door) -> str:
+    """The headers of a request as a Python expression."""
+    key = ', "X-API-Key": os.environ["LAB_API_KEY"]' if door.keys else ""
+    return f'{{"Content-Type": "{content_type}"{key}}}'
 
 
 def _document(profile: Profile) -> str:
@@ -144,8 +160,8 @@ def _value(info: TensorInfo) -> str:
     return _WHOLE if "int" in name else _FLOAT
 
 
-def _shell_url(profile: Profile, base: str, verb: str) -> str:
-    return f"${{LAB_REST_URL:-{base}}}{_path(profile, verb)}"
+def _shell_url(profile: Profile, door: Door, verb: str) -> str:
+    return f"${{LAB_REST_URL:-{door.base}}}{_path(profile, verb)}"
 
 
 def _path(profile: Profile, verb: str) -> str:

@@ -2,6 +2,8 @@
 
 import copy
 import threading
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,56 +12,93 @@ from . import snippets
 from .catalogue import Catalogue
 from .errors import ApiError, ConflictError, DeadlineError, UnavailableError
 from .models import Profile, Profiles, Target
+from .serving import caller
 from .wire.serving_pb2 import TensorInfo
 from .wire.tensors import WireError, numpy_type, type_name
 
 _MOST_MODELS = 50
 _MOST_VALUES = 1024  # of an example written out
+_LOOK_SECONDS = 2.0  # for all models together
+_LOOK_AGAIN_SECONDS = 1.0
 
 Document = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Section:
+    """What one version of a model adds to the specification."""
+
+    version: int
+    paths: Document
+
+
 class LiveSpecification:
-    """`of` a fixed specification makes one with the models served now; made anew only when those change."""
+    """A `fixed` specification with the models served now.
+
+    Serving is asked only about models whose newest version the list of models says to be another than the one that is
+    written down here, or does not say: for two seconds, once a second at most, by one thread at a time.
+    """
 
     def __init__(self, catalogue: Catalogue, profiles: Profiles) -> None:
         self._catalogue = catalogue
         self._profiles = profiles
         self._lock = threading.Lock()
-        self._made: tuple[list[tuple[str, int]], Document] | None = None
+        self._sections: dict[str, _Section] = {}  # by model
+        self._listed: dict[str, int | None] = {}  # the newest version of each model, when the document was made
+        self._document: Document | None = None
+        self._next_look = 0.0
 
     def of(self, fixed: Document) -> Document:
-        """`fixed` with the paths of at most 50 models; those whose signatures cannot be had now are left out."""
-        live = self._live()
-        state = [(profile.model, profile.version) for profile in live]
-        with self._lock:
-            if self._made is None or self._made[0] != state:
-                self._made = state, _extended(fixed, live)
-            return self._made[1]
-
-    def _live(self) -> list[Profile]:
-        entries, _ = self._catalogue.entries()
-        found = []
-        for entry in entries[:_MOST_MODELS]:
+        """`fixed` with the paths of at most 50 models; those whose signatures could not be had yet are left out."""
+        entries, unlisted = self._catalogue.entries()
+        served = [entry for entry in entries if entry.newest or unlisted]
+        listed = {entry.name: entry.newest for entry in served[:_MOST_MODELS]}
+        if self._lock.acquire(timeout=_LOOK_SECONDS if self._document is None else 0):
             try:
-                found.append(self._profiles.read(Target(entry.name)))
-            except (UnavailableError, DeadlineError):
-                break  # the others would be no better off
-            except ApiError:
-                continue
-        return found
+                self._refresh(listed, fixed)
+            finally:
+                self._lock.release()
+        return self._document or fixed
+
+    def _refresh(self, listed: dict[str, int | None], fixed: Document) -> None:
+        known = {name: section.version for name, section in self._sections.items()}
+        unknown = [name for name, newest in listed.items() if newest is None or newest != known.get(name)]
+        if listed == self._listed and (not unknown or time.monotonic() < self._next_look):
+            return
+        self._listed = listed
+        self._learn(unknown, fixed)
+        self._next_look = time.monotonic() + _LOOK_AGAIN_SECONDS
+        self._sections = {name: self._sections[name] for name in listed if name in self._sections}
+        self._document = _extended(fixed, self._sections)
+
+    def _learn(self, models: list[str], fixed: Document) -> None:
+        """Read the signatures of these models; what is known stays while serving does not answer."""
+        by, soon = caller.current(), time.monotonic() + _LOOK_SECONDS
+        caller.begin(by.request_id, min(by.deadline or soon, soon))
+        try:
+            for name in models:
+                try:
+                    profile = self._profiles.read(Target(name))
+                except (UnavailableError, DeadlineError):
+                    break  # the others would be no better off
+                except ApiError:
+                    self._sections.pop(name, None)
+                    continue
+                if name not in self._sections or self._sections[name].version != profile.version:
+                    self._sections[name] = _Section(profile.version, _paths(profile, fixed["paths"]))
+        finally:
+            caller.begin(*by)
 
 
-def _extended(fixed: Document, live: list[Profile]) -> Document:
+def _extended(fixed: Document, sections: dict[str, _Section]) -> Document:
     document = copy.copy(fixed)
     document["paths"] = {**fixed["paths"]}
     document["tags"] = [*fixed.get("tags", [])]
-    for profile in live:
-        paths = _paths(profile, fixed["paths"])
-        if paths:
-            document["paths"] |= paths
-            description = f"Version {profile.version}: its own calls, typed by its signatures"
-            document["tags"].append({"name": profile.model, "description": description})
+    for name, section in sections.items():
+        if section.paths:
+            document["paths"] |= section.paths
+            description = f"Version {section.version}: its own calls, typed by its signatures"
+            document["tags"].append({"name": name, "description": description})
     return document
 
 

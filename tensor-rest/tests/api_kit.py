@@ -34,6 +34,14 @@ def sums_and_echo() -> Model:
     return Model(card=None, signatures={"serving_default": both, "sum": alone}, compute=compute)
 
 
+def every_type() -> Model:
+    """Echoes tensors of every type of numbers, truths and texts; its only signature is `other`."""
+    kinds = [pb.DT_FLOAT, pb.DT_DOUBLE, pb.DT_HALF, pb.DT_INT8, pb.DT_INT16, pb.DT_INT64, pb.DT_UINT16, pb.DT_UINT64]
+    tensors = {f"i{kind}": (kind, [-1, 2]) for kind in [*kinds, pb.DT_BOOL, pb.DT_STRING]}
+    echo = signature(tensors, tensors)
+    return Model(card=None, signatures={"other": echo}, compute=lambda given: given)
+
+
 def everything() -> dict[str, Model]:
     """Pictures with a card (labelled `stable`) and without, one input, several inputs."""
     return {

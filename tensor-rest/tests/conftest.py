@@ -81,10 +81,13 @@ def post(client: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def watcher() -> Iterator[Any]:
-    """A watcher's HTTP door; set `document` to what it answers."""
+    """A watcher's HTTP door; set `document` to what it answers, `hold` to what it waits for. `asked` counts."""
 
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            door.asked += 1
+            if door.hold:
+                door.hold.wait(10)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(door.document).encode())
@@ -93,6 +96,7 @@ def watcher() -> Iterator[Any]:
             pass
 
     door: Any = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    door.asked, door.hold = 0, None
     door.document = {
         "models": [
             {"name": "mnist-net", "versions": [1], "labels": {"stable": 1}, "quarantined": []},

@@ -6,11 +6,12 @@ import struct
 import urllib.parse
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from api_kit import files
+from api_kit import client_of, files
 from gateway_kit import check_error, picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -281,3 +282,10 @@ def test_a_form_that_is_a_trap_is_refused(api: Any, trap: str) -> None:
 def test_a_length_that_is_none_is_refused(api: Any, length: str, packing: dict[str, str]) -> None:
     answer = api.post("/predictlabel", environ_overrides={"CONTENT_LENGTH": length, **packing})
     check_error(answer, 400, "Content-Length")
+
+
+@pytest.mark.parametrize("parts", [[FIELD] * 1001, [FIELD + "7" * 600_000]], ids=["parts", "field"])
+def test_a_form_that_is_large_in_its_parts_is_told_so(serves: ModelServer, tmp_path: Path, parts: list[str]) -> None:
+    client = client_of(serves, tmp_path, feedback_dir=tmp_path / "feedback")
+    answer = client.put("/tf/models/mnist-net/feedback", data=form(*parts), content_type=USUAL)
+    check_error(answer, 413, "at most 1,000 parts", "500,000 bytes of a field")

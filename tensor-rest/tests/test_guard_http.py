@@ -2,10 +2,13 @@
 
 import json
 import re
+import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from gateway_kit import HTTP, Front, needs_nginx, picture, start_front, wait_until
@@ -171,3 +174,26 @@ def test_slow_headers_and_bodies_are_given_up(front: Front) -> None:
         thread.join(30)
     assert set(results) == {"slow_header", "slow_body"}
     assert all(not answer or b" 408 " in answer.splitlines()[0] for answer in results.values())
+
+
+@pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="slowhttptest is not installed")
+def test_slowhttptest_finds_others_served_and_itself_cut_off(front: Front) -> None:
+    """Six hundred connections: headers that go on forever, and bodies whose next piece is late."""
+    common = ["-c", "300", "-r", "300", "-l", "60", "-v", "1", "-u", f"{front.url}/predictlabel"]
+    slow = [
+        subprocess.Popen(["slowhttptest", *mode, *common], stdout=subprocess.PIPE, text=True)
+        for mode in (["-H", "-i", "3"], ["-B", "-i", "18", "-s", "900000"])
+    ]
+    try:
+        while any(each.poll() is None for each in slow):
+            assert HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}, timeout=5).status_code == 200
+            with suppress(subprocess.TimeoutExpired):
+                slow[-1].wait(0.1)
+        for each in slow:
+            told = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", each.communicate()[0])  # colours
+            assert "No open connections left" in told, told[-2000:]  # not: the test's time was over
+            assert re.findall(r"service available: +(\w+)", told)[-1] == "YES"
+    finally:
+        for each in slow:
+            each.kill()
+            each.wait()

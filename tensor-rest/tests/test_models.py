@@ -1,14 +1,19 @@
 """What the application makes of models: their profiles, the lists of them, the pages and the specification."""
 
 import re
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from gateway_kit import check_error, picture
+from gateway_kit import check_error, picture, wait_until
 from toy_model_server import CARD, Model, ModelServer, signature
 
+from tensor_rest import inventory
 from tensor_rest.app import create_app
 from tensor_rest.settings import Settings
 from tensor_rest.wire import serving_pb2 as pb
@@ -129,6 +134,33 @@ def test_without_a_list_the_models_asked_for_are_listed(post: Post, client: Any)
 def test_a_list_that_makes_no_sense_is_told(listed: Any, watcher: Any, broken: Any) -> None:
     watcher.document = broken
     assert "not an inventory" in listed.get("/tf/models").json["inventory"]["message"]
+
+
+def test_a_watcher_that_hangs_holds_up_one_caller(listed: Any, watcher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed.get("/tf/models").json["inventory"]["ready"]
+    now = [time.monotonic() + 10]
+    monkeypatch.setattr(inventory, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    watcher.hold = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            held = pool.submit(listed.application.test_client().get, "/tf/models/nope-net")
+            wait_until(lambda: watcher.asked == 2)
+            for _ in range(5):
+                check_error(listed.get("/tf/models/nope-net"), 404, "Served now: bare-net, mnist-net")
+            assert watcher.asked == 2
+        finally:
+            watcher.hold.set()
+        check_error(held.result(), 404, "Served now: bare-net, mnist-net")
+    now[0] += 0.5
+    check_error(listed.get("/tf/models/nope-net"), 404)
+    assert watcher.asked == 2
+
+
+def test_a_list_that_cannot_be_read_is_not_asked_for_again_at_once(listed: Any, watcher: Any) -> None:
+    watcher.document = None
+    for _ in range(3):
+        assert "not an inventory" in listed.get("/tf/models").json["inventory"]["message"]
+    assert watcher.asked == 1
 
 
 def test_a_model_is_described_by_signature_and_card(listed: Any) -> None:

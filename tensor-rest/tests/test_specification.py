@@ -1,22 +1,19 @@
-"""The specification: valid, complete, and enough to call every live model by it alone. And the calls it writes down."""
+"""The specification: valid, complete, and enough to call every live model by it alone."""
 
 import io
-import json
-import os
 import re
-import shlex
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_kit import client_of, everything, half_plus_two
-from gateway_kit import check_error, picture, start_front
-from toy_model_server import Model, ModelServer, signature
+from api_kit import client_of, every_type, half_plus_two
+from gateway_kit import check_error, picture, wait_until
+from toy_model_server import ModelServer
 
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest import spec
+from tensor_rest.guard import keys
 
 validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is for developers")
 
@@ -25,7 +22,11 @@ validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-v
 def lists(serves: ModelServer, tmp_path: Path, watcher: Any) -> Any:
     """A client of an application that knows a watcher, which lists what is served."""
     relist(watcher, serves)
-    return client_of(serves, tmp_path, inventory_url=f"http://127.0.0.1:{watcher.server_port}/")
+    return client_of(serves, tmp_path, inventory_url=watcher_url(watcher))
+
+
+def watcher_url(watcher: Any) -> str:
+    return f"http://127.0.0.1:{watcher.server_port}/"
 
 
 def relist(watcher: Any, serves: ModelServer) -> None:
@@ -104,7 +105,7 @@ def test_every_live_model_has_its_own_typed_calls(lists: Any) -> None:
 
 
 def test_every_live_path_answers_to_a_call_made_of_the_specification_alone(lists: Any, serves: ModelServer) -> None:
-    serves.models["types-net"] = _every_type()
+    serves.models["types-net"] = every_type()
     document = specification(lists)
     assert len([path for path in document["paths"] if "{" not in path]) > 6
     for path, method, _ in operations(document):
@@ -121,88 +122,92 @@ def test_the_general_paths_answer_as_specified(lists: Any) -> None:
         assert str(answer.status_code) in operation["responses"], (path, answer.status_code, answer.text)
 
 
-def test_a_model_that_comes_is_in_it_at_once_and_one_that_goes_is_not(
-    lists: Any, serves: ModelServer, watcher: Any
-) -> None:
-    assert "/tf/models/new-net/predict" not in specification(lists)["paths"]
+def of_models(document: dict[str, Any]) -> list[str]:
+    """The models that have a path of their own."""
+    found = [re.fullmatch(r"/tf/models/([^{}]+)/predict", path) for path in document["paths"]]
+    return sorted(match[1] for match in found if match)
+
+
+def test_a_model_that_comes_is_in_it_and_one_that_goes_is_not(lists: Any, serves: ModelServer, watcher: Any) -> None:
+    assert "new-net" not in of_models(specification(lists))
     serves.models["new-net"] = half_plus_two()
     relist(watcher, serves)
-    assert "/tf/models/new-net/predict" in specification(lists)["paths"]
+    wait_until(lambda: "new-net" in of_models(specification(lists)))
     del serves.models["new-net"]
-    assert "/tf/models/new-net/predict" not in specification(lists)["paths"]  # listed still, served no more
+    relist(watcher, serves)
+    wait_until(lambda: "new-net" not in of_models(specification(lists)))
 
 
-def test_a_new_version_changes_the_schema(lists: Any, serves: ModelServer) -> None:
+def test_what_is_listed_and_not_served_is_left_out_until_it_is(lists: Any, serves: ModelServer, watcher: Any) -> None:
+    serves.models["new-net"] = half_plus_two()
+    relist(watcher, serves)
+    coming = serves.models.pop("new-net")
+    assert "new-net" not in of_models(specification(lists))
+    serves.models["new-net"] = coming
+    wait_until(lambda: "new-net" in of_models(specification(lists)))
+
+
+def test_a_new_version_changes_the_schema(lists: Any, serves: ModelServer, watcher: Any) -> None:
     path = "/tf/models/half-net/predict"
     before = specification(lists)["paths"][path]
     serves.models["half-net"].versions = [1, 2]
     serves.models["half-net"].signatures = serves.models["sums-net"].signatures
-    assert specification(lists)["paths"][path] != before
+    relist(watcher, serves)
+    wait_until(lambda: specification(lists)["paths"][path] != before)
 
 
-def test_it_is_bounded_and_there_while_serving_is_away(lists: Any, serves: ModelServer, watcher: Any) -> None:
+def test_serving_is_asked_about_what_is_new_only(lists: Any, serves: ModelServer, watcher: Any) -> None:
+    specification(lists)
+    asked = len(serves.calls)
+    first = specification(lists)
+    assert first == specification(lists)
+    assert len(serves.calls) == asked
+    serves.models["half-net"].versions = [1, 2]
+    relist(watcher, serves)
+    wait_until(lambda: "Version 2" in str([tag for tag in specification(lists)["tags"] if tag["name"] == "half-net"]))
+    assert serves.calls[asked:] == ["GetModelMetadata"]
+
+
+def test_it_is_bounded_and_what_is_known_stays_while_serving_is_away(
+    lists: Any, serves: ModelServer, watcher: Any
+) -> None:
     for number in range(60):
         serves.models[f"many-{number}"] = half_plus_two()
     relist(watcher, serves)
-    document = specification(lists)
-    assert len([path for path in document["paths"] if re.fullmatch(r"/tf/models/[^{}]+/predict", path)]) == 50
+    known = of_models(specification(lists))
+    assert len(known) == 50
     serves.stop()
-    away = lists.get("/tf/swagger.json", headers={"X-Timeout-Ms": "100"})
-    assert away.status_code == 200
-    assert not [path for path in away.json["paths"] if re.fullmatch(r"/tf/models/[^{}]+/predict", path)]
+    watcher.document["models"].insert(0, {"name": "a-new-net", "versions": [1]})
+    headers = {"X-Timeout-Ms": "100"}
+    wait_until(lambda: of_models(lists.get("/tf/swagger.json", headers=headers).json) == [*known[:-1]])
 
 
-def _every_type() -> Model:
-    kinds = [pb.DT_FLOAT, pb.DT_DOUBLE, pb.DT_HALF, pb.DT_INT8, pb.DT_INT16, pb.DT_INT64, pb.DT_UINT16, pb.DT_UINT64]
-    tensors = {f"i{kind}": (kind, [-1, 2]) for kind in [*kinds, pb.DT_BOOL, pb.DT_STRING]}
-    echo = signature(tensors, tensors)
-    return Model(card=None, signatures={"other": echo}, compute=lambda given: given)
+def test_a_model_server_that_hangs_holds_up_one_caller_for_a_moment(
+    serves: ModelServer, watcher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relist(watcher, serves)
+    client = client_of(serves, tmp_path, inventory_url=watcher_url(watcher), timeout_seconds=60)
+    monkeypatch.setattr(spec, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(spec, "_LOOK_AGAIN_SECONDS", 60)
+    serves.hold = threading.Event()
+    try:
+        for _ in range(3):
+            assert of_models(specification(client)) == []
+        assert serves.calls == ["GetModelMetadata"]
+    finally:
+        serves.hold.set()
 
 
-# ---- calls as text
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a gateway over HTTP."""
-    toy = ModelServer(**everything(), types_net=_every_type(), big_net=_large()).start()
-    front = start_front("uwsgi", tmp_path_factory.mktemp("front") / "run", toy.address)
-    yield front.url
-    front.kill()
-    toy.stop()
-
-
-def _large() -> Model:
-    tensors = signature({"x": (pb.DT_FLOAT, [-1, 30, 30])}, {"y": (pb.DT_FLOAT, [-1])})
-    return Model(card=None, signatures={"serving_default": tensors}, compute=lambda g: {"y": g["x"].mean(axis=(1, 2))})
-
-
-@pytest.mark.parametrize("model", ["mnist-net", "half-net", "sums-net", "types-net", "big-net"])
-@pytest.mark.parametrize("language", ["python", "curl"])
-def test_the_call_a_model_gives_works_as_it_is(running: str, tmp_path: Path, model: str, language: str) -> None:
-    import httpx
-
-    text = httpx.get(f"{running}/tf/models/{model}/client", params={"lang": language}).text
-    (tmp_path / "picture.png").write_bytes(picture(60))
-    program = [sys.executable, "-c", text, "picture.png"] if language == "python" else ["sh", "-c", text]
-    environment = {name: item for name, item in os.environ.items() if name != "LAB_REST_URL"}
-    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    wanted = {"mnist-net": "0.91", "half-net": "2.0", "sums-net": "t_bytes", "types-net": "i1", "big-net": "0.0"}
-    assert wanted[model] in done.stdout
-
-
-def test_the_lab_s_own_address_goes_before_the_written_one(api: Any) -> None:
-    for language in ("python", "curl"):
-        text = api.get(f"/tf/models/half-net/client?lang={language}", headers={"Host": "127.0.0.1:1"}).text
-        assert "LAB_REST_URL" in text
-        assert "http://127.0.0.1:1" in text
-    script = shlex.split(text.replace("${LAB_REST_URL:-http://127.0.0.1:1}", "X"))
-    assert json.loads(script[script.index("-d") + 1]) == {"inputs": {"x": [0.0]}}
-
-
-def test_a_language_that_is_not_spoken_and_a_host_that_is_no_address_are_refused(api: Any) -> None:
-    check_error(api.get("/tf/models/half-net/client?lang=cobol"), 400, "'cobol'", "python or curl")
-    answer = api.get("/tf/models/half-net/client", headers={"Host": '127.0.0.1";reboot;"'})
-    assert answer.status_code in (400, 421)
-    check_error(api.get("/tf/models/nope/client"), 404, "'nope'")
+def test_it_says_whether_a_key_is_wanted(lists: Any, serves: ModelServer, tmp_path: Path) -> None:
+    open_to_all = specification(lists)
+    assert "securityDefinitions" not in open_to_all
+    assert not [operation for *_, operation in operations(open_to_all) if "401" in operation["responses"]]
+    key, line = keys.create("ada")
+    (tmp_path / "keys").write_text(line)
+    locked = client_of(serves, tmp_path, api_keys_file=tmp_path / "keys")
+    check_error(locked.get("/tf/swagger.json"), 401)
+    document = locked.get("/tf/swagger.json", headers={"X-API-Key": key}).json
+    validator.validate(document)
+    assert document["securityDefinitions"] == {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+    assert document["security"] == [{"key": []}]
+    assert all("401" in operation["responses"] for *_, operation in operations(document))

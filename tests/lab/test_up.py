@@ -65,6 +65,23 @@ def test_the_shipped_model_reads_the_sample_digits(lab: Lab) -> None:
     assert len({round(answer["probability"], 3) for answer in best}) > 10  # a model fed 0..255 for 0..1 says 1.0 to all
 
 
+def test_rules_in_the_state_folder_hold_without_a_restart(lab: Lab) -> None:
+    def rules() -> dict[str, object]:
+        found: dict[str, object] = lab.get("REST", "/tf/models").json()["rules"]
+        return found
+
+    file = lab.home / "config" / "rules.json"
+    fresh = file.with_suffix(".new")
+    fresh.write_text('{"mnist-net": {"min_score": 0.4}}')
+    fresh.rename(file)  # as editors do it; a file that is mounted by itself would stay the one before
+    try:
+        wanted = {"models": {"mnist-net": {"min_score": 0.4, "then": None}}, "message": ""}
+        wait_until(lambda: rules() == wanted, 15, "the rules to hold")
+    finally:
+        file.unlink()
+    wait_until(lambda: rules()["models"] == {}, 15, "the rules to be gone")
+
+
 def test_predictlabel_answers_in_its_own_shape(lab: Lab) -> None:
     sample = next(sample for sample in SAMPLES if label_of(sample) == 4)
     answer = lab.post_image("/predictlabel", sample).json()

@@ -9,6 +9,8 @@ from ..settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
 _LINE = 512
+_MERCY = 3
+"""Seconds workers get to end in, plus two. TERM is lost on one that is only starting; uWSGI's own patience is 60."""
 
 
 def run(settings: Settings) -> None:
@@ -42,6 +44,7 @@ def options(settings: Settings) -> list[str]:
         "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--enable-threads", "--threads", str(settings.threads), "--processes", str(settings.processes)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
+        *("--worker-reload-mercy", str(_MERCY)),
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
         *("--procname-prefix", "tensor-rest "),
         *("--auto-procname", "--no-orphans"),

@@ -11,6 +11,8 @@ from ..spec import LiveSpecification
 from . import classify, digits, feedback, models, predict, serving
 from .documents import Documents
 
+_KEY = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+
 
 class _Api(Api):
     """Flask-RESTX without its own shape of errors: the application's handler answers them all."""
@@ -22,6 +24,7 @@ class _Api(Api):
 def init_app(app: flask.Flask, settings: Settings) -> None:
     """Add the routes and `/tf/swagger.json`."""
     app.config["RESTX_MASK_SWAGGER"] = False
+    keys = settings.api_keys_file is not None
     api = _Api(
         version=__version__,
         title="tensor-lab",
@@ -29,8 +32,10 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
         doc=False,
         default="lab",
         default_label="Classify pictures, see what is served",
+        authorizations=_KEY if keys else None,
+        security=list(_KEY) if keys else None,
     )
-    documents = Documents(api)
+    documents = Documents(api, keys=keys)
     digits.add(api, documents, settings.default_model)
     for family in (classify, predict, models, feedback, serving):
         family.add(api, documents)

@@ -9,6 +9,7 @@ from .requests import DEFAULT_LIMIT
 
 _ERRORS = {
     400: "The request is wrong in itself; the message says where",
+    401: "A key is missing, or not known",
     403: "Pictures are not fetched from there",
     404: "No such model, version or label",
     409: "This model cannot do this",
@@ -25,10 +26,11 @@ SERVING = (404, 429, 502, 503, 504)
 
 
 class Documents:
-    """The models of `api`."""
+    """The models of `api`. `keys`: callers need one."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, keys: bool) -> None:
         self.api = api
+        self.keys = keys
         self.upload = api.parser().add_argument(
             "image", type=FileStorage, location="files", required=True, help="PNG, JPEG, BMP, WEBP or GIF"
         )
@@ -47,4 +49,4 @@ class Documents:
 
     def errors(self, *codes: int) -> dict[int, Any]:
         """What stands in `responses` for these statuses."""
-        return {code: (_ERRORS[code], self.error) for code in sorted(codes)}
+        return {code: (_ERRORS[code], self.error) for code in sorted([*codes, *([401] if self.keys else [])])}

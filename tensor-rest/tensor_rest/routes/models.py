@@ -16,7 +16,7 @@ def add(api: Api, documents: Documents) -> None:
 
     @api.route("/tf/models")
     class Models(Resource):
-        @api.doc(id="list_models")
+        @api.doc(id="list_models", responses={200: "What is served", **documents.errors()})
         def get(self) -> flask.Response:
             """What is served: models, versions and their states, what is quarantined and why, the rules in force."""
             return flask.jsonify(requests.gateway().models())
@@ -45,7 +45,7 @@ def add(api: Api, documents: Documents) -> None:
             if write is None:
                 raise BadRequestError(f"lang={language[:20]!r} is not spoken here; wanted python or curl.")
             profile = requests.gateway().profile(requests.target(model))
-            text = write(profile, _base())
+            text = write(profile, snippets.Door(_base(), keys=documents.keys))
             return requests.marked(flask.Response(text, mimetype="text/plain"), model, profile.version)
 
 

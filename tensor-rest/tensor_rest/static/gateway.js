@@ -40,11 +40,9 @@ export const model = (name) => ask(`/tf/models/${encodeURIComponent(name)}`, { s
  * a list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.
  */
 export async function classify(target, pictures, signal) {
-  const form = new FormData();
-  for (const { name, blob } of pictures) form.append("image", blob, name || "drawing.png");
   const started = performance.now();
   const path = `/tf/models/${target}/classify?limit=${MOST_LABELS}&explain=1`;
-  const document = await ask(path, { method: "POST", body: form, signal });
+  const document = await ask(path, { method: "POST", body: form(pictures), signal });
   const { model, version, results, queue_ms: queue, model_ms: computing } = document;
   if (results.length !== pictures.length) {
     throw new Refusal(415, "This is a zip. The page takes pictures; classify in the REST API takes zips as well.");
@@ -54,11 +52,16 @@ export async function classify(target, pictures, signal) {
 }
 
 /** Tell the gateway what a picture was. The answer's `stored` says whether that was news. */
-export function feedback(model, { name, blob }, label) {
-  const form = new FormData();
-  form.append("image", blob, name || "drawing.png");
-  form.append("label", label);
-  return ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body: form });
+export function feedback(model, picture, label) {
+  const body = form([picture]);
+  body.append("label", label);
+  return ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
+}
+
+function form(pictures) {
+  const made = new FormData();
+  for (const { name, blob } of pictures) made.append("image", blob, name || "drawing.png");
+  return made;
 }
 
 async function ask(path, options = {}) {

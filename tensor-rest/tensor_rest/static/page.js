@@ -198,7 +198,7 @@ function choose(groups) {
 function modelChanged(answered = false) {
   const digits = (served.labelsOf(model()) ?? []).every((label) => /^\d$/.test(label));
   say($("try-title"), digits ? "Draw a digit" : "Draw or drop a picture");
-  const secret = hasKey() ? " -H 'X-API-Key: ...'" : "";
+  const secret = hasKey() ? ' -H "X-API-Key: $LAB_API_KEY"' : "";
   say($("curl"), `curl -F image=@digit.jpg${secret} ${location.origin}/tf/models/${$("model").value}/classify`);
   if (paper.empty) showNothing();
   else if (!answered) question();

@@ -138,6 +138,36 @@ def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Fron
     context.close()
 
 
+def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(f"{locked.url}/tf/")
+    for key, what in (("lab_wrong", "not known"), (KEY, "")):
+        tab.wait_for_selector("#key-form:visible")
+        tab.fill("#key", key)
+        tab.keyboard.press("Enter")
+        if what:
+            tab.locator("#key-form label", has_text=what).wait_for()
+    listing = tab.locator("#operations-lab-list_models")
+    listing.locator(".opblock-summary-control").click()
+    listing.locator(".execute").click()
+    status = listing.locator(".live-responses-table .response-col_status")
+    status.get_by_text("200").wait_for()
+    tab.locator(".scheme-container .authorize").click()
+    dialog = tab.locator(".dialog-ux")
+    dialog.get_by_text("Logout").click()
+    dialog.locator("input").fill("lab_wrong")
+    dialog.locator("button.authorize").click()
+    dialog.locator(".btn-done").click()
+    listing.locator(".execute").click()
+    status.get_by_text("401").wait_for()
+    assert not [url for url in asked if KEY in url or "lab_wrong" in url]
+    context.close()
+
+
 def test_no_key_no_questions(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
