@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tensor_jupyter.commands import client, data, imports, models, train
+from tensor_jupyter.commands import client, data, doctor, evaluate, imports, models, notebook, predict, train, watch
 
 app = typer.Typer(
     name="lab",
@@ -32,11 +32,17 @@ def _lab(
 
 app.command()(train.train)
 app.command()(train.retrain)
+app.command(epilog=predict.PREDICT_EXAMPLES)(predict.predict)
+app.command(epilog=predict.LABEL_EXAMPLES)(predict.label)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.command()(data.samples)
 app.command()(client.client)
 app.command("import", epilog=imports.EXAMPLES)(imports.import_model)
 app.add_typer(models.app, name="models")
+app.command()(doctor.doctor)
+app.command()(watch.watch)
+app.add_typer(notebook.app, name="notebook")
 
 
 def main() -> None:

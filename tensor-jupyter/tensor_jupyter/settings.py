@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tensor_jupyter.errors import LabError
+
+_MAX_KEY = 4096  # bytes
 
 
 class Settings(BaseSettings):
     """Folders and addresses of the lab. Read with `Settings.read()`, which explains a wrong value in one line."""
 
-    model_config = SettingsConfigDict(env_prefix="LAB_")
+    # Empty variables are as good as none: compose files pass them on.
+    model_config = SettingsConfigDict(env_prefix="LAB_", env_ignore_empty=True)
 
     models: Path = Path(".lab/models")
     """LAB_MODELS: the models volume, `<models>/<name>/<version>/`."""
@@ -52,8 +55,30 @@ class Settings(BaseSettings):
     rest_public_url: str = ""
     """LAB_REST_PUBLIC_URL: the same as a browser or terminal outside reaches it; empty: just so."""
 
+    api_key: SecretStr = SecretStr("")
+    """LAB_API_KEY: the key for a gateway that wants one."""
+
+    api_key_file: Path | None = None
+    """LAB_API_KEY_FILE: a file with the key, where LAB_API_KEY is empty; if not set, `<LAB_DATA>/api-key` if there."""
+
     board_url: str = "http://127.0.0.1:6006"
     """LAB_BOARD_URL: the lab's TensorBoard, as the browser reaches it."""
+
+    def key(self) -> str:
+        """The API key to send, "" for none. Raises LabError, without the key, when it cannot be had or be sent."""
+        key, source = self.api_key.get_secret_value().strip(), "LAB_API_KEY"
+        file = self.api_key_file or self.data / "api-key"
+        if not key and (self.api_key_file or file.is_file()):
+            source = str(file)
+            try:
+                key = file.read_bytes()[:_MAX_KEY].decode(errors="replace").strip()
+            except OSError as error:
+                raise LabError(f"The API key's file {file} cannot be read: {error.strerror}.") from error
+            if not key:
+                raise LabError(f"The API key's file {file} is empty.")
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise LabError(f"What {source} holds is no API key: wanted is one line of letters, digits and signs.")
+        return key
 
     @classmethod
     def read(cls, **overrides: object) -> "Settings":

@@ -1,24 +1,105 @@
-"""Pictures in a notebook."""
+"""Pictures and curves in a notebook. Each function returns the figure, which the notebook shows as a cell's result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+_HEIGHT = 3.6  # inches, of a plot
+_GREY = "0.4"
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[object], columns: int = 10) -> Figure:
-    """The pictures in rows of `columns`, each under its title; an empty row where there are none.
+    """The pictures in rows of `columns`, each under its title of one or more lines; an empty row where there are none.
 
     images: uint8 [N, H, W, 1] or [N, H, W, 3].
     """
     rows = max(1, -(-len(images) // columns))
-    figure, axes = pyplot.subplots(rows, columns, figsize=(columns, 1.25 * rows), squeeze=False)
+    more = max((str(title).count("\n") for title in titles), default=0)  # lines of a title beyond the first
+    figure, axes = pyplot.subplots(rows, columns, figsize=(columns, (1.25 + 0.17 * more) * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, title in zip(axes.flat, images, titles, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         axis.set_title(str(title), fontsize=9)
+    return _finished(figure)
+
+
+def lines(
+    series: Mapping[str, Sequence[float]], along: Sequence[float] | None = None, name: str = "epoch", title: str = ""
+) -> Figure:
+    """Curves over one axis, each with its name.
+
+    along: the values of that axis; else 1, 2, 3 ... name: what it is.
+    """
+    figure, axis = pyplot.subplots(figsize=(8, _HEIGHT))
+    for label, values in series.items():
+        axis.plot(range(1, len(values) + 1) if along is None else along, values, marker="o", markersize=4, label=label)
+    axis.set_xlabel(name)
+    axis.set_title(title, fontsize=11)
+    axis.legend(frameon=False)
+    _plain(axis)
+    return _finished(figure)
+
+
+def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> Figure:
+    """What the pictures are, in rows, and what they were taken for, in columns; in the cells, how many.
+
+    truth, answers: int [N], indices into `labels`.
+    """
+    counts = np.zeros((len(labels), len(labels)), int)
+    np.add.at(counts, (truth, answers), 1)
+    side = 1.5 + 0.45 * len(labels)
+    figure, axis = pyplot.subplots(figsize=(side + 0.5, side))
+    axis.imshow(np.sqrt(counts), cmap="Blues")  # else a few wrong ones beside a thousand right ones are not seen
+    for row, column in zip(*counts.nonzero(), strict=True):
+        strong = counts[row, column] > counts.max() / 3
+        axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color="w" if strong else "k")
+    axis.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_xlabel("taken for")
+    axis.set_ylabel("is")
+    return _finished(figure)
+
+
+def separation(groups: Mapping[str, np.ndarray], threshold: float, name: str = "reconstruction error") -> Figure:
+    """How the errors of each group of pictures are spread, on a logarithmic axis, and where the threshold lies."""
+    together = np.concatenate(list(groups.values()))
+    bins = np.geomspace(max(together.min(), 1e-6), together.max(), 60).tolist()
+    figure, axis = pyplot.subplots(figsize=(8, _HEIGHT))
+    for label, errors in groups.items():
+        axis.hist(errors, bins, weights=np.full(len(errors), 100 / len(errors)), alpha=0.65, label=label)
+    axis.axvline(threshold, color=_GREY, linestyle="--", label=f"threshold {threshold:.4f}")
+    axis.set_xscale("log")
+    axis.set_xlabel(name)
+    axis.set_ylabel("% of the pictures")
+    axis.legend(frameon=False)
+    _plain(axis)
+    return _finished(figure)
+
+
+def bars(scores: Mapping[str, float], title: str = "") -> Figure:
+    """One bar for each name, the first on top."""
+    figure, axis = pyplot.subplots(figsize=(6, 0.6 + 0.3 * len(scores)))
+    drawn = axis.barh(list(scores), list(scores.values()))
+    axis.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.set_title(title, fontsize=11)
+    _plain(axis)
+    return _finished(figure)
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(visible=True, alpha=0.25)
+    axis.set_axisbelow(True)
+
+
+def _finished(figure: Figure) -> Figure:
+    """Laid out, and closed: the notebook shows the figure it is given; open ones would be shown twice."""
     figure.tight_layout()
-    pyplot.close(figure)  # the notebook shows the figure it is given; open ones would be shown twice
+    pyplot.close(figure)
     return figure

@@ -53,7 +53,7 @@ def test_help_names_every_command_and_imports_no_tensorflow(lab):
     assert "tensorflow" not in done.stderr.replace("tensor_jupyter", "")
 
 
-@pytest.mark.parametrize("command", ["train", "samples", "client"])
+@pytest.mark.parametrize("command", ["train", "samples", "client", "predict", "label", "evaluate"])
 def test_each_command_has_help(lab, command):
     assert f"Usage: lab {command}" in lab(command, "--help").stdout
 

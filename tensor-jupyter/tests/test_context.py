@@ -7,6 +7,7 @@ import pytest
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
 
 
 def files(root):
@@ -108,3 +109,12 @@ def test_a_published_version_is_not_claimed_again_and_nothing_is_lost(settings, 
     assert files(tmp_path) == before
     Context("m", settings=settings).claim()
     assert set(before) < set(files(tmp_path))
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch):
+    """Docker's compose file passes LAB_OFFLINE on, empty where nobody set it."""
+    monkeypatch.setenv("LAB_OFFLINE", "")
+    monkeypatch.setenv("LAB_REST_URL", "")
+    assert Settings.read() == Settings()
+    assert Settings.read().offline is False
+    assert Settings.read().rest_url == "http://127.0.0.1:8080"

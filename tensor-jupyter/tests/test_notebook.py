@@ -1,4 +1,4 @@
-"""The notebook as it is committed: empty of outputs and of this machine, with code that belongs to it and runs."""
+"""The notebooks as they are committed: empty of outputs and of this machine, with code that belongs there and runs."""
 
 import ast
 import importlib
@@ -21,8 +21,9 @@ def notebook(request):
     return found
 
 
-def test_there_is_one():
-    assert [path.name for path in NOTEBOOKS] == ["MnistNet.ipynb"]
+def test_they_are_there():
+    names = [path.stem for path in NOTEBOOKS if not path.name.startswith(("run-by", "renamed-by"))]
+    assert names == ["Concept", "FashionNet", "MnistNet", "ServeAnything", "TransferLearning"]
 
 
 def test_it_is_committed_clean(notebook):
@@ -45,5 +46,11 @@ def test_its_imports_are_there(notebook):
 
 def test_its_model_can_be_renamed_in_one_place(notebook):
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    assert code.count("Context('mnist-net')") == 1
-    assert code.count("mnist-net") == 1
+    for name in re.findall(r"^context = Context\('(.+)'\)", code, re.MULTILINE):
+        assert code.count(f"'{name}'") == 1
+
+
+def test_a_cell_holds_one_idea(notebook):
+    for cell in notebook.cells:
+        assert len(cell.source.splitlines()) <= 20
+        assert max(map(len, cell.source.splitlines())) <= 120

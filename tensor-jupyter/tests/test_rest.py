@@ -131,4 +131,4 @@ def test_a_lab_that_does_not_run_is_told_in_one_line(monkeypatch):
     with pytest.raises(LabError, match=r"start it with \./bin/compose\.sh up") as caught:
         ask(DIGIT, "mnist-net")
     (line,) = caught.value._render_traceback_()
-    assert line.startswith("LabError: The lab does not answer at http://127.0.0.1:9/tf/mnist/mnist-net")
+    assert line.startswith("SilentError: The lab does not answer at http://127.0.0.1:9/tf/mnist/mnist-net")

@@ -13,9 +13,10 @@ import tensorflow as tf
 from PIL import Image
 from training_kit import bars
 
-from tensor_jupyter.commands.train import _called, _data_words, _run_words, _suited
+from tensor_jupyter.commands.train import _called, _data_words, _run_words
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import Run
+from tensor_jupyter.training.suited import suited
 
 
 @pytest.fixture
@@ -82,14 +83,16 @@ def test_retrain_teaches_a_folder_of_pictures_and_publishes_it(lab, flowers, tmp
     assert "epoch 3/3  accuracy" in done.stderr
 
 
-def test_photographs_without_weights_get_a_small_network_unless_weights_were_asked_for(capsys):
+def test_photographs_without_weights_get_a_small_network_unless_weights_were_asked_for():
     photographs, digits = bars(64, 3), bars()
-    assert _suited(Run(), digits, offline=True).network == "cnn"
-    assert _suited(Run(), photographs, offline=True).network == "cnn"
-    assert "(LAB_OFFLINE is set). Give --weights FILE" in capsys.readouterr().err
-    assert _suited(Run(weights="none", alpha=0.35), photographs, offline=True).network == "transfer"
+    assert suited(Run(), digits, offline=True)[0].network == "cnn"
+    run, said = suited(Run(), photographs, offline=True)
+    assert run.network == "cnn"
+    assert "(LAB_OFFLINE is set). Give --weights FILE" in said
+    assert "a small network learns from scratch" in said
+    assert suited(Run(weights="none", alpha=0.35), photographs, offline=True)[0].network == "transfer"
     with pytest.raises(LabError, match="LAB_OFFLINE is set"):
-        _suited(Run(weights="imagenet"), photographs, offline=True)
+        suited(Run(weights="imagenet"), photographs, offline=True)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +128,7 @@ def test_the_same_command_goes_on_after_ctrl_c(begin, lab, tmp_path):
     assert "epoch 1/3" not in done.stderr
     assert "epoch 3/3" in done.stderr
     assert "Published" in done.stdout
+    assert "Try it:    lab label --model" in done.stdout
     assert (tmp_path / "models" / "digits" / "1").is_dir()
 
 

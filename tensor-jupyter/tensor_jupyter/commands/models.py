@@ -262,13 +262,14 @@ def _wait(
     model: str, settings: Settings, seconds: float, arrived: "Callable[[Seen], bool]", quiet: bool = False
 ) -> None:
     """Until the gateway shows the change; without a gateway it is only said that nobody looked."""
+    from tensor_jupyter.gateway import SilentError
     from tensor_jupyter.publishing import served
 
     if not seconds:
         return
     try:
         seen = served.wait(model, settings, seconds, arrived)
-    except served.SilentError as error:
+    except SilentError as error:
         err.print(f"Written, but not seen to be served: {error}")
         return
     if not quiet:

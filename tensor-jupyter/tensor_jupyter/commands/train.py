@@ -9,14 +9,12 @@ import typer
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
 from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
-from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.training.run import Run
 
 if TYPE_CHECKING:
     from tensor_jupyter.data import Dataset
 
-_PHOTOGRAPH = 64  # pixels a side: from here on a network that has seen photographs helps
 _FILE = "FILE"  # in place of paths of this machine, in what is published
 
 Config = Annotated[
@@ -101,8 +99,10 @@ def retrain(
 
         pictures = load(image_dir, context.settings, Picture(size, size, 3) if size else None)
         (err if as_json else out).print(pictures.message)
-        if "network" not in run.model_fields_set:
-            run = _suited(run, pictures, context.settings.offline)
+        from tensor_jupyter.training.suited import suited
+
+        run, said = suited(run, pictures, context.settings.offline)
+        err.print(said)
         words = ["lab", "retrain", "--image-dir", "DIR", "--name", context.name]
         _train(run, pictures, context, resume, words + (["--size", str(size)] if size else []), as_json)
 
@@ -132,26 +132,11 @@ def _train(
     published = export(trained.model, trained.data, context, metrics, command, threshold=metrics.get("threshold"))
     console.print(f"Published: {published}")
     console.print(f"Events:    {context.log_dir}")
+    if "test_accuracy" in metrics:
+        console.print(f"Try it:    lab label --model {context.name} PICTURE")
     if as_json:
         answer = {"name": context.name, "version": int(published.name), "metrics": metrics}
         print_json({**answer, "published": str(published), "events": str(context.log_dir)})
-
-
-def _suited(run: Run, pictures: "Dataset", offline: bool) -> Run:
-    """The run with the network that suits the pictures, which the weights at hand allow."""
-    if min(pictures.picture.height, pictures.picture.width) < _PHOTOGRAPH:
-        return run.model_copy(update={"network": "cnn"})
-    transfer = run.model_copy(update={"network": "transfer"})
-    from tensor_jupyter.training.models import build
-
-    try:
-        build(pictures, transfer, offline)
-    except LabError as error:
-        if "weights" in run.model_fields_set:
-            raise
-        err.print(f"{error} This time a small network learns from scratch; it will know less.")
-        return run.model_copy(update={"network": "cnn"})
-    return transfer
 
 
 def _called(folder: Path) -> str:

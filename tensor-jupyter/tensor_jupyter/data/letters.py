@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from tensor_jupyter.data.archive import read_archive
 from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
 from tensor_jupyter.data.download import Remote, fetch, problem
+from tensor_jupyter.data.drawn import varied
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -80,7 +81,7 @@ def rendered_letters(reason: str) -> Dataset:
     for number, font in enumerate(fonts):
         for label, letter in enumerate(LETTERS):
             drawn = _drawn(letter, font)
-            images += [_varied(drawn, random) for _ in range(VARIATIONS)]
+            images += [varied(drawn, random, _SIDE, turn=0.2, slant=0.25, scale=0.15) for _ in range(VARIATIONS)]
             labels += [label] * VARIATIONS
             test += [number % _EVERY == _EVERY - 1] * VARIATIONS
     every, held_out = Pictures(np.stack(images)[..., np.newaxis], np.array(labels, np.int64)), np.array(test)
@@ -117,18 +118,3 @@ def _drawn(letter: str, font: ImageFont.FreeTypeFont) -> Image.Image:
     canvas = Image.new("L", (_LARGE, _LARGE))
     canvas.paste(fitted, ((_LARGE - fitted.width) // 2, (_LARGE - fitted.height) // 2))
     return canvas
-
-
-def _varied(letter: Image.Image, random: np.random.Generator) -> np.ndarray:
-    """uint8 [28, 28]: turned up to 12 degrees, slanted, 85 to 115 % in size, moved, soft or hard, with some noise."""
-    angle, slant = random.uniform(-0.2, 0.2), random.uniform(-0.25, 0.25)
-    scale = 1 / random.uniform(0.85, 1.15, 2)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag(scale)
-    middle = np.array([_LARGE / 2, _LARGE / 2])
-    offset = middle - matrix @ (middle + random.uniform(-4, 4, 2))
-    coefficients = (*matrix[0], offset[0], *matrix[1], offset[1])
-    changed = letter.transform(letter.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
-    small = changed.filter(ImageFilter.GaussianBlur(random.uniform(0, 3))).resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    noisy = np.asarray(small) * random.uniform(0.8, 1) + random.normal(0, random.uniform(0, 12), (_SIDE, _SIDE))
-    return noisy.round().clip(0, 255).astype(np.uint8)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tensor_jupyter.context import NAME
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import SilentError
 from tensor_jupyter.publishing import served
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.served import Seen, SilentError
+from tensor_jupyter.publishing.served import Seen
 from tensor_jupyter.settings import Settings
 
 _STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNLOADING": "unloading"}

@@ -1,24 +1,15 @@
 """What the gateway says is served: asked to list the versions, and to see a change arrive."""
 
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import Any
 
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import Gateway, SilentError, foreign
 from tensor_jupyter.settings import Settings
 
-_REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.2
-_MAX_ANSWER = 8 * 2**20
-
-
-class SilentError(LabError):
-    """No gateway answers, or not as one."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +30,14 @@ class Seen:
 
 def ask(settings: Settings) -> dict[str, Seen]:
     """Every model the gateway lists, by name. Raises SilentError when it does not answer."""
-    url = f"{settings.rest_url.rstrip('/')}/tf/models"
+    with Gateway(settings) as gateway:
+        reply = gateway.send("GET", "/tf/models")
+    if reply.status != 200:
+        raise SilentError(reply.message)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url), timeout=_REQUEST_SECONDS) as response:
-            document = json.loads(response.read(_MAX_ANSWER))
-        return {str(entry["name"]): _seen(entry) for entry in document["models"]}
-    except urllib.error.HTTPError as error:
-        with error:
-            raise SilentError(f"{url} says {error.code}: {error.reason}.") from error
-    except OSError as error:
-        raise SilentError(f"The lab does not answer at {url} ({getattr(error, 'reason', error)}).") from error
-    except (HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise SilentError(f"{url} does not answer as the lab's gateway does: {error!r}.") from error
+        return {str(entry["name"]): _seen(entry) for entry in reply.document()["models"]}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise foreign(reply.url, repr(error)) from error
 
 
 def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen], bool]) -> Seen:

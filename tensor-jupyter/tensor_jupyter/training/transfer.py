@@ -1,5 +1,6 @@
 """Transfer learning: a network that has seen a million photographs, and a last layer that learns the new classes."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -47,7 +48,9 @@ def _base(shape: tuple[int, int, int], run: Run, offline: bool) -> keras.Model:
     width = {"alpha": run.alpha} if run.base == "MobileNetV2" else {}
     try:
         make = getattr(keras.applications, run.base)
-        base = make(input_shape=shape, include_top=False, weights=weights, **width)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that weights of another size are loaded: any size will do
+            base = make(input_shape=shape, include_top=False, weights=weights, **width)
     except Exception as error:  # Keras raises a bare Exception for a download that fails
         if weights == "imagenet":
             raise LabError(_UNREACHABLE.format(base=run.base, reason=_first_line(error))) from error

@@ -1,0 +1,47 @@
+"""What the gateway tells of the models it serves: cards, and which one was trained last."""
+
+from typing import Any
+
+from tensor_jupyter.asking.remote import path_of
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import Gateway, foreign
+from tensor_jupyter.settings import Settings
+
+
+def trained_last(settings: Settings) -> tuple[str, int]:
+    """The model, and its newest version, whose card says that it was made last; only of those that name labels.
+
+    Raises LabError when there is none.
+    """
+    with Gateway(settings) as gateway:
+        reply = gateway.send("GET", "/tf/models")
+        if reply.status != 200:
+            raise LabError(reply.message)
+        try:
+            names = [str(entry["name"]) for entry in reply.document()["models"] if entry["ready"]]
+        except (LookupError, TypeError) as error:
+            raise foreign(reply.url, repr(error)) from error
+        found = []
+        for name in names:
+            try:
+                version, card = newest(gateway, name)
+            except LabError:  # broken, or gone by now: others may be asked
+                continue
+            if card.get("labels") and card.get("created"):
+                found.append((str(card["created"]), name, version))
+    if not found:
+        raise LabError(f"No model that is served says when it was trained: name one with --model, of {names}.")
+    _, name, version = max(found)
+    return name, version
+
+
+def newest(gateway: Gateway, model: str) -> tuple[int, dict[str, Any]]:
+    """A model's newest version and its card, {} without one. Raises LabError in the gateway's words."""
+    reply = gateway.send("GET", path_of(model))
+    if reply.status != 200:
+        raise LabError(reply.message)
+    try:
+        found = reply.document()["newest"]
+        return int(found["version"]), dict(found["card"] or {})
+    except (LookupError, TypeError, ValueError) as error:
+        raise foreign(reply.url, repr(error)) from error

@@ -1,0 +1,142 @@
+"""`lab predict` and `lab label`: what is in pictures."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from tensor_jupyter.commands.console import err, told_in_one_line
+from tensor_jupyter.settings import Settings
+
+if TYPE_CHECKING:
+    from tensor_jupyter.asking.verdict import Asker, Verdict
+
+PREDICT_EXAMPLES = """Examples:
+
+  lab predict seven.png
+
+  ls *.jpg | lab predict - --model flowers --top 3
+
+  find . -name '*.png' | lab predict - --json | jq .labels[0]
+"""
+
+LABEL_EXAMPLES = """Examples:
+
+  lab retrain --image-dir flowers/ && lab label rose.jpg
+
+  lab label *.jpg | sort -k 2
+"""
+
+_DIGITS = 6  # of a score: what float32 is good for
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        help="Pictures; - for a path on every line of the standard input.", metavar="FILE...", show_default=False
+    ),
+]
+Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the newest that is served.")]
+Label = Annotated[str | None, typer.Option("--label", help="The version under this label, as stable.")]
+
+
+def predict(
+    files: Files,
+    model: Annotated[str, typer.Option(help="Which model is asked.")] = "mnist-net",
+    version: Version = None,
+    label: Label = None,
+    top: Annotated[int, typer.Option(min=1, help="Labels for each picture, at most.")] = 1,
+    local: Annotated[
+        bool, typer.Option("--local", help="Load the model here, from LAB_MODELS; no lab has to run.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON document on every line.")] = False,
+) -> None:
+    """Say what is in pictures, one line each, in their order: file, label, score, and more of them with --top.
+
+    Fields are separated by tabs. What cannot be read is said on stderr and the others go on; the exit code is then 1.
+    """
+    with told_in_one_line():
+        settings = Settings.read()
+        asker = _asker(settings, model, version, label, top, local)
+        _print(files, asker, _document if as_json else _fields)
+
+
+def label(
+    files: Files,
+    model: Annotated[
+        str | None, typer.Option(help="Which model is asked; else the one that was trained last.", show_default=False)
+    ] = None,
+    version: Version = None,
+) -> None:
+    """Say only the label: of one picture nothing else, of several file and label, with a tab between.
+
+    Without --model it is asked of what was trained last of all that is served, as by `lab retrain` just now.
+    """
+    with told_in_one_line():
+        settings = Settings.read()
+        if model is None:
+            from tensor_jupyter.asking.catalogue import trained_last
+
+            model, newest = trained_last(settings)
+            err.print(f"lab: asked is {model} {version or newest}, trained last; --model names another")
+        only = len(files) == 1 and files != ["-"]
+        _print(files, _asker(settings, model, version, None, 1, False), _bare if only else _labelled)
+
+
+def _asker(settings: Settings, model: str, version: int | None, label: str | None, top: int, local: bool) -> "Asker":
+    if version is not None and label is not None:
+        raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
+    if local:  # TensorFlow comes with it
+        from tensor_jupyter.asking.local import Loaded
+
+        return Loaded(settings, model, version, label, top)
+    from tensor_jupyter.asking.remote import Served
+
+    return Served(settings, model, version, label, top)
+
+
+def _print(files: list[str], asker: "Asker", line: "Callable[[str, Verdict], str]") -> None:
+    """A line for each picture, out at once; exit code 1 at the end if one could not be read."""
+    from tensor_jupyter.asking import stream
+
+    failed = False
+    for told in stream.told(stream.paths(files), asker):
+        if told.verdict is None:
+            failed = True
+            _write(sys.stderr, f"lab: {_shown(told.path)}: {told.error}")
+        else:
+            _write(sys.stdout, line(told.path, told.verdict))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """File names are bytes, and come out as they came in."""
+    stream.buffer.write(os.fsencode(text) + b"\n")
+    stream.buffer.flush()
+
+
+def _shown(path: str) -> str:
+    """A file's name on a line, and in a field, of its own."""
+    return path.translate(_CONTROL)
+
+
+def _fields(path: str, verdict: "Verdict") -> str:
+    pairs = (f"{label.translate(_CONTROL)}\t{score:.4f}" for label, score in verdict.labels)
+    return "\t".join([_shown(path), *pairs])
+
+
+def _document(path: str, verdict: "Verdict") -> str:
+    labels = [{"label": label, "score": round(score, _DIGITS)} for label, score in verdict.labels]
+    return json.dumps({"file": path, "model": verdict.model, "version": verdict.version, "labels": labels})
+
+
+def _labelled(path: str, verdict: "Verdict") -> str:
+    return f"{_shown(path)}\t{_bare(path, verdict)}"
+
+
+def _bare(path: str, verdict: "Verdict") -> str:  # noqa: ARG001 - one of several ways to write a line
+    return verdict.labels[0][0].translate(_CONTROL)

@@ -1,0 +1,45 @@
+"""What is wrong with the lab, and the command that puts it right. Nothing is changed, TensorFlow is not imported.
+
+    services    whether gateway, model server, watcher, TensorBoard and JupyterLab answer, each as itself
+    served      what is served, what is held back and why
+    listening   who listens on the lab's ports, and for whom
+    private     token, API keys, state folder: closed to others
+    folders     who may write where, unfinished exports
+    machine     disk, memory, GPU
+    versions    Python and packages against the pins
+
+below them: where (addresses), web, together, finding. Each looks for itself and within a bounded time, so that a
+hung service or disk is a finding, too.
+"""
+
+from collections.abc import Callable
+
+from tensor_jupyter.doctor import folders, listening, machine, private, served, services, versions
+from tensor_jupyter.doctor.finding import Finding, problem
+from tensor_jupyter.doctor.together import together
+from tensor_jupyter.doctor.where import find
+from tensor_jupyter.settings import Settings
+
+__all__ = ["Finding", "examine"]
+
+_SECONDS = 1.3  # for everything
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every finding, in a fixed order. Raises LabError for settings that are no addresses."""
+    where = find(settings)
+    looks: dict[str, Callable[[], list[Finding]]] = {
+        "services": lambda: services.check(where, settings),
+        "models": lambda: served.check(where, settings),
+        "exposure": lambda: listening.exposure(where),
+        "secrets": lambda: private.check(where, settings),
+        "folders": lambda: folders.check(where, settings),
+        "disk": lambda: machine.disks(settings),
+        "memory": machine.memory,
+        "GPU": machine.gpu,
+        "versions": lambda: versions.check(where.container),
+    }
+    found, failed = together(looks, _SECONDS)
+    found |= {name: [problem(name, f"could not be looked at: {error}", "an answer")] for name, error in failed.items()}
+    ports = listening.check(where, services.silent(found["services"]))
+    return [*found.pop("services"), *ports, *(finding for name in looks if name in found for finding in found[name])]

@@ -1,0 +1,165 @@
+"""The lab's gateway over one kept connection, with the API key where one is set.
+
+with Gateway(settings) as gateway:
+    reply = gateway.send("GET", "/tf/models")       # any status is a reply
+    reply.document()["models"]
+
+It is asked directly, never through a proxy of the environment, and no redirect is followed: the key goes nowhere else.
+"""
+
+import contextlib
+import json
+import math
+import urllib.parse
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from types import TracebackType
+from typing import Any
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
+
+_MAX_ANSWER = 8 * 2**20
+
+
+class SilentError(LabError):
+    """No gateway answers, or not as one, or it does not take the key."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer of any status from `url`."""
+
+    url: str
+    status: int
+    headers: Message
+    body: bytes
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object in it. Raises SilentError when it is none."""
+        try:
+            found = json.loads(self.body)
+        except ValueError as error:
+            raise foreign(self.url, error) from error
+        if not isinstance(found, dict):
+            raise foreign(self.url, f"a JSON {type(found).__name__}")
+        return found
+
+    @property
+    def message(self) -> str:
+        """The gateway's own words in an error answer, else the status and how the answer begins."""
+        try:
+            return str(json.loads(self.body)["message"])
+        except (ValueError, LookupError, TypeError):
+            return f"{self.url} says {self.status}: {self.body[:200].decode(errors='replace').strip()}".rstrip(": ")
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which the gateway wants to be asked again; 0 if it does not say."""
+        try:
+            seconds = float(self.headers.get("Retry-After", "0"))
+        except ValueError:
+            return 0.0
+        return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+
+
+class Gateway:
+    """The gateway at LAB_REST_URL, for one thread. Raises LabError for a wrong address, or a key that cannot be had."""
+
+    def __init__(self, settings: Settings, seconds: float = 10.0) -> None:
+        """seconds: how long an answer is waited for."""
+        self.base = settings.rest_url.rstrip("/")
+        parts = urllib.parse.urlsplit(self.base)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if parts.scheme not in ("http", "https") or not host:
+            raise LabError(f"LAB_REST_URL is {settings.rest_url!r}: wanted is http://HOST:PORT or https://HOST.")
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = kind(host, port, timeout=seconds)
+        self._folder = parts.path
+        key = settings.key()
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """The answer, whatever its status but 401. path: as /tf/models, with its query.
+
+        A kept connection that was closed meanwhile is opened anew: what is sent here may arrive twice without harm.
+        Raises SilentError when nobody answers, what answers is no gateway, or it wants a key.
+        """
+        url = self.base + path
+        kept = self._connection.sock is not None
+        try:
+            reply = self._sent(method, url, body, {**self._headers, **(headers or {})}, path)
+        except (ConnectionError, HTTPException) as error:
+            self.close()
+            if kept:
+                return self.send(method, path, body, headers)
+            raise _silent(url, error) from error
+        except OSError as error:
+            self.close()
+            raise _silent(url, error) from error
+        if reply.status == 401:
+            raise self._unauthorized()
+        return reply
+
+    def close(self) -> None:
+        """Let the connection go; the next call opens another."""
+        self._connection.close()
+
+    def __enter__(self) -> "Gateway":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sent(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], path: str) -> Reply:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a body too large is answered all the same
+            self._connection.request(method, self._folder + path, body, dict(headers))
+        response = self._connection.getresponse()
+        content = response.read(_MAX_ANSWER + 1)
+        if len(content) > _MAX_ANSWER:
+            self.close()
+            raise foreign(url, f"more than {_MAX_ANSWER} bytes")
+        return Reply(url, response.status, response.headers, content)
+
+    def _unauthorized(self) -> SilentError:
+        held = "does not take the API key that was sent" if self._headers else "wants an API key"
+        return SilentError(
+            f"The gateway at {self.base} {held}: set LAB_API_KEY, or write a key into the file that LAB_API_KEY_FILE "
+            "names, else LAB_DATA/api-key. `python -m tensor_rest key NAME` makes one."
+        )
+
+
+def form(pictures: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
+    """The body and headers of a form with picture files in the field `image`, named by their place."""
+    boundary = f"tensor-lab-{uuid.uuid4().hex}"
+    head = 'Content-Disposition: form-data; name="image"; filename="{}"\r\nContent-Type: application/octet-stream'
+    parts = [
+        f"--{boundary}\r\n{head.format(number)}\r\n\r\n".encode() + content + b"\r\n"
+        for number, content in enumerate(pictures)
+    ]
+    body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
+    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def foreign(url: str, found: object) -> SilentError:
+    """The error for an answer that is not a gateway's."""
+    return SilentError(f"{url} does not answer as the lab's gateway does: {found}; check LAB_REST_URL.")
+
+
+def _silent(url: str, error: Exception) -> SilentError:
+    if isinstance(error, HTTPException) and not isinstance(error, ConnectionError):
+        return foreign(url, repr(error))
+    return SilentError(
+        f"The lab does not answer at {url} ({error}): start it with ./bin/compose.sh up, "
+        "or set LAB_REST_URL to where it runs."
+    )

@@ -1,0 +1,120 @@
+"""A notebook as a Python script: what it does in JupyterLab it does under plain `python` as well.
+
+Cells are kept apart by `# %%`, as editors know it; markdown becomes comments. Magics and shell escapes (`%time`,
+`!ls`) become the calls that IPython makes of them, and run in a shell of IPython's made for them at their first use.
+"""
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tensor_jupyter.errors import LabError
+
+_MOST_BYTES = 100 * 2**20  # a notebook with large outputs, which are left out
+_SHELL = """\
+# The notebook's magics and shell escapes, outside of a notebook.
+def get_ipython():
+    import sys
+
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config({"HistoryManager": {"enabled": False}})
+    return InteractiveShell.instance(config=config, user_module=sys.modules[__name__], user_ns=globals())
+"""
+_DISPLAY = "from IPython.display import display\n"
+
+
+def script(notebook: Path) -> str:
+    """The script's text. Raises LabError for what is no notebook, is not Python, or would not run as a script."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as of an invalid escape: the notebook runs with it, and so does the script
+        return _script(notebook)
+
+
+def _script(notebook: Path) -> str:
+    cells = [(cell.cell_type, _source(cell, f"Cell {number} of {notebook}")) for number, cell in _cells(notebook)]
+    trees = [ast.parse(source) for kind, source in cells if kind == "code"]
+    # Each stands right before its first use: `from __future__` in the first cell has to stay the first statement.
+    added = {"get_ipython": _SHELL, "display": _DISPLAY}
+    if "display" in set().union(*map(_defined, trees)):
+        del added["display"]
+    parts = [f"# Written from {notebook.name} by `lab notebook export`.\n"]
+    for kind, source in cells:
+        if kind != "code":
+            parts.append(f"# %% [{kind}]\n" + "".join(f"{f'# {line}'.rstrip()}\n" for line in source.splitlines()))
+            continue
+        parts += [added.pop(name) for name in sorted(_read_names(source) & added.keys())]
+        parts.append(f"# %%\n{source}\n")
+    text = "\n".join(parts)
+    _check(text, f"The script of {notebook}")
+    return text
+
+
+def _cells(notebook: Path) -> Iterator[tuple[int, Any]]:
+    """Those with something in them, by their number from 1."""
+    return ((number, cell) for number, cell in enumerate(_read(notebook).cells, 1) if cell.source.strip())
+
+
+def _read(notebook: Path) -> Any:
+    import nbformat
+
+    if notebook.stat().st_size > _MOST_BYTES:
+        raise LabError(f"{notebook} has more than {_MOST_BYTES >> 20} MiB: clear its outputs first.")
+    try:
+        document = nbformat.read(str(notebook), as_version=4)
+        nbformat.validate(document)
+    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise LabError(
+            f"{notebook} is no notebook that can be read ({first}): open and save it in JupyterLab."
+        ) from error
+    metadata = document.metadata
+    language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name", "python")
+    if str(language).lower() not in ("python", "python3", "ipython"):
+        raise LabError(f"{notebook} is written in {language}; only Python becomes a script here.")
+    return document
+
+
+def _source(cell: Any, where: str) -> str:
+    """What is in the cell, code as Python alone. Raises LabError naming cell and line."""
+    if cell.cell_type != "code":
+        return str(cell.source)
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        code = TransformerManager().transform_cell(cell.source)
+    except SyntaxError as error:
+        raise LabError(f"{where} is no Python ({error.msg}).") from error
+    _check(code, where)
+    # Where a notebook shows its figures; a script shows them where matplotlib does.
+    return re.sub(r"get_ipython\(\)\.run_line_magic\('matplotlib', '(.*)'\)", r"pass  # %matplotlib \1", code).rstrip()
+
+
+def _check(code: str, where: str) -> None:
+    try:
+        compile(code, where, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
+        hint = "; a script has no event loop, asyncio.run makes one" if "await" in str(error) else ""
+        raise LabError(f"{where} is no Python ({line}{getattr(error, 'msg', error)}{hint}).") from error
+
+
+def _read_names(code: str) -> set[str]:
+    nodes = ast.walk(ast.parse(code))
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _defined(tree: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found

@@ -1,0 +1,126 @@
+"""A served model as a notebook has it: what it takes, and what it says, asked through the lab's gateway.
+
+model = ServedModel("clothes", version=2)          # waits until that version, or a later one, answers
+model                                              # its signatures and labels
+model.classify(images)[0]                          # {"Trouser": 0.98, "Dress": 0.01, ...}
+model.predict(text=["one", "two"])                 # JSON, by the inputs' names
+model.predict_arrays(images=images)["scores"]      # the same as .npz: for many numbers
+"""
+
+import io
+import json
+import urllib.parse
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import Gateway, Reply, foreign, form
+from tensor_jupyter.publishing import served
+from tensor_jupyter.rest import png
+from tensor_jupyter.settings import Settings
+
+MOST_PICTURES = 500
+"""In one request; more are sent in several."""
+
+_SECONDS = 30.0  # for an answer
+_JSON = {"Content-Type": "application/json"}
+_NPZ = {"Content-Type": "application/x-npz", "Accept": "application/x-npz"}
+
+
+class ServedModel:
+    """The newest version of `name` that answers.
+
+    version: wait until that one or a later one does, for `wait` seconds at most. Everything raises LabError, in the
+    gateway's own words, when the lab does not run, does not serve the model, or refuses what it is given.
+    """
+
+    def __init__(
+        self, name: str, version: int | None = None, wait: float = 30.0, settings: Settings | None = None
+    ) -> None:
+        self.name = name
+        self._settings = settings or Settings.read()
+        wanted = version or 1
+        seen = served.wait(name, self._settings, wait, lambda seen: seen.available[-1:] >= [wanted])
+        self.version = seen.available[-1]
+
+    @property
+    def signatures(self) -> dict[str, dict[str, dict[str, str]]]:
+        """By name, the "inputs" and "outputs", each by name as "uint8 [*, 28, 28, 1]"; * is any number."""
+        found: dict[str, Any] = self._newest()["signatures"]
+        return {
+            name: {side: {alias: _told(given) for alias, given in one[side].items()} for side in ("inputs", "outputs")}
+            for name, one in sorted(found.items(), key=lambda item: (item[0] != "serving_default", item[0]))
+        }
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The JSON document that the model carries: labels, metrics, data set, versions; {} if it has none."""
+        return dict(self._newest().get("card") or {})
+
+    def classify(self, images: np.ndarray, limit: int = 3) -> list[dict[str, float]]:
+        """For each picture its `limit` best labels with their scores, best first. Pictures travel as PNG files.
+
+        images: uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3].
+        """
+        found: list[dict[str, float]] = []
+        for start in range(0, len(images), MOST_PICTURES):
+            body, headers = form([png(image) for image in images[start : start + MOST_PICTURES]])
+            for result in self._send("POST", f"/classify?limit={limit}", body, headers).document()["results"]:
+                if "error" in result:
+                    raise LabError(f"{self.name} cannot read picture {len(found)}: {result['error']}")
+                found.append({each["label"]: each["score"] for each in result["labels"]})
+        return found
+
+    def predict(self, **inputs: Any) -> dict[str, Any]:
+        """The outputs by name, as nested lists; the inputs by name travel as JSON, as TensorFlow Serving takes it."""
+        body = json.dumps({"inputs": inputs}, default=_plain).encode()
+        return dict(self._send("POST", "/predict", body, _JSON).document()["outputs"])
+
+    def predict_arrays(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name, as arrays; both ways as .npz: fewer bytes than JSON, and every bit of a number."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **inputs)  # type: ignore[arg-type]
+        reply = self._send("POST", "/predict", buffer.getvalue(), _NPZ)
+        try:
+            with np.load(io.BytesIO(reply.body), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (zipfile.BadZipFile, ValueError, OSError) as error:
+            raise foreign(reply.url, error) from error
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name}, version {self.version}"]
+        for name, one in self.signatures.items():
+            given, answered = (", ".join(f"{alias} {kind}" for alias, kind in side.items()) for side in one.values())
+            lines.append(f"  {name}: {given} -> {answered}")
+        if labels := self.card.get("labels"):
+            lines.append(f"  labels: {', '.join(labels)}")
+        return "\n".join(lines)
+
+    def _newest(self) -> dict[str, Any]:
+        return dict(self._send("GET").document()["newest"])
+
+    def _send(
+        self, method: str, path: str = "", body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        with Gateway(self._settings, _SECONDS) as gateway:
+            reply = gateway.send(method, f"/tf/models/{urllib.parse.quote(self.name, safe='')}{path}", body, headers)
+        if reply.status != 200:
+            raise LabError(reply.message)
+        return reply
+
+
+def _told(tensor: Mapping[str, Any]) -> str:
+    sizes = tensor.get("shape")
+    if sizes is None:
+        return f"{tensor['dtype']} of any shape"
+    return f"{tensor['dtype']} [{', '.join('*' if size < 0 else str(size) for size in sizes)}]"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: arrays and numpy's numbers."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise LabError(f"A {type(value).__name__} cannot be sent as JSON: give numbers, texts, or arrays of them.")

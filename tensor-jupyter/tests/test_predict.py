@@ -1,0 +1,244 @@
+"""`lab predict` and `lab label` as a person meets them: processes, their words and their exit codes."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+
+import asking_kit as kit
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tensor_jupyter.asking.local import Loaded
+from tensor_jupyter.context import Context
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing.export import export
+
+
+@pytest.fixture
+def gateway():
+    with kit.serving(kit.Gateway()) as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def lab(tmp_path, gateway):
+    """lab(*words) runs the command beside light.png, dark.png and rubbish.png."""
+    for name, level in (("light", 230), ("dark", 20)):
+        Image.new("L", (8, 8), level).save(tmp_path / f"{name}.png")
+    (tmp_path / "rubbish.png").write_bytes(b"no picture")
+
+    def run(*words, code=0, stdin=b"", **more):
+        done = kit.run(tmp_path, *words, stdin=stdin, **{"LAB_REST_URL": gateway.url, **more})
+        assert done.returncode == code, done.stderr.decode()
+        return done
+
+    return run
+
+
+@pytest.fixture
+def started(tmp_path, lab, gateway):  # noqa: ARG001 - for the pictures
+    """started(*words): the process, to be written to and read from while it runs."""
+    processes = []
+
+    def start(*words):
+        process = subprocess.Popen(
+            kit.command(*words),
+            cwd=tmp_path,
+            env=kit.environment(tmp_path, LAB_REST_URL=gateway.url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
+
+
+def line(process):
+    """The next line, which comes without anything more being written."""
+    assert select.select([process.stdout], [], [], 60)[0]
+    return process.stdout.readline()
+
+
+def test_a_line_for_each_picture_in_their_order_over_one_connection(lab, gateway):
+    words = ["light.png", "dark.png"] * 40
+    done = lab("predict", "-", "--model", "shades", stdin="\n".join(words).encode())
+    assert done.stdout.decode().splitlines() == ["light.png\tlight\t0.9020", "dark.png\tdark\t0.9216"] * 40
+    assert done.stderr == b""
+    assert gateway.sent == [32, 32, 16]
+    assert gateway.connections == 1
+
+
+def test_what_cannot_be_read_is_told_and_the_others_go_on(lab, tmp_path):
+    (tmp_path / "empty.png").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    words = ["rubbish.png", "light.png", "missing.png", "empty.png", "pipe.png", ".", "dark.png"]
+    done = lab("predict", "--model", "shades", *words, code=1)
+    assert [line.split("\t")[0] for line in done.stdout.decode().splitlines()] == ["light.png", "dark.png"]
+    assert done.stderr.decode().splitlines() == [
+        "lab: rubbish.png: unreadable: b'no picture'",
+        "lab: missing.png: No such file or directory",
+        "lab: empty.png: it is empty",
+        "lab: pipe.png: it is no file",
+        "lab: .: it is no file",
+    ]
+
+
+def test_where_none_can_be_read_each_gets_its_own_reason(lab, tmp_path):
+    (tmp_path / "other.png").write_bytes(b"another")
+    done = lab("predict", "--model", "shades", "rubbish.png", "other.png", code=1)
+    assert done.stdout == b""
+    assert done.stderr.decode().splitlines() == [
+        "lab: rubbish.png: unreadable: b'no picture'",
+        "lab: other.png: unreadable: b'another'",
+    ]
+
+
+def test_a_slow_producer_gets_each_answer_at_once(started):
+    process = started("predict", "-", "--model", "shades")
+    for name in ("light", "dark", "light"):
+        process.stdin.write(f"{name}.png\n".encode())
+        process.stdin.flush()
+        assert line(process).startswith(f"{name}.png\t{name}".encode())
+    _, said = process.communicate()
+    assert (process.returncode, said) == (0, b"")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(started):
+    process = started("predict", "-", "--model", "shades")
+    process.stdin.write(b"light.png\n")
+    process.stdin.flush()
+    line(process)
+    process.stdout.close()
+    process.stdin.write(b"light.png\n" * 2000)
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == b""
+
+
+def test_ctrl_c_is_130(started):
+    process = started("predict", "-", "--model", "shades")
+    process.stdin.write(b"light.png\n")
+    process.stdin.flush()
+    line(process)  # from here on it waits for more
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr.read() == b"lab: stopped\n"
+
+
+def test_json_lines_have_the_file_the_model_and_more_labels_if_wanted(lab):
+    done = lab("predict", "--json", "--top", "2", "--model", "shades", "light.png", "dark.png")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["file"], first["model"], first["version"]) == ("light.png", "shades", 3)
+    assert [one["label"] for one in first["labels"]] == ["light", "dark"]
+    assert second["labels"][0] == {"label": "dark", "score": 0.921569}
+
+
+def test_a_name_that_is_no_text_or_has_a_tab_comes_out_whole(lab, tmp_path):
+    for name in (b"\xff.png", b"a\tb.png"):
+        os.link(tmp_path / "light.png", os.fsencode(tmp_path) + b"/" + name)
+    done = lab("predict", "-", "--model", "shades", stdin=b"\xff.png\na\tb.png\n")
+    assert done.stdout == b"\xff.png\tlight\t0.9020\na\\x09b.png\tlight\t0.9020\n"
+
+
+def test_a_version_or_a_label_is_asked_but_not_both(lab, gateway):
+    lab("predict", "light.png", "--model", "shades", "--version", "2")
+    lab("predict", "light.png", "--model", "shades", "--label", "stable", "--top", "2")
+    assert [path for _, path in gateway.asked] == [
+        "/tf/models/shades/versions/2/classify?limit=1",
+        "/tf/models/shades/labels/stable/classify?limit=2",
+    ]
+    assert b"not both" in lab("predict", "light.png", "--version", "1", "--label", "x", code=2).stderr
+
+
+def test_a_model_that_cannot_answer_is_one_line(lab):
+    assert lab("predict", "light.png", "--model", "x", code=1).stderr == b"lab: Model 'x' is not served.\n"
+    silent = lab("predict", "light.png", code=1, LAB_REST_URL="http://127.0.0.1:1").stderr.decode()
+    assert "start it with ./bin/compose.sh up" in silent
+    assert silent.count("\n") == 1
+
+
+def test_a_busy_gateway_is_asked_again_and_so_is_one_that_a_model_was_just_published_to(lab, gateway, tmp_path):
+    gateway.refusals = [503]
+    assert lab("predict", "light.png", "--model", "shades").stdout
+    (tmp_path / "models" / "shades").mkdir(parents=True)
+    gateway.refusals = [404]
+    assert lab("predict", "light.png", "--model", "shades").stdout
+
+
+def test_label_says_the_label_only_and_asks_what_was_trained_last(lab, gateway):
+    gateway.models = {
+        "old": {**kit.CARD, "created": "2025-01-01T00:00:00Z"},
+        "newer": {**kit.CARD, "created": "2026-05-01T00:00:00Z"},
+        "a-concept": {"created": "2026-06-01T00:00:00Z"},  # names no labels
+        "foreign": None,
+    }
+    one = lab("label", "light.png")
+    assert one.stdout == b"light\n"
+    assert b"asked is newer 3, trained last; --model names another" in one.stderr
+    several = lab("label", "light.png", "dark.png", "--model", "old")
+    assert (several.stdout, several.stderr) == (b"light.png\tlight\ndark.png\tdark\n", b"")
+    assert lab("label", "-", "--model", "old", stdin=b"dark.png\n").stdout == b"dark.png\tdark\n"
+    gateway.models = {"foreign": None}
+    assert b"name one with --model" in lab("label", "light.png", code=1).stderr
+
+
+@pytest.fixture
+def published(settings, brightness_net, brightness_data):
+    export(brightness_net, brightness_data, Context("shades", settings=settings), {}, "test")
+    return settings
+
+
+def test_local_answers_without_a_lab(lab, published, tmp_path):
+    assert published.models == tmp_path / "models"
+    words = ("--local", "--model", "shades", "light.png", "rubbish.png", "dark.png")
+    done = lab("predict", *words, code=1, LAB_REST_URL="http://127.0.0.1:1")
+    assert done.stdout == b"light.png\tlight\t0.9020\ndark.png\tdark\t0.9216\n"
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("lab: rubbish.png: it is no picture of a kind that is read")
+
+
+def test_local_finds_versions_and_labels_as_the_server_would(published):
+    (published.models / "shades" / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
+    picture = kit.png(8, 230)
+    for chosen in ({}, {"version": 1}, {"label": "stable"}):
+        (verdict,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
+        assert (verdict.version, [label for label, _ in verdict.labels]) == (1, ["light", "dark"])
+    for chosen, expected in (
+        ({"version": 2}, "no version 2"),
+        ({"label": "x"}, "no label 'x'; there are: stable"),
+        ({"version": 1, "label": "stable"}, "not both"),
+    ):
+        with pytest.raises(LabError, match=expected):
+            Loaded(published, "shades", **chosen)
+    with pytest.raises(LabError, match="There is no model x"):
+        Loaded(published, "x")
+
+
+def test_local_takes_a_model_of_floats_without_a_card(settings):
+    pictures = keras.Input((4, 4, 3), name="pictures")
+    flat = keras.layers.GlobalAveragePooling2D()(pictures)
+    dense = keras.layers.Dense(2, use_bias=False)
+    model = keras.Model(pictures, dense(flat))
+    dense.set_weights([np.array([[1, 0], [0, 1], [0, 0]], np.float32)])  # red, green
+    model.export(str(settings.models / "colours" / "1"), verbose=False)
+    (verdict,) = Loaded(settings, "colours", top=2).classify([kit.png(9, (0, 255, 0))])
+    assert verdict.labels == (("1", 1.0), ("0", 0.0))
+
+
+def test_local_says_what_is_no_classifier(settings):
+    number = keras.Input((3,), name="number")
+    keras.Model(number, keras.layers.Dense(1)(number)).export(str(settings.models / "line" / "1"), verbose=False)
+    with pytest.raises(LabError, match=r"line 1 does not classify pictures: wanted are one input"):
+        Loaded(settings, "line")
