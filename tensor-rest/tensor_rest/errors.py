@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 import flask
-import grpc
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from . import request_id
 from .reply import JSON, Reply
+from .wire.status import Code, RpcError
 
 log = logging.getLogger(__name__)
 
@@ -114,13 +114,13 @@ class FullError(ApiError):
     status = 507
 
 
-GRPC_ERRORS: dict[grpc.StatusCode, type[ApiError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: BadRequestError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.FAILED_PRECONDITION: ConflictError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: TooManyRequestsError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+GRPC_ERRORS: dict[Code, type[ApiError]] = {
+    Code.INVALID_ARGUMENT: BadRequestError,
+    Code.NOT_FOUND: NotFoundError,
+    Code.FAILED_PRECONDITION: ConflictError,
+    Code.RESOURCE_EXHAUSTED: TooManyRequestsError,
+    Code.UNAVAILABLE: UnavailableError,
+    Code.DEADLINE_EXCEEDED: DeadlineError,
 }
 """gRPC status to exception, hence to HTTP status; any other is a BadGatewayError."""
 
@@ -135,9 +135,9 @@ _FORM_MESSAGE = (
 )
 
 
-def from_grpc(error: grpc.RpcError, server: str) -> ApiError:
+def from_grpc(error: RpcError, server: str) -> ApiError:
     """The exception for a failed call. What serving says about the request is passed on, its inner troubles are not."""
-    code, details = error.code(), error.details()
+    code, details = error.code, error.details
     kind = GRPC_ERRORS.get(code, BadGatewayError)
     if kind in (BadRequestError, NotFoundError, ConflictError):
         return kind(details)

@@ -118,5 +118,9 @@ class Gateway:
 
 def _limits(settings: Settings) -> Limits:
     return Limits(
-        settings.grace_seconds, settings.threads, settings.max_message_bytes, settings.batch_rows, settings.batch_calls
+        settings.grace_seconds,
+        settings.concurrency,
+        settings.max_message_bytes,
+        settings.batch_rows,
+        settings.batch_calls,
     )

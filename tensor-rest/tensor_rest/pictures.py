@@ -6,6 +6,7 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from . import offload
 from .errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaError
 from .glyphs import ImageInput, Pixels, fit, fit_pixels
 from .guard import limits, pieces
@@ -14,6 +15,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF", b"GIF8")
 _JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 _SMALL = 1 << 18  # pixels
+_BRIEF = 1 << 16  # pixels, which take a millisecond or two with any decoder
 _MAX_SIDE = 1024  # pixels; a larger picture is shrunk to this at once, far more than any model's input here
 
 # The bound below is stricter than Pillow's own, which only warns up to twice its limit.
@@ -38,7 +40,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         raise BadRequestError(f"The picture has more than {_MAX_EXIF} bytes of EXIF data.")
     try:
         with limits.decoding(width * height):
-            return _flat(_upright(picture))
+            brief = width * height <= _BRIEF
+            return _loaded(picture) if brief else offload.run(_loaded, picture)
     except ApiError:
         raise
     except Exception as error:  # decoders raise whatever they trip over in a broken file
@@ -84,6 +87,10 @@ def _open(data: bytes) -> Image.Image:
         raise UnsupportedMediaError(f"This is not a picture of a kind we read: {', '.join(FORMATS)}.") from error
     except Exception as error:  # as in decode
         raise BadRequestError(f"The picture is broken: {type(error).__name__} in its header.") from error
+
+
+def _loaded(picture: Image.Image) -> Image.Image:
+    return _flat(_upright(picture))
 
 
 def _upright(picture: Image.Image) -> Image.Image:

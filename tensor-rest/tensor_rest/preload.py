@@ -1,12 +1,16 @@
-"""The libraries every worker needs, for uWSGI's master to load once, before it forks.
+"""What every worker needs, for uWSGI's master to do once, before it forks: gevent's patches, then the libraries.
 
 A worker then starts in a third of the time, and they share the memory. Only what may be shared is here: nothing that
 starts a thread, opens a file or a connection when it is imported.
 """
 
-import gc
-import importlib
-import sys
+from gevent import monkey
+
+monkey.patch_all()  # before anything takes hold of what it replaces: sockets, locks, threads, sleep
+
+import gc  # noqa: E402
+import importlib  # noqa: E402
+import sys  # noqa: E402
 
 _UNUSED = ("rfc3987_syntax", "isoduration")
 """Checkers of formats, which jsonschema loads where they are installed, and Flask-RESTX loads jsonschema. Nothing here
@@ -16,7 +20,7 @@ _SHARED = (
     "flask_restx",
     "google.protobuf.any_pb2",
     "google.protobuf.wrappers_pb2",
-    "grpc",
+    "hpack",
     "numpy",
     "orjson",
     "PIL.ImageOps",

@@ -1,5 +1,6 @@
 """Every setting of the gateway: typed, read once from the environment, documented under the field."""
 
+import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,11 +42,11 @@ class Settings(BaseSettings):
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
 
-    processes: int = Field(default=2, ge=1, le=64)
-    """uWSGI worker processes."""
+    processes: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2), ge=1, le=64)
+    """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller."""
 
-    threads: int = Field(default=32, ge=1, le=256)
-    """Threads in each worker: how many requests it handles at once."""
+    concurrency: int = Field(default=128, ge=1, le=4096)
+    """How many requests a worker handles at once (gevent's greenlets)."""
 
     batch_rows: int = Field(default=32, ge=1, le=4096)
     """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""

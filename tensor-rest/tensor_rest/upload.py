@@ -11,6 +11,7 @@ import zlib
 
 import flask
 
+from . import offload
 from .errors import BadRequestError, TooLargeError
 from .guard.limits import ZIP_ENTRIES, ZIP_RATIO
 
@@ -60,7 +61,7 @@ def opened(files: list[File], most: int) -> list[File]:
     left = _UNPACKED * most  # for all zips together
     for name, data in files:
         if data.startswith(_ZIP):
-            inner = _unpacked(data, most, left)
+            inner = offload.run(_unpacked, data, most, left)
             left -= sum(len(content) for _, content in inner)
             found += inner
         else:

@@ -41,7 +41,7 @@ def front(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         tmp_path_factory.mktemp("load") / "run",
         toy.address,
         TENSOR_REST_PROCESSES=str(PROCESSES),
-        TENSOR_REST_THREADS=str(THREADS),
+        TENSOR_REST_CONCURRENCY=str(THREADS),
         TF_SERVER_TIMEOUT_SECONDS="2",
         TF_SERVER_GRACE_SECONDS="0",
     )

@@ -242,7 +242,7 @@ def test_a_client_gets_so_many_requests_at_the_same_time(front: Front, toy: Mode
 
 @pytest.mark.parametrize("kind", FRONTS)
 def test_stuck_requests_leave_threads_for_probes_and_refusals(kind: str, toy: ModelServer, tmp_path: Path) -> None:
-    front = start_front(kind, tmp_path / "run", toy.address, TENSOR_REST_THREADS="5", TENSOR_REST_PROCESSES="1")
+    front = start_front(kind, tmp_path / "run", toy.address, TENSOR_REST_CONCURRENCY="5", TENSOR_REST_PROCESSES="1")
     let_go = threading.Event()
     toy.on_images = lambda _: let_go.wait(10)
 

@@ -18,7 +18,8 @@ pytestmark = needs_nginx
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     toy = ModelServer(mnist_net=Model()).start()
     folder = tmp_path_factory.mktemp("metrics") / "run"
-    running = start_front("nginx", folder, toy.address, TENSOR_REST_TRUSTED_PROXIES="127.0.0.1")
+    several = {"TENSOR_REST_PROCESSES": "2", "TENSOR_REST_TRUSTED_PROXIES": "127.0.0.1"}
+    running = start_front("nginx", folder, toy.address, **several)
     yield running
     running.stop()
     toy.stop()

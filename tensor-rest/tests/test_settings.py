@@ -68,12 +68,12 @@ def test_the_command_refuses_wrong_settings_and_programs(monkeypatch: pytest.Mon
 
     assert "uwsgi" in run("--help").stdout
     assert "invalid choice: 'apache'" in run("apache").stderr
-    monkeypatch.setenv("TENSOR_REST_THREADS", "many")
+    monkeypatch.setenv("TENSOR_REST_CONCURRENCY", "many")
     refused = run("uwsgi")
     assert refused.returncode == 1
-    assert "TENSOR_REST_THREADS='many'" in refused.stderr
+    assert "TENSOR_REST_CONCURRENCY='many'" in refused.stderr
     assert "Traceback" not in refused.stderr
-    monkeypatch.delenv("TENSOR_REST_THREADS")
+    monkeypatch.delenv("TENSOR_REST_CONCURRENCY")
     monkeypatch.setenv("TENSOR_REST_RUN_DIR", str(PROJECT / "pyproject.toml"))
     refused = run("nginx")
     assert refused.returncode == 1

@@ -18,7 +18,6 @@ def run(settings: Settings) -> None:
     folder = settings.run_dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)  # the socket is named relative to here: absolute names end at 107 characters
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else every restart of serving logs connection details
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's room is never given back
@@ -42,7 +41,8 @@ def options(settings: Settings) -> list[str]:
         *("--master", "--need-app", "--die-on-term", "--vacuum", "--strict"),
         *("--shared-import", "tensor_rest.preload"),  # libraries, before the fork
         "--lazy-apps",  # the application after it: threads and open files do not survive one
-        *("--enable-threads", "--threads", str(settings.threads), "--processes", str(settings.processes)),
+        *("--gevent", str(settings.concurrency), "--processes", str(settings.processes)),
+        "--enable-threads",  # for offload.py
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
         *("--worker-reload-mercy", str(_MERCY)),
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through

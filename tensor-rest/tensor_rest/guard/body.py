@@ -4,6 +4,7 @@ import io
 import zlib
 from typing import Any
 
+from .. import offload
 from ..errors import BadRequestError, LengthRequiredError, TooLargeError, UnsupportedMediaError
 
 _CHUNK = 1 << 16  # bytes
@@ -28,7 +29,7 @@ def unpack(environ: dict[str, Any], limit: int) -> None:
         raise UnsupportedMediaError(f"Content-Encoding {packing[:20]!r} is not taken; send gzip, or the body as it is.")
     if int(length) > limit:
         raise TooLargeError(f"The request body is too large; at most {limit} bytes are taken.")
-    data = _inflate(environ["wsgi.input"].read(int(length)), limit)
+    data = offload.run(_inflate, environ["wsgi.input"].read(int(length)), limit)
     environ.update({"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))})
     del environ["HTTP_CONTENT_ENCODING"]
 

@@ -38,7 +38,7 @@ class Door:
         self._application = application
         self._limit = settings.max_upload_bytes
         self._longest = settings.timeout_seconds
-        self._admission = Admission(settings.threads)
+        self._admission = Admission(settings.concurrency)
         self._browser = Browser(settings)
         self._keys = keys.Keys(settings.api_keys_file) if settings.api_keys_file else None
         self._alone = settings.front == "uwsgi"

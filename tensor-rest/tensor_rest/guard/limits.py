@@ -21,8 +21,8 @@ ZIP_RATIO = 200
 """How many times its packed size an entry of a zip may unpack to. Pictures hardly pack at all."""
 
 _LONGEST_WAIT = 2.0  # seconds in line before a worker took the request: later answers come too late for most callers
-_STUCK = 1.0  # seconds after which a request no longer counts as one that is about to leave its thread
-_SPARE = 2  # threads of a worker that stuck requests never get: probes, refusals and the page need one
+_STUCK = 1.0  # seconds after which a request no longer counts as one that is about to leave
+_SPARE = 2  # places in a worker that stuck requests never get: probes, refusals and the page need one
 _LARGE = 1 << 20  # pixels of a picture that is decoded only one at a time
 _LARGE_PATIENCE = 5.0  # seconds such a picture waits for its turn
 
@@ -35,10 +35,10 @@ _large_picture = threading.Lock()
 
 
 class Admission:
-    """Who gets to work in a worker of `threads` threads. One per process, for all its threads."""
+    """Who gets to work in a worker that handles `most` requests at once. One per process."""
 
-    def __init__(self, threads: int) -> None:
-        self._room = max(1, threads - _SPARE)
+    def __init__(self, most: int) -> None:
+        self._room = max(1, most - _SPARE)
         self._started: dict[int, float] = {}  # when each request at work began, oldest first
         self._tickets = itertools.count()
         self._lock = threading.Lock()
@@ -46,8 +46,8 @@ class Admission:
     def enter(self, arrived: float | None) -> int:
         """A ticket for `leave`. `arrived` is when nginx passed the request on, in seconds since the epoch.
 
-        Raises UnavailableError if it waited in line for too long, or if this worker's threads are taken by requests
-        that are stuck: an answer at once, while a thread is left for it, is better than a line behind them.
+        Raises UnavailableError if it waited in line for too long, or if this worker's places are taken by requests
+        that are stuck: an answer at once, while a place is left for it, is better than a line behind them.
         """
         if arrived is not None and time.time() - arrived > _LONGEST_WAIT:
             metrics.refused("waited")
@@ -67,7 +67,7 @@ class Admission:
             del self._started[ticket]
 
     def _full(self, now: float) -> bool:
-        """Whether as many requests as there is room for have been here too long. Short ones may use every thread."""
+        """Whether as many requests as there is room for have been here too long. Short ones may use every place."""
         if len(self._started) < self._room:
             return False
         last = next(itertools.islice(self._started.values(), self._room - 1, None))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import flask
-import grpc
 import numpy as np
 from flask_restx import Api, Resource
 from google.protobuf.json_format import MessageToDict
@@ -16,13 +15,14 @@ from .. import bodies, examples, values
 from ..models import SIGNATURE, Target
 from ..values import Array
 from ..wire import serving_pb2 as pb
+from ..wire.status import Code
 from . import requests, versions
 from .documents import SERVING, Documents
 from .predict import read_json, signature_name
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+_CODES = {int(code): code.name for code in Code}
 
 
 def add(api: Api, documents: Documents) -> None:

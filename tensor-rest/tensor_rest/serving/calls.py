@@ -5,17 +5,17 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar
 
-import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from ..errors import DeadlineError, UnavailableError, from_grpc
 from ..guard import metrics
+from ..wire.status import Code, RpcError
 from .channel import Channel
 from .gate import Gate
 
 Answer = TypeVar("Answer", bound=Message)
 
-_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+_GONE = (Code.UNAVAILABLE, Code.CANCELLED)
 """The server is away or going (it cancels what is under way; nobody else cancels our calls)."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds before a repeat: a random part of it, doubled each time
@@ -39,9 +39,9 @@ class Calls:
             waits = self._gate.state == "waiting"
             try:
                 reply = self._once(path, request, answer, deadline, ids, waits)
-            except grpc.RpcError as error:
-                code = error.code()
-                if code is grpc.StatusCode.DEADLINE_EXCEEDED and self._gate.state != "closed":
+            except RpcError as error:
+                code = error.code
+                if code is Code.DEADLINE_EXCEEDED and self._gate.state != "closed":
                     raise UnavailableError("The model server did not come back in time.") from error
                 if code not in _GONE or not self._gate.failed():
                     raise from_grpc(error, self._channel.address) from error
@@ -55,7 +55,7 @@ class Calls:
         """The same for a call that only asks how serving is: neither waits nor repeated, whatever the gate says."""
         try:
             return self._once(path, request, answer, deadline, ids, False)
-        except grpc.RpcError as error:
+        except RpcError as error:
             raise from_grpc(error, self._channel.address) from error
 
     def _once(
@@ -64,12 +64,14 @@ class Calls:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError("The model server did not answer in time.")
-        method = self._channel.method(path, type(request), answer)
-        metadata = (("x-request-id", ",".join(ids[:_MOST_IDS])),) if ids and ids[0] else None
+        metadata = (("x-request-id", ",".join(ids[:_MOST_IDS])),) if ids and ids[0] else ()
         try:
-            reply: Answer = method(request, timeout=left, wait_for_ready=waits, metadata=metadata)
-        except grpc.RpcError as error:
-            if error.code() not in (*_GONE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            reply = answer.FromString(self._channel.call(path, request.SerializeToString(), left, waits, metadata))
+        except DecodeError as error:
+            self._gate.succeeded()
+            raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error
+        except RpcError as error:
+            if error.code not in (*_GONE, Code.DEADLINE_EXCEEDED):
                 self._gate.succeeded()
             raise
         self._gate.succeeded()

@@ -1,68 +1,179 @@
-"""The connection to the model server: one gRPC channel per process, over all addresses its name has."""
+"""The connections to the model server: calls in the caller's own thread, in turn over all addresses its name has.
 
-import json
-import threading
-from collections.abc import Callable
-from typing import Any
+A call takes an idle connection or opens one. Nothing connects before the first call, and no threads are started: what
+uWSGI forks is whole, and a greenlet blocks nobody but itself.
+"""
 
-import grpc
-from google.protobuf.message import Message
+import random
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Sequence
 
-# All addresses are connected and take turns.
-_SERVICE_CONFIG: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+from ..wire.status import Code, RpcError
+from . import frames
+from .addresses import Address, Addresses
+from .http2 import Connection, LostError
 
-_OPTIONS = {
-    "grpc.service_config": json.dumps(_SERVICE_CONFIG),
-    # A restarted container may come back with another address: gRPC would not look again for 30 seconds.
-    "grpc.dns_min_time_between_resolutions_ms": 200,
-    # After a restart the channel must be back at once: gRPC's own pauses grow to two minutes.
-    "grpc.initial_reconnect_backoff_ms": 50,
-    "grpc.min_reconnect_backoff_ms": 500,  # what one attempt to connect may take
-    "grpc.max_reconnect_backoff_ms": 500,
-    # A peer that vanished without a word is noticed after these; gRPC sends at most two such pings without data, which
-    # is what servers bear.
-    "grpc.keepalive_time_ms": 20_000,
-    "grpc.keepalive_timeout_ms": 5_000,
-    "grpc.enable_retries": 0,  # gate.py decides
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc.enable_http_proxy": 0,  # the model server is a neighbour, whatever http_proxy says
-}
+_CONNECT_SECONDS = 1.0  # what one attempt to connect may take
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds between attempts of a call that waits for the server
+_MOST_IDLE = 64  # connections of one address
+_MOST_FIELDS = frames.FRAME  # bytes of a call's header block
+_PEER_SECONDS = 5  # without a sign of life, after which a peer is gone
 
-_SCHEMES = ("dns:", "unix:", "unix-abstract:", "ipv4:", "ipv6:", "xds:")
-
-Method = Callable[..., Any]
-
-
-def target(address: str) -> str:
-    """`address` as gRPC takes it: host:port becomes dns:///host:port, a target with a scheme stays."""
-    return address if address.startswith(_SCHEMES) else f"dns:///{address}"
+_TCP_OPTIONS = (
+    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 20),  # seconds
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _PEER_SECONDS),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 1),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 1000 * _PEER_SECONDS),
+)
 
 
 class Channel:
-    """Methods of the server at `address`. Connected at the first call: gRPC's threads do not survive uWSGI's fork."""
+    """Unary calls to the server at `address` (see Addresses), with messages of at most `max_message_bytes`."""
 
     def __init__(self, address: str, max_message_bytes: int) -> None:
         self.address = address
-        self._options = {
-            **_OPTIONS,
-            "grpc.max_receive_message_length": max_message_bytes,
-            "grpc.max_send_message_length": max_message_bytes,
-        }
-        self._channel: grpc.Channel | None = None
-        self._methods: dict[str, Method] = {}
-        self._lock = threading.Lock()
+        self._most = max_message_bytes
+        self._addresses = Addresses(address)
+        self._idle: defaultdict[Address, list[Connection]] = defaultdict(list)
+        self._begins: dict[str, bytes] = {}  # of header blocks, by path
 
-    def method(self, path: str, request: type[Message], answer: type[Message]) -> Method:
-        """The unary call at `path`, made once: making it costs as much as a small call's protobuf."""
-        known = self._methods.get(path)
-        return known or self._made(path, request, answer)
+    def call(
+        self,
+        path: str,
+        message: bytes,
+        timeout: float,
+        wait_for_ready: bool = False,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> bytes:
+        """The message that answers `message` at `path`, within `timeout` seconds. Raises RpcError.
 
-    def _made(self, path: str, request: type[Message], answer: type[Message]) -> Method:
-        with self._lock:
-            if self._channel is None:
-                self._channel = grpc.insecure_channel(target(self.address), options=list(self._options.items()))
-            method: Method = self._channel.unary_unary(
-                path, request_serializer=request.SerializeToString, response_deserializer=answer.FromString
-            )
-            self._methods[path] = method
-            return method
+        With `wait_for_ready` a server that cannot be reached is waited for, else that is UNAVAILABLE at once. Where a
+        kept connection turns out to be lost before the answer began, the call is made once more on a new one: calls of
+        this gateway only ask, so that the server may see one twice.
+        """
+        if len(message) > self._most:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"Sent message larger than max ({len(message)} vs. {self._most})")
+        deadline = time.monotonic() + timeout
+        address, connection, kept = self._connection(deadline, wait_for_ready, fresh=False)
+        try:
+            return self._once(address, connection, path, message, deadline, metadata)
+        except LostError:
+            if not kept:
+                raise
+        address, connection, _ = self._connection(deadline, wait_for_ready, fresh=True)
+        return self._once(address, connection, path, message, deadline, metadata)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for kept in self._idle.values():
+            while kept:
+                kept.pop().close()
+
+    def _once(
+        self,
+        address: Address,
+        connection: Connection,
+        path: str,
+        message: bytes,
+        deadline: float,
+        metadata: Sequence[tuple[str, str]],
+    ) -> bytes:
+        try:
+            return connection.call(self._fields(path, deadline, metadata), message, deadline)
+        except LostError:
+            self._addresses.failed(address)
+            raise
+        finally:
+            kept = self._idle[address]
+            if connection.idle and len(kept) < _MOST_IDLE:
+                kept.append(connection)
+            else:
+                connection.close()
+
+    def _fields(self, path: str, deadline: float, metadata: Sequence[tuple[str, str]]) -> bytes:
+        begin = self._begins.get(path)
+        if begin is None:
+            begin = self._begins[path] = frames.request_fields(self._addresses.authority, path)
+        block = begin + frames.field(b"grpc-timeout", _timeout(deadline - time.monotonic()))
+        for name, value in metadata:
+            block += frames.field(name.encode(), value.encode())
+        if len(block) > _MOST_FIELDS:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"metadata of {len(block)} bytes, at most {_MOST_FIELDS} are sent")
+        return block
+
+    def _connection(self, deadline: float, waits: bool, fresh: bool) -> tuple[Address, Connection, bool]:
+        """A connection to an address, and whether it is one that was kept."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._any(deadline, fresh)
+            except RpcError as error:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise RpcError(Code.DEADLINE_EXCEEDED, f"no connection in time: {error.details}") from error
+                if not waits:
+                    raise
+            time.sleep(min(left, random.uniform(pause / 2, pause)))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _any(self, deadline: float, fresh: bool) -> tuple[Address, Connection, bool]:
+        errors = []
+        for address in self._addresses.turn():
+            kept = self._idle[address]
+            while kept and not fresh:
+                try:
+                    connection = kept.pop()
+                except IndexError:
+                    break  # another caller was quicker
+                if connection.ready():
+                    return address, connection, True
+                connection.close()
+                self._addresses.failed(address)
+            try:
+                connection = self._connect(address, deadline)
+            except RpcError as error:
+                self._addresses.failed(address)
+                errors.append(f"{_text(address)}: {error.details}")
+            else:
+                self._addresses.reached(address)
+                return address, connection, False
+        raise RpcError(Code.UNAVAILABLE, "; ".join(errors))
+
+    def _connect(self, address: Address, deadline: float) -> Connection:
+        deadline = min(deadline, time.monotonic() + _CONNECT_SECONDS)
+        connected = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            connected.settimeout(max(0.001, deadline - time.monotonic()))
+            connected.connect(address.where)
+            if address.family != socket.AF_UNIX:
+                for level, name, value in _TCP_OPTIONS:
+                    if hasattr(socket, name):  # not all systems have all
+                        connected.setsockopt(level, getattr(socket, name), value)
+            connection = Connection(connected, self._most)
+            connection.start(deadline)
+        except OSError as error:
+            connected.close()
+            raise RpcError(Code.UNAVAILABLE, str(error)) from error
+        except BaseException:
+            connected.close()
+            raise
+        return connection
+
+
+def _timeout(seconds: float) -> bytes:
+    """grpc-timeout: at most eight digits and a unit, rounded up, so that the server does not give up before us."""
+    microseconds = max(1, int(seconds * 1e6) + 1)
+    if microseconds < 10**8:
+        return b"%du" % microseconds
+    return b"%dm" % min(microseconds // 1000 + 1, 10**8 - 1)
+
+
+def _text(address: Address) -> str:
+    if isinstance(address.where, str):
+        return f"unix:{address.where}".replace("\0", "@")
+    host, port = address.where[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

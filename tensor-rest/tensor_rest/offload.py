@@ -1,0 +1,21 @@
+"""Work of more than a moment, in a real thread: meanwhile the worker goes on with its other requests.
+
+A worker of uWSGI runs its requests as gevent's greenlets, which give way to each other only where they wait. Decoding a
+large picture waits for nothing, and lets go of Python's lock: elsewhere than in the worker's own thread it is in
+nobody's way.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import gevent
+from gevent import monkey
+
+Result = TypeVar("Result")
+
+
+def run(work: Callable[..., Result], *given: object) -> Result:
+    """What `work` returns or raises. It must not wait for anything the worker's requests share, such as a lock."""
+    if not monkey.is_module_patched("threading"):
+        return work(*given)  # every request has a thread of its own already
+    return cast(Result, gevent.get_hub().threadpool.apply(work, given))

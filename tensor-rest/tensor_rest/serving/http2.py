@@ -1,0 +1,296 @@
+"""One HTTP/2 connection over a blocking socket, which makes one gRPC call at a time in its caller's thread.
+
+Nothing happens between calls: no thread reads. What the peer says meanwhile is read before the next call (`ready`).
+"""
+
+import socket
+import time
+import weakref
+from collections.abc import Callable
+
+from ..wire.status import Code, RpcError
+from . import frames
+from .answer import Answer, reset
+from .frames import Kind, ProtocolError, Setting
+
+_CHUNK = 1 << 15  # bytes read at once, and sent at once of a large request; more would cost malloc a mapping each time
+_GIVE_BACK = 16 << 20  # bytes taken, after which the peer may send as many again
+_LOOKS = 16  # reads of what an idle connection has got; more is no peer worth having
+_LOOK_SECONDS = 0.1  # to answer a ping that came meanwhile
+
+_OPENING = (
+    frames.PREFACE
+    + frames.settings(
+        {
+            Setting.HEADER_TABLE_SIZE: 0,
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: frames.WIDEST_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: frames.HEADERS_BYTES,
+        }
+    )
+    + frames.frame(Kind.WINDOW_UPDATE, 0, 0, (frames.WIDEST_WINDOW - frames.WINDOW).to_bytes(4, "big"))
+)
+
+
+class LostError(RpcError):
+    """UNAVAILABLE: the connection ended before a byte of the answer came."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(Code.UNAVAILABLE, details)
+
+
+class Connection:
+    """Speaks on a connected socket, which it owns; messages have at most `most` bytes.
+
+    A call that fails raises RpcError; unless the answer was whole, the connection is not `idle`
+    then, and of no more use. Deadlines are instants of `time.monotonic`.
+    """
+
+    def __init__(self, connected: socket.socket, most: int) -> None:
+        self._socket, self._most = connected, most
+        self._got, self._at = b"", 0  # read from the socket, and how much of that is used
+        self._stream = -1
+        self._answer: Answer | None = None  # of the call under way
+        self._window = frames.WINDOW  # bytes the peer takes on the connection,
+        self._stream_window = 0  # on the stream of the call,
+        self._initial_window = frames.WINDOW  # on a new stream,
+        self._most_frame = frames.FRAME  # and in a frame
+        self._taken = 0  # bytes of its data that it does not know yet to be taken
+        self._deadline = 0.0
+        self.idle, self._going = True, False  # no call was left half done; the peer takes no more of them
+        weakref.finalize(self, connected.close).atexit = False  # whoever forgets a channel has closed it
+
+    def start(self, deadline: float) -> None:
+        """Greet, and wait for the peer's greeting: then it is there, and what it takes is known."""
+        self._deadline = deadline
+        try:
+            self._send(_OPENING)
+            kind, flags, stream, payload = self._frame()
+            if kind != Kind.SETTINGS or flags & frames.ACK or stream:
+                raise ProtocolError("its first frame is not SETTINGS")
+            self._settings(flags, stream, payload)
+        except (ProtocolError, OSError) as error:
+            raise RpcError(Code.UNAVAILABLE, f"no HTTP/2 connection: {error}") from error
+
+    def ready(self) -> bool:
+        """Whether it can take a call: what came meanwhile is read, and nothing of it ends the connection."""
+        self._deadline = time.monotonic() + _LOOK_SECONDS
+        try:
+            for _ in range(_LOOKS):
+                if not self._look():
+                    return self.idle and not self._going and self._stream < frames.LAST_STREAM - 2
+        except (ProtocolError, OSError):
+            pass
+        return False
+
+    def call(self, fields: bytes, message: bytes, deadline: float) -> bytes:
+        """The answer to `message`; `fields` is the header block. Raises LostError where no answer began."""
+        self._deadline = deadline
+        self._stream += 2
+        self._stream_window = self._initial_window
+        answer = self._answer = Answer(self._most)
+        self.idle = False
+        try:
+            whole = self._ask(fields, message, answer)
+            while not answer.ended:
+                self._step()
+            self.idle = whole and not self._going
+            return answer.message()
+        except ProtocolError as error:
+            raise RpcError(Code.UNAVAILABLE, f"the server broke the rules of HTTP/2: {error}") from error
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise RpcError(Code.DEADLINE_EXCEEDED, "no answer in time") from error
+            if answer.begun:
+                raise RpcError(Code.UNAVAILABLE, f"the connection was lost amid the answer: {error}") from error
+            raise LostError(f"the connection was lost: {error}") from error
+
+    def close(self) -> None:
+        """End it; a call that the peer still works on is cancelled by that."""
+        self.idle = False
+        self._socket.close()
+
+    # ---- out
+
+    def _ask(self, fields: bytes, message: bytes, answer: Answer) -> bool:
+        """Send the request; False if the answer was whole before."""
+        begin = frames.frame(Kind.HEADERS, frames.END_HEADERS, self._stream, fields)
+        body = b"\0" + len(message).to_bytes(4, "big") + message
+        if len(body) <= min(self._window, self._stream_window, self._most_frame):
+            self._window -= len(body)
+            self._send(begin + frames.frame(Kind.DATA, frames.END_STREAM, self._stream, body))
+            return True
+        self._send(begin)
+        rest = memoryview(body)
+        while rest:
+            room = min(self._window, self._stream_window, _CHUNK)
+            if room <= 0:
+                self._step()
+                if answer.ended:
+                    return False
+                continue
+            self._window -= room
+            self._stream_window -= room
+            self._send_data(rest[:room], last=room >= len(rest))
+            rest = rest[room:]
+        return True
+
+    def _send_data(self, piece: memoryview, last: bool) -> None:
+        parts: list[bytes | memoryview] = []
+        while piece:
+            part, piece = piece[: self._most_frame], piece[self._most_frame :]
+            flags = frames.END_STREAM if last and not piece else 0
+            parts += (frames.head(len(part), Kind.DATA, flags, self._stream), part)
+        self._send(b"".join(parts))
+
+    def _send(self, data: bytes) -> None:
+        self._socket.settimeout(self._left())
+        self._socket.sendall(data)
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("out of time")
+        return left
+
+    # ---- in
+
+    def _step(self) -> None:
+        self._do(*self._frame())
+
+    def _do(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if handler := _HANDLERS.get(kind):  # others are to be ignored
+            handler(self, flags, stream, payload)
+
+    def _frame(self) -> tuple[int, int, int, bytes]:
+        """Type, flags, stream and payload of the next frame."""
+        while (found := self._parsed()) is None:
+            self._socket.settimeout(self._left())
+            self._fill()
+        return found
+
+    def _parsed(self) -> tuple[int, int, int, bytes] | None:
+        start = self._at + frames.FRAME_HEAD
+        if len(self._got) < start:
+            return None
+        size, kind, flags, stream = frames.read_head(self._got, self._at)
+        if size > frames.FRAME:
+            raise ProtocolError(f"a frame of {size} bytes, at most {frames.FRAME} were allowed")
+        if len(self._got) < start + size:
+            return None
+        self._at = start + size
+        return kind, flags, stream, self._got[start : self._at]
+
+    def _fill(self) -> None:
+        got = self._socket.recv(_CHUNK)
+        if not got:
+            raise ConnectionResetError("the server closed it")
+        self._got = self._got[self._at :] + got
+        self._at = 0
+
+    def _look(self) -> bool:
+        """Do what has come, and read what is there without a wait; False if nothing is."""
+        while found := self._parsed():
+            self._do(*found)
+        self._socket.settimeout(0)
+        try:
+            self._fill()
+        except BlockingIOError:
+            return False
+        return True
+
+    # ---- what each frame says
+
+    def _data(self, flags: int, stream: int, payload: bytes) -> None:
+        self._taken += len(payload)
+        if self._taken >= _GIVE_BACK:
+            self._send(frames.frame(Kind.WINDOW_UPDATE, 0, 0, self._taken.to_bytes(4, "big")))
+            self._taken = 0
+        self._mine(stream).add_data(frames.unpadded(flags, payload), bool(flags & frames.END_STREAM))
+
+    def _headers(self, flags: int, stream: int, payload: bytes) -> None:
+        block = frames.unpadded(flags, payload)
+        if flags & frames.PRIORITY:
+            block = block[5:]
+        if not flags & frames.END_HEADERS:
+            block = self._continued(stream, block)
+        self._mine(stream).add_fields(frames.fields(block), bool(flags & frames.END_STREAM))
+
+    def _continued(self, stream: int, block: bytes) -> bytes:
+        parts, size = [block], len(block)
+        while True:
+            kind, flags, of, payload = self._frame()
+            if kind != Kind.CONTINUATION or of != stream:
+                raise ProtocolError("a header block that is not continued")
+            parts.append(payload)
+            size += frames.FRAME_HEAD + len(payload)  # empty ones cost, too
+            if size > frames.HEADERS_BYTES:
+                raise ProtocolError(f"a header block of more than {frames.HEADERS_BYTES} bytes")
+            if flags & frames.END_HEADERS:
+                return b"".join(parts)
+
+    def _mine(self, stream: int) -> Answer:
+        """The answer under way, which this stream has to be."""
+        if stream != self._stream or self._answer is None or self._answer.ended:
+            raise ProtocolError(f"something on stream {stream}, where nothing is under way")
+        return self._answer
+
+    def _reset(self, _: int, stream: int, payload: bytes) -> None:
+        code = frames.number(payload, "RST_STREAM")
+        if stream != self._stream or self._answer is None or self._answer.ended:
+            return  # of a call that is over
+        if code == frames.CANCEL and time.monotonic() >= self._deadline:
+            raise RpcError(Code.DEADLINE_EXCEEDED, "the server saw that time was up")
+        raise reset(code)
+
+    def _settings(self, flags: int, _: int, payload: bytes) -> None:
+        if flags & frames.ACK:
+            return
+        for setting, value in frames.read_settings(payload):
+            if setting == Setting.INITIAL_WINDOW_SIZE:
+                if value > frames.WIDEST_WINDOW:
+                    raise ProtocolError(f"a window of {value} bytes")
+                self._stream_window += value - self._initial_window
+                self._initial_window = value
+            elif setting == Setting.MAX_FRAME_SIZE:
+                if not frames.FRAME <= value < 1 << 24:
+                    raise ProtocolError(f"frames of {value} bytes")
+                self._most_frame = value
+        self._send(frames.frame(Kind.SETTINGS, frames.ACK, 0, b""))
+
+    def _ping(self, flags: int, _: int, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise ProtocolError(f"PING with {len(payload)} bytes")
+        if not flags & frames.ACK:
+            self._send(frames.frame(Kind.PING, frames.ACK, 0, payload))
+
+    def _goaway(self, _: int, _stream: int, payload: bytes) -> None:
+        """The peer takes no more calls. One after the last that it names was not begun; others are answered yet."""
+        self._going = True
+        if not self.idle and self._stream > frames.number(payload[:4], "GOAWAY") & frames.WIDEST_WINDOW:
+            raise LostError(f"the server is going, and did not begin the call {payload[8:200]!r}")
+
+    def _window_update(self, _: int, stream: int, payload: bytes) -> None:
+        more = frames.number(payload, "WINDOW_UPDATE") & frames.WIDEST_WINDOW
+        if not stream:
+            self._window += more
+        elif stream == self._stream:
+            self._stream_window += more
+        if not more or max(self._window, self._stream_window) > frames.WIDEST_WINDOW:
+            raise ProtocolError(f"a window of {self._window} bytes, {more} more")
+
+    def _unasked(self, _: int, stream: int, _payload: bytes) -> None:
+        raise ProtocolError(f"a promise, or the rest of nothing, on stream {stream}")
+
+
+_HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
+    Kind.DATA: Connection._data,
+    Kind.HEADERS: Connection._headers,
+    Kind.RST_STREAM: Connection._reset,
+    Kind.SETTINGS: Connection._settings,
+    Kind.PUSH_PROMISE: Connection._unasked,
+    Kind.PING: Connection._ping,
+    Kind.GOAWAY: Connection._goaway,
+    Kind.WINDOW_UPDATE: Connection._window_update,
+    Kind.CONTINUATION: Connection._unasked,
+}
