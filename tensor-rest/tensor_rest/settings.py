@@ -21,6 +21,7 @@ _Source = Annotated[
     str,
     StringConstraints(to_lower=True, pattern=r"^((\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
 ]
+_TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$"
 
 
 class Settings(BaseSettings):
@@ -103,8 +104,8 @@ class Settings(BaseSettings):
     jupyter_url: HttpUrl | None = None
     """Where JupyterLab is, for the link on the page; empty hides the link."""
 
-    server: str = Field(default="127.0.0.1:9000", validation_alias="TF_SERVER_HOST_PORT")
-    """Address of TensorFlow Serving's gRPC port, as gRPC takes it (host:port, unix:/path)."""
+    server: str = Field(default="127.0.0.1:9000", validation_alias="TF_SERVER_HOST_PORT", pattern=_TARGET)
+    """Address of TensorFlow Serving's gRPC port: host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:..., unix:/path."""
 
     inventory_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"

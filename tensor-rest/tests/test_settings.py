@@ -47,6 +47,8 @@ def test_the_environment_is_read_with_its_prefixes(monkeypatch: pytest.MonkeyPat
         ("TENSOR_REST_FRONT", "apache"),
         ("TENSOR_REST_JUPYTER_URL", "javascript:alert(1)"),
         ("TF_SERVER_TIMEOUT_SECONDS", "0"),
+        ("TF_SERVER_HOST_PORT", "serving"),
+        ("TF_SERVER_HOST_PORT", "xds:///serving"),
         ("TENSOR_REST_CORS_ORIGINS", 'https://a.example";evil'),
         ("TENSOR_REST_ALLOWED_HOSTS", "*.*.example"),
         ("TENSOR_REST_URL_ALLOW", "http://a.example/"),
