@@ -31,7 +31,8 @@ def test_pictures_are_classified_as_a_stream(lab: Lab) -> None:
     assert len(names) == 20
     right = [one["labels"][0]["label"] == name.split("_")[1] for one, name in zip(told, names, strict=True)]
     assert sum(right) >= 18
-    assert {(one["model"], one["version"]) for one in told} == {(MODEL, 1)}
+    assert {one["model"] for one in told} == {MODEL}
+    assert all(one["version"] >= 1 for one in told)  # other tests may have published some
 
 
 def test_an_evaluation_counts_what_is_misread_and_what_failed(lab: Lab) -> None:
