@@ -6,7 +6,7 @@ nobody's way.
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import gevent
 from gevent import monkey
@@ -18,4 +18,16 @@ def run(work: Callable[..., Result], *given: object) -> Result:
     """What `work` returns or raises. It must not wait for anything the worker's requests share, such as a lock."""
     if not monkey.is_module_patched("threading"):
         return work(*given)  # every request has a thread of its own already
-    return cast(Result, gevent.get_hub().threadpool.apply(work, given))
+    results, error = gevent.get_hub().threadpool.apply(_outcome, (work, given))
+    if error is not None:
+        raise error
+    (result,) = results
+    return result
+
+
+def _outcome(work: Callable[..., Result], given: tuple[object, ...]) -> tuple[list[Result], Exception | None]:
+    """The result or the error: gevent would write the traceback of one that is raised to the log."""
+    try:
+        return [work(*given)], None
+    except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+        return [], error

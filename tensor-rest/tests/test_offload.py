@@ -1,0 +1,52 @@
+"""Long work under gevent: the worker's other requests go on, and what fails fails where it was asked for."""
+
+import subprocess
+import sys
+
+import pytest
+from gateway_kit import PROJECT
+
+from tensor_rest import offload
+
+_WORKER = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, threading
+from tensor_rest import offload
+
+steps, really = [], monkey.get_original("threading", "Event")()  # blocks the thread it is waited for in
+
+def long():
+    assert really.wait(20)
+    steps.append("long")
+    return 7
+
+def other():
+    steps.append("other")
+    really.set()
+
+def broken():
+    raise ValueError("broken picture")
+
+asked = gevent.spawn(offload.run, long)
+gevent.spawn_later(0.01, other)
+assert asked.get() == 7
+try:
+    offload.run(broken)
+except ValueError as error:
+    print(steps, error)
+"""
+
+
+def test_a_request_that_computes_is_in_nobodys_way() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WORKER], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "['other', 'long'] broken picture\n"
+    assert done.stderr == ""
+
+
+def test_without_gevent_it_is_a_mere_call() -> None:
+    assert offload.run(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        offload.run(divmod, 7, 0)
