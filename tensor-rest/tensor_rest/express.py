@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import errors, upload
+from .errors import BadRequestError
 from .gateway import Gateway
 from .guard.door import MODEL_ASKED
 from .models import Target
@@ -67,7 +68,10 @@ class Express:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if boundary is None or not 0 < length <= self._most:
             return None
-        body = environ["wsgi.input"].read(length)
+        try:
+            body = environ["wsgi.input"].read(length)
+        except OSError as error:  # the sender is gone, or too slow
+            raise BadRequestError("The request could not be read.") from error
         files = upload.usual(body, boundary, b"image") if len(body) == length else None
         if not files:
             environ["wsgi.input"] = io.BytesIO(body)

@@ -122,3 +122,32 @@ def test_what_nobody_foresaw_is_told_without_its_reason(
 def test_a_body_over_the_limit_is_left_to_flask(ask: Any, short: list[bool]) -> None:
     assert ask("/predictlabel", form(bytes(1 << 20))).status_code == 413
     assert short == [False]
+
+
+class Gone:
+    """The body of a sender who left in the middle of it, as uWSGI gives it."""
+
+    def read(self, _size: int = -1) -> bytes:
+        raise OSError("error during read(65536) on wsgi.input")
+
+    readline = read
+
+
+def test_a_sender_who_left_is_at_fault_himself(
+    serves: ModelServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of(serves, tmp_path)
+    sent = {"content_type": PLAIN, "headers": {"Content-Length": "900"}, "environ_overrides": {"wsgi.input": Gone()}}
+    one, other = client.post("/predictlabel", **sent), client.post("/predictlabel?explain=0", **sent)
+    assert (one.status_code, one.json["message"]) == (other.status_code, other.json["message"])
+    assert one.status_code == 400
+    assert "Traceback" not in caplog.text
+
+
+def test_a_fault_of_the_guard_is_told_in_the_same_shape(
+    ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tensor_rest.guard.door.body.unpack", lambda *given: given[1] / 0)
+    answer = ask("/predictlabel", FORMS["one"])
+    assert (answer.status_code, answer.json["code"], answer.headers["X-Request-Id"]) == (500, 500, "same")
+    assert "ZeroDivisionError" in caplog.text

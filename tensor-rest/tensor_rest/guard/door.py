@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .. import budget, errors, request_id
-from ..errors import ApiError
 from ..reply import Reply
 from ..serving import caller
 from ..settings import Settings
@@ -54,8 +53,8 @@ class Door:
         try:
             try:
                 reply = self._enter(visit)
-            except ApiError as refusal:
-                reply = errors.reply(refusal, environ)
+            except Exception as error:  # noqa: BLE001 - a refusal, or what nobody foresaw: told in one shape
+                reply = errors.reply(error, environ)
             return reply.send(environ, start) if reply else self._application(environ, start)
         finally:
             metrics.in_flight(-1)
