@@ -19,6 +19,7 @@ import grpc
 from tensor_serving.embedded import tls
 from tensor_serving.embedded.metrics import read_monitoring_config
 from tensor_serving.embedded.options import Options
+from tensor_serving.embedded.transport import Server as Transport
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class _Server:
     async def run(self) -> int:
         options = self._options
         try:
-            grpc_server, port = self._grpc_server()
+            plain, over_tls = Transport(MOST_CALLS, LARGEST_MESSAGE), _grpc_server()
+            port = self._listen(plain, over_tls)
             rest_socket = _rest_socket(options)
             # Only now, with the ports taken: this brings TensorFlow's library.
             from tensor_serving.embedded.engine import Engine
@@ -67,8 +69,12 @@ class _Server:
         from tensor_serving.embedded.servicers import Servicers
 
         servicers = Servicers(engine.repository, engine.reload, engine.metrics)
-        grpc_server.add_generic_rpc_handlers(servicers.handlers())
-        await grpc_server.start()
+        handlers = servicers.handlers()
+        plain.add_handlers(handlers)
+        await plain.start()
+        if options.ssl_config_file:
+            over_tls.add_generic_rpc_handlers(handlers)
+            await over_tls.start()
         log.info("serving on %s:%s", options.bind_address, port)
         if rest:
             rest.start()
@@ -77,10 +83,10 @@ class _Server:
         await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
         if not self._told.is_set():
             log.error("cannot serve: %s", ended.exception() or "the models thread has ended")
-            await grpc_server.stop(0)
             return 1
         told_watchers = servicers.health.drain()
         await asyncio.gather(told_watchers, engine.repository.drain(GRACE), rest.drain() if rest else asyncio.sleep(0))
+        await plain.drain(GRACE)
         if engine.close(_UNLOAD):
             log.info("stopped")
         # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun,
@@ -100,32 +106,25 @@ class _Server:
             log.info("told to stop; calls under way get %.0f s to finish", GRACE)
             self._told.set()
 
-    def _grpc_server(self) -> tuple[Any, int]:
-        """Return the server with its ports taken, and the port's number."""
+    def _listen(self, plain: Transport, over_tls: Any) -> int:
+        """Take the ports of gRPC, and return the number of the first."""
         options = self._options
-        server = grpc.aio.server(
-            maximum_concurrent_rpcs=MOST_CALLS,
-            options=[
-                ("grpc.so_reuseport", 0),  # or two servers could share the port without a word
-                ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-                ("grpc.max_send_message_length", LARGEST_MESSAGE),
-            ],
-        )
         where = f"{_host(options)}:{options.port}"
         try:
             if options.ssl_config_file:
-                port = server.add_secure_port(where, tls.server_credentials(options.ssl_config_file))
+                port = int(over_tls.add_secure_port(where, tls.server_credentials(options.ssl_config_file)))
             else:
-                port = server.add_insecure_port(where)
-        except RuntimeError as error:
+                port = plain.listen(options.bind_address, options.port)
+        except (OSError, RuntimeError) as error:
             reason = "is it taken, or is the key or certificate wrong?" if options.ssl_config_file else "is it taken?"
             raise CannotServeError(f"cannot listen on {where}, {reason} Choose another --port. ({error})") from error
         if options.grpc_socket_path:
             try:
-                server.add_insecure_port(f"unix:{options.grpc_socket_path}")
-            except RuntimeError as error:
-                raise CannotServeError(f"cannot listen on --grpc_socket_path={options.grpc_socket_path}") from error
-        return server, port
+                plain.listen_at(options.grpc_socket_path)
+            except OSError as error:
+                text = f"cannot listen on --grpc_socket_path={options.grpc_socket_path} ({error})"
+                raise CannotServeError(text) from error
+        return port
 
     def _rest(self, rest_socket: socket.socket | None, engine: Any) -> "_Rest | None":
         options = self._options
@@ -163,6 +162,18 @@ class _Rest:
         """Take no more requests; return when those under way have been answered."""
         self._server.should_exit = True
         await self._task
+
+
+def _grpc_server() -> Any:
+    """Return gRPC's own server, which does TLS."""
+    return grpc.aio.server(
+        maximum_concurrent_rpcs=MOST_CALLS,
+        options=[
+            ("grpc.so_reuseport", 0),  # or two servers could share the port without a word
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE),
+        ],
+    )
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -1,0 +1,136 @@
+"""Header blocks (RFC 7541): read with a short way for those of gRPC's usual clients, written without any table.
+
+Our settings say that our table has no room, so that the same bytes mean the same fields, whenever they come. Until a
+client has heard that it may use a table, and some pack their texts: such blocks go through the `hpack` package, which is
+right in every case and costs ten times as much.
+"""
+
+from collections.abc import Iterable
+
+import hpack
+from hpack.table import HeaderTable
+
+from tensor_serving.embedded.transport.frames import COMPRESSION_ERROR, ProtocolError
+
+LARGEST = 64 * 1024
+"""Bytes of a header block, packed and unpacked."""
+
+_STATIC = tuple((name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE)
+
+
+class _UnusualError(Exception):
+    """A block that needs the whole of the RFC."""
+
+
+class Reader:
+    """Reads the header blocks of one connection, in their order."""
+
+    def __init__(self) -> None:
+        self._decoder: hpack.Decoder | None = None
+        self._heard = False
+
+    def heard(self) -> None:
+        """Note that the client knows our settings: from its next block on it must use no table."""
+        self._heard = True
+        if self._decoder:
+            self._decoder.max_allowed_table_size = 0
+
+    def read(self, block: bytes) -> dict[str, str]:
+        """Return the fields; of several with one name the last. Raises ProtocolError."""
+        try:
+            return _plain(block, tableless=self._decoder is not None and self._decoder.header_table_size == 0)
+        except (_UnusualError, IndexError):
+            return self._unusual(block)
+
+    def _unusual(self, block: bytes) -> dict[str, str]:
+        if self._decoder is None:
+            self._decoder = hpack.Decoder(LARGEST)
+            if self._heard:
+                self._decoder.max_allowed_table_size = 0
+        try:
+            found = self._decoder.decode(block, raw=True)
+        except (hpack.HPACKError, IndexError, ValueError) as error:
+            raise ProtocolError(f"a header block that cannot be read: {error}", COMPRESSION_ERROR) from error
+        return {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in found}
+
+
+def written(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Return a header block, everything spelled out and to be kept in no table."""
+    return b"".join(
+        b"\0" + _length(len(name)) + name.encode() + _length(len(value)) + value.encode() for name, value in fields
+    )
+
+
+def _plain(block: bytes, tableless: bool) -> dict[str, str]:
+    """The fields of a block without packed texts and without a table.
+
+    Where the table has no room a field "to be kept" is kept nowhere: then it is one like any other.
+    """
+    found: dict[str, str] = {}
+    at, end = 0, len(block)
+    while at < end:
+        first = block[at]
+        at += 1
+        if first & 0x80:
+            name, value = _static(first & 0x7F)
+            found[name] = value
+            continue
+        if first & 0x40:
+            if not tableless:
+                raise _UnusualError
+            index, most = first & 0x3F, 0x3F
+        elif first & 0x20:
+            raise _UnusualError  # a table's new size
+        else:
+            index, most = first & 0x0F, 0x0F
+        if index == most:
+            index, at = _more(block, at, most)
+        if index:
+            name = _static(index)[0]
+        else:
+            name, at = _text(block, at)
+        found[name], at = _text(block, at)
+    return found
+
+
+def _static(index: int) -> tuple[str, str]:
+    if not 0 < index <= len(_STATIC):
+        raise _UnusualError
+    return _STATIC[index - 1]
+
+
+def _text(block: bytes, at: int) -> tuple[str, int]:
+    length = block[at]
+    at += 1
+    if length & 0x80:  # packed
+        raise _UnusualError
+    if length == 0x7F:
+        length, at = _more(block, at, 0x7F)
+    end = at + length
+    if end > len(block):
+        raise _UnusualError
+    return block[at:end].decode("latin-1"), end
+
+
+def _more(block: bytes, at: int, so_far: int) -> tuple[int, int]:
+    """The rest of a number that does not fit into its first byte; of three bytes at most."""
+    value, shift = so_far, 0
+    for _ in range(3):
+        byte = block[at]
+        at += 1
+        value += (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, at
+        shift += 7
+    raise _UnusualError
+
+
+def _length(value: int) -> bytes:
+    if value < 0x7F:
+        return bytes((value,))
+    value -= 0x7F
+    out = bytearray(b"\x7f")
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
