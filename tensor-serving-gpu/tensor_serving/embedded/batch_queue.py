@@ -21,15 +21,19 @@ _FULL = "The batch scheduling queue to which this task was submitted is full"
 _SLOW = 0.005
 """Seconds a batch takes from which on a second thread may take what waits, though it be no full batch."""
 
+_BRIEF = 0.002
+"""Seconds that the event loop may be held up by a batch: what is expected to be shorter is run there."""
+
 Outcome = list[Array] | Exception
 
 
 class Kind(Protocol):
-    """What batches of a queue are run by. `seconds` is how long its last batch took."""
+    """What batches of a queue are run by. `seconds` is how long its last batch took, `row_seconds` a row of that."""
 
     name: str
     parameters: BatchingParameters
     seconds: float
+    row_seconds: float
 
     def outcomes(self, calls: list[Call], rows: list[int]) -> list[Outcome]:
         """Run the calls as one and return what came of each."""
@@ -62,6 +66,13 @@ class Queue:
     kind: Kind
     batches: deque[Batch] = field(default_factory=deque)
     running: int = 0
+    called: bool = False  # the event loop will look after it
+
+    def brief(self) -> bool:
+        """Tell whether all that waits may be run now, and will not take long."""
+        if len(self.batches) != 1 or self.running or self.due() != 0.0:
+            return False
+        return self.batches[0].rows * self.kind.row_seconds <= _BRIEF
 
     def closed(self) -> int:
         """Return how many of its batches take no more calls: they may run at once, beside each other."""

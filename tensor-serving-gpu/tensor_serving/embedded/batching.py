@@ -5,7 +5,8 @@ but for axis 0); a few threads, shared by all models, take batches out of them, 
 company unless `batch_timeout_micros` says so: a batch is what came while the one before it ran. For that to be much,
 and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
 batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
-count.
+count. What is expected to take less than two milliseconds the loop runs itself, once it has seen who else came: the
+way to a thread and back would cost a small model as much as its run.
 
 Kinder than the real server: calls of unequal shapes do not spoil each other's batch, and when a batch fails its calls
 are run again one by one, so that only the faulty one fails.
@@ -16,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from math import inf
 from threading import Lock, Thread
 from typing import Any
 
@@ -59,11 +61,31 @@ class Batcher:
                 queue.append(tasks)
             finally:
                 self._drop_if_unused(queue)
+            if queue.called:
+                return
+            if queue.brief():
+                queue.called = True
+                tasks[0].future.get_loop().call_soon(self._turn, queue)
+                return
             calls = queue.closed() - closed
             if not calls and empty and queue.due() is not None:
                 calls = 1
             for _ in range(calls):
                 self._ring()
+
+    def _turn(self, queue: Queue) -> None:
+        """Run on the loop what has come by now, unless that has become more than a moment's work."""
+        with self._lock:
+            queue.called = False
+            if not queue.batches:
+                return  # withdrawn, or taken by a thread
+            if not queue.brief():
+                for _ in range(max(1, queue.closed())):
+                    self._ring()
+                return
+            taken = queue.batches.popleft()
+            queue.running += 1
+        self._run(queue, taken, _settle)
 
     def withdraw(self, key: Hashable, tasks: list[Task]) -> None:
         """Take tasks nobody waits for any more out of their queue, unless they are being run."""
@@ -107,7 +129,7 @@ class Batcher:
                 else:
                     self._idle.append(bell)
             if queue:
-                self._run(queue, taken)
+                self._run(queue, taken, _settle_from_thread)
             elif not bell.acquire(timeout=-1 if due is None else max(0.0, due - time.monotonic())):
                 self._wake(bell)
 
@@ -132,16 +154,16 @@ class Batcher:
             else:
                 bell.acquire()  # rung in the same moment
 
-    def _run(self, queue: Queue, taken: Batch) -> None:
+    def _run(self, queue: Queue, taken: Batch, settle: Callable[[list[Task], list[Outcome]], None]) -> None:
         started = time.monotonic()
         tasks = [task for task in taken.tasks if not task.future.cancelled()]
         outcomes = queue.kind.outcomes([task.call for task in tasks], [task.rows for task in tasks]) if tasks else []
         if tasks:  # first of all: while the loop wakes up there is time for the rest
-            with suppress(RuntimeError):  # the loop is closed: the process ends
-                tasks[0].future.get_loop().call_soon_threadsafe(_settle, tasks, outcomes)
+            settle(tasks, outcomes)
         with self._lock:
             queue.running -= 1
             queue.kind.seconds = time.monotonic() - started
+            queue.kind.row_seconds = queue.kind.seconds / max(1, sum(task.rows for task in tasks))
             self._drop_if_unused(queue)
         if tasks:
             rows = [task.rows for task in tasks]
@@ -150,10 +172,11 @@ class Batcher:
 
 
 class BatchedModel:
-    """A model's calls on their way through the batcher. `seconds` is how long its last batch took."""
+    """A model's calls on their way through the batcher. For `seconds` and `row_seconds` see Kind."""
 
     def __init__(self, name: str, run: Run, parameters: BatchingParameters, batcher: Batcher) -> None:
-        self.name, self.parameters, self.seconds = name, parameters, 0.0
+        self.name, self.parameters = name, parameters
+        self.seconds, self.row_seconds = 0.0, inf  # nothing is known of it yet
         self._run, self._batcher = run, batcher
 
     async def run(self, call: Call, rows: int) -> list[Array]:
@@ -214,6 +237,11 @@ class BatchedModel:
         else:
             shapes = tuple(value.shape[1:] for value in call.values)
         return self, call.feeds, call.fetches, shapes, tuple(value.dtype for value in call.values)
+
+
+def _settle_from_thread(tasks: list[Task], outcomes: list[Outcome]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the process ends
+        tasks[0].future.get_loop().call_soon_threadsafe(_settle, tasks, outcomes)
 
 
 def _settle(tasks: list[Task], outcomes: list[Outcome]) -> None:
