@@ -1,8 +1,8 @@
 """Pictures to labels with scores: the one way all routes that classify go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ Ranking = list[tuple[str, float]]
 """Labels with their scores, best first."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a version of a model said of some pictures.
 
     `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
@@ -123,13 +122,19 @@ def _check_count(pictures: int, vision: Vision) -> None:
 def _rankings(profile: Profile, vision: Vision, predictions: list[Prediction], rows: int) -> list[Ranking]:
     """One per row. Raises BadGatewayError for answers that are not a row of finite scores for each."""
     found = [prediction.outputs.get(vision.scores, np.empty(0)) for prediction in predictions]
-    if any(s.ndim != 2 or len(s) != rows // len(found) or not np.isfinite(s).all() for s in found):
-        shapes = ", ".join(str(s.shape) for s in found)
-        wanted = "one row of finite scores" if rows == 1 else f"{rows} rows of finite scores"
-        raise BadGatewayError(f"Model {profile.model!r} answered shape {shapes}; wanted {wanted}.")
+    if any(s.ndim != 2 or len(s) != rows // len(found) for s in found):
+        raise _wrong(profile, found, rows)
     rankings = []
     for scores in found:
         labels = profile.labels(scores.shape[1])
-        order = np.argsort(-scores, axis=1, kind="stable").tolist()
-        rankings += [[(labels[i], row[i]) for i in best] for best, row in zip(order, scores.tolist(), strict=True)]
+        for row in scores.tolist():
+            if not isfinite(sum(row)):
+                raise _wrong(profile, found, rows)
+            rankings.append([(labels[i], row[i]) for i in sorted(range(len(row)), key=row.__getitem__, reverse=True)])
     return rankings
+
+
+def _wrong(profile: Profile, found: list[Any], rows: int) -> BadGatewayError:
+    shapes = ", ".join(str(scores.shape) for scores in found)
+    wanted = "one row of finite scores" if rows == 1 else f"{rows} rows of finite scores"
+    return BadGatewayError(f"Model {profile.model!r} answered shape {shapes}; wanted {wanted}.")

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     batch_rows: int = Field(default=32, ge=1, le=4096)
     """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
 
-    batch_calls: int = Field(default=1, ge=1, le=64)
+    batch_calls: int = Field(default=2, ge=1, le=64)
     """Shared calls a worker has under way at once for one model; more help where serving has many cores or replicas."""
 
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Headers = list[tuple[str, str]]
+_Write = Callable[[bytes], object]  # named here: what stands in a function's head is made anew with each request
 
 MODEL_ASKED = "tensor_rest.model"
 """In the WSGI environment: the model a route is about, for the metrics of answers that name none."""
@@ -47,7 +48,7 @@ class Door:
         visit = _Visit(environ)
         metrics.in_flight(1)
 
-        def start(status: str, headers: Headers, *error: Any) -> Callable[[bytes], object]:
+        def start(status: str, headers: Headers, *error: Any) -> _Write:
             return start_response(status, self._finished(visit, int(status[:3]), headers), *error)
 
         try:

@@ -8,15 +8,44 @@ Label values are bounded: a model is named only once it has answered, a status i
 """
 
 import os
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 _FOLDER = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 _MOST_VERSIONS = 200  # (model, version) pairs with a line of their own in each worker; more are counted as "other"
 
 Reason = Literal["busy", "host", "key", "origin", "waited"]
 """Why a request was refused before anything looked at it."""
+
+
+class _Kept:
+    """A number in a file of this worker, as `prometheus_client` has it for several processes.
+
+    Its own class locks each change against other threads, and looks each time whether the process was forked. Here one
+    thread changes all numbers, and this module is imported after the fork.
+    """
+
+    _multiprocess = True
+    _files: dict[str, MmapedDict] = {}  # noqa: RUF012 - one for all
+
+    def __init__(self, kind: str, metric: str, name: str, labels: Any, values: Any, help_text: str, **more: Any) -> None:
+        kind = f"gauge_{more['multiprocess_mode']}" if kind == "gauge" else kind
+        if kind not in self._files:
+            self._files[kind] = MmapedDict(str(Path(str(_FOLDER)) / f"{kind}_{_worker()}.db"))
+        self._file = self._files[kind]
+        self._key = mmap_key(metric, name, labels, values, help_text)
+        self._value = self._file.read_value(self._key)[0]
+
+    def inc(self, amount: float) -> None:
+        self._value += amount
+        self._file.write_value(self._key, self._value, 0.0)
+
+    def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - theirs has it
+        self._value = value
+        self._file.write_value(self._key, value, 0.0)
 
 
 def _worker() -> int:
@@ -27,7 +56,7 @@ def _worker() -> int:
 
 
 if _FOLDER:
-    values.ValueClass = values.MultiProcessValue(process_identifier=_worker)
+    values.ValueClass = _Kept
 
 _registry = CollectorRegistry()
 _seconds = Histogram(
@@ -61,6 +90,7 @@ _breaker.set(0)
 _models: set[str] = set()
 _versions: set[tuple[str, str]] = set()
 _lines: dict[tuple[str, str, int], Histogram] = {}  # a look-up here is half the price of one there
+_batch_lines: dict[str, Histogram] = {}
 
 
 def observe(model: str, version: str, outcome: int, seconds: float) -> None:
@@ -94,7 +124,10 @@ def refused(reason: Reason) -> None:
 
 def batch(model: str, rows: int) -> None:
     """`rows` were sent to a served `model` in one call."""
-    _batch_rows.labels(model).observe(rows)
+    line = _batch_lines.get(model)
+    if line is None:
+        line = _batch_lines[model] = _batch_rows.labels(model)
+    line.observe(rows)
 
 
 def retried() -> None:

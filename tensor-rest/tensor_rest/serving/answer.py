@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from ..wire.status import Code, RpcError
 from .frames import ProtocolError
 
-_PREFIX = 5  # bytes before a message: whether it is compressed, and its length
+PREFIX = 5  # bytes before a message: whether it is compressed, and its length
 _MOST_DETAILS = 8192  # characters of grpc-message as it travels
 
 _BY_HTTP_STATUS = {
@@ -62,7 +62,7 @@ class Answer:
         if self._fields is None:
             raise ProtocolError("data before the header block")
         self._body += content
-        if len(self._body) >= _PREFIX:
+        if len(self._body) >= PREFIX:
             self._check_size()
         if ends:
             raise RpcError(Code.UNKNOWN, "the answer ended without a status")
@@ -74,12 +74,12 @@ class Answer:
         status = self._last.get("grpc-status", "")
         if status != "0":
             raise _error(status, self._last)
-        if len(self._body) < _PREFIX or len(self._body) != _PREFIX + self._size():
+        if len(self._body) < PREFIX or len(self._body) != PREFIX + self._size():
             raise RpcError(Code.INTERNAL, f"the status is OK, and the message is not whole ({len(self._body)} bytes)")
-        return bytes(memoryview(self._body)[_PREFIX:])
+        return bytes(memoryview(self._body)[PREFIX:])
 
     def _size(self) -> int:
-        return int.from_bytes(self._body[1:_PREFIX], "big")
+        return int.from_bytes(self._body[1:PREFIX], "big")
 
     def _check_size(self) -> None:
         if self._body[0]:
@@ -87,7 +87,7 @@ class Answer:
         size = self._size()
         if size > self._most:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({size} vs. {self._most})")
-        if len(self._body) > _PREFIX + size:
+        if len(self._body) > PREFIX + size:
             raise RpcError(Code.INTERNAL, "the answer has more than one message")
 
     def _check(self) -> None:

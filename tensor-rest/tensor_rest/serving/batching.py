@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +33,7 @@ class Asked(NamedTuple):
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a Predict call answered.
 
     The version and signature that computed it, its outputs by alias, how long the rows waited for room in a call, and
@@ -52,20 +51,20 @@ Run = Callable[[Asked, Inputs, float, Sequence[str]], Prediction]
 """Makes one call: what is asked, inputs, deadline, ids of the requests it is made for."""
 
 
-@dataclass(eq=False)
 class _Ticket:
-    """One caller's rows in a lane. Its thread sleeps on `baton` until it is answered or leads a group."""
+    """The rows of one caller that waits in a lane. He sleeps on `baton` until they are answered or he leads a group."""
 
-    inputs: Inputs
-    rows: int
-    deadline: float
-    request_id: str
-    queued: float
-    baton: threading.Lock = field(default_factory=threading.Lock)
-    taken: bool = False
-    group: list["_Ticket"] | None = None  # those it makes the call for, itself among them
-    answer: Prediction | None = None
-    error: ApiError | None = None
+    __slots__ = ("answer", "baton", "deadline", "error", "group", "inputs", "queued", "request_id", "rows", "taken")
+
+    def __init__(self, inputs: Inputs, rows: int, deadline: float, request_id: str) -> None:
+        self.inputs, self.rows, self.deadline, self.request_id = inputs, rows, deadline, request_id
+        self.queued = time.monotonic()
+        self.baton = threading.Lock()
+        self.baton.acquire()
+        self.taken = False
+        self.group: list[_Ticket] | None = None  # those he makes the call for, himself among them
+        self.answer: Prediction | None = None
+        self.error: ApiError | None = None
 
 
 @dataclass(eq=False)
@@ -95,20 +94,24 @@ class Batcher:
 
     def predict(self, asked: Asked, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
         """The answer for `rows` rows, at most `most`. Raises the call's ApiError, or DeadlineError when time is up."""
-        key = (asked, tuple(sorted((alias, a.dtype.str, a.shape[1:]) for alias, a in inputs.items())))
-        ticket = _Ticket(inputs, rows, deadline, request_id, time.monotonic())
+        key = (asked, tuple([(alias, array.dtype.str, array.shape[1:]) for alias, array in sorted(inputs.items())]))
         with self._lock:
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = _Lane()
-            if lane.running < self._running:
+            at_once = lane.running < self._running
+            if at_once:
                 lane.running += 1
-                ticket.group = [ticket]
             else:
-                ticket.baton.acquire()
+                ticket = _Ticket(inputs, rows, deadline, request_id)
                 lane.waiting.append(ticket)
-        if ticket.group is None:
-            self._wait(lane, ticket)
+        if at_once:
+            try:
+                return self._run(asked, inputs, deadline, [request_id])
+            finally:
+                with self._lock:
+                    self._pass_on(key, lane)
+        self._wait(lane, ticket)
         if ticket.group is not None:
             self._lead(key, lane, ticket, ticket.group)
         if ticket.error is not None:
@@ -155,7 +158,7 @@ class Batcher:
             outputs = answer.outputs
             if len(group) > 1:
                 outputs = {alias: array[start : start + ticket.rows] for alias, array in outputs.items()}
-            ticket.answer = replace(answer, outputs=outputs, queue_seconds=started - ticket.queued)
+            ticket.answer = answer._replace(outputs=outputs, queue_seconds=started - ticket.queued)
             start += ticket.rows
 
     def _pass_on(self, key: Any, lane: _Lane) -> None:

@@ -28,8 +28,8 @@ class Calls:
     def __init__(self, channel: Channel, gate: Gate) -> None:
         self._channel, self._gate = channel, gate
 
-    def ask(self, path: str, request: Message, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
-        """The answer, at the latest at `deadline` (`time.monotonic`). Raises the ApiError of errors.GRPC_ERRORS.
+    def ask(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+        """The answer to a serialized `request`, at the latest at `deadline` (`time.monotonic`). Raises the ApiError of errors.GRPC_ERRORS.
 
         While serving is away the call waits for it, and one that was under way is repeated: nothing is lost in a
         restart that is over before the deadline.
@@ -51,7 +51,7 @@ class Calls:
             else:
                 return reply
 
-    def look(self, path: str, request: Message, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+    def look(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
         """The same for a call that only asks how serving is: neither waits nor repeated, whatever the gate says."""
         try:
             return self._once(path, request, answer, deadline, ids, False)
@@ -59,14 +59,14 @@ class Calls:
             raise from_grpc(error, self._channel.address) from error
 
     def _once(
-        self, path: str, request: Message, answer: type[Answer], deadline: float, ids: Sequence[str], waits: bool
+        self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str], waits: bool
     ) -> Answer:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError("The model server did not answer in time.")
         metadata = (("x-request-id", ",".join(ids[:_MOST_IDS])),) if ids and ids[0] else ()
         try:
-            reply = answer.FromString(self._channel.call(path, request.SerializeToString(), left, waits, metadata))
+            reply = answer.FromString(self._channel.call(path, request, left, waits, metadata))
         except DecodeError as error:
             self._gate.succeeded()
             raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error

@@ -4,8 +4,8 @@ import itertools
 import time
 from collections.abc import Sequence
 from concurrent import futures
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -128,7 +128,7 @@ class ModelServer:
         soon = time.monotonic() + min(self._timeout, _LOOK_SECONDS)
         deadline = min(by.deadline or soon, soon)
         answer = self._calls.look(
-            _MODEL + "GetModelStatus", request, pb.GetModelStatusResponse, deadline, [by.request_id]
+            _MODEL + "GetModelStatus", request.SerializeToString(), pb.GetModelStatusResponse, deadline, [by.request_id]
         )
         versions = sorted(answer.model_version_status, key=lambda status: status.version)
         return [
@@ -140,16 +140,16 @@ class ModelServer:
         by = caller.current()
         deadline = by.deadline or time.monotonic() + self._timeout
         with self._gate:
-            return self._calls.ask(path, request, answer, deadline, [by.request_id])
+            return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id])
 
     def _run(self, asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
         """One Predict call."""
-        spec = _spec(asked.model, asked.version, asked.label, asked.signature)
-        request = pb.PredictRequest(model_spec=spec, output_filter=asked.outputs)
+        request = pb.PredictRequest()
         for alias, array in inputs.items():
             request.inputs[alias].CopyFrom(to_tensor(array))
         started = time.monotonic()
-        answer = self._calls.ask(_PREDICTION + "Predict", request, pb.PredictResponse, deadline, ids)
+        message = _head(asked) + request.SerializeToString()  # a message's fields may come in pieces
+        answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids)
         seconds = time.monotonic() - started
         try:
             arrays = {alias: from_tensor(tensor) for alias, tensor in answer.outputs.items()}
@@ -176,7 +176,14 @@ class ModelServer:
         if any(answer.version != newest for answer in answers):  # it changed meanwhile
             return self._in_parts(asked._replace(version=newest, label=None), inputs, rows, most, deadline, request_id)
         outputs = {alias: np.concatenate([answer.outputs[alias] for answer in answers]) for alias in answers[0].outputs}
-        return replace(answers[0], outputs=outputs, model_seconds=time.monotonic() - started)
+        return answers[0]._replace(outputs=outputs, model_seconds=time.monotonic() - started)
+
+
+@lru_cache(256)
+def _head(asked: Asked) -> bytes:
+    """A PredictRequest without its inputs."""
+    spec = _spec(asked.model, asked.version, asked.label, asked.signature)
+    return pb.PredictRequest(model_spec=spec, output_filter=asked.outputs).SerializeToString()
 
 
 def _spec(model: str, version: int | None = None, label: str | None = None, signature: str = "") -> pb.ModelSpec:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 from ..wire.status import Code, RpcError
 from . import frames
-from .answer import Answer, reset
+from .answer import PREFIX, Answer, reset
 from .frames import Kind, ProtocolError, Setting
 
 _CHUNK = 1 << 15  # bytes read at once, and sent at once of a large request; more would cost malloc a mapping each time
 _GIVE_BACK = 16 << 20  # bytes taken, after which the peer may send as many again
 _LOOKS = 16  # reads of what an idle connection has got; more is no peer worth having
 _LOOK_SECONDS = 0.1  # to answer a ping that came meanwhile
+_FRESH_SECONDS = 0.02  # after a call, in which the next one needs no look
+_MOST_KNOWN = 64  # pairs of header blocks that are known by their bytes
 
 _OPENING = (
     frames.PREFACE
@@ -57,6 +59,9 @@ class Connection:
         self._most_frame = frames.FRAME  # and in a frame
         self._taken = 0  # bytes of its data that it does not know yet to be taken
         self._deadline = 0.0
+        self._fresh = 0.0  # until then nothing will have changed since the last call
+        self._blocks: list[bytes] = []  # the header blocks of the call under way
+        self._known: set[tuple[bytes, ...]] = set()  # those of earlier calls that were answered well
         self.idle, self._going = True, False  # no call was left half done; the peer takes no more of them
         weakref.finalize(self, connected.close).atexit = False  # whoever forgets a channel has closed it
 
@@ -73,8 +78,14 @@ class Connection:
             raise RpcError(Code.UNAVAILABLE, f"no HTTP/2 connection: {error}") from error
 
     def ready(self) -> bool:
-        """Whether it can take a call: what came meanwhile is read, and nothing of it ends the connection."""
-        self._deadline = time.monotonic() + _LOOK_SECONDS
+        """Whether it can take a call: what came meanwhile is read, and nothing of it ends the connection.
+
+        Right after a call nothing is looked at: what is lost since then the next call finds out.
+        """
+        now = time.monotonic()
+        if now < self._fresh and not self._going:
+            return self._stream < frames.LAST_STREAM - 2
+        self._deadline = now + _LOOK_SECONDS
         try:
             for _ in range(_LOOKS):
                 if not self._look():
@@ -89,13 +100,19 @@ class Connection:
         self._stream += 2
         self._stream_window = self._initial_window
         answer = self._answer = Answer(self._most)
+        self._blocks.clear()
         self.idle = False
         try:
             whole = self._ask(fields, message, answer)
+            if whole and (usual := self._usual()) is not None:
+                return usual
             while not answer.ended:
                 self._step()
             self.idle = whole and not self._going
-            return answer.message()
+            found = answer.message()
+            if len(self._known) < _MOST_KNOWN:
+                self._known.add(tuple(self._blocks))
+            return found
         except ProtocolError as error:
             raise RpcError(Code.UNAVAILABLE, f"the server broke the rules of HTTP/2: {error}") from error
         except OSError as error:
@@ -109,6 +126,37 @@ class Connection:
         """End it; a call that the peer still works on is cancelled by that."""
         self.idle = False
         self._socket.close()
+
+    def _usual(self) -> bytes | None:
+        """The message of an answer as nearly all are, taken at once: three frames, whose header blocks are known.
+
+        None for any other, with nothing of it used.
+        """
+        if self._at == len(self._got):
+            self._socket.settimeout(self._left())
+            self._fill()
+        got, at = self._got, self._at
+        ends: list[tuple[int, int]] = []
+        for expected in _USUAL:
+            start = at + frames.FRAME_HEAD
+            if len(got) < start:
+                return None
+            size, *found = frames.read_head(got, at)
+            at = start + size
+            if found != [*expected, self._stream] or len(got) < at:
+                return None
+            ends.append((start, at))
+        (opening, message, trailers) = (got[start:end] for start, end in ends)
+        size = len(message) - PREFIX
+        if (opening, trailers) not in self._known or size > self._most or at != len(got):
+            return None
+        if message[:PREFIX] != b"\0" + size.to_bytes(4, "big"):
+            return None
+        self._at = at
+        self._took(len(message))
+        self.idle = True
+        self._fresh = time.monotonic() + _FRESH_SECONDS
+        return message[PREFIX:]
 
     # ---- out
 
@@ -145,7 +193,8 @@ class Connection:
 
     def _send(self, data: bytes) -> None:
         self._socket.settimeout(self._left())
-        self._socket.sendall(data)
+        if (sent := self._socket.send(data)) < len(data):
+            self._socket.sendall(data[sent:])
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -202,11 +251,15 @@ class Connection:
     # ---- what each frame says
 
     def _data(self, flags: int, stream: int, payload: bytes) -> None:
-        self._taken += len(payload)
+        self._took(len(payload))
+        self._mine(stream).add_data(frames.unpadded(flags, payload), bool(flags & frames.END_STREAM))
+
+    def _took(self, size: int) -> None:
+        """Let the peer send as much again, once it is worth a frame."""
+        self._taken += size
         if self._taken >= _GIVE_BACK:
             self._send(frames.frame(Kind.WINDOW_UPDATE, 0, 0, self._taken.to_bytes(4, "big")))
             self._taken = 0
-        self._mine(stream).add_data(frames.unpadded(flags, payload), bool(flags & frames.END_STREAM))
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
         block = frames.unpadded(flags, payload)
@@ -214,6 +267,7 @@ class Connection:
             block = block[5:]
         if not flags & frames.END_HEADERS:
             block = self._continued(stream, block)
+        self._blocks.append(block)
         self._mine(stream).add_fields(frames.fields(block), bool(flags & frames.END_STREAM))
 
     def _continued(self, stream: int, block: bytes) -> bytes:
@@ -283,6 +337,11 @@ class Connection:
         raise ProtocolError(f"a promise, or the rest of nothing, on stream {stream}")
 
 
+_USUAL = (
+    [Kind.HEADERS, frames.END_HEADERS],
+    [Kind.DATA, 0],
+    [Kind.HEADERS, frames.END_HEADERS | frames.END_STREAM],
+)
 _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
     Kind.DATA: Connection._data,
     Kind.HEADERS: Connection._headers,

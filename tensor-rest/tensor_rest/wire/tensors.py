@@ -5,6 +5,7 @@ field of their type; TensorFlow Serving answers in the latter unless told otherw
 """
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -59,14 +60,16 @@ def type_name(dtype: int) -> str:
 
 def to_tensor(array: np.ndarray[Any, Any]) -> TensorProto:
     """A TensorProto of any number, bool or bytes array, values in `tensor_content` (strings: `string_val`)."""
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
+    shape = _shape_message(array.shape)
+    number = _TYPES.get(array.dtype)
+    if number is not None:
+        return TensorProto(dtype=number, tensor_shape=shape, tensor_content=array.tobytes())
     if array.dtype == object or array.dtype.kind == "S":
         return TensorProto(dtype=DataType.DT_STRING, tensor_shape=shape, string_val=array.ravel().tolist())
     little = array.dtype.newbyteorder("<")
     if little not in _TYPES:
         raise WireError(f"Arrays of type {array.dtype} cannot travel; wanted a number, bool or bytes type.")
-    content = np.ascontiguousarray(array, dtype=little).tobytes()
-    return TensorProto(dtype=_TYPES[little], tensor_shape=shape, tensor_content=content)
+    return to_tensor(array.astype(little))
 
 
 def from_tensor(tensor: TensorProto) -> np.ndarray[Any, Any]:
@@ -83,9 +86,14 @@ def from_tensor(tensor: TensorProto) -> np.ndarray[Any, Any]:
     return _filled(_values(tensor, dtype), count, shape)
 
 
+@lru_cache(1024)
+def _shape_message(shape: tuple[int, ...]) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
+
+
 def _shape(tensor: TensorProto) -> tuple[int, ...]:
-    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
+    if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise WireError("A tensor with values needs a whole shape; an unknown dimension was found.")
     return shape
 
@@ -93,7 +101,10 @@ def _shape(tensor: TensorProto) -> tuple[int, ...]:
 def _values(tensor: TensorProto, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     if dtype.hasobject:
         return np.array(list(tensor.string_val), dtype=object)
-    raw = np.array(getattr(tensor, _KINDS[tensor.dtype].field))
+    found = getattr(tensor, _KINDS[tensor.dtype].field)
+    if dtype.kind == "f" and dtype.itemsize > 2:
+        return np.fromiter(found, dtype, len(found))
+    raw = np.array(found)
     stored = np.dtype(np.uint16) if dtype == np.float16 else dtype  # half_val: bit patterns
     narrow = raw.astype(stored)
     if stored.kind in "iu" and (narrow != raw).any():
