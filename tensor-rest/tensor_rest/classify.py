@@ -1,6 +1,7 @@
 """Pictures to labels with scores: the one way all routes that classify go."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from .serving import ModelServer, Prediction, caller
 from .vision import Vision
 
 _MOST_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
+
+Batch = np.ndarray[Any, np.dtype[np.uint8]]
+"""Pictures as a model wants them, [N,H,W,C]."""
 
 Ranking = list[tuple[str, float]]
 """Labels with their scores, best first."""
@@ -60,15 +64,17 @@ class Classifier:
         def ask(profile: Profile, exact: Target) -> Answer:
             vision = profile.vision(signature)
             _check_count(len(pictures), vision)
-            pixels = [self._prepared(data, vision) for data in pictures]
-            readable = [item for item in pixels if not isinstance(item, ApiError)]
-            if not readable:  # whatever version answers by now, it cannot read them either
+            pixels: list[Pixels | ApiError] = []
+            parts = self._prepared(pictures, vision, pixels)
+            first = next(parts, None)
+            if first is None:  # none can be read; whatever version answers by now, it cannot read them either
                 return Answer(profile.model, profile.version, vision, list(_errors(pixels)), pixels, 0, 0)
-            predictions = self._asked(vision, exact, readable)
+            predictions = self._asked(vision, exact, first, parts if len(pixels) < len(pictures) else None)
             others = {prediction.version for prediction in predictions} - {profile.version}
             if others:  # other labels may hold there
                 return Answer(profile.model, others.pop(), vision, [], [], 0, 0)
-            rows = iter(_rankings(profile, vision, predictions, len(readable)))
+            readable = len(pictures) - sum(1 for _ in _errors(pixels))
+            rows = iter(_rankings(profile, vision, predictions, readable))
             rankings = [item if isinstance(item, ApiError) else next(rows) for item in pixels]
             queue = sum(prediction.queue_seconds for prediction in predictions)
             model = sum(prediction.model_seconds for prediction in predictions)
@@ -81,27 +87,32 @@ class Classifier:
             raise next(_errors(answer.pixels))
         return answer
 
-    def _asked(self, vision: Vision, at: Target, pixels: list[Pixels]) -> list[Prediction]:
-        """One call for all, or one for each where the signature takes no more."""
-        batch = np.stack(pixels) if len(pixels) > 1 else pixels[0][np.newaxis]
-        return [
-            self._server.predict(
-                at.model,
-                vision.inputs(part),
-                version=at.version,
-                label=at.label,
-                signature=vision.signature,
-                outputs=(vision.scores,),
-            )
-            for part in (np.split(batch, len(batch)) if vision.single else (batch,))
-        ]
+    def _asked(self, vision: Vision, at: Target, first: Batch, more: Iterator[Batch] | None) -> list[Prediction]:
+        """One call for the first part, several for more; or one for each picture where the signature takes no more."""
+        which = {"version": at.version, "label": at.label, "signature": vision.signature, "outputs": (vision.scores,)}
+        if vision.single:
+            rows = (row for part in itertools.chain((first,), more or ()) for row in np.split(part, len(part)))
+            return [self._server.predict(at.model, vision.inputs(row), **which) for row in rows]
+        if more is None:
+            return [self._server.predict(at.model, vision.inputs(first), **which)]
+        parts = (vision.inputs(part) for part in itertools.chain((first,), more))
+        return [self._server.predict_parts(at.model, parts, **which)]
 
-    def _prepared(self, data: bytes, vision: Vision) -> Pixels | ApiError:
-        caller.check()  # a thousand small files may be a thousand large pictures
-        try:
-            return prepare(data, vision.wanted, self._max_pixels)
-        except ApiError as error:
-            return error
+    def _prepared(self, pictures: Sequence[bytes], vision: Vision, pixels: list[Pixels | ApiError]) -> Iterator[Batch]:
+        """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""
+        size = self._server.most_rows(vision.row_bytes)  # so the model works on a part while the next is made
+        for start in range(0, len(pictures), size):
+            readable = []
+            for data in pictures[start : start + size]:
+                caller.check()  # a thousand small files may be a thousand large pictures
+                try:
+                    item = prepare(data, vision.wanted, self._max_pixels)
+                    readable.append(item)
+                    pixels.append(item)
+                except ApiError as error:
+                    pixels.append(error)
+            if readable:
+                yield np.stack(readable) if len(readable) > 1 else readable[0][np.newaxis]
 
 
 def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:

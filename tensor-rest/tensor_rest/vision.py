@@ -28,6 +28,11 @@ class Vision:
     flat: bool  # the input has no dimension for the channels
     single: bool  # the input takes one picture at a time
 
+    @property
+    def row_bytes(self) -> int:
+        """The size of one picture in a call."""
+        return self.wanted.height * self.wanted.width * self.wanted.channels * (4 if self.floats else 1)
+
     def inputs(self, pixels: Pixels) -> dict[str, np.ndarray[Any, Any]]:
         """uint8 [N,H,W,C] as the signature takes it: levels 0 to 255, or 0..1 for an input of float32."""
         rows = pixels[..., 0] if self.flat else pixels

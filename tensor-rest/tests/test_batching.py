@@ -12,7 +12,7 @@ import pytest
 from gateway_kit import wait_until
 
 from tensor_rest.errors import ApiError, BadRequestError, DeadlineError, NotFoundError, UnavailableError
-from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction
+from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction, row_bytes
 
 ASKED = Asked("half-plus-two", None, None, "serving_default", ())
 BAD = -1.0  # a row the model refuses
@@ -133,7 +133,7 @@ def test_large_rows_make_small_batches(model: HalfPlusTwo) -> None:
         crowd.add(float(number))
     crowd.results()
     assert model.calls == [[0.0], [1.0, 2.0], [3.0, 4.0]]
-    assert batcher.most({"x": np.zeros((2, 1000))}, 2) == 1
+    assert batcher.most(row_bytes({"x": np.zeros((2, 1000))}, 2)) == 1
 
 
 def test_a_bad_row_fails_its_own_caller_only(batcher: Batcher, model: HalfPlusTwo) -> None:

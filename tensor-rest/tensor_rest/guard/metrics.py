@@ -31,7 +31,9 @@ class _Kept:
     _multiprocess = True
     _files: dict[str, MmapedDict] = {}  # noqa: RUF012 - one for all
 
-    def __init__(self, kind: str, metric: str, name: str, labels: Any, values: Any, help_text: str, **more: Any) -> None:
+    def __init__(
+        self, kind: str, metric: str, name: str, labels: Any, values: Any, help_text: str, **more: Any
+    ) -> None:
         kind = f"gauge_{more['multiprocess_mode']}" if kind == "gauge" else kind
         if kind not in self._files:
             self._files[kind] = MmapedDict(str(Path(str(_FOLDER)) / f"{kind}_{_worker()}.db"))

@@ -87,10 +87,9 @@ class Batcher:
         self._lanes: dict[Any, _Lane] = {}
         self._lock = threading.Lock()
 
-    def most(self, inputs: Inputs, rows: int) -> int:
-        """How many rows like these one call takes."""
-        size = sum(array.nbytes for array in inputs.values()) // rows or 1
-        return max(1, min(self._most_rows, self._most_bytes // size))
+    def most(self, row_bytes: int) -> int:
+        """How many rows of so many bytes one call takes."""
+        return max(1, min(self._most_rows, self._most_bytes // max(1, row_bytes)))
 
     def predict(self, asked: Asked, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
         """The answer for `rows` rows, at most `most`. Raises the call's ApiError, or DeadlineError when time is up."""
@@ -169,7 +168,7 @@ class Batcher:
                 del self._lanes[key]
             return
         group = [lane.waiting.popleft()]
-        room = self.most(group[0].inputs, group[0].rows) - group[0].rows
+        room = self.most(row_bytes(group[0].inputs, group[0].rows)) - group[0].rows
         while lane.waiting and lane.waiting[0].rows <= room:
             group.append(lane.waiting.popleft())
             room -= group[-1].rows
@@ -179,6 +178,11 @@ class Batcher:
         leader = max(group, key=lambda ticket: ticket.deadline)
         leader.group = group
         leader.baton.release()
+
+
+def row_bytes(inputs: Inputs, rows: int) -> int:
+    """How large one of the rows is."""
+    return sum(array.nbytes for array in inputs.values()) // rows
 
 
 def _joined(group: list[_Ticket]) -> Inputs:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ..errors import DeadlineError, UnavailableError, from_grpc
+from ..errors import DeadlineError, from_grpc
 from ..guard import metrics
 from ..wire.status import Code, RpcError
 from .channel import Channel
@@ -29,8 +29,9 @@ class Calls:
         self._channel, self._gate = channel, gate
 
     def ask(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
-        """The answer to a serialized `request`, at the latest at `deadline` (`time.monotonic`). Raises the ApiError of errors.GRPC_ERRORS.
+        """The answer to a serialized request, at the latest at `deadline` (`time.monotonic`), from within the gate.
 
+        Raises the ApiError of errors.GRPC_ERRORS.
         While serving is away the call waits for it, and one that was under way is repeated: nothing is lost in a
         restart that is over before the deadline.
         """
@@ -41,8 +42,6 @@ class Calls:
                 reply = self._once(path, request, answer, deadline, ids, waits)
             except RpcError as error:
                 code = error.code
-                if code is Code.DEADLINE_EXCEEDED and self._gate.state != "closed":
-                    raise UnavailableError("The model server did not come back in time.") from error
                 if code not in _GONE or not self._gate.failed():
                     raise from_grpc(error, self._channel.address) from error
                 metrics.retried()

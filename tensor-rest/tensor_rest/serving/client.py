@@ -2,21 +2,21 @@
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from ..errors import BadGatewayError, DeadlineError, UnavailableError
+from ..errors import BadGatewayError, DeadlineError
 from ..guard import metrics
 from ..wire import serving_pb2 as pb
 from ..wire.tensors import WireError, from_tensor, to_tensor
 from . import caller
-from .batching import Asked, Batcher, Inputs, Prediction
+from .batching import Asked, Batcher, Inputs, Prediction, row_bytes
 from .calls import Calls
 from .channel import Channel
 from .gate import Gate
@@ -91,17 +91,41 @@ class ModelServer:
         deadline = deadline or by.deadline or time.monotonic() + self._timeout
         rows = self._rows.count(asked, inputs) if batch else 0
         with self._gate:
-            try:
-                most = self._batcher.most(inputs, rows) if rows else 0
-                if most == 0 or rows == most == 1:  # a queue for calls that nobody shares would only hold them up
-                    return self._run(asked, inputs, deadline, [by.request_id])
-                if rows > most:
-                    return self._in_parts(asked, inputs, rows, most, deadline, by.request_id)
-                return self._batcher.predict(asked, inputs, rows, deadline, by.request_id)
-            except DeadlineError as error:
-                if self._gate.state == "closed":
-                    raise
-                raise UnavailableError("The model server did not come back in time.") from error
+            most = self._batcher.most(row_bytes(inputs, rows)) if rows else 0
+            if most == 0 or rows == most == 1:  # a queue for calls that nobody shares would only hold them up
+                return self._run(asked, inputs, deadline, [by.request_id])
+            if rows > most:
+                bounds = np.linspace(0, rows, -(-rows // most) + 1).astype(int)
+                parts = ({a: v[i:j] for a, v in inputs.items()} for i, j in itertools.pairwise(bounds))
+                return self._in_parts(asked, parts, deadline, by.request_id)
+            return self._batcher.predict(asked, inputs, rows, deadline, by.request_id)
+
+    def most_rows(self, row_bytes: int) -> int:
+        """How many rows of so many bytes one call takes."""
+        return self._batcher.most(row_bytes)
+
+    def predict_parts(
+        self,
+        model: str,
+        parts: Iterable[Inputs],
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        signature: str = "serving_default",
+        outputs: Sequence[str] = (),
+    ) -> Prediction:
+        """The same for many rows that are still being made: each part, of at most `most_rows`, goes as it comes."""
+        asked = Asked(model, version, label, signature, tuple(outputs))
+        by = caller.current()
+        deadline = by.deadline or time.monotonic() + self._timeout
+        with self._gate:
+            parts = iter(parts)
+            first = next(parts)
+            if self._rows.count(asked, first):
+                return self._in_parts(asked, itertools.chain((first,), parts), deadline, by.request_id)
+            whole = [first, *parts]  # its rows are no batch to the model
+            joined = {alias: np.concatenate([part[alias] for part in whole]) for alias in first}
+            return self._run(asked, joined, deadline, [by.request_id])
 
     def signatures(
         self, model: str, version: int | None = None, label: str | None = None
@@ -160,21 +184,20 @@ class ModelServer:
         metrics.batch(asked.model, max(len(array) if array.ndim else 1 for array in inputs.values()) if inputs else 0)
         return Prediction(version, arrays, asked.signature, 0.0, seconds)
 
-    def _in_parts(
-        self, asked: Asked, inputs: Inputs, rows: int, most: int, deadline: float, request_id: str
-    ) -> Prediction:
+    def _in_parts(self, asked: Asked, parts: Iterable[Inputs], deadline: float, request_id: str) -> Prediction:
         """Many rows in several calls, some of them at once. All parts are answered by the same version."""
-        bounds = np.linspace(0, rows, -(-rows // most) + 1).astype(int)
-        parts = [{a: v[i:j] for a, v in inputs.items()} for i, j in itertools.pairwise(bounds)]
-        started = time.monotonic()
-        run = partial(self._run, asked, deadline=deadline, ids=[request_id])
+        started, sent, calls = time.monotonic(), [], []
+        for part in parts:
+            sent.append(part)
+            calls.append(self._parts.submit(self._run, asked, part, deadline, [request_id]))
+            time.sleep(0)  # it goes out before the next part is made
         try:
-            answers = list(self._parts.map(run, parts, timeout=max(0.0, deadline - started)))
+            answers = [call.result(max(0.0, deadline - time.monotonic())) for call in calls]
         except futures.TimeoutError as error:  # still behind the parts of others
             raise DeadlineError("The model server did not answer in time.") from error
         newest = max(answer.version for answer in answers)
         if any(answer.version != newest for answer in answers):  # it changed meanwhile
-            return self._in_parts(asked._replace(version=newest, label=None), inputs, rows, most, deadline, request_id)
+            return self._in_parts(asked._replace(version=newest, label=None), sent, deadline, request_id)
         outputs = {alias: np.concatenate([answer.outputs[alias] for answer in answers]) for alias in answers[0].outputs}
         return answers[0]._replace(outputs=outputs, model_seconds=time.monotonic() - started)
 

@@ -9,7 +9,7 @@ import threading
 import time
 from types import TracebackType
 
-from ..errors import UnavailableError
+from ..errors import DeadlineError, UnavailableError
 from ..guard import metrics
 
 PROBE_SECONDS = 0.5
@@ -25,7 +25,8 @@ class Gate:
     """Enter it for the time of a call (`with gate:`); at most three quarters of `calls` may wait for serving at once.
 
     `calls` is how many the process can hold, so that some room is left for those that need no serving. Entering raises
-    UnavailableError. `grace` is in seconds.
+    UnavailableError; so does leaving with a DeadlineError while serving is away: then time is up for want of it. `grace`
+    is in seconds.
     """
 
     def __init__(self, grace: float, calls: int) -> None:
@@ -50,6 +51,8 @@ class Gate:
     ) -> None:
         with self._lock:
             self._inside -= 1
+        if self._away_since is not None and isinstance(error, DeadlineError):
+            raise UnavailableError("The model server did not come back in time.") from error
 
     @property
     def state(self) -> str:

@@ -22,7 +22,9 @@ _FRAME = 256 * 1024  # bytes of the largest frame we take: 32 pictures in one
 _STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we say that we have them,
 _WINDOW = 16 << 20  # and of all its calls
 _MOST_CLOSED = 256  # streams that ended early, whose rest may still be on its way
-_MOST_OWED = 1 << 20  # bytes that wait for a client that does not read: then it gets no more acknowledgements, but an end
+_MOST_OWED = (
+    1 << 20
+)  # bytes that wait for a client that does not read: then it gets no more acknowledgements, but an end
 
 _OK = (grpc.StatusCode.OK, "")
 _OPENING = frames.settings(
