@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ApiError, DeadlineError
+from .baton import baton
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
@@ -59,8 +60,7 @@ class _Ticket:
     def __init__(self, inputs: Inputs, rows: int, deadline: float, request_id: str) -> None:
         self.inputs, self.rows, self.deadline, self.request_id = inputs, rows, deadline, request_id
         self.queued = time.monotonic()
-        self.baton = threading.Lock()
-        self.baton.acquire()
+        self.baton = baton()
         self.taken = False
         self.group: list[_Ticket] | None = None  # those he makes the call for, himself among them
         self.answer: Prediction | None = None
@@ -119,7 +119,7 @@ class Batcher:
 
     def _wait(self, lane: _Lane, ticket: _Ticket) -> None:
         """Until the ticket is answered, leads a group or is to go alone. Raises DeadlineError when its time is up."""
-        if ticket.baton.acquire(timeout=max(0.0, ticket.deadline - time.monotonic())):
+        if ticket.baton.wait(ticket.deadline - time.monotonic()):
             return
         with self._lock:
             if ticket.group is not None:
@@ -137,7 +137,7 @@ class Batcher:
                 self._pass_on(key, lane)
             for ticket in group:
                 if ticket is not leader:
-                    ticket.baton.release()
+                    ticket.baton.pass_on()
 
     def _answer(self, asked: Asked, group: list[_Ticket]) -> None:
         started = time.monotonic()
@@ -177,7 +177,7 @@ class Batcher:
         # Whoever has most time makes the call: everyone else can leave when his own is up.
         leader = max(group, key=lambda ticket: ticket.deadline)
         leader.group = group
-        leader.baton.release()
+        leader.baton.pass_on()
 
 
 def row_bytes(inputs: Inputs, rows: int) -> int:

@@ -19,10 +19,8 @@ from tensor_serving.embedded.tensors import Array
 
 _FULL = "The batch scheduling queue to which this task was submitted is full"
 _SLOW = 0.005
-"""Seconds a batch takes from which on a second thread may take what waits, though it be no full batch."""
-
-_BRIEF = 0.002
-"""Seconds that the event loop may be held up by a batch: what is expected to be shorter is run there."""
+"""Seconds a batch takes from which on threads are worth it: the event loop runs what is expected to be shorter, and a
+second thread may take what waits, though it be no full batch."""
 
 Outcome = list[Array] | Exception
 
@@ -72,7 +70,7 @@ class Queue:
         """Tell whether all that waits may be run now, and will not take long."""
         if len(self.batches) != 1 or self.running or self.due() != 0.0:
             return False
-        return self.batches[0].rows * self.kind.row_seconds <= _BRIEF
+        return self.batches[0].rows * self.kind.row_seconds < _SLOW
 
     def closed(self) -> int:
         """Return how many of its batches take no more calls: they may run at once, beside each other."""
