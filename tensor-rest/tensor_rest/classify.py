@@ -89,14 +89,25 @@ class Classifier:
 
     def _asked(self, vision: Vision, at: Target, first: Batch, more: Iterator[Batch] | None) -> list[Prediction]:
         """One call for the first part, several for more; or one for each picture where the signature takes no more."""
-        which = {"version": at.version, "label": at.label, "signature": vision.signature, "outputs": (vision.scores,)}
+        name, outputs = vision.signature, (vision.scores,)
+
+        def one(rows: Batch) -> Prediction:
+            inputs = vision.inputs(rows)
+            return self._server.predict(
+                at.model, inputs, version=at.version, label=at.label, signature=name, outputs=outputs
+            )
+
         if vision.single:
-            rows = (row for part in itertools.chain((first,), more or ()) for row in np.split(part, len(part)))
-            return [self._server.predict(at.model, vision.inputs(row), **which) for row in rows]
+            batches = itertools.chain((first,), more or ())
+            return [one(row) for batch in batches for row in np.split(batch, len(batch))]
         if more is None:
-            return [self._server.predict(at.model, vision.inputs(first), **which)]
+            return [one(first)]
         parts = (vision.inputs(part) for part in itertools.chain((first,), more))
-        return [self._server.predict_parts(at.model, parts, **which)]
+        return [
+            self._server.predict_parts(
+                at.model, parts, version=at.version, label=at.label, signature=name, outputs=outputs
+            )
+        ]
 
     def _prepared(self, pictures: Sequence[bytes], vision: Vision, pixels: list[Pixels | ApiError]) -> Iterator[Batch]:
         """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""

@@ -60,6 +60,28 @@ def test_many_pictures_are_answered_in_their_order_by_one_call(api: Any, serves:
     assert serves.calls == ["Predict"]
 
 
+def test_more_pictures_than_a_call_takes_go_in_parts_and_come_back_in_order(api: Any, serves: ModelServer) -> None:
+    levels = [10, 30, 60, 85, 110] * 16
+    sent = [(f"{n}.png", picture(level)) for n, level in enumerate(levels)]
+    sent[3] = sent[40] = ("broken.png", b"rubbish")
+    sizes = []
+    serves.on_images = lambda images: sizes.append(len(images))
+    results = api.post(f"{CLASSIFY}?limit=1", data=files(*sent)).json["results"]
+    wanted: list[str | None] = [str(n % 5) for n in range(80)]
+    wanted[3] = wanted[40] = None
+    assert [result.get("labels", [{}])[0].get("label") for result in results] == wanted
+    assert sorted(sizes) == [16, 31, 31]
+
+
+def test_parts_of_rows_that_are_no_batch_go_as_one_call(api: Any, serves: ModelServer) -> None:
+    odd = signature({"images": (pb.DT_UINT8, [-1, 28, 28, 1])}, {"scores": (pb.DT_FLOAT, [40, 10])})
+    serves.models["odd-net"] = Model(card=None, signatures={"serving_default": odd})
+    sizes = []
+    serves.on_images = lambda images: sizes.append(len(images))
+    answer = api.post("/tf/models/odd-net/classify", data=files(*(("a.png", TWO),) * 40))
+    assert (len(answer.json["results"]), sizes) == (40, [40])
+
+
 def test_a_zip_is_many_pictures(api: Any) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -2,9 +2,14 @@
 
 import socket
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from rpc_kit import ANSWER, OK_HEADERS, OK_TRAILERS, SETTINGS, Talk, channel, frame, peer, says
+from rpc_kit import ANSWER, OK_HEADERS, OK_TRAILERS, SETTINGS, Talk, channel, error, frame, peer, says
+
+from tensor_rest.serving import http2
+from tensor_rest.wire.status import Code
 
 DATA, HEADERS, RST, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 6, 7, 8, 9
 
@@ -151,3 +156,88 @@ def test_a_kept_connection_that_breaks_under_the_call_is_replaced_once() -> None
         for _ in range(3):
             assert made.call("/t/m", b"m", 20) == b"hi"
         assert len(heard) == 3
+
+
+def _answers(*of: Callable[[int], bytes]) -> Talk:
+    """To answer each call in turn: a function gets the stream and says what is sent."""
+
+    def talk(connected: socket.socket) -> None:
+        connected.sendall(SETTINGS)
+        for number, say in enumerate(of):
+            if number:  # the first one is there
+                _request(connected, 2 * number + 1)
+            connected.sendall(say(2 * number + 1))
+
+    return talk
+
+
+def _request(connected: socket.socket, stream: int) -> bytes:
+    """What comes until the request `m` on this stream is whole."""
+    heard = b""
+    while frame(DATA, 1, stream, b"\0\0\0\0\1m") not in heard:
+        more = connected.recv(1 << 16)
+        if not more:
+            raise ConnectionResetError
+        heard += more
+    return heard
+
+
+def _plain(stream: int, message: bytes = b"\0\0\0\0\2hi", trailers: bytes = OK_TRAILERS) -> bytes:
+    begin = frame(HEADERS, 4, stream, OK_HEADERS) + frame(DATA, 0, stream, message)
+    return begin + frame(HEADERS, 5, stream, trailers)
+
+
+@pytest.mark.parametrize(
+    ("last", "wanted"),
+    [
+        (lambda stream: _plain(stream, b"\0\0\0\0\5hello"), b"hello"),
+        (lambda stream: frame(PING, 0, 0, bytes(8)) + _plain(stream), b"hi"),
+        (lambda stream: _plain(stream) + frame(PING, 0, 0, bytes(8)), b"hi"),
+        (lambda stream: _plain(stream, trailers=b"\x40\x0bgrpc-status\x010"), b"hi"),
+        (lambda stream: _plain(stream, trailers=b"\x00\x0bgrpc-status\x015"), Code.NOT_FOUND),
+        (lambda stream: _plain(stream, b"\1\0\0\0\2hi"), Code.INTERNAL),
+        (lambda stream: _plain(stream, b"\0\0\0\0\3hi"), Code.INTERNAL),
+        (lambda stream: _plain(stream, b"\0" + (1 << 21).to_bytes(4, "big") + b"hi"), Code.RESOURCE_EXHAUSTED),
+        (lambda stream: _plain(stream, b"\0\0\0"), Code.INTERNAL),
+        (lambda stream: _plain(stream - 2), Code.UNAVAILABLE),
+    ],
+)
+def test_after_usual_answers_an_unusual_one_is_understood_or_refused(last: Any, wanted: bytes | Code) -> None:
+    with peer(_answers(_plain, _plain, _plain, last)) as (address, heard), channel(address, 1 << 20) as made:
+        for _ in range(3):
+            assert made.call("/t/m", b"m", 20) == b"hi"
+        if isinstance(wanted, Code):
+            assert error(made).code is wanted
+        else:
+            assert made.call("/t/m", b"m", 20) == wanted
+        assert len(heard) == 1
+
+
+def test_usual_answers_give_the_window_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "_GIVE_BACK", 20)
+    updates: list[bytes] = []
+
+    def talk(connected: socket.socket) -> None:
+        connected.sendall(SETTINGS + _plain(1))
+        for stream in range(3, 21, 2):
+            updates.append(_request(connected, stream))
+            connected.sendall(_plain(stream))
+
+    with peer(talk) as (address, _), channel(address) as made:
+        for _ in range(10):
+            assert made.call("/t/m", b"m", 20) == b"hi"
+    assert sum(heard.count(frame(WINDOW, 0, 0, (21).to_bytes(4, "big"))) for heard in updates) == 3
+
+
+@pytest.mark.parametrize("last", [b"", frame(GOAWAY, 0, 0, bytes(8))])
+def test_a_connection_that_is_lost_right_after_a_usual_answer_costs_no_call(last: bytes) -> None:
+    def talk(connected: socket.socket) -> None:
+        _answers(_plain, lambda stream: _plain(stream))(connected)
+        connected.sendall(last)
+        if not last:
+            connected.shutdown(socket.SHUT_WR)
+
+    with peer(talk) as (address, heard), channel(address) as made:
+        for _ in range(6):
+            assert made.call("/t/m", b"m", 20) == b"hi"
+    assert len(heard) >= 3

@@ -25,7 +25,7 @@ class Gate:
     """Enter it for the time of a call (`with gate:`); at most three quarters of `calls` may wait for serving at once.
 
     `calls` is how many the process can hold, so that some room is left for those that need no serving. Entering raises
-    UnavailableError; so does leaving with a DeadlineError while serving is away: then time is up for want of it. `grace`
+    UnavailableError. A DeadlineError leaves as one, too, while serving is away: that is what the time went for. `grace`
     is in seconds.
     """
 

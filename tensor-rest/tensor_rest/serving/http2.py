@@ -148,7 +148,7 @@ class Connection:
             ends.append((start, at))
         (opening, message, trailers) = (got[start:end] for start, end in ends)
         size = len(message) - PREFIX
-        if (opening, trailers) not in self._known or size > self._most or at != len(got):
+        if (opening, trailers) not in self._known or not 0 <= size <= self._most or at != len(got):
             return None
         if message[:PREFIX] != b"\0" + size.to_bytes(4, "big"):
             return None

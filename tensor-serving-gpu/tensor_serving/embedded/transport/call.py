@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 import grpc
@@ -33,13 +32,14 @@ class Call:
 
     __slots__ = (
         *("answer", "deadline", "held", "message", "opened", "path", "status", "stream", "task", "timer", "waits"),
-        "window",
+        *("whole", "window"),
     )
 
     def __init__(self, stream: int, window: int) -> None:
         self.stream, self.path = stream, ""
         self.window = window  # bytes the client still takes
         self.message = _NOTHING
+        self.whole = False  # the client has sent all of it
         self.deadline: float | None = None  # of time.monotonic
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

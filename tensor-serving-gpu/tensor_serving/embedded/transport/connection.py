@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GREETING_SECONDS = 20.0  # a client gets to say that it speaks HTTP/2
+_FAREWELL_SECONDS = 1.0  # and one that does not, to read what it did wrong
 _FRAME = 256 * 1024  # bytes of the largest frame we take: 32 pictures in one
 _STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we say that we have them,
 _WINDOW = 16 << 20  # and of all its calls
-_MOST_CLOSED = 256  # streams that ended early, whose rest may still be on its way
-_MOST_OWED = (
-    1 << 20
-)  # bytes that wait for a client that does not read: then it gets no more acknowledgements, but an end
+_MOST_OWED = 1 << 20  # bytes that a client has not read, from which on it gets no more acknowledgements, but an end
 
 _OK = (grpc.StatusCode.OK, "")
 _OPENING = frames.settings(
@@ -66,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(_OPENING)
         self._patience = self._loop.call_later(_GREETING_SECONDS, self._transport.abort)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._server.leave(self)
         for call in list(self._calls.values()):
             self._forget(call, cancel=True)
@@ -92,8 +90,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is not sent yet."""
-        return bool(self._calls) or self._transport.get_write_buffer_size() > 0
+        """Whether something is not sent yet."""
+        return self._transport.get_write_buffer_size() > 0
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._transport.abort()
 
     # ---- frames in
 
@@ -136,7 +138,7 @@ class Connection(asyncio.Protocol):
             raise ProtocolError("data of no call")
         self._give_back(stream, len(payload))
         call = self._calls.get(stream)
-        if call is None or call.task or call.status:
+        if call is None or call.whole or call.status:
             return  # it ended early; this was on its way
         piece = frames.content(flags, payload)
         try:
@@ -175,17 +177,19 @@ class Connection(asyncio.Protocol):
         stream, first, block = self._block
         block += payload
         if len(block) > fields.LARGEST or not (payload or flags & frames.END_HEADERS):
-            raise ProtocolError(f"a header block of {len(block)} bytes in small pieces", frames.ENHANCE_YOUR_CALM)
+            raise ProtocolError("a header block without an end", frames.ENHANCE_YOUR_CALM)
         if flags & frames.END_HEADERS:
             self._block = None
             self._fields(stream, first, bytes(block))
 
     def _fields(self, stream: int, flags: int, block: bytes) -> None:
+        if len(block) > fields.LARGEST:
+            raise ProtocolError(f"a header block of {len(block)} bytes", frames.ENHANCE_YOUR_CALM)
         found = self._reader.read(block)  # also of calls that are refused: blocks may build on each other
         if call := self._calls.get(stream):
             if not flags & frames.END_STREAM:
                 raise ProtocolError("a header block amid a call")
-            if not call.task and not call.status:
+            if not call.whole and not call.status:
                 self._start(call)
             return
         if stream % 2 == 0 or stream <= self._last:
@@ -255,6 +259,7 @@ class Connection(asyncio.Protocol):
 
     def _start(self, call: Call) -> None:
         """Have a call's handler run: the request is whole. Raises ServingError."""
+        call.whole = True
         handler = self._server.handler(call.path)
         message = call.message.whole()
         self._taken_of.pop(call.stream, None)
@@ -303,11 +308,10 @@ class Connection(asyncio.Protocol):
             error = ServingError(grpc.StatusCode.UNKNOWN, "internal error; the server's log has the details")
         if self._calls.get(call.stream) is not call:
             return
-        whole = call.task is not None  # else the client may still be sending
         call.answer.clear()
         self._say(call, None, (error.code, error.text))
-        if not whole:
-            self._out.append(frames.reset(call.stream, frames.NO_ERROR))
+        if not call.whole:
+            self._out.append(frames.reset(call.stream, frames.NO_ERROR))  # the client need not send the rest
 
     def _forget(self, call: Call, cancel: bool) -> None:
         """Let go of a call that is over."""
@@ -350,6 +354,8 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Send of what waits as much as the client takes, call after call."""
+        if self._transport.is_closing():
+            return
         for call in list(self._unsent.values()):
             while not self._blocked and (room := min(self._window, call.window, self._most_frame)) > 0:
                 piece = bytes(memoryview(call.answer)[:room])
@@ -381,6 +387,7 @@ class Connection(asyncio.Protocol):
         self._out.append(frames.goaway(self._last, code, text))
         self._write()
         self._transport.close()
+        self._loop.call_later(_FAREWELL_SECONDS, self._transport.abort)
 
 
 _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {

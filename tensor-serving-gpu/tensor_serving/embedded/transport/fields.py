@@ -1,8 +1,8 @@
 """Header blocks (RFC 7541): read with a short way for those of gRPC's usual clients, written without any table.
 
 Our settings say that our table has no room, so that the same bytes mean the same fields, whenever they come. Until a
-client has heard that it may use a table, and some pack their texts: such blocks go through the `hpack` package, which is
-right in every case and costs ten times as much.
+client has heard that it may use a table, and some pack their texts: such blocks go through the `hpack` package, which
+is right in every case and costs ten times as much.
 """
 
 from collections.abc import Iterable

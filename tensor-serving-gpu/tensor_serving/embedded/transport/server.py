@@ -74,8 +74,27 @@ class Server:
     async def drain(self, seconds: float) -> None:
         """Return when every answer is sent, or when the time is over."""
         deadline = self.loop.time() + seconds
-        while any(connection.busy for connection in self._connections) and self.loop.time() < deadline:
+        while self.busy and self.loop.time() < deadline:
             await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Take no more connections, and end those there are."""
+        for server in self._servers:
+            server.close()
+        for listening in self._sockets:
+            listening.close()  # also where it was never started
+        for connection in list(self._connections):
+            connection.abort()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way, or an answer not sent."""
+        return self._calls > 0 or self._held > 0 or any(connection.busy for connection in self._connections)
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._connections)
 
     # ---- for connections
 
@@ -122,11 +141,11 @@ class Server:
 
 
 def _remove_deserted(path: Path) -> None:
-    """Remove a socket nobody listens on."""
+    """Remove a socket nobody listens on; anything else that is there stays, and binding fails."""
+    if not path.is_socket():
+        return
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-        except OSError:
-            pass  # not there, or not ours: binding says so
+            path.unlink()

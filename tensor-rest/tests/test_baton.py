@@ -1,0 +1,71 @@
+"""Waiting for each other, between threads and between greenlets: woken once, in time, and never by an old call."""
+
+import subprocess
+import sys
+
+import pytest
+from gateway_kit import PROJECT
+
+_SCENES = """
+import threading, time
+from tensor_rest.serving.baton import baton
+
+def played(act):
+    done = threading.Thread(target=act)
+    done.start()
+    return done
+
+for _ in range(200):
+    one, found = baton(), []
+    waits = played(lambda: found.append(one.wait(20)))
+    one.pass_on()
+    waits.join()
+    assert found == [True]
+
+late = baton()
+began = time.monotonic()
+assert not late.wait(0.05) and time.monotonic() - began >= 0.04
+assert not late.wait(-1)
+late.pass_on()
+assert late.wait(0)  # it was passed on while nobody waited
+assert not late.wait(0)  # and is gone
+
+both = baton()
+waits = played(lambda: found.append(both.wait(20)))
+other = played(lambda: (time.sleep(0.02), both.pass_on()))
+waits.join(); other.join()
+assert found[-1] is True
+print("done")
+"""
+
+
+@pytest.mark.parametrize("first", ["", "from gevent import monkey; monkey.patch_all()"])
+def test_a_baton_wakes_who_waits(first: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", first + _SCENES], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+_KILLED = """
+from gevent import monkey; monkey.patch_all()
+import gevent
+from tensor_rest.serving.baton import baton
+
+one = baton()
+waits = gevent.spawn(one.wait, 20)
+gevent.sleep(0)
+one.pass_on()
+waits.kill()  # in the same turn: the wake-up that is under way must find nobody
+gevent.sleep(0.01)
+again = gevent.spawn(baton().wait, 0.05)
+assert again.get() is False
+print("done")
+"""
+
+
+def test_a_greenlet_that_is_killed_is_not_woken_elsewhere() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
