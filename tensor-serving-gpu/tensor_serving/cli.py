@@ -136,8 +136,7 @@ def _serve(arguments: list[str]) -> int:
     # say arrives as exceptions, and is logged as such.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # gRPC's older way of watching its sockets: the newer one hands every message from thread to thread, which costs a
-    # quarter of the answers per second (docs/serving-speed.md).
+    # gRPC does TLS. Its older way of watching sockets: the newer one hands every message from thread to thread.
     os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     from tensor_serving.embedded.options import parse
 

@@ -175,7 +175,7 @@ def test_a_second_term_ends_it_at_once(tmp_path: Path, exports: Path) -> None:
         client = Client(port_of(command))
         slow = client.request("half", "slow", x=np.float32([2]))
         calls = [client.prediction.Predict.future(slow, timeout=60) for _ in range(200)]
-        wait_until(calls[0].done)
+        wait_until(lambda: any(call.done() for call in calls))  # in whatever order they came
         command.process.send_signal(signal.SIGTERM)
         command.said("told to stop")
         command.process.send_signal(signal.SIGTERM)
@@ -195,7 +195,7 @@ def test_a_drained_server_has_answered_what_was_under_way(tmp_path: Path, export
             over_rest.sendall(head.encode() + body)
             slow = client.request("half", "slow", x=np.float32([2]))
             calls = [client.prediction.Predict.future(slow, timeout=60) for _ in range(4)]
-            wait_until(calls[0].done)  # the others wait for the one thread
+            wait_until(lambda: any(call.done() for call in calls))  # the others wait for the one thread
             command.process.send_signal(signal.SIGINT)  # as a terminal does, to the parent too, which then says TERM:
             command.said("told to stop")
             assert command.stop() == 0  # that is not a second time

@@ -262,14 +262,17 @@ def test_who_asks_for_acknowledgements_and_reads_none_is_cut_off() -> None:
     async def play(here: Place) -> None:
         with socket.create_connection(("127.0.0.1", here.port)) as deaf:
             deaf.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(deaf, GREETING)
+            await asyncio.get_running_loop().sock_sendall(deaf, GREETING)
             pings = frames.frame(frames.PING, 0, 0, bytes(8)) * 10_000
             with pytest.raises(ConnectionError):
-                for _ in range(2000):
-                    await asyncio.wait_for(loop.sock_sendall(deaf, pings), 30)
+                await _poured(deaf, pings)
 
     scene(play)
+
+
+async def _poured(into: socket.socket, data: bytes) -> None:
+    for _ in range(2000):
+        await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(into, data), 30)
 
 
 def test_a_deserted_socket_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:

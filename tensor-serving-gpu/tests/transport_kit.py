@@ -17,7 +17,7 @@ _PATIENCE = 30.0  # seconds
 
 
 class Methods:
-    """What the server answers: `echo`, `large` (a megabyte less a bit), `wait` (until cancelled), `count` (a stream)."""
+    """What the server answers: `echo`, `large` (nearly a megabyte), `wait` (until cancelled), `count` (a stream)."""
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()

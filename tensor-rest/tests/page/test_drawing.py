@@ -21,7 +21,7 @@ def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: F
     assert labels == list("0123456789")
     assert page.locator("#bars .best .number").all_inner_texts() == ["91.0 %"]
     assert text(page, "#bars .best .label") == text(page, "#best")
-    assert "Inverted: the border of the picture is light" in text(page, "#why")
+    page.locator("#why", has_text="Inverted: the border of the picture is light").wait_for()
     assert page.locator("#saw").evaluate("canvas => [canvas.width, canvas.height]") == [28, 28]
     assert saw_ink(page)
     assert "mnist-net version 2" in text(page, "#facts")

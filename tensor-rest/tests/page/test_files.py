@@ -29,7 +29,7 @@ def test_a_picture_comes_over_the_clipboard_or_is_dropped(page: Any, front: Fron
         assert page.locator("#paper.target").count() == 1
     hand_over(page, kind, ("two.png", picture(60)))
     answer(page, "2")
-    assert "Not inverted" in text(page, "#why")
+    page.locator("#why", has_text="Not inverted").wait_for()  # drawn from a bitmap, a moment after the label
     assert page.locator("#paper.target").count() == 0
 
 

@@ -1,6 +1,7 @@
 """The embedded model server: TensorFlow Serving's wire twin, for machines where the C++ binary cannot be had.
 
 The doors: bytes in, bytes out, one place each that turns an error into a status.
+    transport               HTTP/2, for gRPC without TLS
     servicers, health       gRPC
     rest                    HTTP and JSON
 

@@ -54,7 +54,8 @@ class _Server:
     async def run(self) -> int:
         options = self._options
         try:
-            plain, over_tls = Transport(MOST_CALLS, LARGEST_MESSAGE), _grpc_server()
+            plain = Transport(MOST_CALLS, LARGEST_MESSAGE)
+            over_tls = _grpc_server() if options.ssl_config_file else None
             port = self._listen(plain, over_tls)
             rest_socket = _rest_socket(options)
             # Only now, with the ports taken: this brings TensorFlow's library.
@@ -72,7 +73,7 @@ class _Server:
         handlers = servicers.handlers()
         plain.add_handlers(handlers)
         await plain.start()
-        if options.ssl_config_file:
+        if over_tls:
             over_tls.add_generic_rpc_handlers(handlers)
             await over_tls.start()
         log.info("serving on %s:%s", options.bind_address, port)
@@ -107,11 +108,11 @@ class _Server:
             self._told.set()
 
     def _listen(self, plain: Transport, over_tls: Any) -> int:
-        """Take the ports of gRPC, and return the number of the first."""
+        """Take the ports of gRPC, the first for `over_tls` if there is one, and return its number."""
         options = self._options
         where = f"{_host(options)}:{options.port}"
         try:
-            if options.ssl_config_file:
+            if over_tls:
                 port = int(over_tls.add_secure_port(where, tls.server_credentials(options.ssl_config_file)))
             else:
                 port = plain.listen(options.bind_address, options.port)
