@@ -111,8 +111,10 @@ class Classifier:
 
     def _prepared(self, pictures: Sequence[bytes], vision: Vision, pixels: list[Pixels | ApiError]) -> Iterator[Batch]:
         """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""
-        size = self._server.most_rows(vision.row_bytes)  # so the model works on a part while the next is made
-        for start in range(0, len(pictures), size):
+        most = self._server.most_rows(vision.row_bytes)
+        # Of many the model gets a few at once, and works on each part while the next is made.
+        start, size = 0, most if len(pictures) <= most else max(1, most // 4)
+        while start < len(pictures):
             readable = []
             for data in pictures[start : start + size]:
                 caller.check()  # a thousand small files may be a thousand large pictures
@@ -122,6 +124,7 @@ class Classifier:
                     pixels.append(item)
                 except ApiError as error:
                     pixels.append(error)
+            start, size = start + size, most
             if readable:
                 yield np.stack(readable) if len(readable) > 1 else readable[0][np.newaxis]
 

@@ -70,7 +70,7 @@ def test_more_pictures_than_a_call_takes_go_in_parts_and_come_back_in_order(api:
     wanted: list[str | None] = [str(n % 5) for n in range(80)]
     wanted[3] = wanted[40] = None
     assert [result.get("labels", [{}])[0].get("label") for result in results] == wanted
-    assert sorted(sizes) == [16, 31, 31]
+    assert sorted(sizes) == [7, 8, 31, 32]
 
 
 def test_parts_of_rows_that_are_no_batch_go_as_one_call(api: Any, serves: ModelServer) -> None:
