@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._loop = server.loop
         self._got = bytearray()  # of a frame that is not whole
         self._greeted = False
+        self._patience: asyncio.TimerHandle | None = None  # with a client that does not greet
         self._reader = fields.Reader()
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags, and a header block that goes on
         self._calls: dict[int, Call] = {}
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._server.leave(self)
+        self._stop_waiting()
         for call in list(self._calls.values()):
             self._forget(call, cancel=True)
 
@@ -97,6 +99,11 @@ class Connection(asyncio.Protocol):
         """End it at once."""
         self._transport.abort()
 
+    def _stop_waiting(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+
     # ---- frames in
 
     def _read(self, data: bytes | bytearray) -> int:
@@ -110,7 +117,7 @@ class Connection(asyncio.Protocol):
                 if len(start) < len(frames.PREFACE):
                     return 0
                 self._greeted, at = True, len(start)
-                self._patience.cancel()
+                self._stop_waiting()
             while len(data) - at >= frames.HEAD:
                 size, kind, flags, stream = frames.read_head(data, at)
                 if size > _FRAME:
