@@ -112,7 +112,7 @@ class _Server:
         options = self._options
         where = f"{_host(options)}:{options.port}"
         try:
-            if over_tls:
+            if options.ssl_config_file:
                 port = int(over_tls.add_secure_port(where, tls.server_credentials(options.ssl_config_file)))
             else:
                 port = plain.listen(options.bind_address, options.port)
