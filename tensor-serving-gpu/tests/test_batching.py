@@ -331,6 +331,16 @@ def test_what_is_expected_to_take_long_is_run_by_a_thread() -> None:
     assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch"]
 
 
+def test_a_slow_signature_of_a_quick_model_never_holds_up_the_loop() -> None:
+    async def scenario(model: BatchedModel) -> None:
+        for fetch in ("y:0", "y:0", "slow:0", "y:0", "slow:0", "y:0"):
+            await model.run(call(1, fetches=(fetch,)), 1)
+
+    graph = Timed(0.001, 0.001, 0.02, 0.001, 0.02, 0.001)
+    timed(graph, scenario)
+    assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch", "MainThread"]
+
+
 def test_a_turn_of_the_loop_that_has_become_long_goes_to_threads() -> None:
     async def scenario(model: BatchedModel) -> None:
         await model.run(call(0), 1)

@@ -12,7 +12,7 @@ from gevent import monkey
 
 
 class Baton(Protocol):
-    """One waits for it, once or several times; another passes it on, as often as the one waits with success."""
+    """One waits for it; another passes it on, before or meanwhile."""
 
     def wait(self, seconds: float) -> bool:
         """Whether it came within `seconds`."""

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 import grpc
@@ -22,16 +23,18 @@ _SLOW = 0.005
 """Seconds a batch takes from which on threads are worth it: the event loop runs what is expected to be shorter, and a
 second thread may take what waits, though it be no full batch."""
 
+_MOST_PACES = 1000
+
 Outcome = list[Array] | Exception
 
 
 class Kind(Protocol):
-    """What batches of a queue are run by. `seconds` is how long its last batch took, `row_seconds` a row of that."""
+    """What batches of a queue are run by. `seconds` is how long its last batch took, `paces` a row in each queue's."""
 
     name: str
     parameters: BatchingParameters
     seconds: float
-    row_seconds: float
+    paces: dict[Hashable, float]
 
     def outcomes(self, calls: list[Call], rows: list[int]) -> list[Outcome]:
         """Run the calls as one and return what came of each."""
@@ -70,7 +73,14 @@ class Queue:
         """Tell whether all that waits may be run now, and will not take long."""
         if len(self.batches) != 1 or self.running or self.due() != 0.0:
             return False
-        return self.batches[0].rows * self.kind.row_seconds < _SLOW
+        return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _SLOW
+
+    def took(self, seconds: float, rows: int) -> None:
+        """Note how long a batch of so many rows took."""
+        if len(self.kind.paces) >= _MOST_PACES:  # shapes are the callers'
+            self.kind.paces.clear()
+        self.kind.seconds = seconds
+        self.kind.paces[self.key] = seconds / max(1, rows)
 
     def closed(self) -> int:
         """Return how many of its batches take no more calls: they may run at once, beside each other."""

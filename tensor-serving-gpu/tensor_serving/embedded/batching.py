@@ -5,7 +5,7 @@ but for axis 0); a few threads, shared by all models, take batches out of them, 
 company unless `batch_timeout_micros` says so: a batch is what came while the one before it ran. For that to be much,
 and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
 batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
-count. What is expected to take less than two milliseconds the loop runs itself, once it has seen who else came: the
+count. What is expected to take less than five milliseconds the loop runs itself, once it has seen who else came: the
 way to a thread and back would cost a small model as much as its run.
 
 Kinder than the real server: calls of unequal shapes do not spoil each other's batch, and when a batch fails its calls
@@ -17,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from math import inf
 from threading import Lock, Thread
 from typing import Any
 
@@ -162,8 +161,7 @@ class Batcher:
             settle(tasks, outcomes)
         with self._lock:
             queue.running -= 1
-            queue.kind.seconds = time.monotonic() - started
-            queue.kind.row_seconds = queue.kind.seconds / max(1, sum(task.rows for task in tasks))
+            queue.took(time.monotonic() - started, sum(task.rows for task in tasks))
             self._drop_if_unused(queue)
         if tasks:
             rows = [task.rows for task in tasks]
@@ -172,11 +170,11 @@ class Batcher:
 
 
 class BatchedModel:
-    """A model's calls on their way through the batcher. For `seconds` and `row_seconds` see Kind."""
+    """A model's calls on their way through the batcher. For `seconds` and `paces` see Kind."""
 
     def __init__(self, name: str, run: Run, parameters: BatchingParameters, batcher: Batcher) -> None:
-        self.name, self.parameters = name, parameters
-        self.seconds, self.row_seconds = 0.0, inf  # nothing is known of it yet
+        self.name, self.parameters, self.seconds = name, parameters, 0.0
+        self.paces: dict[Hashable, float] = {}
         self._run, self._batcher = run, batcher
 
     async def run(self, call: Call, rows: int) -> list[Array]:
