@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rpc_kit import ANSWER, OK_HEADERS, OK_TRAILERS, SETTINGS, Talk, channel, error, frame, peer, says
 
-from tensor_rest.serving import http2
+from tensor_rest.serving import sending
 from tensor_rest.wire.status import Code
 
 DATA, HEADERS, RST, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 6, 7, 8, 9
@@ -214,7 +214,7 @@ def test_after_usual_answers_an_unusual_one_is_understood_or_refused(last: Any, 
 
 
 def test_usual_answers_give_the_window_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http2, "_GIVE_BACK", 20)
+    monkeypatch.setattr(sending, "_GIVE_BACK", 20)
     updates: list[bytes] = []
 
     def talk(connected: socket.socket) -> None:

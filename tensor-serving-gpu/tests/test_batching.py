@@ -1,7 +1,6 @@
 """Batching: what is run together, padded, split, refused and withdrawn."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from threading import Event
 from typing import Any
@@ -284,94 +283,3 @@ def test_outputs_that_are_no_batch_are_refused(output: Any, text: str) -> None:
         asyncio.run(model.run(call(1), 1))
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
     batcher.close()
-
-
-class Timed:
-    """A graph that doubles its input in a time of its own, and remembers in which thread it ran."""
-
-    def __init__(self, *seconds: float) -> None:
-        self.seconds, self.threads, self.sizes = list(seconds), [], []
-
-    def run(self, call: Call) -> list[np.ndarray]:
-        (value,) = call.values
-        self.threads.append(threading.current_thread().name.split("-")[0])
-        self.sizes.append(len(value))
-        if self.seconds:
-            Event().wait(self.seconds.pop(0))
-        return [value * 2]
-
-
-def timed(graph: Timed, scenario: Callable[[BatchedModel], Coroutine[Any, Any, None]], **more: Any) -> None:
-    parameters = BatchingParameters(num_batch_threads=2, **more)
-    batcher = Batcher(2, Metrics())
-    try:
-        asyncio.run(asyncio.wait_for(scenario(BatchedModel("m", graph.run, parameters, batcher)), 30))
-    finally:
-        batcher.close()
-
-
-def test_a_brief_batch_is_run_by_the_loop_with_all_that_came_in_the_same_turn() -> None:
-    async def scenario(model: BatchedModel) -> None:
-        await model.run(call(0), 1)  # how long it takes is not known yet
-        futures = await several(model, call(1), call(2, 3), call(4))
-        assert [(await future)[0].tolist() for future in futures] == [[2.0], [4.0, 6.0], [8.0]]
-
-    graph = Timed()
-    timed(graph, scenario)
-    assert (graph.threads, graph.sizes) == (["batch", "MainThread"], [1, 4])
-
-
-def test_what_is_expected_to_take_long_is_run_by_a_thread() -> None:
-    async def scenario(model: BatchedModel) -> None:
-        for rows in ((0,), (1,), (2,) * 8, (3,), (4,)):
-            await model.run(call(*rows), len(rows))
-
-    graph = Timed(0.001, 0.001, 0.001, 0.02)  # eight rows of a millisecond are too much; later a row is
-    timed(graph, scenario)
-    assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch"]
-
-
-def test_a_slow_signature_of_a_quick_model_never_holds_up_the_loop() -> None:
-    async def scenario(model: BatchedModel) -> None:
-        for fetch in ("y:0", "y:0", "slow:0", "y:0", "slow:0", "y:0"):
-            await model.run(call(1, fetches=(fetch,)), 1)
-
-    graph = Timed(0.001, 0.001, 0.02, 0.001, 0.02, 0.001)
-    timed(graph, scenario)
-    assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch", "MainThread"]
-
-
-def test_a_turn_of_the_loop_that_has_become_long_goes_to_threads() -> None:
-    async def scenario(model: BatchedModel) -> None:
-        await model.run(call(0), 1)
-        futures = await several(model, *(call(number) for number in range(30)))
-        await asyncio.gather(*futures)
-
-    graph = Timed(0.001)
-    timed(graph, scenario, max_execution_batch_size=16)
-    assert graph.threads[0] == "batch"
-    assert "MainThread" not in graph.threads[1:2]
-    assert sum(graph.sizes) == 31
-
-
-def test_a_call_withdrawn_before_its_turn_is_not_run() -> None:
-    async def scenario(model: BatchedModel) -> None:
-        await model.run(call(0), 1)
-        (future,) = await several(model, call(1))
-        future.cancel()
-        await asyncio.sleep(0.01)
-        await model.run(call(2), 1)
-
-    graph = Timed()
-    timed(graph, scenario)
-    assert graph.sizes == [1, 1]
-
-
-def test_who_is_to_wait_for_company_is_not_run_at_once() -> None:
-    async def scenario(model: BatchedModel) -> None:
-        await model.run(call(0), 1)
-        await model.run(call(1), 1)
-
-    graph = Timed()
-    timed(graph, scenario, batch_timeout_micros=10_000)
-    assert graph.threads == ["batch", "batch"]

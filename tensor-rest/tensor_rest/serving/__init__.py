@@ -2,8 +2,8 @@
 
 `client.py` is the door. Behind it `batching.py` lets callers share calls, `rows.py` knows which may, `calls.py` makes
 one call, `gate.py` decides what happens while serving is away, `caller.py` says for whom a thread works. Below them
-`channel.py` keeps the connections, `addresses.py` knows where to, `http2.py` is one connection, `answer.py` reads what
-comes back, `frames.py` has the bytes.
+`channel.py` keeps the connections, `addresses.py` knows where to, `http2.py` with `sending.py` is one connection,
+`answer.py` reads what comes back, `frames.py` has the bytes.
 """
 
 from .batching import Prediction

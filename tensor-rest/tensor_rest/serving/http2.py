@@ -12,9 +12,9 @@ from ..wire.status import Code, RpcError
 from . import frames
 from .answer import PREFIX, Answer, reset
 from .frames import Kind, ProtocolError, Setting
+from .sending import Sender
 
 _CHUNK = 1 << 15  # bytes read at once, and sent at once of a large request; more would cost malloc a mapping each time
-_GIVE_BACK = 16 << 20  # bytes taken, after which the peer may send as many again
 _LOOKS = 16  # reads of what an idle connection has got; more is no peer worth having
 _LOOK_SECONDS = 0.1  # to answer a ping that came meanwhile
 _FRESH_SECONDS = 0.02  # after a call, in which the next one needs no look
@@ -41,7 +41,7 @@ class LostError(RpcError):
         super().__init__(Code.UNAVAILABLE, details)
 
 
-class Connection:
+class Connection(Sender):
     """Speaks on a connected socket, which it owns; messages have at most `most` bytes.
 
     A call that fails raises RpcError; unless the answer was whole, the connection is not `idle`
@@ -49,16 +49,10 @@ class Connection:
     """
 
     def __init__(self, connected: socket.socket, most: int) -> None:
-        self._socket, self._most = connected, most
+        super().__init__(connected)
+        self._most = most
         self._got, self._at = b"", 0  # read from the socket, and how much of that is used
-        self._stream = -1
         self._answer: Answer | None = None  # of the call under way
-        self._window = frames.WINDOW  # bytes the peer takes on the connection,
-        self._stream_window = 0  # on the stream of the call,
-        self._initial_window = frames.WINDOW  # on a new stream,
-        self._most_frame = frames.FRAME  # and in a frame
-        self._taken = 0  # bytes of its data that it does not know yet to be taken
-        self._deadline = 0.0
         self._fresh = 0.0  # until then nothing will have changed since the last call
         self._blocks: list[bytes] = []  # the header blocks of the call under way
         self._known: set[tuple[bytes, ...]] = set()  # those of earlier calls that were answered well
@@ -183,25 +177,6 @@ class Connection:
             rest = rest[room:]
         return True
 
-    def _send_data(self, piece: memoryview, last: bool) -> None:
-        parts: list[bytes | memoryview] = []
-        while piece:
-            part, piece = piece[: self._most_frame], piece[self._most_frame :]
-            flags = frames.END_STREAM if last and not piece else 0
-            parts += (frames.head(len(part), Kind.DATA, flags, self._stream), part)
-        self._send(b"".join(parts))
-
-    def _send(self, data: bytes) -> None:
-        self._socket.settimeout(self._left())
-        if (sent := self._socket.send(data)) < len(data):
-            self._socket.sendall(data[sent:])
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("out of time")
-        return left
-
     # ---- in
 
     def _step(self) -> None:
@@ -254,13 +229,6 @@ class Connection:
         self._took(len(payload))
         self._mine(stream).add_data(frames.unpadded(flags, payload), bool(flags & frames.END_STREAM))
 
-    def _took(self, size: int) -> None:
-        """Let the peer send as much again, once it is worth a frame."""
-        self._taken += size
-        if self._taken >= _GIVE_BACK:
-            self._send(frames.frame(Kind.WINDOW_UPDATE, 0, 0, self._taken.to_bytes(4, "big")))
-            self._taken = 0
-
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
         block = frames.unpadded(flags, payload)
         if flags & frames.PRIORITY:
@@ -297,21 +265,6 @@ class Connection:
             raise RpcError(Code.DEADLINE_EXCEEDED, "the server saw that time was up")
         raise reset(code)
 
-    def _settings(self, flags: int, _: int, payload: bytes) -> None:
-        if flags & frames.ACK:
-            return
-        for setting, value in frames.read_settings(payload):
-            if setting == Setting.INITIAL_WINDOW_SIZE:
-                if value > frames.WIDEST_WINDOW:
-                    raise ProtocolError(f"a window of {value} bytes")
-                self._stream_window += value - self._initial_window
-                self._initial_window = value
-            elif setting == Setting.MAX_FRAME_SIZE:
-                if not frames.FRAME <= value < 1 << 24:
-                    raise ProtocolError(f"frames of {value} bytes")
-                self._most_frame = value
-        self._send(frames.frame(Kind.SETTINGS, frames.ACK, 0, b""))
-
     def _ping(self, flags: int, _: int, payload: bytes) -> None:
         if len(payload) != 8:
             raise ProtocolError(f"PING with {len(payload)} bytes")
@@ -323,15 +276,6 @@ class Connection:
         self._going = True
         if not self.idle and self._stream > frames.number(payload[:4], "GOAWAY") & frames.WIDEST_WINDOW:
             raise LostError(f"the server is going, and did not begin the call {payload[8:200]!r}")
-
-    def _window_update(self, _: int, stream: int, payload: bytes) -> None:
-        more = frames.number(payload, "WINDOW_UPDATE") & frames.WIDEST_WINDOW
-        if not stream:
-            self._window += more
-        elif stream == self._stream:
-            self._stream_window += more
-        if not more or max(self._window, self._stream_window) > frames.WIDEST_WINDOW:
-            raise ProtocolError(f"a window of {self._window} bytes, {more} more")
 
     def _unasked(self, _: int, stream: int, _payload: bytes) -> None:
         raise ProtocolError(f"a promise, or the rest of nothing, on stream {stream}")

@@ -4,7 +4,8 @@
     fields          header blocks (RFC 7541)
     message         a message of a call as its pieces come in: bounds, compression
     call            one call: what its handler sees of it, and how it ends
-    connection      the frames of one client
+    connection      the frames of one client,
+    answers         and what is sent to it
     server          the ports, and what all connections share
 
 It takes the handlers a `grpc.aio` server takes. TLS is left to that one (see `server`).
