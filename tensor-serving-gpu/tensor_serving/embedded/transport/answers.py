@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FAREWELL_SECONDS = 1.0  # a client that broke the rules gets to read what it did wrong
 _MOST_OWED = 1 << 20  # bytes that a client has not read, from which on it gets no more acknowledgements, but an end
 
 
@@ -131,3 +132,9 @@ class Answers(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > _MOST_OWED:
             raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
         self._out.append(frame)
+
+    def _end(self, code: int, text: str) -> None:
+        self._out.append(frames.goaway(self._last, code, text))
+        self._write()
+        self._transport.close()
+        self._loop.call_later(_FAREWELL_SECONDS, self._transport.abort)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GREETING_SECONDS = 20.0  # a client gets to say that it speaks HTTP/2
-_FAREWELL_SECONDS = 1.0  # and one that does not, to read what it did wrong
 _FRAME = 256 * 1024  # bytes of the largest frame we take: 32 pictures in one
 _STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we say that we have them,
 _WINDOW = 16 << 20  # and of all its calls
@@ -283,12 +282,6 @@ class Connection(Answers):
                 call.task.cancel()
             self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
         self._write()
-
-    def _end(self, code: int, text: str) -> None:
-        self._out.append(frames.goaway(self._last, code, text))
-        self._write()
-        self._transport.close()
-        self._loop.call_later(_FAREWELL_SECONDS, self._transport.abort)
 
 
 _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
