@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from batching_kit import call, several
 
 from tensor_serving.embedded.batching import BatchedModel, Batcher
 from tensor_serving.embedded.batching_parameters import BatchingParameters
@@ -37,10 +38,6 @@ class Gated:
         return [len(batch) for batch in self.batches]
 
 
-def call(*rows: float, fetches: tuple[str, ...] = ("y:0",)) -> Call:
-    return Call("serving_default", ("x:0",), (np.array(rows, np.float32),), fetches)
-
-
 def batched(parameters: BatchingParameters, scenario: Callable[..., Coroutine[Any, Any, None]]) -> Gated:
     """Run a scenario on an event loop with a batched model whose first batch, of one row 0, is at the gate."""
     graph = Gated()
@@ -63,13 +60,6 @@ def batched(parameters: BatchingParameters, scenario: Callable[..., Coroutine[An
         graph.gate.set()
         batcher.close()
     return graph
-
-
-async def several(model: BatchedModel, *calls: Call) -> list[Any]:
-    """Start the calls in this order, and return their futures."""
-    futures = [asyncio.ensure_future(model.run(one, len(one.values[0]))) for one in calls]
-    await asyncio.sleep(0)  # each has gone as far as the queue
-    return futures
 
 
 ONE = BatchingParameters(num_batch_threads=1)

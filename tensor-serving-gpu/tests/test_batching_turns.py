@@ -7,7 +7,7 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-from test_batching import call, several
+from batching_kit import call, several
 
 from tensor_serving.embedded.batching import BatchedModel, Batcher
 from tensor_serving.embedded.batching_parameters import BatchingParameters

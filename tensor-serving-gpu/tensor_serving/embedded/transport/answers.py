@@ -29,6 +29,7 @@ class Answers(asyncio.Protocol):
         self._server = server
         self._loop = server.loop
         self._calls: dict[int, Call] = {}
+        self._last = 0  # the newest stream
         self._taken_of: dict[int, int] = {}  # bytes of each call's data that the client does not know yet to be taken
         self._window = frames.WINDOW  # bytes the client takes,
         self._stream_window = frames.WINDOW  # of a new call,

@@ -43,7 +43,6 @@ class Connection(Answers):
         self._patience: asyncio.TimerHandle | None = None  # with a client that does not greet
         self._reader = fields.Reader()
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags, and a header block that goes on
-        self._last = 0  # the newest stream
         self._taken = 0  # bytes of data that the client does not know yet to be taken, of all calls
 
     # ---- asyncio.Protocol
