@@ -16,7 +16,7 @@ def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: F
     open_page(page, front)
     assert text(page, "#health") == "Serving 4 models"
     draw(page)
-    answer(page, "")
+    page.wait_for_selector("#recent button")  # the whole stroke's answer; before it, those of its parts
     labels = page.locator("#bars .label").all_inner_texts()
     assert labels == list("0123456789")
     assert page.locator("#bars .best .number").all_inner_texts() == ["91.0 %"]
