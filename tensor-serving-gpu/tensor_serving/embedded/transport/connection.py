@@ -23,7 +23,6 @@ _FRAME = 256 * 1024  # bytes of the largest frame we take: 32 pictures in one
 _STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we say that we have them,
 _WINDOW = 16 << 20  # and of all its calls
 
-
 _OK = (grpc.StatusCode.OK, "")
 _OPENING = frames.settings(
     (frames.HEADER_TABLE_SIZE, 0),
