@@ -3,12 +3,16 @@
 import gc
 import logging
 
+import gevent
+
 from . import preload  # noqa: F401 - first: it keeps out what nobody needs
+from . import crew
 from .app import create_app
 from .settings import Settings
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 application = create_app(Settings())
+gevent.spawn = crew.spawn  # uWSGI takes it when this is loaded, and starts each request with it
 
 gc.collect()
 gc.freeze()  # the application lives as long as the worker, and need not be walked at every collection

@@ -65,10 +65,10 @@ def test_a_brief_batch_is_run_by_the_loop_with_all_that_came_in_the_same_turn() 
 
 def test_what_is_expected_to_take_long_is_run_by_a_thread() -> None:
     async def scenario(model: BatchedModel) -> None:
-        for rows in ((0,), (1,), (2,) * 8, (3,), (4,)):
+        for rows in ((0,), (1,), (2,) * 12, (3,), (4,)):
             await noted(model, call(*rows))
 
-    graph = Timed(0.001, 0.001, 0.001, 0.02)  # eight rows of a millisecond are too much; later a row is
+    graph = Timed(0.001, 0.001, 0.001, 0.02)  # twelve rows of a millisecond are too much; later a row is
     timed(graph, scenario)
     assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch"]
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..errors import BadRequestError, UnavailableError
+from ..serving.baton import brief_lock
 from . import metrics
 
 JSON_DEPTH = 32
@@ -41,7 +42,7 @@ class Admission:
         self._room = max(1, most - _SPARE)
         self._started: dict[int, float] = {}  # when each request at work began, oldest first
         self._tickets = itertools.count()
-        self._lock = threading.Lock()
+        self._lock = brief_lock()
 
     def enter(self, arrived: float | None) -> int:
         """A ticket for `leave`. `arrived` is when nginx passed the request on, in seconds since the epoch.

@@ -1,22 +1,23 @@
-"""Micro-batching: rows of callers that come at the same time travel in one call. No timer, no thread of its own.
+"""Micro-batching: rows of callers that come at the same time travel in one call. No thread of its own.
 
-The first caller of a lane sends at once. Who comes while its call runs waits; when the answer is there, those waiting
-longest leave together, and one of them makes the call for all. So one caller alone never waits, and the busier the
-server, the larger the batches.
+A lane's first callers send at once. Who comes while enough calls are under way waits. When one of them is answered,
+or a caller comes to a lane that had company before, those waiting leave together as soon as the worker has nothing
+else to do: requests that are here already, but still to be read, come along. One of them makes the call for all. So
+one caller alone never waits, and the busier the worker, the larger the batches.
 """
 
 import copy
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ApiError, DeadlineError
-from .baton import baton
+from .baton import baton, brief_lock, when_idle
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
@@ -72,6 +73,7 @@ class _Lane:
     """The callers whose rows can share a call."""
 
     running: int = 0
+    gathering: bool = False  # those waiting leave when the worker is idle
     waiting: deque[_Ticket] = field(default_factory=deque)
 
 
@@ -85,7 +87,8 @@ class Batcher:
         self._run = run
         self._most_rows, self._most_bytes, self._running = most_rows, most_bytes, running
         self._lanes: dict[Any, _Lane] = {}
-        self._lock = threading.Lock()
+        self._company = False  # those who left last were more than one
+        self._lock = brief_lock()
 
     def most(self, row_bytes: int) -> int:
         """How many rows of so many bytes one call takes."""
@@ -94,22 +97,24 @@ class Batcher:
     def predict(self, asked: Asked, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
         """The answer for `rows` rows, at most `most`. Raises the call's ApiError, or DeadlineError when time is up."""
         key = (asked, tuple([(alias, array.dtype.str, array.shape[1:]) for alias, array in sorted(inputs.items())]))
+        ticket = None
         with self._lock:
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = _Lane()
-            at_once = lane.running < self._running
-            if at_once:
+            if lane.running < self._running and not lane.waiting and not self._company:
                 lane.running += 1
             else:
                 ticket = _Ticket(inputs, rows, deadline, request_id)
                 lane.waiting.append(ticket)
-        if at_once:
+                gathers = self._gathers(lane)
+        if ticket is None:
             try:
                 return self._run(asked, inputs, deadline, [request_id])
             finally:
-                with self._lock:
-                    self._pass_on(key, lane)
+                self._ended(key, lane)
+        if gathers:
+            when_idle(partial(self._depart, key, lane))
         self._wait(lane, ticket)
         if ticket.group is not None:
             self._lead(key, lane, ticket, ticket.group)
@@ -133,8 +138,7 @@ class Batcher:
         try:
             self._answer(key[0], group)
         finally:
-            with self._lock:
-                self._pass_on(key, lane)
+            self._ended(key, lane)
             for ticket in group:
                 if ticket is not leader:
                     ticket.baton.pass_on()
@@ -157,16 +161,43 @@ class Batcher:
             outputs = answer.outputs
             if len(group) > 1:
                 outputs = {alias: array[start : start + ticket.rows] for alias, array in outputs.items()}
-            ticket.answer = answer._replace(outputs=outputs, queue_seconds=started - ticket.queued)
+            ticket.answer = Prediction(
+                answer.version, outputs, answer.signature, started - ticket.queued, answer.model_seconds
+            )
             start += ticket.rows
 
-    def _pass_on(self, key: Any, lane: _Lane) -> None:
-        """Those waiting longest become a group, or the lane's call ends."""
-        if not lane.waiting:
+    def _gathers(self, lane: _Lane) -> bool:
+        """Whether those waiting are to leave as soon as all are here, and nobody has seen to it."""
+        if lane.gathering or not lane.waiting or lane.running >= self._running:
+            return False
+        lane.gathering = True
+        return True
+
+    def _ended(self, key: Any, lane: _Lane) -> None:
+        """A call is over."""
+        with self._lock:
             lane.running -= 1
-            if not lane.running:
-                del self._lanes[key]
-            return
+            gathers = self._gathers(lane)
+            self._forget(key, lane)
+        if gathers:
+            when_idle(partial(self._depart, key, lane))
+
+    def _depart(self, key: Any, lane: _Lane) -> None:
+        """Those waiting become groups, as many as may be under way."""
+        with self._lock:
+            lane.gathering = False
+            self._company = len(lane.waiting) > 1
+            while lane.waiting and lane.running < self._running:
+                lane.running += 1
+                self._group(lane)
+            self._forget(key, lane)
+
+    def _forget(self, key: Any, lane: _Lane) -> None:
+        if not lane.waiting and not lane.running and not lane.gathering:
+            del self._lanes[key]
+
+    def _group(self, lane: _Lane) -> None:
+        """Those waiting longest leave together."""
         group = [lane.waiting.popleft()]
         room = self.most(row_bytes(group[0].inputs, group[0].rows)) - group[0].rows
         while lane.waiting and lane.waiting[0].rows <= room:

@@ -5,10 +5,13 @@ loop more. Requests that share calls wait once each, so that is a tenth of a bus
 """
 
 import threading
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import gevent
 from gevent import monkey
+
+_SOON = 0.005  # seconds; a loop that is never idle must not hold anybody up
 
 
 class Baton(Protocol):
@@ -24,6 +27,25 @@ class Baton(Protocol):
 def baton() -> Baton:
     """One for this process: between greenlets where threads are greenlets, else between threads."""
     return _OfGreenlets() if monkey.is_module_patched("threading") else _OfThreads()
+
+
+def brief_lock() -> Any:
+    """A lock around a few lines that never wait: the threads' own kind, also where threads are greenlets.
+
+    Greenlets cannot change places in such lines, so it is never waited for; gevent's takes several times as long.
+    """
+    return monkey.get_original("threading", "Lock")()
+
+
+def when_idle(act: Callable[[], None]) -> None:
+    """Have `act` called when the event loop has nothing else to do, at the latest after a few milliseconds.
+
+    Where threads are threads it is called at once.
+    """
+    if monkey.is_module_patched("threading"):
+        _Idle(act)
+    else:
+        act()
 
 
 class _OfThreads:
@@ -71,3 +93,20 @@ class _OfGreenlets:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.switch()
+
+
+class _Idle:
+    """One call, by whichever of two watchers comes first."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        loop = gevent.get_hub().loop
+        self._watchers = (loop.idle(), loop.timer(_SOON))
+        for watcher in self._watchers:
+            watcher.start(self._now)
+
+    def _now(self) -> None:
+        for watcher in self._watchers:
+            watcher.stop()
+            watcher.close()
+        self._act()

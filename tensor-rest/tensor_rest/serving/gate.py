@@ -5,12 +5,12 @@ wait for the connection. Serving that stays away longer than the grace period is
 interval tries the way back.
 """
 
-import threading
 import time
 from types import TracebackType
 
 from ..errors import DeadlineError, UnavailableError
 from ..guard import metrics
+from .baton import brief_lock
 
 PROBE_SECONDS = 0.5
 """Between two calls that try whether serving is back."""
@@ -37,7 +37,7 @@ class Gate:
         self._inside = 0
         self._away_since: float | None = None
         self._probed = 0.0
-        self._lock = threading.Lock()
+        self._lock = brief_lock()
 
     def __enter__(self) -> "Gate":
         with self._lock:

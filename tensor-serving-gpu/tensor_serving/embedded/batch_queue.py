@@ -19,7 +19,7 @@ from tensor_serving.embedded.errors import ServingError
 from tensor_serving.embedded.tensors import Array
 
 _FULL = "The batch scheduling queue to which this task was submitted is full"
-_SLOW = 0.005
+_SLOW = 0.01
 """Seconds a batch takes from which on threads are worth it: the event loop runs what is expected to be shorter, and a
 second thread may take what waits, though it be no full batch."""
 

@@ -5,7 +5,7 @@ but for axis 0); a few threads, shared by all models, take batches out of them, 
 company unless `batch_timeout_micros` says so: a batch is what came while the one before it ran. For that to be much,
 and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
 batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
-count. What is expected to take less than five milliseconds the loop runs itself, once it has seen who else came: the
+count. What is expected to take less than ten milliseconds the loop runs itself, once it has seen who else came: the
 way to a thread and back would cost a small model as much as its run.
 
 Kinder than the real server: calls of unequal shapes do not spoil each other's batch, and when a batch fails its calls
@@ -29,7 +29,7 @@ from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.tensors import Array
 
 Run = Callable[[Call], list[Array]]
-_LEAST_PART = 8
+_LEAST_PART = 12
 """Rows: what is split finer costs more in hand-overs than it gains."""
 
 
@@ -226,8 +226,8 @@ class BatchedModel:
         parameters = self.parameters
         if not parameters.enable_large_batch_splitting or parameters.allowed_batch_sizes:
             return parameters.max_execution_batch_size
-        share = max(_LEAST_PART, -(-rows // self._batcher.threads))
-        return min(parameters.max_execution_batch_size, share)
+        parts = max(1, min(self._batcher.threads, rows // _LEAST_PART))
+        return min(parameters.max_execution_batch_size, -(-rows // parts))
 
     def _key(self, call: Call) -> Hashable:
         if self.parameters.pad_variable_length_inputs:
