@@ -1,6 +1,8 @@
 """Rows of many callers in few calls: everyone gets his own answer, whatever fails, whoever leaves."""
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_kit import wait_until
+from gateway_kit import PROJECT, wait_until
 
 from tensor_rest.errors import ApiError, BadRequestError, DeadlineError, NotFoundError, UnavailableError
 from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction, row_bytes
@@ -247,3 +249,47 @@ def test_a_crowd_with_faults_and_hurry_gets_every_answer_right(batcher: Batcher,
         assert not bad or not isinstance(outcome, Prediction)
         assert seconds < 1 or not isinstance(outcome, DeadlineError)
     assert len(model.calls) < len(outcomes)  # calls were shared, although the failed ones were repeated
+
+
+_WORKER = """
+from gevent import monkey; monkey.patch_all()
+import socket, time
+import gevent
+import numpy as np
+from tensor_rest.serving.batching import Asked, Batcher, Prediction
+
+sizes = []
+
+def run(asked, inputs, deadline, ids):
+    sizes.append(len(inputs["x"]))
+    gevent.sleep(0.001)
+    return Prediction(1, {"y": inputs["x"] + 1})
+
+batcher = Batcher(run, most_rows=32, most_bytes=1 << 20, running=2)
+
+def request(number, end):
+    end.recv(1)
+    x = np.full((1, 3), number)
+    assert (batcher.predict(Asked("m", None, None, "s", ()), {"x": x}, 1, time.monotonic() + 20, "").outputs["y"] == x + 1).all()
+
+def crowd(callers):
+    sizes.clear()
+    pairs = [socket.socketpair() for _ in range(callers)]
+    requests = [gevent.spawn(request, number, pair[1]) for number, pair in enumerate(pairs)]
+    gevent.sleep(0)
+    for one, _ in pairs:
+        one.send(b"x")
+    for each in gevent.joinall(requests, timeout=20):
+        each.get()
+    return list(sizes)
+
+print(crowd(1), crowd(20), crowd(20), crowd(40), crowd(1), batcher._lanes)
+"""
+
+
+def test_a_busy_worker_sends_requests_that_are_here_already_in_one_call() -> None:
+    """What is known of the crowd before: the first of a new one does not go ahead of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WORKER], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[1] [1, 1, 18] [20] [32, 8] [1] {}\n", "")

@@ -69,3 +69,49 @@ def test_a_greenlet_that_is_killed_is_not_woken_elsewhere() -> None:
         [sys.executable, "-c", _KILLED], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+_IDLE = """
+from gevent import monkey; monkey.patch_all()
+import socket
+import gevent
+from tensor_rest.serving.baton import when_idle
+
+pairs = [socket.socketpair() for _ in range(20)]
+read, found = [], gevent.event.AsyncResult()
+
+def reader(end):
+    read.append(end.recv(1))
+    if len(read) == 1:
+        when_idle(lambda: found.set(len(read)))
+
+readers = [gevent.spawn(reader, end) for _, end in pairs]
+gevent.sleep(0)
+for end, _ in pairs:
+    end.send(b"x")
+assert found.get(timeout=20) == 20  # all that had come by then are served first
+
+def restless(one, other):
+    while True:
+        one.send(b"x")
+        other.recv(1)
+        gevent.sleep(0)
+
+players = [gevent.spawn(restless, *pair) for pair in pairs]
+late = gevent.event.AsyncResult()
+when_idle(lambda: late.set(True))
+assert late.get(timeout=20)  # though the loop always has something to do
+calls = []
+when_idle(lambda: calls.append(1))
+gevent.killall(players)
+gevent.sleep(0.02)
+assert calls == [1]
+print("done")
+"""
+
+
+def test_who_waits_for_an_idle_loop_is_called_once_and_in_time() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IDLE], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
