@@ -5,8 +5,7 @@ import logging
 
 import gevent
 
-from . import preload  # noqa: F401 - first: it keeps out what nobody needs
-from . import crew
+from . import crew, preload  # noqa: F401 - preload before the others: it keeps out what nobody needs
 from .app import create_app
 from .settings import Settings
 

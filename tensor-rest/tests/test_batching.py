@@ -270,7 +270,8 @@ batcher = Batcher(run, most_rows=32, most_bytes=1 << 20, running=2)
 def request(number, end):
     end.recv(1)
     x = np.full((1, 3), number)
-    assert (batcher.predict(Asked("m", None, None, "s", ()), {"x": x}, 1, time.monotonic() + 20, "").outputs["y"] == x + 1).all()
+    answer = batcher.predict(Asked("m", None, None, "s", ()), {"x": x}, 1, time.monotonic() + 20, "")
+    assert (answer.outputs["y"] == x + 1).all()
 
 def crowd(callers):
     sizes.clear()
