@@ -120,6 +120,7 @@ GRPC_ERRORS: dict[Code, type[ApiError]] = {
     Code.FAILED_PRECONDITION: ConflictError,
     Code.RESOURCE_EXHAUSTED: TooManyRequestsError,
     Code.UNAVAILABLE: UnavailableError,
+    Code.CANCELLED: UnavailableError,  # by a server that is going; nobody else cancels our calls
     Code.DEADLINE_EXCEEDED: DeadlineError,
 }
 """gRPC status to exception, hence to HTTP status; any other is a BadGatewayError."""

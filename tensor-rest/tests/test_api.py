@@ -152,6 +152,7 @@ def test_an_unknown_model_is_told_what_is_served(post: Post, listed: Any) -> Non
         (grpc.StatusCode.FAILED_PRECONDITION, 409, True),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, 429, False),
         (grpc.StatusCode.UNAVAILABLE, 503, False),
+        (grpc.StatusCode.CANCELLED, 503, False),
         (grpc.StatusCode.DEADLINE_EXCEEDED, 504, False),
         (grpc.StatusCode.INTERNAL, 502, False),
         (grpc.StatusCode.UNKNOWN, 502, False),
