@@ -1,4 +1,4 @@
-"""Greenlets that are used again. uWSGI starts one for each request, which is a tenth of what a busy worker does.
+"""Greenlets that are used again. uWSGI starts one for each request; that took a twelfth of a busy worker's time.
 
 A new greenlet gets memory from the system for its Python frames, and gives it back when it ends.
 """

@@ -42,6 +42,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def played(script: str) -> str:
+    """What a script prints in an interpreter of its own: gevent's patches are for a whole process. It logs nothing."""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    return done.stdout
+
+
 def nobody() -> str:
     """An address where no watcher answers; a running lab on this machine has one at the default."""
     return f"http://127.0.0.1:{free_port()}/"

@@ -1,8 +1,6 @@
 """Rows of many callers in few calls: everyone gets his own answer, whatever fails, whoever leaves."""
 
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_kit import PROJECT, wait_until
+from gateway_kit import played, wait_until
 
 from tensor_rest.errors import ApiError, BadRequestError, DeadlineError, NotFoundError, UnavailableError
 from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction, row_bytes
@@ -290,7 +288,4 @@ print(crowd(1), crowd(20), crowd(20), crowd(40), crowd(1), batcher._lanes)
 
 def test_a_busy_worker_sends_requests_that_are_here_already_in_one_call() -> None:
     """What is known of the crowd before: the first of a new one does not go ahead of it."""
-    done = subprocess.run(
-        [sys.executable, "-c", _WORKER], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == ("[1] [1, 1, 18] [20] [32, 8] [1] {}\n", "")
+    assert played(_WORKER) == "[1] [1, 1, 18] [20] [32, 8] [1] {}\n"

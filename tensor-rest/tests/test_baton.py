@@ -1,10 +1,7 @@
 """Waiting for each other, between threads and between greenlets: woken once, in time, and never by an old call."""
 
-import subprocess
-import sys
-
 import pytest
-from gateway_kit import PROJECT
+from gateway_kit import played
 
 _SCENES = """
 import threading, time
@@ -41,10 +38,7 @@ print("done")
 
 @pytest.mark.parametrize("first", ["", "from gevent import monkey; monkey.patch_all()"])
 def test_a_baton_wakes_who_waits(first: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", first + _SCENES], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert played(first + _SCENES) == "done\n"
 
 
 _KILLED = """
@@ -65,10 +59,7 @@ print("done")
 
 
 def test_a_greenlet_that_is_killed_is_not_woken_elsewhere() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert played(_KILLED) == "done\n"
 
 
 _IDLE = """
@@ -111,7 +102,4 @@ print("done")
 
 
 def test_who_waits_for_an_idle_loop_is_called_once_and_in_time() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _IDLE], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert played(_IDLE) == "done\n"

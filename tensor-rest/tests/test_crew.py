@@ -5,7 +5,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from gateway_kit import PROJECT, free_port, wait_until
+from gateway_kit import PROJECT, free_port, played, wait_until
 
 _SCENES = """
 import gevent
@@ -50,16 +50,12 @@ print("done")
 
 
 def test_a_greenlet_does_one_thing_after_the_other_and_may_fail_or_be_killed() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _SCENES], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert played(_SCENES) == "done\n"
 
 
 _APPLICATION = """
 import gevent
-from tensor_rest import crew
-gevent.spawn = crew.spawn
+import tensor_rest.wsgi
 
 def application(environ, start_response):
     me = gevent.getcurrent()
@@ -69,7 +65,7 @@ def application(environ, start_response):
 """
 
 
-def test_uwsgi_starts_its_requests_with_it(tmp_path: Path) -> None:
+def test_uwsgi_starts_the_requests_of_a_worker_with_it(tmp_path: Path) -> None:
     (tmp_path / "counts.py").write_text(_APPLICATION)
     port = free_port()
     options = ["--http-socket", f"127.0.0.1:{port}", "--gevent", "4", "--module", "counts", "--pythonpath", tmp_path]

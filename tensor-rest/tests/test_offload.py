@@ -1,10 +1,7 @@
 """Long work under gevent: the worker's other requests go on, and what fails fails where it was asked for."""
 
-import subprocess
-import sys
-
 import pytest
-from gateway_kit import PROJECT
+from gateway_kit import played
 
 from tensor_rest import offload
 
@@ -40,11 +37,7 @@ except ValueError as error:
 
 
 def test_a_request_that_computes_is_in_nobodys_way() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _WORKER], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout == "['other', 'long'] broken picture\n"
-    assert done.stderr == ""
+    assert played(_WORKER) == "['other', 'long'] broken picture\n"
 
 
 def test_without_gevent_it_is_a_mere_call() -> None:

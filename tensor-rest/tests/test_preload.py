@@ -11,9 +11,11 @@ _LOOK = """
 import json, os, sys
 before = set(os.listdir("/proc/self/fd"))
 import tensor_rest.preload
+import gevent
 opened = len(set(os.listdir("/proc/self/fd")) - before)
 loaded = [name for name, module in sys.modules.items() if module is not None]
-print(json.dumps({"threads": len(os.listdir("/proc/self/task")), "opened": opened, "loaded": loaded}))
+threads, tree = len(os.listdir("/proc/self/task")), gevent.config.track_greenlet_tree
+print(json.dumps({"threads": threads, "opened": opened, "loaded": loaded, "tree": tree}))
 """
 
 
@@ -22,6 +24,7 @@ def test_nothing_is_started_or_opened_and_no_code_of_a_worker_is_loaded() -> Non
     done = subprocess.run([sys.executable, "-c", _LOOK], env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert (found["threads"], found["opened"]) == (1, 0)
+    assert not found["tree"]
     assert {"hpack", "numpy", "flask_restx"} <= set(found["loaded"])
     assert {name for name in found["loaded"] if name.startswith("tensor_rest")} == {
         "tensor_rest",

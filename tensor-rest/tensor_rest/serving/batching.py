@@ -107,14 +107,12 @@ class Batcher:
             else:
                 ticket = _Ticket(inputs, rows, deadline, request_id)
                 lane.waiting.append(ticket)
-                gathers = self._gathers(lane)
         if ticket is None:
             try:
                 return self._run(asked, inputs, deadline, [request_id])
             finally:
                 self._ended(key, lane)
-        if gathers:
-            when_idle(partial(self._depart, key, lane))
+        self._gather(key, lane)
         self._wait(lane, ticket)
         if ticket.group is not None:
             self._lead(key, lane, ticket, ticket.group)
@@ -166,21 +164,20 @@ class Batcher:
             )
             start += ticket.rows
 
-    def _gathers(self, lane: _Lane) -> bool:
-        """Whether those waiting are to leave as soon as all are here, and nobody has seen to it."""
-        if lane.gathering or not lane.waiting or lane.running >= self._running:
-            return False
-        lane.gathering = True
-        return True
+    def _gather(self, key: Any, lane: _Lane) -> None:
+        """Have those waiting leave, if they may and nobody has seen to it, as soon as all are here."""
+        with self._lock:
+            if lane.gathering or not lane.waiting or lane.running >= self._running:
+                return
+            lane.gathering = True
+        when_idle(partial(self._depart, key, lane))
 
     def _ended(self, key: Any, lane: _Lane) -> None:
         """A call is over."""
         with self._lock:
             lane.running -= 1
-            gathers = self._gathers(lane)
             self._forget(key, lane)
-        if gathers:
-            when_idle(partial(self._depart, key, lane))
+        self._gather(key, lane)
 
     def _depart(self, key: Any, lane: _Lane) -> None:
         """Those waiting become groups, as many as may be under way."""
