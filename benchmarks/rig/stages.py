@@ -46,7 +46,7 @@ class _Idle(Model):
 
 async def _stages(rows: int) -> dict[str, float]:
     options = Options(enable_batching=True, tensorflow_intra_op_parallelism=1)
-    model = Model(SHIPPED_MODEL, 1)
+    model, saved = Model(SHIPPED_MODEL, 1), Model(SHIPPED_MODEL, 1, freeze=False)
     signatures, data = model.signatures, _request(rows)
     request = predict_pb2.PredictRequest.FromString(data)
     call = predict.prepare(signatures, request)
@@ -69,6 +69,7 @@ async def _stages(rows: int) -> dict[str, float]:
         "to the batch thread and back (execution, batching)": await _time(lambda: _run(batched, call), wait=True),
         "the same with the thread pool, without batching": await _time(lambda: _run(pooled, call), wait=True),
         "the graph, one thread (runtime, native)": await _time(lambda: model.run(call)),
+        "the graph as it was saved, without freezing": await _time(lambda: saved.run(call)),
         "outputs to tensors (predict.answer)": await _time(lambda: predict.answer(signatures, request, call, outputs)),
         "serialize the answer": await _time(response.SerializeToString),
         "count it (metrics)": await _time(count),

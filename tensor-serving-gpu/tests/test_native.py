@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from numpy.typing import ArrayLike
+from native_kit import call, texts
 from serving_kit import PROJECT
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -23,20 +23,6 @@ from tensor_serving.embedded.native import library as native_library
 from tensor_serving.embedded.runtime import Model
 
 SHIPPED = PROJECT / "serving" / "mnist-net" / "1"
-
-
-def call(model: Model, signature: str, **inputs: ArrayLike) -> dict[str, np.ndarray]:
-    """Call a signature by the aliases of its inputs; return its outputs by theirs."""
-    found = model.signatures[signature]
-    feeds = sorted((found.inputs[alias].name, np.asarray(value)) for alias, value in inputs.items())
-    fetches = {alias: info.name for alias, info in found.outputs.items()}
-    names = tuple(sorted(set(fetches.values())))
-    values = model.run(Call(signature, tuple(name for name, _ in feeds), tuple(value for _, value in feeds), names))
-    return {alias: values[names.index(name)] for alias, name in fetches.items()}
-
-
-def texts(*values: bytes) -> np.ndarray:
-    return np.array(values, dtype=object)
 
 
 class Kept(tf.Module):

@@ -4,6 +4,7 @@ It is loaded the way the C++ server does, as a graph in a session, by TensorFlow
 Python package is not imported, which would take longer than everything else at start and 200 MB.
 """
 
+import logging
 from pathlib import Path
 
 import grpc
@@ -11,23 +12,32 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tensor_serving.embedded.call import Call
 from tensor_serving.embedded.errors import ServingError, invalid
+from tensor_serving.embedded.freezing import Freezer
 from tensor_serving.embedded.native.session import Ends, Session
 from tensor_serving.embedded.tensors import Array
 from tensor_serving.savedmodel import Inspector
 
+log = logging.getLogger(__name__)
+
 # Requests may ask for any subset of a signature's outputs. For every subset the library prepares a graph of its own and
 # keeps it until the model is closed: only so many are let through.
 _MOST_SUBSETS = 64
+
+# Frozen weights are in memory several times over, and again for every subset of the outputs.
+_MOST_FROZEN = 32 * 1024 * 1024  # bytes of a model's weights
+_MOST_FROZEN_SETS = 4
+_LARGEST_GRAPH = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one has its weights in the graph already
 
 
 class Model:
     """A loaded SavedModel; `signatures` are its SignatureDefs by key. Calls may come from any number of threads.
 
     The threads TensorFlow works with are the process's: what the first model says of their number holds for all.
-    0 means one for each core. Raises ServingError when it cannot be loaded.
+    0 means one for each core. `freeze` small models whose weights nothing changes (see `freezing`).
+    Raises ServingError when it cannot be loaded.
     """
 
-    def __init__(self, folder: Path, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
+    def __init__(self, folder: Path, intra_op_threads: int = 0, inter_op_threads: int = 0, freeze: bool = True) -> None:
         # The loader leaves variables alone when their folder is missing; every call would fail then.
         if reason := Inspector().problem(folder):
             raise ServingError(grpc.StatusCode.NOT_FOUND, f"{folder}: {reason}")
@@ -43,6 +53,7 @@ class Model:
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = self._session.signatures
         self._ranked = self._inputs_of_fixed_rank()
         self._ends: dict[tuple[tuple[str, ...], tuple[str, ...]], Ends] = {}
+        self._frozen = self._freeze(folder) if freeze else frozenset()
 
     def run(self, call: Call) -> list[Array]:
         """Return one array per tensor fetched, in their order; strings as object arrays of bytes.
@@ -90,9 +101,35 @@ class Model:
                 raise invalid(f"{alias} has the shape {list(value.shape)}, but the signature wants {wanted}")
 
     def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Ends:
-        ends = self._ends.get((feeds, fetches)) or self._session.ends(feeds, fetches)
-        self._ends[feeds, fetches] = ends
+        ends = self._ends.get((feeds, fetches))
+        if not ends:
+            frozen = len(self._ends) < _MOST_FROZEN_SETS and self._frozen.issuperset(feeds + fetches)
+            prefix = "frozen/" if frozen else ""
+            ends = self._session.ends([prefix + name for name in feeds], [prefix + name for name in fetches])
+            self._ends[feeds, fetches] = ends
         return ends
+
+    def _freeze(self, folder: Path) -> frozenset[str]:
+        """Add a frozen copy of what the signatures need of the graph, where there is something to gain.
+
+        Return the tensors it has; there `frozen/` stands before their names.
+        """
+        ends = [end for signature in self.signatures.values() for end in (signature.inputs, signature.outputs)]
+        names = frozenset(info.name for infos in ends for info in infos.values() if info.name)
+        if any(file.stat().st_size > _LARGEST_GRAPH for file in folder.glob("saved_model.*")):
+            return frozenset()
+        freezer = Freezer(self._session.graph(), names)
+        if not 0 < freezer.nbytes <= _MOST_FROZEN:
+            return frozenset()
+        try:
+            self._session.add(freezer.readings(), "reading")
+            readings = self._session.ends((), [f"reading/{name}/read:0" for name in freezer.variables])
+            values = dict(zip(freezer.variables, self._session.run(readings, ()), strict=True))
+            self._session.add(freezer.frozen(values), "frozen")
+        except ServingError as error:  # as it is, the model can be served all the same
+            log.warning("%s is served as it is, its weights cannot be frozen: %s", folder, error.text)
+            return frozenset()
+        return names
 
     def _all_outputs(self, call: Call) -> tuple[str, ...]:
         """Return all that can be fetched by the signatures with these inputs: there are as many such sets as inputs."""

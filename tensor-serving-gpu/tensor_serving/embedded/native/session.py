@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tensorflow.core.framework import op_def_pb2
+from tensorflow.core.framework import graph_pb2, op_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from tensor_serving import wire
@@ -98,6 +98,29 @@ class Session:
             for tensor in fed:
                 if tensor:
                     delete(tensor)
+
+    def graph(self) -> graph_pb2.GraphDef:
+        """Return the graph, and what was added to it."""
+        self._check_open()
+        api = library()
+        buffer = api.TF_NewBuffer()
+        try:
+            _checked(api.TF_GraphToGraphDef, self._graph, buffer)
+            return graph_pb2.GraphDef.FromString(ctypes.string_at(buffer.contents.data, buffer.contents.length))
+        finally:
+            api.TF_DeleteBuffer(buffer)
+
+    def add(self, graph: graph_pb2.GraphDef, prefix: str) -> None:
+        """Add nodes to the graph, their names after `prefix/`. Raises ServingError, with nothing added."""
+        self._check_open()
+        api, data = library(), graph.SerializeToString()
+        options, buffer = api.TF_NewImportGraphDefOptions(), api.TF_NewBufferFromString(data, len(data))
+        try:
+            api.TF_ImportGraphDefOptionsSetPrefix(options, prefix.encode())
+            _checked(api.TF_GraphImportGraphDef, self._graph, buffer, options)
+        finally:
+            api.TF_DeleteBuffer(buffer)
+            api.TF_DeleteImportGraphDefOptions(options)
 
     def close(self) -> None:
         """Give the memory back. No run may be under way, none may follow."""

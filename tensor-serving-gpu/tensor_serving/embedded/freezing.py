@@ -1,0 +1,177 @@
+"""Freezing: the variables that no signature changes as constants, in a second copy of a model's graph.
+
+TensorFlow has to expect that a variable is assigned to at any time. Of a constant it can make more before the first
+call: what is computed from constants alone is computed once, a batch normalization goes into the weights before it, and
+oneDNN keeps the weights in the order its kernels read them in.
+
+A signature of a SavedModel is a node that calls a function with the handles of variables, that one calls others, and
+somewhere within a ReadVariableOp turns a handle into a value. Here the value is handed down in place of the handle.
+Function bodies name what they use `node:output:index` (FunctionDef in tensorflow/core/framework/function.proto).
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2
+
+from tensor_serving.embedded import dtypes
+from tensor_serving.embedded.tensors import Array
+
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_READ = "ReadVariableOp"
+
+Held = dict[int, int]
+"""Where a node or a function gets a value in place of a handle: positions of its inputs, and each value's dtype."""
+
+
+class Freezer:
+    """A graph, and what of it can be frozen for those who use the tensors called `ends` (`operation:index`)."""
+
+    def __init__(self, graph: graph_pb2.GraphDef, ends: Iterable[str]) -> None:
+        self._graph = graph
+        self._nodes = list(_needed({node.name: node for node in graph.node}, ends))
+        self._functions = {function.signature.name: function for function in graph.library.function}
+        self._known: dict[tuple[str, int], bool] = {}
+        self._copies: dict[tuple[str, tuple[tuple[int, int], ...]], function_pb2.FunctionDef] = {}
+
+    @cached_property
+    def variables(self) -> dict[str, node_def_pb2.NodeDef]:
+        """The handles of variables that are only read, by name; without those of strings or of no fixed size."""
+        handles = {node.name: node for node in self._nodes if node.op == "VarHandleOp" and _size(node)}
+        uses = [(node, place, _operation(name)) for node in self._nodes for place, name in enumerate(node.input)]
+        changed = {name for node, place, name in uses if name in handles and not self._reads(node, place)}
+        return {name: node for name, node in handles.items() if name not in changed}
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the variables together, in bytes."""
+        return sum(_size(handle) for handle in self.variables.values())
+
+    def readings(self) -> graph_pb2.GraphDef:
+        """Return a graph with the handles of the variables, and for each what reads it, named like it with `/read`."""
+        graph = graph_pb2.GraphDef(versions=self._graph.versions)
+        for name, handle in self.variables.items():
+            graph.node.append(handle)
+            reading = graph.node.add(name=f"{name}/read", op=_READ, input=[name])
+            reading.attr["dtype"].type = handle.attr["dtype"].type
+        return graph
+
+    def frozen(self, values: dict[str, Array]) -> graph_pb2.GraphDef:
+        """Return what the ends need of the graph, with the variables as constants of these values.
+
+        Of the functions it brings those it has changed; the others it shares with the graph it is added to.
+        """
+        graph = graph_pb2.GraphDef(versions=self._graph.versions)
+        types = {name: dtypes.to_number(value.dtype) for name, value in values.items()}
+        for node in self._nodes:
+            graph.node.append(_constant(node.name, values[node.name]) if node.name in values else node)
+            self._hand_down(graph.node[-1], types)
+        graph.library.function.extend(self._copies.values())
+        return graph
+
+    def _reads(self, node: node_def_pb2.NodeDef, place: int) -> bool:
+        """Tell whether all that comes of a handle that goes in there is that its value is read."""
+        if node.op in _CALLS and not node.input[place].startswith("^"):
+            return self._only_read(node.attr["f"].func.name, place)
+        return node.op == _READ or node.input[place].startswith("^")
+
+    def _only_read(self, name: str, place: int) -> bool:
+        """The same, for a parameter of a function."""
+        if (name, place) not in self._known:
+            self._known[name, place] = False  # until it is known, should the function call itself
+            function = self._functions.get(name, function_pb2.FunctionDef())
+            parameters = function.signature.input_arg
+            lists = any(parameter.number_attr or parameter.type_list_attr for parameter in parameters)
+            if place < len(parameters) and not lists:
+                handle = parameters[place].name
+                self._known[name, place] = handle not in map(_operation, function.ret.values()) and all(
+                    self._reads(node, number)
+                    for node in function.node_def
+                    for number, used in enumerate(node.input)
+                    if _operation(used) == handle
+                )
+        return self._known[name, place]
+
+    def _hand_down(self, node: node_def_pb2.NodeDef, types: dict[str, int]) -> bool:
+        """Have a node take values where it took handles: `types` are their dtypes by name. Tell whether it read one."""
+        held = {place: types[name] for place, used in enumerate(node.input) if (name := _operation(used)) in types}
+        held = {place: number for place, number in held.items() if not node.input[place].startswith("^")}
+        if not held:
+            return False
+        if node.op == _READ:
+            node.op = "Identity"
+            node.attr.clear()
+            node.attr["T"].type = held[0]
+            return True
+        for place, number in held.items():
+            node.attr["Tin"].list.type[place] = number
+        node.attr["f"].func.name = self._copy(node.attr["f"].func.name, held)
+        node.attr.pop("_read_only_resource_inputs", None)
+        return False
+
+    def _copy(self, name: str, held: Held) -> str:
+        """Return the name of a copy of the function that takes values there."""
+        key = name, tuple(held.items())
+        if key not in self._copies:
+            copy = self._copies[key] = function_pb2.FunctionDef()
+            copy.CopyFrom(self._functions[name])
+            copy.signature.name = f"{name}_frozen_{len(self._copies)}"
+            types = {}
+            for place, number in held.items():
+                parameter = copy.signature.input_arg[place]
+                parameter.type = types[parameter.name] = number
+                parameter.ClearField("handle_data")
+                copy.arg_attr.pop(place, None)
+            read = {node.name for node in copy.node_def if self._hand_down(node, types)}
+            for node in copy.node_def:
+                node.input[:] = [_renamed(used, read) for used in node.input]
+            for output, used in copy.ret.items():
+                copy.ret[output] = _renamed(used, read)
+        return self._copies[key].signature.name
+
+
+def _needed(nodes: dict[str, node_def_pb2.NodeDef], ends: Iterable[str]) -> Iterator[node_def_pb2.NodeDef]:
+    """Yield the nodes of these tensors, and all that go into them."""
+    left, seen = [_operation(end) for end in ends], set()
+    while left:
+        name = left.pop()
+        if name not in seen and name in nodes:
+            seen.add(name)
+            yield nodes[name]
+            left += map(_operation, nodes[name].input)
+
+
+def _operation(used: str) -> str:
+    return used.removeprefix("^").partition(":")[0]
+
+
+def _renamed(used: str, read: set[str]) -> str:
+    """What a ReadVariableOp calls `value`, an Identity calls `output`."""
+    name, _, output = used.partition(":")
+    return f"{name}:output:0" if name in read and output else used
+
+
+def _size(handle: node_def_pb2.NodeDef) -> int:
+    """Return a variable's size in bytes; 0 where it cannot be told, or is to be left alone."""
+    dtype, shape = handle.attr["dtype"].type, handle.attr["shape"].shape
+    if (
+        dtype == dtypes.STRING
+        or dtype not in dtypes.BY_NUMBER
+        or shape.unknown_rank
+        or not handle.attr["shared_name"].s
+    ):
+        return 0
+    return math.prod(max(0, dim.size) for dim in shape.dim) * dtypes.BY_NUMBER[dtype].itemsize
+
+
+def _constant(name: str, value: Array) -> node_def_pb2.NodeDef:
+    node = node_def_pb2.NodeDef(name=name, op="Const")
+    node.attr["dtype"].type = dtypes.to_number(value.dtype)
+    tensor = node.attr["value"].tensor
+    tensor.dtype = node.attr["dtype"].type
+    tensor.tensor_shape.SetInParent()
+    for length in value.shape:
+        tensor.tensor_shape.dim.add(size=length)
+    tensor.tensor_content = value.tobytes()
+    return node
