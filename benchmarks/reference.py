@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from rig import SAMPLES, SHIPPED_MODEL
 from rig.workers import work
 
-from tensor_serving.embedded.call import Call
-from tensor_serving.embedded.runtime import Model
+from tensor_serving.environment import set_environment
+
+set_environment()  # as the server does, before TensorFlow reads it
+
+import tensorflow as tf  # noqa: E402
+
+from tensor_serving.embedded.call import Call  # noqa: E402
+from tensor_serving.embedded.runtime import Model  # noqa: E402
 
 
 def samples() -> Any:

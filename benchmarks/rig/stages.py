@@ -21,6 +21,7 @@ from tensor_serving.embedded.execution import Execution, Runner
 from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.options import Options
 from tensor_serving.embedded.runtime import Model
+from tensor_serving.environment import set_environment
 
 _SECONDS = 0.25  # for each stage
 _BLOCKS = 5  # of which the fastest counts: the others were disturbed
@@ -28,6 +29,7 @@ _BLOCKS = 5  # of which the fastest counts: the others were disturbed
 
 def main() -> None:
     """Print the stages for one image and for 32 in a request."""
+    set_environment()
     lines = [f"{'stage':<58}{'1 image':>10}{'32 images':>11}  us"]
     columns = [uvloop.run(_stages(rows)) for rows in (1, 32)]
     lines += [f"{name:<58}{columns[0][name]:>10.1f}{columns[1][name]:>11.1f}" for name in columns[0]]

@@ -5,7 +5,6 @@ They are parsed with argparse because all but the last must run on a bare Python
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
 
+from tensor_serving.environment import set_environment
 from tensor_serving.inventory import InventoryServer
 from tensor_serving.model_server import ModelServer
 from tensor_serving.run import run, server_command
@@ -132,12 +132,7 @@ def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator
 
 
 def _serve(arguments: list[str]) -> int:
-    # TensorFlow's and gRPC's native halves read these once, when they are imported; what matters of what they would
-    # say arrives as exceptions, and is logged as such.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # gRPC does TLS. Its older way of watching sockets: the newer one hands every message from thread to thread.
-    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
+    set_environment()
     from tensor_serving.embedded.options import parse
 
     options = parse(arguments)

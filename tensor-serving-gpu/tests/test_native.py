@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import os
 import sys
 import threading
 import time
@@ -279,3 +280,10 @@ def test_a_tensorflow_without_its_library_is_refused(tmp_path: Path, monkeypatch
     (tmp_path / ("libtensorflow_cc.2.dylib" if darwin else "libtensorflow_cc.so.2")).write_bytes(b"not a library")
     with pytest.raises(ImportError, match="is not the TensorFlow library this server was made for"):
         load()
+
+
+def test_loading_the_library_leaves_the_environment_alone() -> None:
+    """It is inherited: what a program that uses TensorFlow itself starts later would compute otherwise than it does."""
+    before = dict(os.environ)
+    native_library.library.__wrapped__()
+    assert dict(os.environ) == before

@@ -7,8 +7,6 @@ calls themselves as soon as other threads want it too.
 
 import ctypes
 import functools
-import os
-import platform
 import sys
 from ctypes import c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -107,7 +105,6 @@ def library() -> SimpleNamespace:
 
     Raises ImportError when TensorFlow comes without its library, or with one that lacks a function.
     """
-    _set_environment()
     path = _path()
     functions = SimpleNamespace()
     try:
@@ -120,16 +117,6 @@ def library() -> SimpleNamespace:
     except (OSError, AttributeError) as error:
         raise ImportError(f"{path} is not the TensorFlow library this server was made for (2.x): {error}") from error
     return functions
-
-
-def _set_environment() -> None:
-    """Say what TensorFlow reads when it is loaded, unless the user has."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # below ERROR it only says which processor it has found
-    # oneDNN's own allocator would never give back what an unloaded model has used: 200 MB for one of 100 MB, no faster.
-    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "true")
-    if platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow leaves oneDNN off where the processor has no AVX-512. Frozen models gain from it there as well.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _path() -> Path:
