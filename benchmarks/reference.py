@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rig import SAMPLES, SHIPPED_MODEL
-from rig.workers import work
 
 from tensor_serving.environment import set_environment
 
 set_environment()  # as the server does, before TensorFlow reads it
 
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf  # noqa: E402 - and all of it, before rig has its messages alone imported
+from rig import SAMPLES, SHIPPED_MODEL  # noqa: E402
+from rig.workers import work  # noqa: E402
 
 from tensor_serving.embedded.call import Call  # noqa: E402
 from tensor_serving.embedded.runtime import Model  # noqa: E402
