@@ -1,9 +1,10 @@
 """Micro-batching: rows of callers that come at the same time travel in one call. No thread of its own.
 
-A lane's first callers send at once. Who comes while enough calls are under way waits. When one of them is answered,
-or a caller comes to a lane that had company before, those waiting leave together as soon as the worker has nothing
-else to do: requests that are here already, but still to be read, come along. One of them makes the call for all. So
-one caller alone never waits, and the busier the worker, the larger the batches.
+A lane's first callers send at once. Who comes while enough calls are under way, or in a crowd, waits. Those waiting
+leave together, where a call may be made: at once when they are half of the crowd, so that the model works on one half
+while the worker reads the other; else as soon as the worker has nothing else to do, so that requests that are here
+already, but still to be read, come along. One of them makes the call for all. So few callers never wait, and the
+busier the worker, the larger the batches.
 """
 
 import copy
@@ -20,6 +21,9 @@ from ..errors import ApiError, DeadlineError
 from .baton import baton, brief_lock, when_idle
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
+
+_CROWD = 4
+"""Callers from which on they wait for each other."""
 
 SHARED_STATUS = (404, 429, 503, 504)
 """A batch that failed with one of these failed for all: no row is at fault, and more calls would not help."""
@@ -73,6 +77,7 @@ class _Lane:
     """The callers whose rows can share a call."""
 
     running: int = 0
+    away: int = 0  # callers whose rows are under way
     gathering: bool = False  # those waiting leave when the worker is idle
     waiting: deque[_Ticket] = field(default_factory=deque)
 
@@ -87,7 +92,7 @@ class Batcher:
         self._run = run
         self._most_rows, self._most_bytes, self._running = most_rows, most_bytes, running
         self._lanes: dict[Any, _Lane] = {}
-        self._company = False  # those who left last were more than one
+        self._crowd = 0  # how many waited or were away when some left last
         self._lock = brief_lock()
 
     def most(self, row_bytes: int) -> int:
@@ -102,16 +107,19 @@ class Batcher:
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = _Lane()
-            if lane.running < self._running and not lane.waiting and not self._company:
+            if lane.running < self._running and not lane.waiting and self._crowd < _CROWD:
                 lane.running += 1
+                lane.away += 1
             else:
                 ticket = _Ticket(inputs, rows, deadline, request_id)
                 lane.waiting.append(ticket)
+                if self._half_wait(lane):
+                    self._leave(lane)
         if ticket is None:
             try:
                 return self._run(asked, inputs, deadline, [request_id])
             finally:
-                self._ended(key, lane)
+                self._ended(key, lane, 1)
         self._gather(key, lane)
         self._wait(lane, ticket)
         if ticket.group is not None:
@@ -136,7 +144,7 @@ class Batcher:
         try:
             self._answer(key[0], group)
         finally:
-            self._ended(key, lane)
+            self._ended(key, lane, len(group))
             for ticket in group:
                 if ticket is not leader:
                     ticket.baton.pass_on()
@@ -172,22 +180,35 @@ class Batcher:
             lane.gathering = True
         when_idle(partial(self._depart, key, lane))
 
-    def _ended(self, key: Any, lane: _Lane) -> None:
-        """A call is over."""
+    def _ended(self, key: Any, lane: _Lane, callers: int) -> None:
+        """A call for so many callers is over."""
         with self._lock:
             lane.running -= 1
+            lane.away -= callers
+            if self._half_wait(lane):
+                self._leave(lane)  # before the worker turns to those who have their answers
             self._forget(key, lane)
         self._gather(key, lane)
 
     def _depart(self, key: Any, lane: _Lane) -> None:
-        """Those waiting become groups, as many as may be under way."""
+        """Those waiting leave: whoever was on his way has come."""
         with self._lock:
             lane.gathering = False
-            self._company = len(lane.waiting) > 1
-            while lane.waiting and lane.running < self._running:
-                lane.running += 1
-                self._group(lane)
+            if lane.waiting:
+                self._crowd = 0  # is counted anew
+                self._leave(lane)
             self._forget(key, lane)
+
+    def _half_wait(self, lane: _Lane) -> bool:
+        """Whether there is a crowd, and half of it waits for nothing but itself."""
+        return lane.running < self._running and 2 * len(lane.waiting) >= self._crowd >= _CROWD
+
+    def _leave(self, lane: _Lane) -> None:
+        """Those waiting become groups, as many as may be under way."""
+        self._crowd = max(self._crowd, len(lane.waiting) + lane.away)
+        while lane.waiting and lane.running < self._running:
+            lane.running += 1
+            self._group(lane)
 
     def _forget(self, key: Any, lane: _Lane) -> None:
         if not lane.waiting and not lane.running and not lane.gathering:
@@ -202,6 +223,7 @@ class Batcher:
             room -= group[-1].rows
         for ticket in group:
             ticket.taken = True
+        lane.away += len(group)
         # Whoever has most time makes the call: everyone else can leave when his own is up.
         leader = max(group, key=lambda ticket: ticket.deadline)
         leader.group = group
