@@ -20,7 +20,7 @@ from toy_model_server import ModelServer
 from tensor_rest import npy, values
 from tensor_rest.errors import BadRequestError, TooLargeError
 from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import to_tensor
+from tensor_rest.wire.tensors import write
 
 PREDICT = "/tf/models/half-net/predict"
 CLASSIFY = "/tf/models/mnist-net/classify"
@@ -60,7 +60,7 @@ def test_any_json_is_a_fitting_tensor_or_refused(value: Any, kind: int, sizes: l
         assert arrays.keys() == wanted.keys()
         for array in arrays.values():
             assert len(array.shape) == len(sizes)
-            to_tensor(array)
+            write(array, pb.TensorProto())
 
 
 @SOME

@@ -14,11 +14,17 @@ from hypothesis.extra import numpy as arrays
 from tensor_rest.wire import serving_pb2 as pb
 from tensor_rest.wire import tensors
 from tensor_rest.wire.generate import PROJECT, generate
-from tensor_rest.wire.tensors import WireError, from_tensor, to_tensor, type_name
+from tensor_rest.wire.tensors import WireError, from_tensor, type_name, write
 
 
 def shape(*sizes: int) -> pb.TensorShapeProto:
     return pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=size) for size in sizes])
+
+
+def written(array: np.ndarray) -> pb.TensorProto:
+    tensor = pb.TensorProto()
+    write(array, tensor)
+    return tensor
 
 
 def test_generated_modules_are_up_to_date(tmp_path: Path) -> None:
@@ -41,7 +47,7 @@ def test_generated_modules_are_up_to_date(tmp_path: Path) -> None:
     )
 )
 def test_an_array_comes_back_as_it_was(array: np.ndarray) -> None:
-    back = from_tensor(pb.TensorProto.FromString(to_tensor(array).SerializeToString()))
+    back = from_tensor(pb.TensorProto.FromString(written(array).SerializeToString()))
     assert back.shape == array.shape
     assert back.dtype == array.dtype.newbyteorder("<")
     assert back.tobytes() == array.astype(back.dtype).tobytes()
@@ -49,7 +55,7 @@ def test_an_array_comes_back_as_it_was(array: np.ndarray) -> None:
 
 def test_strings_come_back() -> None:
     array = np.array([[b"card", b"\xff\x00"]], dtype=object)
-    assert from_tensor(to_tensor(array)).tolist() == array.tolist()
+    assert from_tensor(written(array)).tolist() == array.tolist()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_a_tensor_that_makes_no_sense_is_refused(tensor: pb.TensorProto, text: s
 
 def test_arrays_without_a_wire_type_are_refused() -> None:
     with pytest.raises(WireError, match="datetime64"):
-        to_tensor(np.zeros(1, "datetime64[s]"))
+        written(np.zeros(1, "datetime64[s]"))
 
 
 def test_types_have_names() -> None:
@@ -119,11 +125,11 @@ import numpy as np, tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, get_model_metadata_pb2, get_model_status_pb2
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import from_tensor, to_tensor
+from tensor_rest.wire.tensors import from_tensor, write
 
 request = pb.PredictRequest(output_filter=["scores"])
 request.model_spec.name, request.model_spec.version_label, request.model_spec.signature_name = "m", "stable", "s"
-request.inputs["images"].CopyFrom(to_tensor(np.arange(6, dtype=np.uint8).reshape(2, 3)))
+write(np.arange(6, dtype=np.uint8).reshape(2, 3), request.inputs["images"])
 theirs = predict_pb2.PredictRequest.FromString(request.SerializeToString())
 assert tf.make_ndarray(theirs.inputs["images"]).tolist() == [[0, 1, 2], [3, 4, 5]]
 spec = theirs.model_spec

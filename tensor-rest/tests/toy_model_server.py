@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 
 from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import from_tensor, to_tensor
+from tensor_rest.wire.tensors import from_tensor, write
 
 LABELS = [str(digit) for digit in range(10)]
 CARD = {
@@ -115,23 +115,23 @@ class ModelServer:
         answer.model_spec.version.value = version
         if request.model_spec.signature_name == "describe":
             card = model.card if isinstance(model.card, str) else json.dumps(model.card)
-            answer.outputs["card"].CopyFrom(to_tensor(np.array([card.encode()], dtype=object)))
+            write(np.array([card.encode()], dtype=object), answer.outputs["card"])
             return answer
         if model.compute is not None:
             inputs = {alias: from_tensor(tensor) for alias, tensor in request.inputs.items()}
             for alias, array in model.compute(inputs).items():
-                answer.outputs[alias].CopyFrom(to_tensor(array))
+                write(array, answer.outputs[alias])
             return answer
         images = from_tensor(request.inputs["images"])
         self.on_images(images)
         digits = (images.reshape(len(images), -1).mean(axis=1) // 25).astype(int) + model.shift
         scores = np.full((len(images), model.classes), 0.01, np.float32)
         scores[np.arange(len(images)), digits % model.classes] = 0.91
-        tensor = to_tensor(scores)
+        tensor = answer.outputs["scores"]
+        write(scores, tensor)
         if model.as_floats:
             tensor.ClearField("tensor_content")
             tensor.float_val.extend(scores.ravel().tolist())
-        answer.outputs["scores"].CopyFrom(tensor)
         return answer
 
     def _classify(self, _model, version, request):

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from ..errors import BadGatewayError, DeadlineError
 from ..guard import metrics
 from ..wire import serving_pb2 as pb
-from ..wire.tensors import WireError, from_tensor, to_tensor
+from ..wire.tensors import WireError, from_tensor, write
 from . import caller
 from .batching import Asked, Batcher, Inputs, Prediction, row_bytes
 from .calls import Calls
@@ -170,13 +170,13 @@ class ModelServer:
         """One Predict call."""
         request = pb.PredictRequest()
         for alias, array in inputs.items():
-            request.inputs[alias].CopyFrom(to_tensor(array))
+            write(array, request.inputs[alias])
         started = time.monotonic()
         message = _head(asked) + request.SerializeToString()  # a message's fields may come in pieces
         answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids)
         seconds = time.monotonic() - started
         try:
-            arrays = {alias: from_tensor(tensor) for alias, tensor in answer.outputs.items()}
+            arrays = {alias: from_tensor(answer.outputs[alias]) for alias in answer.outputs}
         except WireError as error:
             raise BadGatewayError(f"Model {asked.model!r} answered a tensor that cannot be read: {error}") from error
         version = answer.model_spec.version.value

@@ -38,14 +38,13 @@ _KINDS: dict[int, _Kind] = {
     DataType.DT_UINT32: _Kind(np.dtype("<u4"), "uint32_val"),
     DataType.DT_UINT64: _Kind(np.dtype("<u8"), "uint64_val"),
     DataType.DT_BOOL: _Kind(np.dtype("?"), "bool_val"),
+    DataType.DT_STRING: _Kind(np.dtype(object), "string_val"),
 }
 _TYPES = {kind.dtype: cast(DataType, number) for number, kind in _KINDS.items()}
 
 
 def numpy_type(dtype: int) -> np.dtype[Any]:
     """The NumPy type of a DataType number; strings are objects (bytes). Raises WireError for what has no twin."""
-    if dtype == DataType.DT_STRING:
-        return np.dtype(object)
     kind = _KINDS.get(dtype)
     if kind is None:
         raise WireError(f"Tensors of type {type_name(dtype)} are not supported.")
@@ -58,18 +57,24 @@ def type_name(dtype: int) -> str:
     return DataType.Name(cast(DataType, dtype)).removeprefix("DT_").lower() if known else str(dtype)
 
 
-def to_tensor(array: np.ndarray[Any, Any]) -> TensorProto:
-    """A TensorProto of any number, bool or bytes array, values in `tensor_content` (strings: `string_val`)."""
-    shape = _shape_message(array.shape)
+def write(array: np.ndarray[Any, Any], tensor: TensorProto) -> None:
+    """Fill an empty message with an array of numbers, bools (in `tensor_content`) or bytes (in `string_val`)."""
     number = _TYPES.get(array.dtype)
-    if number is not None:
-        return TensorProto(dtype=number, tensor_shape=shape, tensor_content=array.tobytes())
-    if array.dtype == object or array.dtype.kind == "S":
-        return TensorProto(dtype=DataType.DT_STRING, tensor_shape=shape, string_val=array.ravel().tolist())
-    little = array.dtype.newbyteorder("<")
-    if little not in _TYPES:
-        raise WireError(f"Arrays of type {array.dtype} cannot travel; wanted a number, bool or bytes type.")
-    return to_tensor(array.astype(little))
+    if number is None:
+        little = array.dtype.newbyteorder("<")
+        if array.dtype.kind == "S":
+            array = array.astype(object)
+        elif little in _TYPES:
+            array = array.astype(little)
+        else:
+            raise WireError(f"Arrays of type {array.dtype} cannot travel; wanted a number, bool or bytes type.")
+        number = _TYPES[array.dtype]
+    tensor.dtype = number
+    tensor.tensor_shape.CopyFrom(_shape_message(array.shape))
+    if array.dtype.hasobject:
+        tensor.string_val.extend(array.ravel().tolist())
+    else:
+        tensor.tensor_content = array.tobytes()
 
 
 def from_tensor(tensor: TensorProto) -> np.ndarray[Any, Any]:
@@ -99,11 +104,9 @@ def _shape(tensor: TensorProto) -> tuple[int, ...]:
 
 
 def _values(tensor: TensorProto, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    if dtype.hasobject:
-        return np.array(list(tensor.string_val), dtype=object)
     found = getattr(tensor, _KINDS[tensor.dtype].field)
-    if dtype.kind == "f" and dtype.itemsize > 2:
-        return np.fromiter(found, dtype, len(found))
+    if dtype.hasobject or (dtype.kind == "f" and dtype.itemsize > 2):
+        return np.array(found[:], dtype)
     raw = np.array(found)
     stored = np.dtype(np.uint16) if dtype == np.float16 else dtype  # half_val: bit patterns
     narrow = raw.astype(stored)

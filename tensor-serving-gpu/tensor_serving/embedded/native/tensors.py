@@ -2,7 +2,8 @@
 
 What goes in is copied: a graph may keep what it is fed (a variable, a queue) or answer it as it is, longer than the
 caller keeps the array, and what comes from the network is seldom aligned as TensorFlow wants it, so that it would copy
-itself. What comes out is not: the array is a read-only view that deletes the tensor when the last one looking is gone.
+itself. What comes out is not if it is large: the array is a read-only view that deletes the tensor when the last one
+looking is gone. What is small is copied, because that takes less.
 """
 
 import ctypes
@@ -37,10 +38,13 @@ def to_tensor(array: Array) -> int:
     dims = (c_int64 * array.ndim)(*array.shape)
     if number == dtypes.STRING:
         return _from_strings(array, dims)
-    array = np.ascontiguousarray(array)
     tensor = library().TF_AllocateTensor(number, dims, len(dims), array.nbytes)
-    copy = _copy_short if array.nbytes < _NO_LOCK_FROM else _copy_long
-    copy(library().TF_TensorData(tensor), array.ctypes.data, array.nbytes)
+    start = library().TF_TensorData(tensor)
+    if array.nbytes < _NO_LOCK_FROM:
+        _copy_short(start, array.tobytes(), array.nbytes)  # to copy twice takes less than to ask for the address
+    else:
+        array = np.ascontiguousarray(array)
+        _copy_long(start, array.ctypes.data, array.nbytes)
     return int(tensor)
 
 
@@ -49,12 +53,15 @@ def to_array(tensor: int) -> Array:
     owner = _Owner(tensor)
     api = library()
     dtype = dtypes.to_numpy(api.TF_TensorType(tensor))
-    shape = tuple(api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor)))
+    shape = tuple([api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor))])
     if dtype.hasobject:
         return _to_strings(api.TF_TensorData(tensor), shape)
+    size = api.TF_TensorByteSize(tensor)
+    if size < _NO_LOCK_FROM:
+        return np.frombuffer(ctypes.string_at(api.TF_TensorData(tensor), size), dtype).reshape(shape)
     owner.__array_interface__ = {
         "version": 3,
-        "shape": (api.TF_TensorByteSize(tensor),),
+        "shape": (size,),
         "typestr": "|u1",
         "data": (api.TF_TensorData(tensor), True),
     }
