@@ -20,7 +20,10 @@ def picture() -> Path:
 
 
 def is_listed(settings: Settings) -> bool:
-    """True if the shipped model is on the volume, served already or not; raises OSError if the gateway is silent."""
+    """True if the shipped model is on the volume, served already or not.
+
+    Raises OSError if the gateway is silent, with the code 401 if it wants an API key.
+    """
     return any(model["name"] == MODEL for model in _models(settings))
 
 
@@ -54,10 +57,13 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
 
 
 def _models(settings: Settings) -> list[dict[str, Any]]:
-    models: list[dict[str, Any]] = json.loads(web.fetch(settings.url(settings.ports.rest, "/tf/models"), timeout=10))[
-        "models"
-    ]
+    request = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
+    models: list[dict[str, Any]] = json.loads(web.fetch(request, timeout=10))["models"]
     return models
+
+
+def _key(settings: Settings) -> dict[str, str]:
+    return {"X-API-Key": settings.api_key} if settings.api_key else {}
 
 
 def _request(settings: Settings) -> urllib.request.Request:
@@ -67,7 +73,7 @@ def _request(settings: Settings) -> urllib.request.Request:
         "Content-Type: image/jpeg\r\n\r\n"
     )
     body = head.encode() + picture().read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", **_key(settings)}
     return urllib.request.Request(settings.url(settings.ports.rest, f"/tf/mnist/{MODEL}"), body, headers)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import EngineError
@@ -37,6 +37,7 @@ class Settings:
     home: Path  # the state folder; everything the lab writes is below it
     ports: Ports
     versions: Mapping[str, str]  # the lines of versions.env, each overridden by its environment variable
+    api_key: str = field(default="", repr=False)  # for a gateway that wants one
 
     @property
     def version(self) -> str:
@@ -112,13 +113,23 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         raise EngineError(
             f"the state folder's path contains {' '.join(sorted(unfit))!r}: {home}; set LAB_HOME to another one"
         )
-    return Settings(home, ports, {name: values[name] for name in defaults})
+    return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ))
 
 
 def read_env_file(path: Path) -> dict[str, str]:
     """The NAME=value lines of a file; comments and empty lines are skipped."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _api_key(home: Path, environ: Mapping[str, str]) -> str:
+    """The key from where the workbench takes it; empty if there is none."""
+    if key := environ.get("LAB_API_KEY", "").strip():
+        return key
+    try:
+        return Path(environ.get("LAB_API_KEY_FILE") or home / "data" / "api-key").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _port(name: str, values: Mapping[str, str]) -> int:
@@ -130,9 +141,9 @@ def _port(name: str, values: Mapping[str, str]) -> int:
 
 def _refuse_doubles(ports: Ports) -> None:
     seen: dict[int, str] = {}
-    for field, port in vars(ports).items():
+    for name, port in vars(ports).items():
         if port in seen:
             raise EngineError(
-                f"LAB_{seen[port].upper()}_PORT and LAB_{field.upper()}_PORT are both {port}: give each its own"
+                f"LAB_{seen[port].upper()}_PORT and LAB_{name.upper()}_PORT are both {port}: give each its own"
             )
-        seen[port] = field
+        seen[port] = name

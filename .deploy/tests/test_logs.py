@@ -19,6 +19,13 @@ def test_the_last_lines_of_a_log(lab: Settings) -> None:
     (lab.run / "log" / "uwsgi.log").write_text("one\ntwo\nthree\n")
     assert logs.last_lines(lab, "uwsgi", 2) == ["two", "three"]
     assert logs.last_lines(lab, "nginx", 2) == []
+    assert logs.last_lines(lab, "uwsgi", 0) == []
+
+
+def test_as_many_lines_as_were_asked_for(lab: Settings) -> None:
+    lines = [f"{number} {'x' * 100}" for number in range(10_000)]  # a megabyte
+    (lab.run / "log" / "uwsgi.log").write_text("\n".join(lines))
+    assert logs.last_lines(lab, "uwsgi", 100_000) == lines
 
 
 def test_a_tail_gives_whole_lines_across_a_rotation(lab: Settings) -> None:

@@ -1,9 +1,12 @@
 """The programs of the local engine, as they are told to start."""
 
+from configparser import RawConfigParser
 from pathlib import Path
 
+import pytest
+
 from lab_engine import settings
-from lab_engine.local.services import all_services
+from lab_engine.local.services import all_services, supervisor_config
 from tensor_serving.run import EMBEDDED_FLAGS
 
 
@@ -14,3 +17,14 @@ def test_the_model_server_is_run_as_tensor_serving_run_would(tmp_path: Path) -> 
     ]
     (server,) = [program for program in programs if program.name == "model-server"]
     assert set(EMBEDDED_FLAGS) <= set(server.command)
+
+
+@pytest.mark.parametrize("name", ["TENSOR_REST_API_KEYS_FILE", "LAB_OFFLINE", "LAB_TRAIN_EPOCHS"])
+def test_a_changed_setting_changes_what_the_processes_are_started_from(tmp_path: Path, name: str) -> None:
+    lab = settings.load({"LAB_HOME": str(tmp_path)})
+    plain, given = supervisor_config(lab, {}), supervisor_config(lab, {name: "x\n[program:mine]\ncommand=mine"})
+    assert plain != given
+    parser = RawConfigParser()
+    parser.read_string(given)
+    assert "program:mine" not in parser.sections()
+    assert supervisor_config(lab, {"LAB_API_KEY": "secret", "PS1": "$"}) == plain

@@ -20,6 +20,19 @@ def test_the_environment_wins(tmp_path: Path) -> None:
     assert found.models == tmp_path / "models"
 
 
+def test_the_key_comes_from_where_the_workbench_takes_it(tmp_path: Path) -> None:
+    home, file = {"LAB_HOME": str(tmp_path)}, tmp_path / "mine"
+    assert settings.load(home).api_key == ""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "api-key").write_text("of-data\n")
+    file.write_text("of-file\n")
+    assert settings.load(home).api_key == "of-data"
+    assert settings.load(home | {"LAB_API_KEY_FILE": str(file)}).api_key == "of-file"
+    found = settings.load(home | {"LAB_API_KEY_FILE": str(file), "LAB_API_KEY": "mine"})
+    assert found.api_key == "mine"
+    assert "mine" not in repr(found).replace(str(file), "")
+
+
 @pytest.mark.parametrize("text", ["", "http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])
 def test_a_port_that_is_none_is_named(text: str) -> None:
     with pytest.raises(EngineError, match=r"LAB_REST_PORT=.* is not a port"):

@@ -15,7 +15,7 @@ from .settings import Settings
 
 
 class _Request(flask.Request):
-    """Uploads stay in memory: they are bounded by MAX_CONTENT_LENGTH, and nothing is written outside the run folder."""
+    """Uploads stay in memory: they are bounded by MAX_CONTENT_LENGTH, and no disk fills up."""
 
     def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
         return io.BytesIO()

@@ -56,7 +56,7 @@ class Classifier:
         self._max_pixels = max_pixels
 
     def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
-        """Labels and scores of each picture file, in one call to serving.
+        """Labels and scores of each picture file, all from one version.
 
         Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
         """

@@ -1,6 +1,6 @@
 """Everything that can go wrong, each exception with its HTTP status, and the one place that turns it into an answer.
 
-The answer is always `{"message", "code", "request_id"}` with `code` = HTTP status.
+The answer is `{"message", "code", "request_id"}` with `code` = HTTP status; under /v1 TensorFlow Serving's `{"error"}`.
 """
 
 import json

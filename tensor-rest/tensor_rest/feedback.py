@@ -1,7 +1,8 @@
 """Pictures with the label a person gave them, kept where the workbench can train from them.
 
     <folder>/<model>/<label>/<sha256 of the pixels>.png     the picture, decoded and written anew
-    <folder>/<model>/index.jsonl                            one line per feedback: time, file, version, predicted, label
+    <folder>/<model>/index.jsonl                            one line per new picture or label: time, file, version,
+                                                            predicted, label
 
 A label stands in a path percent-encoded. A picture has one label, the last one given. The folder may be read at any
 time: a picture appears by one rename.

@@ -25,7 +25,7 @@ _TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0
 
 
 class Settings(BaseSettings):
-    """Read from `TENSOR_REST_<NAME>`; the two addresses of serving from `TF_SERVER_<NAME>`."""
+    """Read from `TENSOR_REST_<NAME>`; what concerns serving from `TF_SERVER_<NAME>`."""
 
     model_config = SettingsConfigDict(
         env_prefix="TENSOR_REST_", env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore"
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
 
     run_dir: Path = Field(default_factory=lambda: Path.cwd() / "run")
-    """Folder for socket, pid, temporary files and the rendered nginx.conf; nothing is written elsewhere."""
+    """Folder for socket, pid, temporary files and the rendered nginx.conf; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""

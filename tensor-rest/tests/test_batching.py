@@ -1,6 +1,5 @@
 """Rows of many callers in few calls: everyone gets his own answer, whatever fails, whoever leaves."""
 
-import json
 import random
 import threading
 import time
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_kit import played, wait_until
+from gateway_kit import wait_until
 
 from tensor_rest.errors import ApiError, BadRequestError, DeadlineError, NotFoundError, UnavailableError
 from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction, row_bytes
@@ -248,68 +247,3 @@ def test_a_crowd_with_faults_and_hurry_gets_every_answer_right(batcher: Batcher,
         assert not bad or not isinstance(outcome, Prediction)
         assert seconds < 1 or not isinstance(outcome, DeadlineError)
     assert len(model.calls) < len(outcomes)  # calls were shared, although the failed ones were repeated
-
-
-_WORKER = """
-from gevent import monkey; monkey.patch_all()
-import socket, time
-import gevent
-import numpy as np
-from gevent.event import Event
-from tensor_rest.serving.batching import Asked, Batcher, Prediction
-
-told, here = [], Event()  # of each call its rows, of each caller who has his answer a 0
-
-def run(asked, inputs, deadline, ids):
-    told.append(len(inputs["x"]))
-    here.wait()
-    return Prediction(1, {"y": inputs["x"] + 1})
-
-def request(batcher, number, last, end):
-    end.recv(1)
-    x = np.full((1, 3), number)
-    if last:
-        gevent.get_hub().loop.timer(0.05).start(here.set)  # late enough for who waits for an idle worker
-    answer = batcher.predict(Asked("m", None, None, "s", ()), {"x": x}, 1, time.monotonic() + 20, "")
-    assert (answer.outputs["y"] == x + 1).all()
-    told.append(0)
-
-def crowd(batcher, callers):
-    told.clear()
-    here.clear()
-    pairs = [socket.socketpair() for _ in range(callers)]
-    requests = [gevent.spawn(request, batcher, n, n == callers - 1, pair[1]) for n, pair in enumerate(pairs)]
-    gevent.sleep(0)
-    for one, _ in pairs:
-        one.send(b"x")
-    for each in gevent.joinall(requests, timeout=20):
-        each.get()
-    assert told.count(0) == callers and not batcher._lanes
-    return told
-
-def calls(*sizes):
-    batcher = Batcher(run, most_rows=32, most_bytes=1 << 20, running=2)
-    return [[rows for rows in crowd(batcher, callers) if rows] for callers in sizes]
-"""
-
-
-def crowds(*sizes: int) -> list[list[int]]:
-    """How many rows each call had that one crowd after the other made; calls are answered when all have come."""
-    found: list[list[int]] = json.loads(played(f"{_WORKER}\nprint(calls{sizes})"))
-    return found
-
-
-def test_an_idle_worker_sends_requests_that_are_here_already_in_one_call() -> None:
-    """What is known of the crowd before: the first of a new one does not go ahead of it."""
-    assert crowds(1, 20, 8, 1, 1) == [[1], [1, 1, 18], [8], [1], [1]]
-
-
-def test_half_of_a_crowd_does_not_wait_for_the_other_half() -> None:
-    assert crowds(20, 20, 70) == [[1, 1, 18], [9, 9, 2], [1, 1, 32, 32, 4]]
-
-
-def test_half_of_a_crowd_leaves_before_the_worker_turns_to_those_who_have_their_answers() -> None:
-    """The one who made the call is the worker's already."""
-    batcher = "Batcher(run, most_rows=32, most_bytes=1 << 20, running=1)"
-    told = json.loads(played(f"{_WORKER}\nb = {batcher}; crowd(b, 21); print(crowd(b, 20))"))
-    assert told == [10, 0, 10, *[0] * 19]

@@ -1,4 +1,4 @@
-"""`python -m tensor_serving generate|watch|serve`."""
+"""`python -m tensor_serving generate|watch|serve|run`."""
 
 import sys
 

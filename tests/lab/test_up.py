@@ -1,5 +1,6 @@
 """The started lab, from end to end: what a newcomer sees after `bin/compose.sh up`."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -169,3 +170,18 @@ def test_restart_keeps_the_lab_answering_afterwards(lab: Lab) -> None:
     lab.compose("restart", "tensor-serving")
     assert lab.processes()[server][1] != pid
     wait_until(lambda: lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200, 30, "an answer")
+
+
+def test_settings_of_the_gateway_hold_from_the_next_up_on(lab: Lab) -> None:
+    key, file = "lab_of-this-test", lab.home / "config" / "keys.txt"
+    file.write_text(f"ada:{hashlib.sha256(key.encode()).hexdigest()}\n")
+    keys = {"local": str(file), "docker": "/config/keys.txt"}[lab.engine]
+    try:
+        assert "wants an API key" in lab.compose("up", TENSOR_REST_API_KEYS_FILE=keys)
+        assert lab.get("REST", "/tf/models").status == 401
+        assert "wants an API key" in lab.compose("status")
+        assert lab.get("REST", "/tf/models", **{"X-API-Key": key}).status == 200
+        assert "it is a 2" in lab.compose("up", TENSOR_REST_API_KEYS_FILE=keys, LAB_API_KEY=key)
+    finally:
+        lab.compose("up")
+    assert lab.get("REST", "/tf/models").status == 200

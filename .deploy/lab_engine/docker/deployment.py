@@ -56,6 +56,7 @@ class Deployment:
     def environment(self, settings: Settings) -> dict[str, str]:
         """The variables of the compose file."""
         return {
+            "LAB_REST_PUBLIC_URL": settings.url(settings.ports.rest, ""),
             **os.environ,
             "LAB_REGISTRY": self.registry,
             "LAB_GROUP": self.group,

@@ -2,13 +2,12 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..settings import Settings
 from .services import Service
-
-_TAIL_BYTES = 256 * 1024
 
 
 def last_lines(settings: Settings, program: str, count: int) -> list[str]:
@@ -16,9 +15,8 @@ def last_lines(settings: Settings, program: str, count: int) -> list[str]:
     path = _path(settings, program)
     if not path.exists():
         return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().decode(errors="replace").splitlines()[-count:] if count > 0 else []
+    with path.open(encoding="utf-8", errors="replace") as file:  # of 10 MB at most, see supervisor_config
+        return [line.rstrip("\n") for line in deque(file, maxlen=max(0, count))]
 
 
 def show(settings: Settings, services: Sequence[Service], count: int, follow: bool) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ..settings import HOST, ROOT, Settings
 
+_SETTINGS = ("TENSOR_REST_", "LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_")  # how variables begin; no secrets
+
 
 @dataclass(frozen=True)
 class Program:
@@ -73,14 +75,15 @@ def _own_variables(settings: Settings) -> dict[str, str]:
     }
 
 
-def supervisor_config(settings: Settings) -> str:
+def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
     """The configuration of supervisord for these services.
 
-    The lab's own variables stand in it as comments, so that a changed setting is seen as a change.
+    The variables that set something of the lab's stand in it as comments: a changed setting is seen as a change.
     """
     services = all_services(settings)
-    signed = _own_variables(settings) | {"LAB_OFFLINE": os.environ.get("LAB_OFFLINE", "")}
-    comments = "".join(f"; {name}={value}\n" for name, value in signed.items())
+    given = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
+    signed = sorted((given | _own_variables(settings)).items())
+    comments = "".join(f"; {name}={value!r}\n" for name, value in signed)
     root_needs = "user=root\n" if os.getuid() == 0 else ""  # supervisord warns when it runs as root by accident
     head = (
         f"{comments}\n[supervisord]\nlogfile={settings.run}/supervisord.log\nlogfile_maxbytes=10MB\nlogfile_backups=1\n"

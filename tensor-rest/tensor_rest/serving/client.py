@@ -36,7 +36,7 @@ class Limits:
     """Bounds of the client; Settings has the words for them."""
 
     grace: float = 5.0  # seconds serving may be away before calls are refused at once
-    calls: int = 32  # at once in this process: its threads
+    calls: int = 32  # at once in this process
     message_bytes: int = 64 << 20
     batch_rows: int = 32  # of one call
     batch_calls: int = 1  # under way at once for rows that could share one

@@ -11,8 +11,8 @@ What a request means for a loaded model: pure functions, no waiting, no files.
     call                    what each request comes down to: one run of the graph
 
 Running it.
-    execution, batching     who runs the graph, in which thread, alone or in a batch
-    runtime                 one SavedModel in memory
+    execution, batching     who runs the graph, in which thread, alone or in a batch (with batch, batch_queue)
+    runtime, freezing       one SavedModel in memory, its weights as constants
     native                  TensorFlow's C API
     protos                  TensorFlow's messages without TensorFlow
 
@@ -20,10 +20,10 @@ What is loaded.
     repository, servable    which versions of which models, and the change from one set to the next
     warmup, tfrecord        the records a version is exercised with before it goes live
     engine                  keeps that in step with the config file and the folders
-    config, options         the ModelServerConfig file, the flags
+    config, options         the ModelServerConfig file, the flags (with batching_parameters, tls; read by textproto)
 
     server                  the process: puts it together
-    metrics                 what all of them count
+    metrics, errors         what all of them count and raise
 """
 
 from tensor_serving.embedded import protos

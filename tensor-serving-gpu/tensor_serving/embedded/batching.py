@@ -204,7 +204,7 @@ class BatchedModel:
         return outputs[0] if len(outputs) == 1 else batch.join(outputs)
 
     def outcomes(self, calls: list[Call], rows: list[int]) -> list[Outcome]:
-        """Run calls as one and return what came of each. Called by the batcher's threads."""
+        """Run calls as one and return what came of each. The batcher calls it, in a thread or on the loop."""
         try:
             padding = batch.padded_size(sum(rows), self.parameters.allowed_batch_sizes) - sum(rows)
             merged = calls[0]

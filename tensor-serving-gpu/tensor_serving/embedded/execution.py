@@ -1,7 +1,7 @@
 """Running calls for the event loop: who runs the graph, in which thread, alone or in a batch.
 
-The loop itself never runs a graph. Without batching a pool of threads does, `--grpc_max_threads` calls at once; with
-`--enable_batching` the batch threads do (see `batching`), and the pool takes what cannot be batched.
+Without batching a pool of threads runs the graph, `--grpc_max_threads` calls at once. With `--enable_batching` the
+batch threads do, or the loop itself where that is over in a moment (see `batching`); the pool takes the rest.
 """
 
 import asyncio
