@@ -125,6 +125,8 @@ GRPC_ERRORS: dict[Code, type[ApiError]] = {
 }
 """gRPC status to exception, hence to HTTP status; any other is a BadGatewayError."""
 
+_TOO_LARGE = "larger than max"
+
 _HTTP_MESSAGES = {
     400: "The request could not be read.",
     404: "Nothing is served at this path; /tf/ lists the routes.",
@@ -139,6 +141,8 @@ _FORM_MESSAGE = (
 def from_grpc(error: RpcError, server: str) -> ApiError:
     """The exception for a failed call. What serving says about the request is passed on, its inner troubles are not."""
     code, details = error.code, error.details
+    if code is Code.RESOURCE_EXHAUSTED and _TOO_LARGE in details:  # said of one message, by the server's gRPC or ours
+        return TooLargeError(f"Too much for one call of the model server, send fewer rows at once: {details}.")
     kind = GRPC_ERRORS.get(code, BadGatewayError)
     if kind in (BadRequestError, NotFoundError, ConflictError):
         return kind(details)

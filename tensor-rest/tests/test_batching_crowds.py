@@ -67,3 +67,35 @@ def test_half_of_a_crowd_leaves_before_the_worker_turns_to_those_who_have_their_
     batcher = "Batcher(run, most_rows=32, most_bytes=1 << 20, running=1)"
     told = json.loads(played(f"{_WORKER}\nb = {batcher}; crowd(b, 21); print(crowd(b, 20))"))
     assert told == [10, 0, 10, *[0] * 19]
+
+
+_KILLED = """
+import json
+pairs = [socket.socketpair() for _ in range(3)]
+first, second, third = [gevent.spawn(request, b, n, False, pair[1]) for n, pair in enumerate(pairs)]
+for (one, _) in pairs:
+    one.send(b"x")
+    gevent.sleep(0.01)
+second.kill()
+here.set()
+gevent.joinall([first, third], timeout=20)
+print(json.dumps([told, [r.dead for r in (first, second, third)], [*b._lanes]]))
+"""
+
+
+def test_who_is_killed_while_he_waits_leaves_no_gap() -> None:
+    batcher = "b = Batcher(run, most_rows=32, most_bytes=1 << 20, running=1)"
+    told = json.loads(played(f"{_WORKER}\n{batcher}\n{_KILLED}"))
+    assert told == [[1, 0, 1, 0], [True, True, True], []]
+
+
+def test_a_leader_who_is_killed_before_his_call_leaves_it_to_the_others() -> None:
+    batcher = """
+class Murderous(Batcher):
+    def _group(self, lane):
+        third.kill(block=False)  # the one with most time; he hears of it before he hears that he leads
+        super()._group(lane)
+b = Murderous(run, most_rows=32, most_bytes=1 << 20, running=1)
+"""
+    told = json.loads(played(f"{_WORKER}\n{batcher}\n{_KILLED.replace('second.kill()', '')}"))
+    assert told == [[1, 0, 1, 0], [True, True, True], []]

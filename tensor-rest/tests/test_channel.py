@@ -13,6 +13,7 @@ import pytest
 from gateway_kit import PROJECT, free_port, wait_until
 from rpc_kit import MOST, OPTIONS, channel, error, serving
 
+from tensor_rest.serving.addresses import Address
 from tensor_rest.serving.channel import Channel
 from tensor_rest.wire.status import Code
 
@@ -194,6 +195,18 @@ def test_all_addresses_take_turns_and_a_dead_one_is_left_out() -> None:
         assert len(two.calls) == 15
         one.start()
         wait_until(lambda: made.call("/t/echo", b"m", 20) and len(one.calls) > 5)
+
+
+def test_what_is_kept_for_an_address_that_the_name_has_no_more_is_closed() -> None:
+    with serving() as one, serving() as two, channel(f"ipv4:{one.where}") as made:
+        made.call("/t/echo", b"m", 20)
+        ((old, (kept,)),) = made._idle.items()
+        host, _, port = two.where.rpartition(":")
+        made._addresses._look_up = lambda: [Address(old.family, (host, int(port)))]
+        made._addresses.failed(old)
+        wait_until(lambda: made.call("/t/echo", b"m", 20) and len(two.calls) > 1)
+        assert old not in made._idle
+        assert kept._socket.fileno() == -1
 
 
 @pytest.mark.parametrize("target", ["unix:{path}", "unix://{path}", "unix-abstract:{name}"])

@@ -229,6 +229,29 @@ def test_usual_answers_give_the_window_back(monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(heard.count(frame(WINDOW, 0, 0, (21).to_bytes(4, "big"))) for heard in updates) == 3
 
 
+def test_a_stream_that_is_reset_after_its_usual_answer_concerns_nobody() -> None:
+    answered, said = threading.Event(), threading.Event()
+
+    def talk(connected: socket.socket) -> None:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _answers(_plain, _plain)(connected)
+        answered.wait(20)
+        connected.sendall(frame(RST, 0, 3, bytes(4)))
+        said.set()
+        _request(connected, 5)
+        connected.sendall(_plain(5))
+
+    with peer(talk) as (address, heard), channel(address) as made:
+        for _ in range(2):
+            assert made.call("/t/m", b"m", 20) == b"hi"
+        answered.set()
+        assert said.wait(20)
+        ((connection,),) = made._idle.values()
+        connection._fresh = 0.0  # as if some time had passed: what came meanwhile is looked at
+        assert made.call("/t/m", b"m", 20) == b"hi"
+        assert len(heard) == 1
+
+
 @pytest.mark.parametrize("last", [b"", frame(GOAWAY, 0, 0, bytes(8))])
 def test_a_connection_that_is_lost_right_after_a_usual_answer_costs_no_call(last: bytes) -> None:
     def talk(connected: socket.socket) -> None:

@@ -14,8 +14,10 @@ from gateway_kit import check_error, free_port, picture, wait_until
 from toy_model_server import ModelServer
 
 from tensor_rest import serving
-from tensor_rest.errors import DeadlineError, UnavailableError
+from tensor_rest.errors import DeadlineError, UnavailableError, from_grpc
 from tensor_rest.serving import Limits, Prediction, VersionState, caller
+from tensor_rest.serving.batching import SHARED_STATUS
+from tensor_rest.wire.status import Code, RpcError
 
 
 @pytest.fixture
@@ -118,6 +120,14 @@ def test_what_serving_says_is_not_asked_again(toy: ModelServer, code: grpc.Statu
     toy.calls.clear()
     error(client)
     assert toy.calls == ["Predict"]
+
+
+def test_too_much_for_one_message_is_the_requests_own_fault() -> None:
+    """Said by the server or found here; others that shared the call are asked again alone."""
+    found = from_grpc(RpcError(Code.RESOURCE_EXHAUSTED, "Sent message larger than max (88 vs. 64)"), "serving:9000")
+    assert (found.status, found.retry_after) == (413, None)
+    assert "fewer rows at once: Sent message larger than max (88 vs. 64)" in str(found)
+    assert found.status not in SHARED_STATUS
 
 
 def test_a_look_at_the_state_never_waits(toy: ModelServer) -> None:

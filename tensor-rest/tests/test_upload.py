@@ -181,6 +181,12 @@ def test_broken_zips_are_refused_whatever_is_broken() -> None:
     refused(BadRequestError, zipped(), "no files")
     refused(BadRequestError, whole[:-5], "broken")
     refused(BadRequestError, whole + b"x", "broken")
+    locator = b"PK\x06\x07" + bytes(16)  # of zip64's own record of the end, which would be believed
+    refused(BadRequestError, whole[:-22] + locator + whole[-22:], "zip64")
+    nameless = bytearray(zipped(("a", b"x")))
+    at = nameless.index(b"PK\1\2")  # the entry in the directory
+    nameless[at + 28], nameless[at + 46 : at + 47], nameless[-10] = 0, b"", 46
+    refused(BadRequestError, bytes(nameless), "cannot be unpacked")
     chance = random.Random(3)
     statuses = set()
     for _ in range(600):

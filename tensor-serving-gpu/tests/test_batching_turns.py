@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from batching_kit import call, several
 
 from tensor_serving.embedded.batch_queue import Queue
@@ -28,6 +29,9 @@ class Timed:
         (value,) = call.values
         self.threads.append(threading.current_thread().name.split("-")[0])
         self.sizes.append(len(value))
+        if (value < 0).any():
+            self.last = 0.0
+            raise ValueError("refused at once")
         self.last = self.seconds.pop(0) if self.seconds else 0.0
         Event().wait(self.last)
         return [value * 2]
@@ -81,6 +85,18 @@ def test_a_slow_signature_of_a_quick_model_never_holds_up_the_loop() -> None:
     graph = Timed(0.001, 0.001, 0.02, 0.001, 0.02, 0.001)
     timed(graph, scenario)
     assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch", "MainThread"]
+
+
+def test_a_call_that_fails_at_once_says_nothing_of_how_long_others_take() -> None:
+    async def scenario(model: BatchedModel) -> None:
+        await noted(model, call(1))
+        with pytest.raises(ValueError, match="refused"):
+            await noted(model, call(-1))
+        await noted(model, call(1))
+
+    graph = Timed(0.02, 0.02)
+    timed(graph, scenario)
+    assert graph.threads == ["batch"] * 3
 
 
 def test_a_turn_of_the_loop_that_has_become_long_goes_to_threads() -> None:

@@ -14,6 +14,7 @@ from tensor_serving.embedded.transport import server as ports
 
 ENHANCE, PROTOCOL, FLOW, SIZE, COMPRESSION = 11, 1, 3, 6, 9
 WHOLE = frames.END_HEADERS | frames.END_STREAM
+TRAILERS = frames.frame(frames.HEADERS, WHOLE, 1, b"\0\1x\1y")
 
 
 def test_a_call_is_answered_however_its_bytes_are_cut() -> None:
@@ -92,6 +93,8 @@ def test_who_breaks_the_rules_is_told_and_cut_off(sent: bytes, code: int) -> Non
     ("sent", "status", "text"),
     [
         (headers("none") + message(b""), "12", "Method not found!"),
+        (headers("none") + message(b"", flags=0) + TRAILERS, "12", "Method not found!"),
+        (headers() + frames.frame(frames.DATA, 0, 1, b"\0\0\0\0\5abc") + TRAILERS, "13", "is not whole (8 bytes)"),
         (headers(method_="GET") + message(b""), "13", "this port speaks gRPC: POST"),
         (headers(content_type="text/html") + message(b""), "13", "this port speaks gRPC: POST"),
         (headers(grpc_timeout="1x") + message(b""), "13", "grpc-timeout '1x' is no time"),
@@ -252,3 +255,34 @@ def test_calls_memory_and_connections_are_bounded(monkeypatch: pytest.MonkeyPatc
         await until(lambda: here.server.connections == 0)
 
     scene(play, most_calls=2)
+
+
+def test_what_is_unpacked_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_MOST_HELD", 1)
+
+    async def play(here: Place) -> None:
+        wire = await here.wire()
+        packed = gzip.compress(bytes(600_000))
+        for stream in (1, 3):
+            wire.send(headers("wait", stream, grpc_encoding="gzip"), message(packed, stream, packed=1))
+        assert (await wire.answer(3))[1]["grpc-message"] == "too many large messages at the same time"
+        wire.close()
+
+    scene(play)
+
+
+def test_who_asks_and_never_reads_is_cut_off() -> None:
+    async def play(here: Place) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1 << 10)
+        writer.write(GREETING)
+
+        async def ask_on_and_on() -> None:
+            for first in range(1, 500_000, 2000):
+                writer.write(b"".join(headers("none", stream, WHOLE) for stream in range(first, first + 2000, 2)))
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await ask_on_and_on()
+        writer.close()
+
+    scene(play)

@@ -121,33 +121,46 @@ class Batcher:
             finally:
                 self._ended(key, lane, 1)
         self._gather(key, lane)
-        self._wait(lane, ticket)
+        self._wait(key, lane, ticket)
         if ticket.group is not None:
             self._lead(key, lane, ticket, ticket.group)
         if ticket.error is not None:
             raise copy.copy(ticket.error)  # raising writes into an exception, and others raise it too
         return ticket.answer or self._run(asked, inputs, deadline, [request_id])
 
-    def _wait(self, lane: _Lane, ticket: _Ticket) -> None:
+    def _wait(self, key: Any, lane: _Lane, ticket: _Ticket) -> None:
         """Until the ticket is answered, leads a group or is to go alone. Raises DeadlineError when its time is up."""
-        if ticket.baton.wait(ticket.deadline - time.monotonic()):
-            return
+        try:
+            if ticket.baton.wait(ticket.deadline - time.monotonic()) or not self._withdraw(key, lane, ticket):
+                return
+        except BaseException:  # the request is killed
+            if not self._withdraw(key, lane, ticket) and ticket.group is not None:
+                self._dissolve(key, lane, ticket, ticket.group)
+            raise
+        raise DeadlineError("The model server did not answer in time.")
+
+    def _withdraw(self, key: Any, lane: _Lane, ticket: _Ticket) -> bool:
+        """He waits no more; False if he leads since this moment: others depend on him."""
         with self._lock:
             if ticket.group is not None:
-                return  # leads since this moment: the next in the lane depend on it
+                return False
             if not ticket.taken:
                 lane.waiting.remove(ticket)
-        raise DeadlineError("The model server did not answer in time.")
+                self._forget(key, lane)
+        return True
 
     def _lead(self, key: Any, lane: _Lane, leader: _Ticket, group: list[_Ticket]) -> None:
         """Make the call for the group. Who has neither answer nor error afterwards goes alone."""
         try:
             self._answer(key[0], group)
         finally:
-            self._ended(key, lane, len(group))
-            for ticket in group:
-                if ticket is not leader:
-                    ticket.baton.pass_on()
+            self._dissolve(key, lane, leader, group)
+
+    def _dissolve(self, key: Any, lane: _Lane, leader: _Ticket, group: list[_Ticket]) -> None:
+        self._ended(key, lane, len(group))
+        for ticket in group:
+            if ticket is not leader:
+                ticket.baton.pass_on()
 
     def _answer(self, asked: Asked, group: list[_Ticket]) -> None:
         started = time.monotonic()
@@ -211,7 +224,7 @@ class Batcher:
             self._group(lane)
 
     def _forget(self, key: Any, lane: _Lane) -> None:
-        if not lane.waiting and not lane.running and not lane.gathering:
+        if not (lane.waiting or lane.running or lane.gathering) and self._lanes.get(key) is lane:
             del self._lanes[key]
 
     def _group(self, lane: _Lane) -> None:

@@ -8,7 +8,7 @@ import random
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..wire.status import Code, RpcError
 from . import frames
@@ -73,6 +73,12 @@ class Channel:
             while kept:
                 kept.pop().close()
 
+    def _leave(self, gone: Iterable[Address]) -> None:
+        """Close what is idle at addresses that the name has no more."""
+        for address in gone:
+            for connection in self._idle.pop(address, ()):
+                connection.close()
+
     def _once(
         self,
         address: Address,
@@ -122,7 +128,10 @@ class Channel:
 
     def _any(self, deadline: float, fresh: bool) -> tuple[Address, Connection, bool]:
         errors = []
-        for address in self._addresses.turn():
+        turn = self._addresses.turn()
+        if len(self._idle) > len(turn):
+            self._leave(self._idle.keys() - set(turn))
+        for address in turn:
             kept = self._idle[address]
             while kept and not fresh:
                 try:

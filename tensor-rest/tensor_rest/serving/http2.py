@@ -148,7 +148,7 @@ class Connection(Sender):
             return None
         self._at = at
         self._took(len(message))
-        self.idle = True
+        self.idle, self._answer = True, None
         self._fresh = time.monotonic() + _FRESH_SECONDS
         return message[PREFIX:]
 

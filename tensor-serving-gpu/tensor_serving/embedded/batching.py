@@ -161,7 +161,8 @@ class Batcher:
             settle(tasks, outcomes)
         with self._lock:
             queue.running -= 1
-            queue.took(time.monotonic() - started, sum(task.rows for task in tasks))
+            if tasks and not any(isinstance(outcome, Exception) for outcome in outcomes):  # a failure is no measure
+                queue.took(time.monotonic() - started, sum(task.rows for task in tasks))
             self._drop_if_unused(queue)
         if tasks:
             rows = [task.rows for task in tasks]

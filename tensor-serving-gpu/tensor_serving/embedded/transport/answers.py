@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FAREWELL_SECONDS = 1.0  # a client that broke the rules gets to read what it did wrong
-_MOST_OWED = 1 << 20  # bytes that a client has not read, from which on it gets no more acknowledgements, but an end
+_MOST_OWED = 1 << 20  # bytes that a client has not read, from which on it gets an end and no more to read
 
 
 class Answers(asyncio.Protocol):
@@ -130,9 +130,13 @@ class Answers(asyncio.Protocol):
         self._flush()
 
     def _acknowledge(self, frame: bytes) -> None:
-        if self._transport.get_write_buffer_size() > _MOST_OWED:
-            raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
+        self._check_owed()
         self._out.append(frame)
+
+    def _check_owed(self) -> None:
+        """Raise ProtocolError where a client asks more than it reads."""
+        if self._transport.get_write_buffer_size() > _MOST_OWED + self._most_frame:
+            raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
 
     def _end(self, code: int, text: str) -> None:
         self._out.append(frames.goaway(self._last, code, text))

@@ -192,6 +192,7 @@ class Connection(Answers):
             if stream and stream <= self._last:
                 return  # the end of a call that we ended early
             raise ProtocolError(f"a call on stream {stream}")
+        self._check_owed()
         self._last = stream
         call = self._calls[stream] = Call(stream, self._stream_window)
         try:
@@ -238,10 +239,15 @@ class Connection(Answers):
     # ---- calls
 
     def _start(self, call: Call) -> None:
-        """Have a call's handler run: the request is whole. Raises ServingError."""
+        """Have a call's handler run: the request is whole. Or refuse it."""
         call.whole = True
-        handler = self._server.handler(call.path)
-        message = call.message.whole()
+        try:
+            handler = self._server.handler(call.path)
+            message = call.message.whole()
+            self._server.hold(call, max(0, len(message) - len(call.message)))  # unpacked it is larger
+        except ServingError as error:
+            self._refuse(call, error)
+            return
         self._taken_of.pop(call.stream, None)
         run = self._stream_answers if handler.response_streaming else self._answer
         call.task = self._loop.create_task(run(call, handler, message))
