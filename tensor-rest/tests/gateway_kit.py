@@ -20,8 +20,9 @@ from PIL import Image
 from tensor_rest.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
-HTTP = httpx.Client(timeout=30)
-"""One for all tests: making a client costs more than most requests."""
+HTTP = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=None))
+"""One for all tests: making a client costs more than most requests. With a bound on what it keeps, its pool could close
+the connection that another thread's request was just given."""
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
