@@ -29,15 +29,20 @@ def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab:
 
 
 def test_a_second_up_changes_nothing(lab: Lab) -> None:
+    wait_until_all_run(lab)
     before = lab.processes()
     assert "The lab is up" in lab.compose("up")
     assert lab.processes() == before
 
 
+def wait_until_all_run(lab: Lab) -> None:
+    """A program that began seconds ago is "starting", though its service is healthy by then."""
+    wait_until(lambda: {state for state, _, _ in lab.processes().values()} == {"running"}, 30, "every program to run")
+
+
 def test_ps_and_status_show_every_service(lab: Lab) -> None:
     assert len(lab.processes()) >= 4
-    # A program that began seconds ago is "starting", though its service is healthy by then.
-    wait_until(lambda: {state for state, _, _ in lab.processes().values()} == {"running"}, 30, "every program to run")
+    wait_until_all_run(lab)
     status = lab.compose("status")
     assert status.count("healthy") == 4
     assert "mnist-net" in status
