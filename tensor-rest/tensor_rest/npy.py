@@ -4,12 +4,12 @@ import ast
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from . import zips
 from .errors import BadRequestError, TooLargeError
 
 NPY = "application/x-npy"
@@ -21,8 +21,6 @@ _KINDS = "biufSU"
 _MOST_ARRAYS = 64  # of an .npz
 _MOST_DIRECTORY = _MOST_ARRAYS * 512  # bytes of the list at the end of an .npz
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
-"""What zipfile trips over in a broken or encrypted archive."""
 _MOST_TEXTS = 1_000_000  # in all arrays of a body: each takes some 60 bytes of memory besides itself
 _MOST_TEXT = 64 << 20  # bytes of an array of texts: each gets the room of the longest
 
@@ -55,7 +53,7 @@ def loads_all(data: bytes, most_bytes: int) -> dict[str, Array]:
                 arrays[_name(entry)] = loads(content)
                 _check_texts(sum(array.size for array in arrays.values() if array.dtype.hasobject))
             return arrays
-    except _BROKEN as error:
+    except zips.BROKEN as error:
         raise BadRequestError(f"The .npz cannot be read: {error}.") from error
 
 
@@ -100,10 +98,10 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
 
 def _checked(data: bytes) -> bytes:
     """`data` if the list of entries at its end is short: Python reads all of it before it can be asked."""
-    end = data.rfind(b"PK\5\6", max(0, len(data) - 65_557))
-    if end < 0 or len(data) < end + 22:
+    end = data.rfind(zips.END, max(0, len(data) - 65_557))
+    if end < 0 or len(data) < end + zips.END_BYTES:
         raise BadRequestError("This is no .npz file: it has no end of a zip. numpy.savez writes one.")
-    if int.from_bytes(data[end + 12 : end + 16], "little") > _MOST_DIRECTORY:
+    if zips.directory_bytes(data, end) > _MOST_DIRECTORY:
         raise TooLargeError(f"The .npz lists too much; at most {_MOST_ARRAYS} arrays are taken.")
     return data
 

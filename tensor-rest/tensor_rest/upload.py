@@ -7,11 +7,10 @@ Werkzeug's parser, which costs a hundred.
 import io
 import re
 import zipfile
-import zlib
 
 import flask
 
-from . import offload
+from . import offload, zips
 from .errors import BadRequestError, TooLargeError
 from .guard.limits import ZIP_ENTRIES, ZIP_RATIO
 
@@ -23,14 +22,7 @@ _HEAD = re.compile(
     rb'\r\nContent-Disposition: form-data; name="([^"\\%\r\n]*)"; filename="([^"\\%\r\n]*)"'
     rb"(?:\r\nContent-Type: [\w.+-]+/[\w.+-]+)?"
 )
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with entries, without
-_BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError),
-    *(IndexError, OverflowError),  # of zipfile's, for an empty name and an absurd place
-)
-_END_BYTES = 22  # of a zip's last record, which says how large its directory is
-_LOCATOR_BYTES = 20  # of the record before it, where there is one
-_ZIP64_LOCATOR = b"PK\x06\x07"
+_ZIP = (b"PK\x03\x04", zips.END)  # with entries, without
 _ENTRY_BYTES = 1024  # of an entry in the directory, at most: 46 and its name
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNPACKED = 2  # times the largest body is what the zips of a request may unpack to
@@ -120,11 +112,12 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
 
     Sizes are checked before anything is unpacked, and again while it is.
     """
-    end, before = data[-_END_BYTES:], data[-_END_BYTES - _LOCATOR_BYTES : -_END_BYTES]
-    # Else zipfile would look for the record elsewhere, or believe another one: that of zip64, for sizes we refuse.
-    if not end.startswith(_ZIP[1]) or end[-2:] != b"\0\0" or before.startswith(_ZIP64_LOCATOR):
-        raise BadRequestError("The zip is broken, cut off, of the kind zip64, or has a comment or more behind its end.")
-    if int.from_bytes(end[12:16], "little") > ZIP_ENTRIES * _ENTRY_BYTES:
+    end = len(data) - zips.END_BYTES
+    if (
+        not data.startswith(zips.END, max(0, end)) or data[-2:] != b"\0\0"
+    ):  # zipfile would look for the record elsewhere
+        raise BadRequestError("The zip is broken, cut off, or has a comment or more behind its end.")
+    if zips.directory_bytes(data, end) > ZIP_ENTRIES * _ENTRY_BYTES:
         raise TooLargeError(f"The zip has too many entries; at most {ZIP_ENTRIES} files are taken.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
@@ -132,7 +125,7 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
             _check_entries(entries, most, left)
             # Never more than was said: read() without a size unpacks all there is and then cuts it.
             return [(entry.filename, packed.open(entry).read(entry.file_size)) for entry in entries]
-    except _BROKEN as error:
+    except zips.BROKEN as error:
         raise BadRequestError(f"The zip cannot be unpacked: {error}.") from error
 
 
