@@ -239,11 +239,15 @@ def test_whole_numbers_must_fit_and_floats_are_none(api: Any) -> None:
         assert answer.status_code == (200 if fits else 400)
 
 
+_NPZ = npy(None, np.savez, a=np.zeros(2))
+
+
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
         (b"rubbish", 400, "no .npz"),
         (npy(None, np.savez, a=np.zeros(2))[:-30], 400, "no .npz"),
+        (_NPZ[:-22] + b"PK\x06\x07" + bytes(16) + _NPZ[-22:], 400, "of the kind zip64"),
         (npy(None, np.savez, **{f"a{n}": np.zeros(1) for n in range(100)}), 400, "100 arrays"),
         (npy(None, np.savez, **{f"{n:0400}": np.zeros(1) for n in range(200)}), 413, "lists too much"),
         (npy(None, np.savez_compressed, x=np.zeros(30_000_000, np.uint8)), 413, "too many bytes"),
