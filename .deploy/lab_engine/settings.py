@@ -128,7 +128,7 @@ def _api_key(home: Path, environ: Mapping[str, str]) -> str:
         return key
     try:
         return Path(environ.get("LAB_API_KEY_FILE") or home / "data" / "api-key").read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -113,9 +113,8 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
     Sizes are checked before anything is unpacked, and again while it is.
     """
     end = len(data) - zips.END_BYTES
-    if (
-        not data.startswith(zips.END, max(0, end)) or data[-2:] != b"\0\0"
-    ):  # zipfile would look for the record elsewhere
+    # Else zipfile would look for the record elsewhere.
+    if not data.startswith(zips.END, max(0, end)) or data[-2:] != b"\0\0":
         raise BadRequestError("The zip is broken, cut off, or has a comment or more behind its end.")
     if zips.directory_bytes(data, end) > ZIP_ENTRIES * _ENTRY_BYTES:
         raise TooLargeError(f"The zip has too many entries; at most {ZIP_ENTRIES} files are taken.")
