@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> flask.Flask:
     app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
     app.url_value_preprocessor(_note_model)
     errors.init_app(app)
-    health.init_app(app, gateway.check)
+    health.init_app(app, gateway.check, settings.lab_id)
     pages.init_app(app, settings)
     routes.init_app(app, settings)
     app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings)  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from .errors import ApiError, ConflictError, DeadlineError, UnavailableError
 from .models import Profile, Profiles, Target
 from .serving import caller
 from .wire.serving_pb2 import TensorInfo
-from .wire.tensors import WireError, numpy_type, type_name
+from .wire.tensors import BFLOAT16, WireError, numpy_type, type_name
 
 _MOST_MODELS = 50
 _MOST_VALUES = 1024  # of an example written out
@@ -35,7 +35,7 @@ class _Section:
 class LiveSpecification:
     """A `fixed` specification with the models served now.
 
-    Serving is asked only about models whose newest version the list of models says to be another than the one that is
+    Serving is asked only about models whose default version the list of models says to be another than the one that is
     written down here, or does not say: for two seconds, once a second at most, by one thread at a time.
     """
 
@@ -44,15 +44,15 @@ class LiveSpecification:
         self._profiles = profiles
         self._lock = threading.Lock()
         self._sections: dict[str, _Section] = {}  # by model
-        self._listed: dict[str, int | None] = {}  # the newest version of each model, when the document was made
+        self._listed: dict[str, int | None] = {}  # the default version of each model, when the document was made
         self._document: Document | None = None
         self._next_look = 0.0
 
     def of(self, fixed: Document) -> Document:
         """`fixed` with the paths of at most 50 models; those whose signatures could not be had yet are left out."""
         entries, unlisted = self._catalogue.entries()
-        served = [entry for entry in entries if entry.newest or unlisted]
-        listed = {entry.name: entry.newest for entry in served[:_MOST_MODELS]}
+        served = [entry for entry in entries if entry.default_version or unlisted]
+        listed = {entry.name: entry.default_version for entry in served[:_MOST_MODELS]}
         if self._lock.acquire(timeout=_LOOK_SECONDS if self._document is None else 0):
             try:
                 self._refresh(listed, fixed)
@@ -62,7 +62,7 @@ class LiveSpecification:
 
     def _refresh(self, listed: dict[str, int | None], fixed: Document) -> None:
         known = {name: section.version for name, section in self._sections.items()}
-        unknown = [name for name, newest in listed.items() if newest is None or newest != known.get(name)]
+        unknown = [name for name, default in listed.items() if default is None or default != known.get(name)]
         if listed == self._listed and (not unknown or time.monotonic() < self._next_look):
             return
         self._listed = listed
@@ -78,7 +78,7 @@ class LiveSpecification:
         try:
             for name in models:
                 try:
-                    profile = self._profiles.read(Target(name))
+                    profile = self._profiles.read(self._catalogue.resolve(Target(name)))
                 except (UnavailableError, DeadlineError):
                     break  # the others would be no better off
                 except ApiError:
@@ -178,7 +178,9 @@ def _value(info: TensorInfo, is_answer: bool) -> Document:
         return {} if is_answer else {"type": "string"}  # bytes that are no text are {"b64": ...}
     if dtype.kind == "b":
         return {"type": "boolean"}
-    if dtype.kind == "f":
+    if dtype.kind == "c":
+        return {"description": f"{type_name(info.dtype)}, which JSON cannot hold"}
+    if dtype.kind == "f" or dtype == BFLOAT16:
         return {"type": "number", **({"x-nullable": True} if is_answer else {})}  # NaN is null
     limits = np.iinfo(dtype)
     return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
