@@ -5,7 +5,7 @@ from typing import Any
 
 import flask
 
-from . import errors, pages, routes
+from . import errors, pages, routes, samples
 from .express import Express
 from .gateway import Gateway
 from .guard import health
@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> flask.Flask:
     errors.init_app(app)
     health.init_app(app, gateway.check, settings.lab_id)
     pages.init_app(app, settings)
+    samples.init_app(app)
     routes.init_app(app, settings)
     app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings)  # type: ignore[method-assign]
     return app

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from . import cards, vision
 from .cards import Card
-from .errors import ApiError, BadGatewayError, BadRequestError, NotFoundError
+from .errors import ApiError, BadGatewayError, BadRequestError, ConflictError, NotFoundError
 from .serving import ModelServer
 from .vision import Vision
 from .wire.serving_pb2 import SignatureDef
@@ -75,6 +75,17 @@ class Profile:
             raise BadGatewayError(f"Model {self.model!r} answered {classes} scores for {len(self.card.labels)} labels.")
         return self.card.labels
 
+    def image_signatures(self) -> list[str]:
+        """The names of the signatures that classify images."""
+        return [name for name in self.public() if self._classifies(name)]
+
+    def _classifies(self, name: str) -> bool:
+        try:
+            self.vision(name)
+        except ConflictError:
+            return False
+        return True
+
     def document(self) -> dict[str, Any]:
         """The profile as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
         return {
@@ -83,6 +94,7 @@ class Profile:
                 name: {"inputs": _tensors(s.inputs), "outputs": _tensors(s.outputs), "method": s.method_name}
                 for name, s in ((name, self.signatures[name]) for name in sorted(self.public()))
             },
+            "image_signatures": self.image_signatures(),
             "card": self.card.model_dump(mode="json") if self.card else None,
             "card_problem": self.card_problem,
         }
