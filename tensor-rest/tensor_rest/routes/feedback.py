@@ -52,10 +52,7 @@ def _keep(model: str) -> flask.Response:
     label = flask.request.args.get("label") or flask.request.form.get("label", "")
     if not label:
         raise BadRequestError("Say what the picture was in the form's field 'label' (or ?label=).")
-    upload = flask.request.files.get("image")
-    if upload is None:
-        raise BadRequestError("Send the picture in the form's field 'image'; this request has no such file.")
-    answer, kept = gateway.keep(requests.target(model), upload.read(), label)
+    answer, kept = gateway.keep(requests.target(model), requests.image(), label)
     document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
     response = requests.answered({**document, "stored": kept.new}, model, answer.version)
     response.status_code = 201 if kept.new else 200
