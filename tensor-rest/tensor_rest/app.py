@@ -1,11 +1,10 @@
 """The Flask application: a factory that puts the doors together, the guard before all of them."""
 
-import io
 from typing import Any
 
 import flask
 
-from . import errors, pages, routes, samples
+from . import errors, pages, routes, samples, upload
 from .express import Express
 from .gateway import Gateway
 from .guard import health
@@ -17,8 +16,11 @@ from .settings import Settings
 class _Request(flask.Request):
     """Uploads stay in memory: they are bounded by MAX_CONTENT_LENGTH, and no disk fills up."""
 
-    def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
-        return io.BytesIO()
+    _file_count = 0
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> upload.FileStream:
+        self._file_count += 1
+        return upload.FileStream(self._file_count)
 
 
 class _App(flask.Flask):

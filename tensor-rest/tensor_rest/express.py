@@ -72,7 +72,7 @@ class Express:
             body = environ["wsgi.input"].read(length)
         except OSError as error:  # the sender is gone, or too slow
             raise BadRequestError("The request could not be read.") from error
-        files = upload.usual(body, boundary, b"image") if len(body) == length else None
+        files = upload.usual(body, boundary) if len(body) == length else None
         if not files:
             environ["wsgi.input"] = io.BytesIO(body)
         return files

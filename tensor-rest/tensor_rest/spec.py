@@ -1,6 +1,5 @@
 """The specification (Swagger 2) with every live model in it: concrete paths, typed by the model's signatures."""
 
-import copy
 import threading
 import time
 from dataclasses import dataclass
@@ -8,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from . import snippets
+from . import inventory
+from .api import params
+from .api.params import Served
 from .catalogue import Catalogue
-from .errors import ApiError, ConflictError, DeadlineError, UnavailableError
+from .errors import ApiError, DeadlineError, UnavailableError
 from .models import Profile, Profiles, Target
 from .serving import caller
 from .wire.serving_pb2 import TensorInfo
 from .wire.tensors import BFLOAT16, WireError, numpy_type, type_name
 
 _MOST_MODELS = 50
-_MOST_VALUES = 1024  # of an example written out
 _LOOK_SECONDS = 2.0  # for all models together
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -28,23 +28,24 @@ Document = dict[str, Any]
 class _Section:
     """What one version of a model adds to the specification."""
 
-    version: int
+    profile: Profile
     paths: Document
 
 
 class LiveSpecification:
     """A `fixed` specification with the models served now.
 
-    Serving is asked only about models whose default version the list of models says to be another than the one that is
-    written down here, or does not say: for two seconds, once a second at most, by one thread at a time.
+    The model server is called only for models whose default version in the inventory differs from the one that is
+    written down here, or is not listed: for two seconds, once a second at most, by one thread at a time.
     """
 
-    def __init__(self, catalogue: Catalogue, profiles: Profiles) -> None:
+    def __init__(self, catalogue: Catalogue, profiles: Profiles, default_model: str) -> None:
         self._catalogue = catalogue
         self._profiles = profiles
+        self._default_model = default_model
         self._lock = threading.Lock()
         self._sections: dict[str, _Section] = {}  # by model
-        self._listed: dict[str, int | None] = {}  # the default version of each model, when the document was made
+        self._listed: dict[str, inventory.Model] = {}  # when the document was made
         self._document: Document | None = None
         self._next_look = 0.0
 
@@ -52,7 +53,7 @@ class LiveSpecification:
         """`fixed` with the paths of at most 50 models; those whose signatures could not be had yet are left out."""
         entries, unlisted = self._catalogue.entries()
         served = [entry for entry in entries if entry.default_version or unlisted]
-        listed = {entry.name: entry.default_version for entry in served[:_MOST_MODELS]}
+        listed = {entry.name: entry for entry in served[:_MOST_MODELS]}
         if self._lock.acquire(timeout=_LOOK_SECONDS if self._document is None else 0):
             try:
                 self._refresh(listed, fixed)
@@ -60,19 +61,20 @@ class LiveSpecification:
                 self._lock.release()
         return self._document or fixed
 
-    def _refresh(self, listed: dict[str, int | None], fixed: Document) -> None:
-        known = {name: section.version for name, section in self._sections.items()}
-        unknown = [name for name, default in listed.items() if default is None or default != known.get(name)]
+    def _refresh(self, listed: dict[str, inventory.Model], fixed: Document) -> None:
+        known = {name: section.profile.version for name, section in self._sections.items()}
+        expected = {name: entry.default_version for name, entry in listed.items()}
+        unknown = [name for name, version in expected.items() if version is None or version != known.get(name)]
         if listed == self._listed and (not unknown or time.monotonic() < self._next_look):
             return
         self._listed = listed
         self._learn(unknown, fixed)
         self._next_look = time.monotonic() + _LOOK_AGAIN_SECONDS
         self._sections = {name: self._sections[name] for name in listed if name in self._sections}
-        self._document = _extended(fixed, self._sections)
+        self._document = self._extended(fixed)
 
     def _learn(self, models: list[str], fixed: Document) -> None:
-        """Read the signatures of these models; what is known stays while serving does not answer."""
+        """Read the signatures of these models; what is known stays while the model server does not answer."""
         by, soon = caller.current(), time.monotonic() + _LOOK_SECONDS
         caller.begin(by.request_id, min(by.deadline or soon, soon))
         try:
@@ -84,22 +86,26 @@ class LiveSpecification:
                 except ApiError:
                     self._sections.pop(name, None)
                     continue
-                if name not in self._sections or self._sections[name].version != profile.version:
-                    self._sections[name] = _Section(profile.version, _paths(profile, fixed["paths"]))
+                if name not in self._sections or self._sections[name].profile.version != profile.version:
+                    self._sections[name] = _Section(profile, _paths(profile, fixed["paths"]))
         finally:
             caller.begin(*by)
 
-
-def _extended(fixed: Document, sections: dict[str, _Section]) -> Document:
-    document = copy.copy(fixed)
-    document["paths"] = {**fixed["paths"]}
-    document["tags"] = [*fixed.get("tags", [])]
-    for name, section in sections.items():
-        if section.paths:
-            document["paths"] |= section.paths
-            description = f"Version {section.version}: its own calls, typed by its signatures"
-            document["tags"].append({"name": name, "description": description})
-    return document
+    def _extended(self, fixed: Document) -> Document:
+        if not self._sections:
+            return fixed
+        served = []
+        for name, section in self._sections.items():
+            entry = self._listed[name]
+            served.append(Served(section.profile, entry.serving or entry.versions, entry.labels))
+        document = params.fill(fixed, served, self._default_model)
+        document["tags"] = [*fixed.get("tags", [])]
+        for name, section in self._sections.items():
+            if section.paths:
+                document["paths"] |= section.paths
+                description = f"Version {section.profile.version}: its own calls, typed by its signatures"
+                document["tags"].append({"name": name, "description": description})
+        return document
 
 
 def _paths(profile: Profile, fixed: Document) -> Document:
@@ -108,18 +114,16 @@ def _paths(profile: Profile, fixed: Document) -> Document:
     base = f"/tf/models/{profile.model}"
     if profile.public():
         paths[f"{base}/predict"] = {"post": _predict(profile, fixed["/tf/models/{model}/predict"]["post"])}
-    try:
-        profile.vision()
-    except ConflictError:
-        return paths
-    general = fixed["/tf/models/{model}/classify"]["post"]
-    paths[f"{base}/classify"] = {"post": _own(profile, general, "classify")}
+    if params.classifies_images(profile):
+        general = fixed["/tf/models/{model}/classify"]["post"]
+        paths[f"{base}/classify"] = {"post": _own(profile, general, "classify")}
     return paths
 
 
 def _own(profile: Profile, general: Document, verb: str) -> Document:
     """A general operation as the model's own."""
-    return {**general, "operationId": f"{verb}.{profile.model}", "tags": [profile.model]}
+    own = {key: value for key, value in general.items() if key != "x-needs"}
+    return {**own, "operationId": f"{verb}.{profile.model}", "tags": [profile.model]}
 
 
 def _predict(profile: Profile, general: Document) -> Document:
@@ -131,8 +135,8 @@ def _predict(profile: Profile, general: Document) -> Document:
         "required": ["inputs"],
         "properties": {"signature_name": {"type": "string", "default": name, "enum": [name]}, "inputs": inputs},
     }
-    request = snippets.request(profile)
-    if len(str(request)) <= _MOST_VALUES * 4:
+    request = params.body(profile)
+    if request is not None:
         body["example"] = {"signature_name": name, **request}
     outputs = _object({alias: schema(info, is_answer=True) for alias, info in signature.outputs.items()})
     answer = {
@@ -151,6 +155,7 @@ def _predict(profile: Profile, general: Document) -> Document:
         "summary": f"Run {name}" + (f" (other signatures, by the general call: {others})" if others else ""),
         "parameters": [{"name": "payload", "in": "body", "required": True, "schema": body}],
         "responses": {**general["responses"], "200": {"description": "What the model answers", "schema": answer}},
+        **({} if request is not None else {"x-missing": params.TENSORS}),
     }
 
 

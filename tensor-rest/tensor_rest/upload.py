@@ -1,4 +1,4 @@
-"""The files of a form: read within bounds, several under one name or packed into a zip.
+"""The files of a form: read within bounds, whatever their fields are called, one or several or packed into a zip.
 
 A form as every client writes it is taken apart here, which costs a few microseconds; anything unusual goes through
 Werkzeug's parser, which costs a hundred.
@@ -9,6 +9,7 @@ import re
 import zipfile
 
 import flask
+from werkzeug.datastructures import FileStorage
 
 from . import offload, zips
 from .errors import BadRequestError, TooLargeError
@@ -19,7 +20,7 @@ File = tuple[str, bytes]
 
 _BOUNDARY = re.compile(r"multipart/form-data; ?boundary=\"?([0-9A-Za-z'()+_,./:=?-]{1,70})\"?")
 _HEAD = re.compile(
-    rb'\r\nContent-Disposition: form-data; name="([^"\\%\r\n]*)"; filename="([^"\\%\r\n]*)"'
+    rb'\r\nContent-Disposition: form-data; name="[^"\\%\r\n]*"; filename="([^"\\%\r\n]*)"'
     rb"(?:\r\nContent-Type: [\w.+-]+/[\w.+-]+)?"
 )
 _ZIP = (b"PK\x03\x04", zips.END)  # with entries, without
@@ -28,9 +29,17 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNPACKED = 2  # times the largest body is what the zips of a request may unpack to
 
 
-def image(request: flask.Request, field: str = "image") -> bytes:
-    """The one file in `field`. Raises BadRequestError for none or several, TooLargeError for too large a body."""
-    return only(_files(request, field))
+class FileStream(io.BytesIO):
+    """A file of a form in memory; `position` is its place among the files of the form."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__()
+        self.position = position
+
+
+def image(request: flask.Request) -> bytes:
+    """The one file of the form. Raises BadRequestError for none or several, TooLargeError for too large a body."""
+    return only(_files(request))
 
 
 def only(files: list[File]) -> bytes:
@@ -42,12 +51,12 @@ def only(files: list[File]) -> bytes:
     return files[0][1]
 
 
-def images(request: flask.Request, field: str = "image") -> list[File]:
-    """Every file in `field`; in place of a zip, those in it (a zip in a zip is a file like any other).
+def images(request: flask.Request) -> list[File]:
+    """Every file of the form in its order; in place of a zip, those in it (a zip in a zip is a file like any other).
 
     Raises BadRequestError for none or a broken zip, TooLargeError for too many or too much.
     """
-    return opened(_files(request, field), flask.current_app.config["MAX_CONTENT_LENGTH"])
+    return opened(_files(request), flask.current_app.config["MAX_CONTENT_LENGTH"])
 
 
 def opened(files: list[File], most: int) -> list[File]:
@@ -68,16 +77,27 @@ def opened(files: list[File], most: int) -> list[File]:
     return found
 
 
-def _files(request: flask.Request, field: str) -> list[File]:
+def _files(request: flask.Request) -> list[File]:
     between = boundary(request.environ.get("CONTENT_TYPE", ""))
-    found = usual(request.get_data(), between, field.encode()) if between else None
+    found = usual(request.get_data(), between) if between else None
     if found is None:
-        found = [(upload.filename or "", upload.read()) for upload in request.files.getlist(field)]
+        uploads = sorted((upload for _, upload in request.files.items(multi=True)), key=_position)
+        found = _chosen([(upload.filename or "", upload.read()) for upload in uploads])
     if not found:
         raise BadRequestError(
-            f"Send the picture as multipart/form-data in the field {field!r}; this request has no such file."
+            "Send the image as a file of multipart/form-data, as in curl -F image=@digit.png; this request has no file."
         )
     return found
+
+
+def _position(upload: FileStorage) -> int:
+    """The place in the form: Werkzeug groups the files by field."""
+    return upload.stream.position if isinstance(upload.stream, FileStream) else 0
+
+
+def _chosen(files: list[File]) -> list[File]:
+    """The files without those of file inputs where no file was chosen: browsers send them without name and content."""
+    return [file for file in files if file != ("", b"")]
 
 
 def boundary(content_type: str) -> bytes | None:
@@ -86,7 +106,7 @@ def boundary(content_type: str) -> bytes | None:
     return found[1].encode() if found else None
 
 
-def usual(body: bytes, boundary: bytes, field: bytes) -> list[File] | None:
+def usual(body: bytes, boundary: bytes) -> list[File] | None:
     """The files of a form that holds nothing else, or None for one that is not written as usual."""
     opening = b"--" + boundary
     delimiter = b"\r\n" + opening
@@ -101,10 +121,10 @@ def usual(body: bytes, boundary: bytes, field: bytes) -> list[File] | None:
     for part in parts:
         head, blank, content = part.partition(b"\r\n\r\n")
         match = _HEAD.fullmatch(head)
-        if not blank or match is None or match[1] != field:
+        if not blank or match is None:
             return None
-        found.append((match[2].decode(errors="replace"), content))
-    return found
+        found.append((match[1].decode(errors="replace"), content))
+    return _chosen(found)
 
 
 def _unpacked(data: bytes, most: int, left: int) -> list[File]:

@@ -40,7 +40,8 @@ FORMS = {
     "no file": b"--XX--\r\n",
     "nothing": b"",
     "cut off": form(picture(60))[:-20],
-    "another field": form(picture(60), field="picture"),
+    "another field": form(picture(60), field="data"),
+    "two fields": form(picture(60), field="a")[: -len(b"--XX--\r\n")] + form(picture(100), field="b"),
 }
 PATHS = (
     "/predictlabel",
@@ -90,6 +91,21 @@ def test_both_ways_answer_alike(kind: str, ask: Any, short: list[bool]) -> None:
         assert (one.status_code, one.json) == (other.status_code, other.json), path
         assert sorted(one.headers) == sorted(other.headers), path
     assert not any(short[1::2])
+
+
+@pytest.mark.parametrize("field", ["data", "file", "image", "f"])
+def test_one_file_is_one_file_whatever_its_field(field: str, ask: Any, short: list[bool]) -> None:
+    body = form(picture(60), field=field)
+    answers = [ask(path, body).json for path in ("/predictlabel", "/tf/mnist/mnist-net", PATHS[-3])]
+    assert answers[0]["most_probable_label"] == "2"
+    assert answers[1]["classification_result"][0]["digit"] == 2
+    assert [result["labels"][0]["label"] for result in answers[2]["results"]] == ["2"]
+    assert short == [True] * 3
+
+
+def test_files_of_several_fields_are_each_answered(ask: Any) -> None:
+    results = ask(PATHS[-3], FORMS["two fields"]).json["results"]
+    assert [result["labels"][0]["label"] for result in results] == ["2", "4"]
 
 
 def test_usual_forms_go_the_short_way(ask: Any, short: list[bool]) -> None:

@@ -3,14 +3,34 @@
 from typing import Any
 
 import flask
-from flask_restx import Api
+from flask_restx import Api, Namespace
 
 from .. import __version__
+from ..api import openapi, params, probes
 from ..settings import Settings
 from ..spec import LiveSpecification
 from . import classify, digits, feedback, models, predict, serving
 from .documents import Documents
 
+_ABOUT = (
+    "Images and tensors in, answers of the served models out. Errors are JSON: message, code and request_id, under /v1 "
+    "TensorFlow Serving's error. The same as OpenAPI 3.1, with every operation: /tf/openapi.json."
+)
+_FAMILIES: dict[str, Any] = {
+    "classify": classify,
+    "predict": predict,
+    "models": models,
+    "feedback": feedback,
+    "TensorFlow Serving REST": serving,
+}
+_GROUPS = {
+    "digits": "The tutorial's calls: which digit is this?",
+    "classify": "Images in, labels with scores out, of any model that classifies images",
+    "predict": "Tensors in, tensors out, of any model and signature",
+    "models": "What is served",
+    "feedback": "Keep an image with its right label",
+    "TensorFlow Serving REST": "The paths and documents of TensorFlow Serving's own REST API",
+}
 _KEY = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
 
 
@@ -28,18 +48,35 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
     api = _Api(
         version=__version__,
         title="tensor-lab",
-        description="Pictures in, answers of the served models out. Every error is JSON: message, code, request_id.",
+        description=_ABOUT,
         doc=False,
-        default="lab",
-        default_label="Classify pictures, see what is served",
         authorizations=_KEY if keys else None,
         security=list(_KEY) if keys else None,
     )
-    documents = Documents(api, keys=keys)
-    digits.add(api, documents, settings.default_model)
-    for family in (classify, predict, models, feedback, serving):
-        family.add(api, documents)
+    documents = Documents(api, keys=keys, keeps_feedback=settings.feedback_dir is not None)
+    digits.add(_group(api, "digits"), documents, settings.default_model)
+    for name, family in _FAMILIES.items():
+        family.add(_group(api, name), documents)
     api.init_app(app, add_specs=False)
     gateway = app.extensions["gateway"]
-    live = LiveSpecification(gateway.catalogue, gateway.profiles)
-    app.add_url_rule("/tf/swagger.json", "specification", lambda: flask.jsonify(live.of(api.__schema__)))
+    live = LiveSpecification(gateway.catalogue, gateway.profiles, settings.default_model)
+
+    def whole() -> dict[str, Any]:
+        return live.of(_fixed(api.__schema__, documents))
+
+    app.add_url_rule("/tf/swagger.json", "specification", lambda: flask.jsonify(params.executable(whole())))
+    app.add_url_rule("/tf/openapi.json", "openapi", lambda: flask.jsonify(openapi.convert(whole())))
+
+
+def _group(api: Api, name: str) -> Namespace:
+    """Operations that Swagger UI shows under one heading."""
+    group: Namespace = api.namespace(name, description=_GROUPS[name], path="/")
+    return group
+
+
+def _fixed(schema: dict[str, Any], documents: Documents) -> dict[str, Any]:
+    """The specification without any model."""
+    found = {key: value for key, value in schema.items() if key != "responses"}  # Flask-RESTX's own, which are unused
+    found["paths"] = {**schema["paths"], **documents.paths_of_probes()}
+    found["tags"] = [tag for tag in schema["tags"] if tag["name"] != "default"] + [probes.TAG]
+    return found

@@ -3,9 +3,10 @@
 from typing import Any
 
 import flask
-from flask_restx import Api, Resource, fields
+from flask_restx import Namespace, Resource, fields
 from werkzeug.datastructures import FileStorage
 
+from ..api import params
 from ..cascade import Verdict
 from ..classify import Answer
 from ..errors import ApiError, BadRequestError
@@ -18,12 +19,12 @@ from . import requests, versions
 from .documents import SERVING, Documents
 
 
-def add(api: Api, documents: Documents) -> None:
+def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
     request = api.parser()
     request.add_argument(
         "image", type=FileStorage, location="files", required=True,
-        help="PNG, JPEG, BMP, WEBP or GIF; several under this name, or one zip of them",
+        help="PNG, JPEG, BMP, WEBP or GIF; several in fields of any name, or one zip of them",
     )  # fmt: skip
     request.add_argument(
         "limit", type=int, location="args", default=requests.DEFAULT_LIMIT, help="Labels each, at most"
@@ -35,12 +36,15 @@ def add(api: Api, documents: Documents) -> None:
     @versions.route(api, "/tf/models", "/classify", "classify")
     class Classify(Resource):
         @api.expect(request, validate=False)
-        @api.doc(responses={200: ("The best labels", answer), **documents.errors(400, 403, 409, 413, 415, *SERVING)})
+        @api.doc(
+            vendor={"x-needs": params.IMAGES},
+            responses={200: ("The best labels", answer), **documents.errors(400, 403, 409, 413, 415, *SERVING)},
+        )
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """What is in these pictures?
+            """What is in these images?
 
-            A form with one or many files in the field `image` (or a zip of them), a picture as the whole body
-            (Content-Type image/...), or JSON {"url": "..."} where the gateway is told to fetch pictures. A picture
+            A form with one or many files in fields of any name (or a zip of them), an image as the whole body
+            (Content-Type image/...), or JSON {"url": "..."} where the gateway is configured to fetch images. An image
             that cannot be read gets an `error` in place of its labels, unless it is the only one.
             """
             target = requests.target(model, version, label)
@@ -68,7 +72,7 @@ def classified(
     return requests.reply(document, first.model, first.version)
 
 
-def _answer(api: Api) -> Any:
+def _answer(api: Namespace) -> Any:
     label = api.model("LabelScore", {"label": fields.String(example="4"), "score": fields.Float(example=0.9987)})
     result = api.model(
         "PictureResult",

@@ -1,8 +1,9 @@
 """The tutorial's two routes: POST /tf/mnist/<model> and POST /predictlabel."""
 
 import flask
-from flask_restx import Api, Resource, fields
+from flask_restx import Namespace, Resource, fields
 
+from ..api import params
 from ..errors import BadRequestError, ConflictError
 from ..gateway import Gateway
 from ..models import Target
@@ -13,13 +14,13 @@ from .documents import SERVING, Documents
 _FAULTS = (400, 409, 413, 415, *SERVING)
 
 
-def add(api: Api, documents: Documents, default_model: str) -> None:
+def add(api: Namespace, documents: Documents, default_model: str) -> None:
     """Add the routes."""
     _add_mnist(api, documents)
     _add_predictlabel(api, documents, default_model)
 
 
-def _add_mnist(api: Api, documents: Documents) -> None:
+def _add_mnist(api: Namespace, documents: Documents) -> None:
     digit = api.model("Digit", {"digit": fields.Integer(example=2), "probability": fields.Float(example=0.998)})
     answer = api.model("Classification", {"classification_result": fields.List(fields.Nested(digit))})
 
@@ -27,14 +28,21 @@ def _add_mnist(api: Api, documents: Documents) -> None:
     @api.doc(params={"model": "Name of a served model"})
     class Mnist(Resource):
         @api.expect(documents.upload_limit, validate=False)
-        @api.doc(id="classify_digit", responses={200: ("The best answers", answer), **documents.errors(*_FAULTS)})
+        @api.doc(
+            id="classify_digit",
+            vendor={"x-needs": params.DIGITS},
+            responses={200: ("The best answers", answer), **documents.errors(*_FAULTS)},
+        )
         def post(self, model: str) -> flask.Response:
-            """Which digit is this? The headers X-Model-Name and X-Model-Version say who answered."""
+            """Which digit is in this image?
+
+            The headers X-Model-Name and X-Model-Version name the model and version that answered.
+            """
             limit = requests.limit()
             return requests.response(classification(requests.gateway(), model, requests.image(), limit))
 
 
-def _add_predictlabel(api: Api, documents: Documents, model: str) -> None:
+def _add_predictlabel(api: Namespace, documents: Documents, model: str) -> None:
     label = api.model("Label", {"label": fields.String(example="4"), "probability": fields.String(example="0.9987")})
     answer = api.model(
         "LabelPrediction",
@@ -48,9 +56,13 @@ def _add_predictlabel(api: Api, documents: Documents, model: str) -> None:
     @api.route("/predictlabel")
     class PredictLabel(Resource):
         @api.expect(documents.upload, validate=False)
-        @api.doc(id="predict_label", responses={200: ("All labels", answer), **documents.errors(*_FAULTS)})
+        @api.doc(
+            id="predict_label",
+            vendor={"x-needs": params.IMAGES},
+            responses={200: ("All labels", answer), **documents.errors(*_FAULTS)},
+        )
         def post(self) -> flask.Response:
-            """Every label with its probability, from the default model."""
+            """Every label with its probability, from the default model"""
             return requests.response(label_prediction(requests.gateway(), model, requests.image()))
 
 

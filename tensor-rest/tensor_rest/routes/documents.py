@@ -5,32 +5,38 @@ from typing import Any
 from flask_restx import Api, fields
 from werkzeug.datastructures import FileStorage
 
+from ..api import probes
 from .requests import DEFAULT_LIMIT
 
 _ERRORS = {
-    400: "The request is wrong in itself; the message says where",
-    401: "A key is missing, or not known",
-    403: "Pictures are not fetched from there",
-    404: "No such model, version or label",
-    409: "This model cannot do this",
-    413: "Too many bytes, pixels or values",
-    415: "Not a format that is read here",
-    429: "Serving is busy",
-    502: "Serving answered something that makes no sense",
-    503: "Serving does not answer",
-    504: "Serving is too slow",
-    507: "There is no room for more",
+    400: "The request is invalid; the message says where",
+    401: "An API key is missing or unknown, where the gateway requires one",
+    403: "Not allowed for this caller, from this page, or for this URL",
+    404: "The model, version or label is not served",
+    409: "The model, or the gateway as it is configured, cannot do this",
+    411: "The request body has no Content-Length",
+    413: "Too many bytes, pixels, files or values",
+    415: "A format, or a Content-Encoding, that is not supported",
+    421: "The Host header names another host",
+    429: "Too many requests of this client, or for the model server; see Retry-After",
+    502: "The model server's answer is invalid",
+    503: "The gateway or the model server is unavailable or busy; see Retry-After",
+    504: "The model server did not answer within the deadline",
+    507: "The limit of stored feedback is reached",
 }
+_GUARD = (400, 401, 403, 421, 429, 503)  # of every request behind the guard
+_WITH_BODY = (411, 413, 415)
 SERVING = (404, 429, 502, 503, 504)
-"""The errors of every route that asks serving for an answer."""
+"""The errors of every route that calls the model server."""
 
 
 class Documents:
-    """The models of `api`. `keys`: callers need one."""
+    """The models of `api`. `keys`: callers need one. `keeps_feedback`: there is a folder for it."""
 
-    def __init__(self, api: Api, *, keys: bool) -> None:
+    def __init__(self, api: Api, *, keys: bool, keeps_feedback: bool) -> None:
         self.api = api
         self.keys = keys
+        self.keeps_feedback = keeps_feedback
         self.upload = api.parser().add_argument(
             "image", type=FileStorage, location="files", required=True, help="PNG, JPEG, BMP, WEBP or GIF"
         )
@@ -48,5 +54,11 @@ class Documents:
         self.serving_error = api.model("ServingError", {"error": fields.String(required=True)})
 
     def errors(self, *codes: int) -> dict[int, Any]:
-        """What stands in `responses` for these statuses."""
-        return {code: (_ERRORS[code], self.error) for code in sorted([*codes, *([401] if self.keys else [])])}
+        """What stands in `responses` for these statuses; 413 among them: for a request with a body."""
+        all_codes = {*_GUARD, *codes, *(_WITH_BODY if 413 in codes else ())}
+        return {code: (_ERRORS[code], self.error) for code in sorted(all_codes)}
+
+    def paths_of_probes(self) -> dict[str, Any]:
+        """The health paths, which are not Flask-RESTX resources."""
+        schema = {"$ref": f"#/definitions/{self.error.name}"}
+        return probes.paths({str(code): {"description": text, "schema": schema} for code, text in _ERRORS.items()})

@@ -1,15 +1,16 @@
 """PUT or POST /tf/models/<model>/feedback: "this was a ...", kept for the workbench to train from."""
 
 import flask
-from flask_restx import Api, Resource, fields
+from flask_restx import Namespace, Resource, fields
 from werkzeug.datastructures import FileStorage
 
+from ..api import params
 from ..errors import BadRequestError
 from . import requests, versions
 from .documents import SERVING, Documents
 
 
-def add(api: Api, documents: Documents) -> None:
+def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
     request = api.parser()
     request.add_argument("image", type=FileStorage, location="files", required=True, help="The picture")
@@ -30,19 +31,27 @@ def add(api: Api, documents: Documents) -> None:
         **documents.errors(400, 409, 413, 415, 507, *SERVING),
     }
 
+    needs = {"x-needs": params.IMAGES if documents.keeps_feedback else params.FOLDER}
+
     @api.route("/tf/models/<model>/feedback")
     @api.doc(params=versions.MODEL)
     class Feedback(Resource):
         @api.expect(request, validate=False)
-        @api.doc(id="give_feedback", responses=responses)
+        @api.doc(id="give_feedback", responses=responses, vendor=needs)
         def post(self, model: str) -> flask.Response:
-            """This was a ...: keep the picture with its right label, where the gateway is told to keep them."""
+            """Keep an image with its right label
+
+            For training, where the gateway is configured to keep feedback.
+            """
             return _keep(model)
 
         @api.expect(request, validate=False)
-        @api.doc(id="put_feedback", responses=responses)
+        @api.doc(id="put_feedback", responses=responses, vendor=needs)
         def put(self, model: str) -> flask.Response:
-            """The same: sending a picture twice changes nothing, another label takes the place of the first."""
+            """Keep an image with its right label, as POST does
+
+            Sending an image twice changes nothing; another label replaces the first.
+            """
             return _keep(model)
 
 
@@ -52,10 +61,7 @@ def _keep(model: str) -> flask.Response:
     label = flask.request.args.get("label") or flask.request.form.get("label", "")
     if not label:
         raise BadRequestError("Say what the picture was in the form's field 'label' (or ?label=).")
-    upload = flask.request.files.get("image")
-    if upload is None:
-        raise BadRequestError("Send the picture in the form's field 'image'; this request has no such file.")
-    answer, kept = gateway.keep(requests.target(model), upload.read(), label)
+    answer, kept = gateway.keep(requests.target(model), requests.image(), label)
     document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
     response = requests.answered({**document, "stored": kept.new}, model, answer.version)
     response.status_code = 201 if kept.new else 200

@@ -3,7 +3,7 @@
 import re
 
 import flask
-from flask_restx import Api, Resource
+from flask_restx import Namespace, Resource
 
 from .. import snippets
 from ..errors import BadRequestError
@@ -11,7 +11,7 @@ from . import requests, versions
 from .documents import SERVING, Documents
 
 
-def add(api: Api, documents: Documents) -> None:
+def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
 
     @api.route("/tf/models")

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import flask
-from flask_restx import Api, Resource
+from flask_restx import Namespace, Resource
 
 from .. import bodies, npy, values
+from ..api import params
 from ..errors import BadRequestError
 from ..models import SIGNATURE
 from ..serving import Prediction
@@ -24,7 +25,7 @@ _OUTPUTS = {"type": "array", "items": {"type": "string"}, "description": "Names 
 Read = Callable[[Infos], dict[str, Array]]
 
 
-def add(api: Api, documents: Documents) -> None:
+def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
     request = api.schema_model(
         "PredictRequest",
@@ -62,9 +63,12 @@ def add(api: Api, documents: Documents) -> None:
     )
     class Predict(Resource):
         @api.expect(request, validate=False)
-        @api.doc(responses={200: ("What the model answers", answer), **documents.errors(400, 409, 413, 415, *SERVING)})
+        @api.doc(
+            vendor={"x-needs": params.TENSORS},
+            responses={200: ("What the model answers", answer), **documents.errors(400, 409, 413, 415, *SERVING)},
+        )
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """Run any signature of any model on ready tensors.
+            """Run any signature of any model on tensors.
 
             JSON as TensorFlow Serving's REST API takes it, one array as .npy (application/x-npy), or several by alias
             as .npz (application/x-npz). The header Accept asks for the answer as any of the three.

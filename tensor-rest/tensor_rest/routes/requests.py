@@ -39,15 +39,18 @@ def target(model: str, version: str | None = None, label: str | None = None) -> 
 
 
 def image() -> bytes:
-    """The one picture of a form's field `image`."""
-    return upload.image(flask.request)
+    """The one image: the only file of a form, or the whole body as it is."""
+    return flask.request.get_data() if _is_image() else upload.image(flask.request)
 
 
 def pictures() -> list[upload.File]:
-    """Every picture with its name: of a form's field `image` (files or a zip), or the whole body as it is."""
-    if flask.request.mimetype.startswith(("image/", "application/octet-stream")):
-        return [("", flask.request.get_data())]
-    return upload.images(flask.request)
+    """Every image with its name: of a form (files or a zip), or the whole body as it is."""
+    return [("", flask.request.get_data())] if _is_image() else upload.images(flask.request)
+
+
+def _is_image() -> bool:
+    """Whether the body is the image itself."""
+    return flask.request.mimetype.startswith(("image/", "application/octet-stream"))
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from typing import Any
 
 import flask
 import numpy as np
-from flask_restx import Api, Resource
+from flask_restx import Namespace, Resource
 from google.protobuf.json_format import MessageToDict
 
 from .. import bodies, examples, values
+from ..api import params
 from ..models import SIGNATURE, Target
 from ..values import Array
 from ..wire import serving_pb2 as pb
@@ -26,23 +27,23 @@ _MODEL = "/tensorflow.serving.ModelService/"
 _CODES = {int(code): code.name for code in Code}
 
 
-def add(api: Api, documents: Documents) -> None:
+def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
     _add_predict(api, documents)
     _add_examples(api, documents)
     _add_status(api, documents)
 
 
-def _add_predict(api: Api, documents: Documents) -> None:
-    request = api.models["PredictRequest"]
+def _add_predict(api: Namespace, documents: Documents) -> None:
+    request = documents.api.models["PredictRequest"]
     errors = _errors(documents)
 
     @versions.route(api, "/v1/models", ":predict", "serving_predict")
     class ServingPredict(Resource):
         @api.expect(request, validate=False)
-        @api.doc(responses={200: "predictions, or outputs", **errors})
+        @api.doc(vendor={"x-needs": params.TENSORS}, responses={200: "predictions, or outputs", **errors})
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """TensorFlow Serving's predict."""
+            """Run a signature on tensors"""
             target = requests.target(model, version, label)
             outputs = output_names()
             with _document() as document:
@@ -51,7 +52,7 @@ def _add_predict(api: Api, documents: Documents) -> None:
             return requests.marked(_tensors(prediction.outputs, by_rows), model, prediction.version)
 
 
-def _add_examples(api: Api, documents: Documents) -> None:
+def _add_examples(api: Namespace, documents: Documents) -> None:
     request = api.schema_model(
         "ExamplesRequest",
         {
@@ -62,6 +63,7 @@ def _add_examples(api: Api, documents: Documents) -> None:
                 "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
             },
             "required": ["examples"],
+            "example": {"examples": [{"x": 1.0}]},
         },
     )
     errors = _errors(documents)
@@ -69,9 +71,12 @@ def _add_examples(api: Api, documents: Documents) -> None:
     @versions.route(api, "/v1/models", ":classify", "serving_classify")
     class ServingClassify(Resource):
         @api.expect(request, validate=False)
-        @api.doc(responses={200: "results: [[label, score], ...] for each example", **errors})
+        @api.doc(
+            vendor={"x-needs": params.CLASSIFY},
+            responses={200: "results: [[label, score], ...] for each example", **errors},
+        )
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """TensorFlow Serving's classify, of tf.Example features."""
+            """Classify examples (features in, labels with scores out)"""
             target = requests.target(model, version, label)
             with _document() as document:
                 name, examples_ = signature_name(document), examples.read(document)
@@ -86,9 +91,9 @@ def _add_examples(api: Api, documents: Documents) -> None:
     @versions.route(api, "/v1/models", ":regress", "serving_regress")
     class ServingRegress(Resource):
         @api.expect(request, validate=False)
-        @api.doc(responses={200: "results: one number for each example", **errors})
+        @api.doc(vendor={"x-needs": params.REGRESS}, responses={200: "results: one number for each example", **errors})
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """TensorFlow Serving's regress, of tf.Example features."""
+            """Regress examples (features in, one number each out)"""
             target = requests.target(model, version, label)
             with _document() as document:
                 name, examples_ = signature_name(document), examples.read(document)
@@ -101,14 +106,14 @@ def _add_examples(api: Api, documents: Documents) -> None:
             return _results(results, results, answer)
 
 
-def _add_status(api: Api, documents: Documents) -> None:
+def _add_status(api: Namespace, documents: Documents) -> None:
     errors = _errors(documents)
 
     @versions.route(api, "/v1/models", "", "serving_status", "get")
     class ServingStatus(Resource):
         @api.doc(responses={200: "model_version_status: version, state, status", **errors})
         def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """TensorFlow Serving's model status."""
+            """States of a model's versions"""
             target = requests.target(model, version, label)
 
             def sent(at: Target) -> pb.GetModelStatusRequest:
@@ -122,7 +127,7 @@ def _add_status(api: Api, documents: Documents) -> None:
     class ServingMetadata(Resource):
         @api.doc(responses={200: "model_spec, and metadata with its signature_def", **errors})
         def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
-            """TensorFlow Serving's model metadata."""
+            """Signatures of a model"""
             profile = requests.gateway().profile(requests.target(model, version, label))
             signatures = MessageToDict(
                 pb.SignatureDefMap(signature_def=profile.signatures),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask_restx import Api, Resource
+from flask_restx import Namespace, Resource
 
 MODEL = {"model": "Name of a served model"}
 VERSION = {"version": {"description": "Number of a version", "type": "integer"}}
@@ -11,7 +11,7 @@ LABEL = {"label": "Label of a version, such as stable"}
 
 
 def route(
-    api: Api, base: str, ending: str, operation: str, method: str = "post"
+    api: Namespace, base: str, ending: str, operation: str, method: str = "post"
 ) -> Callable[[type[Resource]], type[Resource]]:
     """Add a resource at `base`/<model>`ending`, .../versions/<version>`ending` and .../labels/<label>`ending`.
 
