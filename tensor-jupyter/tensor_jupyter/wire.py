@@ -27,8 +27,8 @@ _MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own bound for answers is 4 MiB
 def prediction_stub(address: str = "") -> PredictionServiceStub:
     """The model server's PredictionService, over a channel that is kept.
 
-    address: host:port; else TF_SERVER_HOST_PORT, which the running lab sets, or the port of the lab that is found. Raises LabError when nobody takes the
-    connection there.
+    address: host:port; else TF_SERVER_HOST_PORT, which the running lab sets, or the port of the lab that is found.
+    Raises LabError when nothing takes the connection there.
     """
     address = address or home.environment().get("TF_SERVER_HOST_PORT") or _DEFAULT
     channel = _channel(address)

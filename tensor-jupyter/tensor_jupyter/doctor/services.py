@@ -48,9 +48,8 @@ def _gateway(where: Where, settings: Settings) -> Finding:
         return _strange("gateway", where.gateway, reply, "LAB_REST_URL")
     if other_lab(reply.document(), settings):
         found = f"another lab answers at {where.gateway}, where this lab's gateway should be"
-        return problem(
-            "gateway", found, "this lab, on a port of its own", f"LAB_REST_PORT={next_free(where.ports)} {UP}"
-        )
+        fix = f"LAB_REST_PORT={next_free(where.ports)} {UP}"
+        return problem("gateway", found, "this lab, on a port of its own", fix)
     return ok("gateway", f"answers at {where.gateway}")
 
 

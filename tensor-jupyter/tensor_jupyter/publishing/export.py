@@ -20,9 +20,8 @@ import tensorflow as tf
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.default_version import decide
 from tensor_jupyter.publishing.replay import TOLERANCE, check, write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
 
@@ -49,7 +48,7 @@ def export(
 
     metrics: what was measured on pictures never trained on; command: how the model was made, for the card. threshold:
     of a concept model, the score above which a picture is none of what it knows; companion: the model it stands
-    guard for. The gate's report is stored beside the version; it stops nothing here.
+    guard for. Whether the version becomes the default, `default_version.decide` finds out and logs.
 
     Raises LabError when the written model does not answer as `model` does, or when there is no room; nothing is visible
     then.
@@ -60,7 +59,7 @@ def export(
     text = json.dumps(card(context.name, data.labels, data.picture.card(), metrics, data_set, **more))
     (alias, *_) = inputs(model)
     published = publish_model(model, text, {alias: golden}, context)
-    _report(published, data, context)
+    decide(published, data, context)
     _log.info("published %s version %s", context.name, published.name)
     return published
 
@@ -128,24 +127,3 @@ def _call(model: keras.Model, given: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found, list | tuple):
         return dict(zip(model.output_names, found, strict=True))
     return {{1: "score", 2: "scores"}.get(len(found.shape), "output"): found}
-
-
-def _report(published: Path, data: Dataset, context: Context) -> None:
-    """Have the gate look at what was published. It is there already: what goes wrong here is only told."""
-    registry = Registry(context.settings.models, context.name)
-    try:
-        before = [number for number in registry.numbers() if number < int(published.name)]
-        current = registry.folder(before[-1]) if before else None
-        registry.store_report(int(published.name), gate.judge(published, current, data).document())
-        pinned = registry.conf().pinned
-    except (LabError, OSError) as error:
-        _log.warning("published, but without a report: %s", error)
-        return
-    if pinned:
-        _log.warning(
-            "%s is pinned to %s: `lab models promote %s %s` has the new version served",
-            context.name,
-            ", ".join(map(str, pinned)),
-            context.name,
-            published.name,
-        )
