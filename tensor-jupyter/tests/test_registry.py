@@ -53,7 +53,7 @@ def test_what_a_person_wrote_stays(registry):
     registry.label("canary", 4)
     assert "# mine: keep two" in conf_of(registry)
     assert registry.conf().labels == {"canary": 4, "stable": 2}
-    registry.rollback([1, 2, 3, 4])
+    registry.rollback([1, 2, 3, 4], target=3)
     assert "# for the demo" in conf_of(registry)
     assert registry.conf().pinned == (3,)
     assert registry.conf().labels == {"stable": 3}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
-from tensor_jupyter.commands.models import Data, Json, signature_lines
+from tensor_jupyter.commands.models import Data, Json, say_default, signature_lines
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
@@ -48,6 +48,7 @@ def import_model(
             print_json({"name": context.name, "version": int(published.name), "folder": str(published)})
             return
         out.print(f"Published: {published}")
+        say_default(context.settings, published)
         for line in signature_lines(signatures):
             out.print(line)
         if "serving_default" not in signatures:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import check_sure, err, out, print_json, told_in_one_line
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -113,7 +114,8 @@ def label(
         _check_sound(registry, version, settings)
         registry.label(label, version)
         out.print(f"{model} {version} is called {label}: /tf/models/{model}/labels/{label}/classify")
-        _hint_default(registry.conf().listed(sound(registry, settings)), version)
+        present, conf = sound(registry, settings), registry.conf()
+        _hint_default(conf.default(present), conf.listed(present), version)
         _wait(model, settings, wait, lambda seen: version in seen.available and seen.labels.get(label) == version)
 
 
@@ -200,18 +202,42 @@ def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
 @app.command()
 def delete(
     model: Model,
-    version: Number,
+    version: Annotated[int | None, typer.Argument(min=1, help="The version.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="The model with all its versions; asks first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if it is served or has a label.")] = False,
     wait: Wait = 20.0,
 ) -> None:
-    """Delete a version. One that is served or labelled only by --force, the last sound one never."""
+    """Delete a version, or with --all a model.
+
+    A version that is served or labelled is deleted only by --force, the last sound one only with --all.
+    """
+    if (version is None) != every:
+        raise typer.BadParameter("give a VERSION, or --all for the model with every version.")
     with told_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
         settings, registry = _registry(model)
+        if version is None:
+            numbers = registry.folders()
+            what = f"{model} with {len(numbers)} version{'' if len(numbers) == 1 else 's'}"
+            check_sure(yes, what)
+            registry.delete_all()
+            out.print(f"{what} is deleted; its runs in TensorBoard stay (lab runs delete {model}).")
+            _wait(model, settings, wait, lambda seen: not seen.available)
+            return
         registry.delete(version, sound(registry, settings), force)
         out.print(f"{model} {version} is deleted.")
         _wait(model, settings, wait, lambda seen: version not in seen.available and version not in seen.quarantined)
+
+
+def say_default(settings: Settings, published: Path) -> None:
+    """Print that the version which was just published is the default; anything else has been logged as a warning."""
+    from tensor_jupyter.publishing.registry import Registry
+
+    found = (Registry(settings.models, published.parent.name).report(int(published.name)) or {}).get("default", {})
+    if found and found["version"] == found["default"]:
+        out.print(f"Default:   {found['message']}")
 
 
 def signature_lines(signatures: "dict[str, Signature]") -> list[str]:
@@ -248,10 +274,10 @@ def _check_sound(registry: "Registry", version: int, settings: Settings) -> None
         )
 
 
-def _hint_default(listed: list[int], version: int) -> None:
-    """Who names no version or label gets the highest that is served; that is not always what one had in mind."""
-    if listed and listed[-1] == version and len(listed) > 1:
-        out.print("Calls without a label go to it, too, because it is the highest version that is served.")
+def _hint_default(default: int, listed: list[int], version: int) -> None:
+    """A request without version and label gets the default; that is not always what one had in mind."""
+    if default == version and len(listed) > 1:
+        out.print("Calls without a label go to it, too: it is the default version.")
 
 
 def _missed(model: str, version: int, missed: list[str]) -> LabError:

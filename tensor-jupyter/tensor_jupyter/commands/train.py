@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.models import say_default
 from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
 from tensor_jupyter.settings import Settings
@@ -124,13 +125,16 @@ def _train(
         raise
     metrics = trained.metrics
     if "test_accuracy" in metrics:
-        console.print(f"Accuracy on {metrics['test_images']} unseen pictures: {metrics['test_accuracy']:.2%}")
+        images, accuracy = metrics["test_images"], metrics["test_accuracy"]
+        console.print(f"Accuracy on all {images} test pictures of {trained.data.name}: {accuracy:.2%}")
     else:
         console.print(f"Error on {metrics['test_images']} unseen pictures: {metrics['test_error']:.5f}")
         console.print(f"Threshold: {metrics['threshold']:.5f}; {metrics['test_false_alarms']:.2%} of them are above it")
     command = " ".join([*words, *_run_words(run)])
     published = export(trained.model, trained.data, context, metrics, command, threshold=metrics.get("threshold"))
     console.print(f"Published: {published}")
+    if not as_json:
+        say_default(context.settings, published)
     console.print(f"Events:    {context.log_dir}")
     if "test_accuracy" in metrics:
         console.print(f"Try it:    lab label --model {context.name} PICTURE")

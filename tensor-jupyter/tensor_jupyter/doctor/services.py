@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from tensor_jupyter.doctor import web
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
+from tensor_jupyter.doctor.listening import next_free
 from tensor_jupyter.doctor.together import together
 from tensor_jupyter.doctor.where import Where
+from tensor_jupyter.gateway import other_lab
 from tensor_jupyter.settings import Settings
 
 UP = "bin/compose.sh up"
@@ -23,7 +25,7 @@ _SERVICES = {
 def check(where: Where, settings: Settings) -> list[Finding]:
     """One finding for each service; a single one where the whole lab is down."""
     looks: dict[str, Callable[[], Finding]] = {
-        "gateway": lambda: _gateway(where),
+        "gateway": lambda: _gateway(where, settings),
         "model server": lambda: _model_server(where),
         "watcher": lambda: _watcher(where),
         "TensorBoard": lambda: _board(where, settings),
@@ -38,12 +40,16 @@ def check(where: Where, settings: Settings) -> list[Finding]:
     return [found[name] for name in looks]
 
 
-def _gateway(where: Where) -> Finding:
+def _gateway(where: Where, settings: Settings) -> Finding:
     reply = web.get(f"{where.gateway}/healthz")
     if reply.silence:
         return _silent("gateway", f"no answer at {where.gateway} ({reply.silence})")
     if reply.status != 200 or "status" not in reply.document():
         return _strange("gateway", where.gateway, reply, "LAB_REST_URL")
+    if other_lab(reply.document(), settings):
+        found = f"another lab answers at {where.gateway}, where this lab's gateway should be"
+        fix = f"LAB_REST_PORT={next_free(where.ports)} {UP}"
+        return problem("gateway", found, "this lab, on a port of its own", fix)
     return ok("gateway", f"answers at {where.gateway}")
 
 

@@ -20,14 +20,13 @@ import tensorflow as tf
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.card import card
+from tensor_jupyter.publishing.default_version import decide
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.graph import DEFAULT
 from tensor_jupyter.publishing.independence import declare
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
 from tensor_jupyter.publishing.made_up import as_input, made_up
-from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import TOLERANCE, check
 from tensor_jupyter.publishing.samples import write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
@@ -78,6 +77,8 @@ def export(
         threshold: Of a concept model: the score above which an image is not of its concept.
         companion: Of a concept model: the classifier whose inputs it checks.
 
+    Whether the version becomes the default is decided and logged by `default_version.decide`.
+
     Raises:
         LabError: When the model cannot be served, or does not answer as `model` does, or the disk is full. Nothing is
             visible then.
@@ -93,7 +94,7 @@ def export(
     document = card(context.name, names, picture, metrics, about, threshold=threshold, companion=companion)
     published = publish_model(endpoint, document, golden(endpoint, samples, data, pixels), context)
     if data:
-        _report(published, data, context)
+        decide(published, data, context)
     _log.info("published %s version %s", context.name, published.name)
     return published
 
@@ -192,24 +193,3 @@ def _check_labels(document: Mapping[str, Any], answers: Mapping[str, np.ndarray]
     labels, scores = document.get("labels"), answers.get("scores")
     if labels and scores is not None and scores.ndim == 2 and len(labels) != scores.shape[1]:
         raise LabError(f"{len(labels)} labels for {scores.shape[1]} scores: there must be one for each.")
-
-
-def _report(published: Path, data: Dataset, context: Context) -> None:
-    """Have the gate look at what was published. It is there already: what goes wrong here is only told."""
-    registry = Registry(context.settings.models, context.name)
-    try:
-        before = [number for number in registry.numbers() if number < int(published.name)]
-        current = registry.folder(before[-1]) if before else None
-        registry.store_report(int(published.name), gate.judge(published, current, data).document())
-        pinned = registry.conf().pinned
-    except (LabError, OSError) as error:
-        _log.warning("published, but without a report: %s", error)
-        return
-    if pinned:
-        _log.warning(
-            "%s is pinned to %s: `lab models promote %s %s` has the new version served",
-            context.name,
-            ", ".join(map(str, pinned)),
-            context.name,
-            published.name,
-        )

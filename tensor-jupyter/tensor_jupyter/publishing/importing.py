@@ -15,13 +15,12 @@ import keras
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.card import card
+from tensor_jupyter.publishing.default_version import decide
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.export import golden, publish_model
 from tensor_jupyter.publishing.graph import Graph, Signature
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
-from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import check
 from tensor_jupyter.publishing.staging import publish, staging
 
@@ -45,11 +44,7 @@ def import_model(
         published = _keras_file(path, context, labels, data)
     else:
         raise LabError(f"{path.name} is no model: give a {', '.join(_FILES)} file, or the folder of a SavedModel.")
-    if data is not None:
-        registry = Registry(context.settings.models, context.name)
-        before = [number for number in registry.numbers() if number < int(published.name)]
-        current = registry.folder(before[-1]) if before else None
-        registry.store_report(int(published.name), gate.judge(published, current, data).document())
+    decide(published, data, context)
     with Graph(published) as graph:
         return published, graph.signatures
 
