@@ -83,8 +83,9 @@ class Keeper(keras.callbacks.Callback):
             state.history.setdefault(name, []).append(value)
         state.epoch = epoch + 1
         state.waited += 1
-        if state.best is None or values["val_loss"] < state.best:
-            state.best, state.waited = values["val_loss"], 0
+        loss = values.get("val_loss", -float(epoch))  # without validation the last epoch is the best
+        if state.best is None or loss < state.best:
+            state.best, state.waited = loss, 0
             _replace(self.folder / "best.keras", self.model.save)
         _keep(self.folder, self.model, state)
         self.model.stop_training = state.waited >= self.patience
