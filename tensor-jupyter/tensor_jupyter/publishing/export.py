@@ -84,7 +84,9 @@ def write(model: keras.Model, card_text: str, folder: Path) -> None:
     """Write the SavedModel with its two signatures."""
     given = inputs(model)
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    held = tf.Module()
+    held.model = model  # tracked as a model, each variable would be written twice
+    archive.track(held)
     archive.add_endpoint(
         "serving_default",
         lambda *values: _call(model, dict(zip(given, values, strict=True))),
