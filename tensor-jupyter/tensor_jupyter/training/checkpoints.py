@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Keeper(keras.callbacks.Callback):
         loss = values.get("val_loss", -float(epoch))  # without validation the last epoch is the best
         if state.best is None or loss < state.best:
             state.best, state.waited = loss, 0
-            _replace(self.folder / "best.keras", self.model.save)
+            replace(self.folder / "best.keras", self.model.save)
         _keep(self.folder, self.model, state)
         self.model.stop_training = state.waited >= self.patience
 
@@ -152,7 +152,8 @@ def _keep(folder: Path, model: keras.Model, state: State) -> None:
         shutil.rmtree(path)
 
 
-def _replace(path: Path, write: Any) -> None:
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside `path` and rename it, so that the path always holds a whole one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"new-{path.name}")
     write(new)

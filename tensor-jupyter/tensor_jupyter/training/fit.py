@@ -1,6 +1,5 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from tensor_jupyter.training.average import Averaged
 from tensor_jupyter.training.run import Run
 
 _BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
-_FEWEST_HELD_OUT = 50  # pictures to choose the epoch by, or a fifth of all
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def train(
     if run.network == "autoencoder" and not run.validation_split:
         raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
-    learn, held_out = split(data, run)
+    learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
@@ -74,24 +72,11 @@ def train(
                 _Seeds(run.seed),
                 *([Averaged()] if run.weight_average else []),
                 checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3)),
-                *board.callbacks(context, run, data, network, steps),
+                *board.callbacks(context, run, data, network),
                 *callbacks,
             ],
         )
         return _finished(network, run, data, held_out, context, state, model)
-
-
-def split(data: Dataset, run: Run) -> tuple[Pictures, Pictures]:
-    """The training pictures to learn from, and those that choose the epoch to keep: the test pictures choose nothing.
-
-    Drawn by the run's seed, `validation_split` of them, but no fewer than 50 or a fifth of all; none if it is 0.
-    """
-    if not run.validation_split:
-        return data.train, data.train.take(slice(0))
-    count = len(data.train)
-    held_out = max(math.ceil(run.validation_split * count), min(_FEWEST_HELD_OUT, count // 5), 1)
-    rows = np.random.default_rng(run.seed).permutation(count)
-    return data.train.take(rows[held_out:]), data.train.take(rows[:held_out])
 
 
 def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:

@@ -11,9 +11,16 @@ QUANTILE = 0.99
 
 
 def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) -> dict[str, float]:
-    """Of a classifier {"test_accuracy", "test_calibration_error", "test_images"}; of an autoencoder {"test_error", "test_images"}: the mean.
+    """Measure on the test images.
 
-    threshold: adds {"threshold", "test_false_alarms"}, the part of the test pictures whose error is above it.
+    Args:
+        model: A classifier or an autoencoder.
+        data: Its test images are measured.
+        threshold: Of an autoencoder: adds `threshold` and `test_false_alarms`, the part of the errors above it.
+
+    Returns:
+        Of a classifier `test_accuracy`, `test_calibration_error` (ECE) and `test_images`; of an autoencoder
+        `test_error`, the mean, and `test_images`.
     """
     return measured(scores_of(model, data.test), data, threshold)
 

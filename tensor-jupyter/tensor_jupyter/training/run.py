@@ -30,7 +30,9 @@ class Run(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    network: Literal["cnn", "vgg", "dnn", "autoencoder", "transfer"] = Field("cnn", description="Which network to train.")
+    network: Literal["cnn", "vgg", "dnn", "autoencoder", "transfer"] = Field(
+        "cnn", description="Which network to train."
+    )
     epochs: int = Field(10, ge=1, le=10_000, description="How often to go through the pictures.")
     batch_size: int | None = Field(
         None, ge=1, le=65_536, description="Pictures in one step; else 128, or fewer of a small set."
