@@ -118,7 +118,7 @@ def _train(
 
     console = err if as_json else out
     try:
-        progress = EpochProgress(err, run.epochs)
+        progress = EpochProgress(err)
         trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress])
     except KeyboardInterrupt:
         err.print("The epochs that were finished are kept: the same command goes on after them.")

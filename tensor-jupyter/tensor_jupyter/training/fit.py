@@ -1,6 +1,5 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ import tensorflow as tf
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import augment, board, checkpoints, measure, models, results
+from tensor_jupyter.training.average import Averaged
 from tensor_jupyter.training.run import Run
 
 _BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
-_FEWEST_HELD_OUT = 50  # pictures to choose the epoch by, or a fifth of all
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,10 @@ def train(
     stopped training of the same run, data and name if there is one, False begins anew, True wants one. Raises
     LabError for a version that cannot be trained, weights that cannot be had, or nothing to resume.
     """
+    if run.network == "autoencoder" and not run.validation_split:
+        raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
-    learn, held_out = split(data, run)
+    learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
@@ -62,29 +64,19 @@ def train(
             epochs=run.epochs,
             initial_epoch=state.epoch,
             steps_per_epoch=steps,
-            validation_data=_targets(network, held_out, data),
+            validation_data=_targets(network, held_out, data) if len(held_out) else None,
             validation_batch_size=512,
             verbose=verbose,
             shuffle=False,  # the pairs come shuffled
             callbacks=[
                 _Seeds(run.seed),
+                *([Averaged()] if run.weight_average else []),
                 checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3)),
-                *board.callbacks(context, run, data, network, steps),
+                *board.callbacks(context, run, data, network),
                 *callbacks,
             ],
         )
         return _finished(network, run, data, held_out, context, state, model)
-
-
-def split(data: Dataset, run: Run) -> tuple[Pictures, Pictures]:
-    """The training pictures to learn from, and those that choose the epoch to keep: the test pictures choose nothing.
-
-    Drawn by the run's seed, `validation_split` of them, but no fewer than 50 or a fifth of all.
-    """
-    count = len(data.train)
-    held_out = max(math.ceil(run.validation_split * count), min(_FEWEST_HELD_OUT, count // 5), 1)
-    rows = np.random.default_rng(run.seed).permutation(count)
-    return data.train.take(rows[held_out:]), data.train.take(rows[:held_out])
 
 
 def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:
@@ -123,10 +115,19 @@ def _compiled(
     rate = _learning_rate(run.learning_rate or kind.learning_rate, steps * run.epochs)
     if models.is_classifier(network):
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing)
-        network.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+        network.compile(_optimizer(run, rate), loss, metrics=["accuracy"])
     else:
-        network.compile(keras.optimizers.Adam(rate), "mean_absolute_error")
+        network.compile(_optimizer(run, rate), "mean_absolute_error")
     return steps, pairs
+
+
+def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+    average = {"use_ema": True, "ema_momentum": run.weight_average} if run.weight_average else {}
+    if not run.weight_decay:
+        return keras.optimizers.Adam(rate, **average)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=run.weight_decay, **average)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 def _targets(network: keras.Model, pictures: Pictures, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
