@@ -17,6 +17,9 @@ _PARTS = ("saved_model.pb", "saved_model.pbtxt", "fingerprint.pb", "variables", 
 _PLACE = "<name>/<version>/, the version a positive integer"
 
 
+_Command = tuple[str | Path, ...]
+
+
 @dataclass(frozen=True)
 class NearModel:
     """A folder by its path below the volume, why it is not a model, and the command to run; empty where none helps."""
@@ -55,8 +58,8 @@ def _judge(models: Path, folder: Path) -> NearModel | None:
         reason = f"a SavedModel without a version folder; it belongs into {_PLACE}"
         if not named:
             return _near(models, folder, reason, _moved(folder, target, "1"))
-        aside = ("mv", folder, models / f".{folder.name}")
-        return _near(models, folder, reason, [aside, *_moved(models / f".{folder.name}", target, "1")])
+        aside = models / f".{folder.name}"
+        return _near(models, folder, reason, [("mv", folder, aside), *_moved(aside, target, "1")])
     inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not named:
         if not any(_is_saved_model(entry) for entry in layout.version_folders(folder).values()):
@@ -64,7 +67,9 @@ def _judge(models: Path, folder: Path) -> NearModel | None:
         return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", [("mv", folder, target)])
     if versions := [entry for entry in inside if _is_saved_model(entry)]:
         names = ", ".join(entry.name for entry in versions)
-        moves = [("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)]
+        moves: list[_Command] = [
+            ("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)
+        ]
         return _near(models, folder, f"not a version: {names}; a SavedModel belongs into {_PLACE}", moves)
     if deeper := [entry for entry in inside if any(map(_is_saved_model, layout.version_folders(entry).values()))]:
         names = ", ".join(entry.name for entry in deeper)
@@ -78,11 +83,11 @@ def _misplaced_in_volume(models: Path) -> NearModel | None:
         return None
     target = models / _free_name(models, "my-model") / "1"
     parts = [models / part for part in _PARTS if (models / part).exists()]
-    commands = [("mkdir", "-p", target), ("mv", *parts, target)]
+    commands: list[_Command] = [("mkdir", "-p", target), ("mv", *parts, target)]
     return _near(models, models, f"a SavedModel in the models folder itself; it belongs into {_PLACE}", commands)
 
 
-def _near(models: Path, folder: Path, reason: str, commands: Iterable[tuple[str | Path, ...]]) -> NearModel:
+def _near(models: Path, folder: Path, reason: str, commands: Iterable[_Command]) -> NearModel:
     """Return the entry; paths in the commands begin with the volume's own name, as the volume is mounted elsewhere."""
     words = [[_shown(models, word) for word in command] for command in commands]
     fix = " && ".join(shlex.join(command) for command in words)
@@ -94,7 +99,7 @@ def _shown(models: Path, word: str | Path) -> str:
     return str(word.relative_to(models.parent)) if isinstance(word, Path) else word
 
 
-def _moved(folder: Path, model: Path, version: str) -> list[tuple[str | Path, ...]]:
+def _moved(folder: Path, model: Path, version: str) -> list[_Command]:
     return [("mkdir", model), ("mv", folder, model / version)]
 
 

@@ -53,7 +53,10 @@ def test_independent_rows_is_a_field_of_its_own(value: bool) -> None:
     [
         ("model_version_policy {", "line 1: found the end, wanted latest or all or specific"),
         ("\n\nname: 'x'", "line 3: "),
-        ('base_path: "/etc"', "line 1: unknown field base_path, wanted model_version_policy or version_labels or independent_rows"),
+        (
+            'base_path: "/etc"',
+            "line 1: unknown field base_path, wanted model_version_policy or version_labels or independent_rows",
+        ),
         ("model_version_policy { newest {} }", "line 1: unknown field newest, wanted latest or all or specific"),
         ("model_version_policy { }", "line 1: model_version_policy holds 0 policies"),
         ("model_version_policy { all {} latest {} }", "line 1: model_version_policy holds 2 policies"),

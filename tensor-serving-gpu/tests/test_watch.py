@@ -43,7 +43,9 @@ def test_inventory_follows_the_volume(watch: Watch) -> None:
     assert watch.inventory() == {"models": [entry], "ignored": []}
     tiny_saved_model(watch.models / "net" / "2")
     (watch.models / "net" / "3").mkdir()
-    (watch.models / "net" / "serving.conf").write_text('version_labels { key: "stable" value: 1 } independent_rows: true')
+    (watch.models / "net" / "serving.conf").write_text(
+        'version_labels { key: "stable" value: 1 } independent_rows: true'
+    )
     tiny_saved_model(watch.models / "alpha" / "1")
     wanted = {
         "name": "net",
