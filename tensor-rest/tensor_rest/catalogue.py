@@ -25,10 +25,8 @@ class Catalogue:
         Never waits for the watcher, except for its first answer. The model server itself looks up the label, so that
         a label that moves is followed at once.
         """
-        if target.version is None and target.label is None:
-            entry = self._inventory.known().by_name.get(target.model)
-            if entry is not None and entry.stable is not None:
-                return Target(target.model, label=STABLE)
+        if target.version is None and target.label is None and target.model in self._inventory.known().stable:
+            return Target(target.model, label=STABLE)
         return target
 
     def models(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _feature(name: str, values: list[Any]) -> pb.Feature:
         return pb.Feature(int64_list=pb.Int64List(value=map(int, values)))
     if kinds == {float}:
         with np.errstate(over="ignore"):  # what is too large for a float becomes infinity
-            return pb.Feature(float_list=pb.FloatList(value=np.float32(values).tolist()))
+            return pb.Feature(float_list=pb.FloatList(value=np.array(values, np.float32).tolist()))
     if kinds <= {str, dict}:
         return pb.Feature(bytes_list=pb.BytesList(value=[_bytes(name, value) for value in values]))
     raise BadRequestError(

@@ -111,7 +111,13 @@ class Gateway:
         self.catalogue.check()
 
     def call(
-        self, target: Target, path: str, request: Callable[[Target], Message], answer: type[Reply], *, of_all: bool = False
+        self,
+        target: Target,
+        path: str,
+        request: Callable[[Target], Message],
+        answer: type[Reply],
+        *,
+        of_all: bool = False,
     ) -> Reply:
         """Any call of serving about `target`, by its gRPC path; `request` makes the message for where it goes.
 

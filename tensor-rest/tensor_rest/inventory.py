@@ -88,6 +88,11 @@ class Listing:
         """The models by name."""
         return {model.name: model for model in self.models}
 
+    @cached_property
+    def stable(self) -> frozenset[str]:
+        """The models with a served version labelled `stable`."""
+        return frozenset(model.name for model in self.models if model.stable is not None)
+
 
 class Inventory:
     """What the watcher at `url` lists, read once a second at most, by one thread at a time."""

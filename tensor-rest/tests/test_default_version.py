@@ -122,9 +122,7 @@ def test_an_unknown_model_is_named_as_it_was_asked_for(client: Any) -> None:
 # ---- the list behind it
 
 
-def test_no_request_waits_for_a_watcher_that_hangs(
-    client: Any, two: ModelServer, watcher: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_request_waits_for_a_watcher_that_hangs(client: Any, watcher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert version(client, *ROUTES[0]) == "1"
     monkeypatch.setattr(inventory, "_KEPT_SECONDS", 0.0)
     client.application.extensions["gateway"].catalogue._inventory._until = 0.0

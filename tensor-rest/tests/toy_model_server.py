@@ -124,7 +124,8 @@ class ModelServer:
         if model.compute is not None:
             inputs = {alias: from_tensor(tensor) for alias, tensor in request.inputs.items()}
             for alias, array in model.compute(inputs).items():
-                write(array, answer.outputs[alias])
+                if alias in request.output_filter or not request.output_filter:
+                    write(array, answer.outputs[alias])
             return answer
         images = from_tensor(request.inputs["images"])
         self.on_images(images)

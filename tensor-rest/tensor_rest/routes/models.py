@@ -18,7 +18,7 @@ def add(api: Namespace, documents: Documents) -> None:
     class Models(Resource):
         @api.doc(id="list_models", responses={200: "What is served", **documents.errors()})
         def get(self) -> flask.Response:
-            """What is served: models, versions and their states, what is quarantined or ignored and why, the rules in force."""
+            """What is served: models, versions, their states, what is quarantined or ignored and why, the rules."""
             return flask.jsonify(requests.gateway().models())
 
     @api.route("/tf/models/<model>")

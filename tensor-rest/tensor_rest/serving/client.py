@@ -214,7 +214,7 @@ def _array(asked: Asked, alias: str, tensor: pb.TensorProto) -> np.ndarray[Any, 
         return from_tensor(tensor)
     except TypeNotSupportedError as error:
         raise BadRequestError(
-            f"Output {alias!r} of model {asked.model!r} cannot be read: {error} Leave it out: outputs= names the others."
+            f"Output {alias!r} of model {asked.model!r} cannot be read: {error} Leave it out with outputs=."
         ) from error
     except WireError as error:
         text = f"Model {asked.model!r} answered a tensor {alias!r} that cannot be read: {error}"
