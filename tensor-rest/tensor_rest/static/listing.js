@@ -1,6 +1,7 @@
 // The list of what is running, and of what is not served and why.
 import { $, element } from "./dom.js";
 import { namesOf, profile, trouble } from "./served.js";
+import { described } from "./tensors.js";
 
 let drawn = null; // the list as text: it is made anew only if it is another
 
@@ -44,10 +45,10 @@ function chip({ version, state, error }, names) {
 function summary({ card, signatures }) {
   const accuracy = card?.metrics?.test_accuracy;
   const labels = card?.labels;
-  const input = Object.values(signatures.serving_default?.inputs ?? {})[0];
+  const inputs = Object.entries((signatures.serving_default ?? Object.values(signatures)[0])?.inputs ?? {});
   return [
     accuracy ? `${(accuracy * 100).toFixed(2)} % right on unseen data` : "",
     labels?.length ? `answers ${labels.slice(0, 10).join(" ")}${labels.length > 10 ? " …" : ""}` : "",
-    input?.shape ? `takes ${[...input.shape.slice(1), ""].join(" × ").replace(/ × $/, " ")}${input.dtype}` : "",
+    inputs.length ? `takes ${inputs.map(([alias, info]) => `${alias} ${described(info)}`).join(", ")}` : "",
   ].filter(Boolean).join(" · ");
 }

@@ -271,7 +271,10 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 
 penOn(paper, $("pen"));
 cameraOn((file) => take([file]));
-galleryOn((file) => take([file]));
+galleryOn((file) => {
+  take([file]);
+  $("paper").scrollIntoView({ block: "nearest" });
+});
 showNothing();
 recent.restore().then((highest) => paper.startAfter(highest));
 watch.look();
