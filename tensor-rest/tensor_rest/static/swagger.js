@@ -1,6 +1,9 @@
 // A file of its own: the page's policy allows no script inside the HTML.
 
 const KEY = "tensor-lab.key"; // kept in this tab, where the page in front keeps it as well
+const SAMPLE = "digit-2.jpg"; // sent where no file is chosen, so that each operation works as it stands
+const METHODS = ["get", "post", "put"];
+const LINE = 160; // characters
 const form = document.getElementById("key-form");
 
 /** Show the specification, or ask for the key it takes to read it. */
@@ -11,6 +14,7 @@ async function show() {
   form.hidden = answer.status !== 401;
   form.querySelector("label").textContent = specification.message;
   if (!form.hidden) return form.key.focus();
+  const sample = await file(`../static/${SAMPLE}`);
   const ui = SwaggerUIBundle({
     ...(answer.ok ? { spec: specification } : { url: "swagger.json" }), // the latter says what is wrong
     dom_id: "#swagger-ui",
@@ -18,10 +22,55 @@ async function show() {
     docExpansion: "list",
     displayRequestDuration: true,
     tryItOutEnabled: true,
-    onComplete: () => key && ui.preauthorizeApiKey("key", key), // as if given to the button Authorize
+    onComplete: () => {
+      if (key) ui.preauthorizeApiKey("key", key); // as if given to the button Authorize
+      prefill(ui, sample);
+    },
     validatorUrl: null, // the default would send the specification to another host
     presets: [SwaggerUIBundle.presets.apis],
+    plugins: [noteUnderFiles],
   });
+}
+
+/** The file at `url`. */
+async function file(url) {
+  return new File([await (await fetch(url)).blob()], SAMPLE, { type: "image/jpeg" });
+}
+
+/** Put the sample into every field for a file, and write bodies short: an image is 28 lines, not 784. */
+function prefill(ui, sample) {
+  for (const [path, item] of ui.specSelectors.paths()) {
+    for (const method of METHODS.filter((each) => item.has(each))) {
+      for (const parameter of item.getIn([method, "parameters"], [])) {
+        const example = parameter.getIn(["schema", "example"]);
+        const value = parameter.get("type") === "file" ? sample : example && written(example.toJS());
+        if (value) ui.specActions.changeParamByIdentity([path, method], parameter, value, false);
+      }
+    }
+  }
+}
+
+/** A plugin of Swagger UI that says what is sent where no file is chosen. */
+function noteUnderFiles() {
+  const withNote = (Original, { React }) => (props) => {
+    const input = React.createElement(Original, props);
+    if (props.schema.get("type") !== "file") return input;
+    const note = React.createElement("small", { className: "sample-note" }, `If no file is chosen: ${SAMPLE}, a sample`);
+    return React.createElement("div", null, input, note);
+  };
+  return { wrapComponents: { JsonSchema_string: withNote } };
+}
+
+/** JSON with what fits into a line on one. */
+function written(value, indent = "") {
+  const line = JSON.stringify(value);
+  if (typeof value !== "object" || value === null || indent.length + line.length <= LINE) return line;
+  const inner = `${indent}  `;
+  const [open, close] = Array.isArray(value) ? "[]" : "{}";
+  const members = Array.isArray(value)
+    ? value.map((each) => written(each, inner))
+    : Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${written(each, inner)}`);
+  return `${open}\n${inner}${members.join(`,\n${inner}`)}\n${indent}${close}`;
 }
 
 form.addEventListener("submit", (event) => {
