@@ -100,6 +100,13 @@ class _Held:
     images: np.ndarray
     right: np.ndarray
     labels: tuple[str, ...]
+    total: int  # of which these are a part
+
+    @property
+    def told(self) -> str:
+        count = len(self.right)
+        part = f"{count} pictures" if count == self.total else f"{count} of the {self.total} test pictures"
+        return f"{part} of {self.name}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,8 @@ def judge(
 ) -> Report:
     """Measure the version in `folder`, and the one in `current`, on the test pictures of `data` and of the sets `also`.
 
-    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report says why.
+    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers
+    that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report says why.
     Raises LabError when the version does not load.
     """
     bars = bars or Bars.read()
@@ -144,7 +152,7 @@ def judge(
 
 def _held(data: Dataset, most: int) -> _Held:
     rows = np.linspace(0, len(data.test) - 1, min(most, len(data.test)), dtype=int)
-    return _Held(data.name, data.test.images[rows], data.test.labels[rows], tuple(data.labels))
+    return _Held(data.name, data.test.images[rows], data.test.labels[rows], tuple(data.labels), len(data.test))
 
 
 def _golden(graph: Graph, folder: Path) -> Check:
@@ -223,7 +231,7 @@ def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | No
     bar, why = bars.min_accuracy, ""
     if before is not None and before - bars.max_accuracy_loss > bar:
         bar, why = before - bars.max_accuracy_loss, f" (the current version, measured on the same, has {before:.2%})"
-    told = f"accuracy is {found:.2%} on {len(mine.said)} pictures of {held.name}; at least {bar:.2%} is wanted{why}"
+    told = f"accuracy is {found:.2%} on {held.told}; at least {bar:.2%} is wanted{why}"
     return Check("accuracy", found >= bar, told, round(found, 4), round(bar, 4))
 
 
