@@ -33,7 +33,7 @@ def trained_last(settings: Settings) -> tuple[str, int]:
     if not found:
         raise LabError(
             "No served model is known as a classifier of images, with labels, an image input and a date on its card: "
-            f"choose one with --model, of {', '.join(names) or 'none'}."
+            f"name one with --model, of {', '.join(names) or 'none'}."
         )
     _, name, version = max(found)
     return name, version

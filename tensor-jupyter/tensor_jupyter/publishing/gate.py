@@ -243,7 +243,8 @@ def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held 
     if isinstance(mine, str) or isinstance(theirs, str) or held is None or before is None:
         return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
     found = float((mine.said != theirs.said).mean())
-    bar = bars.max_disagreement + max(0.0, _share_right(mine, held) - before)  # what is right now may well differ
+    # What is right now may well differ.
+    bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
     told = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
     return Check("disagreement", found <= bar, told, round(found, 4), round(bar, 4))
 
