@@ -265,15 +265,6 @@ def test_independent_rows_are_set_and_left_to_the_model_again(lab, versions):
     lab("models", "independent-rows", "b", "yes", code=2)
 
 
-def test_folders_that_are_nearly_models_are_listed_with_the_mending_command(lab, settings):
-    (settings.models / "ResNet" / "1").mkdir(parents=True)
-    (settings.models / "ResNet" / "1" / "saved_model.pb").touch()
-    told = lab("models").stderr
-    assert "ResNet is not served: a model's name has lower-case letters" in told
-    assert f"mv {settings.models}/ResNet {settings.models}/resnet" in told
-    assert json.loads(lab("models", "list", "--json").stdout)["ignored"][0]["path"] == "ResNet"
-
-
 def test_a_change_the_gateway_does_not_show_is_an_error_but_a_silent_gateway_is_only_told(lab, versions, gateway):
     gateway.document = lambda: {"models": []}
     assert "After 0.3 s the gateway still shows b" in lab("models", "label", "b", "x", 1, "--wait", 0.3, code=1).stderr

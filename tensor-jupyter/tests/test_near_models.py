@@ -1,9 +1,12 @@
 """What lies in the models volume and is nearly a model: the reason, and a command that mends it."""
 
+import json
 import subprocess
 
 import pytest
+from typer.testing import CliRunner
 
+from tensor_jupyter.cli import app
 from tensor_jupyter.publishing.near_models import near_models
 
 
@@ -44,3 +47,15 @@ def test_a_keras_file_is_to_be_imported_and_nothing_is_moved_onto_a_model(tmp_pa
         (tmp_path / name / "saved_model.pb").touch()
     found = {each.path: each.fix for each in near_models(tmp_path)}
     assert found == {"Net": "", "old.h5": f"bin/lab import {tmp_path}/old.h5"}
+
+
+def test_lab_models_lists_them_with_the_mending_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_MODELS", str(tmp_path))
+    monkeypatch.setenv("LAB_REST_URL", "http://127.0.0.1:1")
+    (tmp_path / "ResNet" / "1").mkdir(parents=True)
+    (tmp_path / "ResNet" / "1" / "saved_model.pb").touch()
+    told = CliRunner().invoke(app, ["models"]).stderr
+    assert "ResNet is not served: a model's name has lower-case letters" in told
+    assert f"mv {tmp_path}/ResNet {tmp_path}/resnet" in told
+    found = json.loads(CliRunner().invoke(app, ["models", "list", "--json"]).stdout)
+    assert found["ignored"][0]["path"] == "ResNet"
