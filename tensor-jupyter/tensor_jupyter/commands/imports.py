@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
-from tensor_jupyter.commands.models import Data, Json, say_default, signature_lines
+from tensor_jupyter.commands.model_kit import Data, Json, say_default, signature_lines
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings

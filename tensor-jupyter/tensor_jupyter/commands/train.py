@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
-from tensor_jupyter.commands.models import say_default
+from tensor_jupyter.commands.model_kit import say_default
 from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
 from tensor_jupyter.settings import Settings
@@ -66,7 +66,7 @@ def train(
         from tensor_jupyter.data import load
 
         pictures = load(data, context.settings)
-        (err if as_json else out).print(pictures.message)
+        (err if as_json else out).print(pictures.subset(run.subset, run.seed).message)
         _train(run, pictures, context, resume, ["lab", "train", name, *_data_words(data)], as_json)
 
 

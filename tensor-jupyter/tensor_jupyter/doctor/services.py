@@ -26,7 +26,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
     """One finding for each service; a single one where the whole lab is down."""
     looks: dict[str, Callable[[], Finding]] = {
         "gateway": lambda: _gateway(where, settings),
-        "model server": lambda: _model_server(where),
+        "model server": lambda: _model_server(where, settings),
         "watcher": lambda: _watcher(where),
         "TensorBoard": lambda: _board(where, settings),
         "JupyterLab": lambda: _jupyter(where),
@@ -53,8 +53,9 @@ def _gateway(where: Where, settings: Settings) -> Finding:
     return ok("gateway", f"answers at {where.gateway}")
 
 
-def _model_server(where: Where) -> Finding:
-    reply = web.get(f"{where.gateway}/readyz")
+def _model_server(where: Where, settings: Settings) -> Finding:
+    ours = not other_lab(web.get(f"{where.gateway}/healthz").document(), settings) if settings.id else True
+    reply = web.get(f"{where.gateway}/readyz") if ours else web.Reply(0)
     if reply.status == 200 and reply.document().get("status") == "ready":
         return ok("model server", "answers the gateway")
     if reply.status == 503:

@@ -12,6 +12,7 @@ is lower, beyond the gate's margin, on its own test set or on the present versio
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
@@ -19,7 +20,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.gate import Report
 from tensor_jupyter.publishing.graph import Graph
-from tensor_jupyter.publishing.overview import sound
+from tensor_jupyter.publishing.overview import about, sound
 from tensor_jupyter.publishing.promotion import held_out
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
 from tensor_jupyter.publishing.serving_conf import STABLE
@@ -51,8 +52,7 @@ def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
     version = int(published.name)
     try:
         decision, report = _decided(registry, version, data, context.settings)
-        document = report.document(default=asdict(decision))
-        registry.store_report(version, document)
+        registry.store_report(version, report.document(default=asdict(decision), about=_about(registry, version)))
     except (LabError, OSError) as error:
         decision = Decision(version, 0, f"published, but without a report: {error}")
     _log.log(logging.INFO if decision.is_default else logging.WARNING, "%s", decision.message)
@@ -124,8 +124,17 @@ def _sets_of(registry: Registry, current: int, data: Dataset | None, settings: S
     return ([theirs] if theirs else []), ""
 
 
-def _made_with(registry: Registry, version: int) -> dict[str, object]:
+def _made_with(registry: Registry, version: int) -> dict[str, Any]:
     """The `data_set` of a version's card; empty without one."""
-    with Graph(registry.folder(version)) as graph:
-        found = (graph.card() or {}).get("data_set")
+    found = _card(registry, version).get("data_set")
     return found if isinstance(found, dict) else {}
+
+
+def _about(registry: Registry, version: int) -> dict[str, Any]:
+    """What `lab models` lists of a version, so that it need not load it."""
+    return about(_card(registry, version))
+
+
+def _card(registry: Registry, version: int) -> dict[str, Any]:
+    with Graph(registry.folder(version)) as graph:
+        return graph.card() or {}

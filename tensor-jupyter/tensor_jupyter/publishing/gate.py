@@ -102,6 +102,13 @@ class _Held:
     images: np.ndarray
     right: np.ndarray
     labels: tuple[str, ...]
+    total: int  # of which these are a part
+
+    @property
+    def told(self) -> str:
+        count = len(self.right)
+        part = f"{count} pictures" if count == self.total else f"{count} of the {self.total} test pictures"
+        return f"{part} of {self.name}"
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,8 @@ def judge(
 ) -> Report:
     """Measure the version in `folder`, and the one in `current`, on the test pictures of `data` and of the sets `also`.
 
-    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report says why.
+    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers
+    that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report says why.
     Raises LabError when the version does not load.
     """
     bars = bars or Bars.read()
@@ -146,7 +154,7 @@ def judge(
 
 def _held(data: Dataset, most: int) -> _Held:
     rows = np.linspace(0, len(data.test) - 1, min(most, len(data.test)), dtype=int)
-    return _Held(data.name, data.test.images[rows], data.test.labels[rows], tuple(data.labels))
+    return _Held(data.name, data.test.images[rows], data.test.labels[rows], tuple(data.labels), len(data.test))
 
 
 def _golden(graph: Graph, folder: Path) -> Check:
@@ -226,7 +234,7 @@ def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | No
     bar, why = bars.min_accuracy, ""
     if before is not None and before - bars.max_accuracy_loss > bar:
         bar, why = before - bars.max_accuracy_loss, f" (the current version, measured on the same, has {before:.2%})"
-    told = f"accuracy is {found:.2%} on {len(mine.said)} pictures of {held.name}; at least {bar:.2%} is wanted{why}"
+    told = f"accuracy is {found:.2%} on {held.told}; at least {bar:.2%} is wanted{why}"
     return Check("accuracy", found >= bar, told, round(found, 4), round(bar, 4))
 
 
@@ -238,7 +246,8 @@ def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held 
     if isinstance(mine, str) or isinstance(theirs, str) or held is None or before is None:
         return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
     found = float((mine.said != theirs.said).mean())
-    bar = bars.max_disagreement + max(0.0, _share_right(mine, held) - before)  # what is right now may well differ
+    # What is right now may well differ.
+    bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
     told = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
     return Check("disagreement", found <= bar, told, round(found, 4), round(bar, 4))
 

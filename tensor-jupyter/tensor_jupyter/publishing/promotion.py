@@ -33,7 +33,8 @@ def measure(
     report = judge(folder, registry.folder(current) if current else None, pictures, also=also)
     if data and not force:
         _check_measured(report, data)
-    document = report.document(label=label, forced=bool(force and report.failed))
+    about = (registry.report(version) or {}).get("about", {})
+    document = report.document(label=label, forced=bool(force and report.failed), about=about)
     registry.store_report(version, document)
     return document, report.failed
 

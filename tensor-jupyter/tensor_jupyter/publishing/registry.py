@@ -80,7 +80,7 @@ class Registry:
             for entry in reversed(self.log())
             if entry.get("did") in ("default", "rollback") or entry.get("label") == STABLE
         )
-        last = next(about, {})
+        last: dict[str, Any] = next(about, {})
         return last.get("did") != "default" or last.get("stable") != conf.labels[STABLE]
 
     def set_independent_rows(self, independent: bool | None) -> None:

@@ -78,7 +78,7 @@ class ServingConf:
         return next((piece.rows for piece in self.pieces if piece.rows is not None), None)
 
     def default(self, versions: Iterable[int]) -> int:
-        """Which of these versions answers a request without version and label: `stable`, else the newest served; or 0."""
+        """Which of these versions answers a request without version and label: `stable`, else the newest; 0: none."""
         listed = self.listed(versions)
         stable = self.labels.get(STABLE, 0)
         return stable if stable in listed else max(listed, default=0)
