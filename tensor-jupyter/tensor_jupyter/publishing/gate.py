@@ -18,7 +18,8 @@ from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import now
 from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
-from tensor_jupyter.publishing.replay import compare, golden_samples
+from tensor_jupyter.publishing.replay import compare
+from tensor_jupyter.publishing.samples import golden_samples
 
 _BATCH = 256
 _WARM, _RUNS = 5, 51  # calls before the clock runs, and under it

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import h5py  # type: ignore[import-untyped]
 import keras
-import numpy as np
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
@@ -19,16 +18,13 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.card import card
 from tensor_jupyter.publishing.describe import add_card
-from tensor_jupyter.publishing.export import inputs, publish_model
+from tensor_jupyter.publishing.export import golden, publish_model
 from tensor_jupyter.publishing.graph import Graph, Signature
+from tensor_jupyter.publishing.keras_endpoint import Endpoint
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import check
 from tensor_jupyter.publishing.staging import publish, staging
 
-GOLDEN_SAMPLES = 4
-"""How many made-up requests travel with a Keras model of which no pictures are known."""
-
-_OPEN_SIZE = 8  # where a model leaves a size open, in those requests
 _FILES = (".keras", ".h5", ".hdf5")
 
 
@@ -82,21 +78,21 @@ def _saved_model(path: Path, context: Context, labels: Sequence[str]) -> Path:
 
 
 def _keras_file(path: Path, context: Context, labels: Sequence[str], data: Dataset | None) -> Path:
-    model = load_keras(path)
-    golden = _golden(model, data)
-    first = next(iter(golden.values()))
+    endpoint = Endpoint.of(load_keras(path))
+    samples = golden(endpoint, data=data)
+    first = next(iter(samples.values()))
     picture = None
-    if len(golden) == 1 and first.ndim == 4:
+    if len(samples) == 1 and first.ndim == 4:
         keys = ("height", "width", "channels")
         picture = data.picture.card() if data else dict(zip(keys, first.shape[1:], strict=True))
-    classes = model.outputs[0].shape[-1] if len(model.outputs[0].shape) == 2 else None
+    outputs = endpoint.model.outputs
+    classes = outputs[0].shape[-1] if len(outputs[0].shape) == 2 else None
     names = list(labels or (data.labels if data else ()) or map(str, range(classes or 0)))
     if labels and classes is not None and len(labels) != classes:
         raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.")
     made = {"command": f"lab import {path.name} --name {context.name}"}
     about = {**(data.about if data else {"name": "unknown"}), **made}
-    text = json.dumps(card(context.name, names, picture, {}, about))
-    return publish_model(model, text, golden, context)
+    return publish_model(endpoint, card(context.name, names, picture, {}, about), samples, context)
 
 
 def load_keras(path: Path) -> keras.Model:
@@ -137,18 +133,3 @@ def _reason(path: Path, text: str) -> str:
             f"model.export(folder), and import that folder. Keras says: {line.split('. ')[0]}."
         )
     return f"{path.name} cannot be read as a Keras model: {line or 'no reason given'}"
-
-
-def _golden(model: keras.Model, data: Dataset | None) -> dict[str, np.ndarray]:
-    """Requests to replay: test pictures where they fit, else random numbers of each input's type and shape."""
-    found = {}
-    random = np.random.default_rng(0)
-    for alias, given in inputs(model).items():
-        dtype, sizes = str(given.dtype), tuple(given.shape[1:])
-        if data is not None and tuple(data.test.images.shape[1:]) == sizes:
-            images = data.test.images[np.linspace(0, len(data.test) - 1, GOLDEN_SAMPLES, dtype=int)]
-            found[alias] = images if dtype == "uint8" else images.astype(dtype) / 255  # as the gateway does
-        else:
-            values = random.random((GOLDEN_SAMPLES, *(size or _OPEN_SIZE for size in sizes)))
-            found[alias] = (values * (255 if dtype == "uint8" else 1)).astype(dtype)
-    return found
