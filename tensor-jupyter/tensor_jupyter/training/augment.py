@@ -46,7 +46,7 @@ def batches(
 
 
 def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
-    """How the run varies the pictures of `data`; None if it does not. strength: of what is done to digits, 0 to 1."""
+    """How the run varies the pictures of `data`; None if it does not. strength: of how digits are moved, 0 to 1."""
     kind = run.augmentation
     if kind == "auto":
         kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
@@ -58,12 +58,15 @@ def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
 
 
 def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
-    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw."""
+    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw.
+
+    strength: of all but the strokes.
+    """
     scale = (1 - 0.13 * strength, 1 + 0.3 * strength), (1 - 0.13 * strength, 1 + 0.18 * strength)
     shear = 0.25 * strength, 0.05 * strength
     moved = _warp(pictures, seed, 13 * strength, shear, scale, 0.07 * strength, "CONSTANT")
     moved = _bent(moved, seed, 2.5 * strength)
-    return tf.where(_uniform(pictures, seed, 24) < 1 - 0.5 * strength, moved, _strokes(moved, seed))
+    return tf.where(_uniform(pictures, seed, 24) < 0.5, moved, _strokes(moved, seed))
 
 
 def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:

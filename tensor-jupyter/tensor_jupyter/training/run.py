@@ -38,7 +38,7 @@ class Run(BaseModel):
         0,
         ge=0,
         le=10_000,
-        description="Further epochs, at a third of the learning rate and half of the variation.",
+        description="Further epochs, at a third of the learning rate, on less distorted pictures.",
     )
     batch_size: int | None = Field(
         None, ge=1, le=65_536, description="Pictures in one step; else 128, or fewer of a small set."
