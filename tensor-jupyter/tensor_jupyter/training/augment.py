@@ -2,6 +2,7 @@
 epoch and step give the same pictures, so that a run which is taken up again goes on as if it had never stopped.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -44,8 +45,8 @@ def batches(
     return pairs.prefetch(tf.data.AUTOTUNE), math.ceil(count / size)
 
 
-def change_for(run: Run, data: Dataset) -> Change | None:
-    """How the run varies the pictures of `data`; None if it does not."""
+def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
+    """How the run varies the pictures of `data`; None if it does not. strength: of how digits are moved, 0 to 1."""
     kind = run.augmentation
     if kind == "auto":
         kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
@@ -53,18 +54,24 @@ def change_for(run: Run, data: Dataset) -> Change | None:
         return None
     if kind == "photographs":
         return photographs
-    return dark_digits if data.polarity == "dark-on-light" else digits
+    return functools.partial(dark_digits if data.polarity == "dark-on-light" else digits, strength=strength)
 
 
-def digits(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw."""
-    moved = _bent(_warp(pictures, seed, 13, (0.25, 0.05), ((0.87, 1.3), (0.87, 1.18)), 0.07, "CONSTANT"), seed)
+def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw.
+
+    strength: of all but the strokes.
+    """
+    scale = (1 - 0.13 * strength, 1 + 0.3 * strength), (1 - 0.13 * strength, 1 + 0.18 * strength)
+    shear = 0.25 * strength, 0.05 * strength
+    moved = _warp(pictures, seed, 13 * strength, shear, scale, 0.07 * strength, "CONSTANT")
+    moved = _bent(moved, seed, 2.5 * strength)
     return tf.where(_uniform(pictures, seed, 24) < 0.5, moved, _strokes(moved, seed))
 
 
-def dark_digits(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
     """The same of dark glyphs on light."""
-    return 255 - tf.clip_by_value(digits(255 - pictures, seed), 0, 255)
+    return 255 - tf.clip_by_value(digits(255 - pictures, seed, strength), 0, 255)
 
 
 def photographs(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -116,13 +123,13 @@ def _warp(
     )
 
 
-def _bent(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Half of the pictures with an elastic distortion (Simard 2003): a smooth field of shifts of up to 2.5 pixels."""
+def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
+    """Half of the pictures with an elastic distortion (Simard 2003): smooth shifts of up to `most` pixels."""
     height, width, channels = pictures.shape[1:]
     count = tf.shape(pictures)[0]
     coarse = tf.random.stateless_uniform([count, 5, 5, 2], seed + tf.constant([0, 30_000_030]), -1.0, 1.0)
     field = tf.image.resize(coarse, (height, width), "bicubic")
-    strength = 2.5 * height / 28 * tf.nn.relu(_uniform(pictures, seed, 31, -1.0, 1.0))
+    strength = most * height / 28 * tf.nn.relu(_uniform(pictures, seed, 31, -1.0, 1.0))
     rows, columns = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
     places = tf.stack([rows, columns], axis=-1) + strength * field
     places = tf.clip_by_value(places, 0.0, tf.constant([height - 1.001, width - 1.001]))

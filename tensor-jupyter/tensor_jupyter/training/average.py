@@ -7,15 +7,15 @@ class Averaged(keras.callbacks.Callback):
     """Exchanges the weights and their average, which the optimizer keeps (`use_ema`), at the ends of each epoch.
 
     Between two epochs the model holds the average and the optimizer the weights, so that is also what a checkpoint has.
+    resumed: the training starts from such a checkpoint.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resumed: bool = False) -> None:
         super().__init__()
-        self.exchanged = False
+        self.exchanged = resumed
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
-        if epoch:  # also the first one of a training that is resumed
-            self._exchange(averaged=False)
+        self._exchange(averaged=False)
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._exchange(averaged=True)
@@ -25,7 +25,7 @@ class Averaged(keras.callbacks.Callback):
 
     def _exchange(self, *, averaged: bool) -> None:
         optimizer = self.model.optimizer
-        if averaged and self.exchanged:
+        if averaged == self.exchanged:
             return
         self.exchanged = averaged
         for weight, average in zip(

@@ -56,27 +56,48 @@ def train(
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
-        steps, pairs = _compiled(network, learn, data, run, state.epoch)
-        if state.epoch:
-            checkpoints.restore(context.checkpoint_dir, network, state)
-        network.fit(
-            pairs,
-            epochs=run.epochs,
-            initial_epoch=state.epoch,
-            steps_per_epoch=steps,
-            validation_data=_targets(network, held_out, data) if len(held_out) else None,
-            validation_batch_size=512,
-            verbose=verbose,
-            shuffle=False,  # the pairs come shuffled
-            callbacks=[
-                _Seeds(run.seed),
-                *([Averaged()] if run.weight_average else []),
-                checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3)),
-                *board.callbacks(context, run, data, network),
-                *callbacks,
-            ],
-        )
+        keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3))
+        watching = [keeper, *board.callbacks(context, run, data, network), *callbacks]
+        for phase in _phases(run):
+            if state.epoch >= phase.epochs.stop:
+                continue
+            if state.epoch == phase.epochs.start > 0:
+                network.load_weights(context.checkpoint_dir / "best.keras")
+            steps, pairs = _compiled(network, learn, data, run, phase, state.epoch)
+            resumed = state.epoch > phase.epochs.start
+            if resumed:
+                checkpoints.restore(context.checkpoint_dir, network, state)
+            network.fit(
+                pairs,
+                epochs=phase.epochs.stop,
+                initial_epoch=state.epoch,
+                steps_per_epoch=steps,
+                validation_data=_targets(network, held_out, data) if len(held_out) else None,
+                validation_batch_size=512,
+                verbose=verbose,
+                shuffle=False,  # the pairs come shuffled
+                callbacks=[_Seeds(run.seed), *([Averaged(resumed)] if run.weight_average else []), *watching],
+            )
+            if network.stop_training:
+                break
         return _finished(network, run, data, held_out, context, state, model)
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """Epochs with an optimizer of their own. strength: of the augmentation, 1 for all of it."""
+
+    epochs: range
+    learning_rate: float
+    strength: float
+
+
+def _phases(run: Run) -> list[_Phase]:
+    """The run's epochs, then those that refine the best state on images closer to the originals."""
+    highest = run.learning_rate or models.NETWORKS[run.network].learning_rate
+    first = _Phase(range(run.epochs), highest, 1.0)
+    second = _Phase(range(run.epochs, run.epochs + run.refine_epochs), highest / 3, 0.5)
+    return [first, second]
 
 
 def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:
@@ -99,20 +120,20 @@ def _precision(run: Run) -> Iterator[None]:
 
 
 def _compiled(
-    network: keras.Model, learn: Pictures, data: Dataset, run: Run, first_epoch: int
+    network: keras.Model, learn: Pictures, data: Dataset, run: Run, phase: _Phase, first_epoch: int
 ) -> tuple[int, tf.data.Dataset]:
-    """Compile the network; the steps of an epoch, and the pairs from `first_epoch` on."""
+    """Compile the network for the phase; the steps of an epoch, and the pairs from `first_epoch` on."""
     kind = models.NETWORKS[run.network]
     rounds = max(1, kind.epoch_pictures // len(learn))
     pairs, steps = augment.batches(
         *_targets(network, learn, data),
         run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, len(learn) * rounds // 10)),
         run.seed,
-        augment.change_for(run, data),
-        range(first_epoch * rounds, run.epochs * rounds),
+        augment.change_for(run, data, phase.strength),
+        range(first_epoch * rounds, phase.epochs.stop * rounds),
     )
     steps *= rounds
-    rate = _learning_rate(run.learning_rate or kind.learning_rate, steps * run.epochs)
+    rate = _learning_rate(phase.learning_rate, steps * len(phase.epochs))
     if models.is_classifier(network):
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing)
         network.compile(_optimizer(run, rate), loss, metrics=["accuracy"])

@@ -26,7 +26,8 @@ def callbacks(context: Context, data: Dataset | None = None) -> list[keras.callb
         LabError: A folder cannot be written, or the version given by hand is published.
     """
     context.claim()
-    console = Console(file=sys.stdout, force_jupyter=False)  # text, where rich would write a table of HTML per line
+    # Text lines: rich takes a notebook for a terminal, and would write its moving bar there a thousand times.
+    console = Console(file=sys.stdout, force_jupyter=False, force_terminal=False, width=100)
     made = [_Settings(context), board.Board(context.log_dir), _Best(context), EpochProgress(console)]
     return [*made, board.Samples(context.log_dir, data), _Results(context, data)] if data else made
 

@@ -34,6 +34,12 @@ class Run(BaseModel):
         "cnn", description="Which network to train."
     )
     epochs: int = Field(10, ge=1, le=10_000, description="How often to go through the pictures.")
+    refine_epochs: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Further epochs, at a third of the learning rate, on less distorted pictures.",
+    )
     batch_size: int | None = Field(
         None, ge=1, le=65_536, description="Pictures in one step; else 128, or fewer of a small set."
     )
