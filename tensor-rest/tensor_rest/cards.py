@@ -10,6 +10,8 @@ from .errors import BadGatewayError
 from .glyphs import Centering, Polarity
 from .serving import ModelServer
 
+Range = Literal["0..255", "0..1", "-1..1"]
+
 MAX_SIDE = 4096
 """Pixels a model may ask for in height or width."""
 
@@ -22,6 +24,8 @@ class CardInput(BaseModel):
     channels: Literal[1, 3] | None = None
     polarity: Polarity | None = None
     centering: Centering = "none"
+    range: Range | None = None
+    """Of the levels the model takes; None: 0..255 for uint8, 0..1 for float32."""
 
 
 class Card(BaseModel):
@@ -33,6 +37,9 @@ class Card(BaseModel):
     """The names of the scores; none: their indices, as for a model that answers no card."""
 
     input: CardInput = CardInput()
+
+    scores: Literal["probabilities", "logits"] | None = None
+    """What the scores are; None: logits if the output's name says so, else taken as they are."""
 
 
 def ask(server: ModelServer, model: str, version: int) -> Card:

@@ -10,8 +10,10 @@ from PIL import Image, ImageOps
 MAX_SIDE = 1024
 """Pixels; a larger image is reduced to this at once, which is far more than models take."""
 
-DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras and scanners fill in a 16-bit file."""
+DEPTH = "depth"
+"""Key of a flat image's `info`: the bits in use, where the file has more than 8 for a pixel."""
+
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners fill in a 16-bit file
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -33,17 +35,13 @@ def flatten(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def depth(image: Image.Image) -> int:
-    """Return the bits in use of a loaded image of more than 8 bits a pixel: the smallest depth that holds its maximum."""
-    largest = int(np.asarray(image).max())
-    return next((bits for bits in DEPTHS if largest < 1 << bits), DEPTHS[-1])
-
-
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey scaled by the depth in use. Pillow's own conversion clips everything over 255 to white."""
-    levels = np.asarray(image).astype(np.int64).clip(0, (1 << DEPTHS[-1]) - 1) >> (depth(image) - 8)
-    small = Image.fromarray(levels.astype(np.uint8))
-    small.info = {key: image.info[key] for key in ("exif",) if key in image.info}
+    """Scale 16-bit grey by the depth in use. Pillow's own conversion clips everything over 255 to white."""
+    levels = np.asarray(image).astype(np.int64).clip(0, (1 << _DEPTHS[-1]) - 1)
+    largest = int(levels.max())
+    depth = next(bits for bits in _DEPTHS if largest < 1 << bits)
+    small = Image.fromarray((levels >> (depth - 8)).astype(np.uint8))
+    small.info = {DEPTH: depth, **{key: image.info[key] for key in ("exif",) if key in image.info}}
     return small
 
 
