@@ -7,22 +7,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .glyphs import Pixels, is_glyph
+from .glyphs import Pixels, cleaned
 from .images import border, ink
 from .images.flatten import DEPTH
 from .pictures import decode
 from .vision import Vision
 
-_WORDS = {True: "light", False: "dark"}
-
-
 def explain(data: bytes, pixels: Pixels, vision: Vision, max_pixels: int) -> dict[str, Any]:
     """Of a picture file and the uint8 [H,W,C] made of it: the latter as PNG, the polarity decided, size and levels."""
     picture = decode(data, max_pixels)
+    levels = np.asarray(picture.convert("L" if vision.wanted.channels == 1 else "RGB"))
     return {
         "saw": f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}",
-        "polarity": _polarity(picture, vision),
-        "size": _size(picture, vision),
+        "polarity": _polarity(levels, vision),
+        "size": _size(levels, vision),
         "levels": f"{'float32' if vision.floats else 'uint8'}, {vision.range.replace('..', ' to ')}{_depth(picture)}",
     }
 
@@ -34,15 +32,14 @@ def png(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def _polarity(picture: Image.Image, vision: Vision) -> dict[str, Any]:
+def _polarity(levels: Pixels, vision: Vision) -> dict[str, Any]:
     wanted = vision.wanted.polarity
-    levels = np.asarray(picture.convert("L" if vision.wanted.channels == 1 else "RGB"))
-    if _is_cleaned(levels, vision):
+    if _cleaned(levels, vision):
         light = ink.is_dark_on_light(levels)
-        seen = f"most of the picture is {_WORDS[light]} compared with what is around it, so it is"
+        seen = f"most of the picture is {'lighter' if light else 'darker'} than the strokes, so it is"
     else:
         light = border.is_light(levels)
-        seen = f"the border of the picture is {_WORDS[light]}, so it is"
+        seen = f"the border of the picture is {'light' if light else 'dark'}, so it is"
     found = "dark-on-light" if light else "light-on-dark"
     if wanted is None:
         why = f"{seen} {found}; the model does not say what it was trained on, so the picture is taken as it is"
@@ -51,26 +48,25 @@ def _polarity(picture: Image.Image, vision: Vision) -> dict[str, Any]:
     return {"picture": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}
 
 
-def _size(picture: Image.Image, vision: Vision) -> dict[str, Any]:
+def _size(levels: Pixels, vision: Vision) -> dict[str, Any]:
     wanted = vision.wanted
-    if is_glyph(wanted) and _is_cleaned(np.asarray(picture.convert("L")), vision):
+    height, width = levels.shape[:2]
+    if _cleaned(levels, vision):
         how = "the glyph is cleaned of its ground, fitted and centred as in MNIST"
-    elif picture.size == (wanted.width, wanted.height):
+    elif (height, width) == (wanted.height, wanted.width):
         how = "as it is"
     else:
         how = "the whole picture is scaled"
     return {
-        "picture": {"width": picture.width, "height": picture.height},
+        "picture": {"width": width, "height": height},
         "model": {"width": wanted.width, "height": wanted.height, "channels": wanted.channels},
         "how": how,
     }
 
 
-def _is_cleaned(levels: Pixels, vision: Vision) -> bool:
+def _cleaned(levels: Pixels, vision: Vision) -> bool:
     wanted = vision.wanted
-    return is_glyph(wanted) and not (
-        levels.shape[:2] == (wanted.height, wanted.width) and border.is_clean(levels)
-    )
+    return wanted.centering == "mnist" and wanted.channels == 1 and cleaned(levels, wanted)
 
 
 def _depth(picture: Image.Image) -> str:

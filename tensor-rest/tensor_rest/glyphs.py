@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+from PIL.Image import Resampling
 
 from .errors import BadRequestError
 from .images import border, ink
@@ -30,31 +31,40 @@ class ImageInput:
 
 
 def fit(picture: Image.Image, wanted: ImageInput) -> Pixels:
-    """Return `picture` as uint8 [height, width, channels]. Raises BadRequestError where a glyph is wanted and none is drawn."""
+    """Return `picture` as uint8 [height, width, channels].
+
+    Raises BadRequestError where a glyph is wanted and nothing is drawn.
+    """
     return fit_pixels(np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB")), wanted)
 
 
 def fit_pixels(pixels: Pixels, wanted: ImageInput) -> Pixels:
     """The same for pixels that have the channels: [h, w] for 1, [h, w, 3] for 3."""
-    same = pixels.shape[:2] == (wanted.height, wanted.width)
-    if is_glyph(wanted) and not (same and border.is_clean(pixels)):
-        glyph = ink.mnist_like(pixels, wanted.height, wanted.width)
-        if glyph is None:
-            raise BadRequestError("Nothing is drawn in the image: it has no stroke that stands out from the ground.")
-        dark = ink.is_dark_on_light(pixels) if wanted.polarity is None else wanted.polarity == "dark-on-light"
-        pixels = 255 - glyph if dark else glyph
+    if wanted.centering == "mnist" and wanted.channels == 1:
+        levels = _glyph(pixels, wanted)
     else:
-        if wanted.polarity and border.is_light(pixels) != (wanted.polarity == "dark-on-light"):
-            pixels = 255 - pixels
-        if not same:
-            pixels = _resized(pixels, wanted.width, wanted.height)
-    return pixels.reshape(wanted.height, wanted.width, wanted.channels)
+        levels = 255 - pixels if _is_inverted(border.is_light(pixels), wanted) else pixels
+        if pixels.shape[:2] != (wanted.height, wanted.width):
+            levels = np.asarray(Image.fromarray(levels).resize((wanted.width, wanted.height), Resampling.BILINEAR))
+    return levels.reshape(wanted.height, wanted.width, wanted.channels)
 
 
-def is_glyph(wanted: ImageInput) -> bool:
-    """Whether the model takes a single glyph, cleaned and centred as in MNIST."""
-    return wanted.centering == "mnist" and wanted.channels == 1
+def cleaned(pixels: Pixels, wanted: ImageInput) -> bool:
+    """Return whether the glyph in grey pixels is cleaned and centred: always, unless they are as MNIST's already."""
+    return pixels.shape != (wanted.height, wanted.width) or border.even_ground(pixels) is None
 
 
-def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+def _glyph(pixels: Pixels, wanted: ImageInput) -> Pixels:
+    ground = border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
+    if ground is not None:
+        return 255 - pixels if _is_inverted(ground == "light", wanted) else pixels
+    glyph = ink.mnist_like(pixels, wanted.height, wanted.width)
+    if glyph is None:
+        raise BadRequestError("Nothing is drawn in the image: no stroke stands out from the ground.")
+    dark = ink.is_dark_on_light(pixels) if wanted.polarity is None else wanted.polarity == "dark-on-light"
+    return 255 - glyph if dark else glyph
+
+
+def _is_inverted(light: bool, wanted: ImageInput) -> bool:
+    """Whether the ground's lightness is not the one that the model takes."""
+    return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")

@@ -129,7 +129,7 @@ CASES: dict[str, Callable[[], tuple[str, bytes, dict[str, Any]]]] = {
     "glyph-small-on-a-large-sheet": lambda: ("png", saved(placed(drawn("L", 255, 0, 40, 3), 500)), MNIST),
     "blank": lambda: ("png", saved(Image.new("L", (60, 60), 255)), MNIST),
     "blank-28": lambda: ("png", saved(Image.new("L", (28, 28), 0)), MNIST),
-    "blank-photograph": lambda: ("jpg", saved(shaded(Image.new("L", (120, 120), 200), 6), "JPEG"), MNIST),
+    "blank-photograph": lambda: ("jpg", saved(shaded(Image.new("L", (280, 280), 200), 4), "JPEG"), MNIST),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 from PIL import Image
+from PIL.Image import Resampling
 
 from tensor_jupyter.data.dataset import Picture
 from tensor_jupyter.data.images import border, ink
@@ -60,20 +61,29 @@ def fit(picture: Image.Image, wanted: Picture) -> np.ndarray:
     One of the right size is only given the wanted polarity, unless a glyph is wanted and its ground is not even.
     """
     pixels = np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB"))
-    same = pixels.shape[:2] == (wanted.height, wanted.width)
-    if wanted.centering == "mnist" and wanted.channels == 1 and not (same and border.is_clean(pixels)):
-        glyph = ink.mnist_like(pixels, wanted.height, wanted.width)
-        if glyph is None:
-            raise UnreadableError("nothing is drawn in it: no stroke stands out from the ground")
-        dark = ink.is_dark_on_light(pixels) if wanted.polarity is None else wanted.polarity == "dark-on-light"
-        pixels = 255 - glyph if dark else glyph
+    if wanted.centering == "mnist" and wanted.channels == 1:
+        levels = _glyph(pixels, wanted)
     else:
-        if wanted.polarity and border.is_light(pixels) != (wanted.polarity == "dark-on-light"):
-            pixels = 255 - pixels
-        if not same:
-            small = Image.fromarray(pixels).resize((wanted.width, wanted.height), Image.Resampling.BILINEAR)
-            pixels = np.asarray(small)
-    return pixels.reshape(wanted.height, wanted.width, wanted.channels)
+        levels = 255 - pixels if _is_inverted(border.is_light(pixels), wanted) else pixels
+        if pixels.shape[:2] != (wanted.height, wanted.width):
+            levels = np.asarray(Image.fromarray(levels).resize((wanted.width, wanted.height), Resampling.BILINEAR))
+    return levels.reshape(wanted.height, wanted.width, wanted.channels)
+
+
+def _glyph(pixels: np.ndarray, wanted: Picture) -> np.ndarray:
+    ground = border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
+    if ground is not None:
+        return 255 - pixels if _is_inverted(ground == "light", wanted) else pixels
+    glyph = ink.mnist_like(pixels, wanted.height, wanted.width)
+    if glyph is None:
+        raise UnreadableError("nothing is drawn in it: no stroke stands out from the ground")
+    dark = ink.is_dark_on_light(pixels) if wanted.polarity is None else wanted.polarity == "dark-on-light"
+    return 255 - glyph if dark else glyph
+
+
+def _is_inverted(light: bool, wanted: Picture) -> bool:
+    """Whether the ground's lightness is not the one that is wanted."""
+    return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")
 
 
 def _open(content: bytes) -> Image.Image:

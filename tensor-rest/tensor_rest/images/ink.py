@@ -20,9 +20,9 @@ _FRAME_STEP, _FRAME_SHARE = 60, 0.95  # a row or column of a frame: this share o
 _INK = 0.1  # of the strongest stroke: what is fainter is not ink
 _GRAIN = 4.0  # standard deviations of the paper's grain: what is fainter is not ink
 _FAINTEST = 12  # levels between paper and the strongest stroke, or nothing is drawn
-_LIGHTEST = 40.0  # standard deviations that the pixels of a glyph sum up to, or it is grain
+_LIGHTEST = 150.0  # standard deviations that the pixels of a glyph sum up to, or it is grain
 _SPECK = 0.04  # of the heaviest component's ink: what has less is a speck
-_EDGE_INK, _EDGE_SIZE = 0.25, 0.2  # components at the border are dropped if the others have this ink, or this size
+_DRAWN = 0.4  # of a component's ink is left if the image went on at its border, or it is a shadow or a frame
 _MARGIN = 0.3  # of a glyph's size is looked at around it
 _FILL = 20 / 28  # of the canvas is what the glyph may take, as in MNIST
 
@@ -76,8 +76,7 @@ def _glyph(grey: Levels) -> Ink | None:
         if 2 * again <= step:  # a glyph in a small part of the image: look at it again at a larger scale
             near = _reduced(close, again)
             closer = _strokes(near if dark else 255 - near)
-            if closer is not None:
-                return _bounds(closer).of(closer)
+            return None if closer is None else _bounds(closer).of(closer)
     return box.of(strokes)
 
 
@@ -140,8 +139,17 @@ def _paper(small: Levels) -> Levels:
     A morphological closing with a square of half the longer side: light that falls off and the edges of shadows stay
     as they are, strokes narrower than the square vanish.
     """
-    reach = _reach(small)
+    return _paper_within(small, _reach(small))
+
+
+def _paper_within(small: Levels, reach: int) -> Levels:
     return 255 - _widened(255 - _widened(small, reach), reach)
+
+
+def _continued_paper(small: Levels) -> Levels:
+    """The same for an image continued at its border: shadows and frames that reach the border count as paper."""
+    reach = _reach(small)
+    return _paper_within(np.pad(small, reach, "edge"), reach)[reach:-reach, reach:-reach]
 
 
 def _grain(small: Levels) -> float:
@@ -158,7 +166,7 @@ def _border(levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _reach(small: Levels) -> int:
-    return max(small.shape) // 4
+    return max(1, max(small.shape) // 4)
 
 
 def _widened(small: Levels, reach: int) -> Levels:
@@ -183,40 +191,40 @@ def _strokes(small: Levels) -> Ink | None:
     ink = (_paper(small) - small).astype(np.float32)
     grain = _grain(small)
     quarter = float(np.partition(ink.ravel(), ink.size // 4)[ink.size // 4])
-    ink -= min(quarter + 0.67 * grain, 3 * grain)  # the closing follows the lightest grains, not the middle ones
+    raised = min(quarter + 0.67 * grain, 3 * grain)  # the closing follows the lightest grains, not the middle ones
+    ink -= raised
     strongest = float(ink.max())
     if strongest < _FAINTEST:
         return None
-    mask = ink > min(max(_INK * strongest, _GRAIN * grain), strongest / 2)
-    ink *= mask
-    return _without_specks(ink, _LIGHTEST * max(grain, 0.5))
+    ink *= ink > min(max(_INK * strongest, _GRAIN * grain), strongest / 2)
+    step = -(-max(ink.shape) // _LABELLED)
+    pooled = _pooled(ink, step)
+    parts = _components(pooled)
+    if any(part.touches(pooled) for part in parts):
+        inner = _pooled((_continued_paper(small) - small - raised) * (ink > 0), step).ravel()
+        parts = [part for part in parts if not part.touches(pooled) or part.sum(inner) >= _DRAWN * part.ink]
+    heaviest = max((part.ink for part in parts), default=0.0)
+    if heaviest < _LIGHTEST * max(grain, 1.0):
+        return None
+    keep = np.zeros(pooled.size, bool)
+    for part in parts:
+        if part.ink >= _SPECK * heaviest:
+            for start, end in part.runs:
+                keep[start:end] = True
+    whole = keep.reshape(pooled.shape).repeat(step, axis=0).repeat(step, axis=1)
+    return ink * whole[: ink.shape[0], : ink.shape[1]]
 
 
-def _without_specks(ink: Ink, lightest: float) -> Ink | None:
-    """The components that make up the glyph; None if there is none of enough ink."""
-    height, width = ink.shape
-    step = -(-max(height, width) // _LABELLED)
-    pooled = np.zeros((-(-height // step), -(-width // step)), np.float32)
+def _pooled(ink: Ink, step: int) -> Ink:
+    """The sums of squares of `step` pixels."""
+    if step == 1:
+        return ink
+    pooled = np.zeros((-(-ink.shape[0] // step), -(-ink.shape[1] // step)), np.float32)
     for row in range(step):
         for column in range(step):
             part = ink[row::step, column::step]
             pooled[: part.shape[0], : part.shape[1]] += part
-    parts = _components(pooled)
-    heaviest = max((part.ink for part in parts), default=0.0)
-    if heaviest < lightest:
-        return None
-    parts = [part for part in parts if part.ink >= _SPECK * heaviest]
-    kept = _without_edges(parts, *pooled.shape)
-    if sum(len(part.runs) for part in kept) == 0:
-        return None
-    keep = np.zeros(pooled.size, bool)
-    for part in kept:
-        for start, end in part.runs:
-            keep[start:end] = True
-    keep = keep.reshape(pooled.shape)
-    if step > 1:
-        keep = keep.repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
-    return ink * keep
+    return pooled
 
 
 class _Component(NamedTuple):
@@ -224,18 +232,14 @@ class _Component(NamedTuple):
     box: Box
     runs: list[tuple[int, int]]  # start and end in the flat image
 
+    def touches(self, pooled: Ink) -> bool:
+        """Whether it reaches the border."""
+        height, width = pooled.shape
+        return not (self.box.top and self.box.left and self.box.bottom < height and self.box.right < width)
 
-def _without_edges(parts: list[_Component], height: int, width: int) -> list[_Component]:
-    """Without frames and shadows, which reach the border, if there is a glyph that does not."""
-    inner = [p for p in parts if p.box.top and p.box.left and p.box.bottom < height and p.box.right < width]
-    if len(inner) in (0, len(parts)):
-        return parts
-    size = max(max(p.box.bottom - p.box.top, p.box.right - p.box.left) for p in inner)
-    ink = sum(p.ink for p in inner)
-    if size >= _EDGE_SIZE * max(height, width) or ink >= _EDGE_INK * (sum(p.ink for p in parts) - ink):
-        heaviest = max(p.ink for p in inner)
-        return [p for p in inner if p.ink >= _SPECK * heaviest]
-    return parts
+    def sum(self, flat: Ink) -> float:
+        """The sum of other values at its pixels."""
+        return sum(float(flat[start:end].sum()) for start, end in self.runs)
 
 
 def _components(pooled: Ink) -> list[_Component]:

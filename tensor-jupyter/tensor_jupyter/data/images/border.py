@@ -46,11 +46,12 @@ def _strips(pixels: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
     return pixels[:rim], pixels[bottom:], middle[:, :rim], middle[:, right:]
 
 
-def is_clean(pixels: Levels) -> bool:
-    """Whether grey pixels look like MNIST's, in either polarity: an even ground of black or white, strong strokes."""
+def even_ground(pixels: Levels) -> str | None:
+    """Return "light" or "dark" for grey pixels that look like MNIST's: even white or black ground, strong strokes."""
     levels = b"".join([strip.tobytes() for strip in _strips(pixels)])
     ground = len(levels.translate(None, _NEITHER))
     if 10 * ground < 9 * len(levels):
-        return False
-    black = len(levels.translate(None, _NOT_BLACK))
-    return bool(pixels.max() >= 255 - _FAINT) if 2 * black > ground else bool(pixels.min() <= _FAINT)
+        return None
+    if 2 * len(levels.translate(None, _NOT_BLACK)) > ground:
+        return "dark" if pixels.max() >= 255 - _FAINT else None
+    return "light" if pixels.min() <= _FAINT else None
