@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 SIGNATURE = "describe"
 
+Range = Literal["0..255", "0..1", "-1..1"]
+
 MAX_SIDE = 4096
 """Pixels a model may ask for in height or width."""
 
@@ -35,7 +37,8 @@ class CardInput(BaseModel):
     channels: Literal[1, 3] | None = None
     polarity: Polarity | None = None
     centering: Centering = "none"
-    range: Literal["0..255", "0..1", "-1..1"] | None = None
+    range: Range | None = None
+    """Of the levels the model takes; None: 0..255 for uint8, 0..1 for float32."""
 
 
 class Card(BaseModel):
@@ -52,7 +55,7 @@ class Card(BaseModel):
     """Whether each row of an answer depends on its own row of the inputs only: such rows may share calls."""
 
     scores: Literal["probabilities", "logits"] | None = None
-    """What the scores are; None: not known."""
+    """What the scores are; None: logits if the output's name says so, else taken as they are."""
 
 
 class Found(NamedTuple):
