@@ -79,7 +79,7 @@ class Profile:
                 name: {"inputs": _tensors(s.inputs), "outputs": _tensors(s.outputs), "method": s.method_name}
                 for name, s in ((name, self.signatures[name]) for name in sorted(self.public()))
             },
-            "card": self.card.model_dump(mode="json") if self.card else None,
+            "card": self.card.model_dump(mode="json", exclude_unset=True) if self.card else None,
         }
 
 
