@@ -169,7 +169,7 @@ def test_explain_shows_what_serving_got(api: Any, serves: ModelServer) -> None:
     assert "border of the picture is light" in explained["polarity"]["why"]
     assert explained["size"]["picture"] == {"width": 60, "height": 50}
     assert explained["size"]["model"] == {"width": 28, "height": 28, "channels": 1}
-    assert "centred" in explained["size"]["how"]
+    assert "scaled" in explained["size"]["how"]
     assert explained["levels"] == "uint8, 0 to 255"
     assert answer.json["model_ms"] > 0
     assert answer.json["queue_ms"] >= 0

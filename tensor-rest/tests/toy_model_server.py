@@ -20,7 +20,7 @@ CARD = {
     "schema": 1,
     "name": "mean-net",
     "labels": LABELS,
-    "input": {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "mnist"},
+    "input": {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "none"},
     "metrics": {"test_accuracy": 0.99},
     "independent_rows": True,
 }
