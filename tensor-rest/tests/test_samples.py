@@ -27,9 +27,10 @@ def test_every_sample_is_listed_with_its_digit_and_needs_no_key(gateway: Any) ->
     listed = gateway.get("/samples/").json["samples"]
     assert len(listed) == 100
     assert [sample["label"] for sample in listed] == sorted("0123456789" * 10)
-    answer = gateway.get(f"/samples/{listed[20]['name']}")
-    assert (answer.status_code, answer.content_type) == (200, "image/jpeg")
-    assert answer.data == (samples.FOLDER / listed[20]["name"]).read_bytes()
+    name = listed[20]["name"]
+    with gateway.get(f"/samples/{name}") as answer:
+        assert (answer.status_code, answer.content_type) == (200, "image/jpeg")
+        assert answer.data == (samples.FOLDER / name).read_bytes()
     assert gateway.get("/tf/models").status_code == 401
 
 
