@@ -42,7 +42,7 @@ main() {
   done
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
     step "shellcheck"
-    shellcheck --external-sources --source-path=SCRIPTDIR bin/*.sh bin/lab .ci/run
+    shellcheck --external-sources --source-path=SCRIPTDIR bin/*.sh bin/lab .ci/*
   fi
   step "pytest"
   "$python" -m pytest "${tests[@]}" "$@"

@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 done, 1 failed with its reason said, 2 not understood, 130 interrupted."""
     options = _parse(arguments)
     try:
-        found = settings.load()
+        found = settings.load(running=options.verb not in ("up", "install"))
         options.engine = options.engine or found.versions["LAB_ENGINE"]
         return _run(options, found)
     except EngineError as error:

@@ -3,21 +3,30 @@
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .errors import EngineError
 from .settings import HOST
 
+_MARK = b"TENSOR_LAB_SUPERVISED="  # which the local engine gives to all that it starts
 
-def check(ports: Mapping[str, int]) -> None:
-    """Every port (by its name in the settings) is free; raises EngineError: who holds the taken one, which is free."""
-    taken = {name: port for name, port in ports.items() if not is_free(port)}
-    lines = [
-        f"port {port} is taken by {holder(port)}: stop that, or choose another port with "
-        f"LAB_{name.upper()}_PORT={next_free(port)}"
-        for name, port in taken.items()
-    ]
+
+def check(ports: Mapping[str, int], others: Collection[int] = ()) -> None:
+    """Raises EngineError when a port (by its name in the settings) is taken, with the holder and a free port.
+
+    others: further ports of this lab. A free port that is offered is none of these, and is offered once.
+    """
+    used = {*ports.values(), *others}
+    lines = []
+    for name, port in ports.items():
+        if not is_free(port):
+            offer = next_free(port, used)
+            used.add(offer)
+            lines.append(
+                f"port {port} is taken by {holder(port)}: stop that, or choose another port with "
+                f"LAB_{name.upper()}_PORT={offer}"
+            )
     if lines:
         raise EngineError("\n  ".join(lines))
 
@@ -34,19 +43,29 @@ def is_free(port: int) -> bool:
     return True
 
 
-def next_free(port: int) -> int:
-    """The first free port above this one."""
-    return next(candidate for candidate in [*range(port + 1, 65536), *range(1024, port)] if is_free(candidate))
+def next_free(port: int, used: Collection[int] = ()) -> int:
+    """The first free port above this one that is not among the `used`."""
+    candidates = [*range(port + 1, 65536), *range(1024, port)]
+    return next(candidate for candidate in candidates if candidate not in used and is_free(candidate))
 
 
 def holder(port: int) -> str:
-    """Who listens on the port, as far as this user may see: `process 12 (python3 -m http.server)`."""
+    """What listens on the port, as far as this user may see: `process 12 (python3 -m http.server)`, and its lab."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(Path("/proc/net") / table, port)}
     for pid in (entry.name for entry in Path("/proc").glob("[0-9]*")):
         if inodes & _socket_inodes(pid):
             command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            return f"process {pid} ({command[:80]})"
+            return f"process {pid} ({command[:80]}){_lab_of(pid)}"
     return "a process of another user" if inodes else "another process"
+
+
+def _lab_of(pid: str) -> str:
+    """The state folder of the local lab that the process belongs to, in words; empty if there is none."""
+    with contextlib.suppress(OSError):
+        for variable in Path("/proc", pid, "environ").read_bytes().split(b"\0"):
+            if variable.startswith(_MARK):
+                return f" of the lab in {os.fsdecode(variable.removeprefix(_MARK))}"
+    return ""
 
 
 def _listening_inodes(table: Path, port: int) -> set[str]:

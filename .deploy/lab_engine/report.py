@@ -2,9 +2,11 @@
 
 import os
 import urllib.error
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from . import console, sample, token
+from .errors import OtherLabError
 from .settings import Settings
 
 _WANTS_KEY = "the gateway wants an API key, which LAB_API_KEY or LAB_API_KEY_FILE did not give"
@@ -35,7 +37,13 @@ def _proof(settings: Settings) -> str:
         return f"The sample picture was not sent: {_WANTS_KEY}.\n\n"
     best = sample.classify(settings)[0]
     digit, score = console.bold(str(best["digit"])), best["probability"]
-    return f"{sample.picture().name} -> {sample.MODEL}: it is a {digit} (probability {score:.4f})\n\n"
+    answer = f"{sample.picture().name} -> {sample.MODEL}: it is a {digit} (probability {score:.4f})"
+    if best["digit"] != sample.DIGIT:
+        answer += (
+            f"\n{console.bad('wrong')}: the picture shows a {sample.DIGIT}. Another version may be better: "
+            f"bin/lab models, and bin/lab models rollback {sample.MODEL}"
+        )
+    return f"{answer}\n\n"
 
 
 def say_status(settings: Settings, healthy: dict[str, bool]) -> int:
@@ -61,12 +69,21 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
+def listed(settings: Settings, ports: Mapping[str, int]) -> str:
+    """The ports in one line, with a word on those that the last start chose."""
+    line = ", ".join(f"{name} {port}" for name, port in ports.items()) + " on 127.0.0.1"
+    kept = ", ".join(name for name in settings.remembered if name in ports)
+    return f"{line} (as at the last start: {kept})" if kept else line
+
+
 def _models(settings: Settings) -> list[tuple[str, str]]:
     try:
         models = sample.served_models(settings)
     except urllib.error.HTTPError as error:
         wants_key = error.code == HTTPStatus.UNAUTHORIZED
         return [("unknown", _WANTS_KEY if wants_key else f"the gateway says {error.code} {error.reason}")]
+    except OtherLabError as error:
+        return [("unknown", str(error))]
     except OSError as error:
         return [("unknown", f"the gateway does not answer: {error}")]
     return [(name, "version " + ", ".join(map(str, versions))) for name, versions in models.items()] or [("none", "")]

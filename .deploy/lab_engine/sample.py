@@ -6,29 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from . import web
-from .errors import EngineError
+from .errors import EngineError, OtherLabError
 from .settings import ROOT, Settings
 from .waiting import wait_until
 
 PICTURE = ROOT / "tensor-rest" / "data" / "mnist"
 MODEL = "mnist-net"
+DIGIT = 2  # in the picture
 
 
 def picture() -> Path:
     """A shipped picture of a handwritten 2."""
-    return min(PICTURE.glob("mnist_2_*.jpg"))
+    return min(PICTURE.glob(f"mnist_{DIGIT}_*.jpg"))
 
 
 def is_listed(settings: Settings) -> bool:
     """True if the shipped model is on the volume, served already or not.
 
-    Raises OSError if the gateway is silent, with the code 401 if it wants an API key.
+    Raises OSError if the gateway is silent, with the code 401 if it wants an API key, and OtherLabError.
     """
     return any(model["name"] == MODEL for model in _models(settings))
 
 
 def served_models(settings: Settings) -> dict[str, list[int]]:
-    """Names and versions that answer now; raises OSError when the gateway does not."""
+    """Names and versions that answer now. Raises OSError when the gateway does not, OtherLabError for another lab's."""
     found = {
         model["name"]: sorted(each["version"] for each in model["versions"] if each["state"] == "AVAILABLE")
         for model in _models(settings)
@@ -57,9 +58,20 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
 
 
 def _models(settings: Settings) -> list[dict[str, Any]]:
+    _check_ours(settings)
     request = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
     models: list[dict[str, Any]] = json.loads(web.fetch(request, timeout=10))["models"]
     return models
+
+
+def _check_ours(settings: Settings) -> None:
+    """Before the API key is sent. Raises OtherLabError when another lab answers in this one's place."""
+    gateway = settings.url(settings.ports.rest, "")
+    if web.other_lab(gateway, settings.lab_id):
+        raise OtherLabError(
+            f"another lab answers at {gateway}, where this lab's gateway should be: stop that one, or start this one "
+            "on another port with LAB_REST_PORT=PORT bin/compose.sh up"
+        )
 
 
 def _key(settings: Settings) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import identity
 from .errors import EngineError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,12 @@ class Settings:
     ports: Ports
     versions: Mapping[str, str]  # the lines of versions.env, each overridden by its environment variable
     api_key: str = field(default="", repr=False)  # for a gateway that wants one
+    remembered: tuple[str, ...] = ()  # names of the ports that are the last start's, not the defaults
+
+    @property
+    def lab_id(self) -> str:
+        """What tells this lab from others on the machine; empty before the first `up`."""
+        return identity.lab_id(self.home)
 
     @property
     def version(self) -> str:
@@ -95,12 +102,14 @@ class Settings:
         return f"http://{HOST}:{port}{path}"
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raises EngineError naming the variable that is wrong."""
+def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Settings:
+    """Read the settings; raises EngineError naming the variable that is wrong.
+
+    running: for a lab that was started, whose own ports count more than the environment's. For a new start they count
+    less than the environment and more than versions.env.
+    """
     defaults = read_env_file(ROOT / "versions.env")
     values = {**defaults, **environ}
-    ports = Ports(**{field: _port(f"LAB_{field.upper()}_PORT", values) for field in Ports.__annotations__})
-    _refuse_doubles(ports)
     if values["LAB_ENGINE"] not in ("auto", "docker", "local"):
         raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is no engine: set it to auto, docker or local")
     home = Path(values.get("LAB_HOME") or ROOT / ".lab").expanduser().absolute()
@@ -113,7 +122,17 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         raise EngineError(
             f"the state folder's path contains {' '.join(sorted(unfit))!r}: {home}; set LAB_HOME to another one"
         )
-    return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ))
+    last = {_variable(name): port for name, port in identity.ports(home).items() if name in Ports.__annotations__}
+    numbers = {**defaults, **environ, **last} if running else {**defaults, **last, **environ}
+    ports = Ports(**{name: _port(_variable(name), numbers) for name in Ports.__annotations__})
+    _refuse_doubles(ports)
+    given = set() if running else {*environ}
+    kept = tuple(
+        name
+        for name in Ports.__annotations__
+        if _variable(name) in {*last} - given and last[_variable(name)] != defaults[_variable(name)]
+    )
+    return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ), kept)
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -132,6 +151,10 @@ def _api_key(home: Path, environ: Mapping[str, str]) -> str:
         return ""
 
 
+def _variable(name: str) -> str:
+    return f"LAB_{name.upper()}_PORT"
+
+
 def _port(name: str, values: Mapping[str, str]) -> int:
     text = values[name]
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
@@ -143,7 +166,5 @@ def _refuse_doubles(ports: Ports) -> None:
     seen: dict[int, str] = {}
     for name, port in vars(ports).items():
         if port in seen:
-            raise EngineError(
-                f"LAB_{seen[port].upper()}_PORT and LAB_{name.upper()}_PORT are both {port}: give each its own"
-            )
+            raise EngineError(f"{_variable(seen[port])} and {_variable(name)} are both {port}: give each its own")
         seen[port] = name

@@ -1,6 +1,7 @@
 """HTTP to the lab's own ports. Loopback never goes through a proxy."""
 
 import contextlib
+import json
 import urllib.request
 
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -12,10 +13,27 @@ def fetch(request: str | urllib.request.Request, timeout: float) -> bytes:
         return bytes(answer.read())
 
 
-def answers(url: str) -> bool:
-    """True if the address answers with 200 within two seconds."""
+def answers(url: str, lab_id: str = "") -> bool:
+    """True if the address answers with 200 within two seconds, and not with the id of another lab."""
     try:
-        fetch(url, timeout=2)
+        return _id_in(fetch(url, timeout=2)) in ("", lab_id)
     except OSError:
         return False
-    return True
+
+
+def other_lab(gateway: str, lab_id: str) -> str:
+    """The id of the lab whose gateway answers at the address; "" if it is this one, has no id, or does not answer."""
+    try:
+        found = _id_in(fetch(f"{gateway}/healthz", timeout=2))
+    except OSError:
+        return ""
+    return "" if found == lab_id else found
+
+
+def _id_in(body: bytes) -> str:
+    """The lab's id in the JSON answer of a gateway's /healthz; "" in any other."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ""
+    return str(document.get("lab") or "") if isinstance(document, dict) else ""

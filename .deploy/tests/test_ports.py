@@ -36,3 +36,22 @@ def test_every_taken_port_is_told_at_once(taken: int) -> None:
             ports.check({"rest": taken, "board": also})
     for told in (f"port {taken} is taken by", f"port {also} is taken by", "LAB_REST_PORT=", "LAB_BOARD_PORT="):
         assert told in str(refusal.value)
+
+
+def test_a_port_that_is_offered_is_used_by_no_other_setting(taken: int) -> None:
+    others = [port for port in (taken + 1, taken + 2) if port < 65536]
+    with pytest.raises(EngineError) as refusal:
+        ports.check({"serving_rest": taken}, others)
+    offer = int(str(refusal.value).rpartition("LAB_SERVING_REST_PORT=")[2])
+    assert offer not in (taken, *others)
+    assert ports.is_free(offer)
+
+
+def test_two_taken_ports_are_offered_two_free_ones(taken: int) -> None:
+    with socket.socket() as another:
+        another.bind(("127.0.0.1", 0))
+        another.listen()
+        with pytest.raises(EngineError) as refusal:
+            ports.check({"rest": taken, "board": another.getsockname()[1]})
+    offers = [line.rpartition("=")[2] for line in str(refusal.value).splitlines()]
+    assert len({*offers}) == 2

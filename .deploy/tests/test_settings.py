@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from lab_engine import settings
+from lab_engine import identity, settings
+from lab_engine.docker.deployment import Deployment
 from lab_engine.errors import EngineError
+from lab_engine.local.services import environment
 
 
-def test_versions_env_gives_the_defaults() -> None:
-    found = settings.load({})
-    assert found.ports.rest == 8080
-    assert found.home == settings.ROOT / ".lab"
+def test_versions_env_gives_the_defaults(tmp_path: Path) -> None:
+    assert settings.load({"LAB_HOME": str(tmp_path)}).ports.rest == 8080
+    assert settings.load({}).home == settings.ROOT / ".lab"
 
 
 def test_the_environment_wins(tmp_path: Path) -> None:
@@ -39,9 +40,47 @@ def test_a_port_that_is_none_is_named(text: str) -> None:
         settings.load({"LAB_REST_PORT": text})
 
 
-def test_two_services_on_one_port_are_refused() -> None:
+def test_two_services_on_one_port_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="LAB_REST_PORT and LAB_BOARD_PORT are both 6006"):
-        settings.load({"LAB_REST_PORT": "6006"})
+        settings.load({"LAB_HOME": str(tmp_path), "LAB_REST_PORT": "6006"})
+
+
+def test_ports_of_the_last_start_hold_in_another_shell(tmp_path: Path) -> None:
+    home = {"LAB_HOME": str(tmp_path)}
+    started = settings.load(home | {"LAB_REST_PORT": "18080", "LAB_BOARD_PORT": "16006"})
+    identity.remember_ports(tmp_path, vars(started.ports))
+    assert settings.load(home, running=True).ports == started.ports
+    assert settings.load(home).remembered == ("rest", "board")
+
+
+def test_the_environment_moves_a_new_start_but_not_a_running_lab(tmp_path: Path) -> None:
+    home = {"LAB_HOME": str(tmp_path)}
+    identity.remember_ports(tmp_path, vars(settings.load(home | {"LAB_REST_PORT": "18080"}).ports))
+    another = home | {"LAB_REST_PORT": "28080"}
+    assert settings.load(another).ports.rest == 28080
+    assert settings.load(another).remembered == ()
+    assert settings.load(another, running=True).ports.rest == 18080
+
+
+def test_the_id_is_made_once_and_reaches_every_service(tmp_path: Path) -> None:
+    lab = settings.load({"LAB_HOME": str(tmp_path)})
+    assert lab.lab_id == ""
+    identity.make_id(tmp_path)
+    made = lab.lab_id
+    identity.remember_ports(tmp_path, vars(lab.ports))
+    identity.make_id(tmp_path)
+    assert lab.lab_id == made != ""
+    local = environment(lab, {"LAB_ID": "another lab's"})
+    assert local["LAB_ID"] == local["TENSOR_REST_LAB_ID"] == made
+    docker = Deployment("lab", (), "localhost:5000", "lab", "latest", "cpu")
+    assert docker.environment(lab)["LAB_ID"] == made
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
+def test_a_damaged_lab_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lab.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(EngineError, match=r"lab\.json is not a JSON object: remove it"):
+        settings.load({"LAB_HOME": str(tmp_path)})
 
 
 def test_a_state_folder_too_deep_for_unix_sockets_is_refused() -> None:

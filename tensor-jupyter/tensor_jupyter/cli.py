@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from tensor_jupyter.commands import client, data, doctor, evaluate, imports, models, notebook, predict, train, watch
+from tensor_jupyter.commands import (
+    client,
+    data,
+    doctor,
+    evaluate,
+    imports,
+    models,
+    notebook,
+    predict,
+    runs,
+    train,
+    watch,
+)
 
 app = typer.Typer(
     name="lab",
@@ -40,6 +52,7 @@ app.command()(data.samples)
 app.command()(client.client)
 app.command("import", epilog=imports.EXAMPLES)(imports.import_model)
 app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 app.command()(doctor.doctor)
 app.command()(watch.watch)
 app.add_typer(notebook.app, name="notebook")

@@ -2,6 +2,7 @@
 
     context = Context("mnist-net")     # the next free version
     context.log_dir                    # <logs>/mnist-net/4
+    model.fit(..., callbacks=context.callbacks())
 
 Building a Context touches nothing on disk, and nothing here ever deletes.
 """
@@ -9,9 +10,15 @@ Building a Context touches nothing on disk, and nothing here ever deletes.
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from tensor_jupyter.data import Dataset
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """What a model may be called: it becomes a folder, part of a URL and a metric label."""
@@ -56,6 +63,16 @@ class Context:
     def board_url(self) -> str:
         """Where the lab's TensorBoard shows the runs."""
         return f"{self.settings.board_url.rstrip('/')}/#timeseries"
+
+    def callbacks(self, data: "Dataset | None" = None) -> "list[keras.callbacks.Callback]":
+        """Return what `model.fit` needs to be seen: TensorBoard's events, the best state, a line for each epoch.
+
+        Args:
+            data: Adds its images to TensorBoard, and at the end how the model classifies its test images.
+        """
+        from tensor_jupyter.training import monitoring
+
+        return monitoring.callbacks(self, data)
 
     def next_version(self) -> int:
         """One more than the greatest version among models and logs."""

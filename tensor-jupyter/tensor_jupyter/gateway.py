@@ -5,6 +5,7 @@ with Gateway(settings) as gateway:
     reply.document()["models"]
 
 It is asked directly, never through a proxy of the environment, and no redirect is followed: the key goes nowhere else.
+Where the lab's id is known, each new connection first asks /healthz, without the key, whether it is this lab's.
 """
 
 import contextlib
@@ -84,6 +85,7 @@ class Gateway:
         self._folder = parts.path
         key = settings.key()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._settings = settings
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -91,12 +93,13 @@ class Gateway:
         """The answer, whatever its status but 401. path: as /tf/models, with its query.
 
         A kept connection that was closed meanwhile is opened anew: what is sent here may arrive twice without harm.
-        Raises SilentError when nobody answers, what answers is no gateway, or it wants a key.
+        Raises SilentError when nothing answers, another lab or no gateway does, or it wants a key.
         """
         url = self.base + path
         kept = self._connection.sock is not None
         try:
-            reply = self._sent(method, url, body, {**self._headers, **(headers or {})}, path)
+            reply = None if kept else self._unfit()
+            reply = reply or self._sent(method, url, body, {**self._headers, **(headers or {})}, path)
         except (ConnectionError, HTTPException) as error:
             self.close()
             if kept:
@@ -131,12 +134,38 @@ class Gateway:
             raise foreign(url, f"more than {_MAX_ANSWER} bytes")
         return Reply(url, response.status, response.headers, content)
 
+    def _unfit(self) -> Reply | None:
+        """The answer of a gateway that is not ready, in place of the request's own; None to go on.
+
+        Raises SilentError for another lab's gateway, and for what is not a gateway.
+        """
+        if not self._settings.id:
+            return None
+        url = f"{self.base}/healthz"
+        reply = self._sent("GET", url, None, {}, "/healthz")
+        if reply.status >= 500:
+            return reply
+        if reply.status != 200 or "status" not in reply.document():
+            raise foreign(url, reply.status)
+        if other_lab(reply.document(), self._settings):
+            raise SilentError(
+                f"Another lab answers at {self.base}, where this lab's gateway should be; nothing was sent to it. "
+                "`bin/compose.sh status` shows where this lab runs; LAB_REST_PORT=PORT bin/compose.sh up moves it to a "
+                "port of its own. To use the other lab, set LAB_REST_URL, and LAB_ID to that lab's id or to nothing."
+            )
+        return None
+
     def _unauthorized(self) -> SilentError:
         held = "does not take the API key that was sent" if self._headers else "wants an API key"
         return SilentError(
             f"The gateway at {self.base} {held}: set LAB_API_KEY, or write a key into the file that LAB_API_KEY_FILE "
             "names, else LAB_DATA/api-key. `python -m tensor_rest key NAME` makes one."
         )
+
+
+def other_lab(health: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether this answer of /healthz is another lab's; one without an id may be this one's."""
+    return bool(settings.id) and health.get("lab") not in (None, "", settings.id)
 
 
 def form(pictures: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:

@@ -8,10 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class EpochProgress(keras.callbacks.Callback):
     """Shown on `console`; where that is no terminal, only the lines."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
-        self.epochs = epochs
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -22,12 +21,12 @@ class EpochProgress(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
-        self.bar = self.progress.add_task("", epoch=f"-/{self.epochs}", total=self.params.get("steps"))
+        self.bar = self.progress.add_task("", epoch="-", total=self.params.get("steps"))
         if self.console.is_terminal:
             self.progress.start()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self.progress.reset(self.bar, epoch=f"{epoch + 1}/{self.epochs}")
+        self.progress.reset(self.bar, epoch=f"{epoch + 1}/{self.params['epochs']}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self.progress.update(self.bar, completed=batch + 1, total=self.params.get("steps"))
@@ -36,7 +35,7 @@ class EpochProgress(keras.callbacks.Callback):
         values = logs or {}
         shown = {"accuracy": "accuracy", "validation": "val_accuracy", "loss": "val_loss"}
         told = (f"  {word} {values[name]:.4f}" for word, name in shown.items() if name in values)
-        self.console.print(f"epoch {epoch + 1}/{self.epochs}{''.join(told)}", highlight=False)
+        self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}{''.join(told)}", highlight=False)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         if self.console.is_terminal:  # elsewhere it was never started, and would still end with an empty line

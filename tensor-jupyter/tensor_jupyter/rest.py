@@ -1,4 +1,4 @@
-"""Asking the gateway about one picture, as any client on the network would; for the notebooks and `lab client`."""
+"""One image classified through the gateway, as any client would; for the notebooks and `lab client`."""
 
 import io
 import time
@@ -18,33 +18,39 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Answer:
-    """What the gateway said of one picture: its JSON document, and the model version that answered."""
+    """What the gateway answered for one image.
+
+    version: the version that answered. default: the version of requests that name none. document: the gateway's JSON.
+    """
 
     version: int
+    default: int
     document: dict[str, Any]
+
+    def __str__(self) -> str:
+        best = ", ".join(f"{each['label']} ({each['score']:.4f})" for each in self.document["results"][0]["labels"])
+        role = "the default" if self.version == self.default else f"not the default, which is version {self.default}"
+        return f"version {self.version} says {best}; it is {role}"
 
 
 def ask(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
-    """POST a picture to /tf/mnist/<model>; with `version`, wait until that one or a later one answers.
+    """Classify an image by the served model; with `version`, by that one as soon as it is served.
 
-    image: uint8 [H, W] or [H, W, 1]. wait: seconds. Raises LabError when the lab does not run, refuses the picture, or
-    still serves an older version when the time is over.
+    Args:
+        image: uint8 [H, W], [H, W, 1] or [H, W, 3].
+        model: Its name.
+        version: The number of one version; else the default version answers.
+        wait: Seconds, at most, until the model or version is served.
+
+    Raises:
+        LabError: The lab does not run, rejects the image, or does not serve the version in time.
     """
-    path = f"/tf/mnist/{urllib.parse.quote(model, safe='')}"
-    deadline = time.monotonic() + wait
+    base = f"/tf/models/{urllib.parse.quote(model, safe='')}"
+    path = f"{base}/versions/{version}" if version else base
     with Gateway(Settings.read()) as gateway:
-        while True:
-            found = _post(gateway, path, png(image))
-            if isinstance(found, Answer) and found.version >= (version or 0):
-                return found
-            if time.monotonic() > deadline:
-                said = f"version {found.version}" if isinstance(found, Answer) else found
-                wanted = f"version {version}" if version else "an answer"
-                raise LabError(
-                    f"{gateway.base}{path} says {said} after {wait:.0f} s; {wanted} was wanted. "
-                    "See the logs of tensor-serving."
-                )
-            time.sleep(_POLL_SECONDS)
+        answered, document = _classified(gateway, path, png(image), wait)
+        default = _classified(gateway, base, png(image), wait)[0] if version else answered
+    return Answer(answered, default, document)
 
 
 def client(model: str, language: str) -> str:
@@ -71,14 +77,21 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _post(gateway: Gateway, path: str, picture: bytes) -> Answer | str:
-    """The answer, or why there is none yet: the model is not loaded, or the server behind the gateway restarts."""
-    reply = gateway.send("POST", path, *form([picture]))
-    if reply.status in (404, 502, 503, 504):
-        return f"{reply.status} {reply.message}"
-    if reply.status != 200:
-        raise LabError(f"{reply.url} refuses the picture: {reply.status} {reply.message}")
-    try:
-        return Answer(int(reply.headers["X-Model-Version"]), reply.document())
-    except (ValueError, TypeError) as error:
-        raise foreign(reply.url, error) from error
+def _classified(gateway: Gateway, path: str, picture: bytes, wait: float) -> tuple[int, dict[str, Any]]:
+    """The version that answered and its document; waits while the model is not loaded or the model server restarts."""
+    deadline = time.monotonic() + wait
+    while True:
+        reply = gateway.send("POST", f"{path}/classify", *form([picture]))
+        if reply.status == 200:
+            try:
+                return int(reply.headers["X-Model-Version"]), reply.document()
+            except (ValueError, TypeError) as error:
+                raise foreign(reply.url, error) from error
+        if reply.status not in (404, 502, 503, 504):
+            raise LabError(f"{reply.url} rejects the image: {reply.status} {reply.message}")
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"no answer from {reply.url} within {wait:.0f} s: {reply.status} {reply.message} "
+                "See the logs of tensor-serving."
+            )
+        time.sleep(_POLL_SECONDS)

@@ -1,6 +1,6 @@
 """A served model as a notebook has it: what it takes, and what it says, asked through the lab's gateway.
 
-model = ServedModel("clothes", version=2)          # waits until that version, or a later one, answers
+model = ServedModel("clothes", version=2)          # waits until that version answers
 model                                              # its signatures and labels
 model.classify(images)[0]                          # {"Trouser": 0.98, "Dress": 0.01, ...}
 model.predict(text=["one", "two"])                 # JSON, by the inputs' names
@@ -31,10 +31,11 @@ _NPZ = {"Content-Type": "application/x-npz", "Accept": "application/x-npz"}
 
 
 class ServedModel:
-    """The newest version of `name` that answers.
+    """One version of `name`, called through the gateway.
 
-    version: wait until that one or a later one does, for `wait` seconds at most. Everything raises LabError, in the
-    gateway's own words, when the lab does not run, does not serve the model, or refuses what it is given.
+    version: its number, waited for `wait` seconds at most; else the default version, `stable` or the newest. Everything
+    raises LabError, with the gateway's message, when the lab does not run, does not serve the version, or rejects an
+    input.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class ServedModel:
     ) -> None:
         self.name = name
         self._settings = settings or Settings.read()
-        wanted = version or 1
-        seen = served.wait(name, self._settings, wait, lambda seen: seen.available[-1:] >= [wanted])
-        self.version = seen.available[-1]
+        self._path = f"/versions/{version}" if version else ""
+        seen = served.wait(
+            name, self._settings, wait, lambda seen: version in seen.available if version else bool(seen.available)
+        )
+        stable = seen.labels.get("stable")
+        self.version = version or (stable if stable in seen.available else seen.available[-1])
 
     @property
     def signatures(self) -> dict[str, dict[str, dict[str, str]]]:
@@ -68,7 +72,8 @@ class ServedModel:
         found: list[dict[str, float]] = []
         for start in range(0, len(images), MOST_PICTURES):
             body, headers = form([png(image) for image in images[start : start + MOST_PICTURES]])
-            for result in self._send("POST", f"/classify?limit={limit}", body, headers).document()["results"]:
+            reply = self._send("POST", f"{self._path}/classify?limit={limit}", body, headers)
+            for result in reply.document()["results"]:
                 if "error" in result:
                     raise LabError(f"{self.name} cannot read picture {len(found)}: {result['error']}")
                 found.append({each["label"]: each["score"] for each in result["labels"]})
@@ -77,13 +82,13 @@ class ServedModel:
     def predict(self, **inputs: Any) -> dict[str, Any]:
         """The outputs by name, as nested lists; the inputs by name travel as JSON, as TensorFlow Serving takes it."""
         body = json.dumps({"inputs": inputs}, default=_plain).encode()
-        return dict(self._send("POST", "/predict", body, _JSON).document()["outputs"])
+        return dict(self._send("POST", f"{self._path}/predict", body, _JSON).document()["outputs"])
 
     def predict_arrays(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name, as arrays; both ways as .npz: fewer bytes than JSON, and every bit of a number."""
         buffer = io.BytesIO()
         np.savez(buffer, **inputs)  # type: ignore[arg-type]
-        reply = self._send("POST", "/predict", buffer.getvalue(), _NPZ)
+        reply = self._send("POST", f"{self._path}/predict", buffer.getvalue(), _NPZ)
         try:
             with np.load(io.BytesIO(reply.body), allow_pickle=False) as arrays:
                 return dict(arrays)

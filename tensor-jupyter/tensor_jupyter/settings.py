@@ -1,10 +1,12 @@
-"""What the environment says, typed: every variable starts with LAB_."""
+"""Folders and addresses of the lab, typed: variables that start with LAB_, else what the lab's state folder holds."""
 
+import os
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tensor_jupyter import home
 from tensor_jupyter.errors import LabError
 
 _MAX_KEY = 4096  # bytes
@@ -15,6 +17,9 @@ class Settings(BaseSettings):
 
     # Empty variables are as good as none: compose files pass them on.
     model_config = SettingsConfigDict(env_prefix="LAB_", env_ignore_empty=True)
+
+    id: str = ""
+    """LAB_ID: the lab's own, which its gateway's /healthz answers; empty: any gateway will do."""
 
     models: Path = Path(".lab/models")
     """LAB_MODELS: the models volume, `<models>/<name>/<version>/`."""
@@ -82,9 +87,18 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, **overrides: object) -> "Settings":
-        """The environment's settings, with those `overrides` that are not None. Raises LabError for a wrong value."""
+        """The environment's settings, completed by the lab that is found, with those `overrides` that are not None.
+
+        Raises LabError for a wrong value.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if "models" not in given:
+            home.announce()
+        found = home.environment()
+        missing = [name for name in cls.model_fields if not os.environ.get(f"LAB_{name.upper()}")]
+        beside = {name: found[f"LAB_{name.upper()}"] for name in missing if f"LAB_{name.upper()}" in found}
         try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+            return cls(**(beside | given))  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors()[0]
             name = "_".join(str(part) for part in first["loc"][:1]).upper()

@@ -1,5 +1,6 @@
 """Pictures and curves in a notebook. Each function returns the figure, which the notebook shows as a cell's result."""
 
+import html
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,8 +8,24 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tensor_jupyter.data import Dataset
+
 _HEIGHT = 3.6  # inches, of a plot
 _GREY = "0.4"
+
+
+class Source:
+    """Where a data set came from, as a cell's result; framed in red when it stands in for the set that was wanted."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.text = f"STAND-IN DATA, not {data.stand_in_for}. {data.message}" if data.stand_in_for else data.message
+        self._style = "border: 3px solid #c62828; padding: 8px; font-weight: bold" if data.stand_in_for else ""
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f'<div style="{self._style}">{html.escape(self.text)}</div>'
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[object], columns: int = 10) -> Figure:

@@ -8,13 +8,13 @@ make_ndarray(answer.outputs["scores"])
 """
 
 import functools
-import os
 
 import grpc
 from tensorflow import make_ndarray, make_tensor_proto
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
+from tensor_jupyter import home
 from tensor_jupyter.errors import LabError
 
 __all__ = ["PredictRequest", "PredictionServiceStub", "make_ndarray", "make_tensor_proto", "prediction_stub"]
@@ -27,10 +27,10 @@ _MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own bound for answers is 4 MiB
 def prediction_stub(address: str = "") -> PredictionServiceStub:
     """The model server's PredictionService, over a channel that is kept.
 
-    address: host:port; else TF_SERVER_HOST_PORT, which the running lab sets. Raises LabError when nobody takes the
-    connection there.
+    address: host:port; else TF_SERVER_HOST_PORT, which the running lab sets, or the port of the lab that is found.
+    Raises LabError when nothing takes the connection there.
     """
-    address = address or os.environ.get("TF_SERVER_HOST_PORT") or _DEFAULT
+    address = address or home.environment().get("TF_SERVER_HOST_PORT") or _DEFAULT
     channel = _channel(address)
     try:
         grpc.channel_ready_future(channel).result(timeout=_SECONDS)

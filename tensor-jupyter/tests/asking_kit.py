@@ -36,6 +36,8 @@ class Gateway(http.server.ThreadingHTTPServer):
         self.models = {"shades": CARD}
         self.refusals: list[int] = []
         self.key = ""
+        self.lab = ""  # the id that /healthz answers, if any
+        self.keys: list[str | None] = []  # what each request was sent as its key
         self.asked: list[tuple[str, str]] = []  # method and path of every request
         self.sent: list[int] = []  # pictures in each classify
         self.connections = 0
@@ -54,6 +56,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.connections += 1
 
     def do_GET(self) -> None:
+        if self.path == "/healthz":
+            self.server.keys.append(self.headers.get("Authorization"))
+            self.health()
+            return
         name = self.path.partition("/tf/models")[2].strip("/")
         if "/client?" in name:
             self.answer(200, {"text": "a call"})
@@ -63,6 +69,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, {"name": name, "newest": {"version": 3, "card": self.server.models[name]}})
         else:
             self.answer(404, {"message": f"Model {name!r} is not served."})
+
+    def health(self) -> None:
+        """Without a key, as the real one's."""
+        key, self.server.key = self.server.key, ""
+        self.answer(200, {"status": "ok"} | ({"lab": self.server.lab} if self.server.lab else {}))
+        self.server.key = key
 
     def do_POST(self) -> None:
         pictures = self.pictures()

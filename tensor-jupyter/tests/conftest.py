@@ -25,10 +25,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def _no_lab_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_lab_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A lab that runs on this machine must not be read, written or asked."""
     for name in [name for name in os.environ if name.startswith("LAB_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LAB_HOME", str(tmp_path_factory.getbasetemp() / "no-lab"))
 
 
 @pytest.fixture

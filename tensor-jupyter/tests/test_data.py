@@ -173,16 +173,16 @@ def test_the_offline_digits_leave_the_samples_out():
 
 
 def test_a_folder_of_another_set_is_taken_under_its_own_name(tmp_path, write_idx):
-    """Without test files the last 5,000 are held out: here the only ones labelled 9."""
+    """Without test files the last sixth is held out: here the only ones labelled 9."""
     folder = tmp_path / "mine"
-    labels = np.array([1] * 100 + [9] * idx_sets.HELD_OUT)
+    labels = np.array([1] * 100 + [9] * 20)
     write_idx(folder / "train-images-idx3-ubyte", np.zeros((len(labels), 28, 28)))
     write_idx(folder / "train-labels-idx1-ubyte.gz", labels)
     loaded = load_mnist(folder)
     assert loaded.name == "mine"
     assert set(loaded.train.labels) == {1}
-    assert loaded.test.labels.tolist() == [9] * 5000
-    assert "last 5000" in loaded.split
+    assert loaded.test.labels.tolist() == [9] * 20
+    assert "last 20 of the training file's 120" in loaded.split
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_folder_of_another_set_is_taken_under_its_own_name(tmp_path, write_idx
         ((20, 28, 28), 19, "one label from 0 to 9 for each"),
         ((20, 27, 28), 20, "pictures of 28x28"),
         ((0, 28, 28), 0, "pictures of 28x28"),
-        ((20, 28, 28), 20, "more than 5000 are wanted"),
+        ((5, 28, 28), 5, "at least 6 are wanted"),
     ],
 )
 def test_a_folder_that_will_not_do_is_named(tmp_path, write_idx, images, labels, said):
@@ -225,6 +225,17 @@ def test_a_subset_is_the_same_each_time_and_leaves_the_test_pictures():
     assert "2500 of the training pictures" in part.message
     assert len(whole.subset(0.01).train) == 2000
     assert whole.subset(1.0) is whole
+
+
+def test_validation_split_parts_the_training_pictures():
+    data = idx_sets.sklearn_digits("a test")
+    learn, held_out = data.validation_split(0.1)
+    assert (len(learn), len(held_out)) == (1222, 136)
+    rows = np.concatenate([learn.images, held_out.images]).reshape(1358, -1)
+    assert sorted(map(bytes, rows)) == sorted(map(bytes, data.train.images.reshape(1358, -1)))
+    assert len(set(held_out.labels)) == 10
+    assert data.validation_split(0.1)[1].labels.tolist() == held_out.labels.tolist()
+    assert [len(part) for part in data.validation_split(0)] == [1358, 0]
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.1, float("nan")])

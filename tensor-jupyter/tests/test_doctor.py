@@ -30,6 +30,26 @@ def test_a_healthy_lab_has_nothing_found(patient):
     assert f"({os.getpid()})" in findings["ports"]
 
 
+def test_another_lab_in_the_gateways_place_is_a_problem(patient, monkeypatch):
+    monkeypatch.setenv("LAB_ID", "mine")
+    patient.answers["/healthz"] = (200, {"status": "ok", "lab": "mine"})
+    assert only("gateway").level == "ok"
+    patient.answers["/healthz"] = (200, {"status": "ok", "lab": "another"})
+    finding = only("gateway")
+    assert finding.level == "problem"
+    assert finding.found.startswith(f"another lab answers at {patient.url}")
+    assert finding.fix.startswith("LAB_REST_PORT=")
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_folder_that_is_nearly_a_model_is_found(settings):
+    (settings.models / "my-model").mkdir(parents=True)
+    (settings.models / "my-model" / "saved_model.pb").touch()
+    (finding,) = [each for each in found() if "my-model" in each.found]
+    assert "without a version folder" in finding.found
+    assert finding.fix.endswith("/my-model/1")
+
+
 @pytest.mark.usefixtures("patient")
 def test_it_is_told_in_lines_as_a_table_and_as_json(monkeypatch):
     monkeypatch.setattr(machine, "gpu", lambda: [machine.warning("GPU", "is hot", "a cool one", "cool it")])

@@ -13,8 +13,11 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import export as export_module
 from tensor_jupyter.publishing.card import git_commit
 from tensor_jupyter.publishing.export import export
+from tensor_jupyter.publishing.independence import DECLARATION
+from tensor_jupyter.publishing.keras_endpoint import Endpoint
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.replay import golden_samples, replay, write_golden_samples
+from tensor_jupyter.publishing.replay import replay
+from tensor_jupyter.publishing.samples import Sample, golden_samples, write_golden_samples
 from tensor_jupyter.publishing.staging import staging
 
 METRICS = {"test_accuracy": 1.0, "test_images": 52}
@@ -60,6 +63,7 @@ def test_the_published_model_is_self_contained(brightness_net, brightness_data, 
         cards = ask(published, "describe", "index", np.zeros(rows, np.int32))["card"]
         assert cards.shape == (rows,)
         assert len(set(cards)) == 1
+    assert (published / DECLARATION).read_text().startswith("# The rows of every signature are independent")
     card = json.loads(cards[0])
     assert card.pop("created").endswith("Z")
     assert card == {
@@ -77,6 +81,7 @@ def test_the_published_model_is_self_contained(brightness_net, brightness_data, 
             "command": "lab train brightness",
         },
         "git_commit": "91d19fa",
+        "independent_rows": True,
         "frameworks": {"tensorflow": tf.__version__, **card["frameworks"]},
     }
 
@@ -112,8 +117,8 @@ def test_a_model_that_cannot_be_loaded_from_its_graph_is_not_published(
     """Staged: the variables are lost on the way to the disk."""
     write = export_module.write
 
-    def lose_variables(model, card_text, folder):
-        write(model, card_text, folder)
+    def lose_variables(endpoint, folder):
+        write(endpoint, folder)
         (folder / "variables" / "variables.index").unlink()
 
     monkeypatch.setattr(export_module, "write", lose_variables)
@@ -129,33 +134,19 @@ def test_labels_must_fit_the_scores(brightness_net, brightness_data, context, se
     assert nothing_visible(settings)
 
 
-def test_other_scores_than_recorded_and_a_single_card_are_found_out(brightness_net, settings):
-    images = {"images": np.full((8, 2, 2, 1), 255, np.uint8)}
-    white = {"scores": np.tile(np.float32([1, 0]), (8, 1))}
+def test_other_scores_than_recorded_are_refused(brightness_net, settings):
+    images = {"images": np.full((1, 2, 2, 1), 255, np.uint8)}
+    white = {"scores": np.float32([[1, 0]])}
     with staging(settings.models) as folder:
-        export_module.write(brightness_net, '{"labels": ["light", "dark"]}', folder)
-        write_golden_samples(folder, "m", images, white)
+        export_module.write(Endpoint.of(brightness_net), folder)
+        write_golden_samples(folder, "m", [Sample("serving_default", images, white)])
         replay(folder)
-        write_golden_samples(folder, "m", images, {"scores": white["scores"] - np.float32([0.1, 0])})
+        other = Sample("serving_default", images, {"scores": np.float32([[0.9, 0]])})
+        write_golden_samples(folder, "m", [other])
         with pytest.raises(LabError, match="other scores"):
             replay(folder)
         (folder / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"rubbish")
         with pytest.raises(LabError, match="tf_serving_warmup_requests"):
-            replay(folder)
-
-    module = tf.Module()
-    module.serve = tf.function(
-        lambda images: {"scores": tf.cast(images[:, 0, 0], tf.float32) * [1 / 255, 0.0]},
-        [tf.TensorSpec((None, 2, 2, 1), tf.uint8, "images")],
-    )
-    module.card = tf.function(
-        lambda index: {"card": tf.constant(['{"labels": ["light", "dark"]}'])},  # noqa: ARG005
-        [tf.TensorSpec((None,), tf.int32, "index")],
-    )
-    with staging(settings.models) as folder:
-        tf.saved_model.save(module, folder, {"serving_default": module.serve, "describe": module.card})
-        write_golden_samples(folder, "m", images, white)
-        with pytest.raises(LabError, match=r"8 rows of 'describe' give cards of shape \(1,\)"):
             replay(folder)
 
 
@@ -173,8 +164,9 @@ def test_pictures_go_in_as_images_or_as_imgs(brightness_data, name, alias):
 
     images = keras.Input((2, 2, 1), dtype="uint8", name=name)
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
-    assert [*export_module.inputs(model)] == [alias]
-    assert export_module.answers(model, {alias: brightness_data.test.images})["scores"].shape == (52, 2)
+    endpoint = Endpoint.of(model)
+    assert [*endpoint.inputs] == [alias]
+    assert endpoint.answers({alias: brightness_data.test.images})["scores"].shape == (52, 2)
 
 
 @pytest.mark.usefixtures("quick_check")

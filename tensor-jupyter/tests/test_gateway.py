@@ -130,3 +130,44 @@ def test_a_redirect_is_not_followed_the_key_would_go_with_it(tmp_path):
 def test_what_is_no_gateway_is_told(tmp_path, answer):
     with pytest.raises(SilentError, match="does not answer as the lab's gateway does"):
         answering(answer, tmp_path).document()
+
+
+@pytest.mark.parametrize("lab", ["", "mine"])
+def test_a_gateway_of_the_lab_or_without_an_id_is_asked(server, tmp_path, monkeypatch, lab):
+    server.lab, server.key = lab, "lab_secret"
+    monkeypatch.setenv("LAB_ID", "mine")
+    monkeypatch.setenv("LAB_API_KEY", "lab_secret")
+    with Gateway(settings(tmp_path)) as gateway:
+        assert [gateway.send("GET", "/tf/models").status for _ in range(2)] == [200] * 2
+    assert server.keys == [None]  # asked once, on the connection that is kept
+    assert server.connections == 1
+
+
+def test_another_labs_gateway_is_sent_neither_key_nor_request(server, tmp_path, monkeypatch):
+    server.lab = "another"
+    monkeypatch.setenv("LAB_ID", "mine")
+    monkeypatch.setenv("LAB_API_KEY", "lab_secret")
+    with Gateway(settings(tmp_path)) as gateway, pytest.raises(SilentError, match="Another lab answers at http"):
+        gateway.send("GET", "/tf/models")
+    assert server.asked == [("GET", "/healthz")]
+    assert server.keys == [None]
+
+
+def test_a_gateway_that_is_not_ready_answers_for_the_request(server, tmp_path, monkeypatch):
+    server.refusals = [502]
+    monkeypatch.setenv("LAB_ID", "mine")
+    with Gateway(settings(tmp_path)) as gateway:
+        assert gateway.send("GET", "/tf/models").status == 502
+        server.closes = True
+        assert gateway.send("GET", "/tf/models").status == 200
+
+
+def test_what_is_not_a_gateway_is_sent_no_key(server, tmp_path, monkeypatch):
+    server.refusals = [404]
+    monkeypatch.setenv("LAB_ID", "mine")
+    with (
+        Gateway(settings(tmp_path)) as gateway,
+        pytest.raises(SilentError, match="does not answer as the lab's gateway"),
+    ):
+        gateway.send("GET", "/tf/models")
+    assert server.asked == [("GET", "/healthz")]

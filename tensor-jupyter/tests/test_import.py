@@ -13,7 +13,8 @@ from tensor_jupyter.publishing import importing
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.importing import default_name, import_model
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.replay import golden_samples, replay
+from tensor_jupyter.publishing.replay import replay
+from tensor_jupyter.publishing.samples import golden_samples
 
 # Keras meets NumPy 2 when it saves a model
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -49,7 +50,7 @@ def test_a_keras_file_is_served_with_labels_and_golden_samples(tmp_path, brightn
     brightness_net.save(tmp_path / f"net.{ending}")
     published, signatures = import_model(tmp_path / f"net.{ending}", context, ["light", "dark"])
     assert str(signatures["serving_default"].inputs["images"]) == "uint8 [*, 2, 2, 1]"
-    assert len(golden_samples(published)) == importing.GOLDEN_SAMPLES
+    assert len(golden_samples(published)) == 8
     with Graph(published) as graph:
         scores = graph.run("serving_default", {"images": np.full((1, 2, 2, 1), 51, np.uint8)})["scores"]
         card = graph.card()

@@ -10,6 +10,8 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.export import export
 from tensor_jupyter.training import Run, build, evaluate, mnist_net, train
 from tensor_jupyter.training.augment import batches, change_for, photographs
+from tensor_jupyter.training.measure import calibration_error
+from tensor_jupyter.training.models import vgg_net
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -89,6 +91,45 @@ def test_weights_that_cannot_be_had_are_explained(tmp_path):
 def test_the_cnn_makes_large_pictures_smaller_first():
     assert mnist_net(96, 128, 3, 5).count_params() < 500_000
     assert mnist_net().count_params() < 200_000
+
+
+def test_the_vgg_net_has_400_000_parameters():
+    assert vgg_net().count_params() == 399_234
+    assert vgg_net(96, 128, 3, 5).output_shape == (None, 5)
+
+
+def test_averaged_weights_are_kept_and_training_goes_on_with_its_own(tmp_path):
+    """Momentum 0.5 of three steps, one an epoch: the kept weights are the mean that this gives, without bias."""
+    seen = []
+
+    class Weights(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras names them
+            seen.append([weight.numpy() for weight in self.model.trainable_variables])
+
+    run = Run(network="dnn", epochs=3, batch_size=4096, weight_average=0.5, weight_decay=0.01, validation_split=0)
+    trained = train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Weights()])
+    steps = len(seen)
+    average = seen[0]
+    for weights in seen[1:]:
+        average = [0.5 * mean + 0.5 * weight for mean, weight in zip(average, weights, strict=True)]
+    assert steps > 3
+    assert "val_loss" not in trained.history
+    for kept, expected in zip(trained.model.trainable_variables, average, strict=True):
+        np.testing.assert_allclose(kept, expected, atol=1e-5)
+    assert any(
+        not np.allclose(kept, last, atol=1e-7)
+        for kept, last in zip(trained.model.trainable_variables, seen[-1], strict=True)
+    )
+
+
+def test_an_autoencoder_without_validation_images_is_rejected(tmp_path):
+    with pytest.raises(LabError, match="--validation-split above 0"):
+        train(Run(network="autoencoder", validation_split=0), bars(), context_in(tmp_path))
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    assert calibration_error(np.array([0.9, 0.9, 0.9, 0.9]), np.array([True, True, True, False])) == pytest.approx(0.15)
+    assert calibration_error(np.array([1.0, 0.5, 0.5]), np.array([True, True, False])) == pytest.approx(0)
 
 
 def test_mixed_precision_trains_in_halves_and_leaves_a_model_in_whole_numbers(tmp_path):

@@ -178,7 +178,7 @@ class _Served(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"classification_result": [{"digit": 2, "probability": 0.998}]}).encode()
+        body = json.dumps({"results": [{"name": "image", "labels": [{"label": "2", "score": 0.998}]}]}).encode()
         self.send_response(200)
         self.send_header("X-Model-Version", "1")
         self.send_header("Content-Length", str(len(body)))

@@ -44,7 +44,7 @@ def kill_at(module, name, after):
     setattr(module, name, deadly)
 
 def no_check(folder, tolerance):
-    pass
+    return True
 
 moments = [
     (exporting, "write", False), (exporting, "write", True),

@@ -53,7 +53,7 @@ def test_what_a_person_wrote_stays(registry):
     registry.label("canary", 4)
     assert "# mine: keep two" in conf_of(registry)
     assert registry.conf().labels == {"canary": 4, "stable": 2}
-    registry.rollback([1, 2, 3, 4])
+    registry.rollback([1, 2, 3, 4], target=3)
     assert "# for the demo" in conf_of(registry)
     assert registry.conf().pinned == (3,)
     assert registry.conf().labels == {"stable": 3}
@@ -90,6 +90,43 @@ def test_labels_go_on_versions_that_are_there_under_names_that_can_be_called(reg
         registry.label("No!", 1)
     with pytest.raises(LabError, match="There is no model n in"):
         Registry(registry.models, "n").label("stable", 1)
+
+
+def test_the_default_is_stable_where_that_is_served():
+    assert parse("").default([1, 2]) == 2
+    assert parse('version_labels { key: "stable" value: 1 }').default([1, 2]) == 1
+    assert parse('version_labels { key: "stable" value: 7 }').default([1, 2]) == 2
+    assert parse("").default([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [("independent_rows: true", True), ("independent_rows:false # sums\n" + MINE, False), (MINE, None)],
+)
+def test_independent_rows_are_read_beside_the_rest(text, rows):
+    conf = parse(text)
+    assert conf.text == text
+    assert conf.independent_rows is rows
+
+
+@pytest.mark.parametrize("text", ["independent_rows: maybe", "independent_rows: true independent_rows: true"])
+def test_independent_rows_that_are_not_understood_are_refused(text):
+    with pytest.raises(ValueError, match="independent_rows"):
+        parse(text)
+
+
+def test_a_label_is_a_persons_unless_it_was_set_with_a_publication(registry):
+    assert not registry.is_chosen()
+    registry.set_default(3, 4)
+    assert registry.conf().labels == {"stable": 3, "candidate": 4}
+    assert not registry.is_chosen()
+    registry.promote(4, "stable")
+    assert registry.conf().labels == {"stable": 4}
+    assert registry.is_chosen()
+    registry.set_default(None)
+    assert registry.conf().labels == {}
+    (registry.family / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
+    assert registry.is_chosen()
 
 
 def test_rollback_goes_to_the_version_that_was_stable_before(registry):

@@ -177,3 +177,15 @@ def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
     assert all(
         np.array_equal(mine, theirs) for mine, theirs in zip(trained.model.get_weights(), weights[1], strict=True)
     )
+
+
+@pytest.mark.parametrize("stopped_in", [1, 2, 3])
+def test_a_refined_average_that_was_stopped_ends_the_same(tmp_path, stopped_in):
+    """Two epochs and two that refine, stopped in the first part, in the first epoch of the second, and in its last."""
+    run = RUN.model_copy(update={"epochs": 2, "refine_epochs": 2, "weight_average": 0.9, "weight_decay": 0.01})
+    whole = train(run, bars(), context_in(tmp_path / "whole"), verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, bars(), context_in(tmp_path / "stopped"), verbose=0, callbacks=[Stop(stopped_in)])
+    again = train(run, bars(), context_in(tmp_path / "stopped"), verbose=0)
+    assert len(again.history["loss"]) == 4
+    assert same(again.model, whole.model)

@@ -65,7 +65,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("LAB_TRAIN_NETWORK", "vgg", "LAB_TRAIN_NETWORK is 'vgg': Input should be 'cnn', 'dnn', 'autoencoder'"),
+        ("LAB_TRAIN_NETWORK", "rnn", "LAB_TRAIN_NETWORK is 'rnn': Input should be 'cnn', 'vgg', 'dnn', 'autoencoder'"),
         ("LAB_TRAIN_EPOHCS", "3", "LAB_TRAIN_EPOHCS is '3': a run has no such setting"),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tensor_jupyter.publishing.replay import golden_samples, replay
+from tensor_jupyter.publishing.replay import replay
+from tensor_jupyter.publishing.samples import golden_samples
 
 REPOSITORY = Path(__file__).parents[2]
 SEED = REPOSITORY / "tensor-serving-gpu/serving/mnist-net/1"

@@ -1,7 +1,10 @@
 """Pictures and curves in a notebook."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from training_kit import bars
 
 from tensor_jupyter import show
 from tensor_jupyter.show import contact_sheet
@@ -32,6 +35,16 @@ def test_plots_say_what_they_show():
 
     scores = show.bars({"dark": 0.75, "light": 0.25}).axes[0]
     assert [text.get_text() for text in scores.get_yticklabels()] == ["dark", "light"]
+
+
+def test_a_stand_in_is_framed_and_named():
+    data = bars()
+    assert repr(show.Source(data)) == "bars"
+    assert "border" not in show.Source(data)._repr_html_()
+    stand_in = dataclasses.replace(data, stand_in_for="mnist", message="Offline <data>")
+    assert repr(show.Source(stand_in)) == "STAND-IN DATA, not mnist. Offline <data>"
+    assert "border" in show.Source(stand_in)._repr_html_()
+    assert "&lt;data&gt;" in show.Source(stand_in)._repr_html_()
 
 
 def test_figures_are_closed_so_that_they_are_shown_once():

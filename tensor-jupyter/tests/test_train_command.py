@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 from training_kit import bars
 
 from tensor_jupyter.commands.train import _called, _data_words, _run_words
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.training import Run
 from tensor_jupyter.training.suited import suited
 
@@ -50,8 +50,8 @@ def lab(begin):
 
 
 def card_of(folder):
-    answer = tf.saved_model.load(str(folder)).signatures["describe"](tf.constant([0]))
-    return json.loads(answer["card"].numpy()[0])
+    with Graph(folder) as graph:
+        return graph.card()
 
 
 @pytest.fixture

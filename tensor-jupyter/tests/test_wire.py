@@ -11,6 +11,7 @@ from tensor_jupyter import wire
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.export import write
 from tensor_jupyter.publishing.graph import Graph
+from tensor_jupyter.publishing.keras_endpoint import Endpoint
 from tensor_jupyter.wire import PredictRequest, make_ndarray, make_tensor_proto, prediction_stub
 
 
@@ -29,7 +30,7 @@ class _Server(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 @pytest.fixture
 def address(brightness_net, tmp_path):
-    write(brightness_net, "{}", tmp_path / "model")
+    write(Endpoint.of(brightness_net), tmp_path / "model")
     with Graph(tmp_path / "model") as graph, ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Server(graph), server)

@@ -4,7 +4,7 @@ from typing import Any
 
 import flask
 
-from . import errors, pages, routes, upload
+from . import errors, pages, routes, samples, upload
 from .express import Express
 from .gateway import Gateway
 from .guard import health
@@ -40,8 +40,9 @@ def create_app(settings: Settings) -> flask.Flask:
     app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
     app.url_value_preprocessor(_note_model)
     errors.init_app(app)
-    health.init_app(app, gateway.check)
+    health.init_app(app, gateway.check, settings.lab_id)
     pages.init_app(app, settings)
+    samples.init_app(app)
     routes.init_app(app, settings)
     app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings)  # type: ignore[method-assign]
     return app

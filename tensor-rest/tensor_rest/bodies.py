@@ -1,11 +1,14 @@
 """Bodies of JSON, read within bounds and written fast; and room for what large bodies become."""
 
+import codecs
 import json
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import orjson
 
 from .errors import BadRequestError, TooLargeError, UnavailableError
@@ -39,12 +42,13 @@ def room(body: int, *, arrays: bool = False) -> Iterator[None]:
         _turn.release()
 
 
-def loads(data: bytes) -> Any:
-    """The value of a JSON text; NaN and Infinity are taken as well, as TensorFlow Serving does.
+def loads(data: bytes, *, trailing: bool = False) -> Any:
+    """The value of a JSON text; NaN, Infinity and a byte order mark are taken as well, as TensorFlow Serving does.
 
-    Raises BadRequestError for what is no JSON or nests too deep, TooLargeError for too many lists and objects; both
-    before anything is built.
+    `trailing`: text after the value is ignored. Raises BadRequestError for what is not JSON or nests too deep,
+    TooLargeError for too many lists and objects; both before anything is built.
     """
+    data = data.removeprefix(codecs.BOM_UTF8)
     if not data:
         raise BadRequestError("The body is empty; a JSON document was wanted.")
     containers = data.count(b"[") + data.count(b"{")
@@ -57,8 +61,8 @@ def loads(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except ValueError as error:
-        if b"NaN" in data or b"Infinity" in data:
-            return _loads_with_nan(data)
+        if b"NaN" in data or b"Infinity" in data or (trailing and "after document" in str(error)):
+            return _loads_by_hand(data, trailing)
         raise BadRequestError(f"The body is not JSON: {error}.") from error
 
 
@@ -69,11 +73,41 @@ def dumps(document: Any) -> bytes:
 
 def dumps_with_nan(document: Any) -> bytes:
     """The same with NaN, Infinity and -Infinity as such, which TensorFlow Serving writes and Python's json reads."""
-    return json.dumps(document, default=lambda array: array.tolist()).encode()
+    return json.dumps(document, default=_plain, ensure_ascii=False).encode()
 
 
-def _loads_with_nan(data: bytes) -> Any:
+def _plain(array: Any) -> Any:
+    """An array or a number of NumPy as Python's; a float has the digits `dumps` gives it, not those of a double."""
+    array = np.asarray(array)
+    if array.dtype.kind != "f":
+        return array.tolist()
+    written = np.array(orjson.loads(dumps(np.ascontiguousarray(array.ravel()))), np.float64).reshape(array.shape)
+    return np.where(np.isfinite(array), written, array).tolist()
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"number is infinity when parsed as double: {text[:40]}")
+    return number
+
+
+def _whole(text: str) -> int | float:
+    """As orjson has it: what is over 64 bits is a float."""
+    if len(text) <= 20 and -(2**63) <= (number := int(text)) < 2**64:
+        return number
+    return _finite(text)
+
+
+_BY_HAND = json.JSONDecoder(parse_float=_finite, parse_int=_whole)
+
+
+def _loads_by_hand(data: bytes, trailing: bool) -> Any:
+    """With Python's own reader, which knows NaN and Infinity, and where a value ends."""
     try:
-        return json.loads(data)
+        text = data.decode()
+        if trailing:
+            return _BY_HAND.raw_decode(text.lstrip(" \t\n\r"))[0]
+        return _BY_HAND.decode(text)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"The body is not JSON: {error}.") from error

@@ -35,7 +35,7 @@ class Judgement(NamedTuple):
 
 
 def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> Judgement:
-    """Ask the model, and by its rule others. Rules hold for the newest version: who names another one means it."""
+    """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
     answer = ask(target, pictures)
     verdicts = [Verdict(answer, *pair) for pair in zip(answer.rankings, answer.pixels, strict=True)]
     rule = rules.get(target.model) if target == Target(target.model) else None

@@ -5,6 +5,7 @@ from typing import Any
 
 from . import inventory
 from .errors import ApiError, NotFoundError
+from .inventory import STABLE, Ignored, Inventory
 from .models import Profile, Profiles, Target
 from .serving import ModelServer, VersionState
 
@@ -12,15 +13,25 @@ from .serving import ModelServer, VersionState
 class Catalogue:
     """Lists and describes models. `default_model` is the one that is always looked for."""
 
-    def __init__(self, server: ModelServer, profiles: Profiles, inventory_url: str, default_model: str) -> None:
+    def __init__(self, server: ModelServer, profiles: Profiles, listed: Inventory, default_model: str) -> None:
         self._server = server
         self._profiles = profiles
-        self._inventory = inventory.Inventory(inventory_url)
+        self._inventory = listed
         self._default_model = default_model
+
+    def resolve(self, target: Target) -> Target:
+        """Where a request for `target` goes: without version and label to label `stable`, if that version is served.
+
+        Never waits for the watcher, except for its first answer. The model server itself looks up the label, so that
+        a label that moves is followed at once.
+        """
+        if target.version is None and target.label is None and target.model in self._inventory.known().stable:
+            return Target(target.model, label=STABLE)
+        return target
 
     def models(self) -> dict[str, Any]:
         """Every model with its versions and their states; `serving` and `inventory` say whether those two answer."""
-        entries, missing = self.entries()
+        entries, missing, ignored = self._listed()
         problem = ""
         try:
             states = [self._states(entry.name) for entry in entries]
@@ -29,27 +40,26 @@ class Catalogue:
             states, problem = [[] for _ in entries], str(error)
         return {
             "models": [_summary(entry, versions) for entry, versions in zip(entries, states, strict=True)],
+            "ignored": [folder.model_dump() for folder in ignored],
             "serving": {"ready": not problem, "message": problem},
             "inventory": {"ready": not missing, "message": missing},
         }
 
     def describe(self, name: str, profile: Profile) -> dict[str, Any]:
-        """One model in full: versions, states, labels, quarantine; signatures and card of the newest version."""
+        """One model in full: versions, states, labels, quarantine; signatures and card of its default version."""
         entries = [entry for entry in self.entries()[0] if entry.name == name]
         entry = entries[0] if entries else inventory.Model(name=name)
-        return {**_summary(entry, self._states(name)), "newest": profile.document()}
+        summary = _summary(entry, self._states(name)) | {"default_version": profile.version}
+        document = profile.document()
+        return {**summary, "default": document, "newest": document}  # `newest`: the name from before labels counted
 
     def check(self) -> None:
         """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""
         self._states(self._default_model)
 
     def entries(self) -> tuple[list[inventory.Model], str]:
-        """The listed models and "", or those this process knows by itself and why there is no list."""
-        try:
-            return self._inventory.models(), ""
-        except ApiError as error:
-            names = sorted({self._default_model, *self._profiles.models()})
-            return [inventory.Model(name=name) for name in names], str(error)
+        """The models, and why the list cannot be read now ("" if it can)."""
+        return self._listed()[:2]
 
     def missing(self, target: Target) -> NotFoundError:
         """The error for a target that is not served, naming what is."""
@@ -68,6 +78,18 @@ class Catalogue:
         served = f" Its versions: {', '.join(versions) or 'none'}; labels: {', '.join(labels) or 'none known'}."
         return NotFoundError(f"{target} is not served.{served}")
 
+    def _listed(self) -> tuple[list[inventory.Model], str, list[Ignored]]:
+        """The models, why the list cannot be read now, and folders that are nearly models.
+
+        While the list cannot be read it is the last one, and the models this process knows by itself besides.
+        """
+        listing = self._inventory.read()
+        if not listing.problem:
+            return listing.models, "", listing.ignored
+        names = {self._default_model, *self._profiles.models()} - listing.by_name.keys()
+        entries = [*listing.models, *(inventory.Model(name=name) for name in names)]
+        return sorted(entries, key=lambda entry: entry.name), listing.problem, listing.ignored
+
     def _states(self, model: str) -> list[VersionState]:
         """The versions the server knows of; none for a model it does not know."""
         try:
@@ -77,10 +99,13 @@ class Catalogue:
 
 
 def _summary(entry: inventory.Model, states: list[VersionState]) -> dict[str, Any]:
+    available = [state.version for state in states if state.state == "AVAILABLE"]
     return {
         "name": entry.name,
-        "ready": any(state.state == "AVAILABLE" for state in states),
+        "ready": bool(available),
         "versions": [asdict(state) for state in states],
+        "default_version": entry.stable or max(available, default=entry.default_version),
         "labels": entry.labels,
+        "independent_rows": entry.independent_rows,
         "quarantined": [item.model_dump() for item in entry.quarantined],
     }

@@ -152,7 +152,7 @@ def _rankings(profile: Profile, vision: Vision, predictions: list[Prediction], r
     rankings = []
     for scores in found:
         labels = profile.labels(scores.shape[1])
-        for row in scores.tolist():
+        for row in vision.probabilities(scores).tolist():
             if not isfinite(sum(row)):
                 raise _wrong(profile, found, rows)
             rankings.append([(labels[i], row[i]) for i in sorted(range(len(row)), key=row.__getitem__, reverse=True)])

@@ -1,12 +1,11 @@
 """tf.Example requests: JSON of TensorFlow Serving's classify and regress calls to messages and back."""
 
-import base64
-import binascii
 from typing import Any
 
 import numpy as np
 
 from .errors import BadRequestError
+from .values import from_base64
 from .wire import serving_pb2 as pb
 
 _INT64 = range(-(2**63), 2**63)
@@ -56,7 +55,8 @@ def _feature(name: str, values: list[Any]) -> pb.Feature:
             raise BadRequestError(f"Feature {name[:80]!r} has a whole number that does not fit int64.")
         return pb.Feature(int64_list=pb.Int64List(value=map(int, values)))
     if kinds == {float}:
-        return pb.Feature(float_list=pb.FloatList(value=values))
+        with np.errstate(over="ignore"):  # what is too large for a float becomes infinity
+            return pb.Feature(float_list=pb.FloatList(value=np.array(values, np.float32).tolist()))
     if kinds <= {str, dict}:
         return pb.Feature(bytes_list=pb.BytesList(value=[_bytes(name, value) for value in values]))
     raise BadRequestError(
@@ -70,7 +70,7 @@ def _bytes(name: str, value: Any) -> bytes:
         if isinstance(value, str):
             return value.encode()
         if value.keys() == {"b64"}:
-            return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
+            return from_base64(value["b64"])
+    except (AttributeError, TypeError, ValueError) as error:
         raise BadRequestError(f"Feature {name[:80]!r} has a text or b64 that cannot be read: {error}.") from error
     raise BadRequestError(f'Feature {name[:80]!r} has an object that is not {{"b64": "..."}}.')

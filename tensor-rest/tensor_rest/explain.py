@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import glyphs
-from .glyphs import Pixels
+from .glyphs import Pixels, cleaned
+from .images import border, ink
+from .images.flatten import DEPTH
 from .pictures import decode
 from .vision import Vision
-
-_WORDS = {True: "light", False: "dark"}
-
 
 def explain(data: bytes, pixels: Pixels, vision: Vision, max_pixels: int) -> dict[str, Any]:
     """Of a picture file and the uint8 [H,W,C] made of it: the latter as PNG, the polarity decided, size and levels."""
     picture = decode(data, max_pixels)
+    levels = np.asarray(picture.convert("L" if vision.wanted.channels == 1 else "RGB"))
     return {
         "saw": f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}",
-        "polarity": _polarity(picture, vision),
-        "size": _size(picture, vision),
-        "levels": "float32, 0 to 1: levels divided by 255" if vision.floats else "uint8, 0 to 255",
+        "polarity": _polarity(levels, vision),
+        "size": _size(levels, vision),
+        "levels": f"{'float32' if vision.floats else 'uint8'}, {vision.range.replace('..', ' to ')}{_depth(picture)}",
     }
 
 
@@ -33,28 +32,44 @@ def png(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def _polarity(picture: Image.Image, vision: Vision) -> dict[str, Any]:
+def _polarity(levels: Pixels, vision: Vision) -> dict[str, Any]:
     wanted = vision.wanted.polarity
-    light = glyphs.is_light(np.asarray(picture.convert("L" if vision.wanted.channels == 1 else "RGB")))
-    found = "dark-on-light" if light else "light-on-dark"
-    border = f"the border of the picture is {_WORDS[light]}, so it is {found}"
-    if wanted is None:
-        why = f"{border}; the model does not say what it was trained on, so the picture is taken as it is"
+    if _cleaned(levels, vision):
+        light = ink.is_dark_on_light(levels)
+        seen = f"most of the picture is {'lighter' if light else 'darker'} than the strokes, so it is"
     else:
-        why = f"{border}; the model was trained on {wanted}"
+        light = border.is_light(levels)
+        seen = f"the border of the picture is {'light' if light else 'dark'}, so it is"
+    found = "dark-on-light" if light else "light-on-dark"
+    if wanted is None:
+        why = f"{seen} {found}; the model does not say what it was trained on, so the picture is taken as it is"
+    else:
+        why = f"{seen} {found}; the model was trained on {wanted}"
     return {"picture": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}
 
 
-def _size(picture: Image.Image, vision: Vision) -> dict[str, Any]:
+def _size(levels: Pixels, vision: Vision) -> dict[str, Any]:
     wanted = vision.wanted
-    if picture.size == (wanted.width, wanted.height):
+    height, width = levels.shape[:2]
+    if _cleaned(levels, vision):
+        how = "the glyph is cleaned of its ground, fitted and centred as in MNIST"
+    elif (height, width) == (wanted.height, wanted.width):
         how = "as it is"
-    elif wanted.centering == "mnist" and wanted.channels == 1:
-        how = "the glyph is fitted and centred as in MNIST"
     else:
         how = "the whole picture is scaled"
     return {
-        "picture": {"width": picture.width, "height": picture.height},
+        "picture": {"width": width, "height": height},
         "model": {"width": wanted.width, "height": wanted.height, "channels": wanted.channels},
         "how": how,
     }
+
+
+def _cleaned(levels: Pixels, vision: Vision) -> bool:
+    wanted = vision.wanted
+    return wanted.centering == "mnist" and wanted.channels == 1 and cleaned(levels, wanted)
+
+
+def _depth(picture: Image.Image) -> str:
+    """What the scaling of a file of 16 bits took for its depth."""
+    depth = picture.info.get(DEPTH)
+    return f"; the file's 16 bits are read as {depth}, the fewest that hold its largest value" if depth else ""

@@ -14,6 +14,7 @@ from .errors import BadRequestError, NotFoundError
 from .explain import explain
 from .feedback import Feedback, Kept, check_label
 from .glyphs import Pixels
+from .inventory import Inventory
 from .models import SIGNATURE, Profile, Profiles, Target
 from .pictures import decode
 from .rules import Rules
@@ -34,9 +35,12 @@ class Gateway:
     """One per process. Every method raises the ApiError that fits what went wrong."""
 
     def __init__(self, settings: Settings) -> None:
-        self.server = ModelServer(settings.server, settings.timeout_seconds, _limits(settings))
+        inventory = Inventory(str(settings.inventory_url))
+        self.server = ModelServer(
+            settings.server, settings.timeout_seconds, _limits(settings), inventory.independent_rows
+        )
         self.profiles = Profiles(self.server)
-        self.catalogue = Catalogue(self.server, self.profiles, str(settings.inventory_url), settings.default_model)
+        self.catalogue = Catalogue(self.server, self.profiles, inventory, settings.default_model)
         self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
         self._classifier = Classifier(self.server, self.profiles, settings.max_pixels)
         self._rules = Rules(settings.rules)
@@ -44,7 +48,7 @@ class Gateway:
 
     def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
         """Labels and scores for picture files."""
-        return self._found(target, lambda: self._classifier.classify(target, pictures, signature))
+        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature))
 
     def judge(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Judgement:
         """The same by the rules, which may ask other models about some of them."""
@@ -58,26 +62,41 @@ class Gateway:
     def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
         """Store a picture under the label it should have had; also what the model says."""
         answer = self.classify(target, [picture])
-        check_label(label, self.profiles.get(target).labels(len(answer.ranking)), target.model)
+        answered = self.profiles.get(Target(target.model, answer.version))
+        check_label(label, answered.labels(len(answer.ranking)), target.model)
         decoded = decode(picture, self._max_pixels)
         predicted = answer.ranking[0][0]
         return answer, self.feedback.keep(decoded, target.model, answer.version, predicted, label)
 
-    def predict(self, target: Target, signature: str, inputs: Callable[[Infos], dict[str, Array]]) -> Prediction:
-        """Run a signature on what `inputs` makes of its input tensors."""
+    def predict(
+        self,
+        target: Target,
+        signature: str,
+        inputs: Callable[[Infos], dict[str, Array]],
+        outputs: Sequence[str] = (),
+    ) -> Prediction:
+        """Run a signature on what `inputs` makes of its input tensors; `outputs` are those wanted, none: all."""
 
         def ask(profile: Profile, exact: Target) -> Prediction:
-            given = inputs(profile.signature(signature).inputs)
+            definition = profile.signature(signature)
+            _check_outputs(outputs, definition.outputs)
+            given = inputs(definition.inputs)
             few = all(array.ndim and len(array) <= _FEW_ROWS for array in given.values())
             return self.server.predict(
-                exact.model, given, version=exact.version, label=exact.label, signature=signature, batch=few
+                exact.model,
+                given,
+                version=exact.version,
+                label=exact.label,
+                signature=signature,
+                outputs=outputs,
+                batch=few,
             )
 
-        return self._found(target, lambda: self.profiles.use(target, ask))
+        return self._found(target, lambda at: self.profiles.use(at, ask))
 
     def profile(self, target: Target) -> Profile:
         """What a model takes and answers, as it is now."""
-        return self._found(target, lambda: self.profiles.read(target))
+        return self._found(target, self.profiles.read)
 
     def models(self) -> dict[str, Any]:
         """Every model with its versions and their states."""
@@ -91,29 +110,56 @@ class Gateway:
         """Return if the model server answers, whatever it serves."""
         self.catalogue.check()
 
-    def call(self, target: Target, path: str, request: Message, answer: type[Reply]) -> Reply:
-        """Any call of serving about `target`, by its gRPC path."""
+    def call(
+        self,
+        target: Target,
+        path: str,
+        request: Callable[[Target], Message],
+        answer: type[Reply],
+        *,
+        of_all: bool = False,
+    ) -> Reply:
+        """Any call of serving about `target`, by its gRPC path; `request` makes the message for where it goes.
 
-        def ask() -> Reply:
+        `of_all`: without version and label it is about all versions, not about the default one.
+        """
+
+        def ask(at: Target) -> Reply:
             try:
-                return self.server.call(path, request, answer)
+                return self.server.call(path, request(at), answer)
             except BadRequestError:
-                if target.label is not None:
-                    self.profiles.read(target)  # raises NotFoundError if it is the label that is at fault
+                if at.label is not None:
+                    self.profiles.read(at)  # raises NotFoundError if it is the label that is at fault
                 raise
 
-        return self._found(target, ask)
+        return self._found(target, ask, of_all)
 
-    def _found(self, target: Target, ask: Callable[[], Result]) -> Result:
-        """What `ask` says; for a model that is not there, the error that names what is."""
+    def _found(self, target: Target, ask: Callable[[Target], Result], of_all: bool = False) -> Result:
+        """What `ask` returns for `target`, or for its default version where it names none.
+
+        For a model that is not there, the error names what is.
+        """
         if not MODEL_NAME.fullmatch(target.model):
             raise NotFoundError(
                 f"{target.model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
             )
+        at = target if of_all else self.catalogue.resolve(target)
         try:
-            return ask()
+            try:
+                return ask(at)
+            except NotFoundError:
+                if at is target:
+                    raise
+                return ask(target)  # the label was taken away since the list was read
         except NotFoundError as error:
             raise self.catalogue.missing(target) from error
+
+
+def _check_outputs(wanted: Sequence[str], outputs: Infos) -> None:
+    unknown = [name for name in wanted if name not in outputs]
+    if unknown:
+        found = ", ".join(repr(name[:80]) for name in unknown)
+        raise BadRequestError(f"The signature has no output {found}; its outputs are {', '.join(sorted(outputs))}.")
 
 
 def _limits(settings: Settings) -> Limits:

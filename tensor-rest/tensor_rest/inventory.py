@@ -1,13 +1,23 @@
-"""The list of models, which TensorFlow Serving's API lacks: read from the watcher that runs beside it."""
+"""The list of models, which TensorFlow Serving's API lacks: read from the watcher that runs beside it.
+
+The last list that could be read is kept while the watcher does not answer. `known` never waits for the watcher once
+there is a list: requests use it to find their default version.
+"""
 
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from http.client import HTTPException
 
 from pydantic import BaseModel, Field, ValidationError
 
 from .errors import UnavailableError
+
+STABLE = "stable"
+"""The label of the version that answers requests which name neither a version nor a label."""
 
 _TIMEOUT_SECONDS = 2.0
 _KEPT_SECONDS = 1.0  # what was read holds so long
@@ -22,44 +32,106 @@ class Quarantined(BaseModel):
     reason: str
 
 
+class Ignored(BaseModel):
+    """A folder on the volume that is nearly a model: why it is not one, and the command that makes it one."""
+
+    path: str
+    reason: str
+    fix: str = ""
+
+
 class Model(BaseModel):
-    """One model on the volume: its sound versions, those served, labels such as stable, and what is left out."""
+    """One model on the volume: its sound versions, those served, labels such as stable, and what is left out.
+
+    `independent_rows` is the operator's setting; None if there is none.
+    """
 
     name: str
     versions: list[int] = Field(default_factory=list)
     serving: list[int] = Field(default_factory=list)
     labels: dict[str, int] = Field(default_factory=dict)
     quarantined: list[Quarantined] = Field(default_factory=list)
+    independent_rows: bool | None = None
 
     @property
     def newest(self) -> int | None:
-        """The version a call without one is meant to get; None if there is none, or it is not known."""
+        """The newest version that is served, or meant to be; None if there is none, or it is not known."""
         return max(self.serving or self.versions, default=None)
+
+    @property
+    def stable(self) -> int | None:
+        """The version labelled `stable`, if it is served."""
+        version = self.labels.get(STABLE)
+        return version if version in self.serving else None
+
+    @property
+    def default_version(self) -> int | None:
+        """The version that answers a request without version and label: the stable one, else the newest."""
+        return self.stable or self.newest
 
 
 class _Document(BaseModel):
     models: list[Model]
+    ignored: list[Ignored] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the watcher listed last, sorted by name; `problem` says why it cannot be read now, "" if it can."""
+
+    models: list[Model] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+    problem: str = ""
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Model]:
+        """The models by name."""
+        return {model.name: model for model in self.models}
+
+    @cached_property
+    def stable(self) -> frozenset[str]:
+        """The models with a served version labelled `stable`."""
+        return frozenset(model.name for model in self.models if model.stable is not None)
 
 
 class Inventory:
-    """What the watcher at `url` lists, read once a second at most, by one thread at a time; the others do not wait."""
+    """What the watcher at `url` lists, read once a second at most, by one thread at a time."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.Lock()
-        self._known: list[Model] | UnavailableError | None = None
+        self._known: Listing | None = None
         self._until = 0.0
+        self._refreshing = False  # in the background
 
-    def models(self) -> list[Model]:
-        """The models, sorted by name, as of a second ago. Raises UnavailableError for no or no sensible answer."""
+    def read(self) -> Listing:
+        """The list as of a second ago. Waits for the watcher, unless another thread already does."""
         if time.monotonic() >= self._until:
             self._refresh()
-        known = self._known
-        if known is None:
-            raise UnavailableError("The list of models cannot be read: the watcher beside serving is slow to answer.")
-        if isinstance(known, UnavailableError):
-            raise UnavailableError(str(known))  # a new one: a traceback grows with each time one is raised
-        return known
+        return self._known or Listing(
+            problem="The list of models cannot be read: the watcher beside serving is slow to answer."
+        )
+
+    def known(self) -> Listing:
+        """The list as it was last read; an old one is refreshed in the background. Only the first call may wait."""
+        found = self._known
+        if found is None:
+            return self.read()
+        if time.monotonic() >= self._until and not self._refreshing:
+            self._refreshing = True
+            threading.Thread(target=self._refresh_behind, name="inventory", daemon=True).start()
+        return found
+
+    def independent_rows(self, model: str) -> bool | None:
+        """The operator's setting for a model: whether its rows are independent; None if there is none."""
+        entry = self.known().by_name.get(model)
+        return None if entry is None else entry.independent_rows
+
+    def _refresh_behind(self) -> None:
+        try:
+            self._refresh()
+        finally:
+            self._refreshing = False
 
     def _refresh(self) -> None:
         """Read, unless another thread does; only where nothing is known yet there is reason to wait for it."""
@@ -71,13 +143,14 @@ class Inventory:
             try:
                 self._known = _read(self._url)
             except UnavailableError as error:
-                self._known = error
+                last = self._known or Listing()
+                self._known = Listing(last.models, last.ignored, str(error))
             self._until = time.monotonic() + _KEPT_SECONDS
         finally:
             self._lock.release()
 
 
-def _read(url: str) -> list[Model]:
+def _read(url: str) -> Listing:
     try:
         with _OPENER.open(url, timeout=_TIMEOUT_SECONDS) as answer:
             document = _Document.model_validate_json(answer.read(_MAX_BYTES))
@@ -89,4 +162,4 @@ def _read(url: str) -> list[Model]:
         raise UnavailableError(
             "The list of models cannot be read: the watcher's document is not an inventory."
         ) from error
-    return sorted(document.models, key=lambda model: model.name)
+    return Listing(sorted(document.models, key=lambda model: model.name), document.ignored)

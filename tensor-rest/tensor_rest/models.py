@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from . import cards, vision
 from .cards import Card
-from .errors import ApiError, BadGatewayError, BadRequestError, NotFoundError
+from .errors import ApiError, BadGatewayError, BadRequestError, ConflictError, NotFoundError
 from .serving import ModelServer
 from .vision import Vision
 from .wire.serving_pb2 import SignatureDef
@@ -19,7 +19,10 @@ _KEPT = 512  # profiles in one process; whoever asks for more versions than that
 
 
 class Target(NamedTuple):
-    """Which version of a model: that `version`, the one under `label`, or, with neither, the newest."""
+    """Which version of a model: that `version`, the one under `label`, or, with neither, the default one.
+
+    The gateway resolves the default before it calls; for the model server neither means the newest.
+    """
 
     model: str
     version: int | None = None
@@ -32,12 +35,13 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """One version of a model: its signatures, and its card or None."""
+    """One version of a model: its signatures, and its card or None; `card_problem` says why a card is not used."""
 
     model: str
     version: int
     signatures: dict[str, SignatureDef]
     card: Card | None
+    card_problem: str = ""
     _visions: dict[str, Vision] = field(default_factory=dict, compare=False, repr=False)
 
     def signature(self, name: str = SIGNATURE) -> SignatureDef:
@@ -71,6 +75,17 @@ class Profile:
             raise BadGatewayError(f"Model {self.model!r} answered {classes} scores for {len(self.card.labels)} labels.")
         return self.card.labels
 
+    def image_signatures(self) -> list[str]:
+        """The names of the signatures that classify images."""
+        return [name for name in self.public() if self._classifies(name)]
+
+    def _classifies(self, name: str) -> bool:
+        try:
+            self.vision(name)
+        except ConflictError:
+            return False
+        return True
+
     def document(self) -> dict[str, Any]:
         """The profile as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
         return {
@@ -79,7 +94,9 @@ class Profile:
                 name: {"inputs": _tensors(s.inputs), "outputs": _tensors(s.outputs), "method": s.method_name}
                 for name, s in ((name, self.signatures[name]) for name in sorted(self.public()))
             },
+            "image_signatures": self.image_signatures(),
             "card": self.card.model_dump(mode="json") if self.card else None,
+            "card_problem": self.card_problem,
         }
 
 
@@ -109,12 +126,11 @@ class Profiles:
         return self._kept.get(target) or self.read(target)
 
     def read(self, target: Target) -> Profile:
-        """The profile as it is now. Raises NotFoundError for an unknown target, BadGatewayError for a broken card."""
+        """The profile as it is now. Raises NotFoundError for an unknown target."""
         try:
             version, signatures = self._server.signatures(target.model, target.version, target.label)
         except (NotFoundError, BadRequestError) as error:
-            with self._lock:
-                self._kept.pop(target, None)
+            self._forget(target)
             if target.label is None:
                 raise
             raise NotFoundError(str(error)) from error  # TensorFlow Serving says 400 of an unknown label
@@ -122,8 +138,10 @@ class Profiles:
             if known is not None and (known.version, known.signatures) == (version, signatures):
                 break
         else:
-            card = cards.ask(self._server, target.model, version) if "describe" in signatures else None
-            known = Profile(target.model, version, signatures, card)
+            card, problem = cards.find(self._server, target.model, version, signatures)
+            known = Profile(target.model, version, signatures, card, problem)
+        if known.card is not None and known.card.independent_rows:
+            self._server.declare_independent(target.model, version)
         self._keep(target, known)
         return known
 
@@ -149,6 +167,13 @@ class Profiles:
         if refused is not None and fresh is kept:
             raise refused
         return ask(fresh, Target(target.model, fresh.version))
+
+    def _forget(self, target: Target) -> None:
+        """Forget a target that is not served; all versions of a model that has none: its numbers may be used anew."""
+        with self._lock:
+            gone = [target] if target[1:] != (None, None) else [key for key in self._kept if key.model == target.model]
+            for key in gone:
+                self._kept.pop(key, None)
 
     def _keep(self, target: Target, profile: Profile) -> None:
         with self._lock:

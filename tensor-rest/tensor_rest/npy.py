@@ -11,13 +11,14 @@ import numpy as np
 
 from . import zips
 from .errors import BadRequestError, TooLargeError
+from .wire.tensors import BFLOAT16, from_bfloat16
 
 NPY = "application/x-npy"
 NPZ = "application/x-npz"
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000  # bytes, as NumPy's own reader has it
-_KINDS = "biufSU"
+_KINDS = "biufcSU"
 _MOST_ARRAYS = 64  # of an .npz
 _MOST_DIRECTORY = _MOST_ARRAYS * 512  # bytes of the list at the end of an .npz
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -142,7 +143,9 @@ def _texts(array: Array) -> Array:
 
 
 def _plain(array: Array) -> Array:
-    """Without objects. Raises BadRequestError for texts that NumPy would cut (NUL at the end) or blow up."""
+    """Without objects; bfloat16 as float32. Raises BadRequestError for texts NumPy would cut (NUL at the end)."""
+    if array.dtype == BFLOAT16:
+        array = from_bfloat16(array)
     if not array.dtype.hasobject:
         return np.asarray(array, order="C")
     items = array.ravel().tolist()

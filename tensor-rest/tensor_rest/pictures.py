@@ -4,19 +4,19 @@ import io
 
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from . import offload
 from .errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaError
 from .glyphs import ImageInput, Pixels, fit, fit_pixels
 from .guard import limits, pieces
+from .images.flatten import MAX_SIDE, flatten
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF", b"GIF8")
 _JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 _SMALL = 1 << 18  # pixels
 _BRIEF = 1 << 16  # pixels, which take a millisecond or two with any decoder
-_MAX_SIDE = 1024  # pixels; a larger picture is shrunk to this at once, far more than any model's input here
 
 # The bound below is stricter than Pillow's own, which only warns up to twice its limit.
 Image.MAX_IMAGE_PIXELS = None
@@ -41,7 +41,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     try:
         with limits.decoding(width * height):
             brief = width * height <= _BRIEF
-            return _loaded(picture) if brief else offload.run(_loaded, picture)
+            return flatten(picture) if brief else offload.run(flatten, picture)
     except ApiError:
         raise
     except Exception as error:  # decoders raise whatever they trip over in a broken file
@@ -63,7 +63,7 @@ def _plain_jpeg(data: bytes, channels: int, max_pixels: int) -> Pixels | None:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if width * height > min(_SMALL, max_pixels) or max(width, height) > _MAX_SIDE:
+        if width * height > min(_SMALL, max_pixels) or max(width, height) > MAX_SIDE:
             return None
         if colours not in ("Gray", "YCbCr"):
             return None
@@ -87,45 +87,3 @@ def _open(data: bytes) -> Image.Image:
         raise UnsupportedMediaError(f"This is not a picture of a kind we read: {', '.join(FORMATS)}.") from error
     except Exception as error:  # as in decode
         raise BadRequestError(f"The picture is broken: {type(error).__name__} in its header.") from error
-
-
-def _loaded(picture: Image.Image) -> Image.Image:
-    return _flat(_upright(picture))
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Decoded, no larger than needed, turned as its EXIF orientation says."""
-    picture.draft(None, (_MAX_SIDE, _MAX_SIDE))  # JPEG: decode at a smaller scale
-    picture.load()
-    if picture.mode == "P":
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    if max(picture.size) > _MAX_SIDE and not picture.mode.startswith("I"):
-        picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
-    return ImageOps.exif_transpose(picture)
-
-
-def _flat(picture: Image.Image) -> Image.Image:
-    """Without alpha and with 8 bits a channel: L for grey, else RGB."""
-    if picture.mode.startswith("I"):
-        return _eight_bits(picture)
-    if picture.has_transparency_data:
-        return _on_background(picture)
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """16-bit grey scaled down. Pillow's own conversion would clip everything over 255 to white."""
-    flat = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    flat.thumbnail((_MAX_SIDE, _MAX_SIDE))
-    return flat
-
-
-def _on_background(picture: Image.Image) -> Image.Image:
-    """Transparent pixels become white, or black where what is drawn is light: strokes must stay visible."""
-    layers = np.asarray(picture.convert("LA"))
-    drawn = layers[..., 0][layers[..., 1] > 127]
-    light = drawn.size > 0 and drawn.mean() > 127
-    whole = picture.convert("RGBA")
-    background = Image.new("RGBA", whole.size, "black" if light else "white")
-    flat = Image.alpha_composite(background, whole)
-    return flat.convert("L" if picture.mode in ("LA", "La", "L") else "RGB")

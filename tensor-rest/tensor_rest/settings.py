@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, StringConstraints, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, HttpUrl, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -42,6 +42,13 @@ class Settings(BaseSettings):
 
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
+
+    lab_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,128}$",
+        validation_alias=AliasChoices("TENSOR_REST_LAB_ID", "LAB_ID"),
+    )
+    """Which lab this gateway belongs to, as `up` names it; /healthz answers it, so that a client can compare."""
 
     processes: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2), ge=1, le=64)
     """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller."""

@@ -15,7 +15,7 @@ from .errors import ApiError, DeadlineError, UnavailableError
 from .models import Profile, Profiles, Target
 from .serving import caller
 from .wire.serving_pb2 import TensorInfo
-from .wire.tensors import WireError, numpy_type, type_name
+from .wire.tensors import BFLOAT16, WireError, numpy_type, type_name
 
 _MOST_MODELS = 50
 _LOOK_SECONDS = 2.0  # for all models together
@@ -52,7 +52,7 @@ class LiveSpecification:
     def of(self, fixed: Document) -> Document:
         """`fixed` with the paths of at most 50 models; those whose signatures could not be had yet are left out."""
         entries, unlisted = self._catalogue.entries()
-        served = [entry for entry in entries if entry.newest or unlisted]
+        served = [entry for entry in entries if entry.default_version or unlisted]
         listed = {entry.name: entry for entry in served[:_MOST_MODELS]}
         if self._lock.acquire(timeout=_LOOK_SECONDS if self._document is None else 0):
             try:
@@ -63,7 +63,7 @@ class LiveSpecification:
 
     def _refresh(self, listed: dict[str, inventory.Model], fixed: Document) -> None:
         known = {name: section.profile.version for name, section in self._sections.items()}
-        expected = {name: _default_version(entry) for name, entry in listed.items()}
+        expected = {name: entry.default_version for name, entry in listed.items()}
         unknown = [name for name, version in expected.items() if version is None or version != known.get(name)]
         if listed == self._listed and (not unknown or time.monotonic() < self._next_look):
             return
@@ -80,7 +80,7 @@ class LiveSpecification:
         try:
             for name in models:
                 try:
-                    profile = self._profiles.read(Target(name))
+                    profile = self._profiles.read(self._catalogue.resolve(Target(name)))
                 except (UnavailableError, DeadlineError):
                     break  # the others would be no better off
                 except ApiError:
@@ -108,12 +108,6 @@ class LiveSpecification:
                 description = f"Version {section.profile.version}: its own calls, typed by its signatures"
                 document["tags"].append({"name": name, "description": description})
         return document
-
-
-def _default_version(entry: inventory.Model) -> int | None:
-    """The version that a request without version or label gets."""
-    stable = entry.labels.get("stable")
-    return stable if stable in (entry.serving or entry.versions) else entry.newest
 
 
 def _paths(profile: Profile, fixed: Document) -> Document:
@@ -191,7 +185,9 @@ def _value(info: TensorInfo, is_answer: bool) -> Document:
         return {} if is_answer else {"type": "string"}  # bytes that are no text are {"b64": ...}
     if dtype.kind == "b":
         return {"type": "boolean"}
-    if dtype.kind == "f":
+    if dtype.kind == "c":
+        return {"description": f"{type_name(info.dtype)}, which JSON cannot hold"}
+    if dtype.kind == "f" or dtype == BFLOAT16:
         return {"type": "number", **({"x-nullable": True} if is_answer else {})}  # NaN is null
     limits = np.iinfo(dtype)
     return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}

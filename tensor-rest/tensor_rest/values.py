@@ -1,10 +1,10 @@
 """JSON values to arrays and back, by TensorFlow Serving's rules: rows ("instances") and columns ("inputs").
 
-A string is text, `{"b64": "..."}` bytes. Numbers must fit their tensor: no fraction for an integer, no silent overflow.
+A string is text, `{"b64": "..."}` bytes. Whole numbers must fit their tensor, floats are rounded to it. Shapes are not
+checked: the graph decides which it takes.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from .errors import BadRequestError
 from .wire.serving_pb2 import TensorInfo
-from .wire.tensors import WireError, numpy_type, type_name
+from .wire.tensors import BFLOAT16, WireError, from_bfloat16, numpy_type, to_bfloat16, type_name
 
 Array = np.ndarray[Any, Any]
 Infos = Mapping[str, TensorInfo]
+
+_WHITE_SPACE = b" \t\n\v\f\r"
 
 
 def from_rows(rows: Any, infos: Infos) -> dict[str, Array]:
@@ -39,13 +41,13 @@ def from_columns(columns: Any, infos: Infos) -> dict[str, Array]:
     if not isinstance(columns, dict) or _is_b64(columns):
         alias = _only(infos, "inputs", "an object by alias")
         return {alias: to_array(alias, columns, infos[alias])}
-    if columns.keys() != infos.keys():
-        raise BadRequestError(f'"inputs" has {_names(columns)}; wanted exactly {_names(infos)}.')
+    if not infos.keys() <= columns.keys():  # more are ignored, as TensorFlow Serving does
+        raise BadRequestError(f'"inputs" has {_names(columns)}; wanted {_names(infos)}.')
     return {alias: to_array(alias, columns[alias], info) for alias, info in infos.items()}
 
 
 def to_array(alias: str, value: Any, info: TensorInfo) -> Array:
-    """One tensor of the input `alias`. Raises BadRequestError that says which value, or which shape, does not fit."""
+    """One tensor of the input `alias`. Raises BadRequestError that says what does not fit."""
     dtype = _dtype(alias, info)
     # As objects first: asked for numbers, NumPy would read texts as numbers, and asked for nothing, one long text
     # would make it give every other one the same room.
@@ -57,11 +59,13 @@ def to_array(alias: str, value: Any, info: TensorInfo) -> Array:
     if kinds - taken:
         found = ", ".join(sorted(_JSON_NAMES.get(kind, kind.__name__) for kind in kinds - taken))
         raise BadRequestError(f"Input {alias!r} is {type_name(info.dtype)}: wanted {wanted}, found {found}.")
+    if dtype.hasobject:
+        return _texts(alias, objects)
     try:
-        array = _texts(alias, objects) if dtype.hasobject else objects.astype(dtype)
+        with np.errstate(over="ignore"):  # what is too large for a float becomes infinity
+            return to_bfloat16(objects.astype(np.float32)) if dtype == BFLOAT16 else objects.astype(dtype)
     except OverflowError as error:
         raise BadRequestError(f"Input {alias!r} has a number that does not fit {type_name(info.dtype)}.") from error
-    return check_shape(alias, array, info)
 
 
 def fitted(arrays: Mapping[str, Array], infos: Infos) -> dict[str, Array]:
@@ -73,60 +77,59 @@ def fitted(arrays: Mapping[str, Array], infos: Infos) -> dict[str, Array]:
         arrays = dict(zip(infos, arrays.values(), strict=True))
     if arrays.keys() != infos.keys():
         raise BadRequestError(f"The body has {_names(arrays)}; the signature wants exactly {_names(infos)}.")
-    return {alias: check_shape(alias, _cast(alias, arrays[alias], info), info) for alias, info in infos.items()}
+    return {alias: _cast(alias, arrays[alias], info) for alias, info in infos.items()}
 
 
 def _cast(alias: str, array: Array, info: TensorInfo) -> Array:
     wanted = _dtype(alias, info)
     if array.dtype == wanted:
         return array
-    if array.dtype.kind in {"f": "iuf", "i": "iu", "u": "iu"}.get(wanted.kind, "") and _holds(wanted, array):
+    kinds = {"f": "iuf", "V": "iuf", "c": "iufc", "i": "iu", "u": "iu"}  # V: bfloat16
+    if array.dtype.kind in kinds.get(wanted.kind, "") and _holds(wanted, array):
         with np.errstate(over="ignore"):
-            return array.astype(wanted)
+            return to_bfloat16(array) if wanted == BFLOAT16 else array.astype(wanted)
     raise BadRequestError(f"Input {alias!r} is {type_name(info.dtype)}: {array.dtype} was sent, which does not fit.")
 
 
 def _holds(wanted: np.dtype[Any], array: Array) -> bool:
     """Whether every whole number of `array` is one of `wanted`."""
-    if wanted.kind == "f" or array.size == 0:
+    if wanted.kind not in "iu" or array.size == 0:
         return True
     limits = np.iinfo(wanted)
     return limits.min <= int(array.min()) and int(array.max()) <= limits.max
 
 
-def check_shape(alias: str, array: Array, info: TensorInfo) -> Array:
-    """`array` if it has the shape of the signature. Raises BadRequestError."""
-    shape = [dim.size for dim in info.tensor_shape.dim]
-    if info.tensor_shape.unknown_rank or (
-        array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
-    ):
-        return array
-    raise BadRequestError(f"Input {alias!r} has shape {list(array.shape)}; wanted {shape} (-1: any).")
-
-
-def to_rows(outputs: Mapping[str, Array], *, by_suffix: bool = False) -> Any:
+def to_rows(outputs: Mapping[str, Array], *, as_serving: bool = False) -> Any:
     """One value, or one object by alias, per row. Raises BadRequestError if the outputs have no common rows.
 
-    `by_suffix`: as in `to_column`.
+    `as_serving`: as in `to_column`.
     """
     sizes = {array.shape[0] if array.ndim else None for array in outputs.values()}
     if len(sizes) != 1 or None in sizes:
         found = ", ".join(f"{alias} {list(array.shape)}" for alias, array in sorted(outputs.items()))
         raise BadRequestError(f'These outputs have no common rows: {found}. Send "inputs" to get them by column.')
-    columns = {alias: to_column(alias, array, by_suffix=by_suffix) for alias, array in outputs.items()}
+    columns = {alias: to_column(alias, array, as_serving=as_serving) for alias, array in outputs.items()}
     if len(columns) == 1:
         return next(iter(columns.values()))
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def to_column(alias: str, array: Array, *, by_suffix: bool = False) -> Any:
+def to_column(alias: str, array: Array, *, as_serving: bool = False) -> Any:
     """What `bodies.dumps` writes as nested lists. Bytes are text where they are UTF-8, else `{"b64": ...}`.
 
-    `by_suffix`: as TensorFlow Serving has it, `{"b64": ...}` wherever the alias ends with `_bytes`.
+    `as_serving`: as TensorFlow Serving has it, `{"b64": ...}` wherever the alias ends with `_bytes`, and no bfloat16.
+    Raises BadRequestError for a type that JSON cannot hold.
     """
+    if array.dtype == BFLOAT16 and not as_serving:
+        array = from_bfloat16(array)
+    if array.dtype.kind in "cV":
+        raise BadRequestError(
+            f"Output {alias!r} is {_dtype_name(array.dtype)}, which cannot be written as JSON. Leave it out: outputs= "
+            "names the others; or read it as .npz: /tf/models/.../predict with Accept: application/x-npz."
+        )
     if not array.dtype.hasobject:
-        return np.ascontiguousarray(array) if array.ndim else array.item()
-    encode = _b64 if by_suffix and alias.endswith("_bytes") else _text
+        return np.ascontiguousarray(array) if array.ndim else array[()]
+    encode = _b64 if as_serving and alias.endswith("_bytes") else _text
     out = np.empty(array.shape, object)
     out.ravel()[:] = [encode(item) for item in array.ravel().tolist()]
     return out.tolist()
@@ -148,8 +151,10 @@ def _taken(dtype: np.dtype[Any]) -> tuple[str, set[type]]:
         return 'texts or {"b64": ...}', {str, dict}
     if dtype.kind == "b":
         return "true or false", {bool}
-    if dtype.kind == "f":
+    if dtype.kind == "f" or dtype == BFLOAT16:
         return "numbers", {int, float}
+    if dtype.kind == "c":
+        return "an array as .npy or .npz, because JSON has no complex numbers", set()
     return "whole numbers", {int}
 
 
@@ -172,10 +177,23 @@ def _bytes(alias: str, item: Any) -> bytes:
         return item.encode("utf-8", "surrogatepass")
     try:
         if _is_b64(item):
-            return base64.b64decode(item["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
+            return from_base64(item["b64"])
+    except ValueError as error:
         raise BadRequestError(f"Input {alias!r} has a b64 text that is not base64: {error}.") from error
     raise BadRequestError(f'Input {alias!r} has an object that is not {{"b64": "..."}}.')
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes of a base64 text; as in TensorFlow Serving white space is skipped, and padding may be left out.
+
+    Raises ValueError.
+    """
+    data = text.encode("ascii").translate(None, _WHITE_SPACE)
+    bare = data.rstrip(b"=")
+    padding = b"=" * (-len(bare) % 4)
+    if len(data) not in (len(bare), len(bare) + len(padding)):
+        raise ValueError("wrong padding")
+    return base64.b64decode(bare + padding, validate=True)
 
 
 def _is_b64(value: dict[str, Any]) -> bool:
@@ -191,6 +209,11 @@ def _text(data: bytes) -> str | dict[str, str]:
         return data.decode()
     except UnicodeDecodeError:
         return _b64(data)
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """TensorFlow's name of an array's type."""
+    return "bfloat16" if dtype == BFLOAT16 else dtype.name
 
 
 def _dtype(alias: str, info: TensorInfo) -> np.dtype[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .cards import MAX_SIDE, Card, CardInput
+from .cards import MAX_SIDE, Card, CardInput, Range
 from .errors import ConflictError
 from .glyphs import ImageInput, Pixels
 from .wire.serving_pb2 import DataType, SignatureDef, TensorInfo
@@ -27,6 +27,8 @@ class Vision:
     floats: bool  # the input is float32, else uint8
     flat: bool  # the input has no dimension for the channels
     single: bool  # the input takes one picture at a time
+    range: Range = "0..255"  # of the levels in the input
+    logits: bool = False  # the scores are logits: softmax makes probabilities of them
 
     @property
     def row_bytes(self) -> int:
@@ -34,9 +36,23 @@ class Vision:
         return self.wanted.height * self.wanted.width * self.wanted.channels * (4 if self.floats else 1)
 
     def inputs(self, pixels: Pixels) -> dict[str, np.ndarray[Any, Any]]:
-        """uint8 [N,H,W,C] as the signature takes it: levels 0 to 255, or 0..1 for an input of float32."""
+        """uint8 [N,H,W,C] as the signature takes it: its dtype, its range of levels."""
         rows = pixels[..., 0] if self.flat else pixels
-        return {self.alias: rows.astype(np.float32) / np.float32(255) if self.floats else rows}
+        if not self.floats:
+            return {self.alias: rows}
+        levels = rows.astype(np.float32)
+        if self.range == "0..1":
+            levels /= np.float32(255)
+        elif self.range == "-1..1":
+            levels = levels / np.float32(127.5) - np.float32(1)
+        return {self.alias: levels}
+
+    def probabilities(self, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The scores [N,classes], made probabilities if they are logits."""
+        if not self.logits:
+            return scores
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> Vision:
@@ -57,7 +73,22 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> V
     rows, *sizes = _sizes(info)
     if rows not in (-1, 1):
         raise ConflictError(f"{whose} takes exactly {rows} pictures at a time; wanted any number, or one.")
-    return Vision(name, alias, scores, wanted, info.dtype == DataType.DT_FLOAT, len(sizes) == 2, rows == 1)
+    floats = info.dtype == DataType.DT_FLOAT
+    range_ = (card.input.range if card else None) or ("0..1" if floats else "0..255")
+    if not floats and range_ != "0..255":
+        raise ConflictError(f"{whose} takes uint8, and its card says that levels are {range_}; uint8 holds 0..255.")
+    _check_classes(whose, scores, signature.outputs[scores], card)
+    logits = card.scores == "logits" if card and card.scores else "logits" in scores.lower()
+    return Vision(name, alias, scores, wanted, floats, len(sizes) == 2, rows == 1, range_, logits)
+
+
+def _check_classes(whose: str, scores: str, info: TensorInfo, card: Card | None) -> None:
+    """Raise ConflictError for a model that gives one number: it is a regression, or one of two classes unnamed."""
+    if _sizes(info)[1:] == (1,) and not (card and len(card.labels) == 1):
+        raise ConflictError(
+            f"{whose} answers one number ({scores} [N,1]), which names no class. A classifier of two classes answers "
+            f"two scores, as `lab import --labels NO,YES` writes it; predict answers the number itself."
+        )
 
 
 def _wanted(model: str, sizes: tuple[int, ...], card: CardInput) -> ImageInput:

@@ -29,9 +29,10 @@ def half_server() -> Iterator[ModelServer]:
 
 
 def connected(address: str, timeout: float = 20, **limits: Any) -> serving.ModelServer:
-    """A client with these Limits, which has read the model's signatures."""
+    """A client with these Limits, which has read the model's signatures and card: its rows are independent."""
     client = serving.ModelServer(address, timeout, Limits(**limits))
-    client.signatures("half")
+    version, _ = client.signatures("half")
+    client.declare_independent("half", version)
     return client
 
 

@@ -40,6 +40,13 @@ def pick(page: Any, *named: tuple[str, bytes]) -> None:
     page.locator("#file").set_input_files(files=files)
 
 
+def run(page: Any, **fields: str) -> None:
+    """Fill in the form of a model and run it."""
+    for name, value in fields.items():
+        page.locator(f"#fields textarea[name={name}]").fill(value)
+    page.click("#run")
+
+
 def answer(page: Any, label: str) -> None:
     """Wait for an answer with this label."""
     page.locator("#answer[data-state=answer] #best", has_text=label).wait_for()

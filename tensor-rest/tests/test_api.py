@@ -177,7 +177,7 @@ def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client
     for response in (post("/predictlabel", picture(60)), client.get("/readyz"), client.get("/tf/models/mnist-net")):
         check_error(response, 503, "does not answer")
         assert response.headers["Retry-After"] == "1"
-    assert client.get("/healthz").json == {"status": "ok"}
+    assert client.get("/healthz").json == {"status": "ok", "lab": ""}
     server.start()
     wait_until(lambda: post("/predictlabel", picture(60)).status_code == 200, 10)
 

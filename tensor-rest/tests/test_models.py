@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from gateway_kit import check_error, picture, wait_until
@@ -84,9 +85,38 @@ def test_a_model_that_does_not_classify_pictures_says_what_it_does(
 @pytest.mark.parametrize(
     "card", ["not json", "[]", '{"labels": "ab"}', '{"labels": ["a"], "input": {"polarity": "sideways"}}']
 )
-def test_a_broken_card_is_named(post: Post, server: ModelServer, card: str) -> None:
+def test_a_card_that_is_not_valid_is_no_card(post: Post, client: Any, server: ModelServer, card: str) -> None:
     server.models["mnist-net"] = Model(card=card)
-    check_error(post("/predictlabel", picture(60)), 502, "card of model 'mnist-net' version 1")
+    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"  # the index of the score
+    found = client.get("/tf/models/mnist-net").json["default"]
+    assert found["card"] is None
+    assert "not valid" in found["card_problem"]
+
+
+def test_a_describe_signature_of_another_kind_is_no_card(post: Post, client: Any, server: ModelServer) -> None:
+    scores = {"scores": (pb.DT_FLOAT, [-1, 10])}
+    signatures = {
+        "serving_default": signature({"images": (pb.DT_UINT8, [-1, 28, 28, 1])}, scores),
+        "describe": signature({"photo": (pb.DT_FLOAT, [-1, 4])}, {"caption": (pb.DT_STRING, [-1])}),
+    }
+    server.models["mnist-net"] = Model(signatures=signatures)
+    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
+    assert server.calls.count("Predict") == 1  # nobody asked for a card
+    found = client.get("/tf/models/mnist-net").json["default"]
+    assert (found["card"], found["card_problem"]) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(grpc.StatusCode.INVALID_ARGUMENT, 200), (grpc.StatusCode.UNAVAILABLE, 503)]
+)
+def test_a_card_that_fails_is_no_card_and_one_that_waits_is_asked_for_again(
+    post: Post, server: ModelServer, code: grpc.StatusCode, status: int
+) -> None:
+    server.fail_signature = ("describe", code)
+    assert post("/tf/models/mnist-net/classify", picture(60)).status_code == status
+    server.fail_signature = None
+    answer = post("/tf/models/mnist-net/classify", picture(60))
+    assert answer.json["results"][0]["labels"][0] == {"label": "2", "score": 0.91}
 
 
 def test_a_card_without_labels_answers_the_indices_of_the_scores(post: Post, server: ModelServer) -> None:
@@ -107,9 +137,12 @@ def test_models_are_listed_with_states_labels_and_quarantine(listed: Any) -> Non
         "name": "mnist-net",
         "ready": True,
         "versions": [{"version": 1, "state": "AVAILABLE", "error": ""}],
+        "default_version": 1,
         "labels": {"stable": 1},
+        "independent_rows": None,
         "quarantined": [],
     }
+    assert document["ignored"] == []
     assert ill["ready"] is False
     assert ill["quarantined"] == [{"version": 3, "reason": "saved_model.pb is missing"}]
     assert document["serving"] == document["inventory"] == {"ready": True, "message": ""}
@@ -166,12 +199,15 @@ def test_a_list_that_cannot_be_read_is_not_asked_for_again_at_once(listed: Any, 
 def test_a_model_is_described_by_signature_and_card(listed: Any) -> None:
     document = listed.get("/tf/models/mnist-net").json
     assert document["labels"] == {"stable": 1}
-    newest = document["newest"]
-    assert newest["version"] == 1
+    newest = document["default"]
+    assert newest["version"] == document["default_version"] == 1
+    assert newest == document["newest"]  # its older name
     assert newest["signatures"]["serving_default"]["inputs"] == {"images": {"dtype": "uint8", "shape": [-1, 28, 28, 1]}}
     assert newest["signatures"]["describe"]["outputs"] == {"card": {"dtype": "string", "shape": [-1]}}
-    assert newest["card"] == CARD
-    assert listed.get("/tf/models/bare-net").json["newest"]["card"] is None
+    assert newest["card"]["labels"] == CARD["labels"]
+    assert newest["card"]["metrics"] == CARD["metrics"]
+    assert CARD["input"].items() <= newest["card"]["input"].items()
+    assert listed.get("/tf/models/bare-net").json["default"]["card"] is None
 
 
 # ---- documents

@@ -99,7 +99,9 @@ def test_floats_are_as_short_as_float32_allows(api: Any) -> None:
         ({"instances": [True]}, ["found true or false"]),
         ({"instances": [None]}, ["found null"]),
         ({"instances": [[1], [1, 2]]}, ["ragged"]),
-        ({"instances": [[1], [2]]}, ["shape [2, 1]", "wanted [-1]"]),
+        ({"instances": [{"x": [1]}, {"x": [[1]]}]}, ["ragged"]),
+        ({"instances": [1, [2]]}, ["ragged"]),
+        ({"instances": [[], [1]]}, ["ragged"]),
         ({"instances": [{"z": 1}]}, ["'z'", "wanted exactly 'x'"]),
         ({"instances": [{"x": 1}, 2]}, ["Row 1"]),
         ({"inputs": {"z": [1]}}, ["'z'", "'x'"]),
@@ -120,9 +122,8 @@ def test_json_that_does_not_fit_is_told_why(api: Any, document: Any, texts: list
         ({"a": [[1, 2]], "b": [5]}, ["'b' is string", "a whole number"]),
         ({"a": [[1, 2]], "b": [{"b64": "?"}]}, ["not base64"]),
         ({"a": [[1, 2]], "b": [{"c": ""}]}, ["b64"]),
-        ({"a": [[1, 2, 3]], "b": ["x"]}, ["shape [1, 3]", "[-1, 2]"]),
         ([1, 2], ["'a', 'b'", "an object by alias"]),
-        ({"a": [[1, 2]]}, ["exactly 'a', 'b'"]),
+        ({"a": [[1, 2]]}, ["wanted 'a', 'b'"]),
     ],
 )
 def test_typed_inputs_are_checked_before_serving_is_asked(
@@ -224,7 +225,6 @@ def forged(header: str, values: bytes = b"") -> bytes:
         (forged("{'descr': '<f4', 'fortran_order': False, 'shape': (0,)}" + " " * 12_000), "header of 12055 bytes"),
         (forged("__import__('os').abort()"), "cannot be read"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "header of 2147483647 bytes"),
-        (npy(np.zeros((2, 2))), "shape [2, 2]"),
         (npy(np.array(["a"])), "does not fit"),
     ],
 )

@@ -29,10 +29,12 @@ def test_the_environment_is_read_with_its_prefixes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TENSOR_REST_HOST", "::1")
     monkeypatch.setenv("TENSOR_REST_PORT", "9090")
     monkeypatch.setenv("TENSOR_REST_BOARD_URL", "")
+    monkeypatch.setenv("LAB_ID", "3f2a")
     monkeypatch.setenv("TF_SERVER_HOST_PORT", "serving:9000")
     monkeypatch.setenv("TF_SERVER_INVENTORY_URL", "http://serving:8502/")
     settings = Settings()
     assert settings.listen == "[::1]:9090"
+    assert settings.lab_id == "3f2a"
     assert settings.server == "serving:9000"
     assert str(settings.inventory_url) == "http://serving:8502/"
     assert settings.board_url is None

@@ -22,6 +22,7 @@ CARD = {
     "labels": LABELS,
     "input": {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "mnist"},
     "metrics": {"test_accuracy": 0.99},
+    "independent_rows": True,
 }
 
 
@@ -45,6 +46,7 @@ class ModelServer:
     def __init__(self, **models: Model) -> None:
         self.models = {name.replace("_", "-"): model for name, model in models.items()}
         self.fail: tuple[grpc.StatusCode, str] | None = None
+        self.fail_signature: tuple[str, grpc.StatusCode] | None = None  # calls of a signature that end with a code
         self.hold: threading.Event | None = None  # calls wait for it
         self.calls: list[str] = []
         self.request_ids: list[str] = []  # of each call, from its metadata
@@ -95,6 +97,8 @@ class ModelServer:
             if self.fail:
                 context.abort(*self.fail)
             spec = request.model_spec
+            if self.fail_signature and spec.signature_name == self.fail_signature[0]:
+                context.abort(self.fail_signature[1], "not now")
             model = self.models.get(spec.name)
             if model is None:
                 context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})")
@@ -120,7 +124,8 @@ class ModelServer:
         if model.compute is not None:
             inputs = {alias: from_tensor(tensor) for alias, tensor in request.inputs.items()}
             for alias, array in model.compute(inputs).items():
-                write(array, answer.outputs[alias])
+                if alias in request.output_filter or not request.output_filter:
+                    write(array, answer.outputs[alias])
             return answer
         images = from_tensor(request.inputs["images"])
         self.on_images(images)

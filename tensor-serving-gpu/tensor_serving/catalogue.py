@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tensor_serving import layout, serving_conf
+from tensor_serving import layout, near_models, serving_conf
+from tensor_serving.near_models import NearModel
 from tensor_serving.savedmodel import Inspector
 
 
@@ -13,6 +14,8 @@ class Model:
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
     by version. `problems` says what in its serving.conf is not followed and why. `folders` are those of all versions.
+    `independent_rows` is what serving.conf declares, None when it does not; False while it has a mistake, as it might
+    have said so.
     """
 
     name: str
@@ -23,6 +26,7 @@ class Model:
     quarantined: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     folders: dict[int, Path] = field(default_factory=dict)
+    independent_rows: bool | None = None
 
     def document(self) -> dict[str, object]:
         """Return the model's entry in the inventory."""
@@ -33,15 +37,16 @@ class Model:
             "labels": self.labels,
             "quarantined": [{"version": number, "reason": reason} for number, reason in self.quarantined.items()],
             "problems": self.problems,
+            "independent_rows": self.independent_rows,
         }
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All model folders by name that hold at least one version, and the names of folders that are no models."""
+    """All model folders by name that hold at least one version, and those that are nearly models."""
 
     models: list[Model]
-    ignored: list[str]
+    ignored: list[NearModel] = field(default_factory=list)
 
 
 def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
@@ -50,10 +55,13 @@ def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
     `tried` says that the inspector hears from the model server which versions load. Then, as long as none of a model's
     newest versions is known to, the next older one is served as well: it is there if they turn out not to load.
     """
-    folders, ignored = layout.model_folders(Path(models).absolute())
+    models = Path(models).absolute()
+    folders, others = layout.model_folders(models)
     seen: set[Path] = set()
     found = [_model(folder, inspector, seen, tried) for folder in folders]
     inspector.forget(inspector.known() - seen)
+    without_versions = [Path(model.base_path) for model in found if not model.folders]
+    ignored = near_models.find(models, sorted([*others, *without_versions]))
     return Catalogue([model for model in found if model.versions or model.quarantined or model.problems], ignored)
 
 
@@ -69,7 +77,7 @@ def _model(folder: Path, inspector: Inspector, seen: set[Path], tried: bool) -> 
     try:
         conf = serving_conf.read(folder / "serving.conf")
     except serving_conf.ConfError as error:
-        conf = serving_conf.ServingConf()
+        conf = serving_conf.ServingConf(independent_rows=False)
         problems.append(f"serving.conf is ignored: {error}")
     labels = {label: number for label, number in sorted(conf.labels.items()) if number in sound}
     problems += [
@@ -92,4 +100,5 @@ def _model(folder: Path, inspector: Inspector, seen: set[Path], tried: bool) -> 
         quarantined={number: reason for number, reason in verdicts.items() if reason},
         problems=problems,
         folders=versions,
+        independent_rows=conf.independent_rows,
     )

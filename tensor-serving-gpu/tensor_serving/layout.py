@@ -8,15 +8,15 @@ _DIGITS = re.compile(r"[0-9]{1,40}", re.ASCII)
 _LARGEST = 2**63 - 1  # versions are int64 on the wire
 
 
-def model_folders(models: Path) -> tuple[list[Path], list[str]]:
-    """Return the model folders by name, and the names left out because they are not model names.
+def model_folders(models: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders with a model's name, and those with another, each sorted by name.
 
-    Hidden folders (`.staging` among them) and plain files belong to nobody and are passed over in silence.
+    Hidden folders (`.staging` among them) and plain files are neither.
     Raises OSError when the volume cannot be read.
     """
     folders = sorted(entry for entry in models.iterdir() if not entry.name.startswith(".") and entry.is_dir())
     named = [folder for folder in folders if NAME.fullmatch(folder.name)]
-    return named, [folder.name for folder in folders if not NAME.fullmatch(folder.name)]
+    return named, [folder for folder in folders if not NAME.fullmatch(folder.name)]
 
 
 def version_folders(model: Path) -> dict[int, Path]:

@@ -3,8 +3,11 @@
     # keep the two newest, and call version 7 stable
     model_version_policy { latest { num_versions: 2 } }      (or: all {}   or: specific { versions: 5 versions: 7 })
     version_labels { key: "stable" value: 7 }
+    # requests may be batched, split and joined; false forbids it whatever the versions declare
+    independent_rows: true
 
-Anything else is refused as a whole: a file read half would serve something nobody asked for.
+Anything else is refused as a whole: a file read half would serve something nobody asked for. `independent_rows` is
+not a field of ModelConfig; this file is read by the watcher and the embedded server, never by TensorFlow Serving.
 """
 
 import re
@@ -27,10 +30,11 @@ class ConfError(ValueError):
 
 @dataclass(frozen=True)
 class ServingConf:
-    """What a model sets for itself: the version policy, and version numbers by label."""
+    """What a model sets for itself: the version policy, version numbers by label, whether rows are independent."""
 
     policy: Policy = field(default_factory=Policy)
     labels: dict[str, int] = field(default_factory=dict)
+    independent_rows: bool | None = None
 
 
 def read(path: Path) -> ServingConf:
@@ -55,9 +59,14 @@ def parse(text: str) -> ServingConf:
     tokens = _Tokens(text)
     policy: Policy | None = None
     labels: dict[str, int] = {}
+    independent: bool | None = None
     while tokens.head:
-        name = tokens.take_field(("model_version_policy", "version_labels"))
-        if name == "version_labels":
+        name = tokens.take_field(("model_version_policy", "version_labels", "independent_rows"))
+        if name == "independent_rows":
+            if independent is not None:
+                raise tokens.error("independent_rows is given twice")
+            independent = tokens.take_bool()
+        elif name == "version_labels":
             key, value = _label(tokens)
             if key in labels:
                 raise tokens.error(f"label {key!r} is given twice")
@@ -66,7 +75,7 @@ def parse(text: str) -> ServingConf:
             policy = _policy(tokens)
         else:
             raise tokens.error("model_version_policy is given twice")
-    return ServingConf(policy or Policy(), labels)
+    return ServingConf(policy or Policy(), labels, independent)
 
 
 def _policy(tokens: "_Tokens") -> Policy:
@@ -177,6 +186,14 @@ class _Tokens:
         if len(number) > 19 or not 0 < int(number) < 2**63:
             raise self.error(f"{number} is not between 1 and 2^63-1")
         return int(number)
+
+    def take_bool(self) -> bool:
+        """Read `: true` or `: false`."""
+        self._sign(":")
+        word = self._take("word", "true or false")
+        if word not in ("true", "false"):
+            raise self.error(f"found {word}, wanted true or false")
+        return word == "true"
 
     def take_text(self) -> str:
         self._sign(":")

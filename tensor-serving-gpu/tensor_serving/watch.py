@@ -31,7 +31,7 @@ class Watcher:
         self._recheck_due = 0.0
         self._listing = True
         self._inspector = Inspector()
-        self._seen = Catalogue([], [])
+        self._seen = Catalogue([])
         self._error = ""
         self._said: set[str] = set()
         self.inventory = self._document()
@@ -47,7 +47,7 @@ class Watcher:
             self._hear(self._server)
         try:
             self._seen = scan(self._models, self._inspector, tried=self._server is not None)
-            listed = self._seen if self._listing else Catalogue([], [])
+            listed = self._seen if self._listing else Catalogue([])
             if write_if_changed(self._output, render(listed)):
                 log.info("%s lists %s", self._output, _summary(listed.models))
         except OSError as problem:
@@ -64,7 +64,7 @@ class Watcher:
     def start_empty(self) -> None:
         """Give the model server a config that lists nothing, where it would find none at all and refuse to start."""
         if not self._output.exists():
-            write_if_changed(self._output, render(Catalogue([], [])))
+            write_if_changed(self._output, render(Catalogue([])))
 
     def list_nothing_yet(self) -> bool:
         """List nothing until the model server answers; return whether that differs from what it found at its start.
@@ -102,14 +102,17 @@ class Watcher:
         return all(self._inspector.loads(model.folders[number]) for number in model.serving)
 
     def _document(self) -> bytes:
-        document: dict[str, object] = {"models": [model.document() for model in self._seen.models]}
+        document: dict[str, object] = {
+            "models": [model.document() for model in self._seen.models],
+            "ignored": [near.document() for near in self._seen.ignored],
+        }
         if self._error:
             document["error"] = self._error
         return json.dumps(document).encode()
 
     def _say(self) -> None:
-        """Log each quarantine, each problem and each ignored name once, and again only after it was gone."""
-        now = {f"{name!r} is ignored: not a model name" for name in self._seen.ignored}
+        """Log each quarantine, each problem and each near model once, and again only after it was gone."""
+        now = {near.line() for near in self._seen.ignored}
         for model in self._seen.models:
             now |= {f"{model.name} version {n} is quarantined: {why}" for n, why in model.quarantined.items()}
             now |= {f"{model.name}: {problem}" for problem in model.problems}

@@ -46,6 +46,9 @@ def half_plus_two(folder: Path, _version: int = 1) -> None:
             "regress_flat": _signature("regress", given, {"outputs": tf.reshape(y, [-1])}),
             "regress_x2": _signature("regress", given, {"outputs": a * x2 + b + 1.0}),
             "regress_other": _signature("regress", {"inputs": other}, {"outputs": tf.strings.to_number(other)}),
+            "regress_length": _signature(
+                "regress", {"inputs": other}, {"outputs": tf.cast(tf.strings.length(other), tf.float32)}
+            ),
             **_unfit(given, x, y, classes, scores),
         }
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
@@ -110,11 +113,23 @@ class Native(tf.Module):
     def any_shape(self, x):
         return {"y": x * 2, "shape": tf.shape(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def nothing(self, x):
+        return {"y": tf.zeros([0, 4]) * tf.reduce_sum(x)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def numbers(self, x):
+        return {"brain": tf.cast(x, tf.bfloat16), "complex": tf.cast(x, tf.complex64), "y": x}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.half, name="x")])
+    def half(self, x):
+        return {"y": x}
+
 
 def native(folder: Path, _version: int = 1) -> None:
     """Export Native; `plus` has 10 as the default of its input `more`."""
     model = Native()
-    names = ("classify", "regress", "plus", "scalar", "any_shape")
+    names = ("classify", "regress", "plus", "scalar", "any_shape", "nothing", "numbers", "half")
     tf.saved_model.save(model, str(folder), signatures={name: getattr(model, name) for name in names})
     path = folder / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())

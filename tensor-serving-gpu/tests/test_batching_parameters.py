@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from serving_kit import PROJECT
 
 from tensor_serving.embedded.batching_parameters import BatchingParameters, BatchingParametersError, read
+from tensor_serving.embedded.independence import independent_rows
 from tensor_serving.run import EMBEDDED_FLAGS
 
 
@@ -83,3 +85,11 @@ def test_the_file_the_embedded_server_is_run_with_is_sound() -> None:
     parameters = read(Path(path))
     assert parameters.enable_large_batch_splitting
     assert not parameters.batch_timeout_micros
+
+
+def test_the_shipped_model_declares_its_rows_as_the_contract_says() -> None:
+    version = PROJECT / "serving" / "mnist-net" / "1"
+    assert independent_rows(version)
+    file = version / "assets.extra" / "batching_params.pbtxt"
+    assert read(file).max_batch_size == 2**20
+    assert f"```\n{file.read_text()}```\n" in (PROJECT.parent / "docs" / "contracts.md").read_text()

@@ -1,12 +1,14 @@
 """Runners over real models: alone and in batches, and giving memory back only when nothing runs any more."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any
 
+import dependent_models
 import numpy as np
 import pytest
 
@@ -35,10 +37,38 @@ def call_of(runner: Runner, signature: str, **inputs: Any) -> Call:
     return predict.call_for(runner.signatures, signature, arrays, ())[0]
 
 
+@pytest.fixture
+def half_plus_two(tmp_path: Path, exports: Path) -> Path:
+    """A version folder of its own whose rows are declared independent."""
+    folder = tmp_path / "half" / "1"
+    shutil.copytree(exports / "half_plus_two", folder)
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "batching_params.pbtxt").write_text("")
+    return folder
+
+
+def ran_alone(runner: Runner, call: Call) -> bool:
+    """Run a call; tell whether the model ran it in a thread of the pool."""
+    threads: list[str] = []
+    assert isinstance(runner, BatchRunner)
+    model = runner._alone._model
+    run = model.run
+
+    def noted(one: Call) -> Any:
+        threads.append(current_thread().name)
+        return run(one)
+
+    model.run = noted  # type: ignore[method-assign]
+    asyncio.run(runner.run(call))
+    model.run = run  # type: ignore[method-assign]
+    return threads[0].startswith("call")
+
+
 @pytest.mark.parametrize("batching", [False, True])
-def test_calls_of_all_kinds_are_answered(executions: dict[bool, Execution], exports: Path, batching: bool) -> None:
-    folder = exports / "half_plus_two"
-    runner = executions[batching].runner("half", Model(folder), folder)
+def test_calls_of_all_kinds_are_answered(
+    executions: dict[bool, Execution], half_plus_two: Path, batching: bool
+) -> None:
+    runner = executions[batching].runner("half", Model(half_plus_two), half_plus_two)
     assert isinstance(runner, BatchRunner if batching else PoolRunner)
 
     async def play() -> None:
@@ -53,22 +83,49 @@ def test_calls_of_all_kinds_are_answered(executions: dict[bool, Execution], expo
         assert sorted(output.shape for output in await runner.run(product)) == [(), (3, 4)]
         (nothing,) = await runner.run(call_of(runner, "", x=np.float32([])))
         assert nothing.shape == (0,)
+        (scalar,) = await runner.run(call_of(runner, "", x=np.float32(5)))
+        assert (scalar.shape, float(scalar)) == ((), 4.5)
+        (many,) = await runner.run(call_of(runner, "", x=np.ones(100_000, np.float32)))
+        assert many.tolist() == [2.5] * 100_000
 
     asyncio.run(play())
     runner.close()
 
 
-def test_inputs_that_are_no_batch_are_refused(executions: dict[bool, Execution], exports: Path) -> None:
-    folder = exports / "half_plus_two"
-    runner = executions[True].runner("half", Model(folder), folder)
-    whole = call_of(runner, "", x=np.float32([1]))
-    for values, text in (
-        ((np.float32(1),), "Batching input tensors must have at least one dimension"),
-        ((np.zeros(1), np.zeros(2)), "Batching input tensors must have equal 0th-dimension size"),
+def test_only_rows_declared_independent_are_batched(executions: dict[bool, Execution], half_plus_two: Path) -> None:
+    runner = executions[True].runner("half", Model(half_plus_two), half_plus_two)
+    call = call_of(runner, "", x=np.float32([1, 2]))
+    assert not ran_alone(runner, call)
+    for text, alone in (
+        ("independent_rows: false", True),  # the operator overrules the version
+        ("independent_rows: true", False),
+        ("independent_rows: maybe", True),  # a mistake in a file that might have said false
+        ("# nothing of it", False),
     ):
-        call = Call("", whole.feeds, tuple(np.asarray(value) for value in values), whole.fetches)
-        with pytest.raises(ServingError, match=text):
-            asyncio.run(runner.run(call))
+        (half_plus_two.parent / "serving.conf").write_text(text)
+        runner.refresh()
+        assert ran_alone(runner, call) is alone, text
+    (half_plus_two / "assets.extra" / "batching_params.pbtxt").unlink()
+    runner.refresh()
+    assert ran_alone(runner, call)
+    (half_plus_two / "batching_params.pbtxt").write_text("")  # where TensorFlow Serving looks
+    runner.refresh()
+    assert not ran_alone(runner, call)
+    runner.close()
+
+
+def test_a_wrong_declaration_ends_at_the_first_answer_that_is_not_rows(
+    executions: dict[bool, Execution], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = dependent_models.export(tmp_path / "wrong" / "1")
+    (folder / "batching_params.pbtxt").write_text("")
+    runner = executions[True].runner("wrong", Model(folder), folder)
+    call = call_of(runner, "filtered", x=np.float32([1, 0, 2]))
+    assert [output.tolist() for output in asyncio.run(runner.run(call))] == [[1, 2]]
+    assert "requests run alone from now on" in caplog.text
+    assert ran_alone(runner, call)
+    runner.refresh()  # the declaration is still there, and still wrong
+    assert ran_alone(runner, call)
     runner.close()
 
 
@@ -106,18 +163,18 @@ def test_closing_waits_for_a_run_nobody_waits_for(
     assert 0 < ended <= closed
 
 
-def test_a_version_may_bring_its_own_parameters(tmp_path: Path, exports: Path) -> None:
+def test_a_version_may_bring_its_own_parameters(half_plus_two: Path) -> None:
     options = Options(enable_batching=True, enable_per_model_batching_parameters=True)
     execution = Execution(options, Metrics())
-    model = Model(exports / "half_plus_two")
-    assert isinstance(execution.runner("half", model, tmp_path), PoolRunner)  # no file, no batching
-    (tmp_path / "batching_params.pbtxt").write_text("max_batch_size { value: 2 }")
-    runner = execution.runner("half", model, tmp_path)
-    with pytest.raises(ServingError, match="Task size 3 is larger than maximum input batch size 2"):
-        asyncio.run(runner.run(call_of(runner, "", x=np.float32([1, 2, 3]))))
-    (tmp_path / "batching_params.pbtxt").write_text("max_batch_size: 2")
+    model = Model(half_plus_two)
+    file = half_plus_two / "assets.extra" / "batching_params.pbtxt"
+    file.write_text("max_batch_size { value: 2 }")
+    runner = execution.runner("half", model, half_plus_two)
+    assert isinstance(runner, BatchRunner)
+    assert runner._batched.parameters.max_batch_size == 2
+    file.write_text("max_batch_size: 2")
     with pytest.raises(ServingError, match="is no BatchingParameters in text form"):
-        execution.runner("half", model, tmp_path)
+        execution.runner("half", model, half_plus_two)
     runner.close()
     execution.close()
 

@@ -111,6 +111,15 @@ def test_serving_conf_decides(
     assert listed(models) == ({"net": (str(models / "net"), serving, labels)} if serving else {})
 
 
+@pytest.mark.parametrize(
+    ("conf", "wanted"),
+    [("", None), ("independent_rows: true", True), ("independent_rows: false", False), ("independent_rows: 1", False)],
+)
+def test_independent_rows_are_published(models: Path, conf: str, wanted: bool | None) -> None:
+    (models / "net" / "serving.conf").write_text(conf)
+    assert found(models, "net").document()["independent_rows"] is wanted
+
+
 def test_a_label_on_a_quarantined_version_is_dropped(models: Path) -> None:
     (models / "net" / "2" / "saved_model.pb").unlink()
     (models / "net" / "serving.conf").write_text('version_labels { key: "stable" value: 2 }')
@@ -136,7 +145,8 @@ def test_exactly_the_sound_names_are_listed_whatever_the_folders_are_called(tmp_
     models.mkdir(exist_ok=True)
     sound = {name for name in names if NAME.fullmatch(name)}
     assert listed(models) == {name: (str(models / name), [1], {}) for name in sound}
-    assert set(scan(models, Inspector()).ignored) == {n for n in names - sound if not n.startswith(".")}
+    near = {n for n in names - sound if not n.startswith(".")}
+    assert {one.path for one in scan(models, Inspector()).ignored} == {os.fsencode(n).decode() for n in near}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -157,7 +167,7 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
     names = draw(st.lists(TEXT, unique=True, max_size=4))
     serving = {name: draw(st.lists(VERSIONS, min_size=1, max_size=4, unique=True)) for name in names}
     labels = {name: draw(st.dictionaries(TEXT, st.sampled_from(serving[name]), max_size=3)) for name in names}
-    return Catalogue([Model(name, draw(TEXT), serving[name], serving[name], labels[name]) for name in names], [])
+    return Catalogue([Model(name, draw(TEXT), serving[name], serving[name], labels[name]) for name in names])
 
 
 @settings(deadline=None)

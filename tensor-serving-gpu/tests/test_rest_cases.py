@@ -21,6 +21,8 @@ def test_the_answer_is_that_of_the_real_server(address: str, served_cases: CaseS
     model = re.split("[:/?]", row.path)[0]
     if not served_cases.twin and model.isidentifier() and model != "nope" and not _has(address, model):
         pytest.skip(f"the server has no model {model}")
+    if row.ours and not served_cases.twin:
+        pytest.skip(f"ours on purpose: {row.ours}")
     answer = ask(address, f"/v1/models/{row.path}", row.body, row.method)
     assert answer.headers["content-type"] == "application/json"
     if row.status == 200:
@@ -36,7 +38,7 @@ def _has(address: str, model: str) -> bool:
 
 def _is_refused(answer: Answer, row: RestCase, ours: bool) -> None:
     assert answer.status == row.status, answer.body
-    if ours or not row.ours:
+    if ours:
         assert answer.error[: len(row.text)] == row.text
     assert b"Traceback" not in answer.body
 

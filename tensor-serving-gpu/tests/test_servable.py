@@ -22,7 +22,10 @@ class Fake:
     """Stands for a loaded model; remembers whether it was closed."""
 
     def __init__(self, version: int) -> None:
-        self.version, self.closed = version, False
+        self.version, self.closed, self.refreshed = version, False, 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
 
     def close(self) -> None:
         self.closed = True
@@ -99,6 +102,13 @@ def test_a_failing_version_leaves_the_old_one_and_is_not_tried_again(
     assert load.loaded == [1, 2]
     assert states(repository) == {2: State.END, 1: State.AVAILABLE}
     assert str(error) in repository.status("m", 2)[0].error.text
+
+
+def test_a_loaded_version_follows_what_is_declared_of_it(repository: Repository) -> None:
+    with repository.use("m") as (_, runner):
+        before = runner.refreshed
+        repository.reconcile()
+        assert runner.refreshed == before + 1
 
 
 def test_a_failed_version_is_tried_again_when_its_files_change(

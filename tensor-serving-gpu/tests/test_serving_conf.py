@@ -42,12 +42,21 @@ def test_accepted_and_understood_as_protobuf_does(text: str, wanted: ServingConf
     assert (settings["m"].policy, settings["m"].labels) == (wanted.policy, wanted.labels)
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_independent_rows_is_a_field_of_its_own(value: bool) -> None:
+    text = f"model_version_policy {{ all {{}} }}\nindependent_rows: {str(value).lower()}  # checked by hand"
+    assert parse(text) == ServingConf(Policy("all"), independent_rows=value)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("model_version_policy {", "line 1: found the end, wanted latest or all or specific"),
         ("\n\nname: 'x'", "line 3: "),
-        ('base_path: "/etc"', "line 1: unknown field base_path, wanted model_version_policy or version_labels"),
+        (
+            'base_path: "/etc"',
+            "line 1: unknown field base_path, wanted model_version_policy or version_labels or independent_rows",
+        ),
         ("model_version_policy { newest {} }", "line 1: unknown field newest, wanted latest or all or specific"),
         ("model_version_policy { }", "line 1: model_version_policy holds 0 policies"),
         ("model_version_policy { all {} latest {} }", "line 1: model_version_policy holds 2 policies"),
@@ -67,7 +76,11 @@ def test_accepted_and_understood_as_protobuf_does(text: str, wanted: ServingConf
             'version_labels { key: "a" value: 1 }\nversion_labels { key: "a" value: 2 }',
             "line 2: label 'a' is given twice",
         ),
-        ("}", "line 1: found }, wanted model_version_policy or version_labels"),
+        ("independent_rows: yes", "line 1: found yes, wanted true or false"),
+        ("independent_rows: 1", "line 1: found 1, wanted true or false"),
+        ("independent_rows { true }", "line 1: found {, wanted :"),
+        ("independent_rows: true\nindependent_rows: true", "line 2: independent_rows is given twice"),
+        ("}", "line 1: found }, wanted model_version_policy or version_labels or independent_rows"),
     ],
 )
 def test_refused_with_the_line(text: str, reason: str) -> None:

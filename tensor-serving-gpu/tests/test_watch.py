@@ -38,11 +38,14 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 
 
 def test_inventory_follows_the_volume(watch: Watch) -> None:
-    entry = {"name": "net", "versions": [1], "serving": [1], "labels": {}, "quarantined": [], "problems": []}
-    assert watch.inventory() == {"models": [entry]}
+    entry: dict = {"name": "net", "versions": [1], "serving": [1], "labels": {}, "quarantined": [], "problems": []}
+    entry["independent_rows"] = None
+    assert watch.inventory() == {"models": [entry], "ignored": []}
     tiny_saved_model(watch.models / "net" / "2")
     (watch.models / "net" / "3").mkdir()
-    (watch.models / "net" / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
+    (watch.models / "net" / "serving.conf").write_text(
+        'version_labels { key: "stable" value: 1 } independent_rows: true'
+    )
     tiny_saved_model(watch.models / "alpha" / "1")
     wanted = {
         "name": "net",
@@ -51,10 +54,24 @@ def test_inventory_follows_the_volume(watch: Watch) -> None:
         "labels": {"stable": 1},
         "quarantined": [{"version": 3, "reason": "saved_model.pb is missing"}],
         "problems": [],
+        "independent_rows": True,
     }
-    wait_until(lambda: watch.inventory() == {"models": [entry | {"name": "alpha"}, wanted]})
+    wait_until(lambda: watch.inventory()["models"] == [entry | {"name": "alpha"}, wanted])
     assert "versions: 1 versions: 2" in watch.output.read_text()
     assert watch.text().count("net version 3 is quarantined: saved_model.pb is missing") == 1
+
+
+def test_a_near_model_is_listed_and_logged_once(watch: Watch) -> None:
+    (watch.models / "net" / "1").rename(watch.models / "staged")
+    (watch.models / "net").rmdir()
+    (watch.models / "staged").rename(watch.models / "ResNet")
+    (entry,) = wait_until(lambda: watch.inventory()["ignored"])
+    assert entry["path"] == "ResNet"
+    watch.said(r"'ResNet' is ignored: a SavedModel without a version folder; .*; to serve it: mkdir models/resnet && ")
+    subprocess.run(["sh", "-ec", entry["fix"]], check=True, cwd=watch.models.parent)
+    wait_until(lambda: [model["name"] for model in watch.inventory()["models"]] == ["resnet"])
+    assert watch.inventory()["ignored"] == []
+    assert watch.text().count("'ResNet' is ignored") == 1
 
 
 def test_a_volume_that_vanishes_leaves_everything_as_it_was(watch: Watch) -> None:
@@ -124,7 +141,7 @@ def test_generate_writes_once_and_names_what_it_ignores(tmp_path: Path) -> None:
     output = tmp_path / "models.config"
     with Command(tmp_path / "log", "generate", "--models", tmp_path / "models", "--output", output) as command:
         assert command.process.wait(20) == 0
-        assert "'No\\nName' is ignored: not a model name" in command.text()
+        assert "'No\\nName' is ignored: the name is not of the form" in command.text()
     assert 'name: "net"' in output.read_text()
 
 

@@ -54,7 +54,7 @@ def test_a_version_that_does_not_load_is_held_back_and_told_and_the_last_good_on
     serve_first_version(lab, "damaged")
     with Traffic(lab, "damaged") as traffic:
         publish(lab, "damaged", 2, "damaged")
-        held = wait_until(lambda: entry(lab, "damaged")["quarantined"], 30, "the quarantine")
+        held = wait_until(lambda: entry(lab, "damaged").get("quarantined"), 30, "the quarantine")
         lab.compose("restart", "tensor-serving")
         wait_until(lambda: entry(lab, "damaged").get("quarantined"), 30, "the quarantine after the restart")
         traffic.more()

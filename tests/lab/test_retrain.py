@@ -1,4 +1,4 @@
-"""The story of the tutorial: change a name in the notebook, run it, and the new model is served and watched."""
+"""The tutorial: change the name and the network in the notebook, run it, and that network is served and watched."""
 
 import json
 import os
@@ -12,16 +12,32 @@ from tests.running import ROOT, SAMPLES, Lab, wait_until
 
 NOTEBOOK = ROOT / "tensor-jupyter" / "notebook" / "MNIST" / "MnistNet.ipynb"
 MODEL = "mnist-tutorial"
+EDITS = {"Context('mnist-net')": f"Context('{MODEL}')", "layers.Conv2D(32, 5,": "layers.Conv2D(24, 3,"}
+
+# Run in the workbench: the shapes of the published variables, and whether the served scores are the published ones.
+COMPARED = f"""
+from tensor_jupyter.context import Context
+from tensor_jupyter.served_model import ServedModel
+import numpy as np, tensorflow as tf
+folder = str(Context('{MODEL}', 1).model_dir)
+images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+published = tf.saved_model.load(folder).signatures['serving_default'](images=images)['scores']
+served = ServedModel('{MODEL}', version=1).predict_arrays(images=images)['scores']
+shapes = [tuple(shape) for _, shape in tf.train.list_variables(folder + '/variables/variables')]
+print('shapes', shapes, 'equal', np.allclose(published, served, atol=1e-4))
+"""
 
 
 @pytest.fixture(scope="module")
 def retrained(lab: Lab) -> Iterator[Path]:
-    """The notebook with the model renamed, written on the host and executed inside the workbench; the executed file."""
+    """The notebook with the edits, written on the host and executed inside the workbench; the executed file."""
     notebook = json.loads(NOTEBOOK.read_text())
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    renamed = [cell for cell in cells if "Context('mnist-net')" in "".join(cell["source"])]
-    assert len(renamed) == 1, "one cell names the model, as Context('mnist-net')"
-    renamed[0]["source"] = "".join(renamed[0]["source"]).replace("Context('mnist-net')", f"Context('{MODEL}')")
+    for before, after in EDITS.items():
+        cells = [
+            cell for cell in notebook["cells"] if cell["cell_type"] == "code" and before in "".join(cell["source"])
+        ]
+        assert len(cells) == 1, f"one cell holds {before}"
+        cells[0]["source"] = "".join(cells[0]["source"]).replace(before, after)
     copy = NOTEBOOK.with_name(f"renamed-by-a-test-{os.getpid()}.ipynb")
     copy.write_text(json.dumps(notebook))
     copy.chmod(0o666)
@@ -36,7 +52,10 @@ def retrained(lab: Lab) -> Iterator[Path]:
 def test_the_notebook_runs_and_its_last_cells_see_the_model_served(retrained: Path) -> None:
     cells = [cell for cell in json.loads(retrained.read_text())["cells"] if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in cells)
-    assert MODEL in json.dumps([cell["outputs"] for cell in cells[-2:]])
+    outputs = json.dumps([cell["outputs"] for cell in cells[-2:]])
+    assert MODEL in outputs
+    assert "version 1 says" in outputs
+    assert "it is the default" in outputs
 
 
 def test_the_new_model_answers_without_and_with_a_restart(lab: Lab, retrained: Path) -> None:
@@ -49,6 +68,13 @@ def test_the_new_model_answers_without_and_with_a_restart(lab: Lab, retrained: P
 
     lab.compose("restart", "tensor-serving")
     assert lab.post_image(f"/tf/mnist/{MODEL}", SAMPLES[0]).status == 200
+
+
+def test_the_network_edited_in_the_notebook_is_the_one_served(lab: Lab, retrained: Path) -> None:
+    assert retrained.exists()
+    said = lab.compose("exec", "tensor-jupyter", "python", "-c", COMPARED)
+    assert "(3, 3, 1, 24)" in said, said
+    assert "equal True" in said
 
 
 def test_tensorboard_shows_the_new_run_without_a_restart(lab: Lab, retrained: Path) -> None:

@@ -65,6 +65,7 @@ class Deployment:
             "LAB_DEVICE": self.device,
             "LAB_PREFIX": self.prefix,
             "LAB_UID": str(notebook_user()),
+            "LAB_ID": settings.lab_id,
             "LAB_TOKEN_FILE": str(settings.token_file),
             "LAB_CONFIG_DIR": str(settings.config),
             **{f"LAB_{name.upper()}_PORT": str(port) for name, port in vars(settings.ports).items()},

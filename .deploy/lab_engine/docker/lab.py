@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .. import console, memory, ports, report, token
+from .. import console, identity, memory, ports, report, token
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
@@ -41,6 +41,8 @@ class DockerLab:
         with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
             self._compose("down", "--remove-orphans", *(["--volumes"] if remove_volumes else []), quiet=True)
             memory.note(self._settings, "docker", up=False)
+            if remove_volumes:
+                identity.forget(self._settings.home)
         names = f"{self._deployment.prefix}tensor-models, -logs, -data and -feedback"
         console.say(f"the volumes {names} {'are removed' if remove_volumes else 'stay'}")
 
@@ -94,10 +96,13 @@ class DockerLab:
     def _start(self) -> None:
         ours = {port for each in self._running() for port in _published(each)}
         wanted = self._settings.ports.published()
-        ports.check({name: port for name, port in wanted.items() if port not in ours})
+        every = vars(self._settings.ports)
+        ports.check({name: port for name, port in wanted.items() if port not in ours}, every.values())
         images.ensure(self._deployment)
         token.make(self._settings)
         _share_with_containers(self._settings)
+        identity.make_id(self._settings.home)
+        identity.remember_ports(self._settings.home, every)
         self._deployment.save(self._settings)
         memory.note(self._settings, "docker", up=True)
         self._compose("up", "-d", "--remove-orphans")
@@ -140,7 +145,6 @@ class DockerLab:
         return self._deployment.environment(self._settings)
 
     def _say_what_was_resolved(self) -> None:
-        listed = ", ".join(f"{name} {port}" for name, port in self._settings.ports.published().items())
         console.rows(
             [
                 ("docker", client.engine_version() or "does not answer"),
@@ -148,7 +152,7 @@ class DockerLab:
                 ("images", f"{self._deployment.registry}/{self._deployment.group}/*:{self._deployment.tag}"),
                 ("serving", self._deployment.serving),
                 ("compose", ", ".join(os.path.relpath(file) for file in self._deployment.files)),
-                ("ports", f"{listed} on 127.0.0.1"),
+                ("ports", report.listed(self._settings, self._settings.ports.published())),
             ]
         )
 

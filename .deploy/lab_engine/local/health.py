@@ -15,7 +15,7 @@ TOO_MANY_RESTARTS = 3
 
 
 def is_healthy(service: Service) -> bool:
-    return all(web.answers(address) for address in service.health)
+    return all(web.answers(address, service.lab_id) for address in service.health)
 
 
 def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from .. import console, memory, ports, report
+from .. import console, identity, memory, ports, report
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
@@ -37,6 +37,7 @@ class LocalLab:
         self._say_what_was_resolved()
         self._check_room()
         with exclusive(self._settings, "up"):
+            identity.make_id(self._settings.home)
             self._ensure_environment()
             self._start()
             memory.note(self._settings, "local", up=True)
@@ -121,6 +122,7 @@ class LocalLab:
             console.say("the settings have changed since the lab was started: starting it anew")
         manager.stop()
         ports.check(vars(settings.ports))
+        identity.remember_ports(settings.home, vars(settings.ports))
         for name in volumes.prepare(settings):
             console.say(f"put the shipped model {name} into {settings.models}")
         manager.start(config, variables)
@@ -128,13 +130,12 @@ class LocalLab:
     def _say_what_was_resolved(self) -> None:
         nginx = find_nginx()
         front = f"nginx ({nginx}) and uWSGI" if nginx else "uWSGI's own HTTP (nginx is not installed)"
-        listed = ", ".join(f"{name} {port}" for name, port in vars(self._settings.ports).items())
         console.rows(
             [
                 ("python", f"{sys.version.split()[0]} ({sys.executable})"),
                 ("tensorflow", self._settings.tensorflow),
                 ("gateway", front),
                 ("state", str(self._settings.home)),
-                ("ports", f"{listed} on 127.0.0.1"),
+                ("ports", report.listed(self._settings, vars(self._settings.ports))),
             ]
         )

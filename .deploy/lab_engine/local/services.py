@@ -24,11 +24,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Service:
-    """Programs that make one service; it is healthy when every `health` address answers with 200."""
+    """Programs that make one service; it is healthy when every `health` address answers with 200.
+
+    lab_id: the only one that such an answer may carry.
+    """
 
     name: str
     programs: tuple[Program, ...]
     health: tuple[str, ...]
+    lab_id: str = ""
 
 
 def all_services(settings: Settings) -> tuple[Service, ...]:
@@ -49,6 +53,8 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
         "LAB_HOME": str(settings.home),
+        "LAB_ID": settings.lab_id,
+        "TENSOR_REST_LAB_ID": settings.lab_id,
         "LAB_MODELS": str(settings.models),
         "LAB_LOGS": str(settings.logs),
         "LAB_DATA": str(settings.data),
@@ -56,7 +62,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "KERAS_HOME": str(settings.data / "keras-home"),
         "LAB_REST_URL": settings.url(ports.rest, ""),
         "LAB_BOARD_URL": settings.url(ports.board),
-        "LAB_JUPYTER_PORT": str(ports.jupyter),
+        **{f"LAB_{name.upper()}_PORT": str(port) for name, port in vars(ports).items()},
         "JUPYTER_TOKEN_FILE": str(settings.token_file),
         "JUPYTER_CONFIG_DIR": str(settings.run / "jupyter" / "config"),
         "JUPYTER_DATA_DIR": str(settings.run / "jupyter" / "data"),
@@ -164,7 +170,7 @@ def _rest(settings: Settings) -> Service:
     python = (str(settings.python), "-m", "tensor_rest")
     fronts = (Program("nginx", (*python, "nginx")),) if find_nginx() else ()
     programs = (Program("uwsgi", (*python, "uwsgi")), *fronts)
-    return Service("tensor-rest", programs, (settings.url(settings.ports.rest, "/healthz"),))
+    return Service("tensor-rest", programs, (settings.url(settings.ports.rest, "/healthz"),), settings.lab_id)
 
 
 def _jupyter(settings: Settings) -> Service:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from .. import token
+from .. import identity, token
 from ..errors import EngineError
 from ..settings import ROOT, Settings
 
@@ -19,11 +19,12 @@ def prepare(settings: Settings) -> list[str]:
 
 
 def remove(settings: Settings) -> None:
-    """Remove models, logs, data, feedback and token; the Python environment stays: it holds nothing of the user's."""
+    """Remove models, logs, data, feedback, token, id and ports; the Python environment stays."""
     for folder in _kept(settings):
         if folder.exists():
             shutil.rmtree(folder)
     settings.token_file.unlink(missing_ok=True)
+    identity.forget(settings.home)
 
 
 def _kept(settings: Settings) -> tuple[Path, ...]:

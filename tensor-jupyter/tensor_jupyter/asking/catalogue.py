@@ -9,7 +9,7 @@ from tensor_jupyter.settings import Settings
 
 
 def trained_last(settings: Settings) -> tuple[str, int]:
-    """The model, and its newest version, whose card says that it was made last; only of those that name labels.
+    """The model, and its newest version, whose card says that it was made last; only of classifiers of images.
 
     Raises LabError when there is none.
     """
@@ -27,10 +27,14 @@ def trained_last(settings: Settings) -> tuple[str, int]:
                 version, card = newest(gateway, name)
             except LabError:  # broken, or gone by now: others may be asked
                 continue
-            if card.get("labels") and card.get("created"):
+            # One score is a number, not a choice between labels, whatever its card calls it.
+            if len(card.get("labels") or ()) > 1 and card.get("input") and card.get("created"):
                 found.append((str(card["created"]), name, version))
     if not found:
-        raise LabError(f"No model that is served says when it was trained: name one with --model, of {names}.")
+        raise LabError(
+            "No served model is known as a classifier of images, with labels, an image input and a date on its card: "
+            f"name one with --model, of {', '.join(names) or 'none'}."
+        )
     _, name, version = max(found)
     return name, version
 

@@ -54,6 +54,16 @@ def fail(message: str, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
+def check_sure(sure: bool, what: str) -> None:
+    """Raise LabError unless the user, asked once, agrees that `what` is deleted."""
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise LabError(f"This deletes {what}: add --yes if that is meant.")
+    if not typer.confirm(f"Delete {what}?"):
+        raise LabError("nothing was deleted.")
+
+
 def print_json(answer: object) -> None:
     """The answer of a command that was asked with `--json`: one document on stdout."""
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False, default=str) + "\n")

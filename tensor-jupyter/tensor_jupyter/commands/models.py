@@ -1,17 +1,29 @@
 """`lab models`: which versions there are, which one answers, and which one is to."""
 
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.model_changes import delete, independent_rows
+from tensor_jupyter.commands.model_kit import (
+    Data,
+    Json,
+    Model,
+    Number,
+    Wait,
+    mark,
+    plain,
+    registry_of,
+    signature_lines,
+    wait_for,
+)
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
-    from tensor_jupyter.publishing.graph import Signature
+    from tensor_jupyter.publishing.overview import Overview
     from tensor_jupyter.publishing.registry import Registry
     from tensor_jupyter.publishing.served import Seen
 
@@ -28,13 +40,9 @@ _EXAMPLES = """Examples:
 
 app = typer.Typer(help="Versions: list, show, label, promote, roll back, retry, delete.", epilog=_EXAMPLES)
 
-Model = Annotated[str, typer.Argument(help="The model's name.")]
-Number = Annotated[int, typer.Argument(min=1, help="The version.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
-Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until the gateway shows it; 0: do not.")]
-Data = Annotated[
-    str | None, typer.Option("--data", help="Set or folder whose test pictures are measured with; else the card's.")
-]
+
+app.command()(delete)
+app.command("independent-rows")(independent_rows)
 
 
 @app.callback(invoke_without_command=True)
@@ -56,15 +64,17 @@ def list_models(json: Json = False) -> None:
                 {"name": name, "versions": [asdict(version) for version in versions]}
                 for name, versions in found.models.items()
             ]
-            print_json({"models": entries, "gateway": {"ready": not found.silent, "message": found.silent}})
+            ignored = [asdict(near) for near in found.ignored]
+            print_json(
+                {"models": entries, "ignored": ignored, "gateway": {"ready": not found.silent, "message": found.silent}}
+            )
             return
         if found.silent:
             err.print(f"{found.silent} What follows is what {settings.models} holds.")
-        wide = max((len(name) for name in found.models), default=0)
-        for name, versions in found.models.items():
-            for version in versions:
-                text = f"{name:{wide}}  {version.version:>4}  {version.state:11}  {', '.join(version.labels):12}"
-                out.print(f"{text}  {version.reason}".rstrip())
+        for line in _lines(found):
+            out.print(line)
+        for near in found.ignored:
+            err.print(f"{near.path} is not served: {near.reason}." + (f" {near.fix}" if near.fix else ""))
         if not found.models:
             out.print(f"No models in {settings.models}: `lab train mnist-net` makes one.")
 
@@ -96,9 +106,9 @@ def show(
         for line in signature_lines(signatures):
             out.print(line)
         for key, value in (card or {"card": "none: labels are the indices of its scores"}).items():
-            out.print(f"  {key:12} {_plain(value)}")
+            out.print(f"  {key:12} {plain(value)}")
         for check in (report or {}).get("checks", []):
-            out.print(f"  gate         {_mark(check['passed'])} {check['told']}")
+            out.print(f"  gate         {mark(check['passed'])} {check['told']}")
 
 
 @app.command()
@@ -109,12 +119,13 @@ def label(
     with told_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
-        settings, registry = _registry(model)
+        settings, registry = registry_of(model)
         _check_sound(registry, version, settings)
         registry.label(label, version)
         out.print(f"{model} {version} is called {label}: /tf/models/{model}/labels/{label}/classify")
-        _hint_default(registry.conf().listed(sound(registry, settings)), version)
-        _wait(model, settings, wait, lambda seen: version in seen.available and seen.labels.get(label) == version)
+        present, conf = sound(registry, settings), registry.conf()
+        _hint_default(conf.default(present), conf.listed(present), version)
+        wait_for(model, settings, wait, lambda seen: version in seen.available and seen.labels.get(label) == version)
 
 
 @app.command()
@@ -137,12 +148,12 @@ def promote(
     with told_in_one_line():
         from tensor_jupyter.publishing.promotion import measure
 
-        settings, registry = _registry(model)
+        settings, registry = registry_of(model)
         _check_sound(registry, version, settings)
         report, missed = measure(registry, version, to, data, settings, force)
         if not json:
             for check in report["checks"]:
-                out.print(f"{_mark(check['passed'])} {check['told']}")
+                out.print(f"{mark(check['passed'])} {check['told']}")
         if missed and not force:
             if json:
                 print_json({"promoted": False, "report": report})
@@ -150,7 +161,7 @@ def promote(
         registry.promote(version, to, forced=bool(missed))
         if not json:
             out.print(f"{model} {version} is {to} now{', by --force' if missed else ''}.")
-        _wait(
+        wait_for(
             model, settings, wait, lambda seen: version in seen.available and seen.labels.get(to) == version, quiet=json
         )
         if json:
@@ -167,10 +178,10 @@ def rollback(
     with told_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
-        settings, registry = _registry(model)
+        settings, registry = registry_of(model)
         before, now = registry.rollback(sound(registry, settings), to)
         out.print(f"{model} {now} answers in place of {before}, until `lab models promote {model} VERSION`.")
-        _wait(model, settings, wait, lambda seen: bool(seen.available) and seen.available[-1] == now)
+        wait_for(model, settings, wait, lambda seen: bool(seen.available) and seen.available[-1] == now)
 
 
 @app.command()
@@ -179,7 +190,7 @@ def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
     with told_in_one_line():
         from tensor_jupyter.publishing.overview import quarantine_reason
 
-        settings, registry = _registry(model)
+        settings, registry = registry_of(model)
         reason = quarantine_reason(model, version, settings)
         registry.retry(version)
         out.print(f"{model} {version} is looked at again{f' ({reason})' if reason else ''}.")
@@ -194,43 +205,20 @@ def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
             looked = version not in seen.quarantined
             return version in seen.available or not (listed or version in seen.quarantined)
 
-        _wait(model, settings, wait, arrived)
+        wait_for(model, settings, wait, arrived)
 
 
-@app.command()
-def delete(
-    model: Model,
-    version: Number,
-    force: Annotated[bool, typer.Option("--force", help="Even if it is served or has a label.")] = False,
-    wait: Wait = 20.0,
-) -> None:
-    """Delete a version. One that is served or labelled only by --force, the last sound one never."""
-    with told_in_one_line():
-        from tensor_jupyter.publishing.overview import sound
-
-        settings, registry = _registry(model)
-        registry.delete(version, sound(registry, settings), force)
-        out.print(f"{model} {version} is deleted.")
-        _wait(model, settings, wait, lambda seen: version not in seen.available and version not in seen.quarantined)
-
-
-def signature_lines(signatures: "dict[str, Signature]") -> list[str]:
-    """Each signature with what it takes and answers, the default one first, one line each."""
-    lines = []
-    for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
-        given, answered = (
-            ", ".join(f"{alias} {tensor}" for alias, tensor in tensors.items()) or "nothing"
-            for tensors in (signatures[name].inputs, signatures[name].outputs)
-        )
-        lines.append(f"  {name}: {given} -> {answered}")
-    return lines
-
-
-def _registry(model: str) -> "tuple[Settings, Registry]":
-    from tensor_jupyter.publishing.registry import Registry
-
-    settings = Settings.read()
-    return settings, Registry(settings.models, model)
+def _lines(found: "Overview") -> list[str]:
+    """A table of versions, with a head where there are any."""
+    rows = [("MODEL", "VERSION", "STATE", "LABELS", "ACCURACY", "DATE", "DATA SET", "")]
+    for name, versions in found.models.items():
+        for one in versions:
+            accuracy = "" if one.accuracy is None else f"{one.accuracy:.2%}"
+            labels, number = ",".join(one.labels), str(one.version)
+            rows.append((name, number, one.state, labels, accuracy, one.created[:10], one.data_set, one.reason))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return lines if found.models else []
 
 
 def _check_sound(registry: "Registry", version: int, settings: Settings) -> None:
@@ -248,40 +236,11 @@ def _check_sound(registry: "Registry", version: int, settings: Settings) -> None
         )
 
 
-def _hint_default(listed: list[int], version: int) -> None:
-    """Who names no version or label gets the highest that is served; that is not always what one had in mind."""
-    if listed and listed[-1] == version and len(listed) > 1:
-        out.print("Calls without a label go to it, too, because it is the highest version that is served.")
+def _hint_default(default: int, listed: list[int], version: int) -> None:
+    """A request without version and label gets the default; that is not always what one had in mind."""
+    if default == version and len(listed) > 1:
+        out.print("Calls without a label go to it, too: it is the default version.")
 
 
 def _missed(model: str, version: int, missed: list[str]) -> LabError:
     return LabError(f"{model} {version} is not promoted: {'; '.join(missed)}. --force promotes it all the same.")
-
-
-def _wait(
-    model: str, settings: Settings, seconds: float, arrived: "Callable[[Seen], bool]", quiet: bool = False
-) -> None:
-    """Until the gateway shows the change; without a gateway it is only said that nobody looked."""
-    from tensor_jupyter.gateway import SilentError
-    from tensor_jupyter.publishing import served
-
-    if not seconds:
-        return
-    try:
-        seen = served.wait(model, settings, seconds, arrived)
-    except SilentError as error:
-        err.print(f"Written, but not seen to be served: {error}")
-        return
-    if not quiet:
-        labels = "".join(f", {label} is {version}" for label, version in sorted(seen.labels.items()))
-        out.print(f"Served now: {', '.join(map(str, seen.available)) or 'none'}{labels}.")
-
-
-def _mark(passed: bool | None) -> str:
-    return {True: "ok     ", False: "missed ", None: "-      "}[passed]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

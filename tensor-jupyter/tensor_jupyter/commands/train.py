@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.model_kit import say_default
 from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
 from tensor_jupyter.settings import Settings
@@ -65,7 +66,7 @@ def train(
         from tensor_jupyter.data import load
 
         pictures = load(data, context.settings)
-        (err if as_json else out).print(pictures.message)
+        (err if as_json else out).print(pictures.subset(run.subset, run.seed).message)
         _train(run, pictures, context, resume, ["lab", "train", name, *_data_words(data)], as_json)
 
 
@@ -117,20 +118,23 @@ def _train(
 
     console = err if as_json else out
     try:
-        progress = EpochProgress(err, run.epochs)
+        progress = EpochProgress(err)
         trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress])
     except KeyboardInterrupt:
         err.print("The epochs that were finished are kept: the same command goes on after them.")
         raise
     metrics = trained.metrics
     if "test_accuracy" in metrics:
-        console.print(f"Accuracy on {metrics['test_images']} unseen pictures: {metrics['test_accuracy']:.2%}")
+        images, accuracy = metrics["test_images"], metrics["test_accuracy"]
+        console.print(f"Accuracy on all {images} test pictures of {trained.data.name}: {accuracy:.2%}")
     else:
         console.print(f"Error on {metrics['test_images']} unseen pictures: {metrics['test_error']:.5f}")
         console.print(f"Threshold: {metrics['threshold']:.5f}; {metrics['test_false_alarms']:.2%} of them are above it")
     command = " ".join([*words, *_run_words(run)])
     published = export(trained.model, trained.data, context, metrics, command, threshold=metrics.get("threshold"))
     console.print(f"Published: {published}")
+    if not as_json:
+        say_default(context.settings, published)
     console.print(f"Events:    {context.log_dir}")
     if "test_accuracy" in metrics:
         console.print(f"Try it:    lab label --model {context.name} PICTURE")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from tensor_jupyter.errors import LabError
 
 _FEWEST = 2_000  # pictures; with fewer, a part of the training set says little about the whole
+_FEWEST_HELD_OUT = 50  # pictures to validate with, or a fifth of all
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,20 @@ class Dataset:
         if self.stand_in_for:
             told["stand_in_for"] = self.stand_in_for
         return told
+
+    def validation_split(self, fraction: float, seed: int = 7) -> tuple[Pictures, Pictures]:
+        """Return the training images in random order: those to learn from, and a part to validate with.
+
+        The test images are in neither part, so that no choice depends on them.
+
+        Args:
+            fraction: The part to validate with, 0 for none; at least 50 images or a fifth of a small set.
+            seed: The same seed gives the same split.
+        """
+        count = len(self.train)
+        held_out = max(math.ceil(fraction * count), min(_FEWEST_HELD_OUT, count // 5), 1) if fraction else 0
+        rows = np.random.default_rng(seed).permutation(count)
+        return self.train.take(rows[held_out:]), self.train.take(rows[:held_out])
 
     def subset(self, fraction: float, seed: int = 0) -> "Dataset":
         """A random part of the training pictures, at least 2,000 of them or all; the test pictures stay whole.

@@ -16,8 +16,8 @@ from tensor_jupyter.data.idx import read_idx
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
-HELD_OUT = 5_000
-"""How many of the last training pictures are kept for measuring where the test files are absent."""
+HELD_OUT = 6
+"""The last sixth of the training pictures, 10,000 of MNIST, is kept for measuring where the test files are absent."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,13 @@ def read_idx_folder(folder: Path) -> Dataset:
     if all(_find(folder, file) for file in TEST_FILES):
         test, split = _read(folder, TEST_FILES), "the set's own training and test files"
     else:
-        if len(train) <= HELD_OUT:
+        held_out = len(train) // HELD_OUT
+        if not held_out:
             raise LabError(
-                f"{folder} has no test files and only {len(train)} training pictures: more than {HELD_OUT} are wanted."
+                f"{folder} has no test files and only {len(train)} training pictures: at least {HELD_OUT} are wanted."
             )
-        split = f"the last {HELD_OUT} of the training file's {len(train)} pictures are test"
-        train, test = train.take(slice(None, -HELD_OUT)), train.take(slice(-HELD_OUT, None))
+        split = f"the last {held_out} of the training file's {len(train)} pictures are test"
+        train, test = train.take(slice(None, -held_out)), train.take(slice(-held_out, None))
     like = known or MNIST
     message = f"{name}: {len(train)} pictures to train on, {len(test)} to test with ({split})."
     return Dataset(name, like.labels, train, test, split, message, "light-on-dark", like.centering)

@@ -7,10 +7,12 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.Image import Resampling
 
 from tensor_jupyter.data.dataset import Picture
-from tensor_jupyter.data.digits import mnist_like
+from tensor_jupyter.data.images import border, ink
+from tensor_jupyter.data.images.flatten import flatten
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
@@ -20,7 +22,6 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
 """Of one file, as its header says."""
 
-_LIGHT = 127  # a border over this is light
 _ORIENTATION = 0x0112  # of EXIF; from 5 on the picture lies on its side
 
 # The bound above is stricter than the one that Pillow only warns of.
@@ -48,28 +49,41 @@ def read(content: bytes, wanted: Picture) -> np.ndarray:
     """The picture in `content`, upright and in the wanted form: uint8 [H, W, C]. Raises UnreadableError."""
     picture = _open(content)
     try:
-        picture.draft(None, (2 * wanted.width, 2 * wanted.height))  # a large JPEG is decoded at a smaller scale
-        picture.load()
-        flat = _flat(ImageOps.exif_transpose(picture))
+        flat = flatten(picture)
     except Exception as error:
         raise UnreadableError(f"it is broken or cut off ({type(error).__name__})") from error
     return fit(flat, wanted)
 
 
 def fit(picture: Image.Image, wanted: Picture) -> np.ndarray:
-    """A picture of mode L or RGB as uint8 [H, W, C]; one of the right size is only given the wanted polarity."""
+    """A picture of mode L or RGB as uint8 [H, W, C]. Raises UnreadableError where a glyph is wanted and none is drawn.
+
+    One of the right size is only given the wanted polarity, unless a glyph is wanted and its ground is not even.
+    """
     pixels = np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB"))
-    light = _ground(pixels) > _LIGHT
-    if wanted.polarity and light != (wanted.polarity == "dark-on-light"):
-        pixels = 255 - pixels
-    shape = (wanted.height, wanted.width, wanted.channels)
-    if pixels.shape[:2] != shape[:2]:
-        if wanted.centering == "mnist" and shape == (28, 28, 1):
-            pixels = _centred(pixels, wanted.polarity == "dark-on-light")
-        else:
-            small = Image.fromarray(pixels).resize((wanted.width, wanted.height), Image.Resampling.BILINEAR)
-            pixels = np.asarray(small)
-    return pixels.reshape(shape)
+    if wanted.centering == "mnist" and wanted.channels == 1:
+        levels = _glyph(pixels, wanted)
+    else:
+        levels = 255 - pixels if _is_inverted(border.is_light(pixels), wanted) else pixels
+        if pixels.shape[:2] != (wanted.height, wanted.width):
+            levels = np.asarray(Image.fromarray(levels).resize((wanted.width, wanted.height), Resampling.BILINEAR))
+    return levels.reshape(wanted.height, wanted.width, wanted.channels)
+
+
+def _glyph(pixels: np.ndarray, wanted: Picture) -> np.ndarray:
+    ground = border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
+    if ground is not None:
+        return 255 - pixels if _is_inverted(ground == "light", wanted) else pixels
+    glyph = ink.mnist_like(pixels, wanted.height, wanted.width)
+    if glyph is None:
+        raise UnreadableError("nothing is drawn in it: no stroke stands out from the ground")
+    dark = ink.is_dark_on_light(pixels) if wanted.polarity is None else wanted.polarity == "dark-on-light"
+    return 255 - glyph if dark else glyph
+
+
+def _is_inverted(light: bool, wanted: Picture) -> bool:
+    """Whether the ground's lightness is not the one that is wanted."""
+    return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")
 
 
 def _open(content: bytes) -> Image.Image:
@@ -87,27 +101,3 @@ def _open(content: bytes) -> Image.Image:
     if picture.width * picture.height > MAX_PIXELS:
         raise UnreadableError(f"it has {picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}")
     return picture
-
-
-def _flat(picture: Image.Image) -> Image.Image:
-    """Without alpha and with 8 bits a channel: L for grey, else RGB."""
-    if picture.mode.startswith("I"):  # 16 bits; Pillow's own conversion would make everything over 255 white
-        return Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    grey = picture.mode in ("1", "L", "LA")
-    if picture.has_transparency_data:
-        drawn = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
-    return picture.convert("L" if grey else "RGB")
-
-
-def _ground(pixels: np.ndarray) -> float:
-    """The level of the border: where one draws or photographs a glyph, nothing is drawn at the rim."""
-    rim = max(1, min(pixels.shape[:2]) // 20)
-    strips = (pixels[:rim], pixels[-rim:], pixels[:, :rim], pixels[:, -rim:])
-    return float(np.median(np.concatenate([strip.ravel() for strip in strips])))
-
-
-def _centred(pixels: np.ndarray, dark: bool) -> np.ndarray:
-    ink = np.abs(pixels.astype(np.float32) - _ground(pixels))
-    glyph = mnist_like(ink / max(1.0, float(ink.max())))
-    return 255 - glyph if dark else glyph

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import socket
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,11 +112,12 @@ def _is_other(each: Listener, where: Where, silent: set[str]) -> bool:
 def _taken(where: Where, others: list[Listener]) -> Finding:
     """All of them at once, with other ports for the lab."""
     told, settings = [], []
-    free = (port for port in range(max(where.ports) + 1, 65536) if _is_free(port))
+    used = {*where.ports}
     for each in others:
         of_lab = f", of the lab in {each.lab}" if each.lab else ""
         told.append(f"{each.port} by {each.process or 'a process of another user'}{of_lab}")
-        settings.append(f"{_variable(where, each.port)}={next(free)}")
+        used.add(offer := next_free(used))
+        settings.append(f"{_variable(where, each.port)}={offer}")
     return problem("ports", f"taken: {'; '.join(told)}", "ports for the lab", f"{' '.join(settings)} bin/compose.sh up")
 
 
@@ -126,6 +128,11 @@ def _variable(where: Where, port: int) -> str:
     if port == where.serving[1]:
         return "LAB_SERVING_PORT"
     return "LAB_INVENTORY_PORT" if where.watcher.endswith(f":{port}") else "LAB_SERVING_REST_PORT"
+
+
+def next_free(used: Collection[int]) -> int:
+    """The first free port above those that are used."""
+    return next(port for port in [*range(max(used) + 1, 65536), *range(1024, max(used))] if _is_free(port))
 
 
 def _is_free(port: int) -> bool:

@@ -8,17 +8,22 @@ from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 from tensor_jupyter.doctor.where import Where, is_there
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway
+from tensor_jupyter.publishing.near_models import near_models
 from tensor_jupyter.settings import Settings
 
 
 def check(where: Where, settings: Settings) -> list[Finding]:
-    """What is served, then a finding for each version or file that is not; none while there is nobody to ask."""
+    """What is served, then a finding for each version, folder or file that is not."""
+    ignored = [
+        warning("models", f"{each.path} is not served: {each.reason}", "a model", each.fix)
+        for each in near_models(settings.models)
+    ]
     entries = web.get(f"{where.watcher}/").document().get("models")
     if not isinstance(entries, list):
-        return []  # what is wrong with the watcher is said elsewhere
+        return ignored  # what is wrong with the watcher is said elsewhere
     try:
         found = [*_summary(entries), *(finding for entry in entries for finding in _of(entry, settings))]
-        return [*found, *_elsewhere(entries, settings), *_of_gateway(where, settings)]
+        return [*found, *ignored, *_elsewhere(entries, settings), *_of_gateway(where, settings)]
     except (LookupError, TypeError, ValueError):
         return [problem("models", "the watcher's list cannot be read", "services of one release", "bin/compose.sh up")]
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from tensor_jupyter.doctor import web
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
+from tensor_jupyter.doctor.listening import next_free
 from tensor_jupyter.doctor.together import together
 from tensor_jupyter.doctor.where import Where
+from tensor_jupyter.gateway import other_lab
 from tensor_jupyter.settings import Settings
 
 UP = "bin/compose.sh up"
@@ -23,8 +25,8 @@ _SERVICES = {
 def check(where: Where, settings: Settings) -> list[Finding]:
     """One finding for each service; a single one where the whole lab is down."""
     looks: dict[str, Callable[[], Finding]] = {
-        "gateway": lambda: _gateway(where),
-        "model server": lambda: _model_server(where),
+        "gateway": lambda: _gateway(where, settings),
+        "model server": lambda: _model_server(where, settings),
         "watcher": lambda: _watcher(where),
         "TensorBoard": lambda: _board(where, settings),
         "JupyterLab": lambda: _jupyter(where),
@@ -38,17 +40,22 @@ def check(where: Where, settings: Settings) -> list[Finding]:
     return [found[name] for name in looks]
 
 
-def _gateway(where: Where) -> Finding:
+def _gateway(where: Where, settings: Settings) -> Finding:
     reply = web.get(f"{where.gateway}/healthz")
     if reply.silence:
         return _silent("gateway", f"no answer at {where.gateway} ({reply.silence})")
     if reply.status != 200 or "status" not in reply.document():
         return _strange("gateway", where.gateway, reply, "LAB_REST_URL")
+    if other_lab(reply.document(), settings):
+        found = f"another lab answers at {where.gateway}, where this lab's gateway should be"
+        fix = f"LAB_REST_PORT={next_free(where.ports)} {UP}"
+        return problem("gateway", found, "this lab, on a port of its own", fix)
     return ok("gateway", f"answers at {where.gateway}")
 
 
-def _model_server(where: Where) -> Finding:
-    reply = web.get(f"{where.gateway}/readyz")
+def _model_server(where: Where, settings: Settings) -> Finding:
+    ours = not other_lab(web.get(f"{where.gateway}/healthz").document(), settings) if settings.id else True
+    reply = web.get(f"{where.gateway}/readyz") if ours else web.Reply(0)
     if reply.status == 200 and reply.document().get("status") == "ready":
         return ok("model server", "answers the gateway")
     if reply.status == 503:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tensor_jupyter import home
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -39,8 +40,12 @@ class Where:
         return f"sudo {command}" if root and os.getuid() else command
 
 
-def find(settings: Settings, environ: Mapping[str, str] = os.environ) -> Where:
-    """From the settings and from what the engines tell a command of theirs. Raises LabError for what is no address."""
+def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
+    """From the settings, the environment (else this process's), and the lab's state folder.
+
+    Raises LabError for what is not an address.
+    """
+    environ = home.environment() if environ is None else environ
     jupyter = _port(environ, "LAB_JUPYTER_PORT", 8888)
     watcher = environ.get("TF_SERVER_INVENTORY_URL") or f"http://127.0.0.1:{_port(environ, 'LAB_INVENTORY_PORT', 8502)}"
     server = environ.get("TF_SERVER_HOST_PORT") or f"127.0.0.1:{_port(environ, 'LAB_SERVING_PORT', 9000)}"

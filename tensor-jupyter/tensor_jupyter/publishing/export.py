@@ -1,6 +1,6 @@
 """From a trained Keras model to a served one: self-contained, loaded back, checked, and only then visible.
 
-Signatures of what is written (with the sizes of the model at hand):
+Signatures of what is written (for a classifier of images; other models keep the names of their inputs and outputs):
     serving_default  images uint8 [N, H, W, C] -> scores float32 [N, classes], or score float32 [N] of a concept model
     describe         index int32 [N] -> card string [N], the same JSON document in every row
 """
@@ -9,7 +9,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,24 @@ import tensorflow as tf
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.replay import TOLERANCE, check, write_golden_samples
+from tensor_jupyter.publishing.default_version import decide
+from tensor_jupyter.publishing.describe import add_card
+from tensor_jupyter.publishing.graph import DEFAULT
+from tensor_jupyter.publishing.independence import declare
+from tensor_jupyter.publishing.keras_card import Hints, card_input, images_for, input_range, rows_of, with_scores
+from tensor_jupyter.publishing.keras_endpoint import Endpoint
+from tensor_jupyter.publishing.keras_reading import compiled_loss
+from tensor_jupyter.publishing.made_up import made_up
+from tensor_jupyter.publishing.replay import TOLERANCE, check
+from tensor_jupyter.publishing.samples import Sample, write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
+from tensor_jupyter.training.measure import measured
 
 GOLDEN_SAMPLES = 8
 """How many test pictures travel with the model: they warm a server up, and their scores must come out again."""
 
+_BATCH = 256  # images measured at once
 _COARSE = 1e-2  # tolerance where the scores were made in half precision or on a GPU, and are replayed on the CPU
 
 _log = logging.getLogger(__name__)
@@ -37,81 +46,143 @@ tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would tell the name 
 
 def export(
     model: keras.Model,
-    data: Dataset,
-    context: Context,
-    metrics: Mapping[str, float],
+    data: Dataset | None = None,
+    context: Context | None = None,
+    metrics: Mapping[str, float] | None = None,
     command: str = "",
     *,
+    samples: Any = None,
+    labels: Sequence[str] = (),
+    pixels: str | None = None,
     threshold: float | None = None,
     companion: str = "",
 ) -> Path:
-    """Publish the model as the context's version, or the next one free; returns the folder in the models volume.
+    """Publish any Keras model as the context's version, or the next free one; return its folder in the models volume.
 
-    metrics: what was measured on pictures never trained on; command: how the model was made, for the card. threshold:
-    of a concept model, the score above which a picture is none of what it knows; companion: the model it stands
-    guard for. The gate's report is stored beside the version; it stops nothing here.
+        export(model, data, context)                            # a classifier of images, with its data set
+        export(model, context=context, samples=x_test[:8])      # any model
+        export(model, context=context, samples={"age": ages, "text": texts}, labels=["no", "yes"])
 
-    Raises LabError when the written model does not answer as `model` does, or when there is no room; nothing is visible
-    then.
+    The model may be functional, sequential or subclassed, with several inputs and outputs, in lists or dicts; its
+    preprocessing layers are part of what is served. The written version is loaded again and has to answer like
+    `model`. Its rows are compared in split, joined, permuted and padded requests: only if they are independent may a
+    server batch them.
+
+    Args:
+        model: Built, or called by `samples`. A compiled loss says whether its scores are logits.
+        data: The data set: its labels and images go into the card, and some test images become golden samples.
+        context: The name and the version. Needed.
+        metrics: What was measured on images never trained on; measured here on `data.test` if left out.
+        command: How the model was made, for the card.
+        samples: A few inputs as the model takes them, golden samples in place of those from `data`: an array [N, ...],
+            or a list or dict of arrays. Without `data` and `samples`, random numbers are used.
+        labels: The names of the scores, in place of those of `data`.
+        pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
+        threshold: Of a concept model: the score above which an image is not of its concept.
+        companion: Of a concept model: the classifier whose inputs it checks.
+
+    Whether the version becomes the default is decided and logged by `default_version.decide`.
+
+    Raises:
+        LabError: When the model cannot be served, or does not answer as `model` does, or the disk is full. Nothing is
+            visible then.
     """
-    golden = data.test.images[np.linspace(0, len(data.test) - 1, GOLDEN_SAMPLES, dtype=int)]
-    data_set = {**data.about, **({"command": command} if command else {})}
-    more = {"threshold": threshold, "companion": companion}
-    text = json.dumps(card(context.name, data.labels, data.picture.card(), metrics, data_set, **more))
-    (alias, *_) = inputs(model)
-    published = publish_model(model, text, {alias: golden}, context)
-    _report(published, data, context)
+    if context is None:
+        raise LabError("export needs a context, as in export(model, data, Context('mnist-net')).")
+    hints = Hints(pixels=pixels)
+    names = list(labels or (data.labels if data else ()))
+    endpoint = Endpoint.of(model, samples)
+    found, how = input_range(endpoint, hints)
+    if found == "":
+        _log.warning("%s: build its preprocess_input into the model, else images get other numbers than it wants", how)
+    pixels = found or None
+    about = {**(data.about if data else {"name": "unknown"}), **({"command": command} if command else {})}
+    picture = card_input(endpoint, data, hints, pixels)
+    rows = golden(endpoint, samples, data, pixels)
+    endpoint, classes, scores = with_scores(endpoint, rows, names, hints, compiled_loss(model))
+    if names and classes not in (None, len(names)):
+        raise LabError(f"{len(names)} labels for {classes} scores: there must be one for each.")
+    if metrics is None:
+        metrics = _measured(endpoint, data, threshold, pixels) if data else {}
+    document = card(
+        context.name, names, picture, metrics, about, threshold=threshold, companion=companion, scores=scores
+    )
+    published = publish_model(endpoint, document, rows, context)
+    if data:
+        decide(published, data, context)
     _log.info("published %s version %s", context.name, published.name)
     return published
 
 
-def publish_model(model: keras.Model, card_text: str, golden: Mapping[str, np.ndarray], context: Context) -> Path:
-    """Write, check and publish a model with this card; golden: inputs [N, ...] by alias that it must answer again."""
+def publish_model(
+    endpoint: Endpoint,
+    document: dict[str, Any],
+    samples: Mapping[str, np.ndarray],
+    context: Context,
+    independent_rows: bool | None = None,
+) -> Path:
+    """Write, check and publish a model with this card.
+
+    samples: inputs [N, ...] by alias that it must answer again; independent_rows: the user's word, as in `declared`.
+    """
     models = context.settings.models
     with staging(models) as folder:
         try:
-            write(model, card_text, folder)
-            write_golden_samples(folder, context.name, golden, answers(model, golden))
+            write(endpoint, folder)
+            write_golden_samples(folder, context.name, _answered(endpoint, samples))
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         except tf.errors.OpError as error:
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
-        check(folder, tolerance(model))
+        independent = declared(check(folder, tolerance(endpoint.model)), independent_rows)
+        finish(folder, document, independent)
         return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 
-def write(model: keras.Model, card_text: str, folder: Path) -> None:
-    """Write the SavedModel with its two signatures."""
-    given = inputs(model)
+def declared(found: bool | None, given: bool | None) -> bool | None:
+    """Whether rows are declared independent: as the user says, else as the check found.
+
+    Raises LabError when the user calls rows independent that were found to depend on each other.
+    """
+    if given and found is False:
+        raise LabError("The rows depend on each other, so they cannot be declared independent.")
+    return found if given is None else given
+
+
+def finish(folder: Path, document: dict[str, Any], independent: bool | None) -> None:
+    """Add the card, and the declaration of independent rows, to a checked version."""
+    if independent:
+        declare(folder)
+    add_card(folder, json.dumps({**document, **({"independent_rows": True} if independent else {})}))
+
+
+def write(endpoint: Endpoint, folder: Path) -> None:
+    """Write the SavedModel with its signature serving_default."""
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    held = tf.Module()
+    held.model = endpoint.model  # tracked as a model, each variable would be written twice
+    archive.track(held)
+    aliases = [*endpoint.inputs]
     archive.add_endpoint(
-        "serving_default",
-        lambda *values: _call(model, dict(zip(given, values, strict=True))),
-        [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, alias) for alias, tensor in given.items()],
-    )
-    archive.add_endpoint(
-        "describe",
-        # One card for each row, so that a server may merge requests and cut the answer apart again.
-        lambda index: {"card": tf.fill(tf.shape(index), tf.constant(card_text))},
-        [tf.TensorSpec((None,), tf.int32, "index")],
+        DEFAULT, lambda *values: endpoint(dict(zip(aliases, values, strict=True))), [*endpoint.inputs.values()]
     )
     archive.write_out(folder, tf.saved_model.SaveOptions(save_debug_info=False), verbose=False)
 
 
-def inputs(model: keras.Model) -> dict[str, Any]:
-    """The model's inputs, symbolic, by the names clients give them: pictures are `images`, or `imgs` if called so."""
-    given = list(model.inputs)
-    if len(given) > 1:
-        return {tensor.name: tensor for tensor in given}
-    picture = len(given[0].shape) == 4 and given[0].name != "imgs"
-    return {"images" if picture else given[0].name: given[0]}
-
-
-def answers(model: keras.Model, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What Keras says of these inputs, by the aliases under which the served model answers."""
-    found = _call(model, {alias: tf.convert_to_tensor(value) for alias, value in given.items()})
-    return {alias: np.asarray(value) for alias, value in found.items()}
+def golden(
+    endpoint: Endpoint, samples: Any = None, data: Dataset | None = None, pixels: str | None = None
+) -> dict[str, np.ndarray]:
+    """Inputs by alias to replay: the samples, else test images where they fit, else random numbers and words."""
+    if samples is not None:
+        return {alias: rows[:GOLDEN_SAMPLES] for alias, rows in endpoint.rows(samples).items()}
+    images = images_for(data, endpoint) if data else None
+    if images is not None:
+        return rows_of(images[np.linspace(0, len(images) - 1, GOLDEN_SAMPLES, dtype=int)], endpoint, pixels)
+    random = np.random.default_rng(0)
+    return {
+        alias: made_up(spec.dtype.name, tuple(spec.shape[1:]), GOLDEN_SAMPLES, random, pixels)
+        for alias, spec in endpoint.inputs.items()
+    }
 
 
 def tolerance(model: keras.Model) -> float:
@@ -120,32 +191,26 @@ def tolerance(model: keras.Model) -> float:
     return _COARSE if halves or tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
-def _call(model: keras.Model, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's outputs by the names clients know: `scores` [N, classes], `score` [N], or Keras's own names."""
-    found = model(dict(given) if len(given) > 1 else next(iter(given.values())), training=False)
-    if isinstance(found, Mapping):
-        return dict(found)
-    if isinstance(found, list | tuple):
-        return dict(zip(model.output_names, found, strict=True))
-    return {{1: "score", 2: "scores"}.get(len(found.shape), "output"): found}
+def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels: str | None) -> dict[str, float]:
+    """Accuracy or error on the test images, none of a model that does not take them or answers something else."""
+    images = images_for(data, endpoint)
+    if images is None:
+        return {}
+    found: list[np.ndarray] = []
+    for start in range(0, len(images), _BATCH):
+        answers = endpoint.answers(rows_of(images[start : start + _BATCH], endpoint, pixels))
+        name = next((name for name in ("scores", "score") if name in answers), "")
+        if not name:
+            return {}
+        found.append(answers[name])
+    scores = np.concatenate(found)
+    if scores.ndim == 2 and scores.shape[1] != len(data.labels):
+        return {}
+    return measured(scores, data, threshold)
 
 
-def _report(published: Path, data: Dataset, context: Context) -> None:
-    """Have the gate look at what was published. It is there already: what goes wrong here is only told."""
-    registry = Registry(context.settings.models, context.name)
-    try:
-        before = [number for number in registry.numbers() if number < int(published.name)]
-        current = registry.folder(before[-1]) if before else None
-        registry.store_report(int(published.name), gate.judge(published, current, data).document())
-        pinned = registry.conf().pinned
-    except (LabError, OSError) as error:
-        _log.warning("published, but without a report: %s", error)
-        return
-    if pinned:
-        _log.warning(
-            "%s is pinned to %s: `lab models promote %s %s` has the new version served",
-            context.name,
-            ", ".join(map(str, pinned)),
-            context.name,
-            published.name,
-        )
+def _answered(endpoint: Endpoint, samples: Mapping[str, np.ndarray]) -> Iterator[Sample]:
+    """A golden sample for each row, with what the model answers to that row alone."""
+    for row in range(len(next(iter(samples.values())))):
+        inputs = {alias: values[row : row + 1] for alias, values in samples.items()}
+        yield Sample(DEFAULT, inputs, endpoint.answers(inputs))

@@ -48,6 +48,17 @@ class Signature:
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
 
+    @property
+    def is_card(self) -> bool:
+        """Whether it has the form of our `describe`: index int32 [N] -> card string [N]."""
+        index, card = self.inputs.get("index"), self.outputs.get("card")
+        return (
+            len(self.inputs) == len(self.outputs) == 1
+            and index == Tensor("int32", (-1,))
+            and card is not None
+            and card.dtype == "string"
+        )
+
 
 class Graph:
     """A SavedModel folder with the tag "serve", loaded. Everything raises LabError with TensorFlow's reason."""
@@ -73,6 +84,31 @@ class Graph:
             return dict(self._session.run(fetches, feeds))
         except _BROKEN as error:
             raise _told(error) from error
+
+    def operations(self, signature: str) -> set[str]:
+        """The types of all operations that a call of the signature may run, those of its functions included."""
+        graph = self._session.graph.as_graph_def()
+        nodes = {node.name: node for node in graph.node}
+        library = {function.signature.name: function.node_def for function in graph.library.function}
+        outputs = self._defs[signature].outputs.values()
+        waiting = [_node(tensor.name) for tensor in outputs]
+        found: set[str] = set()
+        seen: set[str] = set()
+        bodies = []
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in nodes:
+                continue
+            seen.add(name)
+            waiting += map(_node, nodes[name].input)
+            bodies.append([nodes[name]])
+        while bodies:
+            for node in bodies.pop():
+                found.add(node.op)
+                for called in (node.op, *_functions(node)):
+                    if called in library:
+                        bodies.append(library.pop(called))
+        return found
 
     def card(self) -> dict[str, Any] | None:
         """What the signature `describe` says, None where there is none. LabError when it is no JSON object."""
@@ -112,6 +148,16 @@ def _open_first_session() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _node(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _functions(node: Any) -> list[str]:
+    """The names of the functions that a node calls."""
+    values = node.attr.values()
+    return [value.func.name for value in values] + [each.name for value in values for each in value.list.func]
 
 
 def _signature(found: Any) -> Signature:

@@ -1,12 +1,15 @@
 """Which models and versions there are: the gateway's word where it answers, the models volume's where it does not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from tensor_jupyter.asking.catalogue import newest
 from tensor_jupyter.context import NAME
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.gateway import SilentError
+from tensor_jupyter.gateway import Gateway, SilentError
 from tensor_jupyter.publishing import served
+from tensor_jupyter.publishing.near_models import NearModel, near_models
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.served import Seen
 from tensor_jupyter.settings import Settings
@@ -17,20 +20,28 @@ _STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNL
 @dataclass(frozen=True)
 class Version:
     """One version. state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or
-    listed (to be served; the gateway was not there to say more). reason: why it failed or is quarantined."""
+    listed (to be served; the gateway was not there to say more). reason: why it failed or is quarantined. accuracy: on
+    the test pictures of data_set, and created: as its card says, None and "" where it does not."""
 
     version: int
     state: str
     labels: tuple[str, ...] = ()
     reason: str = ""
+    accuracy: float | None = None
+    data_set: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Every model's versions, newest first, by name; silent: why the gateway could not be asked, else ""."""
+    """Every model's versions, newest first, by name; silent: why the gateway could not be asked, else "".
+
+    ignored: folders that are nearly models.
+    """
 
     models: dict[str, list[Version]]
     silent: str
+    ignored: list[NearModel] = field(default_factory=list)
 
 
 def overview(settings: Settings) -> Overview:
@@ -38,7 +49,23 @@ def overview(settings: Settings) -> Overview:
     found, silent = _asked(settings)
     names = {*_names(settings.models), *(found or {})}
     models = {name: _versions(settings, name, found.get(name, Seen()) if found is not None else None) for name in names}
-    return Overview({name: versions for name, versions in sorted(models.items()) if versions}, silent)
+    if not silent:
+        models = {name: _with_cards(settings, name, versions) for name, versions in models.items()}
+    every = {name: versions for name, versions in sorted(models.items()) if versions}
+    return Overview(every, silent, near_models(settings.models))
+
+
+def about(card: dict[str, Any]) -> dict[str, Any]:
+    """Of a card what a list of versions shows: accuracy, data_set and created."""
+    metrics, made = card.get("metrics"), card.get("data_set")
+    found = metrics.get("test_accuracy") if isinstance(metrics, dict) else None
+    name = made.get("name") if isinstance(made, dict) else None
+    accuracy = float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    return {
+        "accuracy": accuracy,
+        "data_set": "" if name in (None, "unknown") else str(name),
+        "created": str(card.get("created") or ""),
+    }
 
 
 def sound(registry: Registry, settings: Settings) -> list[int]:
@@ -52,6 +79,19 @@ def quarantine_reason(name: str, version: int, settings: Settings) -> str:
     """Why a version is not served, "" if it is not quarantined or nobody can say."""
     found, _ = _asked(settings)
     return (found or {}).get(name, Seen()).quarantined.get(version, "")
+
+
+def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[Version]:
+    """Completed by the gateway for the version that it describes, where no report lies beside that."""
+    if all(version.created for version in versions if version.state == "served"):
+        return versions
+    try:
+        with Gateway(settings) as gateway:
+            number, card = newest(gateway, name)
+    except LabError:
+        return versions
+    more = about(card)
+    return [replace(each, **more) if each.version == number and not each.created else each for each in versions]
 
 
 def _asked(settings: Settings) -> tuple[dict[str, Seen] | None, str]:
@@ -82,7 +122,21 @@ def _versions(settings: Settings, name: str, seen: Seen | None) -> list[Version]
         labels = seen.labels
         ended = {version for version, state in seen.states.items() if state == "END" and version not in seen.errors}
         numbers |= {*seen.states, *seen.quarantined} - ended
-    return [_version(number, labels, listed, seen) for number in sorted(numbers, reverse=True)]
+    return [_described(registry, _version(number, labels, listed, seen)) for number in sorted(numbers, reverse=True)]
+
+
+def _described(registry: Registry, version: Version) -> Version:
+    """With what the report beside the version holds of its card."""
+    found = (registry.report(version.version) or {}).get("about")
+    if not isinstance(found, dict):
+        return version
+    accuracy = found.get("accuracy")
+    return replace(
+        version,
+        accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
+        data_set=str(found.get("data_set") or ""),
+        created=str(found.get("created") or ""),
+    )
 
 
 def _version(number: int, labels: dict[str, int], listed: list[int], seen: Seen | None) -> Version:

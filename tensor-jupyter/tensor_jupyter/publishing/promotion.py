@@ -23,16 +23,18 @@ def measure(
     """
     folder = registry.folder(version)
     try:
-        pictures = _held_out(registry, version, data, settings)
+        pictures = held_out(registry, version, data, settings)
     except LabError:
         if not force or data:
             raise
         pictures = None
     current = _current(registry, version, label, settings)
-    report = judge(folder, registry.folder(current) if current else None, pictures)
+    also = _other_sets(registry, current, pictures, settings) if current and not data else []
+    report = judge(folder, registry.folder(current) if current else None, pictures, also=also)
     if data and not force:
         _check_measured(report, data)
-    document = report.document(label=label, forced=bool(force and report.failed))
+    about = (registry.report(version) or {}).get("about", {})
+    document = report.document(label=label, forced=bool(force and report.failed), about=about)
     registry.store_report(version, document)
     return document, report.failed
 
@@ -42,6 +44,15 @@ def _check_measured(report: Report, data: str) -> None:
     for check in report.checks:
         if check.name == "accuracy" and check.passed is None:
             raise LabError(f"With --data {data} {check.told}.")
+
+
+def _other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
+    """The current version's own test pictures, where they are other ones and can be had."""
+    try:
+        theirs = held_out(registry, current, None, settings)
+    except LabError:
+        return []
+    return [theirs] if theirs and (pictures is None or theirs.name != pictures.name) else []
 
 
 def _current(registry: Registry, version: int, label: str, settings: Settings) -> int:
@@ -54,7 +65,7 @@ def _current(registry: Registry, version: int, label: str, settings: Settings) -
     return max(conf.listed(others) or others, default=0)
 
 
-def _held_out(registry: Registry, version: int, data: str | None, settings: Settings) -> Dataset | None:
+def held_out(registry: Registry, version: int, data: str | None, settings: Settings) -> Dataset | None:
     """The pictures to measure with; None for a model that was made with none."""
     with Graph(registry.folder(version)) as graph:
         card = graph.card() or {}

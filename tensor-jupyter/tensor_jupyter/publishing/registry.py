@@ -20,10 +20,11 @@ from tensor_jupyter.context import MAX_VERSION, checked_name
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import serving_conf
 from tensor_jupyter.publishing.card import now
-from tensor_jupyter.publishing.serving_conf import ServingConf
+from tensor_jupyter.publishing.serving_conf import STABLE, ServingConf
 from tensor_jupyter.publishing.staging import staging
 
-STABLE = "stable"
+CANDIDATE = "candidate"
+"""The label of a version that is served, but is not the default."""
 
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 
@@ -39,12 +40,12 @@ class Registry:
     def numbers(self) -> list[int]:
         """The versions that hold a SavedModel, ascending."""
         return sorted(
-            number for number, path in self._folders().items() if any((path / name).is_file() for name in _GRAPHS)
+            number for number, path in self.folders().items() if any((path / name).is_file() for name in _GRAPHS)
         )
 
     def folder(self, version: int) -> Path:
         """Where a version lies. Raises LabError, naming those there are, for one that is not there."""
-        found = self._folders()
+        found = self.folders()
         if version not in found:
             there = f"there are {', '.join(map(str, sorted(found)))}" if found else "there is none"
             raise LabError(f"{self.name} has no version {version}: {there}.")
@@ -59,6 +60,35 @@ class Registry:
         self.folder(version)
         self._change(lambda conf: conf.with_label(label, version), {"did": "label", "label": label, "version": version})
 
+    def set_default(self, stable: int | None, candidate: int | None = None) -> None:
+        """Put the labels `stable` and `candidate` on these versions, or take them away; not a person's choice."""
+
+        def change(conf: ServingConf) -> ServingConf:
+            for label, version in ((STABLE, stable), (CANDIDATE, candidate)):
+                conf = conf.with_label(label, version) if version else conf.without_label(label)
+            return conf
+
+        self._change(change, {"did": "default", "stable": stable, "candidate": candidate})
+
+    def is_chosen(self) -> bool:
+        """Whether a person decided which version answers: by a pin, or by a label `stable` of their own."""
+        conf = self.conf()
+        if conf.pinned or STABLE not in conf.labels:
+            return bool(conf.pinned)
+        about = (
+            entry
+            for entry in reversed(self.log())
+            if entry.get("did") in ("default", "rollback") or entry.get("label") == STABLE
+        )
+        last: dict[str, Any] = next(about, {})
+        return last.get("did") != "default" or last.get("stable") != conf.labels[STABLE]
+
+    def set_independent_rows(self, independent: bool | None) -> None:
+        """Say whether a server may batch this model's requests, or with None leave it to the model."""
+        self.folders()
+        entry = {"did": "independent_rows", "value": independent}
+        self._change(lambda conf: conf.with_independent_rows(independent), entry)
+
     def promote(self, version: int, label: str, forced: bool = False) -> None:
         """Put a label on a version that passed the gate.
 
@@ -69,6 +99,8 @@ class Registry:
 
         def change(conf: ServingConf) -> ServingConf:
             changed = conf.with_label(label, version)
+            if label == STABLE and conf.labels.get(CANDIDATE) == version:
+                changed = changed.without_label(CANDIDATE)
             if label != STABLE or not conf.pinned:
                 return changed
             return changed.unpin() if version == newest else changed.pin(version)
@@ -84,7 +116,7 @@ class Registry:
         it where they are `stable`, others go.
         """
         conf = self.conf()
-        current = max(conf.listed(present), default=0)
+        current = conf.default(present)
         older = [number for number in present if number < current]
         if target is None and not older:
             raise LabError(f"{self.name} has no sound version before {current}, so there is nothing to go back to.")
@@ -136,6 +168,13 @@ class Registry:
             folder.rename(area)
         self.report_path(version).unlink(missing_ok=True)
 
+    def delete_all(self) -> list[int]:
+        """Take the whole model away in one step, with reports and serving.conf; returns its versions."""
+        numbers = sorted(self.folders())
+        with staging(self.models) as area:
+            self.family.rename(area)
+        return numbers
+
     def report_path(self, version: int) -> Path:
         return self._reports / f"{version}.json"
 
@@ -172,7 +211,10 @@ class Registry:
         conf = self.conf()
         labels = sorted(label for label, number in conf.labels.items() if number == version)
         if present == [version]:
-            raise LabError(f"Version {version} is the last sound one of {self.name}, so it is not deleted.")
+            raise LabError(
+                f"Version {version} is the last sound one of {self.name}, so it is not deleted: "
+                f"`lab models delete {self.name} --all` removes the model."
+            )
         if labels and not force:
             raise LabError(
                 f"Version {version} of {self.name} is called {', '.join(labels)}: give the label to another version "
@@ -192,8 +234,11 @@ class Registry:
     def _reports(self) -> Path:
         return self.family / ".reports"
 
-    def _folders(self) -> dict[int, Path]:
-        """As the watcher counts them: 00001 is version 1, and the shorter of two such names counts."""
+    def folders(self) -> dict[int, Path]:
+        """Every version's folder, with a model in it or not.
+
+        As the watcher counts them: 00001 is version 1, and the shorter of two such names counts.
+        """
         if not self.family.is_dir():
             raise LabError(f"There is no model {self.name} in {self.models}: `lab models` lists those there are.")
         found = {}

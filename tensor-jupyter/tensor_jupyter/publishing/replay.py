@@ -1,48 +1,47 @@
-"""Does a written model answer as it should? Asked in a process of its own, so that nothing of the trainer's can help.
+"""The check of a written model: does it answer as recorded, and are its rows independent?
 
     python -m tensor_jupyter.publishing.replay FOLDER    # exit code 0, or 1 and the reason in the last line
 
-It is loaded as the C++ model server does, from its graph: what only Python can load is found out here. The folder
-brings its own questions and answers, the golden samples in its warm-up file.
+It runs in a process of its own, and loads the model from its graph as the C++ model server does: what only the
+trainer's Python can load is found here. The golden samples of the folder are the requests and the right answers.
 """
 
 import argparse
-import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing.graph import DEFAULT, Graph
-
-WARM_UP = Path("assets.extra/tf_serving_warmup_requests")
+from tensor_jupyter.publishing.graph import Graph
+from tensor_jupyter.publishing.independence import Finding, compare_rows
+from tensor_jupyter.publishing.samples import WARM_UP, Sample, golden_samples
 
 TOLERANCE = 1e-4
 """The most a score may differ from the recorded one, relative to it above 1; float32 kernels may be fused otherwise."""
 
 _SECONDS = 300
+_SOUND = "sound"  # the line that the process prints when all golden samples got their answers
+_FINDINGS = {"independent": True, "dependent": False, "unknown": None}  # and the first word of the last line
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One request, and the outputs it must get, each by alias; no outputs: whatever comes is right."""
+def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> bool | None:
+    """Replay the golden samples in a new process, and return whether the rows are independent, None if unknown.
 
-    signature: str
-    inputs: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
+    Args:
+        folder: The written version.
+        tolerance: How far a replayed score may be from the recorded one.
+        foreign: The model was made elsewhere: it may come without golden samples, and its rows are compared with
+            made-up numbers then.
 
-
-def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> None:
-    """Replay the golden samples in a new process. Raises LabError with the reason when the model must not be served.
-
-    foreign: the model was made elsewhere, so it may come without golden samples and without a card.
+    Raises:
+        LabError: With the reason, when the model must not be served.
     """
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -51,25 +50,43 @@ def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> 
     command = [sys.executable, "-m", "tensor_jupyter.publishing.replay", str(folder), "--tolerance", str(tolerance)]
     command += ["--foreign"] if foreign else []
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS)
+        output, errors, code = done.stdout, done.stderr, str(done.returncode) if done.returncode else ""
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"The model does not answer within {_SECONDS} s, so it was not published.") from error
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        output, errors, code = error.stdout or b"", b"", f"no answer within {_SECONDS} s"
+    lines = output.decode(errors="replace").splitlines()
+    if _SOUND not in lines:
+        reason = (errors.decode(errors="replace").strip().splitlines() or [code or "no answer"])[-1]
         raise LabError(f"The model cannot be served, so it was not published: {reason}")
+    found, _, reason = lines[-1].partition(" ")
+    if code or found not in _FINDINGS:
+        return _logged(Finding(None, f"their comparison ended with {code or 'no answer'}"))
+    return _logged(Finding(_FINDINGS[found], reason))
 
 
-def replay(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> None:
-    """Raises LabError unless every golden sample gets its recorded outputs, and the card comes once for each row."""
-    samples = golden_samples(folder)
+def replay(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> bool | None:
+    """`check` without a new process."""
     with Graph(folder) as graph:
-        if not graph.signatures:
-            raise LabError("it has no signatures, so nobody could call it")
-        if not samples and not foreign:
-            raise LabError(f"{WARM_UP} holds no golden samples")
-        compare(graph, samples, tolerance)
-        if not foreign:
-            _check_card(graph, samples)
+        samples = _replayed(graph, folder, tolerance, foreign)
+        return _logged(compare_rows(graph, samples, imagined=foreign))
+
+
+def _replayed(graph: Graph, folder: Path, tolerance: float, foreign: bool) -> list[Sample]:
+    """The golden samples. Raises LabError unless each gets its recorded outputs."""
+    samples = golden_samples(folder)
+    if not graph.signatures:
+        raise LabError("it has no signatures, so it cannot be called")
+    if not samples and not foreign:
+        raise LabError(f"{WARM_UP} holds no golden samples")
+    compare(graph, samples, tolerance)
+    return samples
+
+
+def _logged(finding: Finding) -> bool | None:
+    if not finding.independent:
+        known = "depend on each other" if finding.independent is False else "are not known to be independent"
+        _log.warning("each request will run alone, since the rows %s: %s", known, finding.reason)
+    return finding.independent
 
 
 def compare(graph: Graph, samples: Iterable[Sample], tolerance: float = TOLERANCE) -> None:
@@ -81,50 +98,6 @@ def compare(graph: Graph, samples: Iterable[Sample], tolerance: float = TOLERANC
                 raise LabError(f"the golden samples get other {alias} than those recorded, or no numbers at all")
 
 
-def golden_samples(folder: Path) -> list[Sample]:
-    """The Predict records of the warm-up file, none if there is no such file. LabError for one that is unreadable."""
-    path = folder / WARM_UP
-    if not path.is_file():
-        return []
-    samples = []
-    try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            if log.WhichOneof("log_type") == "predict_log":
-                request, response = log.predict_log.request, log.predict_log.response
-                name = request.model_spec.signature_name or DEFAULT
-                samples.append(Sample(name, _arrays(request.inputs), _arrays(response.outputs)))
-    except (tf.errors.OpError, OSError, ValueError, TypeError) as error:
-        raise LabError(f"{WARM_UP} cannot be read: {' '.join(str(error).split())[:300]}") from error
-    except Exception as error:  # protobuf's DecodeError has no home that stays the same
-        raise LabError(f"{WARM_UP} holds a record that is no PredictionLog: {error}") from error
-    return samples
-
-
-def write_golden_samples(
-    folder: Path, name: str, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
-) -> None:
-    """One PredictionLog for each row of `inputs` [N, ...], with the row of `outputs` [N, ...] that it must get."""
-    path = folder / WARM_UP
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as records:
-        for row in range(len(next(iter(inputs.values())))):
-            request = predict_pb2.PredictRequest(inputs=_row(inputs, row))
-            request.model_spec.name = name
-            request.model_spec.signature_name = DEFAULT
-            response = predict_pb2.PredictResponse(outputs=_row(outputs, row))
-            log = prediction_log_pb2.PredictLog(request=request, response=response)
-            records.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
-
-
-def _row(tensors: Mapping[str, np.ndarray], row: int) -> dict[str, object]:
-    return {alias: tf.make_tensor_proto(values[row : row + 1]) for alias, values in tensors.items()}
-
-
-def _arrays(tensors: Mapping[str, object]) -> dict[str, np.ndarray]:
-    return {alias: tf.make_ndarray(tensor) for alias, tensor in tensors.items()}
-
-
 def _equal(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
     if found.shape != wanted.shape:
         return False
@@ -133,25 +106,20 @@ def _equal(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
     return bool(np.isfinite(found).all() and np.allclose(found, wanted, rtol=tolerance, atol=tolerance))
 
 
-def _check_card(graph: Graph, samples: list[Sample]) -> None:
-    rows = len(samples)
-    cards = graph.run("describe", {"index": np.zeros(rows, np.int32)})["card"]
-    if cards.shape != (rows,) or len(set(cards.tolist())) != 1:
-        raise LabError(f"{rows} rows of 'describe' give cards of shape {cards.shape}, not one for each")
-    labels = json.loads(cards[0]).get("labels")
-    scores = samples[0].outputs.get("scores")
-    if scores is not None and scores.ndim == 2 and labels is not None and len(labels) != scores.shape[1]:
-        raise LabError(f"the card names {len(labels)} labels for {scores.shape[1]} scores")
-
-
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tensor_jupyter.publishing.replay", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tolerance", type=float, default=TOLERANCE)
-    parser.add_argument("--foreign", action="store_true", help="made elsewhere: golden samples and card may be missing")
+    parser.add_argument("--foreign", action="store_true", help="made elsewhere: golden samples may be missing")
     given = parser.parse_args()
     try:
-        replay(given.folder, given.tolerance, given.foreign)
+        with Graph(given.folder) as graph:
+            samples = _replayed(graph, given.folder, given.tolerance, given.foreign)
+            sys.stdout.write(f"{_SOUND}\n")
+            sys.stdout.flush()  # holds even if the comparison of rows ends this process
+            finding = compare_rows(graph, samples, imagined=given.foreign)
+            word = next(word for word, independent in _FINDINGS.items() if independent is finding.independent)
+            sys.stdout.write(f"{word} {finding.reason}")
     except LabError as error:
         sys.exit(str(error))
 

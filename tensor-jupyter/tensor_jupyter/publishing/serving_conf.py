@@ -4,6 +4,7 @@ The watcher beside the model server reads it; tensor-serving-gpu's README has it
 
     model_version_policy { latest { num_versions: 2 } }      (or: all {}   or: specific { versions: 5 versions: 7 })
     version_labels { key: "stable" value: 7 }
+    independent_rows: true
 
 and comments. A file that holds anything else is not changed.
 """
@@ -18,7 +19,11 @@ from pathlib import Path
 from tensor_jupyter.context import MAX_VERSION, NAME
 from tensor_jupyter.errors import LabError
 
+STABLE = "stable"
+"""The label of the version that answers requests which name neither version nor label."""
+
 _LARGEST = 64 * 1024  # bytes; as the watcher
+_ROWS = re.compile(r"independent_rows : (?P<rows>true|false)")
 _TOKEN = re.compile(r'(?P<gap>(?:\s|#[^\n]*)+)|[A-Za-z_]\w*|\d+|"[^"\\\n]*"|[{}:\[\],;]', re.ASCII)
 
 # A field's words, one blank between two of them.
@@ -36,7 +41,7 @@ _POLICY = re.compile(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of the text, and what it sets: a label, the policy, or nothing."""
+    """A stretch of the text, and what it sets: a label, the policy, whether rows are independent, or nothing."""
 
     text: str
     label: str = ""
@@ -44,6 +49,7 @@ class _Piece:
     policy: bool = False
     latest: int = 0  # 0: all versions
     pinned: tuple[int, ...] = ()
+    rows: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,17 @@ class ServingConf:
         """The versions that the policy `specific` names; none under any other policy."""
         return next((piece.pinned for piece in self.pieces if piece.policy), ())
 
+    @property
+    def independent_rows(self) -> bool | None:
+        """Whether a server may batch, split and join requests; None: the model itself says so, or not."""
+        return next((piece.rows for piece in self.pieces if piece.rows is not None), None)
+
+    def default(self, versions: Iterable[int]) -> int:
+        """Which of these versions answers a request without version and label: `stable`, else the newest; 0: none."""
+        listed = self.listed(versions)
+        stable = self.labels.get(STABLE, 0)
+        return stable if stable in listed else max(listed, default=0)
+
     def listed(self, versions: Iterable[int]) -> list[int]:
         """Which of these versions are served, ascending: those the policy chooses, and those under a label."""
         present = sorted(versions)
@@ -87,6 +104,13 @@ class ServingConf:
 
     def without_label(self, label: str) -> "ServingConf":
         return self._without(lambda piece: piece.label == label)
+
+    def with_independent_rows(self, independent: bool | None) -> "ServingConf":
+        """The same with this setting, or without one for None."""
+        if independent is None:
+            return self._without(lambda piece: piece.rows is not None)
+        text = f"independent_rows: {str(independent).lower()}"
+        return self._with(_Piece(text, rows=independent), lambda piece: piece.rows is not None)
 
     def pin(self, version: int) -> "ServingConf":
         """Serve this version, and those under labels, and no other."""
@@ -153,6 +177,8 @@ def parse(text: str) -> ServingConf:
     twice = next((f"label {label!r}" for label in labels if labels.count(label) > 1), "")
     if sum(piece.policy for piece in pieces) > 1:
         twice = "model_version_policy"
+    if sum(piece.rows is not None for piece in pieces) > 1:
+        twice = "independent_rows"
     if twice:
         raise ValueError(f"{twice} is given twice")
     return ServingConf(pieces)
@@ -173,7 +199,8 @@ def _pieces(text: str) -> Iterator[_Piece]:
             continue
         words.append(found.group())
         depth += {"{": 1, "}": -1}.get(found.group(), 0)
-        if found.group() == "}" and depth <= 0:
+        ends = words[0] == "independent_rows" and len(words) == 3
+        if (found.group() == "}" and depth <= 0) or ends:
             yield _field(" ".join(words), text[start:at], _line(text, start))
             words, start, depth = [], at, 0
     if words:
@@ -188,7 +215,9 @@ def _field(words: str, text: str, line: int) -> _Piece:
         return _Piece(text, policy=True, pinned=tuple(map(_number, re.findall(r"\d+", policy["specific"]))))
     if policy:
         return _Piece(text, policy=True, latest=0 if policy["all"] else _number(policy["latest"] or "1"))
-    raise ValueError(f"line {line}: neither a version label nor a version policy: {words[:60]}")
+    if rows := _ROWS.fullmatch(words):
+        return _Piece(text, rows=rows["rows"] == "true")
+    raise ValueError(f"line {line}: not a version label, version policy or independent_rows: {words[:60]}")
 
 
 def _number(digits: str) -> int:
@@ -203,6 +232,7 @@ def _line(text: str, at: int) -> int:
 
 def _unknown(path: Path, reason: str) -> LabError:
     return LabError(
-        f"{path} is not changed, because it is not understood: {reason}. Wanted are version_labels "
-        "and model_version_policy, as tensor-serving-gpu/README.md has them; put it right, or move it away."
+        f"{path} is not changed, because it is not understood: {reason}. Wanted are version_labels, "
+        "model_version_policy and independent_rows, as tensor-serving-gpu/README.md has them; put it right, or move it "
+        "away."
     )

@@ -2,6 +2,7 @@
 epoch and step give the same pictures, so that a run which is taken up again goes on as if it had never stopped.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -44,8 +45,8 @@ def batches(
     return pairs.prefetch(tf.data.AUTOTUNE), math.ceil(count / size)
 
 
-def change_for(run: Run, data: Dataset) -> Change | None:
-    """How the run varies the pictures of `data`; None if it does not."""
+def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
+    """How the run varies the pictures of `data`; None if it does not. strength: of how digits are moved, 0 to 1."""
     kind = run.augmentation
     if kind == "auto":
         kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
@@ -53,18 +54,24 @@ def change_for(run: Run, data: Dataset) -> Change | None:
         return None
     if kind == "photographs":
         return photographs
-    return dark_digits if data.polarity == "dark-on-light" else digits
+    return functools.partial(dark_digits if data.polarity == "dark-on-light" else digits, strength=strength)
 
 
-def digits(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Light glyphs on dark: turned, slanted, moved, scaled, thick, thin, blurred, coarse."""
-    moved = _warp(pictures, seed, 15, (0.25, 0.05), ((0.9, 1.35), (0.9, 1.15)), 0.06, "CONSTANT")
-    return _strokes(moved, seed)
+def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw.
+
+    strength: of all but the strokes.
+    """
+    scale = (1 - 0.13 * strength, 1 + 0.3 * strength), (1 - 0.13 * strength, 1 + 0.18 * strength)
+    shear = 0.25 * strength, 0.05 * strength
+    moved = _warp(pictures, seed, 13 * strength, shear, scale, 0.07 * strength, "CONSTANT")
+    moved = _bent(moved, seed, 2.5 * strength)
+    return tf.where(_uniform(pictures, seed, 24) < 0.5, moved, _strokes(moved, seed))
 
 
-def dark_digits(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
     """The same of dark glyphs on light."""
-    return 255 - tf.clip_by_value(digits(255 - pictures, seed), 0, 255)
+    return 255 - tf.clip_by_value(digits(255 - pictures, seed, strength), 0, 255)
 
 
 def photographs(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -116,18 +123,43 @@ def _warp(
     )
 
 
+def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
+    """Half of the pictures with an elastic distortion (Simard 2003): smooth shifts of up to `most` pixels."""
+    height, width, channels = pictures.shape[1:]
+    count = tf.shape(pictures)[0]
+    coarse = tf.random.stateless_uniform([count, 5, 5, 2], seed + tf.constant([0, 30_000_030]), -1.0, 1.0)
+    field = tf.image.resize(coarse, (height, width), "bicubic")
+    strength = most * height / 28 * tf.nn.relu(_uniform(pictures, seed, 31, -1.0, 1.0))
+    rows, columns = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
+    places = tf.stack([rows, columns], axis=-1) + strength * field
+    places = tf.clip_by_value(places, 0.0, tf.constant([height - 1.001, width - 1.001]))
+    corner = tf.floor(places)
+    down, right = tf.split(places - corner, 2, axis=-1)
+    first = tf.cast(corner[..., 0] * width + corner[..., 1], tf.int32)
+    flat = tf.reshape(pictures, [count, height * width, channels])
+
+    def pixel(offset: int) -> tf.Tensor:
+        return tf.gather(flat, first + offset, axis=1, batch_dims=1)
+
+    above = pixel(0) * (1 - right) + pixel(1) * right
+    below = pixel(width) * (1 - right) + pixel(width + 1) * right
+    return above * (1 - down) + below * down
+
+
 def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Each picture's strokes made thicker or thinner, softer and fainter or stronger, by an amount of its own."""
-    weight = _uniform(pictures, seed, 20, -0.7, 1.3)
+    """Each picture's strokes made thicker or thinner, softer and fainter or stronger, some coarse or with noise."""
+    weight = _uniform(pictures, seed, 20, -1.0, 1.3)
     thick = tf.nn.max_pool2d(pictures, 3, 1, "SAME")
     thin = -tf.nn.max_pool2d(-pictures, 2, 1, "SAME")
     pictures += tf.nn.relu(weight) * (thick - pictures) + tf.nn.relu(-weight) * (thin - pictures)
     blurred = tf.nn.avg_pool2d(pictures, 3, 1, "SAME")
-    pictures += _uniform(pictures, seed, 21, 0.0, 0.8) * (blurred - pictures)
+    pictures += _uniform(pictures, seed, 21, -0.4, 0.8) * (blurred - pictures)
     few = [max(1, side * 11 // 28) for side in pictures.shape[1:3]]  # some look as if enlarged from 11 pixels
     coarse = tf.image.resize(tf.image.resize(pictures, few, "area"), pictures.shape[1:3])
     pictures = tf.where(_uniform(pictures, seed, 22) < 0.3, coarse, pictures)
-    return pictures * _uniform(pictures, seed, 23, 0.9, 1.6)
+    pictures *= _uniform(pictures, seed, 23, 0.6, 1.6)
+    noise = tf.random.stateless_normal(tf.shape(pictures), seed + tf.constant([0, 32_000_032]))
+    return pictures + tf.nn.relu(_uniform(pictures, seed, 25, -30.0, 15.0)) * noise
 
 
 def _uniform(pictures: tf.Tensor, seed: tf.Tensor, number: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:

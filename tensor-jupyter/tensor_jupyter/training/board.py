@@ -25,17 +25,15 @@ FLUSH_MILLISECONDS = 2_000
 _TRACED = range(5, 15)  # steps of the first epoch that a profile shows: the first ones are not like the rest
 
 
-def callbacks(
-    context: Context, run: Run, data: Dataset, model: keras.Model, steps: int
-) -> list[keras.callbacks.Callback]:
-    """Those that write the run's events; steps: in an epoch."""
+def callbacks(context: Context, run: Run, data: Dataset, model: keras.Model) -> list[keras.callbacks.Callback]:
+    """Return those that write the run's events."""
     folder = context.log_dir
     settings = {name: value for name, value in run.model_dump().items() if value is not None}
     settings["model"] = model.name  # a network of one's own has another than the run's
     made: list[keras.callbacks.Callback] = [
-        Board(folder, steps),
+        Board(folder),
         hparams.KerasCallback(writer(folder), settings, trial_id=f"{context.name}/{context.version}"),
-        Samples(folder, run, data),
+        Samples(folder, data, augment.change_for(run, data), run.seed),
     ]
     return [*made, Profile(folder)] if run.profile else made
 
@@ -51,23 +49,25 @@ class Board(keras.callbacks.Callback):
     The steps count on where a stopped run is taken up again.
     """
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.folder, self.steps, self.epoch = folder, steps, 0
+        self.folder, self.epoch = folder, 0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
         self.train = writer(self.folder / "train")
         self.validation = writer(self.folder / "validation")
-        specification = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self.model.inputs]
-        graph = tf.function(lambda images: self.model(images, training=False)).get_concrete_function(*specification)
-        with self.train.as_default():
-            tf.summary.graph(graph.graph)
+        inputs = getattr(self.model, "inputs", None) or []
+        if len(inputs) == 1:  # a subclassed model has no inputs before it has been called
+            specification = tf.TensorSpec(inputs[0].shape, inputs[0].dtype)
+            graph = tf.function(lambda images: self.model(images, training=False)).get_concrete_function(specification)
+            with self.train.as_default():
+                tf.summary.graph(graph.graph)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        with self.train.as_default(step=self.epoch * self.steps + batch):
+        with self.train.as_default(step=self.epoch * (self.params.get("steps") or 0) + batch):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(f"batch_{name}", value)
 
@@ -93,21 +93,20 @@ class Board(keras.callbacks.Callback):
 
 
 class Samples(keras.callbacks.Callback):
-    """Some of the pictures as they are, and as the run varies them."""
+    """Some of the pictures as they are, and as `change` varies them."""
 
-    def __init__(self, folder: Path, run: Run, data: Dataset) -> None:
+    def __init__(self, folder: Path, data: Dataset, change: augment.Change | None = None, seed: int = 0) -> None:
         super().__init__()
-        self.folder, self.run, self.data = folder, run, data
+        self.folder, self.data, self.change, self.seed = folder, data, change, seed
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         train = self.data.train
         chosen = train.take(np.linspace(0, len(train) - 1, min(25, len(train)), dtype=int))
         names = [self.data.labels[label] for label in chosen.labels]
-        change = augment.change_for(self.run, self.data)
         with writer(self.folder).as_default(step=0) as samples:
             tf.summary.image("samples/as_they_are", sheet(chosen.images, names, columns=5))
-            if change:
-                varied = change(tf.cast(chosen.images, tf.float32), tf.constant([self.run.seed, 0]))
+            if self.change:
+                varied = self.change(tf.cast(chosen.images, tf.float32), tf.constant([self.seed, 0]))
                 images = np.asarray(tf.clip_by_value(varied, 0, 255)).astype(np.uint8)
                 tf.summary.image("samples/as_they_are_varied", sheet(images, names, columns=5))
             samples.close()

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,10 @@ class Keeper(keras.callbacks.Callback):
             state.history.setdefault(name, []).append(value)
         state.epoch = epoch + 1
         state.waited += 1
-        if state.best is None or values["val_loss"] < state.best:
-            state.best, state.waited = values["val_loss"], 0
-            _replace(self.folder / "best.keras", self.model.save)
+        loss = values.get("val_loss", -float(epoch))  # without validation the last epoch is the best
+        if state.best is None or loss < state.best:
+            state.best, state.waited = loss, 0
+            replace(self.folder / "best.keras", self.model.save)
         _keep(self.folder, self.model, state)
         self.model.stop_training = state.waited >= self.patience
 
@@ -151,7 +152,8 @@ def _keep(folder: Path, model: keras.Model, state: State) -> None:
         shutil.rmtree(path)
 
 
-def _replace(path: Path, write: Any) -> None:
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside `path` and rename it, so that the path always holds a whole one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"new-{path.name}")
     write(new)

@@ -1,6 +1,5 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ import tensorflow as tf
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import augment, board, checkpoints, measure, models, results
+from tensor_jupyter.training.average import Averaged
 from tensor_jupyter.training.run import Run
 
 _BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
-_FEWEST_HELD_OUT = 50  # pictures to choose the epoch by, or a fifth of all
 
 
 @dataclass(frozen=True)
@@ -49,42 +49,55 @@ def train(
     stopped training of the same run, data and name if there is one, False begins anew, True wants one. Raises
     LabError for a version that cannot be trained, weights that cannot be had, or nothing to resume.
     """
+    if run.network == "autoencoder" and not run.validation_split:
+        raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
-    learn, held_out = split(data, run)
+    learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
-        steps, pairs = _compiled(network, learn, data, run, state.epoch)
-        if state.epoch:
-            checkpoints.restore(context.checkpoint_dir, network, state)
-        network.fit(
-            pairs,
-            epochs=run.epochs,
-            initial_epoch=state.epoch,
-            steps_per_epoch=steps,
-            validation_data=_targets(network, held_out, data),
-            validation_batch_size=512,
-            verbose=verbose,
-            shuffle=False,  # the pairs come shuffled
-            callbacks=[
-                _Seeds(run.seed),
-                checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3)),
-                *board.callbacks(context, run, data, network, steps),
-                *callbacks,
-            ],
-        )
+        keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3))
+        watching = [keeper, *board.callbacks(context, run, data, network), *callbacks]
+        for phase in _phases(run):
+            if state.epoch >= phase.epochs.stop:
+                continue
+            if state.epoch == phase.epochs.start > 0:
+                network.load_weights(context.checkpoint_dir / "best.keras")
+            steps, pairs = _compiled(network, learn, data, run, phase, state.epoch)
+            resumed = state.epoch > phase.epochs.start
+            if resumed:
+                checkpoints.restore(context.checkpoint_dir, network, state)
+            network.fit(
+                pairs,
+                epochs=phase.epochs.stop,
+                initial_epoch=state.epoch,
+                steps_per_epoch=steps,
+                validation_data=_targets(network, held_out, data) if len(held_out) else None,
+                validation_batch_size=512,
+                verbose=verbose,
+                shuffle=False,  # the pairs come shuffled
+                callbacks=[_Seeds(run.seed), *([Averaged(resumed)] if run.weight_average else []), *watching],
+            )
+            if network.stop_training:
+                break
         return _finished(network, run, data, held_out, context, state, model)
 
 
-def split(data: Dataset, run: Run) -> tuple[Pictures, Pictures]:
-    """The training pictures to learn from, and those that choose the epoch to keep: the test pictures choose nothing.
+@dataclass(frozen=True)
+class _Phase:
+    """Epochs with an optimizer of their own. strength: of the augmentation, 1 for all of it."""
 
-    Drawn by the run's seed, `validation_split` of them, but no fewer than 50 or a fifth of all.
-    """
-    count = len(data.train)
-    held_out = max(math.ceil(run.validation_split * count), min(_FEWEST_HELD_OUT, count // 5), 1)
-    rows = np.random.default_rng(run.seed).permutation(count)
-    return data.train.take(rows[held_out:]), data.train.take(rows[:held_out])
+    epochs: range
+    learning_rate: float
+    strength: float
+
+
+def _phases(run: Run) -> list[_Phase]:
+    """The run's epochs, then those that refine the best state on images closer to the originals."""
+    highest = run.learning_rate or models.NETWORKS[run.network].learning_rate
+    first = _Phase(range(run.epochs), highest, 1.0)
+    second = _Phase(range(run.epochs, run.epochs + run.refine_epochs), highest / 3, 0.5)
+    return [first, second]
 
 
 def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:
@@ -107,26 +120,35 @@ def _precision(run: Run) -> Iterator[None]:
 
 
 def _compiled(
-    network: keras.Model, learn: Pictures, data: Dataset, run: Run, first_epoch: int
+    network: keras.Model, learn: Pictures, data: Dataset, run: Run, phase: _Phase, first_epoch: int
 ) -> tuple[int, tf.data.Dataset]:
-    """Compile the network; the steps of an epoch, and the pairs from `first_epoch` on."""
+    """Compile the network for the phase; the steps of an epoch, and the pairs from `first_epoch` on."""
     kind = models.NETWORKS[run.network]
     rounds = max(1, kind.epoch_pictures // len(learn))
     pairs, steps = augment.batches(
         *_targets(network, learn, data),
         run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, len(learn) * rounds // 10)),
         run.seed,
-        augment.change_for(run, data),
-        range(first_epoch * rounds, run.epochs * rounds),
+        augment.change_for(run, data, phase.strength),
+        range(first_epoch * rounds, phase.epochs.stop * rounds),
     )
     steps *= rounds
-    rate = _learning_rate(run.learning_rate or kind.learning_rate, steps * run.epochs)
+    rate = _learning_rate(phase.learning_rate, steps * len(phase.epochs))
     if models.is_classifier(network):
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing)
-        network.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+        network.compile(_optimizer(run, rate), loss, metrics=["accuracy"])
     else:
-        network.compile(keras.optimizers.Adam(rate), "mean_absolute_error")
+        network.compile(_optimizer(run, rate), "mean_absolute_error")
     return steps, pairs
+
+
+def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+    average = {"use_ema": True, "ema_momentum": run.weight_average} if run.weight_average else {}
+    if not run.weight_decay:
+        return keras.optimizers.Adam(rate, **average)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=run.weight_decay, **average)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 def _targets(network: keras.Model, pictures: Pictures, data: Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,16 @@ QUANTILE = 0.99
 
 
 def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) -> dict[str, float]:
-    """Of a classifier {"test_accuracy", "test_images"}; of an autoencoder {"test_error", "test_images"}: the mean.
+    """Measure on the test images.
 
-    threshold: adds {"threshold", "test_false_alarms"}, the part of the test pictures whose error is above it.
+    Args:
+        model: A classifier or an autoencoder.
+        data: Its test images are measured.
+        threshold: Of an autoencoder: adds `threshold` and `test_false_alarms`, the part of the errors above it.
+
+    Returns:
+        Of a classifier `test_accuracy`, `test_calibration_error` (ECE) and `test_images`; of an autoencoder
+        `test_error`, the mean, and `test_images`.
     """
     return measured(scores_of(model, data.test), data, threshold)
 
@@ -22,11 +29,25 @@ def measured(scores: np.ndarray, data: Dataset, threshold: float | None = None) 
     """What `evaluate` answers, of the scores that the test pictures got."""
     if scores.ndim == 2:
         right = scores.argmax(axis=1) == data.test.labels
-        return {"test_accuracy": round(float(right.mean()), 4), "test_images": len(right)}
+        return {
+            "test_accuracy": round(float(right.mean()), 4),
+            "test_calibration_error": round(calibration_error(scores.max(axis=1), right), 4),
+            "test_images": len(right),
+        }
     metrics = {"test_error": round(float(scores.mean()), 6), "test_images": len(scores)}
     if threshold is not None:
         metrics |= {"threshold": threshold, "test_false_alarms": round(float((scores > threshold).mean()), 4)}
     return metrics
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """The expected calibration error (ECE): how far the confidence is from the accuracy, averaged over equal bins.
+
+    confidence: float [N], the highest score of each picture; right: bool [N], whether that label is the picture's.
+    """
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(places, weights=confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(right))
 
 
 def scores_of(model: keras.Model, pictures: Pictures) -> np.ndarray:

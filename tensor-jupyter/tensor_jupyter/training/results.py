@@ -19,7 +19,7 @@ from tensorboard.plugins.projector import ProjectorConfig  # type: ignore[import
 
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.training.board import writer
-from tensor_jupyter.training.models import FEATURES, is_classifier
+from tensor_jupyter.training.models import FEATURES
 from tensor_jupyter.training.pictures import MOST_CLASSES, confusion, sheet, sprite
 
 MOST_EMBEDDED = 1_000
@@ -34,12 +34,13 @@ def write(
     with writer(folder).as_default(step=epochs) as events:
         for name, value in metrics.items():
             tf.summary.scalar(name, value)
-        if is_classifier(model):
+        if scores.ndim == 2:
             _classified(data, scores)
         else:
             _reconstructed(data, scores)
         events.close()
-    _project(folder, model, data)
+    if getattr(model, "inputs", None):  # a subclassed model has no layer whose output can be taken
+        _project(folder, model, data)
 
 
 def _classified(data: Dataset, scores: np.ndarray) -> None:

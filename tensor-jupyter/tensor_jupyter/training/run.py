@@ -30,15 +30,27 @@ class Run(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    network: Literal["cnn", "dnn", "autoencoder", "transfer"] = Field("cnn", description="Which network to train.")
+    network: Literal["cnn", "vgg", "dnn", "autoencoder", "transfer"] = Field(
+        "cnn", description="Which network to train."
+    )
     epochs: int = Field(10, ge=1, le=10_000, description="How often to go through the pictures.")
+    refine_epochs: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Further epochs, at a third of the learning rate, on less distorted pictures.",
+    )
     batch_size: int | None = Field(
         None, ge=1, le=65_536, description="Pictures in one step; else 128, or fewer of a small set."
     )
     learning_rate: float | None = Field(None, gt=0, le=1, description="The highest; else the network's own.")
     seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same model on the same CPU.")
     validation_split: float = Field(
-        0.05, gt=0, lt=0.9, description="Part of the training pictures that chooses the epoch to keep."
+        0.05, ge=0, lt=0.9, description="Part of the training pictures that chooses the epoch to keep; 0: the last."
+    )
+    weight_decay: float = Field(0.0, ge=0, lt=1, description="Of AdamW; 0: Adam.")
+    weight_average: float = Field(
+        0.0, ge=0, lt=1, description="Momentum of a moving average of the weights, which is what is kept; 0: none."
     )
     augmentation: Literal["auto", "digits", "photographs", "none"] = Field(
         "auto", description="How the pictures are varied; auto: as fits the data."

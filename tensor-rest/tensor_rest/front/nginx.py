@@ -22,11 +22,11 @@ _FOLDERS = {"static": "tensor_rest", "swaggerui": "flask_restx"}
 
 def run(settings: Settings) -> None:
     """Become nginx, in the foreground; never returns. Leaves with a message if nginx is not installed."""
+    folder = settings.run_dir.resolve()
+    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files, and links to what it sends by itself
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
-    folder = settings.run_dir.resolve()
-    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files, and links to what it sends by itself
     for name, package in _FOLDERS.items():
         _link(folder / "nginx" / name, package)
     (folder / "nginx.conf").write_text(render(settings), encoding="utf-8")

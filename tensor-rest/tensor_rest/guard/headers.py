@@ -8,7 +8,7 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     POLICY: "default-src 'none'; frame-ancestors 'none'",
 }
 """On every answer; nginx adds them to its own. A page may have a POLICY of its own."""

@@ -52,13 +52,13 @@ class Readiness:
             self._since = time.monotonic()
 
 
-def init_app(app: flask.Flask, look: Callable[[], None]) -> None:
+def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str) -> None:
     """Add /healthz, /readyz and /metrics; `look` raises an ApiError if the model server does not answer."""
     readiness = Readiness(look)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+        return {"status": "ok", "lab": lab_id}
 
     @app.get("/readyz")
     def readyz() -> dict[str, str]:

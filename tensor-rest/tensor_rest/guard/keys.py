@@ -24,7 +24,7 @@ _LOOK_EVERY = 1.0  # seconds between looks at the file
 _MAX_BYTES = 1 << 20  # of the file
 
 _OPEN = frozenset({"/", "/tf", "/tf/", "/healthz", "/readyz", "/favicon.ico"})
-_OPEN_FOLDERS = ("/static/", "/swaggerui/")
+_OPEN_FOLDERS = ("/static/", "/swaggerui/", "/samples/")
 
 
 def create(name: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ def add(api: Namespace, documents: Documents) -> None:
     class Models(Resource):
         @api.doc(id="list_models", responses={200: "What is served", **documents.errors()})
         def get(self) -> flask.Response:
-            """What is served: models, versions and their states, what is quarantined and why, the rules in force."""
+            """What is served: models, versions, their states, what is quarantined or ignored and why, the rules."""
             return flask.jsonify(requests.gateway().models())
 
     @api.route("/tf/models/<model>")
@@ -26,7 +26,7 @@ def add(api: Namespace, documents: Documents) -> None:
     class Model(Resource):
         @api.doc(id="describe_model", responses={200: "The model", **documents.errors(*SERVING)})
         def get(self, model: str) -> flask.Response:
-            """One model: versions and states, and signatures and card of the newest version."""
+            """One model: versions and states, and signatures and card of the default version."""
             return flask.jsonify(requests.gateway().model(model))
 
     @api.route("/tf/models/<model>/client")

@@ -1,6 +1,6 @@
 """POST /tf/models/<model>[/versions/<version>|/labels/<label>]/predict: any model, any signature."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ _KINDS = (requests.JSON, npy.NPY, npy.NPZ)
 _UNPACKED = 2  # times the largest body is what an .npz may unpack to
 _ROWS = {"type": "array", "items": {}, "minItems": 1, "description": "Rows: values, or objects by alias"}
 _COLUMNS = {"description": "Columns: whole tensors by alias, or the value itself where there is one input"}
+_OUTPUTS = {"type": "array", "items": {"type": "string"}, "description": "Names of the outputs wanted; all if left out"}
 
 Read = Callable[[Infos], dict[str, Array]]
 
@@ -30,7 +31,12 @@ def add(api: Namespace, documents: Documents) -> None:
         "PredictRequest",
         {
             "type": "object",
-            "properties": {"signature_name": {"type": "string"}, "instances": _ROWS, "inputs": _COLUMNS},
+            "properties": {
+                "signature_name": {"type": "string"},
+                "instances": _ROWS,
+                "inputs": _COLUMNS,
+                "outputs": _OUTPUTS,
+            },
         },
     )
     answer = api.schema_model(
@@ -49,7 +55,12 @@ def add(api: Namespace, documents: Documents) -> None:
     )
 
     @versions.route(api, "/tf/models", "/predict", "predict")
-    @api.doc(params={"signature": {"in": "query", "description": f"Which signature; {SIGNATURE} if left out"}})
+    @api.doc(
+        params={
+            "signature": {"in": "query", "description": f"Which signature; {SIGNATURE} if left out"},
+            "outputs": {"in": "query", "description": "Which outputs, separated by commas; all if left out"},
+        }
+    )
     class Predict(Resource):
         @api.expect(request, validate=False)
         @api.doc(
@@ -64,8 +75,8 @@ def add(api: Namespace, documents: Documents) -> None:
             """
             target = requests.target(model, version, label)
             kind = flask.request.accept_mimetypes.best_match(_KINDS, requests.JSON)
-            with _request() as (signature, read, by_rows):
-                prediction = requests.gateway().predict(target, signature, read)
+            with _request() as (signature, read, by_rows, outputs):
+                prediction = requests.gateway().predict(target, signature, read, outputs)
             response = _response(model, prediction, kind, by_rows)
             return requests.marked(response, model, prediction.version)
 
@@ -89,22 +100,31 @@ def signature_name(document: dict[str, Any]) -> str:
     return name
 
 
+def output_names(document: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The outputs the request wants, by the query outputs=a,b or a list `outputs` in `document`; none: all."""
+    named = (document or {}).get("outputs", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise BadRequestError('"outputs" must be a list of names of outputs.')
+    asked = [name for text in flask.request.args.getlist("outputs") for name in text.split(",") if name]
+    return tuple(dict.fromkeys([*named, *asked]))
+
+
 @contextmanager
-def _request() -> Iterator[tuple[str, Read, bool]]:
-    """Which signature, what makes its inputs, and whether the answer is asked by rows."""
+def _request() -> Iterator[tuple[str, Read, bool, tuple[str, ...]]]:
+    """Which signature, what makes its inputs, whether the answer is asked by rows, and which outputs."""
     requests.refuse_form()
     signature = flask.request.args.get("signature", "")
     if flask.request.mimetype in (npy.NPY, npy.NPZ):
         data = flask.request.get_data()
         with bodies.room(len(data), arrays=True):
             arrays = _arrays(data)
-            yield signature or SIGNATURE, lambda infos: values.fitted(arrays, infos), False
+            yield signature or SIGNATURE, lambda infos: values.fitted(arrays, infos), False, output_names()
         return
     with requests.json_object() as document:
         named = signature_name(document)
         if named and signature and named != signature:
             raise BadRequestError(f'signature={signature[:80]!r} and "signature_name" {named[:80]!r} differ.')
-        yield (named or signature or SIGNATURE, *read_json(document))
+        yield (named or signature or SIGNATURE, *read_json(document), output_names(document))
 
 
 def _arrays(data: bytes) -> dict[str, Array]:

@@ -54,14 +54,14 @@ def _is_image() -> bool:
 
 
 @contextmanager
-def json_object() -> Iterator[dict[str, Any]]:
+def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
     """The body as a JSON object, whatever Content-Type says: clients of TensorFlow Serving set it as they like.
 
-    There is room for it as long as the context lasts.
+    There is room for it as long as the context lasts. `trailing`: text after the document is ignored.
     """
     data = flask.request.get_data()
     with bodies.room(len(data)):
-        document = bodies.loads(data)
+        document = bodies.loads(data, trailing=trailing)
         if not isinstance(document, dict):
             raise BadRequestError(f"The body is a JSON {type(document).__name__}; an object was wanted.")
         yield document

@@ -4,6 +4,7 @@ Paths, documents and the shape of errors, `{"error": "..."}`, are TensorFlow Ser
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import flask
@@ -19,7 +20,7 @@ from ..wire import serving_pb2 as pb
 from ..wire.status import Code
 from . import requests, versions
 from .documents import SERVING, Documents
-from .predict import read_json, signature_name
+from .predict import output_names, read_json, signature_name
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
@@ -44,9 +45,10 @@ def _add_predict(api: Namespace, documents: Documents) -> None:
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """Run a signature on tensors"""
             target = requests.target(model, version, label)
-            with requests.json_object() as document:
+            outputs = output_names()
+            with _document() as document:
                 read, by_rows = read_json(document)
-                prediction = requests.gateway().predict(target, signature_name(document) or SIGNATURE, read)
+                prediction = requests.gateway().predict(target, signature_name(document) or SIGNATURE, read, outputs)
             return requests.marked(_tensors(prediction.outputs, by_rows), model, prediction.version)
 
 
@@ -76,10 +78,15 @@ def _add_examples(api: Namespace, documents: Documents) -> None:
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """Classify examples (features in, labels with scores out)"""
             target = requests.target(model, version, label)
-            with requests.json_object() as document:
-                sent = pb.ClassificationRequest(**_parts(target, document))
+            with _document() as document:
+                name, examples_ = signature_name(document), examples.read(document)
+
+            def sent(at: Target) -> pb.ClassificationRequest:
+                return pb.ClassificationRequest(model_spec=_spec(at, name), input=examples_)
+
             answer = requests.gateway().call(target, f"{_PREDICTION}Classify", sent, pb.ClassificationResponse)
-            return _results(examples.classes(answer.result), answer)
+            results = examples.classes(answer.result)
+            return _results(results, [score for row in results for _, score in row], answer)
 
     @versions.route(api, "/v1/models", ":regress", "serving_regress")
     class ServingRegress(Resource):
@@ -88,10 +95,15 @@ def _add_examples(api: Namespace, documents: Documents) -> None:
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """Regress examples (features in, one number each out)"""
             target = requests.target(model, version, label)
-            with requests.json_object() as document:
-                sent = pb.RegressionRequest(**_parts(target, document))
+            with _document() as document:
+                name, examples_ = signature_name(document), examples.read(document)
+
+            def sent(at: Target) -> pb.RegressionRequest:
+                return pb.RegressionRequest(model_spec=_spec(at, name), input=examples_)
+
             answer = requests.gateway().call(target, f"{_PREDICTION}Regress", sent, pb.RegressionResponse)
-            return _results(examples.values(answer.result), answer)
+            results = examples.values(answer.result)
+            return _results(results, results, answer)
 
 
 def _add_status(api: Namespace, documents: Documents) -> None:
@@ -103,8 +115,12 @@ def _add_status(api: Namespace, documents: Documents) -> None:
         def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """States of a model's versions"""
             target = requests.target(model, version, label)
-            sent = pb.GetModelStatusRequest(model_spec=_spec(target))
-            answer = requests.gateway().call(target, f"{_MODEL}GetModelStatus", sent, pb.GetModelStatusResponse)
+
+            def sent(at: Target) -> pb.GetModelStatusRequest:
+                return pb.GetModelStatusRequest(model_spec=_spec(at))
+
+            path = f"{_MODEL}GetModelStatus"
+            answer = requests.gateway().call(target, path, sent, pb.GetModelStatusResponse, of_all=True)
             return _json({"model_version_status": [_status(item) for item in answer.model_version_status]})
 
     @versions.route(api, "/v1/models", "/metadata", "serving_metadata", "get")
@@ -128,6 +144,11 @@ def _errors(documents: Documents) -> dict[int, Any]:
     return {status: (text, documents.serving_error) for status, (text, _) in told.items()}
 
 
+def _document() -> AbstractContextManager[dict[str, Any]]:
+    """The body as a JSON object; text after it is ignored, as TensorFlow Serving does."""
+    return requests.json_object(trailing=True)
+
+
 def _spec(target: Target, signature: str = "") -> pb.ModelSpec:
     spec = pb.ModelSpec(name=target.model, signature_name=signature, version_label=target.label)
     if target.version is not None:
@@ -135,23 +156,21 @@ def _spec(target: Target, signature: str = "") -> pb.ModelSpec:
     return spec
 
 
-def _parts(target: Target, document: dict[str, Any]) -> dict[str, Any]:
-    """The fields that requests of examples have in common."""
-    return {"model_spec": _spec(target, signature_name(document)), "input": examples.read(document)}
-
-
 def _tensors(outputs: Mapping[str, Array], by_rows: bool) -> flask.Response:
     if by_rows:
-        document = {"predictions": values.to_rows(outputs, by_suffix=True)}
+        document = {"predictions": values.to_rows(outputs, as_serving=True)}
     else:
-        columns = {alias: values.to_column(alias, outputs[alias], by_suffix=True) for alias in sorted(outputs)}
-        document = {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+        columns = {alias: values.to_column(alias, outputs[alias], as_serving=True) for alias in sorted(outputs)}
+        document = {"outputs": columns if len(columns) > 1 else next(iter(columns.values()), {})}
     finite = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values())
     return _json(document, nan=not finite)
 
 
-def _results(results: list[Any], answer: pb.ClassificationResponse | pb.RegressionResponse) -> flask.Response:
-    return requests.marked(_json({"results": results}), answer.model_spec.name, answer.model_spec.version.value)
+def _results(
+    results: list[Any], scores: list[np.float32], answer: pb.ClassificationResponse | pb.RegressionResponse
+) -> flask.Response:
+    found = _json({"results": results}, nan=not np.isfinite(scores).all())
+    return requests.marked(found, answer.model_spec.name, answer.model_spec.version.value)
 
 
 def _status(item: pb.ModelVersionStatus) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One resource under three paths: of the newest version, of a version by number, and by label."""
+"""One resource under three paths: of the default version, of a version by number, and by label."""
 
 from collections.abc import Callable
 from typing import Any

@@ -56,6 +56,9 @@ class Prediction(NamedTuple):
 Run = Callable[[Asked, Inputs, float, Sequence[str]], Prediction]
 """Makes one call: what is asked, inputs, deadline, ids of the requests it is made for."""
 
+Independent = Callable[[Asked, int], bool]
+"""Whether the rows of the version that answered are independent, so that the answer of a shared call is right."""
+
 
 class _Ticket:
     """The rows of one caller that waits in a lane. He sleeps on `baton` until they are answered or he leads a group."""
@@ -85,11 +88,15 @@ class _Lane:
 class Batcher:
     """Lets rows of the same signature, types and shapes share calls of at most `most_rows` rows and `most_bytes` bytes.
 
-    `running` is how many calls of one lane may be under way at once.
+    `running` is how many calls of one lane may be under way at once. A shared call that a version answers whose rows
+    are not `independent` is repeated, alone for each request.
     """
 
-    def __init__(self, run: Run, most_rows: int, most_bytes: int, running: int) -> None:
+    def __init__(
+        self, run: Run, most_rows: int, most_bytes: int, running: int, independent: Independent = lambda *_: True
+    ) -> None:
         self._run = run
+        self._independent = independent
         self._most_rows, self._most_bytes, self._running = most_rows, most_bytes, running
         self._lanes: dict[Any, _Lane] = {}
         self._crowd = 0  # how many waited or were away when some left last
@@ -175,6 +182,8 @@ class Batcher:
         rows = sum(ticket.rows for ticket in group)
         if len(group) > 1 and any(array.shape[:1] != (rows,) for array in answer.outputs.values()):
             return  # whatever the signature says, the answer has not a row for each row
+        if len(group) > 1 and not self._independent(asked, answer.version):
+            return
         start = 0
         for ticket in group:
             outputs = answer.outputs

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from ..errors import BadGatewayError, DeadlineError
+from ..errors import BadGatewayError, BadRequestError, DeadlineError
 from ..guard import metrics
 from ..wire import serving_pb2 as pb
-from ..wire.tensors import WireError, from_tensor, write
+from ..wire.tensors import TypeNotSupportedError, WireError, from_tensor, write
 from . import caller
 from .batching import Asked, Batcher, Inputs, Prediction, row_bytes
 from .calls import Calls
 from .channel import Channel
 from .gate import Gate
-from .rows import Rows
+from .rows import Rows, Setting
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -58,14 +58,17 @@ class ModelServer:
     serving is away calls wait for it, up to `Limits.grace`; after that UnavailableError is raised at once.
     """
 
-    def __init__(self, address: str, timeout: float, limits: Limits | None = None) -> None:
+    def __init__(
+        self, address: str, timeout: float, limits: Limits | None = None, setting: Setting = lambda _: None
+    ) -> None:
         limits = limits or Limits()
         self.address = address
         self._timeout = timeout
         self._gate = Gate(limits.grace, limits.calls)
         self._calls = Calls(Channel(address, limits.message_bytes), self._gate)
-        self._rows = Rows()
-        self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls)
+        self._rows = Rows(setting)
+        independent = self._rows.are_independent
+        self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls, independent)
         self._parts = futures.ThreadPoolExecutor(_PARTS, "parts")  # threads start with the first large request
 
     def predict(
@@ -82,8 +85,9 @@ class ModelServer:
     ) -> Prediction:
         """Run a signature of a version or label (neither: the newest) on `inputs`; `outputs` limits what is sent back.
 
-        Rows are dimension 0. Where `batch` is true and the signature is known (`signatures` was asked) to have open
-        rows, they share calls with those of other callers, and many are split into several calls. `deadline` is an
+        Rows are dimension 0. Where `batch` is true, the signature is known (`signatures` was asked) to have open rows,
+        and these to be independent (the `setting` of the model, else `declare_independent`), they share calls with
+        those of other callers, and many are split into several calls; all others go alone. `deadline` is an
         instant of `time.monotonic`; None: that of the request the thread works for, else the timeout.
         """
         asked = Asked(model, version, label, signature, tuple(outputs))
@@ -123,9 +127,7 @@ class ModelServer:
             first = next(parts)
             if self._rows.count(asked, first):
                 return self._in_parts(asked, itertools.chain((first,), parts), deadline, by.request_id)
-            whole = [first, *parts]  # its rows are no batch to the model
-            joined = {alias: np.concatenate([part[alias] for part in whole]) for alias in first}
-            return self._run(asked, joined, deadline, [by.request_id])
+            return self._run(asked, _joined([first, *parts]), deadline, [by.request_id])
 
     def signatures(
         self, model: str, version: int | None = None, label: str | None = None
@@ -141,6 +143,10 @@ class ModelServer:
         self._rows.learn(model, number, found)
         self._rows.answered(Asked(model, version, label, "", ()), number)
         return number, dict(found)
+
+    def declare_independent(self, model: str, version: int) -> None:
+        """The rows of all signatures of this version are independent, says its card."""
+        self._rows.declare_independent(model, version)
 
     def status(self, model: str) -> list[VersionState]:
         """Every version the server knows of, ascending, with its state. Raises NotFoundError for an unknown model.
@@ -175,10 +181,7 @@ class ModelServer:
         message = _head(asked) + request.SerializeToString()  # a message's fields may come in pieces
         answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids)
         seconds = time.monotonic() - started
-        try:
-            arrays = {alias: from_tensor(answer.outputs[alias]) for alias in answer.outputs}
-        except WireError as error:
-            raise BadGatewayError(f"Model {asked.model!r} answered a tensor that cannot be read: {error}") from error
+        arrays = {alias: _array(asked, alias, answer.outputs[alias]) for alias in answer.outputs}
         version = answer.model_spec.version.value
         self._rows.answered(asked, version)
         metrics.batch(asked.model, max(len(array) if array.ndim else 1 for array in inputs.values()) if inputs else 0)
@@ -197,9 +200,29 @@ class ModelServer:
             raise DeadlineError("The model server did not answer in time.") from error
         newest = max(answer.version for answer in answers)
         if any(answer.version != newest for answer in answers):  # it changed meanwhile
-            return self._in_parts(asked._replace(version=newest, label=None), sent, deadline, request_id)
+            asked = asked._replace(version=newest, label=None)
+            if self._rows.are_independent(asked, newest):
+                return self._in_parts(asked, sent, deadline, request_id)
+        if not self._rows.are_independent(asked, newest):
+            return self._run(asked, _joined(sent), deadline, [request_id])
         outputs = {alias: np.concatenate([answer.outputs[alias] for answer in answers]) for alias in answers[0].outputs}
         return answers[0]._replace(outputs=outputs, model_seconds=time.monotonic() - started)
+
+
+def _array(asked: Asked, alias: str, tensor: pb.TensorProto) -> np.ndarray[Any, Any]:
+    try:
+        return from_tensor(tensor)
+    except TypeNotSupportedError as error:
+        raise BadRequestError(
+            f"Output {alias!r} of model {asked.model!r} cannot be read: {error} Leave it out with outputs=."
+        ) from error
+    except WireError as error:
+        text = f"Model {asked.model!r} answered a tensor {alias!r} that cannot be read: {error}"
+        raise BadGatewayError(text) from error
+
+
+def _joined(parts: Sequence[Inputs]) -> Inputs:
+    return {alias: np.concatenate([part[alias] for part in parts]) for alias in parts[0]}
 
 
 @lru_cache(256)

@@ -1,88 +1,76 @@
-// The answer: the best label, a bar for each, what the model saw, who answered and how fast. Nothing in it changes its
-// place when an answer comes: what is empty keeps its room.
-import { $, element, milliseconds, percent, say } from "./dom.js";
+// The answer of the chosen model, what it saw, which version answered and how fast. Nothing in it changes its place when
+// an answer comes: what is empty keeps its room.
+import { $, element, milliseconds, say } from "./dom.js";
 import { fromDataUrl } from "./pictures.js";
+import { headline, percent, words } from "./scores.js";
+import { Side } from "./side.js";
 
-const MOST_BARS = 12;
 const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", "In line": "–" };
+const side = new Side("", $("answer"));
 let sawing = 0; // pictures arrive decoded in any order; the newest wins
 
-/** The place of the answer, with the labels of the chosen model (null: not known). */
+/** The place of the answer, with the labels of the chosen model or null. */
 export function showEmpty(labels) {
-  begin("empty");
-  say($("best"), "");
-  say($("sure"), "The answer appears here.");
-  bars((labels ?? [..."0123456789"]).slice(0, MOST_BARS).map((label) => ({ label, score: null })));
-  showSaw(null);
-  facts(NO_ANSWER);
+  side.empty("The answer appears here.", labels);
+  clear(NO_ANSWER);
 }
 
 /** `labels`: all of the model's or null. `names`: the labels of the version that answered. */
-export function showAnswer(answer, labels, names) {
-  begin("answer");
-  const [best] = answer.labels;
-  const unsure = answer.unsure || best.score < 0.5;
-  say($("best"), best.label);
-  $("best").dataset.long = best.label.length > 3;
-  say($("sure"), `${unsure ? "perhaps, with" : "with"} ${percent(best.score)}`);
-  bars(ordered(answer.labels, labels));
+export function showAnswer(answer, card, labels, names) {
+  const reading = side.labels(answer, card, labels);
   showSaw(answer.explain);
   facts({
-    "Answered by": [`${answer.model} version ${answer.version}`, ...names].join(" · "),
+    "Answered by": answeredBy(answer, names),
     "Round trip": milliseconds(answer.total),
     Model: milliseconds(answer.computing),
     "In line": milliseconds(answer.queue),
     ...(answer.rules ? { "On the way": answer.rules.map(rule).join("; ") } : {}),
   });
+  return reading;
+}
+
+/** The outputs of a signature: with labels where the card has one for each value, else as they are. */
+export function showOutputs(answer, card, names) {
+  showPredicted(side, answer, card);
+  say($("said"), "The answer has come.");
+  facts({ "Answered by": answeredBy(answer, names), "Round trip": milliseconds(answer.total) });
+}
+
+/** The same on any side. */
+export function showPredicted(at, { outputs }, card) {
+  const scores = Object.values(outputs).length === 1 ? Object.values(outputs)[0] : outputs.scores;
+  const row = Array.isArray(scores) && scores.length === 1 ? scores[0] : null;
+  const labels = card?.labels;
+  if (!labels?.length || row?.length !== labels.length || row.some((score) => typeof score !== "number")) return at.outputs(outputs);
+  const ranking = labels.map((label, index) => ({ label, score: row[index] })).sort((a, b) => b.score - a.score);
+  return at.labels({ labels: ranking }, card, labels);
 }
 
 /** What went wrong, in words; `hope` says what happens next. */
 export function showProblem(refusal, hope) {
-  begin("problem");
+  side.problem(hope ? `${refusal.message} ${hope}` : refusal.message);
   $("answer").dataset.passes = Boolean(hope);
-  say($("problem"), hope ? `${refusal.message} ${hope}` : refusal.message);
-  bars([...$("bars").children].map((item) => ({ label: item.dataset.label, score: null })));
+  clear({ Status: refusal.status || "none", ...(refusal.request ? { Request: refusal.request } : {}) });
+}
+
+/** What the image lacks. */
+export function showHint(text) {
+  side.hint(text);
+  say($("said"), text);
+  clear(NO_ANSWER);
+}
+
+/** For screen readers, and only when a stroke is finished. */
+export function announce(reading) {
+  say($("said"), `${headline(reading)}, ${words(reading)}`);
+}
+
+export const answeredBy = (answer, names) => [`${answer.model} version ${answer.version}`, ...names].join(" · ");
+
+function clear(entries) {
+  if (!["answer", "hint"].includes($("answer").dataset.state)) say($("said"), "");
   showSaw(null);
-  facts({ Status: refusal.status || "none", ...(refusal.request ? { Request: refusal.request } : {}) });
-}
-
-/** For those who listen, and only when a stroke is finished. */
-export function announce(answer) {
-  say($("said"), `${answer.labels[0].label}, with ${percent(answer.labels[0].score)}`);
-}
-
-function begin(state) {
-  $("answer").dataset.state = state;
-  if (state !== "problem") say($("problem"), "");
-  if (state !== "answer") say($("said"), "");
-}
-
-/** Few labels stand in the model's order, so that bars grow where they are; of many, the best come first. */
-function ordered(ranking, labels) {
-  if (!labels || labels.length !== ranking.length) return ranking;
-  const scores = new Map(ranking.map(({ label, score }) => [label, score]));
-  return labels.map((label) => ({ label, score: scores.get(label) ?? 0 }));
-}
-
-function bars(rows) {
-  const list = $("bars");
-  while (list.children.length > rows.length) list.lastChild.remove();
-  while (list.children.length < rows.length) list.append(newBar());
-  const best = Math.max(...rows.map(({ score }) => score ?? 2));
-  rows.forEach(({ label, score }, index) => {
-    const item = list.children[index];
-    const [name, track, number] = item.children;
-    item.dataset.label = label;
-    item.classList.toggle("best", score === best);
-    say(name, label);
-    track.firstChild.style.setProperty("--share", score ?? 0);
-    say(number, score === null ? "" : percent(score));
-  });
-}
-
-function newBar() {
-  const track = element("span", "track", element("span", "fill"));
-  return element("li", "", element("span", "label"), track, element("span", "number"));
+  facts(entries);
 }
 
 async function showSaw(explain) {

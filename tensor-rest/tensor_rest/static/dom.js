@@ -41,6 +41,4 @@ export const store = {
   },
 };
 
-export const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`);
-
 export const milliseconds = (time) => (time >= 10 ? `${Math.round(time)} ms` : `${time.toFixed(1)} ms`);

@@ -2,6 +2,7 @@
 
 const INK_WIDTH = 0.08; // of the paper's side: about MNIST's stroke once the digit is scaled down
 const SENT_SIDE = 280; // pixels of a drawing as it is sent
+const FAINTEST = 12; // levels between paper and ink, or nothing is drawn
 
 /** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new picture. */
 export class Paper extends EventTarget {
@@ -23,6 +24,27 @@ export class Paper extends EventTarget {
 
   get empty() {
     return this.strokes.length === 0 && this.picture === null;
+  }
+
+  /** Whether the image has one level only, so that nothing is drawn on it. False for what cannot be shown here. */
+  get blank() {
+    if (!this.picture?.bitmap) return false;
+    const { width, height } = this.picture.bitmap;
+    const scale = Math.min(1, SENT_SIDE / Math.max(width, height));
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+    const context = canvas.getContext("2d");
+    context.fillStyle = "white"; // below what is transparent
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(this.picture.bitmap, 0, 0, canvas.width, canvas.height);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    let [low, high] = [255, 0];
+    for (let at = 0; at < data.length; at++) {
+      if (at % 4 === 3) continue;
+      low = Math.min(low, data[at]);
+      high = Math.max(high, data[at]);
+    }
+    return high - low < FAINTEST;
   }
 
   clear() {

@@ -3,7 +3,7 @@
 import { store } from "./dom.js";
 
 const KEY = "tensor-lab.key";
-const MOST_LABELS = 12; // asked for each picture
+const MOST_LABELS = 100; // asked for each picture: with all of them it shows whether they are probabilities
 const PATIENCE = 20_000; // milliseconds for what is not a picture
 
 /** What the gateway refused, in its own words. `status` 0: it did not answer at all. */
@@ -48,7 +48,22 @@ export async function classify(target, pictures, signal) {
     throw new Refusal(415, "This is a zip. The page takes pictures; classify in the REST API takes zips as well.");
   }
   const common = { target, total: performance.now() - started, queue, computing };
-  return results.map((result) => ({ model, version, ...result, ...common }));
+  return results.map((result) => ({ model, version, ...result, ...common, complete: result.labels?.length < MOST_LABELS }));
+}
+
+/** What a signature of the model behind `target` answers to `inputs` {alias: value}: {model, version, outputs, ...}. */
+export async function predict(target, signature, inputs, signal) {
+  const started = performance.now();
+  const body = JSON.stringify({ signature_name: signature, inputs });
+  const options = { method: "POST", body, signal, type: "application/json" };
+  const answer = await ask(`/tf/models/${target}/predict`, options);
+  return { ...answer, target, total: performance.now() - started };
+}
+
+/** The sample digits: [{name, label, url}]; none where they are not installed. */
+export async function samples() {
+  const { samples: found } = await ask("/samples/", { signal: AbortSignal.timeout(PATIENCE) });
+  return found.map((sample) => ({ ...sample, url: `/samples/${encodeURIComponent(sample.name)}` }));
 }
 
 /** Tell the gateway what a picture was. The answer's `stored` says whether that was news. */
@@ -64,10 +79,11 @@ function form(pictures) {
   return made;
 }
 
-async function ask(path, options = {}) {
+async function ask(path, { type, ...options } = {}) {
+  const headers = { ...(key ? { "X-API-Key": key } : {}), ...(type ? { "Content-Type": type } : {}) };
   let response;
   try {
-    response = await fetch(path, { ...options, headers: key ? { "X-API-Key": key } : {} });
+    response = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, "The gateway does not answer.");

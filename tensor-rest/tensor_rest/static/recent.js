@@ -2,6 +2,8 @@
 import { button, element, store } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { fromDataUrl, smaller, toDataUrl } from "./pictures.js";
+import { headline, read } from "./scores.js";
+import { cardOf } from "./served.js";
 
 const PLACE = "tensor-lab.tries";
 const MOST = 10;
@@ -52,11 +54,17 @@ export class Recent {
   }
 
   #button(tried) {
-    const label = tried.answer.labels[0].label;
+    const label = shortly(tried.answer);
     const made = button("thumb", () => this.open(tried), tried.thumbnail, element("span", "", label));
     made.setAttribute("aria-label", `Look again at the one answered ${label}`);
     return made;
   }
+}
+
+/** The headline of an answer, short enough for a thumbnail. */
+function shortly(answer) {
+  const reading = read(answer, cardOf(answer.model), answer.complete);
+  return reading.sure ? headline(reading) : "?";
 }
 
 async function light(blob, bitmap) {

@@ -1,72 +1,103 @@
-// What is served: asked again and again, shown as a list, and as the choice of who answers.
-import { $, element } from "./dom.js";
+// What is served: read again and again, and the choice of models, versions and labels. listing.js shows it.
 import { Refusal, model as describe, models as list } from "./gateway.js";
 
 const MOST_LABELS = 1000; // of a model without a card, whose labels are the indices of its scores
+const EXAMPLES = ["tensorflow/serving/classify", "tensorflow/serving/regress"]; // methods that take tf.Example
 
-const details = new Map(); // model -> {key, document}: GET /tf/models/<model> of the versions `key` names
+const details = new Map(); // model -> {key, document, wrong}: GET /tf/models/<model> of the versions `key` names
 let summaries = []; // of GET /tf/models
-let drawn = null; // the list of what is running, as text: it is made anew only if it is another
 
-/** Ask what is served. `wanted` names a model that is looked for where there is no full list. Raises Refusal. */
+/** Read what is served. `wanted` names a model that is looked for where there is no full list. Raises Refusal. */
 export async function look(wanted) {
   const state = await list();
   const known = state.models.some(({ name }) => name === wanted);
   const unlisted = !state.inventory.ready && state.serving.ready && !known && wanted;
-  const extra = unlisted ? await looked(() => describe(wanted)) : null;
+  const extra = unlisted ? await describe(wanted).catch(missing) : null;
   summaries = extra ? [...state.models, extra] : state.models;
-  await Promise.all(summaries.map((summary) => looked(() => learn(summary))));
+  await Promise.all(summaries.map(learn));
   return { ...state, models: summaries };
 }
 
-/** What `ask` says; null for a model that went away meanwhile or cannot be described. */
-async function looked(ask) {
+/** A model that is gone by now, or cannot be described. */
+function missing(error) {
+  if (error instanceof Refusal && error.status !== 401) return null;
+  throw error;
+}
+
+async function learn({ name, ready, versions, labels, default_version: version }) {
+  const key = JSON.stringify([versions, labels, version]);
+  if (!ready || details.get(name)?.key === key) return;
   try {
-    return await ask();
+    details.set(name, { key, document: await describe(name) });
   } catch (error) {
-    if (error instanceof Refusal && error.status !== 401) return null;
-    throw error;
+    missing(error);
+    details.set(name, { key: "", wrong: error.message }); // it is read again at the next look
   }
 }
 
-async function learn({ name, ready, versions }) {
-  const key = JSON.stringify(versions);
-  if (ready && details.get(name)?.key !== key) details.set(name, { key, document: await describe(name) });
+/** Signatures and card of the version that answers by default; undefined while they are not known. */
+export function profile(name) {
+  const document = details.get(name)?.document;
+  return document?.default ?? document?.newest;
 }
 
-const newest = (name) => details.get(name)?.document.newest;
+/** Why a model cannot be described, or "". */
+export const trouble = (name) => details.get(name)?.wrong ?? "";
+
+export const cardOf = (name) => profile(name)?.card ?? null;
 
 /** All labels of a model in their order, or null. */
 export function labelsOf(name) {
-  const found = newest(name);
-  if (found?.card) return found.card.labels;
+  const found = profile(name);
+  if (found?.card?.labels?.length) return found.card.labels;
   const outputs = found?.signatures.serving_default?.outputs ?? {};
-  const scores = outputs.scores ?? Object.values(outputs).find(({ dtype, shape }) => dtype === "float32" && shape?.length === 2);
+  const scores = outputs.scores ?? Object.values(outputs).find(({ dtype, shape }) => dtype === "float" && shape?.length === 2);
   const classes = scores?.shape?.at(-1);
-  return classes > 0 && classes <= MOST_LABELS ? Array.from({ length: classes }, (_, index) => String(index)) : null;
+  return classes > 1 && classes <= MOST_LABELS ? Array.from({ length: classes }, (_, index) => String(index)) : null;
 }
 
-/** The labels (stable, canary) of a model's version. */
+/** The labels (stable, candidate) of a model's version. */
 export function namesOf(name, version) {
-  const labels = summaries.find((summary) => summary.name === name)?.labels ?? {};
+  const labels = summaryOf(name)?.labels ?? {};
   return Object.keys(labels).filter((label) => labels[label] === version);
 }
 
-/** Who can answer about pictures: [{name, choices: [{target, text}]}]; a target is the path of a model or version. */
+/** The version that has the label `candidate`, if it is served and another one answers by default; else null. */
+export function candidateOf(name) {
+  const summary = summaryOf(name);
+  const version = summary?.labels.candidate;
+  return live(summary).includes(version) && version !== defaultOf(summary) ? version : null;
+}
+
+/** Whether the model is tried with an image; else it is tried with a form. The gateway decides, by its own rule. */
+export const takesImages = (name) => Boolean(profile(name)?.image_signatures?.includes("serving_default"));
+
+/** The signatures to call with tensors {name: {inputs, outputs}}, the default first. */
+export function signaturesOf(name) {
+  const found = profile(name);
+  const all = Object.entries(found?.signatures ?? {}).filter(([key]) => key !== "describe" || !found.card);
+  const plain = all.filter(([, { method }]) => !EXAMPLES.includes(method));
+  const order = ([key]) => (key === "serving_default" ? 0 : 1);
+  return Object.fromEntries((plain.length ? plain : all).sort((a, b) => order(a) - order(b)));
+}
+
+/** What can be chosen: [{name, choices: [{target, text}]}]; a target is the path of a model, version or label. */
 export function choices() {
-  const groups = summaries.filter(({ name, ready }) => ready && takesPictures(newest(name)));
-  return groups.map(({ name, versions, labels }) => {
-    const live = versions.filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
-    const named = Object.entries(labels).filter(([, version]) => live.includes(version));
+  const groups = summaries.filter(({ name, ready }) => ready && (profile(name) || trouble(name)));
+  return groups.map((summary) => {
+    const { name, labels } = summary;
+    const versions = live(summary);
+    const named = Object.entries(labels).filter(([, version]) => versions.includes(version));
+    const several = versions.length > 1;
     return {
       name,
       choices: [
-        { target: name, text: name },
+        { target: name, text: several ? `${name} · default (version ${defaultOf(summary)})` : name },
         ...named.map(([label, version]) => ({
           target: `${name}/labels/${encodeURIComponent(label)}`,
           text: `${name} · ${label} (version ${version})`,
         })),
-        ...(live.length > 1 ? live : []).map((version) => ({
+        ...(several ? versions : []).map((version) => ({
           target: `${name}/versions/${version}`,
           text: `${name} · version ${version}`,
         })),
@@ -75,47 +106,8 @@ export function choices() {
   });
 }
 
-/** The gateway's own rule: one input of uint8 or float32 [N,H,W] or [N,H,W,C]. */
-function takesPictures(found) {
-  const inputs = Object.values(found?.signatures.serving_default?.inputs ?? {});
-  const sized = ({ shape }) => shape?.length === 3 || (shape?.length === 4 && [-1, 1, 3].includes(shape[3]));
-  return inputs.filter((input) => sized(input) && ["uint8", "float32"].includes(input.dtype)).length === 1;
-}
+const summaryOf = (name) => summaries.find((summary) => summary.name === name);
 
-/** The list of what is running. */
-export function show({ models }) {
-  const cards = models.map(card);
-  const none = element("li", "", "No model is served yet. Train and export one, and it appears here.");
-  const text = cards.map(({ outerHTML }) => outerHTML).join("");
-  if (text !== drawn) $("served").replaceChildren(...(cards.length ? cards : [none]));
-  drawn = text;
-}
+const live = (summary) => (summary?.versions ?? []).filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
 
-function card(model) {
-  const chips = model.versions.map((version) => chip(version, namesOf(model.name, version.version)));
-  if (chips.length === 0) chips.push(element("span", "chip", "not loaded"));
-  const item = element("li", "", element("h3", "", model.name), element("p", "chips", ...chips));
-  if (newest(model.name)) item.append(element("p", "small", summary(newest(model.name))));
-  for (const { version, reason } of model.quarantined) {
-    item.append(element("p", "warning", `Version ${version} is not served: ${reason}`));
-  }
-  return item;
-}
-
-function chip({ version, state, error }, names) {
-  const made = element("span", "chip", [`version ${version}`, ...names, state.toLowerCase()].join(" · "));
-  made.dataset.state = state;
-  made.title = error;
-  return made;
-}
-
-function summary({ card, signatures }) {
-  const accuracy = card?.metrics?.test_accuracy;
-  const labels = card?.labels;
-  const input = Object.values(signatures.serving_default?.inputs ?? {})[0];
-  return [
-    accuracy ? `${(accuracy * 100).toFixed(2)} % right on unseen data` : "",
-    labels ? `answers ${labels.slice(0, 10).join(" ")}${labels.length > 10 ? " …" : ""}` : "",
-    input?.shape ? `takes ${input.shape.slice(1).join(" × ")} ${input.dtype}` : "",
-  ].filter(Boolean).join(" · ");
-}
+const defaultOf = (summary) => summary.default_version ?? profile(summary.name)?.version ?? Math.max(...live(summary));

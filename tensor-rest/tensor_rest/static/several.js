@@ -1,8 +1,10 @@
 // Several pictures at once: a list of what the model says of each, asked in groups that fit into one request.
-import { $, button, element, percent, say } from "./dom.js";
+import { $, button, element, say } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { Refusal, classify } from "./gateway.js";
 import { opened } from "./pictures.js";
+import { headline, read } from "./scores.js";
+import { cardOf } from "./served.js";
 
 const MOST_FILES = 200;
 const GROUP = 16; // files in one request
@@ -111,8 +113,10 @@ export class Several {
       return;
     }
     item.answer = answer;
-    const [best] = answer.labels;
-    said.replaceChildren(element("strong", "", best.label), element("span", "number", percent(best.score)));
+    const reading = read(answer, cardOf(answer.model), answer.complete);
+    const [best] = reading.labels;
+    const score = reading.sure ? reading.text(best.score) : `${best.label}? ${reading.text(best.score)}`;
+    said.replaceChildren(element("strong", "", headline(reading)), element("span", "number", score));
     item.row.firstChild.disabled = false;
     if (first) this.#press(item);
   }

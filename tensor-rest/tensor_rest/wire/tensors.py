@@ -16,8 +16,16 @@ MAX_BYTES = 64 << 20
 """Largest array built from one answer. A few bytes of a message can name a huge shape, so this is checked first."""
 
 
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])
+"""NumPy has no bfloat16: its bits under a name of their own. `to_bfloat16` and `from_bfloat16` convert floats."""
+
+
 class WireError(ValueError):
     """A tensor that cannot be read or written; the message says what was found."""
+
+
+class TypeNotSupportedError(WireError):
+    """A tensor of a type that NumPy cannot hold, such as a resource."""
 
 
 class _Kind(NamedTuple):
@@ -29,6 +37,9 @@ _KINDS: dict[int, _Kind] = {
     DataType.DT_FLOAT: _Kind(np.dtype("<f4"), "float_val"),
     DataType.DT_DOUBLE: _Kind(np.dtype("<f8"), "double_val"),
     DataType.DT_HALF: _Kind(np.dtype("<f2"), "half_val"),
+    DataType.DT_BFLOAT16: _Kind(BFLOAT16, "half_val"),
+    DataType.DT_COMPLEX64: _Kind(np.dtype("<c8"), "scomplex_val"),
+    DataType.DT_COMPLEX128: _Kind(np.dtype("<c16"), "dcomplex_val"),
     DataType.DT_INT8: _Kind(np.dtype("i1"), "int_val"),
     DataType.DT_INT16: _Kind(np.dtype("<i2"), "int_val"),
     DataType.DT_INT32: _Kind(np.dtype("<i4"), "int_val"),
@@ -44,10 +55,10 @@ _TYPES = {kind.dtype: cast(DataType, number) for number, kind in _KINDS.items()}
 
 
 def numpy_type(dtype: int) -> np.dtype[Any]:
-    """The NumPy type of a DataType number; strings are objects (bytes). Raises WireError for what has no twin."""
+    """The NumPy type of a DataType number; strings are objects (bytes). Raises TypeNotSupportedError for others."""
     kind = _KINDS.get(dtype)
     if kind is None:
-        raise WireError(f"Tensors of type {type_name(dtype)} are not supported.")
+        raise TypeNotSupportedError(f"Tensors of type {type_name(dtype)} are not supported.")
     return kind.dtype
 
 
@@ -55,6 +66,21 @@ def type_name(dtype: int) -> str:
     """`uint8` for DT_UINT8; the bare number for one this wire does not know."""
     known = dtype in DataType.values()
     return DataType.Name(cast(DataType, dtype)).removeprefix("DT_").lower() if known else str(dtype)
+
+
+def to_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Floats as bfloat16, rounded to the nearest, ties to even."""
+    with np.errstate(over="ignore"):
+        floats = np.ascontiguousarray(array, np.float32)
+    bits = floats.view(np.uint32)
+    rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
+    rounded = np.where(np.isnan(floats), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
+    return rounded.astype("<u2").view(BFLOAT16).reshape(array.shape)
+
+
+def from_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """bfloat16 as float32, which holds all its values."""
+    return (array["bfloat16"].astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def write(array: np.ndarray[Any, Any], tensor: TensorProto) -> None:
@@ -107,8 +133,12 @@ def _values(tensor: TensorProto, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     found = getattr(tensor, _KINDS[tensor.dtype].field)
     if dtype.hasobject or (dtype.kind == "f" and dtype.itemsize > 2):
         return np.array(found[:], dtype)
+    if dtype.kind == "c":
+        if len(found) % 2:
+            raise WireError(f"{len(found)} parts are not pairs, which complex numbers are.")
+        return np.array(found[:], dtype.type(0).real.dtype).view(dtype)
     raw = np.array(found)
-    stored = np.dtype(np.uint16) if dtype == np.float16 else dtype  # half_val: bit patterns
+    stored = np.dtype(np.uint16) if dtype in (np.float16, BFLOAT16) else dtype  # half_val: bit patterns
     narrow = raw.astype(stored)
     if stored.kind in "iu" and (narrow != raw).any():
         raise WireError(f"A value of {raw.min()} to {raw.max()} does not fit {dtype}.")

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_kit import half_plus_two
 from gateway_kit import Front, start_front
 from page_kit import PATIENCE
-from toy_model_server import CARD, Model, ModelServer
+from page_models import every_kind
+from toy_model_server import ModelServer
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is for developers")
 CHROMIUM = shutil.which("chromium")
-QUIET = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
-ANIMALS = [f"animal {number}" for number in range(20)]
+QUIET = ["--use-fake-device-for-media-stream", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,12 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def toy() -> Iterator[ModelServer]:
-    """mnist-net in two versions; one model of many labels, one that takes no pictures, and
-    one that is never sure enough."""
-    animals = Model(card={**CARD, "labels": ANIMALS}, classes=len(ANIMALS))
-    mnist = Model(versions=[1, 2], labels={"stable": 1})
-    models = {"mnist_net": mnist, "animal_net": animals, "half_net": half_plus_two(), "unsure_net": Model()}
-    server = ModelServer(**models).start()
+    """One model of every kind."""
+    server = ModelServer(**every_kind()).start()
     yield server
     server.stop()
 

@@ -14,7 +14,7 @@ SHIFTS = """() => {
 
 def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: Front) -> None:
     open_page(page, front)
-    assert text(page, "#health") == "Serving 4 models"
+    assert text(page, "#health") == "Serving 13 models"
     draw(page)
     page.wait_for_selector("#recent button")  # the whole stroke's answer; before it, those of its parts
     labels = page.locator("#bars .label").all_inner_texts()
@@ -92,7 +92,7 @@ def test_the_keyboard_alone_is_enough(page: Any, front: Front) -> None:
     ring = "getComputedStyle(document.activeElement).outlineStyle"
     passed = reach(page, "copy")
     assert {"file", "undo", "clear"} <= set(passed)
-    assert passed.count("0") == passed.count("9") == 1  # the labels of feedback
+    assert {"0", "9"} <= set(passed)  # the labels of feedback
     assert page.evaluate(ring) == "solid"
     page.keyboard.press("Control+z")
     page.wait_for_selector("#answer[data-state=empty]")

@@ -70,8 +70,8 @@ def test_several_pictures_become_a_list_to_look_through(page: Any, front: Front)
     answer(page, "0")
     rows.nth(20).click()
     answer(page, "2")
-    with page.expect_response("**/labels/stable/classify*"):
-        page.select_option("#model", "mnist-net/labels/stable")
+    with page.expect_response("**/labels/candidate/classify*"):
+        page.select_option("#model", "mnist-net/labels/candidate")
     page.locator("#facts", has_text="version 1").wait_for()
     page.locator("#several-sum", has_text="22 answered").wait_for()
     page.click("#put-away")

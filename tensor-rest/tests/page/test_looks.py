@@ -8,7 +8,7 @@ from page_kit import answer, draw, open_page, pick
 
 from tensor_rest import pages
 
-MOST_WEIGHT = 60 << 10  # bytes of document, styles and scripts
+MOST_WEIGHT = 112 << 10  # bytes of document, styles and scripts
 
 FAINT = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });

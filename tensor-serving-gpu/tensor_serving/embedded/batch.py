@@ -6,18 +6,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from tensor_serving.embedded.call import Call
-from tensor_serving.embedded.errors import failed_precondition, invalid
 from tensor_serving.embedded.tensors import Array
 
 
+class NotRowsError(Exception):
+    """The outputs of a batch are not one row for each row that went in. The text says what they are."""
+
+
 def rows_of(values: Sequence[Array]) -> int:
-    """Return the length of axis 0, which all inputs of a call must share. Raises ServingError INVALID_ARGUMENT."""
-    if any(value.ndim == 0 for value in values):
-        raise invalid("Batching input tensors must have at least one dimension")
-    rows = len(values[0]) if values else 0
-    if any(len(value) != rows for value in values):
-        raise invalid("Batching input tensors must have equal 0th-dimension size")
-    return rows
+    """Return the length of axis 0 if all inputs of a call share it, else 0: the call is not a batch of rows."""
+    if not values or any(value.ndim == 0 for value in values):
+        return 0
+    rows = len(values[0])
+    return rows if all(len(value) == rows for value in values) else 0
 
 
 def padded_size(rows: int, allowed: Sequence[int]) -> int:
@@ -46,16 +47,11 @@ def merge(calls: Sequence[Call], padding: int, variable_length: bool) -> Call:
 def split(outputs: Sequence[Array], rows: Sequence[int], padding: int) -> list[list[Array]]:
     """Return the outputs of each call that went into a batch, as views, without the padding.
 
-    Raises ServingError FAILED_PRECONDITION when an output has not one row for each row that went in.
+    Raises NotRowsError when an output has not one row for each row that went in.
     """
     for output in outputs:
-        if output.ndim == 0:
-            raise failed_precondition("Batched output tensor has 0 dimensions")
-        if len(output) != sum(rows) + padding:
-            raise failed_precondition(
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
-                "input tensors"
-            )
+        if output.ndim == 0 or len(output) != sum(rows) + padding:
+            raise NotRowsError(f"{sum(rows) + padding} rows went in, an output has the shape {list(output.shape)}")
     start, cut = 0, []
     for length in rows:
         cut.append([output[start : start + length] for output in outputs])
@@ -64,8 +60,12 @@ def split(outputs: Sequence[Array], rows: Sequence[int], padding: int) -> list[l
 
 
 def join(parts: Sequence[Sequence[Array]]) -> list[Array]:
-    """Return the outputs of a call that was run in parts."""
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+    """Return the outputs of a call that was run in parts. Raises NotRowsError when their rows differ in shape."""
+    columns = list(zip(*parts, strict=True))
+    for column in columns:
+        if len({part.shape[1:] for part in column}) > 1:
+            raise NotRowsError(f"parts of a request have rows of the shapes {[list(p.shape[1:]) for p in column]}")
+    return [np.concatenate(column) for column in columns]
 
 
 def slice_rows(call: Call, start: int, stop: int) -> Call:

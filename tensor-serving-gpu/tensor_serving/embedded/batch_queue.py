@@ -109,7 +109,7 @@ class Queue:
         if len(self.batches) + len(tasks) > self.kind.parameters.max_enqueued_batches:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, _FULL)
         for task in tasks:
-            self.batches.append(Batch([task], task.rows, closed=len(tasks) > 1 or task.rows == most))
+            self.batches.append(Batch([task], task.rows, closed=len(tasks) > 1 or task.rows >= most))
 
     def remove(self, tasks: list[Task]) -> None:
         """Take out those of the tasks that still wait."""

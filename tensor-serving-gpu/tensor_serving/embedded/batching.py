@@ -24,7 +24,6 @@ from tensor_serving.embedded import batch
 from tensor_serving.embedded.batch_queue import Batch, Kind, Outcome, Queue, Task
 from tensor_serving.embedded.batching_parameters import BatchingParameters
 from tensor_serving.embedded.call import Call
-from tensor_serving.embedded.errors import invalid
 from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.tensors import Array
 
@@ -179,13 +178,12 @@ class BatchedModel:
         self._run, self._batcher = run, batcher
 
     async def run(self, call: Call, rows: int) -> list[Array]:
-        """Return the outputs of a call of so many rows, at least one. Raises ServingError.
+        """Return the outputs of a call of so many rows, at least one.
 
-        UNAVAILABLE when too much waits already, INVALID_ARGUMENT when the call is too large.
+        Raises ServingError: UNAVAILABLE when too much waits already, or what the graph fails with. Raises NotRowsError
+        when the outputs are not one row for each row of the inputs.
         """
-        parameters, loop = self.parameters, asyncio.get_running_loop()
-        if rows > parameters.max_batch_size:
-            raise invalid(f"Task size {rows} is larger than maximum input batch size {parameters.max_batch_size}")
+        loop = asyncio.get_running_loop()
         size = self._part(rows)
         if rows <= size:
             tasks = [Task(call, rows, loop.create_future())]
@@ -222,13 +220,17 @@ class BatchedModel:
         """Return how many rows of a call go into one batch at most.
 
         The real server cuts into pieces of max_execution_batch_size; ours also spreads a smaller call over the
-        threads. Not with allowed sizes: padding could cost more than that gains.
+        threads. Not with allowed sizes: padding could cost more than that gains. The bounds are those of batches: a
+        call that is larger than one is cut, or is a batch of its own, and never into more pieces than may wait.
         """
         parameters = self.parameters
-        if not parameters.enable_large_batch_splitting or parameters.allowed_batch_sizes:
-            return parameters.max_execution_batch_size
+        if not parameters.enable_large_batch_splitting:
+            return rows
+        smallest = -(-rows // max(1, parameters.max_enqueued_batches // 2))
+        if parameters.allowed_batch_sizes:
+            return max(smallest, parameters.max_execution_batch_size)
         parts = max(1, min(self._batcher.threads, rows // _LEAST_PART))
-        return min(parameters.max_execution_batch_size, -(-rows // parts))
+        return max(smallest, min(parameters.max_execution_batch_size, -(-rows // parts)))
 
     def _key(self, call: Call) -> Hashable:
         if self.parameters.pad_variable_length_inputs:

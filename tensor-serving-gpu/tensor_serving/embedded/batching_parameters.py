@@ -7,8 +7,6 @@ from typing import Any
 
 from tensor_serving.embedded import textproto
 
-PER_MODEL_FILE = "batching_params.pbtxt"
-
 _FIELDS = {
     "max_batch_size": "Int64Value",
     "batch_timeout_micros": "Int64Value",
@@ -38,7 +36,8 @@ class BatchingParameters:
     """How calls are put together; fields and defaults are TF Serving's. Sizes count rows, that is length of axis 0."""
 
     max_batch_size: int = 1000
-    """The most rows of one call, and of one batch unless splitting is on."""
+    """The most rows of one batch unless splitting is on. A single larger call is a batch of its own, where the real
+    server refuses it."""
     batch_timeout_micros: int = 0
     """How long a batch that is not full waits for more calls once a thread is free."""
     max_enqueued_batches: int = 10

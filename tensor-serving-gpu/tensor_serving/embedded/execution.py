@@ -1,10 +1,11 @@
 """Running calls for the event loop: who runs the graph, in which thread, alone or in a batch.
 
-Without batching a pool of threads runs the graph, `--grpc_max_threads` calls at once. With `--enable_batching` the
-batch threads do, or the loop itself where that is over in a moment (see `batching`); the pool takes the rest.
+A pool of threads runs the graph, `--grpc_max_threads` calls at once. With `--enable_batching` the batch threads run
+the versions whose rows are declared independent, or the loop itself where that takes a moment (see `batching`).
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,20 +15,18 @@ from typing import Protocol
 import grpc
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tensor_serving.embedded.batch import rows_of
+from tensor_serving.embedded.batch import NotRowsError, rows_of
 from tensor_serving.embedded.batching import BatchedModel, Batcher
-from tensor_serving.embedded.batching_parameters import (
-    PER_MODEL_FILE,
-    BatchingParameters,
-    BatchingParametersError,
-    read,
-)
+from tensor_serving.embedded.batching_parameters import BatchingParameters, BatchingParametersError, read
 from tensor_serving.embedded.call import Call
 from tensor_serving.embedded.errors import ServingError, invalid
+from tensor_serving.embedded.independence import independent_rows, parameters_file
 from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.options import Options
 from tensor_serving.embedded.runtime import Model
 from tensor_serving.embedded.tensors import Array
+
+log = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
@@ -38,6 +37,9 @@ class Runner(Protocol):
 
     async def run(self, call: Call) -> list[Array]:
         """Return one array per fetch, in their order. Raises ServingError when the graph or the queue refuses."""
+
+    def refresh(self) -> None:
+        """Follow what has been declared of the model since it was loaded. Reads files, so not for the loop."""
 
     def close(self) -> None:
         """Give the memory back. Blocks until runs have ended that nobody waits for any more, so not for the loop."""
@@ -66,16 +68,13 @@ class Execution:
         alone = PoolRunner(model, self._pool)
         if self._batcher is None:
             return alone
-        parameters = self._parameters
-        if self._per_model:
-            file = folder / PER_MODEL_FILE
-            if not file.is_file():
-                return alone
+        parameters, file = self._parameters, parameters_file(folder)
+        if self._per_model and file:
             try:
                 parameters = read(file)
             except BatchingParametersError as error:
                 raise invalid(str(error)) from error
-        return BatchRunner(alone, BatchedModel(name, alone.run_now, parameters, self._batcher))
+        return BatchRunner(alone, BatchedModel(name, alone.run_now, parameters, self._batcher), folder)
 
     def close(self) -> None:
         """End the threads; calls still waiting are dropped."""
@@ -111,6 +110,9 @@ class PoolRunner:
                 if not self._running:
                     self._idle.notify_all()
 
+    def refresh(self) -> None:
+        """See Runner.refresh: every call runs alone, whatever is declared."""
+
     def close(self) -> None:
         """See Runner.close."""
         with self._idle:
@@ -120,22 +122,40 @@ class PoolRunner:
 
 
 class BatchRunner:
-    """Calls in batches, but for those that cannot be: signatures whose axis 0 is known to be no batch, empty calls.
+    """Batches the calls of a version whose rows are declared independent, and runs all others alone.
 
-    The real server batches every signature, and fails for such.
+    Alone run as well: signatures known to have no batch dimension, requests without rows or with inputs of unequal
+    length, and every request once the version has answered other than one row for each row.
     """
 
-    def __init__(self, alone: PoolRunner, batched: BatchedModel) -> None:
-        self._alone, self._batched = alone, batched
+    def __init__(self, alone: PoolRunner, batched: BatchedModel, folder: Path) -> None:
+        self._alone, self._batched, self._folder = alone, batched, folder
         self.signatures = alone.signatures
         self._unbatchable = frozenset(_unbatchable(alone.signatures))
+        self._independent: bool | None = None
+        self._disproved = False
+        self.refresh()
 
     async def run(self, call: Call) -> list[Array]:
         """See Runner.run."""
-        if self._unbatchable and not self._unbatchable.isdisjoint(call.feeds + call.fetches):
+        if not self._independent or not self._unbatchable.isdisjoint(call.feeds + call.fetches):
             return await self._alone.run(call)
         rows = rows_of(call.values)
-        return await (self._batched.run(call, rows) if rows else self._alone.run(call))
+        if not rows:
+            return await self._alone.run(call)
+        try:
+            return await self._batched.run(call, rows)
+        except NotRowsError as error:
+            log.error("%s: requests run alone from now on, its rows are not independent: %s", self._folder, error)
+            self._independent, self._disproved = False, True
+            return await self._alone.run(call)
+
+    def refresh(self) -> None:
+        """See Runner.refresh."""
+        independent = not self._disproved and independent_rows(self._folder)
+        if independent != self._independent:
+            log.info("%s: requests are %s", self._folder, "batched" if independent else "run alone")
+        self._independent = independent
 
     def close(self) -> None:
         """See Runner.close."""

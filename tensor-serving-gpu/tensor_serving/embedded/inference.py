@@ -1,6 +1,6 @@
 """What MultiInference means for a loaded model: several classifications and regressions of the same tf.Examples.
 
-The graph runs once for all tasks; they are to be of one model and of signatures that take the same input tensor.
+The graph runs once for all tasks, which are of one model; every input tensor of their signatures gets the examples.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def prepare(signatures: Signatures, request: inference_pb2.MultiInferenceRequest
     """
     if not request.tasks:
         raise invalid("ModelSpec has no name specified.")  # that of the first task, which names the model
-    feeds: list[str] = []
+    feeds: set[str] = set()
     fetches: set[str] = set()
     keys: list[str] = []
     for task in request.tasks:
@@ -36,11 +36,10 @@ def prepare(signatures: Signatures, request: inference_pb2.MultiInferenceRequest
             raise invalid(f"Requested signature not found in model graph: {key}")
         keys.append(key)
         feed, fetched = _tensors(signatures, key, task.method_name)
-        feeds.append(feed)
+        feeds.add(feed)
         fetches.update(fetched)
-        if feed != feeds[0]:
-            raise invalid("Input tensor must be the same for all Signatures.")
-    return Call(keys[0], (feeds[0],), (examples.to_array(request.input),), tuple(sorted(fetches)))
+    values = (examples.to_array(request.input),) * len(feeds)
+    return Call(keys[0], tuple(sorted(feeds)), values, tuple(sorted(fetches)))
 
 
 def answer(

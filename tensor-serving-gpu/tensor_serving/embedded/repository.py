@@ -90,6 +90,8 @@ class Repository:
                 if self._servables[name][number].worth_loading():
                     self._servables[name][number].load(self._load)
                     self._publish(name, wanted[name])
+                else:
+                    self._servables[name][number].refresh()
             for name, folders in wanted.items():
                 self._publish(name, folders)
         finally:

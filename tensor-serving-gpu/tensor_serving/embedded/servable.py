@@ -92,6 +92,11 @@ class Servable:
                 return False
         return self.state in (State.START, State.END)
 
+    def refresh(self) -> None:
+        """Have the runner follow what has been declared of the model since it was loaded."""
+        if self.state is State.AVAILABLE and self._runner:
+            self._runner.refresh()
+
     def acquire(self) -> Runner | None:
         """Return the runner for one call, or None when it is no longer to be used. Calls are to be released."""
         with self._lock:

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 # No tensor is larger than the largest message: a shape alone must not make the server allocate more.
 LARGEST_BYTES = 64 * 1024 * 1024
-_MOST_DIMENSIONS = 32  # numpy 1's limit; TensorFlow's is 254
+MAX_DIMENSIONS = 32  # numpy 1's limit; TensorFlow's is 254
 
 
 class _Field(NamedTuple):
@@ -61,7 +61,8 @@ _FIELDS = {
 def to_array(alias: str, proto: tensor_pb2.TensorProto) -> Array:
     """Return the tensor's values; strings as an object array of bytes. The array may be read-only.
 
-    Fewer values than the shape wants are continued with the last one, none with zeros, as TensorFlow does.
+    As TensorFlow does it, fewer values than the shape wants are continued with the last one, none with zeros, of more
+    the first ones count, and an unknown rank is that of the dimensions given: a scalar without any.
     Raises ServingError INVALID_ARGUMENT when dtype, shape and values do not fit together or ask for too much.
     """
     try:
@@ -97,9 +98,9 @@ def write(array: Array, proto: tensor_pb2.TensorProto) -> None:
 
 def _shape(proto: tensor_pb2.TensorProto, itemsize: int) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(length < 0 for length in shape):
-        raise ValueError(f"shape {'of unknown rank' if proto.tensor_shape.unknown_rank else shape} is not a full one")
-    if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * itemsize > LARGEST_BYTES:
+    if any(length < 0 for length in shape):
+        raise ValueError(f"shape {shape} is not a full one")
+    if len(shape) > MAX_DIMENSIONS or math.prod(shape) * itemsize > LARGEST_BYTES:
         raise ValueError(f"{len(shape)} dimensions, {math.prod(shape)} elements of {itemsize} bytes are too many")
     return shape
 
@@ -121,7 +122,7 @@ def _fill(values: Array, shape: tuple[int, ...]) -> Array:
     if len(values) < count:
         last = values[-1:] if len(values) else np.array([b""] if values.dtype == object else [0]).astype(values.dtype)
         values = np.concatenate([values, np.repeat(last, count - len(values))])
-    return values.reshape(shape)
+    return values[:count].reshape(shape)
 
 
 def _varint(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The case table of the gRPC API: what is asked, and what TensorFlow Serving 2.20 answers, by its documented behaviour.
+"""The case table of the gRPC API: what is asked, and what TensorFlow Serving 2.20 answers.
 
 A row is a request in text form and either the whole response or a status with the beginning of its text; the modules
 beside this one hold the rows. Here is what they are written with: functions that return parts of requests and responses
@@ -17,8 +17,10 @@ class Case(NamedTuple):
     gives: str = ""
     code: str = "OK"
     text: str = ""
-    ours: bool = False
-    """The code is that of the real server, but the twin's text says more or the real one leaves it open."""
+    own_text: bool = False
+    """The text is the embedded server's own, which says more: of another server only the code is compared."""
+    ours: str = ""
+    """Why the embedded server is stricter or safer here on purpose; the row is skipped against another server."""
 
 
 def spec(model: str, signature: str = "", version: str = "") -> str:

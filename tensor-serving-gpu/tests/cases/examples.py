@@ -73,6 +73,14 @@ ROWS = [
         f"results {{ {spec('half_plus_two', 'classify_scores', '1')} "
         "classification_result { classifications { classes { score: 2 } classes { score: 3 } } } }",
     ),
+    Case(
+        "several tasks of two input tensors, which both get the examples",
+        "MultiInference",
+        f"{task('regress', 'regress')} {task('regress', 'regress_length')} {listed(example(x=2))}",
+        f"results {{ {spec('half_plus_two', 'regress', '1')} regression_result {{ regressions {{ value: 3 }} }} }} "
+        f"results {{ {spec('half_plus_two', 'regress_length', '1')} "
+        "regression_result { regressions { value: 17 } } }",
+    ),
 ]
 
 
@@ -184,13 +192,6 @@ ROWS += [
         f"{task('classify', 'regress')} {TWO}",
         code=INVALID,
         text="Expected classification signature outputs to contain at least one of ",
-    ),
-    Case(
-        "MultiInference: two input tensors",
-        "MultiInference",
-        f"{task('regress', 'regress')} {task('regress', 'regress_other')} {TWO}",
-        code=INVALID,
-        text="Input tensor must be the same for all Signatures.",
     ),
     Case(
         "MultiInference: unknown version",

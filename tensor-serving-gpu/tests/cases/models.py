@@ -39,7 +39,7 @@ ROWS = [
         f"{spec('half_plus_two')} {_FIELD} metadata_field: 'size'",
         code=INVALID,
         text="Metadata field size is not supported",
-        ours=True,
+        own_text=True,
     ),
     Case(
         "unknown model",

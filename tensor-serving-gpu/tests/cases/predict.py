@@ -56,6 +56,18 @@ ROWS = [
         f"{ANSWERED} {got('y', row(3, 4, 4))}",
     ),
     Case(
+        "of more values than the shape wants the first count",
+        "Predict",
+        f"{HALF} {put('x', tensor('FLOAT', '2', floats(2, 4, 6)))}",
+        f"{ANSWERED} {got('y', row(3, 4))}",
+    ),
+    Case(
+        "an unknown rank is a scalar",
+        "Predict",
+        f"{HALF} {put('x', 'dtype: DT_FLOAT tensor_shape { unknown_rank: true } ' + floats(2))}",
+        f"{ANSWERED} {got('y', tensor('FLOAT', '', floats(3)))}",
+    ),
+    Case(
         "no values are zeros",
         "Predict",
         f"{HALF} {put('x', tensor('FLOAT', '2'))}",
@@ -117,6 +129,13 @@ ROWS = [
         "Predict",
         f"{spec('native', 'plus')} {put('x', row(1))} {put('more', tensor('FLOAT', '', floats(2)))}",
         f"{spec('native', 'plus', '1')} {got('y', row(3))}",
+    ),
+    Case(
+        "bfloat16 and complex outputs",
+        "Predict",
+        f"{spec('native', 'numbers')} {put('x', row(1.5))}",
+        f"{spec('native', 'numbers', '1')} {got('brain', tensor('BFLOAT16', '1', 'half_val: 16320'))} "
+        f"{got('complex', tensor('COMPLEX64', '1', 'scomplex_val: [1.5, 0]'))} {got('y', row(1.5))}",
     ),
     Case(
         "a scalar signature",

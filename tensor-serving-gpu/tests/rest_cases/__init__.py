@@ -1,4 +1,4 @@
-"""The case table of the REST API: what is asked, and what TensorFlow Serving 2.20 answers, by its documented behaviour.
+"""The case table of the REST API: what is asked, and what TensorFlow Serving 2.20 answers.
 
 A row is a request and either the whole document it is answered with or a status with the beginning of its text; the
 modules beside this one hold the rows. The models are those of case_models.
@@ -24,5 +24,8 @@ class RestCase(NamedTuple):
     status: int = 200
     text: str = ""
     method: str = ""
-    ours: bool = False
-    """The status is that of the real server, but the twin's text says more or the real one leaves it open."""
+    ours: str = ""
+    """Why the embedded server is stricter or safer here on purpose; the row is skipped against another server.
+
+    The texts are the embedded server's own: of another server's refusals only the status is compared.
+    """

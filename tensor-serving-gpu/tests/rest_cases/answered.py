@@ -20,6 +20,44 @@ PREDICT = [
     Case("a column", HALF, '{"inputs": [[1.0], [2.0]]}', {"outputs": [[2.5], [3.0]]}),
     Case("a column by name", HALF, '{"inputs": {"x": [1.0]}}', {"outputs": [2.5]}),
     Case("a scalar", HALF, '{"inputs": 2.0}', {"outputs": 3.0}),
+    Case("an integer float rounds", HALF, '{"inputs": [16777217, 1700000000]}', {"outputs": [8388610.0, 850000000.0]}),
+    Case("a decimal beyond float", HALF, '{"inputs": [1e39, -1e39, 0]}', {"outputs": [inf, -inf, 2.0]}),
+    Case("a short infinity", HALF, '{"instances": [Inf, -Inf]}', {"predictions": [inf, -inf]}),
+    Case("a byte order mark", HALF, '\ufeff{"instances": [1.0]}', {"predictions": [2.5]}),
+    Case("text after the document", HALF, '{"instances": [1]} x', {"predictions": [2.5]}),
+    Case("another document after it", HALF, '{"instances": [1]}{"instances": [NaN]}', {"predictions": [2.5]}),
+    Case("no rows in the answer", HALF, '{"instances": [[]]}', {"predictions": [[]]}),
+    Case(
+        "rows of nothing",
+        NATIVE,
+        '{"signature_name": "nothing", "instances": [1, 2]}',
+        {"predictions": []},
+    ),
+    Case(
+        "a half",
+        NATIVE,
+        '{"signature_name": "half", "instances": [4000, 0.5, 70000]}',
+        {"predictions": [4000.0, 0.5, inf]},
+    ),
+    Case(
+        "other members are passed over",
+        HALF,
+        '{"instances": [1], "model": "half_plus_two", "parameters": {"a": [1, "x"]}}',
+        {"predictions": [2.5]},
+    ),
+    Case(
+        "other columns are passed over",
+        SEVERAL,
+        '{"signature_name": "double", "inputs": {"n": [1], "m": ["x"]}}',
+        {"outputs": {"even": [False], "twice": [2]}},
+    ),
+    Case(
+        "of equal keys the last one counts",
+        HALF,
+        '{"instances": [0], "instances": [2]}',
+        {"predictions": [3.0]},
+        ours="as in every JSON parser of today; the real server takes the first",
+    ),
     Case("an empty column", HALF, '{"inputs": []}', {"outputs": []}),
     Case("a signature", HALF, '{"signature_name": "serving_default", "instances": [2]}', {"predictions": [3.0]}),
     Case("NaN and infinities", HALF, '{"instances": [NaN, Infinity, -Infinity]}', {"predictions": [nan, inf, -inf]}),
@@ -46,6 +84,12 @@ PREDICT = [
         SEVERAL,
         f'{{{WORDS}: [{{"b64": "aGk="}}, "x"]}}',
         {"predictions": [{"length": 2, "upper": "HI"}, {"length": 1, "upper": "X"}]},
+    ),
+    Case(
+        "base64 with line breaks, and without padding",
+        SEVERAL,
+        f'{{{WORDS}: [{{"b64": "aG\\nk=\\r\\n"}}, {{"b64": "aGk"}}, {{"b64": "aA.."}}]}}',
+        {"predictions": [{"length": 2, "upper": "HI"}, {"length": 2, "upper": "HI"}, {"length": 1, "upper": "H"}]},
     ),
     Case(
         "integers and booleans",
@@ -96,7 +140,8 @@ STATUS = [
     Case("status", "half_plus_two", None, _versions(1)),
     Case("status of all versions", "versions", None, _versions(3, 2, 1)),
     Case("status of a version", "versions/versions/2", None, _versions(2)),
-    Case("status of a label", "versions/labels/canary", None, _versions(2)),
+    Case("status ignores a label", "versions/labels/canary", None, _versions(3, 2, 1)),
+    Case("status ignores an unknown label", "versions/labels/none", None, _versions(3, 2, 1)),
 ]
 
 ROWS = [*PREDICT, *CLASSIFY, *STATUS]

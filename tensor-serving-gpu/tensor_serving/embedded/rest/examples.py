@@ -2,13 +2,13 @@
 
 from typing import Any, TypeVar
 
+import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from tensor_serving.embedded.errors import ServingError, invalid
-from tensor_serving.embedded.rest.json_in import Document, signature_name
-from tensor_serving.embedded.rest.json_strict import check_decimal, is_object, show, to_bytes, type_name
+from tensor_serving.embedded.rest.json_in import is_object, to_bytes, type_name
+from tensor_serving.embedded.rest.json_parse import Document, signature_name
 
 _Request = TypeVar("_Request", classification_pb2.ClassificationRequest, regression_pb2.RegressionRequest)
 _KINDS = {bool: "int64", int: "int64", float: "float", str: "bytes", dict: "bytes"}
@@ -25,15 +25,8 @@ def fill(request: _Request, document: Document) -> _Request:
     if "context" in members:
         _fill(members["context"], request.input.example_list_with_context.context)
         examples = request.input.example_list_with_context.examples
-    if "examples" not in members:
-        # So says the real server, for regress too.
-        raise invalid(
-            f"JSON Value: {show(members)} When method is classify, key 'examples' is expected and was not found"
-        )
-    if type(members["examples"]) is not list:
-        raise invalid(f"JSON Value: {show(members)} Expecting 'examples' value to be an list/array")
-    if not members["examples"]:
-        raise invalid(f"JSON Value: {show(members)} 'examples' value is an empty array")
+    if type(members.get("examples")) is not list or not members["examples"]:
+        raise invalid("JSON Value: the key 'examples' must be a list of at least one object")
     for value in members["examples"]:
         _fill(value, examples.add())
     return request
@@ -54,9 +47,9 @@ def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
         encoded = [value.encode() if type(value) is str else to_bytes(value) for value in values]
         return feature_pb2.Feature(bytes_list=feature_pb2.BytesList(value=encoded))
     if kinds == {"float"}:
-        for value in values:
-            check_decimal(value, types_pb2.DT_FLOAT)
-        return feature_pb2.Feature(float_list=feature_pb2.FloatList(value=values))
+        with np.errstate(over="ignore"):  # infinity where float ends
+            floats = np.array(values, np.float64).astype(np.float32)
+        return feature_pb2.Feature(float_list=feature_pb2.FloatList(value=floats.tolist()))
     if kinds == {"int64"}:
         if max(values) >= 2**63:
             raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")

@@ -19,7 +19,7 @@ _BYTES_SUFFIX = "_bytes"  # outputs whose alias ends in it are bytes, not text
 def rows(outputs: Mapping[str, Array]) -> bytes:
     """Return {"predictions": [...]}, an element per row: the value of the only output, or an object by alias.
 
-    Raises ServingError INVALID_ARGUMENT when the outputs do not have one row count, at least 1.
+    Raises ServingError INVALID_ARGUMENT when the outputs do not have one row count.
     """
     _check_rows(outputs)
     columns = {alias: _value(alias, array) for alias, array in sorted(outputs.items())}
@@ -54,13 +54,11 @@ def regression(result: regression_pb2.RegressionResult) -> bytes:
 def _check_rows(outputs: Mapping[str, Array]) -> None:
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
-    expected = 0
+    expected = None
     for alias, array in outputs.items():
         if not array.ndim:
             raise invalid(f"Tensor name: {alias} has no shape information ")
-        if not len(array):
-            raise invalid(f"Tensor name: {alias} has invalid batch size: 0")
-        if expected and len(array) != expected:
+        if expected is not None and len(array) != expected:
             raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {expected}")
         expected = len(array)
 
@@ -69,9 +67,9 @@ def _value(alias: str, array: Array) -> Any:
     """Return what orjson writes: an array or numpy scalar of a dtype it knows, or nested lists of strings."""
     if array.dtype == object:
         return _strings(array.tolist(), alias.endswith(_BYTES_SUFFIX))
-    if array.dtype.kind not in "biuf":
+    if array.size and (array.dtype.kind not in "biuf" or array.dtype.isbuiltin != 1):
         name = dtypes.name(dtypes.to_number(array.dtype))
-        raise invalid(f"Failed to write JSON value for tensor type: {name}")
+        raise invalid(f"Failed to write JSON value for tensor type: {name}, that of output {alias!r}; gRPC carries it")
     return np.ascontiguousarray(array) if array.ndim else array[()]
 
 

@@ -16,7 +16,7 @@ from tensor_serving.embedded.call import Call
 from tensor_serving.embedded.errors import ServingError, invalid
 from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.repository import Repository
-from tensor_serving.embedded.rest import examples, json_in, json_out, status
+from tensor_serving.embedded.rest import examples, json_in, json_out, json_parse, status
 from tensor_serving.embedded.rest.bodies import unzip
 from tensor_serving.embedded.tensors import Array
 
@@ -59,7 +59,8 @@ class Routes:
         raise invalid(f"Malformed request: {method} {path[:1024]}")
 
     def _status(self, target: Target) -> dict[str, Any]:
-        return status.versions(self._repository.status(*target))
+        """Return the states of a version or of all; as in the real server a label is passed over."""
+        return status.versions(self._repository.status(target.name, target.version))
 
     def _metadata(self, target: Target) -> dict[str, Any]:
         with self._repository.use(*target) as (version, runner):
@@ -101,8 +102,8 @@ class Routes:
         self, target: Target, api: str, body: bytes, held: ExitStack, do: Callable[..., Awaitable[Any]]
     ) -> tuple[Any, _Run]:
         """Parse, hold the version, and return its runner and what to run. The body is looked at before the name is."""
-        document = await do(json_in.parse, body)
-        name = json_in.signature_name(document)
+        document = await do(json_parse.parse, body)
+        name = json_parse.signature_name(document)
         _, runner = held.enter_context(self._repository.use(*target))
         return runner, await do(_RUNS[api], runner.signatures, document, name)
 
@@ -115,7 +116,7 @@ async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
 
 
-def _predict(signatures: predict.Signatures, document: json_in.Document, name: str) -> _Run:
+def _predict(signatures: predict.Signatures, document: json_parse.Document, name: str) -> _Run:
     signature = signatures.get(name or predict.DEFAULT_SIGNATURE)
     if signature is None:
         raise invalid(f'Serving signature name: "{name or predict.DEFAULT_SIGNATURE}" not found in signature def')
@@ -127,13 +128,13 @@ def _predict(signatures: predict.Signatures, document: json_in.Document, name: s
     return call, lambda outputs: write({alias: outputs[place] for alias, place in places.items()})
 
 
-def _classify(signatures: predict.Signatures, document: json_in.Document, _name: str) -> _Run:
+def _classify(signatures: predict.Signatures, document: json_parse.Document, _name: str) -> _Run:
     request = examples.fill(classification_pb2.ClassificationRequest(), document)
     call = classify.prepare(signatures, request)
     return call, lambda outputs: json_out.classification(classify.answer(signatures, request, call, outputs).result)
 
 
-def _regress(signatures: predict.Signatures, document: json_in.Document, _name: str) -> _Run:
+def _regress(signatures: predict.Signatures, document: json_parse.Document, _name: str) -> _Run:
     request = examples.fill(regression_pb2.RegressionRequest(), document)
     call = regress.prepare(signatures, request)
     return call, lambda outputs: json_out.regression(regress.answer(signatures, request, call, outputs).result)

@@ -1,0 +1,63 @@
+"""What a lab keeps of itself in its state folder, in lab.json: a random id, and the ports it was started on last.
+
+    {"id": "5f0c...", "ports": {"rest": 8081, ...}}
+
+The id is made once. The services get it as LAB_ID, and a client compares it before it sends anything: two labs of one
+machine may change ports with each other. It knows folders only, because the settings are read with it.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import EngineError
+
+_NAME = "lab.json"
+
+
+def lab_id(home: Path) -> str:
+    """The lab's id, empty if it has none yet."""
+    return str(_read(home).get("id") or "")
+
+
+def make_id(home: Path) -> None:
+    """Give the lab an id unless it has one. The folder is there."""
+    if not lab_id(home):
+        _write(home, {**_read(home), "id": secrets.token_hex(16)})
+
+
+def ports(home: Path) -> dict[str, str]:
+    """The ports of the last start by their names in the settings, as text; empty if the lab was never started."""
+    found = _read(home).get("ports")
+    return {str(name): str(port) for name, port in found.items()} if isinstance(found, dict) else {}
+
+
+def remember_ports(home: Path, taken: Mapping[str, int]) -> None:
+    """Keep the ports that the lab is about to be started on."""
+    _write(home, {**_read(home), "ports": dict(taken)})
+
+
+def forget(home: Path) -> None:
+    """Remove id and ports, as of a lab whose volumes are removed."""
+    (home / _NAME).unlink(missing_ok=True)
+
+
+def _read(home: Path) -> dict[str, Any]:
+    path = home / _NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:  # UnicodeDecodeError is one
+        found = None
+    if not isinstance(found, dict):
+        raise EngineError(f"{path} is not a JSON object: remove it, and start the lab anew with bin/compose.sh up")
+    return found
+
+
+def _write(home: Path, document: Mapping[str, Any]) -> None:
+    fresh = home / f".{_NAME}.new"
+    fresh.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    fresh.replace(home / _NAME)

@@ -1,0 +1,53 @@
+"""`lab models delete` and `lab models independent-rows`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from tensor_jupyter.commands.console import check_sure, out, told_in_one_line
+from tensor_jupyter.commands.model_kit import Model, Wait, registry_of, wait_for
+
+
+def delete(
+    model: Model,
+    version: Annotated[int | None, typer.Argument(min=1, help="The version.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="The model with all its versions; asks first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if it is served or has a label.")] = False,
+    wait: Wait = 20.0,
+) -> None:
+    """Delete a version, or with --all a model.
+
+    A version that is served or labelled is deleted only by --force, the last sound one only with --all.
+    """
+    if (version is None) != every:
+        raise typer.BadParameter("give a VERSION, or --all for the model with every version.")
+    with told_in_one_line():
+        from tensor_jupyter.publishing.overview import sound
+
+        settings, registry = registry_of(model)
+        if version is None:
+            numbers = registry.folders()
+            what = f"{model} with {len(numbers)} version{'' if len(numbers) == 1 else 's'}"
+            check_sure(yes, what)
+            registry.delete_all()
+            out.print(f"{what} is deleted; its runs in TensorBoard stay (lab runs delete {model}).")
+            wait_for(model, settings, wait, lambda seen: not seen.available)
+            return
+        registry.delete(version, sound(registry, settings), force)
+        out.print(f"{model} {version} is deleted.")
+        wait_for(model, settings, wait, lambda seen: version not in seen.available and version not in seen.quarantined)
+
+
+def independent_rows(
+    model: Model,
+    value: Annotated[Literal["on", "off", "auto"], typer.Argument(help="auto: as the version itself declares.")],
+) -> None:
+    """Say whether the rows of the model's requests are independent, so that a server may batch, split and join them.
+
+    With `on` for a model whose rows depend on each other, such as sums over rows, its answers become wrong.
+    """
+    with told_in_one_line():
+        _, registry = registry_of(model)
+        registry.set_independent_rows({"on": True, "off": False, "auto": None}[value])
+        out.print(f"{model}: independent_rows is {value}.")

@@ -1,0 +1,94 @@
+"""`lab runs`: the runs that TensorBoard shows, and taking them away."""
+
+import datetime
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tensor_jupyter.commands.console import check_sure, out, print_json, told_in_one_line
+from tensor_jupyter.commands.model_kit import Json, Model
+from tensor_jupyter.context import checked_name
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
+
+_EXAMPLES = """Examples:
+
+  lab runs list
+
+  lab runs delete mnist-net 3
+
+  lab runs delete mnist-net --all --yes
+"""
+
+app = typer.Typer(help="TensorBoard's runs: list, delete.", epilog=_EXAMPLES, no_args_is_help=True)
+
+
+@app.command("list")
+def list_runs(json: Json = False) -> None:
+    """List the runs in LAB_LOGS, newest version first: size, last change, and whether the version is published."""
+    with told_in_one_line():
+        settings = Settings.read()
+        runs = [_about(path, settings) for path in _runs(settings.logs)]
+        if json:
+            print_json({"runs": runs})
+            return
+        wide = max((len(str(run["run"])) for run in runs), default=0)
+        for run in runs:
+            published = "published" if run["published"] else "not published"
+            out.print(f"{run['run']:{wide}}  {run['bytes'] / 1e6:8.1f} MB  {run['changed']}  {published}")
+        if not runs:
+            out.print(f"No runs in {settings.logs}.")
+
+
+@app.command()
+def delete(
+    model: Model,
+    version: Annotated[int | None, typer.Argument(min=1, help="The run of this version.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every run of the model; asks first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run, or with --all every run of a model. Published versions stay as they are."""
+    if (version is None) != every:
+        raise typer.BadParameter("give a VERSION, or --all for every run of the model.")
+    with told_in_one_line():
+        family = Settings.read().logs / checked_name(model)
+        found = _versions(family)
+        if version is not None and version not in found:
+            there = f"there are {', '.join(map(str, sorted(found)))}" if found else "there is none"
+            raise LabError(f"{model} has no run {version} in {family.parent}: {there}.")
+        if not found:
+            raise LabError(f"{model} has no runs in {family.parent}.")
+        folders = [found[version]] if version is not None else list(found.values())
+        if version is None:
+            check_sure(yes, f"{len(folders)} runs of {model}")
+        for folder in folders:
+            shutil.rmtree(folder)
+        if not any(family.iterdir()):
+            family.rmdir()
+        out.print(f"Deleted: {', '.join(f'{model}/{folder.name}' for folder in folders)}")
+
+
+def _runs(logs: Path) -> list[Path]:
+    families = sorted(path for path in logs.iterdir() if path.is_dir()) if logs.is_dir() else []
+    return [path for family in families for _, path in sorted(_versions(family).items(), reverse=True)]
+
+
+def _versions(family: Path) -> dict[int, Path]:
+    """The run's folder by version; folders under other names are not the lab's."""
+    if not family.is_dir() or family.is_symlink():
+        return {}
+    named = [path for path in family.iterdir() if path.name.isascii() and path.name.isdigit()]
+    return {int(path.name): path for path in named if path.is_dir() and not path.is_symlink()}
+
+
+def _about(path: Path, settings: Settings) -> dict[str, Any]:
+    files = [each.stat() for each in path.rglob("*") if each.is_file()]
+    changed = max((each.st_mtime for each in files), default=path.stat().st_mtime)
+    return {
+        "run": f"{path.parent.name}/{path.name}",
+        "bytes": sum(each.st_size for each in files),
+        "changed": datetime.datetime.fromtimestamp(changed).astimezone().strftime("%Y-%m-%d %H:%M"),
+        "published": (settings.models / path.parent.name / path.name).is_dir(),
+    }

@@ -1,0 +1,1 @@
+"""Images from file bytes to the pixels a model takes, as the gateway does it."""

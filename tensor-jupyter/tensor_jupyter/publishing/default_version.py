@@ -1,0 +1,140 @@
+"""Which version answers requests that name none, after a new one was published.
+
+    decision = decide(published, data, context)
+    decision.default        # the version that answers from now on
+    decision.message        # why, and how to change it
+
+The new version becomes the default unless it was trained on a stand-in where the present one was not, or its accuracy
+is lower, beyond the gate's margin, on its own test set or on the present version's. Then it is served under the label
+`candidate`, and `stable` stays on the present version. What a person pinned or labelled is left alone.
+"""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tensor_jupyter.context import Context
+from tensor_jupyter.data import Dataset
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing import gate
+from tensor_jupyter.publishing.gate import Report
+from tensor_jupyter.publishing.graph import Graph
+from tensor_jupyter.publishing.overview import about, sound
+from tensor_jupyter.publishing.promotion import held_out
+from tensor_jupyter.publishing.registry import CANDIDATE, Registry
+from tensor_jupyter.publishing.serving_conf import STABLE
+from tensor_jupyter.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """default: the version that answers requests which name none; 0 if that is not known."""
+
+    version: int
+    default: int
+    message: str
+
+    @property
+    def is_default(self) -> bool:
+        return self.version == self.default
+
+
+def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
+    """Measure a version that has just been published, and set the labels; the gate's report is stored beside it.
+
+    data: what it was trained with, or None. Never raises: the version is published. Anything but a new default is
+    logged as a warning.
+    """
+    registry = Registry(context.settings.models, context.name)
+    version = int(published.name)
+    try:
+        decision, report = _decided(registry, version, data, context.settings)
+        registry.store_report(version, report.document(default=asdict(decision), about=_about(registry, version)))
+    except (LabError, OSError) as error:
+        decision = Decision(version, 0, f"published, but without a report: {error}")
+    _log.log(logging.INFO if decision.is_default else logging.WARNING, "%s", decision.message)
+    return decision
+
+
+def _decided(registry: Registry, version: int, data: Dataset | None, settings: Settings) -> tuple[Decision, Report]:
+    name, conf = registry.name, registry.conf()
+    before = [number for number in sound(registry, settings) if number < version]
+    current = conf.default(before) or max(before, default=0)
+    folder = registry.folder(version)
+    if not current:
+        report = gate.judge(folder, None, data)
+        return Decision(version, version, _first(name, version, data)), report
+    chosen = registry.is_chosen()
+    had_stable = STABLE in conf.labels
+    if not chosen and not had_stable:
+        # Measuring takes seconds, in which the new version would answer already.
+        registry.set_default(current, conf.labels.get(CANDIDATE))
+    also, missing = _sets_of(registry, current, data, settings)
+    report = gate.judge(folder, registry.folder(current), data, also=also)
+    if chosen:
+        return Decision(version, current, _left_alone(registry, version, current)), report
+    reason = _reason_against(registry, current, data, report) or missing
+    if reason:
+        registry.set_default(current, version)
+        message = (
+            f"{name} {version} is published as {CANDIDATE}, and version {current} stays the default: {reason}. "
+            f"Try it under /tf/models/{name}/labels/{CANDIDATE}/classify; `lab models promote {name} {version}` makes "
+            "it the default"
+        )
+        return Decision(version, current, message), report
+    registry.set_default(version if had_stable else None)
+    return Decision(version, version, f"{name} {version} is the default now, in place of {current}"), report
+
+
+def _first(name: str, version: int, data: Dataset | None) -> str:
+    message = f"{name} {version} is the default: there is no other version"
+    if data and data.stand_in_for:
+        message += f". It was trained on {data.name}, a stand-in for {data.stand_in_for}"
+    return message
+
+
+def _left_alone(registry: Registry, version: int, current: int) -> str:
+    pinned = ", ".join(map(str, registry.conf().pinned))
+    how = f"{registry.name} is pinned to {pinned}" if pinned else f"{STABLE} of {registry.name} is version {current}"
+    return f"{how}: `lab models promote {registry.name} {version}` has the new version served"
+
+
+def _reason_against(registry: Registry, current: int, data: Dataset | None, report: Report) -> str:
+    """Why the new version is not the default, "" if it may be."""
+    if data and data.stand_in_for and not _made_with(registry, current).get("stand_in_for"):
+        return f"it was trained on {data.name}, a stand-in for {data.stand_in_for}"
+    accuracy = [check for check in report.checks if check.name.startswith("accuracy")]
+    worse = [check.told for check in accuracy if check.passed is False]
+    unmeasured = [check.told for check in accuracy if check.passed is None and check.name != "accuracy"]
+    return "; ".join(worse or unmeasured)
+
+
+def _sets_of(registry: Registry, current: int, data: Dataset | None, settings: Settings) -> tuple[list[Dataset], str]:
+    """The present version's test set where it is another one, or why it cannot be had."""
+    made = _made_with(registry, current)
+    if made.get("stand_in_for") or (data and made.get("name") in (data.name, data.stand_in_for)):
+        return [], ""
+    try:
+        theirs = held_out(registry, current, None, settings)
+    except LabError as error:
+        return [], f"it cannot be measured with the test set of version {current}: {str(error).rstrip('.')}"
+    return ([theirs] if theirs else []), ""
+
+
+def _made_with(registry: Registry, version: int) -> dict[str, Any]:
+    """The `data_set` of a version's card; empty without one."""
+    found = _card(registry, version).get("data_set")
+    return found if isinstance(found, dict) else {}
+
+
+def _about(registry: Registry, version: int) -> dict[str, Any]:
+    """What `lab models` lists of a version, so that it need not load it."""
+    return about(_card(registry, version))
+
+
+def _card(registry: Registry, version: int) -> dict[str, Any]:
+    with Graph(registry.folder(version)) as graph:
+        return graph.card() or {}

@@ -1,0 +1,133 @@
+"""What a publication does to the version that answers requests which name none."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+from tensor_jupyter.context import Context
+from tensor_jupyter.data import Pictures
+from tensor_jupyter.publishing import default_version
+from tensor_jupyter.publishing import export as exporting
+from tensor_jupyter.publishing.default_version import decide
+from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.replay import replay
+
+
+@pytest.fixture
+def publish(brightness_net, brightness_data, settings, monkeypatch):
+    """publish(right, data): the decision about one more version of `b`; right: whether it answers so."""
+    monkeypatch.setattr(exporting, "check", replay)
+    decisions = []
+    monkeypatch.setattr(exporting, "decide", lambda *given: decisions.append(decide(*given)))
+    good = brightness_net.get_weights()
+
+    def one(right=True, data=brightness_data):
+        kernel, bias = good
+        brightness_net.set_weights(good if right else [-kernel, 1 - bias])
+        exporting.export(brightness_net, data, Context("b", settings=settings), {"test_accuracy": 1.0})
+        return decisions[-1]
+
+    return one
+
+
+@pytest.fixture
+def registry(settings):
+    return Registry(settings.models, "b")
+
+
+def default(registry):
+    return registry.conf().default(registry.numbers())
+
+
+def stand_in(data):
+    return dataclasses.replace(data, name="brightness-drawn", stand_in_for="brightness")
+
+
+def test_the_first_version_is_the_default_and_a_stand_in_is_named(publish, registry, brightness_data):
+    decision = publish(data=stand_in(brightness_data))
+    assert (decision.version, decision.is_default) == (1, True)
+    assert "trained on brightness-drawn, a stand-in for brightness" in decision.message
+    assert registry.conf().text == ""
+
+
+def test_a_version_as_good_takes_over_without_labels(publish, registry):
+    publish()
+    assert publish().is_default
+    assert default(registry) == 2
+    assert registry.conf().text == ""
+
+
+def test_a_worse_version_is_a_candidate_until_it_is_promoted(publish, registry, caplog):
+    publish()
+    decision = publish(right=False)
+    assert (decision.version, decision.default) == (2, 1)
+    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert registry.conf().listed([1, 2]) == [1, 2]
+    assert registry.report(2)["default"]["default"] == 1
+    for words in ("accuracy is", "version 1 stays the default", "`lab models promote b 2`"):
+        assert words in caplog.text
+    registry.promote(2, "stable")
+    assert registry.conf().labels == {"stable": 2}
+
+
+def test_a_good_version_moves_stable_along_and_ends_the_candidate(publish, registry, caplog):
+    publish()
+    publish(right=False)
+    caplog.clear()
+    caplog.set_level(logging.WARNING)
+    assert publish().is_default
+    assert registry.conf().labels == {"stable": 3}
+    assert caplog.text == ""
+
+
+def test_a_stand_in_does_not_replace_a_version_that_was_trained_on_the_real_set(publish, registry, brightness_data):
+    publish()
+    decision = publish(data=stand_in(brightness_data))
+    assert "stand-in for brightness" in decision.message
+    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+
+
+def test_a_stand_in_replaces_another_one_and_the_real_set_replaces_it(publish, registry, brightness_data):
+    publish(data=stand_in(brightness_data))
+    assert publish(data=stand_in(brightness_data)).is_default
+    assert publish().is_default
+    assert default(registry) == 3
+
+
+def test_what_a_person_pinned_or_labelled_is_left_alone(publish, registry):
+    publish()
+    publish()
+    registry.rollback([1, 2])
+    assert "b is pinned to 1: `lab models promote b 3` has the new version served" in publish().message
+    registry.promote(3, "stable")
+    decision = publish()
+    assert (decision.default, registry.conf().labels) == (3, {"stable": 3})
+    assert "stable of b is version 3" in decision.message
+
+
+def test_it_is_measured_on_the_present_versions_test_set_too(
+    publish, registry, brightness_data, monkeypatch, brightness_net
+):
+    """Right about its own pictures, all of them light, and wrong about half of the present version's."""
+    publish()
+    monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
+    light = brightness_data.test.labels == 0
+    own = Pictures(brightness_data.test.images[light], brightness_data.test.labels[light])
+    mine = dataclasses.replace(brightness_data, name="light-only", train=own, test=own)
+    kernel, _ = brightness_net.get_weights()
+    brightness_net.set_weights([np.zeros_like(kernel), np.array([1.0, 0.0])])
+    monkeypatch.setattr(brightness_net, "set_weights", lambda _: None)
+    decision = publish(data=mine)
+    checks = {check["name"]: check["passed"] for check in registry.report(2)["checks"]}
+    assert (checks["accuracy"], checks["accuracy on brightness"]) == (True, False)
+    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert "pictures of brightness" in decision.message
+
+
+def test_where_the_present_versions_test_set_cannot_be_had_it_is_a_candidate(publish, registry, brightness_data):
+    publish()
+    decision = publish(data=dataclasses.replace(brightness_data, name="mine"))
+    assert "it cannot be measured with the test set of version 1" in decision.message
+    assert registry.conf().labels == {"stable": 1, "candidate": 2}

@@ -1,0 +1,57 @@
+"""Judge an image by its border: where one draws or photographs a glyph, nothing is drawn at the rim.
+
+This file is the same in the gateway and in the workbench, so that a model is trained on what it is served; it must
+import neither of them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Levels = np.ndarray[Any, np.dtype[np.uint8]]  # [height, width] or [height, width, 3]
+
+_NEAR = 8  # levels: a ground so near to black or white is as good as black or white
+_FAINT = 80  # levels: strokes of at least 255 - 80 on black need no stretching
+_NEITHER = bytes(range(_NEAR + 1, 255 - _NEAR))
+_NOT_BLACK = bytes(range(_NEAR + 1, 256))
+_LIGHT = 127  # a background over this is light
+_LIGHT_LEVELS = bytes(range(_LIGHT + 1, 256))
+
+
+def is_light(pixels: Levels) -> bool:
+    """Whether something dark is drawn on light, judged by the border: by `_background`, mostly without its work."""
+    levels = b"".join([strip.tobytes() for strip in _strips(pixels)])
+    dark = len(levels.translate(None, _LIGHT_LEVELS))
+    return 2 * dark < len(levels) if 2 * dark != len(levels) else _background(pixels) > _LIGHT
+
+
+def _background(pixels: Levels) -> float:
+    """The level of the border: where one draws or photographs a glyph, nothing is drawn at the rim."""
+    levels = _border(pixels)
+    levels.sort()
+    middle = len(levels) // 2
+    return (int(levels[middle]) + int(levels[(len(levels) - 1) // 2])) / 2
+
+
+def _border(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy of the levels in the outermost twentieth, in no order."""
+    return np.concatenate([strip.ravel() for strip in _strips(pixels)])
+
+
+def _strips(pixels: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
+    height, width = pixels.shape[:2]
+    rim = max(1, min(height, width) // 20)
+    bottom, right = max(rim, height - rim), max(rim, width - rim)
+    middle = pixels[rim:bottom]
+    return pixels[:rim], pixels[bottom:], middle[:, :rim], middle[:, right:]
+
+
+def even_ground(pixels: Levels) -> str | None:
+    """Return "light" or "dark" for grey pixels that look like MNIST's: even white or black ground, strong strokes."""
+    levels = b"".join([strip.tobytes() for strip in _strips(pixels)])
+    ground = len(levels.translate(None, _NEITHER))
+    if 10 * ground < 9 * len(levels):
+        return None
+    if 2 * len(levels.translate(None, _NOT_BLACK)) > ground:
+        return "dark" if pixels.max() >= 255 - _FAINT else None
+    return "light" if pixels.min() <= _FAINT else None

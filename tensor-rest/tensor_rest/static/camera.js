@@ -1,0 +1,66 @@
+// A photograph: the camera's view on the paper where the browser lets the page have it, else the device's own camera.
+import { $, say } from "./dom.js";
+
+const SIDE = 1024; // pixels of a photograph
+const REASONS = {
+  NotAllowedError: "The browser does not let this page use the camera.",
+  NotFoundError: "No camera was found.",
+  NotReadableError: "The camera is in use by another program.",
+};
+
+let stream = null;
+
+/** `taken` is called with the photograph as a file. */
+export function cameraOn(taken) {
+  $("camera").addEventListener("click", () => (stream ? close() : open()));
+  $("shoot").addEventListener("click", async () => {
+    const file = await photograph($("video"));
+    close();
+    taken(file);
+  });
+  $("snap").addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    if (file) taken(file);
+  });
+  addEventListener("pagehide", close);
+}
+
+/** Without https a browser offers no camera to pages; the file field of a phone opens its camera program all the same. */
+async function open() {
+  if (!navigator.mediaDevices?.getUserMedia) return $("snap").click();
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: SIDE }, height: { ideal: SIDE } } });
+    $("video").srcObject = stream;
+    await $("video").play();
+    view(true);
+    $("shoot").focus();
+  } catch (error) {
+    close();
+    say($("note"), `${REASONS[error.name] ?? `The camera cannot be used: ${error.message}.`} Choose a picture instead.`);
+  }
+}
+
+export function close() {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+  stream = null;
+  $("video").srcObject = null;
+  view(false);
+}
+
+function view(shown) {
+  $("video").hidden = $("shoot").hidden = !shown;
+  say($("camera"), shown ? "Close camera" : "Camera");
+}
+
+/** The square in the middle, as it is seen on the paper. */
+function photograph(video) {
+  const side = Math.min(video.videoWidth, video.videoHeight);
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = Math.min(side, SIDE);
+  const [left, top] = [(video.videoWidth - side) / 2, (video.videoHeight - side) / 2];
+  canvas.getContext("2d").drawImage(video, left, top, side, side, 0, 0, canvas.width, canvas.width);
+  return new Promise((resolve) => {
+    canvas.toBlob((blob) => resolve(new File([blob], "photograph.jpg", { type: blob.type })), "image/jpeg", 0.92);
+  });
+}

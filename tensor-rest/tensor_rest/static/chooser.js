@@ -1,0 +1,104 @@
+// The two selects: the model that answers, and one to compare it with.
+import { $, element, say } from "./dom.js";
+import * as served from "./served.js";
+
+const NONE = "no model yet";
+
+/** The model of a target such as mnist-net/labels/stable. */
+export const modelOf = (target) => decodeURIComponent(target.split("/")[0]);
+
+/** Sends the events "model" and "second" when another target is chosen; `detail.byHand` tells a person's choice. */
+export class Chooser extends EventTarget {
+  wanted = new URLSearchParams(location.search).get("model"); // chosen as soon as it is served
+
+  constructor() {
+    super();
+    $("model").addEventListener("change", () => {
+      this.wanted = this.target;
+      say($("note"), "");
+      this.#fillSecond();
+      this.#changed("model", true);
+    });
+    $("second-model").addEventListener("change", () => this.#changed("second", true));
+    $("compare-candidate").addEventListener("click", () => {
+      $("second-model").value = `${this.model}/labels/candidate`;
+      this.#changed("second", true);
+    });
+  }
+
+  get target() {
+    return $("model").value;
+  }
+
+  get model() {
+    return modelOf(this.target);
+  }
+
+  /** The target to compare with, or "". */
+  get second() {
+    return $("second-model").value;
+  }
+
+  /** Show what can be chosen now; the wanted target is taken as soon as it is there. */
+  update() {
+    const select = $("model");
+    const before = this.target;
+    fill(select, served.choices(), NONE);
+    const targets = [...select.options].map(({ value }) => value);
+    const [first] = targets.filter((target) => served.takesImages(modelOf(target)));
+    const chosen = [this.wanted, before, select.dataset.default].find((target) => target && targets.includes(target));
+    select.value = chosen ?? first ?? targets[0];
+    const missing = this.wanted && this.target !== this.wanted;
+    const none = "No model is served yet; what is on the paper waits for one.";
+    say($("note"), !this.target ? none : missing ? `${this.wanted} is not served now; ${this.target} answers.` : "");
+    const second = this.second;
+    this.#fillSecond();
+    if (this.target !== before) this.#changed("model", false, before);
+    else if (this.second !== second) this.#changed("second", false);
+  }
+
+  /** Targets that take the same inputs, each but the chosen one. */
+  #fillSecond() {
+    const second = this.second;
+    const groups = served.choices().filter(({ name }) => comparable(this.model, name));
+    const others = groups.map(({ name, choices }) => ({ name, choices: choices.filter(({ target }) => target !== this.target) }));
+    fill($("second-model"), others.filter(({ choices }) => choices.length), "nothing", true);
+    const targets = [...$("second-model").options].map(({ value }) => value);
+    $("second-model").value = targets.includes(second) ? second : "";
+    $("compare").hidden = targets.length < 2;
+    const version = served.candidateOf(this.model);
+    $("candidate").hidden = version === null;
+    if (version !== null) say($("candidate-text"), `Version ${version} is a candidate: it is served, but it is not the default.`);
+    const target = `${this.model}/labels/candidate`;
+    $("compare-candidate").hidden = !targets.includes(target) || this.second === target;
+  }
+
+  #changed(name, byHand, before) {
+    if (name === "second") $("compare-candidate").hidden = this.second === `${this.model}/labels/candidate`;
+    this.dispatchEvent(new CustomEvent(name, { detail: { byHand, before } }));
+  }
+}
+
+function comparable(name, other) {
+  if (served.takesImages(name) || served.takesImages(other)) return served.takesImages(name) && served.takesImages(other);
+  return inputs(name) === inputs(other);
+}
+
+function inputs(name) {
+  const [first] = Object.values(served.signaturesOf(name));
+  return JSON.stringify(Object.entries(first?.inputs ?? {}).map(([alias, { dtype, shape }]) => [alias, dtype, shape?.length]));
+}
+
+/** The groups as options; `optional`: with an empty choice first, which else stands only where there is no other. */
+function fill(select, groups, none, optional = false) {
+  const text = JSON.stringify(groups);
+  if (select.dataset.text === text) return;
+  const options = groups.map(({ name, choices }) => {
+    const made = choices.map(({ target, text: shown }) => new Option(shown, target));
+    return made.length === 1 ? made[0] : Object.assign(element("optgroup", "", ...made), { label: name });
+  });
+  const empty = optional || options.length === 0 ? [new Option(none, "")] : [];
+  select.replaceChildren(...empty, ...options);
+  select.dataset.text = text;
+  select.disabled = options.length === 0;
+}

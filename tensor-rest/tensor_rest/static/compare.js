@@ -1,0 +1,76 @@
+// The second answer, beside the first, for the same input: of another model, version or label.
+import { answeredBy, showPredicted } from "./answer.js";
+import { $, milliseconds, say } from "./dom.js";
+import { Refusal, classify, predict } from "./gateway.js";
+import { modelOf } from "./chooser.js";
+import * as served from "./served.js";
+import { Side } from "./side.js";
+
+const side = new Side("second-", $("second"));
+let asking = null;
+
+/** Open or close the second column; "" closes it. */
+export function compareWith(target) {
+  cancel();
+  $("second").hidden = !target;
+  $("answer").dataset.compared = Boolean(target);
+  if (target) empty(target);
+  say($("first-title"), target ? name($("model").value) : "");
+}
+
+export function cancel() {
+  asking?.abort();
+  asking = null;
+}
+
+/** Forget the last answer: there is nothing to answer. */
+export function empty(target) {
+  cancel();
+  if (!target) return;
+  side.empty("Its answer appears here.", served.takesImages(modelOf(target)) ? served.labelsOf(modelOf(target)) : null);
+  title(target, "");
+}
+
+export function hint(text) {
+  cancel();
+  side.hint(text);
+}
+
+/** Ask the second target about an image {name, blob}. */
+export function askImage(target, image) {
+  return answered(target, async (signal) => {
+    const [answer] = await classify(target, [image], signal);
+    if (answer.error) return side.hint(answer.error);
+    side.labels(answer, served.cardOf(answer.model), served.labelsOf(answer.model));
+    title(target, `${answeredBy(answer, served.namesOf(answer.model, answer.version))}, ${milliseconds(answer.computing)}`);
+  });
+}
+
+/** Ask the second target for what a signature makes of `inputs`. */
+export function askTensors(target, signature, inputs) {
+  return answered(target, async (signal) => {
+    const answer = await predict(target, signature, inputs, signal);
+    showPredicted(side, answer, served.cardOf(answer.model));
+    title(target, answeredBy(answer, served.namesOf(answer.model, answer.version)));
+  });
+}
+
+async function answered(target, ask) {
+  cancel();
+  const mine = (asking = new AbortController());
+  try {
+    await ask(mine.signal);
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    if (!(error instanceof Refusal)) throw error;
+    title(target, "");
+    side.problem(error.message);
+  }
+}
+
+function title(target, text) {
+  say($("second-title"), name(target));
+  say($("second-by"), text);
+}
+
+const name = (target) => decodeURIComponent(target).replace("/versions/", " version ").replace("/labels/", " · ");

@@ -1,0 +1,25 @@
+// The same call as a line for the shell.
+import { $, say } from "./dom.js";
+import { hasKey } from "./gateway.js";
+
+const LONGEST = 400; // characters of JSON that are shown
+
+export function showImageCall(target) {
+  say($("curl"), `curl -F image=@digit.jpg${secret()} ${location.origin}/tf/models/${target}/classify`);
+}
+
+export function showTensorCall(target, signature, inputs) {
+  const json = JSON.stringify({ signature_name: signature, inputs });
+  const data = json.length > LONGEST ? "@request.json" : `'${json.replaceAll("'", "'\\''")}'`;
+  const type = "-H 'Content-Type: application/json'";
+  say($("curl"), `curl ${type}${secret()} -d ${data} ${location.origin}/tf/models/${target}/predict`);
+}
+
+const secret = () => (hasKey() ? ' -H "X-API-Key: $LAB_API_KEY"' : "");
+
+$("copy").addEventListener("click", async () => {
+  getSelection().selectAllChildren($("curl")); // where the clipboard is closed to pages, Ctrl+C is left to do
+  const done = await navigator.clipboard?.writeText($("curl").textContent).then(() => true, () => false);
+  say($("copy"), done ? "Copied" : "Selected");
+  setTimeout(() => say($("copy"), "Copy"), 1500);
+});

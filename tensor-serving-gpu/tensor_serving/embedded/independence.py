@@ -1,0 +1,29 @@
+"""Whether the rows of a version are independent: only then are its requests batched, split or joined.
+
+A graph does not tell: a sum over axis 0, a sort or a counter has the same signature as a layer. So it has to be
+declared, by the exporter, which has checked it, or by the operator.
+"""
+
+from pathlib import Path
+
+from tensor_serving import serving_conf
+
+_FILE = "batching_params.pbtxt"
+
+
+def independent_rows(version: Path) -> bool:
+    """Return whether the rows of this version folder are declared independent.
+
+    `independent_rows` in the model's serving.conf decides. Without it the version's batching parameters do: the file
+    is there or not. A serving.conf with a mistake might have said false, so the rows count as dependent.
+    """
+    try:
+        declared = serving_conf.read(version.parent / "serving.conf").independent_rows
+    except serving_conf.ConfError:
+        return False
+    return parameters_file(version) is not None if declared is None else declared
+
+
+def parameters_file(version: Path) -> Path | None:
+    """Return the version's own batching parameters: where TensorFlow Serving looks, or in assets.extra."""
+    return next((file for file in (version / _FILE, version / "assets.extra" / _FILE) if file.is_file()), None)

@@ -1,0 +1,122 @@
+"""Folders of the models volume that are nearly models: what is wrong with each, and the command that mends it.
+
+A SavedModel in a place where no server looks for it answers 404 like a model that never was.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tensor_serving import layout
+
+_MAX_LISTED = 100
+_PARTS = ("saved_model.pb", "saved_model.pbtxt", "fingerprint.pb", "variables", "assets", "assets.extra")
+_PLACE = "<name>/<version>/, the version a positive integer"
+
+
+_Command = tuple[str | Path, ...]
+
+
+@dataclass(frozen=True)
+class NearModel:
+    """A folder by its path below the volume, why it is not a model, and the command to run; empty where none helps."""
+
+    path: str
+    reason: str
+    fix: str
+
+    def document(self) -> dict[str, str]:
+        """Return its entry in the inventory."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """Return what the log says of it."""
+        return f"{self.path!r} is ignored: {self.reason}" + (f"; to serve it: {self.fix}" if self.fix else "")
+
+
+def find(models: Path, folders: Iterable[Path]) -> list[NearModel]:
+    """Return which of these folders below the volume are nearly models, and the volume itself if it is one."""
+    found = []
+    for folder in (models, *folders):
+        with suppress(OSError):  # what cannot be read now is looked at again at the next scan
+            near = _misplaced_in_volume(models) if folder == models else _judge(models, folder)
+            if near:
+                found.append(near)
+    return found[:_MAX_LISTED]
+
+
+def _judge(models: Path, folder: Path) -> NearModel | None:
+    named = bool(layout.NAME.fullmatch(folder.name))
+    target = models / (folder.name if named else _free_name(models, folder.name))
+    if _is_saved_model(folder):
+        if folder.name.isdecimal():
+            target = models / _free_name(models, "my-model")
+            return _near(models, folder, "a version without a model's folder around it", _moved(folder, target, "1"))
+        reason = f"a SavedModel without a version folder; it belongs into {_PLACE}"
+        if not named:
+            return _near(models, folder, reason, _moved(folder, target, "1"))
+        aside = models / f".{folder.name}"
+        return _near(models, folder, reason, [("mv", folder, aside), *_moved(aside, target, "1")])
+    inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not named:
+        if not any(_is_saved_model(entry) for entry in layout.version_folders(folder).values()):
+            return None
+        return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", [("mv", folder, target)])
+    if versions := [entry for entry in inside if _is_saved_model(entry)]:
+        names = ", ".join(entry.name for entry in versions)
+        moves: list[_Command] = [
+            ("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)
+        ]
+        return _near(models, folder, f"not a version: {names}; a SavedModel belongs into {_PLACE}", moves)
+    if deeper := [entry for entry in inside if any(map(_is_saved_model, layout.version_folders(entry).values()))]:
+        names = ", ".join(entry.name for entry in deeper)
+        moves = [("mv", entry, models / _free_name(models, entry.name)) for entry in deeper]
+        return _near(models, folder, f"a folder of models, one level too deep: {names}", moves)
+    return None
+
+
+def _misplaced_in_volume(models: Path) -> NearModel | None:
+    if not _is_saved_model(models):
+        return None
+    target = models / _free_name(models, "my-model") / "1"
+    parts = [models / part for part in _PARTS if (models / part).exists()]
+    commands: list[_Command] = [("mkdir", "-p", target), ("mv", *parts, target)]
+    return _near(models, models, f"a SavedModel in the models folder itself; it belongs into {_PLACE}", commands)
+
+
+def _near(models: Path, folder: Path, reason: str, commands: Iterable[_Command]) -> NearModel:
+    """Return the entry; paths in the commands begin with the volume's own name, as the volume is mounted elsewhere."""
+    words = [[_shown(models, word) for word in command] for command in commands]
+    fix = " && ".join(shlex.join(command) for command in words)
+    path = str(folder.relative_to(models)).encode(errors="surrogateescape").decode(errors="replace")
+    return NearModel(path, reason.encode(errors="replace").decode(), fix if fix.isprintable() else "")
+
+
+def _shown(models: Path, word: str | Path) -> str:
+    return str(word.relative_to(models.parent)) if isinstance(word, Path) else word
+
+
+def _moved(folder: Path, model: Path, version: str) -> list[_Command]:
+    return [("mkdir", model), ("mv", folder, model / version)]
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Return a sort key: v2 comes before v10."""
+    return int("0" + "".join(re.findall("[0-9]", folder.name))[:18]), folder.name
+
+
+def _free_name(models: Path, name: str) -> str:
+    """Return a model name like this one that no folder of the volume has."""
+    base = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:50] or "my-model"
+    number, free = 1, base
+    while (models / free).exists():
+        number += 1
+        free = f"{base}-{number}"
+    return free
+
+
+def _is_saved_model(folder: Path) -> bool:
+    return (folder / "saved_model.pb").is_file() or (folder / "saved_model.pbtxt").is_file()

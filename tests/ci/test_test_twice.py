@@ -1,0 +1,78 @@
+"""`.ci/test-twice` on a small repository of its own: what fails once is repeated and named, what fails twice fails."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+
+TESTS = """
+from pathlib import Path
+import pytest
+
+ONCE = Path(__file__).with_name("was-run")
+
+def test_sound():
+    pass
+
+@pytest.mark.parametrize("name", ["a b", "c"])
+def test_flaky(name):
+    seen = ONCE.exists()
+    if name == "c":
+        ONCE.touch()
+    assert seen
+
+def test_broken():
+    assert not Path(__file__).with_name("broken").exists()
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository of one test module, with a bin/test.sh that only runs pytest."""
+    for folder in (".ci", "bin"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / ".ci" / "test-twice", tmp_path / ".ci")
+    script = tmp_path / "bin" / "test.sh"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pytest -q -p no:schemathesis "$@"\n')
+    script.chmod(0o755)
+    (tmp_path / "test_toy.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return tmp_path
+
+
+def run(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(repository / ".ci" / "test-twice"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_test_that_passes_the_second_time_passes_and_is_listed(repository: Path) -> None:
+    done = run(repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = done.stdout.rpartition("flaky:")[2].splitlines()[1:]
+    assert listed == ["test_toy.py::test_flaky[a b]", "test_toy.py::test_flaky[c]"]
+    assert "\n2 passed" in done.stdout
+
+
+def test_a_test_that_fails_twice_fails_the_run(repository: Path) -> None:
+    (repository / "broken").touch()
+    done = run(repository)
+    assert done.returncode == 1
+    assert "flaky:" not in done.stdout
+
+
+def test_a_run_without_failures_is_not_repeated(repository: Path) -> None:
+    (repository / "was-run").touch()
+    done = run(repository, "-k", "sound or flaky")
+    assert done.returncode == 0
+    assert "once more" not in done.stdout
+
+
+def test_what_fails_before_any_test_runs_is_not_repeated(repository: Path) -> None:
+    (repository / "bin" / "test.sh").write_text("#!/bin/sh\necho a linter fails\nexit 1\n")
+    done = run(repository)
+    assert done.returncode == 1
+    assert done.stdout == "a linter fails\n"
