@@ -97,7 +97,9 @@ class LiveSpecification:
         served = []
         for name, section in self._sections.items():
             entry = self._listed[name]
-            served.append(Served(section.profile, entry.serving or entry.versions, entry.labels))
+            versions = entry.serving or entry.versions
+            labels = {label: version for label, version in entry.labels.items() if version in versions}
+            served.append(Served(section.profile, versions, labels))
         document = params.fill(fixed, served, self._default_model)
         document["tags"] = [*fixed.get("tags", [])]
         for name, section in self._sections.items():

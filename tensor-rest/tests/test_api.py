@@ -88,15 +88,14 @@ def test_what_is_no_picture_never_reaches_serving(
     assert server.calls == []
 
 
-def test_a_request_without_the_field_is_told_its_name(client: Any, post: Post) -> None:
+def test_a_request_without_a_file_gets_400_with_an_example(client: Any) -> None:
     for response in (
-        post("/predictlabel", picture(60), name="file"),
         client.post("/predictlabel"),
         client.post("/predictlabel", data={"image": "text, not a file"}),
         client.post("/predictlabel", data=b"\xff", content_type="multipart/form-data; boundary=x"),
         client.post("/predictlabel", data=b"{", content_type="application/json"),
     ):
-        check_error(response, 400, "'image'")
+        check_error(response, 400, "no file", "-F image=@")
 
 
 def test_a_body_over_the_limit_is_refused(settings: Settings) -> None:

@@ -142,7 +142,7 @@ def test_words_that_mean_nothing_are_refused(api: Any) -> None:
     check_error(api.post(f"{CLASSIFY}?explain=maybe", data=files(("a.png", TWO))), 400, "explain='maybe'")
     check_error(api.post(f"{CLASSIFY}?signature=nope", data=files(("a.png", TWO))), 400, "'nope'", "serving_default")
     check_error(api.post(f"{CLASSIFY}?signature=describe", data=files(("a.png", TWO))), 409, "describe needs one image")
-    check_error(api.post(CLASSIFY, data={"other": "x"}), 400, "'image'")
+    check_error(api.post(CLASSIFY, data={"other": "x"}), 400, "no file")
 
 
 # ---- what the model saw

@@ -11,6 +11,7 @@ import pytest
 from tests.running import ROOT, Lab, new_lab
 
 README = (ROOT / "README.md").read_text()
+REST_API = (ROOT / "docs" / "rest-api.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("tensor-*/README.md"))]
 DEFAULT_PORTS = {
     "8080": "REST",
@@ -25,10 +26,10 @@ DEFAULT_PORTS = {
 NOT_RUN = re.compile(r"^(git clone .*|bin/test\.sh.*)$", re.MULTILINE)
 
 
-def commands() -> list[tuple[str, str]]:
-    """The README's shell blocks, each with the JSON block that shows its answer, if one follows."""
+def commands(document: str) -> list[tuple[str, str]]:
+    """The shell blocks of a document, each with the JSON block that shows its answer, if one follows."""
     pattern = r"```sh\n(.*?)```(?:\n+```json\n(.*?)```)?"
-    return [(NOT_RUN.sub("", block), answer) for block, answer in re.findall(pattern, README, re.DOTALL)]
+    return [(NOT_RUN.sub("", block), answer) for block, answer in re.findall(pattern, document, re.DOTALL)]
 
 
 def as_in(lab: Lab, text: str) -> str:
@@ -62,15 +63,20 @@ def test_every_command_of_the_readme_works_and_answers_as_shown(where: str, requ
     if where == "docker":
         request.getfixturevalue("images")
     with new_lab(where) as lab:
-        for block, shown in commands():
+        for block, shown in commands(README):
             said = run(lab, block)
             if shown:
                 assert shape(json.loads(said)) == shape(json.loads(shown)), f"{block}\nanswers:\n{said}"
 
 
+def test_every_command_of_the_rest_documentation_works_and_answers_as_shown(lab: Lab) -> None:
+    for block, shown in commands(REST_API):
+        said = run(lab, block)
+        assert shape(json.loads(said)) == shape(json.loads(shown)), f"{block}\nanswers:\n{said}"
+
+
 def test_the_python_example_of_the_rest_documentation_works(lab: Lab) -> None:
-    text = (ROOT / "docs" / "rest-api.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (block,) = re.findall(r"```python\n(.*?)```", REST_API, re.DOTALL)
     done = subprocess.run(
         [lab.home / "venv" / "bin" / "python", "-c", as_in(lab, block)],
         cwd=ROOT,
