@@ -21,7 +21,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide
+from tensor_jupyter.publishing.default_version import decide, hold
 from tensor_jupyter.publishing.replay import TOLERANCE, check, write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
 
@@ -76,6 +76,7 @@ def publish_model(model: keras.Model, card_text: str, golden: Mapping[str, np.nd
         except tf.errors.OpError as error:
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
         check(folder, tolerance(model))
+        hold(context)
         return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 

@@ -17,7 +17,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide
+from tensor_jupyter.publishing.default_version import decide, hold
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.export import inputs, publish_model
 from tensor_jupyter.publishing.graph import Graph, Signature
@@ -73,6 +73,7 @@ def _saved_model(path: Path, context: Context, labels: Sequence[str]) -> Path:
         if labels:
             add_card(folder, json.dumps(card(context.name, labels, None, {}, {"name": "unknown"})))
         check(folder, foreign=True)
+        hold(context)
         return publish(folder, context.settings.models, context.name, context.version, exact=context.pinned)
 
 
