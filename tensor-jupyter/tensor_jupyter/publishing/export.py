@@ -21,7 +21,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide
+from tensor_jupyter.publishing.default_version import decide, hold
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.graph import DEFAULT
 from tensor_jupyter.publishing.independence import declare
@@ -136,6 +136,7 @@ def publish_model(
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
         independent = declared(check(folder, tolerance(endpoint.model)), independent_rows)
         finish(folder, document, independent)
+        hold(context)
         return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 
