@@ -17,7 +17,7 @@ from tensor_jupyter.publishing.independence import DECLARATION
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import replay
-from tensor_jupyter.publishing.samples import golden_samples, write_golden_samples
+from tensor_jupyter.publishing.samples import Sample, golden_samples, write_golden_samples
 from tensor_jupyter.publishing.staging import staging
 
 METRICS = {"test_accuracy": 1.0, "test_images": 52}
@@ -135,13 +135,14 @@ def test_labels_must_fit_the_scores(brightness_net, brightness_data, context, se
 
 
 def test_other_scores_than_recorded_are_refused(brightness_net, settings):
-    images = {"images": np.full((8, 2, 2, 1), 255, np.uint8)}
-    white = {"scores": np.tile(np.float32([1, 0]), (8, 1))}
+    images = {"images": np.full((1, 2, 2, 1), 255, np.uint8)}
+    white = {"scores": np.float32([[1, 0]])}
     with staging(settings.models) as folder:
         export_module.write(Endpoint.of(brightness_net), folder)
-        write_golden_samples(folder, "m", images, white)
+        write_golden_samples(folder, "m", [Sample("serving_default", images, white)])
         replay(folder)
-        write_golden_samples(folder, "m", images, {"scores": white["scores"] - np.float32([0.1, 0])})
+        other = Sample("serving_default", images, {"scores": np.float32([[0.9, 0]])})
+        write_golden_samples(folder, "m", [other])
         with pytest.raises(LabError, match="other scores"):
             replay(folder)
         (folder / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"rubbish")

@@ -1,5 +1,6 @@
 """`lab import`: what people have, served."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ EXAMPLES = """Examples:
 
   lab import flowers.keras --labels daisy,rose,tulip
 
+  lab import cats.h5 --labels cat,dog --range 0..255 --size 160x160
+
   lab import old_model.h5 --name digits --data mnist
 
   lab import saved_model/ --name anything
@@ -28,22 +31,50 @@ def import_model(
         str | None, typer.Option("--labels", help="Names of its scores: a,b,c or a file with one in each line.")
     ] = None,
     data: Data = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            help="The numbers of black and white for an input of floats: 0..255, 0..1 or -1..1. Found by the layers "
+            "of a Keras model (Rescaling, Normalization, preprocess_input) if left out; else 0..1.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="HEIGHTxWIDTH of its images, where the model leaves them open.")
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option("--scores", help="probabilities or logits; read from the layers of a Keras model if left out."),
+    ] = None,
+    independent_rows: Annotated[
+        bool | None,
+        typer.Option(
+            "--independent-rows/--dependent-rows",
+            help="Whether requests may be batched: no row's answer depends on other rows. Checked if left out.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Make a served version of a model from elsewhere. A SavedModel is copied as it is, whatever its signatures."""
+    """Make a served version of a model from elsewhere. A SavedModel is copied as it is, whatever its signatures.
+
+    A Keras model with one sigmoid for two classes is served with two scores. Requests are batched only if the rows of
+    all signatures were found independent of each other.
+    """
     with told_in_one_line():
         from tensor_jupyter.publishing.importing import default_name, import_model
+        from tensor_jupyter.publishing.keras_card import Hints
 
         settings = Settings.read()
         context = Context(name or default_name(path), settings=settings)
         names = _labels(labels) if labels else []
+        hints = Hints(pixels, _size(size) if size else None, scores)
         pictures = None
         if data:
             from tensor_jupyter.data import load
 
             pictures = load(data, settings)
             err.print(pictures.message)
-        published, signatures = import_model(path, context, names, pictures)
+        published, signatures = import_model(path, context, names, pictures, hints, independent_rows)
         if json:
             print_json({"name": context.name, "version": int(published.name), "folder": str(published)})
             return
@@ -52,6 +83,14 @@ def import_model(
             out.print(line)
         if "serving_default" not in signatures:
             out.print(f"It has no signature serving_default: call it with ?signature={min(signatures)}")
+
+
+def _size(given: str) -> tuple[int, int]:
+    """Height and width of "160x160". Raises LabError."""
+    found = re.fullmatch("([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", given)
+    if not found:
+        raise LabError(f"invalid --size {given!r} (expected HEIGHTxWIDTH in pixels, as 160x160)")
+    return int(found[1]), int(found[2])
 
 
 def _labels(given: str) -> list[str]:

@@ -9,7 +9,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from tensor_jupyter.publishing.card import card
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.graph import DEFAULT
 from tensor_jupyter.publishing.independence import declare
+from tensor_jupyter.publishing.keras_card import Hints, card_input, images_for, input_range, rows_of, with_scores
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
-from tensor_jupyter.publishing.made_up import as_input, made_up
+from tensor_jupyter.publishing.keras_reading import compiled_loss
+from tensor_jupyter.publishing.made_up import made_up
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import TOLERANCE, check
-from tensor_jupyter.publishing.samples import write_golden_samples
+from tensor_jupyter.publishing.samples import Sample, write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
 from tensor_jupyter.training.measure import measured
 
@@ -52,6 +54,7 @@ def export(
     *,
     samples: Any = None,
     labels: Sequence[str] = (),
+    pixels: str | None = None,
     threshold: float | None = None,
     companion: str = "",
 ) -> Path:
@@ -75,6 +78,7 @@ def export(
         samples: A few inputs as the model takes them, golden samples in place of those from `data`: an array [N, ...],
             or a list or dict of arrays. Without `data` and `samples`, random numbers are used.
         labels: The names of the scores, in place of those of `data`.
+        pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
         threshold: Of a concept model: the score above which an image is not of its concept.
         companion: Of a concept model: the classifier whose inputs it checks.
 
@@ -84,14 +88,25 @@ def export(
     """
     if context is None:
         raise LabError("export needs a context, as in export(model, data, Context('mnist-net')).")
-    endpoint = Endpoint.of(model, samples)
+    hints = Hints(pixels=pixels)
     names = list(labels or (data.labels if data else ()))
+    endpoint = Endpoint.of(model, samples)
+    found, how = input_range(endpoint, hints)
+    if found == "":
+        _log.warning("%s: build its preprocess_input into the model, else images get other numbers than it wants", how)
+    pixels = found or None
     about = {**(data.about if data else {"name": "unknown"}), **({"command": command} if command else {})}
-    picture, pixels = data.picture.card() if data else None, None
+    picture = card_input(endpoint, data, hints, pixels)
+    rows = golden(endpoint, samples, data, pixels)
+    endpoint, classes, scores = with_scores(endpoint, rows, names, hints, compiled_loss(model))
+    if names and classes not in (None, len(names)):
+        raise LabError(f"{len(names)} labels for {classes} scores: there must be one for each.")
     if metrics is None:
         metrics = _measured(endpoint, data, threshold, pixels) if data else {}
-    document = card(context.name, names, picture, metrics, about, threshold=threshold, companion=companion)
-    published = publish_model(endpoint, document, golden(endpoint, samples, data, pixels), context)
+    document = card(
+        context.name, names, picture, metrics, about, threshold=threshold, companion=companion, scores=scores
+    )
+    published = publish_model(endpoint, document, rows, context)
     if data:
         _report(published, data, context)
     _log.info("published %s version %s", context.name, published.name)
@@ -99,26 +114,41 @@ def export(
 
 
 def publish_model(
-    endpoint: Endpoint, document: dict[str, Any], samples: Mapping[str, np.ndarray], context: Context
+    endpoint: Endpoint,
+    document: dict[str, Any],
+    samples: Mapping[str, np.ndarray],
+    context: Context,
+    independent_rows: bool | None = None,
 ) -> Path:
-    """Write, check and publish a model with this card; samples: inputs [N, ...] by alias that it must answer again."""
+    """Write, check and publish a model with this card.
+
+    samples: inputs [N, ...] by alias that it must answer again; independent_rows: the user's word, as in `declared`.
+    """
     models = context.settings.models
     with staging(models) as folder:
         try:
             write(endpoint, folder)
-            answers = endpoint.answers(samples)
-            _check_labels(document, answers)
-            write_golden_samples(folder, context.name, samples, answers)
+            write_golden_samples(folder, context.name, _answered(endpoint, samples))
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         except tf.errors.OpError as error:
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
-        independent = check(folder, tolerance(endpoint.model))
+        independent = declared(check(folder, tolerance(endpoint.model)), independent_rows)
         finish(folder, document, independent)
         return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 
-def finish(folder: Path, document: dict[str, Any], independent: bool) -> None:
+def declared(found: bool | None, given: bool | None) -> bool | None:
+    """Whether rows are declared independent: as the user says, else as the check found.
+
+    Raises LabError when the user calls rows independent that were found to depend on each other.
+    """
+    if given and found is False:
+        raise LabError("The rows depend on each other, so they cannot be declared independent.")
+    return found if given is None else given
+
+
+def finish(folder: Path, document: dict[str, Any], independent: bool | None) -> None:
     """Add the card, and the declaration of independent rows, to a checked version."""
     if independent:
         declare(folder)
@@ -144,16 +174,14 @@ def golden(
     """Inputs by alias to replay: the samples, else test images where they fit, else random numbers and words."""
     if samples is not None:
         return {alias: rows[:GOLDEN_SAMPLES] for alias, rows in endpoint.rows(samples).items()}
+    images = images_for(data, endpoint) if data else None
+    if images is not None:
+        return rows_of(images[np.linspace(0, len(images) - 1, GOLDEN_SAMPLES, dtype=int)], endpoint, pixels)
     random = np.random.default_rng(0)
-    found = {}
-    for alias, spec in endpoint.inputs.items():
-        sizes, dtype = tuple(spec.shape[1:]), spec.dtype.name
-        if data is not None and _fits(data, sizes):
-            rows = np.linspace(0, len(data.test) - 1, GOLDEN_SAMPLES, dtype=int)
-            found[alias] = as_input(data.test.images[rows], dtype, pixels)
-        else:
-            found[alias] = made_up(dtype, sizes, GOLDEN_SAMPLES, random, pixels)
-    return found
+    return {
+        alias: made_up(spec.dtype.name, tuple(spec.shape[1:]), GOLDEN_SAMPLES, random, pixels)
+        for alias, spec in endpoint.inputs.items()
+    }
 
 
 def tolerance(model: keras.Model) -> float:
@@ -162,21 +190,14 @@ def tolerance(model: keras.Model) -> float:
     return _COARSE if halves or tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
-def _fits(data: Dataset, sizes: Sequence[int | None]) -> bool:
-    """Whether the images of the set have these sizes, height, width and channels."""
-    have = data.test.images.shape[1:]
-    return len(sizes) == 3 and all(size in (None, found) for size, found in zip(sizes, have, strict=True))
-
-
 def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels: str | None) -> dict[str, float]:
     """Accuracy or error on the test images, none of a model that does not take them or answers something else."""
-    (alias, spec), *others = endpoint.inputs.items()
-    if others or not _fits(data, spec.shape[1:]):
+    images = images_for(data, endpoint)
+    if images is None:
         return {}
     found: list[np.ndarray] = []
-    for start in range(0, len(data.test), _BATCH):
-        images = as_input(data.test.images[start : start + _BATCH], spec.dtype.name, pixels)
-        answers = endpoint.answers({alias: images})
+    for start in range(0, len(images), _BATCH):
+        answers = endpoint.answers(rows_of(images[start : start + _BATCH], endpoint, pixels))
         name = next((name for name in ("scores", "score") if name in answers), "")
         if not name:
             return {}
@@ -187,11 +208,11 @@ def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels
     return measured(scores, data, threshold)
 
 
-def _check_labels(document: Mapping[str, Any], answers: Mapping[str, np.ndarray]) -> None:
-    """Raises LabError unless there is a label for each score."""
-    labels, scores = document.get("labels"), answers.get("scores")
-    if labels and scores is not None and scores.ndim == 2 and len(labels) != scores.shape[1]:
-        raise LabError(f"{len(labels)} labels for {scores.shape[1]} scores: there must be one for each.")
+def _answered(endpoint: Endpoint, samples: Mapping[str, np.ndarray]) -> Iterator[Sample]:
+    """A golden sample for each row, with what the model answers to that row alone."""
+    for row in range(len(next(iter(samples.values())))):
+        inputs = {alias: values[row : row + 1] for alias, values in samples.items()}
+        yield Sample(DEFAULT, inputs, endpoint.answers(inputs))
 
 
 def _report(published: Path, data: Dataset, context: Context) -> None:

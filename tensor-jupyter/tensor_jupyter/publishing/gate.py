@@ -18,6 +18,7 @@ from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import now
 from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
+from tensor_jupyter.publishing.made_up import as_input
 from tensor_jupyter.publishing.replay import compare
 from tensor_jupyter.publishing.samples import golden_samples
 
@@ -173,13 +174,14 @@ def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
     output = next((name for name in ("scores", "score") if signature and name in signature.outputs), "")
     if not alias or not output or signature is None:
         return f"its signature does not take pictures as those of {held.name} for scores"
-    floats = signature.inputs[alias].dtype != "uint8"
+    card = graph.card() or {}
+    pixels = (card.get("input") or {}).get("range")
     found = []
     for start in range(0, len(held.images), _BATCH):
         images = held.images[start : start + _BATCH]
-        value = images.astype(signature.inputs[alias].dtype) / 255 if floats else images  # as the gateway does
+        value = as_input(images, signature.inputs[alias].dtype, pixels)  # as the gateway does
         found.append(graph.run(DEFAULT, {alias: value})[output])
-    return _decided(np.concatenate(found), graph.card() or {}, held)
+    return _decided(np.concatenate(found), card, held)
 
 
 def _picture_input(signature: Signature, held: _Held) -> str:

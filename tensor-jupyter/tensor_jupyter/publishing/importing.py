@@ -3,48 +3,59 @@
 No code out of a file is run: Lambda layers and layers of somebody's own are refused, with a word on what to do.
 """
 
-import json
+import logging
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-
-import h5py  # type: ignore[import-untyped]
-import keras
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import gate
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.describe import add_card
-from tensor_jupyter.publishing.export import golden, publish_model
+from tensor_jupyter.publishing.export import declared, finish, golden, publish_model
 from tensor_jupyter.publishing.graph import Graph, Signature
+from tensor_jupyter.publishing.independence import declare
+from tensor_jupyter.publishing.keras_card import Hints, card_input, image_sizes, input_range, with_scores
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
+from tensor_jupyter.publishing.keras_file import FILES, load_keras, saved_loss
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import check
 from tensor_jupyter.publishing.staging import publish, staging
 
-_FILES = (".keras", ".h5", ".hdf5")
+_log = logging.getLogger(__name__)
 
 
 def import_model(
-    path: Path, context: Context, labels: Sequence[str] = (), data: Dataset | None = None
+    path: Path,
+    context: Context,
+    labels: Sequence[str] = (),
+    data: Dataset | None = None,
+    hints: Hints = Hints(),  # noqa: B008 - it never changes
+    independent_rows: bool | None = None,
 ) -> tuple[Path, dict[str, Signature]]:
-    """Publish the model at `path`; returns its folder in the models volume, and its signatures.
+    """Publish the model at `path`; return its folder in the models volume, and its signatures.
 
-    labels: the names of its scores, for the card; where there are none, a card is only written for a Keras model. data:
-    its test pictures become golden samples, and the gate's report is made with them. Raises LabError for what is no
-    model, cannot be served, or would run code of its own.
+    Args:
+        path: A .keras or .h5 file, or the folder of a SavedModel.
+        context: The name and the version.
+        labels: The names of its scores, for the card.
+        data: Its test images become golden samples, and the gate's report is made with them.
+        hints: What the model's layers do not say of its images and scores.
+        independent_rows: True or False is the user's word; None: only what the check finds.
+
+    Raises:
+        LabError: For a file that is not a model, cannot be served, or would run code of its own.
     """
     if not path.exists():
         raise LabError(f"{path} is not there.")
     if path.is_dir():
-        published = _saved_model(path, context, labels)
-    elif path.suffix.lower() in _FILES:
-        published = _keras_file(path, context, labels, data)
+        published = _saved_model(path, context, labels, hints, independent_rows)
+    elif path.suffix.lower() in FILES:
+        published = _keras_file(path, context, labels, data, hints, independent_rows)
     else:
-        raise LabError(f"{path.name} is no model: give a {', '.join(_FILES)} file, or the folder of a SavedModel.")
+        raise LabError(f"{path.name} is no model: give a {', '.join(FILES)} file, or the folder of a SavedModel.")
     if data is not None:
         registry = Registry(context.settings.models, context.name)
         before = [number for number in registry.numbers() if number < int(published.name)]
@@ -60,8 +71,10 @@ def default_name(path: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:63] or "model"
 
 
-def _saved_model(path: Path, context: Context, labels: Sequence[str]) -> Path:
-    """Copied file by file, and unchanged but for the card, if labels are given."""
+def _saved_model(
+    path: Path, context: Context, labels: Sequence[str], hints: Hints, independent_rows: bool | None
+) -> Path:
+    """Copied file by file, and unchanged but for the card and the declaration of independent rows."""
     if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         inside = sorted(found.parent for found in path.glob("*/saved_model.pb"))
         hint = f": give {inside[-1]}" if inside else "; wanted is the folder of a SavedModel"
@@ -71,65 +84,78 @@ def _saved_model(path: Path, context: Context, labels: Sequence[str]) -> Path:
             raise LabError(f"{found} is a link or a device, not a file; a model is copied without such.")
     with staging(context.settings.models) as folder:
         shutil.copytree(path, folder)
-        if labels:
-            add_card(folder, json.dumps(card(context.name, labels, None, {}, {"name": "unknown"})))
-        check(folder, foreign=True)
+        independent = declared(check(folder, foreign=True), independent_rows)
+        with Graph(folder) as graph:
+            theirs = "describe" in graph.signatures
+        height, width = hints.size or (None, None)
+        given = {"height": height, "width": width, "range": hints.pixels}
+        picture = {key: value for key, value in given.items() if value is not None}
+        if labels or picture or hints.scores or (independent and not theirs):
+            about = {"name": "unknown", "command": f"lab import {path.name} --name {context.name}"}
+            finish(folder, card(context.name, labels, picture, {}, about, scores=hints.scores), independent)
+        elif independent:
+            declare(folder)
         return publish(folder, context.settings.models, context.name, context.version, exact=context.pinned)
 
 
-def _keras_file(path: Path, context: Context, labels: Sequence[str], data: Dataset | None) -> Path:
-    endpoint = Endpoint.of(load_keras(path))
-    samples = golden(endpoint, data=data)
-    first = next(iter(samples.values()))
-    picture = None
-    if len(samples) == 1 and first.ndim == 4:
-        keys = ("height", "width", "channels")
-        picture = data.picture.card() if data else dict(zip(keys, first.shape[1:], strict=True))
-    outputs = endpoint.model.outputs
-    classes = outputs[0].shape[-1] if len(outputs[0].shape) == 2 else None
-    names = list(labels or (data.labels if data else ()) or map(str, range(classes or 0)))
-    if labels and classes is not None and len(labels) != classes:
-        raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.")
+def _keras_file(
+    path: Path,
+    context: Context,
+    labels: Sequence[str],
+    data: Dataset | None,
+    hints: Hints,
+    independent_rows: bool | None,
+) -> Path:
+    model, loss = load_keras(path), saved_loss(path)
+    names = list(labels or (data.labels if data else ()))
+    endpoint = Endpoint.of(model)
+    found, how = input_range(endpoint, hints)
+    pixels = found or None
+    samples = golden(endpoint, data=data, pixels=pixels)
+    try:
+        endpoint, classes, scores = with_scores(endpoint, samples, names, hints, loss, always=True)
+    except Exception as error:  # whatever the layers raise
+        raise LabError(_no_answer(path, str(error))) from error
+    if labels and classes not in (None, len(labels)):
+        hint = ""
+        if classes == 1:
+            hint = (
+                " If it is a logit of the second of two classes, add --scores logits; if it is its probability, "
+                "--scores probabilities."
+            )
+        raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.{hint}")
+    if classes:
+        _say_range(path, endpoint, found, how)
+    if not names and (classes or 0) > 1:
+        names = [*map(str, range(classes or 0))]
     made = {"command": f"lab import {path.name} --name {context.name}"}
     about = {**(data.about if data else {"name": "unknown"}), **made}
-    return publish_model(endpoint, card(context.name, names, picture, {}, about), samples, context)
+    picture = card_input(endpoint, data, hints, pixels)
+    document = card(context.name, names, picture, {}, about, scores=scores)
+    return publish_model(endpoint, document, samples, context, independent_rows)
 
 
-def load_keras(path: Path) -> keras.Model:
-    """The model of a .keras or .h5 file, to predict with. Raises LabError; no code out of the file is run."""
-    try:
-        if path.suffix.lower() != ".keras":
-            _refuse_weights(path)
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except LabError:
-        raise
-    except Exception as error:  # Keras raises whatever the file makes it raise
-        raise LabError(_reason(path, str(error))) from error
-    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
-        raise LabError(f"{path.name} does not say what it takes: build the model, or call it once, before saving it.")
-    return model
-
-
-def _refuse_weights(path: Path) -> None:
-    """The commonest .h5 file that is no model."""
-    with h5py.File(path) as file:
-        if "model_config" not in file.attrs:
-            raise LabError(
-                f"{path.name} holds weights without their network: load them into it, and save the whole model."
-            )
-
-
-def _reason(path: Path, text: str) -> str:
-    line = " ".join(text.split())[:300]
-    if "ambda" in text:
+def _no_answer(path: Path, text: str) -> str:
+    if "Table not initialized" in text:
         return (
-            f"{path.name} has a Lambda layer, which is Python code out of a file, and is not run. Replace it by one "
-            "of Keras's layers (Rescaling for a scaling), or export the model where it was made with "
-            "model.export(folder), and import that folder."
+            f"{path.name} does not hold the vocabulary of its text layer, which .h5 files lose: save the model as "
+            ".keras, or give the layer its vocabulary when it is made."
         )
-    if "Could not locate" in text or "Unknown layer" in text or "custom_object" in text:
-        return (
-            f"{path.name} has a layer of its own that only its program knows: export it there with "
-            f"model.export(folder), and import that folder. Keras says: {line.split('. ')[0]}."
+    return f"{path.name} cannot be called with made-up inputs of its types and shapes: {' '.join(text.split())[:300]}"
+
+
+def _say_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
+    """Log what was found of the pixels of a classifier. Raises LabError if images would get wrong answers."""
+    if pixels == "":
+        raise LabError(
+            f"{path.name} holds a {how} without the preprocessing it was trained with, so images would get wrong "
+            "answers. Put its preprocess_input in front of it and save the whole, as in x = "
+            "keras.applications.resnet50.preprocess_input(inputs); or import it as it is with --range 0..255."
         )
-    return f"{path.name} cannot be read as a Keras model: {line or 'no reason given'}"
+    if pixels:
+        _log.log(logging.WARNING if "keras" in how else logging.INFO, "image pixels are given as %s: %s", pixels, how)
+    elif image_sizes(endpoint) and next(iter(endpoint.inputs.values())).dtype.name == "float32":
+        _log.warning(
+            "its layers do not show which numbers its pixels are: 0..1 is assumed. If it was trained with others, "
+            "import it again with --range 0..255 or --range -1..1"
+        )

@@ -6,6 +6,7 @@ does not say so: a sum over rows has one too. Every signature is run with the sa
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,22 +44,32 @@ def declare(folder: Path) -> None:
     path.write_text(_PARAMETERS)
 
 
-def dependence(graph: Graph, samples: Iterable[Sample], imagined: bool = False) -> str:
-    """Return why the rows are not known to be independent, "" if they are.
+@dataclass(frozen=True)
+class Finding:
+    """Whether the rows are independent, None where it is unknown, and why they are not or it is not known."""
+
+    independent: bool | None
+    reason: str = ""
+
+
+def compare_rows(graph: Graph, samples: Iterable[Sample], imagined: bool = False) -> Finding:
+    """Run every signature with the same rows in different requests.
 
     imagined: random numbers are used where a signature has fewer than two rows of golden samples.
     """
     known = list(samples)
+    unknown = ""
     for name, signature in graph.signatures.items():
         if name == "describe" and signature.is_card:
             continue  # one card for each row
         try:
             reason = _dependence(graph, name, _request(name, signature, known, imagined))
         except LabError as error:
-            reason = str(error)
+            unknown = unknown or f"{name}: {error}"
+            continue
         if reason:
-            return f"{name}: {reason}"
-    return ""
+            return Finding(False, f"{name}: {reason}")
+    return Finding(None, unknown) if unknown else Finding(True)
 
 
 def _request(name: str, signature: Signature, samples: list[Sample], imagined: bool) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ endpoint.inputs                    # {"images": TensorSpec((None, 28, 28, 1), ui
 endpoint({"images": pictures})     # {"scores": [[0.1, 0.9], ...]}
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from tensor_jupyter.errors import LabError
+
+_NUMBERED = re.compile("(keras_tensor|input_layer|input)(_[0-9]+)?")
 
 TWO_CLASSES = ("probability", "logit")
 """What a model with one score for two classes answers; its endpoint answers [1 - p, p]."""
@@ -135,7 +138,7 @@ def _named(structure: Any) -> Any:
     specs = []
     for place, (path, leaf) in enumerate(leaves):
         known = str(getattr(leaf, "name", "") or "")
-        if not known or known.startswith("keras_tensor"):  # numbered by the process, so another one each time
+        if not known or _NUMBERED.fullmatch(known):  # by the process, so another number each time
             known = "inputs" if len(leaves) == 1 else f"input_{place}"
         name = path if path[:1].isalpha() else known
         if len(leaves) == 1 and len(leaf.shape) == 4 and name != "imgs":

@@ -18,20 +18,21 @@ import numpy as np
 
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
-from tensor_jupyter.publishing.independence import dependence
+from tensor_jupyter.publishing.independence import Finding, compare_rows
 from tensor_jupyter.publishing.samples import WARM_UP, Sample, golden_samples
 
 TOLERANCE = 1e-4
 """The most a score may differ from the recorded one, relative to it above 1; float32 kernels may be fused otherwise."""
 
 _SECONDS = 300
-_SOUND, _INDEPENDENT = "sound", "independent"  # lines that the process prints
+_SOUND = "sound"  # the line that the process prints when all golden samples got their answers
+_FINDINGS = {"independent": True, "dependent": False, "unknown": None}  # and the first word of the last line
 
 _log = logging.getLogger(__name__)
 
 
-def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> bool:
-    """Replay the golden samples in a new process, and return whether the rows are independent.
+def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> bool | None:
+    """Replay the golden samples in a new process, and return whether the rows are independent, None if unknown.
 
     Args:
         folder: The written version.
@@ -57,14 +58,17 @@ def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> 
     if _SOUND not in lines:
         reason = (errors.decode(errors="replace").strip().splitlines() or [code or "no answer"])[-1]
         raise LabError(f"The model cannot be served, so it was not published: {reason}")
-    return _logged("" if lines[-1] == _INDEPENDENT else lines[-1] if not code else f"the check ended with {code}")
+    found, _, reason = lines[-1].partition(" ")
+    if code or found not in _FINDINGS:
+        return _logged(Finding(None, f"their comparison ended with {code or 'no answer'}"))
+    return _logged(Finding(_FINDINGS[found], reason))
 
 
-def replay(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> bool:
+def replay(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> bool | None:
     """`check` without a new process."""
     with Graph(folder) as graph:
         samples = _replayed(graph, folder, tolerance, foreign)
-        return _logged(dependence(graph, samples, imagined=foreign))
+        return _logged(compare_rows(graph, samples, imagined=foreign))
 
 
 def _replayed(graph: Graph, folder: Path, tolerance: float, foreign: bool) -> list[Sample]:
@@ -78,11 +82,11 @@ def _replayed(graph: Graph, folder: Path, tolerance: float, foreign: bool) -> li
     return samples
 
 
-def _logged(reason: str) -> bool:
-    """Whether the rows are independent: there is no reason against it."""
-    if reason:
-        _log.warning("each request runs alone, since the rows are not known to be independent: %s", reason)
-    return not reason
+def _logged(finding: Finding) -> bool | None:
+    if not finding.independent:
+        known = "depend on each other" if finding.independent is False else "are not known to be independent"
+        _log.warning("each request will run alone, since the rows %s: %s", known, finding.reason)
+    return finding.independent
 
 
 def compare(graph: Graph, samples: Iterable[Sample], tolerance: float = TOLERANCE) -> None:
@@ -113,7 +117,9 @@ def _main() -> None:
             samples = _replayed(graph, given.folder, given.tolerance, given.foreign)
             sys.stdout.write(f"{_SOUND}\n")
             sys.stdout.flush()  # holds even if the comparison of rows ends this process
-            sys.stdout.write(dependence(graph, samples, imagined=given.foreign) or _INDEPENDENT)
+            finding = compare_rows(graph, samples, imagined=given.foreign)
+            word = next(word for word, independent in _FINDINGS.items() if independent is finding.independent)
+            sys.stdout.write(f"{word} {finding.reason}")
     except LabError as error:
         sys.exit(str(error))
 

@@ -1,6 +1,6 @@
 """Golden samples: the requests that travel with a version in its warm-up file, and the outputs they must get."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,24 +43,22 @@ def golden_samples(folder: Path) -> list[Sample]:
     return samples
 
 
-def write_golden_samples(
-    folder: Path, name: str, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
-) -> None:
-    """One PredictionLog for each row of `inputs` [N, ...], with the row of `outputs` [N, ...] that it must get."""
+def write_golden_samples(folder: Path, name: str, samples: Iterable[Sample]) -> None:
+    """Write one PredictionLog of the model `name` for each sample."""
     path = folder / WARM_UP
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as records:
-        for row in range(len(next(iter(inputs.values())))):
-            request = predict_pb2.PredictRequest(inputs=_row(inputs, row))
+        for sample in samples:
+            request = predict_pb2.PredictRequest(inputs=_protos(sample.inputs))
             request.model_spec.name = name
-            request.model_spec.signature_name = DEFAULT
-            response = predict_pb2.PredictResponse(outputs=_row(outputs, row))
+            request.model_spec.signature_name = sample.signature
+            response = predict_pb2.PredictResponse(outputs=_protos(sample.outputs))
             log = prediction_log_pb2.PredictLog(request=request, response=response)
             records.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
-def _row(tensors: Mapping[str, np.ndarray], row: int) -> dict[str, object]:
-    return {alias: tf.make_tensor_proto(values[row : row + 1]) for alias, values in tensors.items()}
+def _protos(tensors: Mapping[str, np.ndarray]) -> dict[str, object]:
+    return {alias: tf.make_tensor_proto(value) for alias, value in tensors.items()}
 
 
 def _arrays(tensors: Mapping[str, object]) -> dict[str, np.ndarray]:
