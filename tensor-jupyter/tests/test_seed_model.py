@@ -10,6 +10,7 @@ from PIL import Image
 
 from tensor_jupyter.publishing.replay import replay
 from tensor_jupyter.publishing.samples import golden_samples
+from tensor_jupyter.training import Run
 
 REPOSITORY = Path(__file__).parents[2]
 SEED = REPOSITORY / "tensor-serving-gpu/serving/mnist-net/1"
