@@ -37,7 +37,7 @@ def quick_check(monkeypatch):
 
 
 def nothing_visible(settings):
-    return not list(settings.models.glob("[!.]*/*")) and not list((settings.models / ".staging").iterdir())
+    return not list(settings.models.glob("[!.]*/*")) and not list(settings.models.glob(".staging/*"))
 
 
 def ask(folder, signature, name, value):
