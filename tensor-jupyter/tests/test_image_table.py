@@ -24,7 +24,7 @@ def test_an_image_becomes_its_golden_pixels(case):
     assert np.array_equal(pictures.read(content, wanted), golden.reshape(*golden.shape[:2], wanted.channels))
 
 
-@pytest.mark.parametrize("module", ["border", "flatten", "ink"])
+@pytest.mark.parametrize("module", ["border", "components", "flatten", "ink"])
 def test_the_shared_modules_are_the_gateways(module):
     """Both packages keep a copy, since neither may import the other."""
     ours = Path(pictures.__file__).parent / "images" / f"{module}.py"

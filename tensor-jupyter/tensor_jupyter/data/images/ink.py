@@ -4,10 +4,12 @@
 trained on what it is served; it must import neither of them. Numpy and Pillow only.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from .components import Box, components, pooled_sums
 
 Levels = np.ndarray[Any, np.dtype[np.uint8]]  # [height, width], grey
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -25,19 +27,6 @@ _SPECK = 0.04  # of the heaviest component's ink: what has less is a speck
 _DRAWN = 0.4  # of a component's ink is left if the image went on at its border, or it is a shadow or a frame
 _MARGIN = 0.3  # of a glyph's size is looked at around it
 _FILL = 20 / 28  # of the canvas is what the glyph may take, as in MNIST
-
-
-class Box(NamedTuple):
-    """Rows and columns, ends exclusive."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def of(self, levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The part of `levels` inside."""
-        return levels[self.top : self.bottom, self.left : self.right]
 
 
 def is_dark_on_light(grey: Levels) -> bool:
@@ -198,10 +187,10 @@ def _strokes(small: Levels) -> Ink | None:
         return None
     ink *= ink > min(max(_INK * strongest, _GRAIN * grain), strongest / 2)
     step = -(-max(ink.shape) // _LABELLED)
-    pooled = _pooled(ink, step)
-    parts = _components(pooled)
+    pooled = pooled_sums(ink, step)
+    parts = components(pooled)
     if any(part.touches(pooled) for part in parts):
-        inner = _pooled((_continued_paper(small) - small - raised) * (ink > 0), step).ravel()
+        inner = pooled_sums((_continued_paper(small) - small - raised) * (ink > 0), step).ravel()
         parts = [part for part in parts if not part.touches(pooled) or part.sum(inner) >= _DRAWN * part.ink]
     heaviest = max((part.ink for part in parts), default=0.0)
     if heaviest < _LIGHTEST * max(grain, 1.0):
@@ -213,70 +202,6 @@ def _strokes(small: Levels) -> Ink | None:
                 keep[start:end] = True
     whole = keep.reshape(pooled.shape).repeat(step, axis=0).repeat(step, axis=1)
     return ink * whole[: ink.shape[0], : ink.shape[1]]
-
-
-def _pooled(ink: Ink, step: int) -> Ink:
-    """The sums of squares of `step` pixels."""
-    if step == 1:
-        return ink
-    pooled = np.zeros((-(-ink.shape[0] // step), -(-ink.shape[1] // step)), np.float32)
-    for row in range(step):
-        for column in range(step):
-            part = ink[row::step, column::step]
-            pooled[: part.shape[0], : part.shape[1]] += part
-    return pooled
-
-
-class _Component(NamedTuple):
-    ink: float
-    box: Box
-    runs: list[tuple[int, int]]  # start and end in the flat image
-
-    def touches(self, pooled: Ink) -> bool:
-        """Whether it reaches the border."""
-        height, width = pooled.shape
-        return not (self.box.top and self.box.left and self.box.bottom < height and self.box.right < width)
-
-    def sum(self, flat: Ink) -> float:
-        """The sum of other values at its pixels."""
-        return sum(float(flat[start:end].sum()) for start, end in self.runs)
-
-
-def _components(pooled: Ink) -> list[_Component]:
-    """The components of what is not 0, neighbours also across corners: runs of rows joined by union-find."""
-    height, width = pooled.shape
-    framed = np.zeros((height, width + 2), np.int8)
-    framed[:, 1:-1] = pooled > 0
-    steps = np.flatnonzero(np.diff(framed.ravel()))
-    starts, ends = steps[::2], steps[1::2]
-    rows = (starts // (width + 2)).tolist()
-    firsts, lasts = (starts % (width + 2)).tolist(), (ends % (width + 2)).tolist()
-    total = np.concatenate([[0.0], np.cumsum(pooled.ravel(), dtype=np.float64)])
-    parent = list(range(len(rows)))
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = parent[parent[run]]
-            run = parent[run]
-        return run
-
-    above = 0
-    for run, row in enumerate(rows):
-        while rows[above] < row - 1 or (rows[above] == row - 1 and lasts[above] < firsts[run]):
-            above += 1
-        other = above
-        while rows[other] == row - 1 and firsts[other] <= lasts[run]:
-            parent[root(other)] = root(run)
-            other += 1
-    found: dict[int, list[int]] = {}
-    for run in range(len(rows)):
-        found.setdefault(root(run), []).append(run)
-    parts = []
-    for runs in found.values():
-        flat = [(rows[run] * width + firsts[run], rows[run] * width + lasts[run]) for run in runs]
-        box = Box(rows[runs[0]], rows[runs[-1]] + 1, min(firsts[r] for r in runs), max(lasts[r] for r in runs))
-        parts.append(_Component(sum(float(total[end] - total[start]) for start, end in flat), box, flat))
-    return parts
 
 
 def _bounds(strokes: Ink) -> Box:
