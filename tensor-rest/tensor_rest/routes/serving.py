@@ -25,6 +25,16 @@ from .predict import output_names, read_json, signature_name
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
 _CODES = {int(code): code.name for code in Code}
+_EXAMPLES = {
+    "type": "object",
+    "properties": {
+        "signature_name": {"type": "string"},
+        "context": {"type": "object", "description": "Features of every example"},
+        "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+    },
+    "required": ["examples"],
+    "example": {"examples": [{"x": 1.0}]},
+}
 
 
 def add(api: Namespace, documents: Documents) -> None:
@@ -53,19 +63,7 @@ def _add_predict(api: Namespace, documents: Documents) -> None:
 
 
 def _add_examples(api: Namespace, documents: Documents) -> None:
-    request = api.schema_model(
-        "ExamplesRequest",
-        {
-            "type": "object",
-            "properties": {
-                "signature_name": {"type": "string"},
-                "context": {"type": "object", "description": "Features of every example"},
-                "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-            },
-            "required": ["examples"],
-            "example": {"examples": [{"x": 1.0}]},
-        },
-    )
+    request = api.schema_model("ExamplesRequest", _EXAMPLES)
     errors = _errors(documents)
 
     @versions.route(api, "/v1/models", ":classify", "serving_classify")
