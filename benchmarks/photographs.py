@@ -10,12 +10,14 @@ measures that one's preprocessing:
 import argparse
 import gzip
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
 from tensor_rest.pictures import ImageInput, prepare
 
 HERE = Path(__file__).resolve().parent.parent
@@ -141,7 +143,10 @@ def samples() -> Iterator[tuple[int, Grey]]:
 
 def mnist(folder: Path, count: int) -> Iterator[tuple[int, Grey]]:
     """The first `count` of MNIST's training set."""
-    with gzip.open(folder / "train-images-idx3-ubyte.gz") as images, gzip.open(folder / "train-labels-idx1-ubyte.gz") as labels:
+    with (
+        gzip.open(folder / "train-images-idx3-ubyte.gz") as images,
+        gzip.open(folder / "train-labels-idx1-ubyte.gz") as labels,
+    ):
         images.read(16)
         labels.read(8)
         for _ in range(count):
@@ -159,7 +164,9 @@ def measure(name: str, digits: np.ndarray, files: list[bytes], model: Callable) 
     milliseconds = (time.perf_counter() - start) / len(files) * 1000
     scores = np.concatenate([model(part) for part in np.array_split(np.stack(pixels), max(1, len(pixels) // 500))])
     right = int((scores.argmax(axis=1) == digits).sum())
-    print(f"{name:42} {right:6} of {len(files):6}   {scores.max(axis=1).mean():.3f}   {milliseconds:7.3f} ms", flush=True)
+    line = f"{name:42} {right:6} of {len(files):6}   {scores.max(axis=1).mean():.3f}   {milliseconds:7.3f} ms\n"
+    sys.stdout.write(line)
+    sys.stdout.flush()
     return right, milliseconds
 
 

@@ -16,12 +16,14 @@ from lab_engine.local.services import all_services
 
 
 class Gateway(http.server.ThreadingHTTPServer):
-    """Answers /healthz with a lab id, everything else with no models; keeps the keys that it was sent."""
+    """Answers /healthz with a lab id, a picture with `digit`, all else with `models`; keeps the keys it was sent."""
 
     def __init__(self, lab_id: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.health = {"status": "ok"} | ({"lab": lab_id} if lab_id else {})
         self.keys: list[str | None] = []
+        self.models: list[dict[str, object]] = []
+        self.digit = 2  # its answer to every picture
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -29,7 +31,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.keys.append(self.headers["X-API-Key"])
-        body = json.dumps(self.server.health if self.path == "/healthz" else {"models": []}).encode()
+        self.answer(self.server.health if self.path == "/healthz" else {"models": self.server.models})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer({"classification_result": [{"digit": self.server.digit, "probability": 0.9}]})
+
+    def answer(self, document: object) -> None:
+        body = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -79,3 +88,17 @@ def test_the_labs_own_gateway_and_one_without_an_id_are_asked(lab: settings.Sett
     assert health.is_healthy(rest)
     assert sample.served_models(here) == {}
     assert gateway.keys[-1] == "secret"
+
+
+@pytest.mark.parametrize("gateway", ["ours"], indirect=True)
+def test_a_wrong_answer_to_the_sample_picture_is_called_wrong(
+    lab: settings.Settings, gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.models = [{"name": "mnist-net", "versions": []}]
+    report.say_how_to_go_on(at(lab, gateway))
+    right = capsys.readouterr().out
+    assert "mnist-net: it is a 2 (probability 0.9000)" in right
+    assert "wrong" not in right
+    gateway.digit = 7
+    report.say_how_to_go_on(at(lab, gateway))
+    assert "wrong: the picture shows a 2" in capsys.readouterr().out

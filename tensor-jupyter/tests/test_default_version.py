@@ -59,6 +59,24 @@ def test_a_version_as_good_takes_over_without_labels(publish, registry):
     assert registry.conf().text == ""
 
 
+def test_the_present_version_answers_while_the_new_one_is_measured(publish, registry, monkeypatch):
+    publish()
+    seen = []
+    judge = default_version.gate.judge
+    monkeypatch.setattr(default_version.gate, "judge", lambda *a, **b: seen.append(default(registry)) or judge(*a, **b))
+    assert publish().is_default
+    assert seen == [1]
+    assert default(registry) == 2
+
+
+def test_a_publication_that_was_killed_before_the_decision_leaves_the_next_one_free(publish, registry):
+    publish()
+    registry.hold_default()
+    assert registry.conf().labels == {"stable": 1}
+    assert publish().is_default
+    assert registry.conf().text == ""
+
+
 def test_a_worse_version_is_a_candidate_until_it_is_promoted(publish, registry, caplog):
     publish()
     decision = publish(right=False)

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +14,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import export as export_module
 from tensor_jupyter.publishing.card import git_commit
 from tensor_jupyter.publishing.export import export
+from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.independence import DECLARATION
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
 from tensor_jupyter.publishing.registry import Registry
@@ -35,7 +37,7 @@ def quick_check(monkeypatch):
 
 
 def nothing_visible(settings):
-    return not list(settings.models.glob("[!.]*/*")) and not list((settings.models / ".staging").iterdir())
+    return not list(settings.models.glob("[!.]*/*")) and not list(settings.models.glob(".staging/*"))
 
 
 def ask(folder, signature, name, value):
@@ -160,8 +162,6 @@ def test_exports_at_once_get_versions_of_their_own(brightness_net, brightness_da
 
 @pytest.mark.parametrize(("name", "alias"), [("imgs", "imgs"), ("images", "images"), ("input_layer", "images")])
 def test_pictures_go_in_as_images_or_as_imgs(brightness_data, name, alias):
-    import keras
-
     images = keras.Input((2, 2, 1), dtype="uint8", name=name)
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
     endpoint = Endpoint.of(model)
@@ -171,8 +171,6 @@ def test_pictures_go_in_as_images_or_as_imgs(brightness_data, name, alias):
 
 @pytest.mark.usefixtures("quick_check")
 def test_a_concept_model_answers_one_score_and_its_card_has_the_threshold(brightness_data, settings):
-    import keras
-
     images = keras.Input((2, 2, 1), dtype="uint8", name="images")
     error = keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3))
     context = Context("concept", settings=settings)
@@ -227,3 +225,58 @@ def test_the_commit_is_the_callers_or_the_images_or_none(tmp_path, monkeypatch):
     assert len(commit) == 40
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit(tmp_path) == "abc123"
+
+
+class TwoInputs(keras.Model):
+    """Subclassed, with inputs and outputs in dicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return {"sum": self.dense(inputs["numbers"]), "length": tf.strings.length(inputs["text"])}
+
+
+@pytest.mark.usefixtures("quick_check")
+def test_a_subclassed_model_is_built_and_typed_by_its_samples(context):
+    numbers, texts = np.ones((4, 3)), np.array(["a", "bb", "ccc", "dddd"])
+    model = TwoInputs()
+    with pytest.raises(LabError, match="unknown what the model takes"):
+        export(model, context=context)
+    published = export(model, context=context, samples={"numbers": numbers, "text": texts})
+    with Graph(published) as graph:
+        signature = graph.signatures["serving_default"]
+        assert {alias: tensor.dtype for alias, tensor in signature.inputs.items()} == {
+            "numbers": "float32",
+            "text": "string",
+        }
+        found = graph.run("serving_default", {"numbers": numbers[:2], "text": texts[:2]})
+        assert found["length"].tolist() == [1, 2]
+        assert graph.card()["independent_rows"] is True
+
+
+@pytest.mark.usefixtures("quick_check")
+def test_a_model_whose_rows_depend_on_each_other_is_not_declared(brightness_data, context, caplog):
+    images = keras.Input((2, 2, 1), dtype="uint8")
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    centred = flat - keras.ops.mean(flat, axis=0)
+    published = export(keras.Model(images, keras.layers.Dense(2)(centred)), brightness_data, context)
+    assert not (published / DECLARATION).exists()
+    with Graph(published) as graph:
+        assert "independent_rows" not in graph.card()
+    assert "each request will run alone, since the rows depend on each other" in caplog.text
+
+
+@pytest.mark.usefixtures("quick_check")
+def test_accuracy_is_measured_with_the_pixels_that_the_layers_want(brightness_data, context):
+    images = keras.Input((2, 2, 1))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(images, dense(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))))
+    dense.set_weights([np.array([[0.25, -0.25]] * 4), np.array([0.0, 1.0])])
+    with Graph(export(model, brightness_data, context)) as graph:
+        card = graph.card()
+    assert card["input"]["range"] == "0..255"
+    assert card["metrics"]["test_accuracy"] > 0.95
+    with pytest.raises(LabError, match="export needs a context"):
+        export(model, brightness_data)

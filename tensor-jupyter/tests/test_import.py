@@ -12,6 +12,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import importing
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.importing import default_name, import_model
+from tensor_jupyter.publishing.independence import DECLARATION
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import replay
 from tensor_jupyter.publishing.samples import golden_samples
@@ -57,6 +58,8 @@ def test_a_keras_file_is_served_with_labels_and_golden_samples(tmp_path, brightn
     np.testing.assert_allclose(scores, [[0.2, 0.8]], atol=1e-6)
     assert card["labels"] == ["light", "dark"]
     assert card["input"] == {"height": 2, "width": 2, "channels": 1}
+    assert card["independent_rows"] is True
+    assert (published / DECLARATION).is_file()
     assert card["data_set"]["command"] == f"lab import net.{ending} --name m"
 
 
@@ -87,14 +90,14 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path, context):
 def test_a_savedmodel_is_copied_as_it_is_and_labels_are_one_signature_more(tmp_path, context, labels):
     source = half_plus_two(tmp_path / "half")
     published, signatures = import_model(source, context, labels)
-    same = ["variables/variables.index", *([] if labels else ["saved_model.pb"])]
-    assert all((source / name).read_bytes() == (published / name).read_bytes() for name in same)
+    same = "variables/variables.index"
+    assert (source / same).read_bytes() == (published / same).read_bytes()
     with Graph(published) as graph:
         assert graph.run("serving_default", {"x": [1.0, 2.0, 5.0]})["y"].tolist() == [2.5, 3, 4.5]
-        assert (graph.card() or {"labels": []})["labels"] == labels
-        if labels:
-            assert graph.run("describe", {"index": np.zeros(3, np.int32)})["card"].shape == (3,)
-    assert [*signatures] == (["describe", "serving_default"] if labels else ["serving_default"])
+        assert graph.card().get("labels", []) == labels
+        assert graph.card()["independent_rows"] is True
+        assert graph.run("describe", {"index": np.zeros(3, np.int32)})["card"].shape == (3,)
+    assert [*signatures] == ["describe", "serving_default"]
     assert tf.saved_model.load(str(published)).half.numpy() == 0.5
 
 
@@ -171,3 +174,34 @@ def test_json_of_a_card_survives_any_label(tmp_path, context):
     with Graph(published) as graph:
         raw = graph.run("describe", {"index": [0]})["card"][0]
     assert json.loads(raw)["labels"] == labels
+
+
+def running_total(folder):
+    module = tf.Module()
+    module.run = tf.function(lambda x: {"y": tf.cumsum(x)}, [tf.TensorSpec([None], tf.float32, "x")])
+    tf.saved_model.save(module, str(folder), {"serving_default": module.run})
+    return folder
+
+
+def lengths(folder):
+    module = tf.Module()
+    module.run = tf.function(lambda x: {"y": tf.strings.length(x)}, [tf.TensorSpec([None], tf.string, "x")])
+    tf.saved_model.save(module, str(folder), {"serving_default": module.run})
+    return folder
+
+
+def test_a_savedmodel_whose_rows_depend_on_each_other_is_copied_unchanged(tmp_path, context):
+    source = running_total(tmp_path / "total")
+    published, _ = import_model(source, context)
+    assert (source / "saved_model.pb").read_bytes() == (published / "saved_model.pb").read_bytes()
+    assert not (published / DECLARATION).exists()
+    with pytest.raises(LabError, match="rows depend on each other, so they cannot be declared independent"):
+        import_model(source, context, independent_rows=True)
+
+
+@pytest.mark.parametrize("given", [None, True])
+def test_what_cannot_be_checked_is_the_operators_word(tmp_path, context, given):
+    published, _ = import_model(lengths(tmp_path / "lengths"), context, independent_rows=given)
+    with Graph(published) as graph:
+        assert (graph.card() or {}).get("independent_rows") is given
+    assert (published / DECLARATION).is_file() is bool(given)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tensor_jupyter.publishing.replay import replay
 from tensor_jupyter.publishing.samples import golden_samples
+from tensor_jupyter.training import Run
 
 REPOSITORY = Path(__file__).parents[2]
 SEED = REPOSITORY / "tensor-serving-gpu/serving/mnist-net/1"
@@ -37,18 +38,15 @@ def test_it_is_at_most_two_megabytes():
     assert sum(path.stat().st_size for path in SEED.rglob("*") if path.is_file()) <= 2_000_000
 
 
-def test_97_of_100_sample_pictures_are_right_with_plausible_probabilities(answers):
+def test_98_of_100_sample_pictures_are_right(answers):
     labels, scores, _ = answers
     assert len(labels) == 100
-    assert (scores.argmax(axis=1) == labels).sum() >= 97
+    assert (scores.argmax(axis=1) == labels).sum() >= 98
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
-    surest = scores.max(axis=1)
-    assert np.median(surest) > 0.9
-    assert (surest >= 0.99995).mean() < 0.1  # what says 1.0 of everything has been fed the wrong numbers
-    assert len(np.unique(surest.round(4))) > 50
+    assert len(np.unique(scores.max(axis=1).round(4))) > 40  # not every image gets the same score
 
 
-def test_its_card_says_how_good_it_is_and_how_it_was_made(answers):
+def test_its_card_has_its_accuracy_calibration_and_command(answers):
     _, _, card = answers
     assert card["name"] == "mnist-net"
     assert card["labels"] == list("0123456789")
@@ -59,12 +57,29 @@ def test_its_card_says_how_good_it_is_and_how_it_was_made(answers):
         "polarity": "light-on-dark",
         "centering": "mnist",
     }
-    assert card["metrics"]["test_images"] == 5000
-    assert card["metrics"]["test_accuracy"] >= 0.992
+    assert card["metrics"]["test_images"] == 10000
+    assert card["metrics"]["test_accuracy"] >= 0.9955
+    assert card["metrics"]["test_calibration_error"] <= 0.005
     assert card["data_set"]["name"] == "mnist"
-    assert card["data_set"]["train_images"] == 55000
-    assert "last 5000" in card["data_set"]["split"]
-    assert card["data_set"]["command"].startswith("lab train mnist-net --data DIR")
+    assert card["data_set"]["train_images"] == 50000
+    assert "last 10000" in card["data_set"]["split"]
+    assert card["scores"] == "probabilities"
+
+
+def test_the_committed_settings_are_the_command_in_its_card(answers):
+    run = Run.read(REPOSITORY / "tensor-jupyter" / "mnist-net.toml")
+    flags = [word for name, value in run.differences().items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    command = answers[2]["data_set"]["command"].split()
+    assert command[:5] == ["lab", "train", "mnist-net", "--data", "DIR"]
+    assert (
+        dict(zip(flags[::2], flags[1::2], strict=True)).items()
+        <= dict(zip(command[5::2], command[6::2], strict=True)).items()
+    )
+
+
+def test_its_rows_are_declared_independent(answers):
+    assert answers[2]["independent_rows"] is True
+    assert (SEED / "assets.extra" / "batching_params.pbtxt").is_file()
 
 
 def test_its_golden_samples_get_their_scores():

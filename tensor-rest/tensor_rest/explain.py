@@ -13,6 +13,14 @@ from .images.flatten import DEPTH
 from .pictures import decode
 from .vision import Vision
 
+_LEVELS = {
+    (False, "0..255"): "uint8, 0 to 255",
+    (True, "0..255"): "float32, 0 to 255",
+    (True, "0..1"): "float32, 0 to 1: levels divided by 255",
+    (True, "-1..1"): "float32, -1 to 1: levels divided by 127.5, less 1",
+}
+
+
 def explain(data: bytes, pixels: Pixels, vision: Vision, max_pixels: int) -> dict[str, Any]:
     """Of a picture file and the uint8 [H,W,C] made of it: the latter as PNG, the polarity decided, size and levels."""
     picture = decode(data, max_pixels)
@@ -21,7 +29,7 @@ def explain(data: bytes, pixels: Pixels, vision: Vision, max_pixels: int) -> dic
         "saw": f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}",
         "polarity": _polarity(levels, vision),
         "size": _size(levels, vision),
-        "levels": f"{'float32' if vision.floats else 'uint8'}, {vision.range.replace('..', ' to ')}{_depth(picture)}",
+        "levels": _LEVELS[vision.floats, vision.range] + _depth(picture),
     }
 
 

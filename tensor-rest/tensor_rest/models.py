@@ -95,7 +95,7 @@ class Profile:
                 for name, s in ((name, self.signatures[name]) for name in sorted(self.public()))
             },
             "image_signatures": self.image_signatures(),
-            "card": self.card.model_dump(mode="json") if self.card else None,
+            "card": self.card.model_dump(mode="json", exclude_unset=True) if self.card else None,
             "card_problem": self.card_problem,
         }
 

@@ -1,6 +1,7 @@
 """Models whose answers one can do in one's head, and a client of an application that serves them."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,10 @@ def every_type() -> Model:
 def everything() -> dict[str, Model]:
     """Pictures with a card (labelled `stable`) and without, one input, several inputs."""
     return {
-        "mnist_net": Model(labels={"stable": 1}),
-        "bare_net": Model(card=None),
-        "half_net": half_plus_two(),
-        "sums_net": sums_and_echo(),
+        "mnist_net": Model(labels={"stable": 1}, strict=True),
+        "bare_net": Model(card=None, strict=True),
+        "half_net": replace(half_plus_two(), strict=True),
+        "sums_net": replace(sums_and_echo(), strict=True),
     }
 
 

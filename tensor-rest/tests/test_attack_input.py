@@ -136,7 +136,7 @@ def test_arrays_of_too_many_texts_are_refused_before_they_become_objects(api: An
         (b'{"inputs": [01]}', (400,)),
         (b'{"inputs": [1,]}', (400,)),
         (b'{"inputs": [-]}', (400,)),
-        (b'{"inputs": [' + b"[" * 29 + b"]" * 29 + b"]}", (200,)),
+        (b'{"inputs": [' + b"[" * 29 + b"]" * 29 + b"]}", (400,)),
         (b'{"inputs": [' + b"[" * 31 + b"]" * 31 + b"]}", (400,)),
     ],
     ids=lambda value: None if isinstance(value, tuple) else repr(value[:40]),

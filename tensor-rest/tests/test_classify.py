@@ -169,7 +169,7 @@ def test_explain_shows_what_serving_got(api: Any, serves: ModelServer) -> None:
     assert "border of the picture is light" in explained["polarity"]["why"]
     assert explained["size"]["picture"] == {"width": 60, "height": 50}
     assert explained["size"]["model"] == {"width": 28, "height": 28, "channels": 1}
-    assert "centred" in explained["size"]["how"]
+    assert "scaled" in explained["size"]["how"]
     assert explained["levels"] == "uint8, 0 to 255"
     assert answer.json["model_ms"] > 0
     assert answer.json["queue_ms"] >= 0
@@ -253,3 +253,81 @@ def test_many_large_pictures_are_refused_before_they_are_decoded(api: Any, serve
     serves.models["large-net"] = Model(card=None, signatures={"serving_default": large})
     answer = api.post("/tf/models/large-net/classify", data=files(*(("a", b"rubbish"),) * 6))
     check_error(answer, 413, "6 pictures", "1024 x 1024", "at most 5")
+
+
+def classified(
+    api: Any, serves: ModelServer, card: dict[str, Any] | None, output: str, compute: Any, classes: int = 2
+) -> Any:
+    """The answer of a model that takes float32 [N,4,4,3] for an image of one colour."""
+    takes = signature({"images": (pb.DT_FLOAT, [-1, 4, 4, 3])}, {output: (pb.DT_FLOAT, [-1, classes])})
+    describe = signature({"index": (pb.DT_INT32, [-1])}, {"card": (pb.DT_STRING, [-1])})
+    signatures = {"serving_default": takes} | ({"describe": describe} if card else {})
+    serves.models["any-net"] = Model(card=card, signatures=signatures, compute=compute)
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (51, 204, 0)).save(file, "PNG")
+    return api.post("/tf/models/any-net/classify?explain=1", data=files(("a.png", file.getvalue())))
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"), [("0..255", (51, 204)), ("0..1", (0.2, 0.8)), ("-1..1", (-0.6, 0.6)), (None, (0.2, 0.8))]
+)
+def test_the_card_s_range_is_what_the_model_gets(
+    api: Any, serves: ModelServer, levels: str | None, expected: tuple[float, float]
+) -> None:
+    got = []
+
+    def compute(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        got.append(given["images"])
+        return {"scores": np.array([[0.1, 0.9]], np.float32)}
+
+    card = {"labels": ["a", "b"], "input": {"range": levels} if levels else {}}
+    answer = classified(api, serves, card, "scores", compute)
+    assert got[0][0, 0, 0, :2] == pytest.approx(expected, abs=1e-6)
+    assert answer.json["results"][0]["explain"]["levels"].startswith("float32")
+
+
+@pytest.mark.parametrize(
+    ("card", "output", "best"),
+    [
+        (None, "logits", 0.880797),
+        ({"labels": ["a", "b"], "scores": "logits"}, "scores", 0.880797),
+        ({"labels": ["a", "b"], "scores": "probabilities"}, "logits", 3),
+        (None, "output_0", 3),
+    ],
+)
+def test_logits_become_probabilities_and_other_scores_stay(
+    api: Any, serves: ModelServer, card: dict[str, Any] | None, output: str, best: float
+) -> None:
+    answer = classified(api, serves, card, output, lambda _: {output: np.array([[1, 3]], np.float32)})
+    assert answer.json["results"][0]["labels"][0]["score"] == pytest.approx(best)
+
+
+def test_a_model_that_answers_one_number_classifies_nothing(api: Any, serves: ModelServer) -> None:
+    for card in (None, {"labels": ["cat", "dog"]}):
+        answer = classified(api, serves, card, "output_0", lambda _: {"output_0": np.ones((1, 1), np.float32)}, 1)
+        check_error(answer, 409, "one number", "predict")
+        serves.models.clear()
+
+
+def test_an_image_on_which_nothing_is_drawn_fails_alone(api: Any, serves: ModelServer) -> None:
+    serves.models["glyph-net"] = Model(card={**CARD, "input": {**CARD["input"], "centering": "mnist"}})
+    drawing = Image.new("L", (60, 60), 255)
+    drawing.paste(0, (20, 10, 26, 50))
+    file = io.BytesIO()
+    drawing.save(file, "PNG")
+    blank = picture(255, (60, 60))
+    path = "/tf/models/glyph-net/classify"
+    results = api.post(path, data=files(("a.png", blank), ("b.png", file.getvalue()))).json["results"]
+    assert "Nothing is drawn" in results[0]["error"]
+    assert results[1]["labels"]
+    check_error(api.post(path, data=files(("a.png", blank))), 400, "Nothing is drawn")
+
+
+def test_a_16_bit_image_says_how_many_bits_are_read(api: Any) -> None:
+    levels = np.full((28, 28), 100, np.uint16)
+    levels[5:20, 10:14] = 4000
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG")
+    answer = api.post(f"{CLASSIFY}?explain=1", data=files(("a.png", file.getvalue())))
+    assert "read as 12" in answer.json["results"][0]["explain"]["levels"]
+    assert seen(answer).max() == 250

@@ -103,7 +103,7 @@ def test_a_file_at_fault_is_refused(front: Front, data: bytes, status: int) -> N
 
 def test_requests_at_fault_are_refused(front: Front) -> None:
     check_http_error(HTTP.post(f"{front.url}/predictlabel"), 400)
-    check_http_error(HTTP.post(f"{front.url}/predictlabel", files={"file": b"x"}), 400)
+    check_http_error(HTTP.post(f"{front.url}/predictlabel", data={"image": "x"}), 400)
     check_http_error(post(front, "/tf/mnist/mnist-net?limit=0", picture(60)), 400)
     check_http_error(post(front, "/tf/mnist/unknown", picture(60)), 404)
     check_http_error(post(front, "/nowhere", bytes(20_000_000)), 413 if front.kind == "nginx" else 404)

@@ -256,3 +256,9 @@ def test_bfloat16_rounds_to_the_nearest_even() -> None:
     values = np.float32([1.0, 1.00390625, 1.01171875, -2.5, 3.4e38, np.inf, -np.inf, 1e-45])
     assert from_bfloat16(to_bfloat16(values)).tolist() == [1.0, 1.0, 1.015625, -2.5, np.inf, np.inf, -np.inf, 0.0]
     assert np.isnan(from_bfloat16(to_bfloat16(np.float32([np.nan])))).all()
+
+
+def test_the_refusal_of_a_shape_is_the_graphs_own(api: Any) -> None:
+    answer = api.post(PREDICT.format("half-net"), json={"instances": [[1.5]]})
+    check_error(answer, 400, "x must have shape [-1], not [1, 1]")
+    assert api.post(V1.format("half-net"), json={"inputs": 1.5}).json["error"].startswith("x must have shape [-1]")

@@ -20,7 +20,7 @@ CARD = {
     "schema": 1,
     "name": "mean-net",
     "labels": LABELS,
-    "input": {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "mnist"},
+    "input": {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "none"},
     "metrics": {"test_accuracy": 0.99},
     "independent_rows": True,
 }
@@ -38,6 +38,7 @@ class Model:
     signatures: dict[str, pb.SignatureDef] | None = None
     labels: dict[str, int] = field(default_factory=dict)
     compute: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None  # instead of looking at pictures
+    strict: bool = False  # refuse shapes that are not the signature's, as most graphs do
 
 
 class ModelServer:
@@ -109,6 +110,8 @@ class ModelServer:
             version = version or (spec.version.value if spec.HasField("version") else max(model.versions))
             if version not in model.versions:
                 context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: Specific({spec.name}, {version})")
+            if name == "Predict" and model.strict and (text := _misfit(model, request)):
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
             return method(model, version, request)
 
         return call
@@ -168,6 +171,16 @@ class ModelServer:
         state = pb.ModelVersionStatus.AVAILABLE
         versions = [pb.ModelVersionStatus(version=version, state=state) for version in model.versions]
         return pb.GetModelStatusResponse(model_version_status=versions)
+
+
+def _misfit(model: Model, request: pb.PredictRequest) -> str:
+    """What does not fit the signature in an input's shape; "" if all do."""
+    wanted = (model.signatures or _signatures(model))[request.model_spec.signature_name or "serving_default"].inputs
+    for alias, tensor in request.inputs.items():
+        sizes, found = ([dim.size for dim in t.tensor_shape.dim] for t in (wanted[alias], tensor))
+        if len(sizes) != len(found) or any(size not in (-1, have) for size, have in zip(sizes, found, strict=True)):
+            return f"{alias} must have shape {sizes}, not {found}"
+    return ""
 
 
 def _features(sent: pb.Input) -> list[float]:

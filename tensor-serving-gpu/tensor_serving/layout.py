@@ -27,12 +27,13 @@ def version_folders(model: Path) -> dict[int, Path]:
     """
     found: dict[int, Path] = {}
     for folder in sorted(model.iterdir(), key=lambda entry: (-len(entry.name), entry.name)):
-        number = _number(folder.name)
+        number = version_number(folder.name)
         if number and folder.is_dir():
             found[number] = folder
     return dict(sorted(found.items()))
 
 
-def _number(name: str) -> int:
+def version_number(name: str) -> int:
+    """Return the version a folder's name is the number of, 0 for other names."""
     number = int(name) if _DIGITS.fullmatch(name) else 0
     return number if number <= _LARGEST else 0

@@ -3,16 +3,20 @@
 A SavedModel in a place where no server looks for it answers 404 like a model that never was.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from tensor_serving import layout
 
 _MAX_LISTED = 100
+_MAX_LOOKED_AT = 1000  # entries of a folder
+_MAX_DEEPER = 20  # folders in a folder that are looked into
 _PARTS = ("saved_model.pb", "saved_model.pbtxt", "fingerprint.pb", "variables", "assets", "assets.extra")
 _PLACE = "<name>/<version>/, the version a positive integer"
 
@@ -60,9 +64,9 @@ def _judge(models: Path, folder: Path) -> NearModel | None:
             return _near(models, folder, reason, _moved(folder, target, "1"))
         aside = models / f".{folder.name}"
         return _near(models, folder, reason, [("mv", folder, aside), *_moved(aside, target, "1")])
-    inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    inside = _subfolders(folder)
     if not named:
-        if not any(_is_saved_model(entry) for entry in layout.version_folders(folder).values()):
+        if not _holds_versions(inside):
             return None
         return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", [("mv", folder, target)])
     if versions := [entry for entry in inside if _is_saved_model(entry)]:
@@ -71,7 +75,7 @@ def _judge(models: Path, folder: Path) -> NearModel | None:
             ("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)
         ]
         return _near(models, folder, f"not a version: {names}; a SavedModel belongs into {_PLACE}", moves)
-    if deeper := [entry for entry in inside if any(map(_is_saved_model, layout.version_folders(entry).values()))]:
+    if deeper := [entry for entry in inside[:_MAX_DEEPER] if _holds_versions(_subfolders(entry))]:
         names = ", ".join(entry.name for entry in deeper)
         moves = [("mv", entry, models / _free_name(models, entry.name)) for entry in deeper]
         return _near(models, folder, f"a folder of models, one level too deep: {names}", moves)
@@ -116,6 +120,17 @@ def _free_name(models: Path, name: str) -> str:
         number += 1
         free = f"{base}-{number}"
     return free
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the visible folders among a folder's first entries, sorted: it may be a data set of a million files."""
+    with os.scandir(folder) as entries:
+        looked_at = islice(entries, _MAX_LOOKED_AT)
+        return sorted(Path(entry.path) for entry in looked_at if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _holds_versions(folders: Iterable[Path]) -> bool:
+    return any(layout.version_number(folder.name) and _is_saved_model(folder) for folder in folders)
 
 
 def _is_saved_model(folder: Path) -> bool:

@@ -35,6 +35,6 @@ def started(folder: Path, config: Path, *flags: str) -> Iterator[CaseServer]:
     with command:
         port = int(command.said(r"serving on 127.0.0.1:(\d+)")[1])
         for base in map(Path, re.findall(r'base_path: "(.*?)"', config.read_text())):
-            for version in base.iterdir():
+            for version in filter(Path.is_dir, base.iterdir()):
                 command.said(rf"{base.name} version {version.name}: available")
         yield CaseServer(f"127.0.0.1:{port}", f"127.0.0.1:{rest}", command)

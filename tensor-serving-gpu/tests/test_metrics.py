@@ -1,6 +1,7 @@
 """Metrics under the real server's names: the page, the config that switches it on, and what calls leave in it."""
 
 import re
+import shutil
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,28 @@ def series(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"^(:\S+\{.*\}) (\S+)$", text, re.MULTILINE)}
 
 
+@pytest.fixture
+def declared(tmp_path: Path, case_config: Path) -> Path:
+    """A ModelServerConfig of two case models whose rows are declared independent, so that they are batched."""
+    entries = []
+    for name in ("several", "half_plus_two"):
+        base = tmp_path / name
+        shutil.copytree(case_config.parent / name, base)
+        (base / "serving.conf").write_text("independent_rows: true")
+        entries.append(f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}')
+    config = tmp_path / "models.config"
+    config.write_text("model_config_list {\n" + "\n".join(entries) + "\n}\n")
+    return config
+
+
 def test_calls_of_both_apis_are_counted(
-    tmp_path_factory: pytest.TempPathFactory, case_config: Path, tmp_path: Path
+    tmp_path_factory: pytest.TempPathFactory, declared: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "monitoring.config"
     config.write_text('prometheus_config { enable: true, path: "/metrics" }')
     folder = tmp_path_factory.mktemp("metered")
     flags = (f"--monitoring_config_file={config}", "--enable_batching")
-    with case_server.started(folder, case_config, *flags) as twin:
+    with case_server.started(folder, declared, *flags) as twin:
         assert twin.rest
         assert twin.grpc
         client = Client(int(twin.grpc.rpartition(":")[2]))
@@ -52,7 +67,7 @@ def test_calls_of_both_apis_are_counted(
     assert found[f'{latency}{{model_name="several",API="predict",entrypoint="REST"}}'] == 1
     assert found[f'{latency}{{model_name="half_plus_two",API="regress",entrypoint="REST"}}'] == 1
     assert found[f'{SERVING}runtime_latency_count{{model_name="several",API="Predict",runtime="TF1"}}'] == 2
-    model = case_config.parent / "several" / "1"
+    model = declared.parent / "several" / "1"
     assert found[f':tensorflow:cc:saved_model:load_attempt_count{{model_path="{model}",status="success"}}'] == 1
     assert found[f':tensorflow:cc:saved_model:load_latency{{model_path="{model}"}}'] > 0
     assert found[f"{SERVING}batching_session:wrapped_run_count{{}}"] == 3

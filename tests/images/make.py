@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+
 from tensor_rest.errors import BadRequestError
 from tensor_rest.pictures import ImageInput, prepare
 
@@ -94,18 +95,50 @@ CASES: dict[str, Callable[[], tuple[str, bytes, dict[str, Any]]]] = {
     "cmyk": lambda: ("jpg", saved(colours().convert("CMYK"), "JPEG"), as_it_is(colours())),
     "jpeg": lambda: ("jpg", saved(colours(), "JPEG"), as_it_is(colours())),
     "jpeg-grey": lambda: ("jpg", saved(colours().convert("L"), "JPEG"), as_it_is(colours(), 1)),
-    "jpeg-turned": lambda: ("jpg", saved(colours(), "JPEG", exif=turned()), as_it_is(colours().transpose(Image.Transpose.ROTATE_270))),
-    "png-turned": lambda: ("png", saved(colours(), exif=turned()), as_it_is(colours().transpose(Image.Transpose.ROTATE_270))),
+    "jpeg-turned": lambda: (
+        "jpg",
+        saved(colours(), "JPEG", exif=turned()),
+        as_it_is(colours().transpose(Image.Transpose.ROTATE_270)),
+    ),
+    "png-turned": lambda: (
+        "png",
+        saved(colours(), exif=turned()),
+        as_it_is(colours().transpose(Image.Transpose.ROTATE_270)),
+    ),
     "webp": lambda: ("webp", saved(colours(), "WEBP", lossless=True), as_it_is(colours())),
     "bmp": lambda: ("bmp", saved(colours(), "BMP"), as_it_is(colours())),
     "gif-first-frame": lambda: ("gif", frames("GIF"), as_it_is(drawn("L", 0, 0, 24), 1)),
     "scaled": lambda: ("png", saved(colours(40, 30)), {**as_it_is(colours()), "height": 8, "width": 8}),
-    "rgba-light-on-transparent": lambda: ("png", saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 255), 24)), as_it_is(drawn("L", 0, 0, 24))),
-    "rgba-dark-on-transparent": lambda: ("png", saved(drawn("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), 24)), as_it_is(drawn("L", 0, 0, 24))),
-    "rgba-light-alpha-100": lambda: ("png", saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 100), 24)), as_it_is(drawn("L", 0, 0, 24))),
-    "rgba-dark-alpha-100": lambda: ("png", saved(drawn("RGBA", (0, 0, 0, 0), (0, 0, 0, 100), 24)), as_it_is(drawn("L", 0, 0, 24))),
-    "rgba-all-transparent": lambda: ("png", saved(Image.new("RGBA", (6, 6), (9, 9, 9, 0))), as_it_is(Image.new("L", (6, 6)))),
-    "grey-alpha-light": lambda: ("png", saved(drawn("LA", (255, 0), (255, 255), 24)), as_it_is(drawn("L", 0, 0, 24), 1)),
+    "rgba-light-on-transparent": lambda: (
+        "png",
+        saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 255), 24)),
+        as_it_is(drawn("L", 0, 0, 24)),
+    ),
+    "rgba-dark-on-transparent": lambda: (
+        "png",
+        saved(drawn("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), 24)),
+        as_it_is(drawn("L", 0, 0, 24)),
+    ),
+    "rgba-light-alpha-100": lambda: (
+        "png",
+        saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 100), 24)),
+        as_it_is(drawn("L", 0, 0, 24)),
+    ),
+    "rgba-dark-alpha-100": lambda: (
+        "png",
+        saved(drawn("RGBA", (0, 0, 0, 0), (0, 0, 0, 100), 24)),
+        as_it_is(drawn("L", 0, 0, 24)),
+    ),
+    "rgba-all-transparent": lambda: (
+        "png",
+        saved(Image.new("RGBA", (6, 6), (9, 9, 9, 0))),
+        as_it_is(Image.new("L", (6, 6))),
+    ),
+    "grey-alpha-light": lambda: (
+        "png",
+        saved(drawn("LA", (255, 0), (255, 255), 24)),
+        as_it_is(drawn("L", 0, 0, 24), 1),
+    ),
     "grey-alpha-dark": lambda: ("png", saved(drawn("LA", (0, 0), (0, 255), 24)), as_it_is(drawn("L", 0, 0, 24), 1)),
     "sixteen-bits": lambda: ("png", saved(sixteen(16)), as_it_is(sixteen(16), 1)),
     "sixteen-bits-of-which-12": lambda: ("png", saved(sixteen(12)), as_it_is(sixteen(12), 1)),
@@ -123,14 +156,18 @@ CASES: dict[str, Callable[[], tuple[str, bytes, dict[str, Any]]]] = {
     "glyph-frame": lambda: ("png", saved(framed(drawn("L", 255, 0))), MNIST),
     "glyph-shaded": lambda: ("png", saved(shaded(drawn("L", 200, 60))), MNIST),
     "glyph-camera": lambda: ("jpg", saved(shaded(drawn("L", 200, 60, 130, 8), 6), "JPEG"), MNIST),
-    "glyph-light-on-transparent": lambda: ("png", saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 255))), MNIST),
+    "glyph-light-on-transparent": lambda: (
+        "png",
+        saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 255))),
+        MNIST,
+    ),
     "glyph-dark-on-transparent": lambda: ("png", saved(drawn("RGBA", (0, 0, 0, 0), (0, 0, 0, 255))), MNIST),
     "glyph-alpha-100": lambda: ("png", saved(drawn("RGBA", (255, 255, 255, 0), (255, 255, 255, 100))), MNIST),
     "glyph-small-on-a-large-sheet": lambda: ("png", saved(placed(drawn("L", 255, 0, 40, 3), 500)), MNIST),
     "blank": lambda: ("png", saved(Image.new("L", (60, 60), 255)), MNIST),
     "blank-28": lambda: ("png", saved(Image.new("L", (28, 28), 0)), MNIST),
     "blank-photograph": lambda: ("jpg", saved(shaded(Image.new("L", (280, 280), 200), 4), "JPEG"), MNIST),
-}  # fmt: skip
+}
 
 
 def placed(image: Image.Image, side: int) -> Image.Image:

@@ -35,6 +35,8 @@ class Loaded:
         taken = signature.inputs[self._input]
         self._sizes = taken.shape or ()
         self._floats = taken.dtype == "float32"
+        self._range = (card.get("input") or {}).get("range") or ("0..1" if self._floats else "0..255")
+        self._logits = card.get("scores", "logits" if "logits" in self._output.lower() else "") == "logits"
         self._form = _form(self._sizes, card.get("input") or {}, whose)
 
     def classify(self, pictures: list[bytes]) -> list[Verdict]:
@@ -57,16 +59,27 @@ class Loaded:
 
     def _rankings(self, images: np.ndarray) -> list[tuple[tuple[str, float], ...]]:
         rows = images[..., 0] if len(self._sizes) == 3 else images
-        given = rows.astype(np.float32) / np.float32(255) if self._floats else rows
+        given = _levels(rows, self._range) if self._floats else rows
         parts = np.split(given, len(given)) if self._sizes[0] == 1 else [given]
         scores = np.concatenate([self._graph.run(DEFAULT, {self._input: part})[self._output] for part in parts])
         if scores.ndim != 2 or len(scores) != len(images):
             raise LabError(f"{self._model} {self._version} answers scores of shape {scores.shape}, no row a picture.")
+        if self._logits:
+            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+            scores = powers / powers.sum(axis=1, keepdims=True)
         labels = self._labels or [str(number) for number in range(scores.shape[1])]
         if len(labels) != scores.shape[1]:
             raise LabError(f"{self._model} {self._version} has {len(labels)} labels for {scores.shape[1]} scores.")
         best = np.argsort(-scores, axis=1, kind="stable")[:, : self._top].tolist()
         return [tuple((labels[i], float(row[i])) for i in order) for order, row in zip(best, scores, strict=True)]
+
+
+def _levels(rows: np.ndarray, wanted: str) -> np.ndarray:
+    """uint8 as float32 in the range that the card names."""
+    levels = rows.astype(np.float32)
+    if wanted == "0..1":
+        return levels / np.float32(255)
+    return levels / np.float32(127.5) - np.float32(1) if wanted == "-1..1" else levels
 
 
 def _chosen(registry: Registry, version: int | None, label: str | None) -> int:
@@ -108,7 +121,8 @@ def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> Pictu
     """What a picture is brought to: the signature's word first, then the card's."""
     _, height, width, channels = (*sizes, 1)[:4]
     try:
-        named = Picture(**{"height": -1, "width": -1, "channels": -1, **given})  # type: ignore[arg-type]
+        known = {key: value for key, value in given.items() if value is not None and key != "range"}
+        named = Picture(**{"height": -1, "width": -1, "channels": -1, **known})  # type: ignore[arg-type]
     except TypeError as error:
         raise LabError(f"{whose} as its card says: {error}.") from error
     form = Picture(

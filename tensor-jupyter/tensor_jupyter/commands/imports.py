@@ -24,6 +24,30 @@ EXAMPLES = """Examples:
 """
 
 
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        help="The numbers of black and white for an input of floats: 0..255, 0..1 or -1..1. Found by the layers of a "
+        "Keras model (Rescaling, Normalization, preprocess_input) if left out; else 0..1.",
+    ),
+]
+Size = Annotated[
+    str | None, typer.Option("--size", help="HEIGHTxWIDTH of its images, where the model leaves them open.")
+]
+Scores = Annotated[
+    str | None,
+    typer.Option("--scores", help="probabilities or logits; read from the layers of a Keras model if left out."),
+]
+Independent = Annotated[
+    bool | None,
+    typer.Option(
+        "--independent-rows/--dependent-rows",
+        help="Whether requests may be batched: no row's answer depends on other rows. Checked if left out.",
+    ),
+]
+
+
 def import_model(
     path: Annotated[Path, typer.Argument(help="A .keras or .h5 file, or the folder of a SavedModel.")],
     name: Annotated[str | None, typer.Option("--name", help="What it is called; else after the file.")] = None,
@@ -31,28 +55,10 @@ def import_model(
         str | None, typer.Option("--labels", help="Names of its scores: a,b,c or a file with one in each line.")
     ] = None,
     data: Data = None,
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            "--range",
-            help="The numbers of black and white for an input of floats: 0..255, 0..1 or -1..1. Found by the layers "
-            "of a Keras model (Rescaling, Normalization, preprocess_input) if left out; else 0..1.",
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option("--size", help="HEIGHTxWIDTH of its images, where the model leaves them open.")
-    ] = None,
-    scores: Annotated[
-        str | None,
-        typer.Option("--scores", help="probabilities or logits; read from the layers of a Keras model if left out."),
-    ] = None,
-    independent_rows: Annotated[
-        bool | None,
-        typer.Option(
-            "--independent-rows/--dependent-rows",
-            help="Whether requests may be batched: no row's answer depends on other rows. Checked if left out.",
-        ),
-    ] = None,
+    pixels: Range = None,
+    size: Size = None,
+    scores: Scores = None,
+    independent_rows: Independent = None,
     json: Json = False,
 ) -> None:
     """Make a served version of a model from elsewhere. A SavedModel is copied as it is, whatever its signatures.

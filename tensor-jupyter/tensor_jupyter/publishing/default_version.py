@@ -1,5 +1,7 @@
 """Which version answers requests that name none, after a new one was published.
 
+    hold(context)           # before it is visible: measuring takes seconds, in which it would answer already
+    ...
     decision = decide(published, data, context)
     decision.default        # the version that answers from now on
     decision.message        # why, and how to change it
@@ -9,6 +11,7 @@ is lower, beyond the gate's margin, on its own test set or on the present versio
 `candidate`, and `stable` stays on the present version. What a person pinned or labelled is left alone.
 """
 
+import contextlib
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +45,12 @@ class Decision:
         return self.version == self.default
 
 
+def hold(context: Context) -> None:
+    """Keep the present default version until `decide`. A serving.conf that is not understood stops no publication."""
+    with contextlib.suppress(LabError):
+        Registry(context.settings.models, context.name).hold_default()
+
+
 def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
     """Measure a version that has just been published, and set the labels; the gate's report is stored beside it.
 
@@ -68,10 +77,7 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
         report = gate.judge(folder, None, data)
         return Decision(version, version, _first(name, version, data)), report
     chosen = registry.is_chosen()
-    had_stable = STABLE in conf.labels
-    if not chosen and not had_stable:
-        # Measuring takes seconds, in which the new version would answer already.
-        registry.set_default(current, conf.labels.get(CANDIDATE))
+    kept = STABLE in conf.labels and not registry.is_held()
     also, missing = _sets_of(registry, current, data, settings)
     report = gate.judge(folder, registry.folder(current), data, also=also)
     if chosen:
@@ -85,7 +91,7 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
             "it the default"
         )
         return Decision(version, current, message), report
-    registry.set_default(version if had_stable else None)
+    registry.set_default(version if kept else None)
     return Decision(version, version, f"{name} {version} is the default now, in place of {current}"), report
 
 

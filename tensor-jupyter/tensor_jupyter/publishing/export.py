@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide
+from tensor_jupyter.publishing.default_version import decide, hold
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.graph import DEFAULT
 from tensor_jupyter.publishing.independence import declare
@@ -60,58 +61,65 @@ def export(
     """Publish any Keras model as the context's version, or the next free one; return its folder in the models volume.
 
         export(model, data, context)                            # a classifier of images, with its data set
-        export(model, context=context, samples=x_test[:8])      # any model
-        export(model, context=context, samples={"age": ages, "text": texts}, labels=["no", "yes"])
+        export(model, context=context, samples=x_test[:8])      # any model, functional, sequential or subclassed
 
-    The model may be functional, sequential or subclassed, with several inputs and outputs, in lists or dicts; its
-    preprocessing layers are part of what is served. The written version is loaded again and has to answer like
-    `model`. Its rows are compared in split, joined, permuted and padded requests: only if they are independent may a
-    server batch them.
+    Its preprocessing layers are served with it. It is batched only if its rows are found independent.
 
     Args:
         model: Built, or called by `samples`. A compiled loss says whether its scores are logits.
-        data: The data set: its labels and images go into the card, and some test images become golden samples.
+        data: Its labels go into the card, and some of its test images become golden samples.
         context: The name and the version. Needed.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
         command: How the model was made, for the card.
-        samples: A few inputs as the model takes them, golden samples in place of those from `data`: an array [N, ...],
-            or a list or dict of arrays. Without `data` and `samples`, random numbers are used.
+        samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
         labels: The names of the scores, in place of those of `data`.
         pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
-        threshold: Of a concept model: the score above which an image is not of its concept.
-        companion: Of a concept model: the classifier whose inputs it checks.
+        threshold: Of a concept model: the score above which an image is not of its concept; companion: its classifier.
 
     Whether the version becomes the default is decided and logged by `default_version.decide`.
 
-    Raises:
-        LabError: When the model cannot be served, or does not answer as `model` does, or the disk is full. Nothing is
-            visible then.
+    Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
     """
     if context is None:
         raise LabError("export needs a context, as in export(model, data, Context('mnist-net')).")
+    about = {**(data.about if data else {"name": "unknown"}), **({"command": command} if command else {})}
+    more = {"threshold": threshold, "companion": companion}
+    version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
+    if metrics is None:
+        metrics = _measured(version.endpoint, data, threshold, version.pixels) if data else {}
+    document = card(context.name, version.labels, version.picture, metrics, about, **more, scores=version.scores)
+    published = publish_model(version.endpoint, document, version.samples, context)
+    decide(published, data, context)
+    _log.info("published %s version %s", context.name, published.name)
+    return published
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What is served, and what its card says of it."""
+
+    endpoint: Endpoint
+    samples: dict[str, np.ndarray]
+    labels: list[str]
+    pixels: str | None
+    picture: dict[str, Any] | None
+    scores: str
+
+
+def _prepared(
+    model: keras.Model, data: Dataset | None, samples: Any, labels: list[str], pixels: str | None
+) -> _Prepared:
     hints = Hints(pixels=pixels)
-    names = list(labels or (data.labels if data else ()))
     endpoint = Endpoint.of(model, samples)
     found, how = input_range(endpoint, hints)
     if found == "":
         _log.warning("%s: build its preprocess_input into the model, else images get other numbers than it wants", how)
-    pixels = found or None
-    about = {**(data.about if data else {"name": "unknown"}), **({"command": command} if command else {})}
-    picture = card_input(endpoint, data, hints, pixels)
-    rows = golden(endpoint, samples, data, pixels)
-    endpoint, classes, scores = with_scores(endpoint, rows, names, hints, compiled_loss(model))
-    if names and classes not in (None, len(names)):
-        raise LabError(f"{len(names)} labels for {classes} scores: there must be one for each.")
-    if metrics is None:
-        metrics = _measured(endpoint, data, threshold, pixels) if data else {}
-    document = card(
-        context.name, names, picture, metrics, about, threshold=threshold, companion=companion, scores=scores
-    )
-    published = publish_model(endpoint, document, rows, context)
-    if data:
-        decide(published, data, context)
-    _log.info("published %s version %s", context.name, published.name)
-    return published
+    rows = golden(endpoint, samples, data, found or None)
+    endpoint, classes, scores = with_scores(endpoint, rows, labels, hints, compiled_loss(model))
+    if labels and classes not in (None, len(labels)):
+        raise LabError(f"{len(labels)} labels for {classes} scores: there must be one for each.")
+    picture = card_input(endpoint, data, hints, found or None)
+    return _Prepared(endpoint, rows, labels, found or None, picture, scores)
 
 
 def publish_model(
@@ -136,6 +144,7 @@ def publish_model(
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
         independent = declared(check(folder, tolerance(endpoint.model)), independent_rows)
         finish(folder, document, independent)
+        hold(context)
         return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 

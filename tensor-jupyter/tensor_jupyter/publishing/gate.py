@@ -18,7 +18,7 @@ from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import now
 from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
-from tensor_jupyter.publishing.made_up import as_input
+from tensor_jupyter.publishing.made_up import as_input, card_range
 from tensor_jupyter.publishing.replay import compare
 from tensor_jupyter.publishing.samples import golden_samples
 
@@ -192,7 +192,7 @@ def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
     if not alias or not output or signature is None:
         return f"its signature does not take pictures as those of {held.name} for scores"
     card = graph.card() or {}
-    pixels = (card.get("input") or {}).get("range")
+    pixels = card_range(card)
     found = []
     for start in range(0, len(held.images), _BATCH):
         images = held.images[start : start + _BATCH]

@@ -111,16 +111,19 @@ class Graph:
         return found
 
     def card(self) -> dict[str, Any] | None:
-        """What the signature `describe` says, None where there is none. LabError when it is no JSON object."""
-        if "describe" not in self.signatures:
+        """What the signature `describe` answers, None where it is missing, is not ours, or does not give a JSON object.
+
+        Raises LabError when ours cannot be run.
+        """
+        signature = self.signatures.get("describe")
+        if signature is None or not signature.is_card:
             return None
+        answer = self.run("describe", {"index": np.zeros(1, np.int32)})["card"]
         try:
-            card = json.loads(self.run("describe", {"index": np.zeros(1, np.int32)})["card"][0])
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise _told(error) from error
-        if not isinstance(card, dict):
-            raise LabError(f"the card is a {type(card).__name__}, not a JSON object")
-        return card
+            card = json.loads(answer.ravel()[0])
+        except (IndexError, TypeError, ValueError):
+            return None
+        return card if isinstance(card, dict) else None
 
     def __enter__(self) -> "Graph":
         return self

@@ -1,7 +1,8 @@
 """Numbers in place of real inputs, where no samples are known; and images as a served model takes them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,13 @@ def as_input(images: np.ndarray, dtype: str, pixels: str | None = None) -> np.nd
         return images.astype(dtype)
     low, high = RANGES[pixels or "0..1"]
     return (images.astype(np.float32) / np.float32(255) * (high - low) + low).astype(dtype)
+
+
+def card_range(card: Mapping[str, Any]) -> str | None:
+    """The card's `input.range`, None where it says none of RANGES."""
+    given = card.get("input")
+    found = given.get("range") if isinstance(given, Mapping) else None
+    return found if found in RANGES else None
 
 
 def made_up(

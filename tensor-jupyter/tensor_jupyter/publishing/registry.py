@@ -70,6 +70,22 @@ class Registry:
 
         self._change(change, {"did": "default", "stable": stable, "candidate": candidate})
 
+    def hold_default(self) -> None:
+        """Keep the version that is the default now, whatever is published, until `set_default` decides.
+
+        Without effect where there is a label `stable` or a pin, or no version yet.
+        """
+        if not self.family.is_dir() or self.conf().pinned or STABLE in self.conf().labels:
+            return
+        if current := self.conf().default(self.numbers()):
+            entry = {"did": "default", "stable": current, "held": True}
+            self._change(lambda conf: conf.with_label(STABLE, current), entry)
+
+    def is_held(self) -> bool:
+        """Whether `stable` is there only because of `hold_default`."""
+        last: dict[str, Any] = next((entry for entry in reversed(self.log()) if entry.get("did") == "default"), {})
+        return bool(last.get("held")) and not self.is_chosen()
+
     def is_chosen(self) -> bool:
         """Whether a person decided which version answers: by a pin, or by a label `stable` of their own."""
         conf = self.conf()

@@ -57,7 +57,6 @@ def train(
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
         keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3))
-        watching = [keeper, *board.callbacks(context, run, data, network), *callbacks]
         for phase in _phases(run):
             if state.epoch >= phase.epochs.stop:
                 continue
@@ -76,7 +75,13 @@ def train(
                 validation_batch_size=512,
                 verbose=verbose,
                 shuffle=False,  # the pairs come shuffled
-                callbacks=[_Seeds(run.seed), *([Averaged(resumed)] if run.weight_average else []), *watching],
+                callbacks=[
+                    _Seeds(run.seed),
+                    *([Averaged(resumed)] if run.weight_average else []),
+                    keeper,
+                    *board.callbacks(context, run, data, network),
+                    *callbacks,
+                ],
             )
             if network.stop_training:
                 break

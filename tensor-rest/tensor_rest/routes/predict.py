@@ -21,25 +21,9 @@ _UNPACKED = 2  # times the largest body is what an .npz may unpack to
 _ROWS = {"type": "array", "items": {}, "minItems": 1, "description": "Rows: values, or objects by alias"}
 _COLUMNS = {"description": "Columns: whole tensors by alias, or the value itself where there is one input"}
 _OUTPUTS = {"type": "array", "items": {"type": "string"}, "description": "Names of the outputs wanted; all if left out"}
-_REQUEST = {
-    "type": "object",
-    "properties": {
-        "signature_name": {"type": "string"},
-        "instances": _ROWS,
-        "inputs": _COLUMNS,
-        "outputs": _OUTPUTS,
-    },
-}
-_ANSWER = {
-    "type": "object",
-    "properties": {
-        "model": {"type": "string"},
-        "version": {"type": "integer"},
-        "signature": {"type": "string"},
-        "predictions": {"type": "array", "items": {}, "description": "For instances"},
-        "outputs": {"type": "object", "description": "For inputs and arrays: tensors by alias"},
-    },
-    "required": ["model", "version", "signature"],
+_QUERY = {
+    "signature": {"in": "query", "description": f"Which signature; {SIGNATURE} if left out"},
+    "outputs": {"in": "query", "description": "Which outputs, separated by commas; all if left out"},
 }
 
 Read = Callable[[Infos], dict[str, Array]]
@@ -47,16 +31,25 @@ Read = Callable[[Infos], dict[str, Array]]
 
 def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
-    request = api.schema_model("PredictRequest", _REQUEST)
-    answer = api.schema_model("PredictAnswer", _ANSWER)
+    named = {"signature_name": {"type": "string"}, "instances": _ROWS, "inputs": _COLUMNS, "outputs": _OUTPUTS}
+    request = api.schema_model("PredictRequest", {"type": "object", "properties": named})
+    answer = api.schema_model(
+        "PredictAnswer",
+        {
+            "type": "object",
+            "properties": {
+                "model": {"type": "string"},
+                "version": {"type": "integer"},
+                "signature": {"type": "string"},
+                "predictions": {"type": "array", "items": {}, "description": "For instances"},
+                "outputs": {"type": "object", "description": "For inputs and arrays: tensors by alias"},
+            },
+            "required": ["model", "version", "signature"],
+        },
+    )
 
     @versions.route(api, "/tf/models", "/predict", "predict")
-    @api.doc(
-        params={
-            "signature": {"in": "query", "description": f"Which signature; {SIGNATURE} if left out"},
-            "outputs": {"in": "query", "description": "Which outputs, separated by commas; all if left out"},
-        }
-    )
+    @api.doc(params=_QUERY)
     class Predict(Resource):
         @api.expect(request, validate=False)
         @api.doc(

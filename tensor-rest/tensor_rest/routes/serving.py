@@ -3,7 +3,7 @@
 Paths, documents and the shape of errors, `{"error": "..."}`, are TensorFlow Serving's; the statuses are this gateway's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -25,16 +25,6 @@ from .predict import output_names, read_json, signature_name
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
 _CODES = {int(code): code.name for code in Code}
-_EXAMPLES = {
-    "type": "object",
-    "properties": {
-        "signature_name": {"type": "string"},
-        "context": {"type": "object", "description": "Features of every example"},
-        "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-    },
-    "required": ["examples"],
-    "example": {"examples": [{"x": 1.0}]},
-}
 
 
 def add(api: Namespace, documents: Documents) -> None:
@@ -63,7 +53,19 @@ def _add_predict(api: Namespace, documents: Documents) -> None:
 
 
 def _add_examples(api: Namespace, documents: Documents) -> None:
-    request = api.schema_model("ExamplesRequest", _EXAMPLES)
+    request = api.schema_model(
+        "ExamplesRequest",
+        {
+            "type": "object",
+            "properties": {
+                "signature_name": {"type": "string"},
+                "context": {"type": "object", "description": "Features of every example"},
+                "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+            },
+            "required": ["examples"],
+            "example": {"examples": [{"x": 1.0}]},
+        },
+    )
     errors = _errors(documents)
 
     @versions.route(api, "/v1/models", ":classify", "serving_classify")
@@ -76,12 +78,7 @@ def _add_examples(api: Namespace, documents: Documents) -> None:
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """Classify examples (features in, labels with scores out)"""
             target = requests.target(model, version, label)
-            with _document() as document:
-                name, examples_ = signature_name(document), examples.read(document)
-
-            def sent(at: Target) -> pb.ClassificationRequest:
-                return pb.ClassificationRequest(model_spec=_spec(at, name), input=examples_)
-
+            sent = _of_examples(pb.ClassificationRequest)
             answer = requests.gateway().call(target, f"{_PREDICTION}Classify", sent, pb.ClassificationResponse)
             results = examples.classes(answer.result)
             return _results(results, [score for row in results for _, score in row], answer)
@@ -93,12 +90,7 @@ def _add_examples(api: Namespace, documents: Documents) -> None:
         def post(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """Regress examples (features in, one number each out)"""
             target = requests.target(model, version, label)
-            with _document() as document:
-                name, examples_ = signature_name(document), examples.read(document)
-
-            def sent(at: Target) -> pb.RegressionRequest:
-                return pb.RegressionRequest(model_spec=_spec(at, name), input=examples_)
-
+            sent = _of_examples(pb.RegressionRequest)
             answer = requests.gateway().call(target, f"{_PREDICTION}Regress", sent, pb.RegressionResponse)
             results = examples.values(answer.result)
             return _results(results, results, answer)
@@ -145,6 +137,15 @@ def _errors(documents: Documents) -> dict[int, Any]:
 def _document() -> AbstractContextManager[dict[str, Any]]:
     """The body as a JSON object; text after it is ignored, as TensorFlow Serving does."""
     return requests.json_object(trailing=True)
+
+
+def _of_examples(
+    kind: type[pb.ClassificationRequest] | type[pb.RegressionRequest],
+) -> Callable[[Target], pb.ClassificationRequest | pb.RegressionRequest]:
+    """What makes the message of this kind from the body, for the version it goes to."""
+    with _document() as document:
+        name, sent = signature_name(document), examples.read(document)
+    return lambda at: kind(model_spec=_spec(at, name), input=sent)
 
 
 def _spec(target: Target, signature: str = "") -> pb.ModelSpec:

@@ -16,7 +16,8 @@ from toy_model_server import ModelServer
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is for developers")
 CHROMIUM = shutil.which("chromium")
-QUIET = ["--use-fake-device-for-media-stream", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
+CAMERA = "--use-fake-device-for-media-stream"
+QUIET = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -87,7 +88,9 @@ def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-sync", *QUIET])
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-sync", CAMERA, *QUIET]
+        )
         yield chromium
         chromium.close()
 

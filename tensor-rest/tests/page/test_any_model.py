@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gateway_kit import Front, picture
+from gateway_kit import HTTP, Front, picture
 from page_kit import answer, draw, open_page, pick, run, text
 
 
@@ -22,6 +22,12 @@ def test_every_served_model_can_be_chosen_by_its_address(page: Any, front: Front
         open_page(page, front, f"?model={name}")
         assert page.input_value("#model") == name
         assert text(page, "#note") == ""
+
+
+@pytest.mark.parametrize(("name", "images"), [("float-net", True), ("level-net", False), ("text-net", False)])
+def test_the_gateway_says_which_signatures_take_images(front: Front, name: str, images: bool) -> None:
+    document = HTTP.get(f"{front.url}/tf/models/{name}").json()
+    assert document["newest"]["image_signatures"] == (["serving_default"] if images else [])
 
 
 def test_a_model_of_float_images_is_answered(page: Any, front: Front) -> None:

@@ -186,12 +186,17 @@ class Repository:
         live = self._live.get(name, _NOTHING)
         if label is not None:
             version = self._labelled(name, label)
-        if version is None and live.versions:
-            return live.versions[max(live.versions)]
-        if version is None or version not in live.versions:
+        versions = live.versions
+        if not versions or version not in (None, *versions):
+            # GetModelStatus says AVAILABLE from when a version is loaded, a moment before it is published here.
+            known = dict(self._servables.get(name, {}))
+            versions = {number: servable for number, servable in known.items() if servable.state is State.AVAILABLE}
+        if version is None and versions:
+            return versions[max(versions)]
+        if version is None or version not in versions:
             request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise not_found(f"Servable not found for request: {request}")
-        return live.versions[version]
+        return versions[version]
 
     def _labelled(self, name: str, label: str) -> int:
         labels = self._live.get(name, _NOTHING).labels

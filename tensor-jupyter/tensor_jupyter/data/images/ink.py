@@ -98,7 +98,7 @@ def _around(box: Box, inside: Box, step: int) -> Box:
 
 
 def _inside_frame(small: Levels) -> Box:
-    """What is left without a scanner's black edges: rows and columns at the border that are no paper nearly throughout."""
+    """What is left without a scanner's black edges: rows and columns at the border with nearly no paper."""
     height, width = small.shape
     most = round(_FRAME * min(height, width))
     middle = int(np.partition(small.ravel()[::3], small.size // 6)[small.size // 6])
