@@ -3,6 +3,7 @@
 Signatures of what is written (for a classifier of images; other models keep the names of their inputs and outputs):
     serving_default  images uint8 [N, H, W, C] -> scores float32 [N, classes], or score float32 [N] of a concept model
     describe         index int32 [N] -> card string [N], the same JSON document in every row
+Preprocessing layers are served with the model. It is batched only if its rows are found independent.
 """
 
 import errno
@@ -63,8 +64,6 @@ def export(
         export(model, data, context)                            # a classifier of images, with its data set
         export(model, context=context, samples=x_test[:8])      # any model, functional, sequential or subclassed
 
-    Its preprocessing layers are served with it. It is batched only if its rows are found independent.
-
     Args:
         model: Built, or called by `samples`. A compiled loss says whether its scores are logits.
         data: Its labels go into the card, and some of its test images become golden samples.
@@ -72,7 +71,7 @@ def export(
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
         command: How the model was made, for the card.
         samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
-        labels: The names of the scores, in place of those of `data`.
+        labels: The names of the scores; else those of `data`.
         pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
         threshold: Of a concept model: the score above which an image is not of its concept; companion: its classifier.
 
@@ -82,7 +81,7 @@ def export(
     """
     if context is None:
         raise LabError("export needs a context, as in export(model, data, Context('mnist-net')).")
-    about = {**(data.about if data else {"name": "unknown"}), **({"command": command} if command else {})}
+    about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
     more = {"threshold": threshold, "companion": companion}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
     if metrics is None:
