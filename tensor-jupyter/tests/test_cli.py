@@ -124,7 +124,7 @@ def test_train_publishes_and_tells(lab, tmp_path, write_idx):
     assert done.returncode == 0, done.stderr
     published = tmp_path / "models" / "light" / "1"
     assert f"Published: {published}" in done.stdout
-    assert "on 100 unseen pictures" in done.stdout
+    assert "on all 100 test pictures of " in done.stdout
     assert (published / "saved_model.pb").is_file()
     assert list((tmp_path / "logs" / "light" / "1").rglob("events.out.tfevents.*"))
     assert [line for line in done.stderr.splitlines() if not line.startswith("epoch ")] == []
