@@ -50,8 +50,7 @@ class Catalogue:
         entries = [entry for entry in self.entries()[0] if entry.name == name]
         entry = entries[0] if entries else inventory.Model(name=name)
         summary = _summary(entry, self._states(name)) | {"default_version": profile.version}
-        document = profile.document()
-        return {**summary, "default": document, "newest": document}  # `newest`: the name from before labels counted
+        return {**summary, "default": profile.document()}
 
     def check(self) -> None:
         """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""

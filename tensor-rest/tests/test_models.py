@@ -199,14 +199,13 @@ def test_a_list_that_cannot_be_read_is_not_asked_for_again_at_once(listed: Any, 
 def test_a_model_is_described_by_signature_and_card(listed: Any) -> None:
     document = listed.get("/tf/models/mnist-net").json
     assert document["labels"] == {"stable": 1}
-    newest = document["default"]
-    assert newest["version"] == document["default_version"] == 1
-    assert newest == document["newest"]  # its older name
-    assert newest["signatures"]["serving_default"]["inputs"] == {"images": {"dtype": "uint8", "shape": [-1, 28, 28, 1]}}
-    assert newest["signatures"]["describe"]["outputs"] == {"card": {"dtype": "string", "shape": [-1]}}
-    assert newest["card"]["labels"] == CARD["labels"]
-    assert newest["card"]["metrics"] == CARD["metrics"]
-    assert CARD["input"].items() <= newest["card"]["input"].items()
+    default = document["default"]
+    assert default["version"] == document["default_version"] == 1
+    assert default["signatures"]["serving_default"]["inputs"] == {"images": {"dtype": "uint8", "shape": [-1, 28, 28, 1]}}
+    assert default["signatures"]["describe"]["outputs"] == {"card": {"dtype": "string", "shape": [-1]}}
+    assert default["card"]["labels"] == CARD["labels"]
+    assert default["card"]["metrics"] == CARD["metrics"]
+    assert CARD["input"].items() <= default["card"]["input"].items()
     assert listed.get("/tf/models/bare-net").json["default"]["card"] is None
 
 
