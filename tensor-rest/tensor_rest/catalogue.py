@@ -22,8 +22,8 @@ class Catalogue:
     def resolve(self, target: Target) -> Target:
         """Where a request for `target` goes: without version and label to label `stable`, if that version is served.
 
-        Never waits for the watcher, except for its first answer. The model server itself looks up the label, so that
-        a label that moves is followed at once.
+        Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a label that
+        moves is followed at once.
         """
         if target.version is None and target.label is None and target.model in self._inventory.known().stable:
             return Target(target.model, label=STABLE)

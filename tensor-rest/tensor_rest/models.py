@@ -140,8 +140,8 @@ class Profiles:
         else:
             card, problem = cards.find(self._server, target.model, version, signatures)
             known = Profile(target.model, version, signatures, card, problem)
-        if known.card is not None and known.card.independent_rows:
-            self._server.declare_independent(target.model, version)
+        independent = known.card is not None and known.card.independent_rows
+        self._server.declare_independent(target.model, version, independent)
         self._keep(target, known)
         return known
 
