@@ -77,9 +77,10 @@ class Profile:
 
     def image_signatures(self) -> list[str]:
         """The names of the signatures that classify images."""
-        return [name for name in self.public() if self._classifies(name)]
+        return [name for name in self.public() if self.classifies(name)]
 
-    def _classifies(self, name: str) -> bool:
+    def classifies(self, name: str = SIGNATURE) -> bool:
+        """Whether a signature classifies images."""
         try:
             self.vision(name)
         except ConflictError:

@@ -134,6 +134,13 @@ def test_a_text_classifier_is_answered_with_its_labels(page: Any, front: Front) 
     assert page.locator("#signature-row").is_hidden()  # `describe` is the card's
 
 
+def test_logits_of_a_form_become_probabilities_as_in_classify(page: Any, front: Front) -> None:
+    open_page(page, front, "?model=tone-net")
+    run(page, text="a good day")  # logits 0 and 1, which look like probabilities
+    answer(page, "glad")
+    assert text(page, "#sure") == "73.1 % sure"
+
+
 def test_an_error_of_the_model_is_shown_in_words(page: Any, front: Front) -> None:
     open_page(page, front, "?model=broken-net")
     page.click("#run")
