@@ -55,7 +55,7 @@ class Card(BaseModel):
     """Whether each row of the outputs depends on its own row of the inputs only: such rows may share calls."""
 
     scores: Literal["probabilities", "logits"] | None = None
-    """What the scores are; None: logits if the output's name says so, else taken as they are."""
+    """What the scores are; None: logits if the output's name contains `logits`, else unknown and left as they are."""
 
 
 class Found(NamedTuple):

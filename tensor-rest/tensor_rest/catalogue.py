@@ -20,7 +20,9 @@ class Catalogue:
         self._default_model = default_model
 
     def resolve(self, target: Target) -> Target:
-        """Where a request for `target` goes: without version and label to label `stable`, if that version is served.
+        """Return the target with its default filled in: label `stable` if neither version nor label is named.
+
+        The target is returned unchanged where the inventory lists no such label, or its version is not served.
 
         Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a label that
         moves is followed at once.
