@@ -59,7 +59,7 @@ class LiveSpecification:
                 self._refresh(listed, fixed)
             finally:
                 self._lock.release()
-        return self._document or fixed
+        return self._document or params.fill(fixed, [], self._default_model)
 
     def _refresh(self, listed: dict[str, inventory.Model], fixed: Document) -> None:
         known = {name: section.profile.version for name, section in self._sections.items()}
@@ -92,8 +92,6 @@ class LiveSpecification:
             caller.begin(*by)
 
     def _extended(self, fixed: Document) -> Document:
-        if not self._sections:
-            return fixed
         served = []
         for name, section in self._sections.items():
             entry = self._listed[name]

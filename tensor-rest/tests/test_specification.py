@@ -1,6 +1,7 @@
 """The specification: valid, complete, and enough to call every live model by it alone."""
 
 import io
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -130,6 +131,17 @@ def test_what_no_model_can_answer_is_named_and_not_listed(lists: Any) -> None:
     assert "/tf/models/{model}/feedback" not in document["paths"]
     assert "a model with a regress signature: `POST /v1/models/{model}" in document["info"]["description"]
     assert "TENSOR_REST_FEEDBACK_DIR: `POST /tf/models/{model}/feedback`" in document["info"]["description"]
+
+
+def test_without_a_served_model_only_what_works_is_listed(tmp_path: Path) -> None:
+    empty = ModelServer().start()
+    client = client_of(empty, tmp_path)
+    old, new = client.get("/tf/swagger.json").json, client.get("/tf/openapi.json").json
+    empty.stop()
+    assert "/tf/models" in old["paths"]
+    assert not [path for path in old["paths"] if "{model}" in path]
+    assert new["paths"]["/tf/models/{model}"]["get"]["x-missing"] == "a served model"
+    assert "x-needs" not in json.dumps([old, new])
 
 
 def test_every_live_model_has_its_own_typed_calls(lists: Any) -> None:
