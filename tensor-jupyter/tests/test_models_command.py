@@ -106,7 +106,7 @@ def _make(net, data, settings):
         if number == 3:
             kernel, bias = net.get_weights()
             net.set_weights([-kernel, 1 - bias])
-        exporting.export(net, data, Context("b", settings=settings), {"test_accuracy": 1.0})
+        exporting.export(net, Context("b", settings=settings), data, metrics={"test_accuracy": 1.0})
     (settings.models / "b" / "serving.conf").unlink()  # the labels here are a person's
 
 

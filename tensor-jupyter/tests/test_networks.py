@@ -42,7 +42,7 @@ def test_the_autoencoder_tells_what_it_knows_from_what_it_does_not(tmp_path):
     assert float(np.max(pixels)) <= 1
     loaded = keras.models.load_model(context.keras_file)
     np.testing.assert_allclose(loaded(noise), model(noise), rtol=1e-5)
-    published = export(model, trained.data, context, trained.metrics, threshold=threshold)
+    published = export(model, context, trained.data, metrics=trained.metrics, threshold=threshold)
     signature = tf.saved_model.load(str(published)).signatures["serving_default"]
     assert signature(images=noise)["score"].shape == (20,)
 

@@ -23,7 +23,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide, hold
+from tensor_jupyter.publishing.default_version import decide, held
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.graph import DEFAULT
 from tensor_jupyter.publishing.independence import declare
@@ -48,11 +48,11 @@ tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would tell the name 
 
 def export(
     model: keras.Model,
+    context: Context,
     data: Dataset | None = None,
-    context: Context | None = None,
+    *,
     metrics: Mapping[str, float] | None = None,
     command: str = "",
-    *,
     samples: Any = None,
     labels: Sequence[str] = (),
     pixels: str | None = None,
@@ -61,13 +61,13 @@ def export(
 ) -> Path:
     """Publish any Keras model as the context's version, or the next free one; return its folder in the models volume.
 
-        export(model, data, context)                            # a classifier of images, with its data set
-        export(model, context=context, samples=x_test[:8])      # any model, functional, sequential or subclassed
+        export(model, Context("mnist-net"), data)               # a classifier of images, with its data set
+        export(model, Context("prices"), samples=x_test[:8])    # any model, functional, sequential or subclassed
 
     Args:
         model: Built, or called by `samples`. A compiled loss says whether its scores are logits.
+        context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
-        context: The name and the version. Needed.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
         command: How the model was made, for the card.
         samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
@@ -79,8 +79,6 @@ def export(
 
     Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
     """
-    if context is None:
-        raise LabError("export needs a context, as in export(model, data, Context('mnist-net')).")
     about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
     more = {"threshold": threshold, "companion": companion}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
@@ -143,8 +141,8 @@ def publish_model(
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
         independent = declared(check(folder, tolerance(endpoint.model)), independent_rows)
         finish(folder, document, independent)
-        hold(context)
-        return publish(folder, models, context.name, context.version, exact=context.pinned)
+        with held(context):
+            return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 
 def declared(found: bool | None, given: bool | None) -> bool | None:

@@ -60,31 +60,56 @@ class Registry:
         self.folder(version)
         self._change(lambda conf: conf.with_label(label, version), {"did": "label", "label": label, "version": version})
 
-    def set_default(self, stable: int | None, candidate: int | None = None) -> None:
-        """Put the labels `stable` and `candidate` on these versions, or take them away; not a person's choice."""
+    def set_default(self, stable: int | None, candidate: int | None = None, held: bool = False) -> None:
+        """Put the labels `stable` and `candidate` on these versions, or remove them; not a person's choice.
+
+        held: the next decision may remove `stable` again, as after `hold_default`.
+        """
 
         def change(conf: ServingConf) -> ServingConf:
             for label, version in ((STABLE, stable), (CANDIDATE, candidate)):
                 conf = conf.with_label(label, version) if version else conf.without_label(label)
             return conf
 
-        self._change(change, {"did": "default", "stable": stable, "candidate": candidate})
+        self._change(change, {"did": "default", "stable": stable, "candidate": candidate, "held": held})
 
-    def hold_default(self) -> None:
-        """Keep the version that is the default now, whatever is published, until `set_default` decides.
+    def hold_default(self, present: list[int]) -> bool:
+        """Keep the version that is the default now, whatever is published, until `set_default` or `release_default`.
 
-        Without effect where there is a label `stable` or a pin, or no version yet.
+        present: the sound versions. Returns whether anything was changed: not where there is a label `stable`, a pin,
+        or no sound version.
         """
-        if not self.family.is_dir() or self.conf().pinned or STABLE in self.conf().labels:
-            return
-        if current := self.conf().default(self.numbers()):
-            entry = {"did": "default", "stable": current, "held": True}
-            self._change(lambda conf: conf.with_label(STABLE, current), entry)
+        conf = self.conf()
+        current = conf.default(present)
+        if not current or conf.pinned or STABLE in conf.labels:
+            return False
+        entry = {"did": "default", "stable": current, "held": True}
+        self._change(lambda conf: conf.with_label(STABLE, current), entry)
+        return True
+
+    def release_default(self) -> None:
+        """Undo `hold_default`; without effect where `stable` has been set otherwise since."""
+        if self.is_held():
+            self._change(lambda conf: conf.without_label(STABLE), {"did": "default", "stable": None})
+
+    def unpin(self) -> int:
+        """Drop a pin and the labels `stable` and `candidate`, so that the newest version is the default again.
+
+        Returns that version, 0 if there is none.
+        """
+        self.folders()
+
+        def change(conf: ServingConf) -> ServingConf:
+            free = conf.unpin() if conf.pinned else conf
+            return free.without_label(STABLE).without_label(CANDIDATE)
+
+        self._change(change, {"did": "unpin"})
+        return self.conf().default(self.numbers())
 
     def is_held(self) -> bool:
-        """Whether `stable` is there only because of `hold_default`."""
+        """Whether `stable` is there only until the next decision."""
         last: dict[str, Any] = next((entry for entry in reversed(self.log()) if entry.get("did") == "default"), {})
-        return bool(last.get("held")) and not self.is_chosen()
+        return bool(last.get("held")) and STABLE in self.conf().labels and not self.is_chosen()
 
     def is_chosen(self) -> bool:
         """Whether a person decided which version answers: by a pin, or by a label `stable` of their own."""
@@ -185,8 +210,13 @@ class Registry:
         self.report_path(version).unlink(missing_ok=True)
 
     def delete_all(self) -> list[int]:
-        """Take the whole model away in one step, with reports and serving.conf; returns its versions."""
+        """Delete the whole model in one step, with reports and serving.conf; returns its versions.
+
+        Raises LabError for a folder without a version: it may hold something else than a model.
+        """
         numbers = sorted(self.folders())
+        if not numbers:
+            raise LabError(f"{self.family} holds no version, so it is not deleted: remove the folder yourself.")
         with staging(self.models) as area:
             self.family.rename(area)
         return numbers
