@@ -1,25 +1,18 @@
 """One model's versions in the models volume: which there are, which are called what, and which one answers.
 
 Nothing here talks to a server: labels and the version policy are written to `<models>/<name>/serving.conf`, and the
-watcher beside the model server follows. Reports and the log of what was done lie in `<models>/<name>/.reports/`:
-
-    <version>.json     the gate's last report of that version
-    log.jsonl          one line for each promotion, label, rollback and deletion
+watcher beside the model server follows. Every change is logged (`reports`).
 """
 
-import contextlib
-import fcntl
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tensor_jupyter.context import MAX_VERSION, checked_name
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import serving_conf
-from tensor_jupyter.publishing.card import now
+from tensor_jupyter.publishing.reports import Reports
 from tensor_jupyter.publishing.serving_conf import STABLE, ServingConf
 from tensor_jupyter.publishing.staging import staging
 
@@ -36,6 +29,7 @@ class Registry:
         self.models = models
         self.name = checked_name(name)
         self.family = models / name
+        self._reports = Reports(self.family)
 
     def numbers(self) -> list[int]:
         """The versions that hold a SavedModel, ascending."""
@@ -207,7 +201,7 @@ class Registry:
         self._change(change, {"did": "delete", "version": version})
         with staging(self.models) as area:
             folder.rename(area)
-        self.report_path(version).unlink(missing_ok=True)
+        self._reports.path(version).unlink(missing_ok=True)
 
     def delete_all(self) -> list[int]:
         """Delete the whole model in one step, with reports and serving.conf; returns its versions.
@@ -221,37 +215,17 @@ class Registry:
             self.family.rename(area)
         return numbers
 
-    def report_path(self, version: int) -> Path:
-        return self._reports / f"{version}.json"
-
     def store_report(self, version: int, report: dict[str, Any]) -> None:
         """Keep the gate's report beside the version, in place of an earlier one."""
-        self._reports.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._reports, prefix=".report-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=2)
-        Path(name).chmod(0o664)
-        Path(name).replace(self.report_path(version))
+        self._reports.store(version, report)
 
     def report(self, version: int) -> dict[str, Any] | None:
         """The gate's last report of a version, None when there is none that can be read."""
-        try:
-            found = json.loads(self.report_path(version).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
+        return self._reports.read(version)
 
     def log(self) -> list[dict[str, Any]]:
         """What was done to this model with `lab models`, oldest first."""
-        try:
-            lines = (self._reports / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return []
-        found = []
-        for line in lines:
-            with contextlib.suppress(ValueError):  # a line torn by a full disk
-                found.append(json.loads(line))
-        return [entry for entry in found if isinstance(entry, dict)]
+        return self._reports.log()
 
     def _check_delete(self, version: int, present: list[int], force: bool) -> None:
         conf = self.conf()
@@ -275,10 +249,6 @@ class Registry:
     @property
     def _conf_path(self) -> Path:
         return self.family / "serving.conf"
-
-    @property
-    def _reports(self) -> Path:
-        return self.family / ".reports"
 
     def folders(self) -> dict[int, Path]:
         """Every version's folder, with a model in it or not.
@@ -305,17 +275,9 @@ class Registry:
 
     def _change(self, change: Callable[[ServingConf], ServingConf], entry: dict[str, Any]) -> None:
         """Write serving.conf anew, if it differs, and a line of the log; one at a time."""
-        with self._alone():
+        with self._reports.locked():
             conf = self.conf()
             changed = change(conf)
             if changed.text != conf.text:
                 serving_conf.write(self._conf_path, changed)
-            with (self._reports / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"time": now(), **entry}) + "\n")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._reports.mkdir(exist_ok=True)
-        with (self._reports / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            self._reports.append(entry)
