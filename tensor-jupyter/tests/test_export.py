@@ -152,11 +152,12 @@ def test_other_scores_than_recorded_are_refused(brightness_net, settings):
             replay(folder)
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_exports_at_once_get_versions_of_their_own(brightness_net, brightness_data, settings):
     """Both contexts were made before either published."""
     contexts = [Context("brightness", settings=settings) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(export, brightness_net, brightness_data, context, METRICS) for context in contexts]
+        jobs = [pool.submit(export, brightness_net, context, brightness_data, metrics=METRICS) for context in contexts]
         assert sorted(job.result(timeout=120).name for job in jobs) == ["1", "2"]
 
 
