@@ -270,6 +270,22 @@ def test_a_model_whose_rows_depend_on_each_other_is_not_declared(brightness_data
 
 
 @pytest.mark.usefixtures("quick_check")
+@pytest.mark.parametrize(
+    ("loss", "calibrated"), [(keras.losses.SparseCategoricalCrossentropy(from_logits=True), True), ("mse", False)]
+)
+def test_scores_below_zero_are_measured(brightness_data, context, loss, calibrated):
+    images = keras.Input((2, 2, 1), dtype="uint8")
+    dense = keras.layers.Dense(2)
+    model = keras.Model(images, dense(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))))
+    dense.set_weights([np.array([[2.5, -2.5]] * 4), np.array([-50.0, -40.0])])
+    model.compile(loss=loss)
+    with Graph(export(model, context, brightness_data)) as graph:
+        metrics = graph.card()["metrics"]
+    assert metrics["test_accuracy"] > 0.9
+    assert ("test_calibration_error" in metrics) is calibrated
+
+
+@pytest.mark.usefixtures("quick_check")
 def test_accuracy_is_measured_with_the_pixels_that_the_layers_want(brightness_data, context):
     images = keras.Input((2, 2, 1))
     dense = keras.layers.Dense(2)

@@ -83,7 +83,7 @@ def export(
     more = {"threshold": threshold, "companion": companion}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
     if metrics is None:
-        metrics = _measured(version.endpoint, data, threshold, version.pixels) if data else {}
+        metrics = _measured(version, data, threshold) if data else {}
     document = card(context.name, version.labels, version.picture, metrics, about, **more, scores=version.scores)
     published = publish_model(version.endpoint, document, version.samples, context)
     decide(published, data, context)
@@ -197,8 +197,9 @@ def tolerance(model: keras.Model) -> float:
     return _COARSE if halves or tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
-def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels: str | None) -> dict[str, float]:
+def _measured(version: _Prepared, data: Dataset, threshold: float | None) -> dict[str, float]:
     """Accuracy or error on the test images, none of a model that does not take them or answers something else."""
+    endpoint, pixels = version.endpoint, version.pixels
     images = images_for(data, endpoint)
     if images is None:
         return {}
@@ -212,7 +213,14 @@ def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels
     scores = np.concatenate(found)
     if scores.ndim == 2 and scores.shape[1] != len(data.labels):
         return {}
-    return measured(scores, data, threshold)
+    if scores.ndim == 1 or _are_probabilities(scores):
+        return measured(scores, data, threshold)
+    metrics = measured(tf.nn.softmax(scores.astype(np.float64)).numpy(), data, threshold)
+    return {key: value for key, value in metrics.items() if version.scores == "logits" or "calibration" not in key}
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3))
 
 
 def _answered(endpoint: Endpoint, samples: Mapping[str, np.ndarray]) -> Iterator[Sample]:
