@@ -3,6 +3,7 @@
 import contextlib
 import json
 import urllib.request
+from http.client import HTTPException
 
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
@@ -17,7 +18,7 @@ def answers(url: str, lab_id: str = "") -> bool:
     """True if the address answers with 200 within two seconds, and not with the id of another lab."""
     try:
         return _id_in(fetch(url, timeout=2)) in ("", lab_id)
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 
@@ -25,7 +26,7 @@ def other_lab(gateway: str, lab_id: str) -> str:
     """The id of the lab whose gateway answers at the address; "" if it is this one, has no id, or does not answer."""
     try:
         found = _id_in(fetch(f"{gateway}/healthz", timeout=2))
-    except OSError:
+    except (OSError, HTTPException):
         return ""
     return "" if found == lab_id else found
 

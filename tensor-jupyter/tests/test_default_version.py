@@ -3,11 +3,13 @@
 import dataclasses
 import logging
 
+import keras
 import numpy as np
 import pytest
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Pictures
+from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import default_version
 from tensor_jupyter.publishing import export as exporting
 from tensor_jupyter.publishing.default_version import decide
@@ -17,16 +19,16 @@ from tensor_jupyter.publishing.replay import replay
 
 @pytest.fixture
 def publish(brightness_net, brightness_data, settings, monkeypatch):
-    """publish(right, data): the decision about one more version of `b`; right: whether it answers so."""
+    """publish(right, data, number): the decision about one more version of `b`; right: whether it answers so."""
     monkeypatch.setattr(exporting, "check", replay)
     decisions = []
     monkeypatch.setattr(exporting, "decide", lambda *given: decisions.append(decide(*given)))
     good = brightness_net.get_weights()
 
-    def one(right=True, data=brightness_data):
+    def one(right=True, data=brightness_data, number=None):
         kernel, bias = good
         brightness_net.set_weights(good if right else [-kernel, 1 - bias])
-        exporting.export(brightness_net, data, Context("b", settings=settings), {"test_accuracy": 1.0})
+        exporting.export(brightness_net, Context("b", number, settings), data, metrics={"test_accuracy": 1.0})
         return decisions[-1]
 
     return one
@@ -71,7 +73,7 @@ def test_the_present_version_answers_while_the_new_one_is_measured(publish, regi
 
 def test_a_publication_that_was_killed_before_the_decision_leaves_the_next_one_free(publish, registry):
     publish()
-    registry.hold_default()
+    registry.hold_default([1])
     assert registry.conf().labels == {"stable": 1}
     assert publish().is_default
     assert registry.conf().text == ""
@@ -149,3 +151,83 @@ def test_where_the_present_versions_test_set_cannot_be_had_it_is_a_candidate(pub
     decision = publish(data=dataclasses.replace(brightness_data, name="mine"))
     assert "it cannot be measured with the test set of version 1" in decision.message
     assert registry.conf().labels == {"stable": 1, "candidate": 2}
+
+
+def test_a_publication_that_fails_does_not_leave_the_default_pinned(publish, registry, monkeypatch):
+    publish()
+    seen = []
+
+    def no_room(*_, **__):
+        seen.append(registry.conf().labels)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exporting, "publish", no_room)
+    with pytest.raises(LabError, match="no room left"):
+        publish()
+    assert seen == [{"stable": 1}]
+    assert registry.conf().text == ""
+    registry.label("stable", 1)
+    with pytest.raises(LabError, match="no room left"):
+        publish()
+    assert registry.conf().labels == {"stable": 1}  # a person's
+
+
+def test_a_version_that_cannot_be_measured_leaves_the_default_and_says_what_to_do(publish, registry, monkeypatch):
+    publish()
+    monkeypatch.setenv("LAB_GATE_PICTURES", "many")
+    decision = publish()
+    assert decision.default == default(registry) == 1
+    for words in ("without a report: LAB_GATE_PICTURES is 'many'", "`lab models promote b 2` measures the new one"):
+        assert words in decision.message
+    monkeypatch.delenv("LAB_GATE_PICTURES")
+    assert publish().is_default
+    assert registry.conf().text == ""
+
+
+def test_without_data_it_is_measured_on_the_present_versions_test_set(publish, registry, brightness_data, monkeypatch):
+    assert publish(data=None).is_default
+    assert publish().is_default
+    assert publish(data=None).default == 2  # whose test set cannot be had
+    monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
+    assert publish(right=False, data=None).default == 2
+    assert publish(data=None).is_default
+    assert registry.conf().labels == {"stable": 5}
+
+
+def test_models_without_images_are_published_without_data(settings, monkeypatch):
+    monkeypatch.setattr(exporting, "check", replay)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    for number in (1, 2):
+        published = exporting.export(model, Context("numbers", settings=settings))
+        found = Registry(settings.models, "numbers").report(number)["default"]
+        assert (published.name, found["default"]) == (str(number), number)
+
+
+def test_a_model_that_takes_other_images_than_the_present_version_is_a_candidate(
+    publish, registry, brightness_data, settings, monkeypatch
+):
+    publish()
+    monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
+    exporting.export(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), Context("b", settings=settings))
+    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert "does not take pictures as those of brightness" in registry.report(2)["default"]["message"]
+
+
+def test_a_lower_number_is_compared_with_the_present_version(publish, registry):
+    publish(number=5)
+    decision = publish(right=False, number=2)
+    assert (decision.default, registry.conf().labels) == (5, {"stable": 5, "candidate": 2})
+    assert publish(number=3).is_default
+    assert registry.conf().labels == {"stable": 3}
+
+
+def test_unpin_has_the_newest_version_answer_again(publish, registry):
+    publish()
+    publish()
+    registry.rollback([1, 2])
+    assert (registry.unpin(), registry.conf().text) == (2, "")
+    registry.promote(1, "stable")
+    assert publish().default == 1
+    assert registry.unpin() == 3
+    assert publish().is_default
+    assert registry.conf().text == ""

@@ -8,7 +8,7 @@ import threading
 import pytest
 from doctor_kit import TOKEN, found, healthy, lab, only
 
-from tensor_jupyter.doctor import examine, machine, where
+from tensor_jupyter.doctor import examine, machine, web, where
 from tensor_jupyter.doctor.together import together
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
@@ -41,13 +41,12 @@ def test_another_lab_in_the_gateways_place_is_a_problem(patient, monkeypatch):
     assert finding.fix.startswith("LAB_REST_PORT=")
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_folder_that_is_nearly_a_model_is_found(settings):
-    (settings.models / "my-model").mkdir(parents=True)
-    (settings.models / "my-model" / "saved_model.pb").touch()
-    (finding,) = [each for each in found() if "my-model" in each.found]
-    assert "without a version folder" in finding.found
-    assert finding.fix.endswith("/my-model/1")
+def test_a_folder_that_is_nearly_a_model_is_found(patient, settings):
+    near = {"path": "ResNet", "reason": "the name", "fix": "mv models/ResNet models/resnet"}
+    patient.answers["/"][1]["ignored"] = [near]
+    finding = only()
+    assert (finding.level, finding.found) == ("warning", "ResNet is not served: the name")
+    assert finding.fix == f"cd {settings.models.parent} && {near['fix']}"
 
 
 @pytest.mark.usefixtures("patient")
@@ -142,6 +141,7 @@ def test_each_service_is_told_from_what_it_answers(patient, path, answer, check,
 
 
 def test_a_service_that_hangs_is_a_problem_too(patient, monkeypatch):
+    monkeypatch.setattr(web, "SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as hung:
         monkeypatch.setenv("LAB_BOARD_URL", f"http://127.0.0.1:{hung.getsockname()[1]}/")
         finding = only()

@@ -52,7 +52,7 @@ def ask(folder, signature, name, value):
 
 def test_the_published_model_is_self_contained(brightness_net, brightness_data, context, settings, monkeypatch):
     monkeypatch.setattr("tensor_jupyter.publishing.card.git_commit", lambda: "91d19fa")
-    published = export(brightness_net, brightness_data, context, METRICS, "lab train brightness")
+    published = export(brightness_net, context, brightness_data, metrics=METRICS, command="lab train brightness")
     assert published == settings.models / "brightness" / "1"
     assert list((settings.models / ".staging").iterdir()) == []
 
@@ -90,7 +90,7 @@ def test_the_published_model_is_self_contained(brightness_net, brightness_data, 
 
 @pytest.mark.usefixtures("quick_check")
 def test_golden_samples_travel_with_their_answers(brightness_net, brightness_data, context):
-    published = export(brightness_net, brightness_data, context, METRICS)
+    published = export(brightness_net, context, brightness_data, metrics=METRICS)
     samples = golden_samples(published)
     images = np.concatenate([sample.inputs["images"] for sample in samples])
     scores = np.concatenate([sample.outputs["scores"] for sample in samples])
@@ -102,14 +102,14 @@ def test_golden_samples_travel_with_their_answers(brightness_net, brightness_dat
 
 @pytest.mark.usefixtures("quick_check")
 def test_a_second_export_is_a_new_version(brightness_net, brightness_data, context):
-    names = [export(brightness_net, brightness_data, context, METRICS).name for _ in range(2)]
+    names = [export(brightness_net, context, brightness_data, metrics=METRICS).name for _ in range(2)]
     assert names == ["1", "2"]
 
 
 def test_a_model_that_scores_nan_is_not_published(brightness_net, brightness_data, context, settings):
     brightness_net.set_weights([np.full_like(weight, np.nan) for weight in brightness_net.get_weights()])
     with pytest.raises(LabError, match="not published: the golden samples get other scores"):
-        export(brightness_net, brightness_data, context, METRICS)
+        export(brightness_net, context, brightness_data, metrics=METRICS)
     assert nothing_visible(settings)
 
 
@@ -125,14 +125,14 @@ def test_a_model_that_cannot_be_loaded_from_its_graph_is_not_published(
 
     monkeypatch.setattr(export_module, "write", lose_variables)
     with pytest.raises(LabError, match=r"cannot be served, so it was not published: .*variables"):
-        export(brightness_net, brightness_data, context, METRICS)
+        export(brightness_net, context, brightness_data, metrics=METRICS)
     assert nothing_visible(settings)
 
 
 def test_labels_must_fit_the_scores(brightness_net, brightness_data, context, settings):
     object.__setattr__(brightness_data, "labels", ("light", "grey", "dark"))
     with pytest.raises(LabError, match="3 labels for 2 scores"):
-        export(brightness_net, brightness_data, context, METRICS)
+        export(brightness_net, context, brightness_data, metrics=METRICS)
     assert nothing_visible(settings)
 
 
@@ -152,11 +152,12 @@ def test_other_scores_than_recorded_are_refused(brightness_net, settings):
             replay(folder)
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_exports_at_once_get_versions_of_their_own(brightness_net, brightness_data, settings):
     """Both contexts were made before either published."""
     contexts = [Context("brightness", settings=settings) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(export, brightness_net, brightness_data, context, METRICS) for context in contexts]
+        jobs = [pool.submit(export, brightness_net, context, brightness_data, metrics=METRICS) for context in contexts]
         assert sorted(job.result(timeout=120).name for job in jobs) == ["1", "2"]
 
 
@@ -175,7 +176,7 @@ def test_a_concept_model_answers_one_score_and_its_card_has_the_threshold(bright
     error = keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3))
     context = Context("concept", settings=settings)
     published = export(
-        keras.Model(images, error), brightness_data, context, {}, threshold=200.0, companion="brightness"
+        keras.Model(images, error), context, brightness_data, metrics={}, threshold=200.0, companion="brightness"
     )
     pictures = np.array([0, 51], np.uint8).repeat(4).reshape(2, 2, 2, 1)
     np.testing.assert_allclose(ask(published, "serving_default", "images", pictures)["score"], [0, 51])
@@ -194,7 +195,7 @@ def test_every_version_has_the_gates_report_beside_it(brightness_net, brightness
         if turned:
             kernel, bias = brightness_net.get_weights()
             brightness_net.set_weights([-kernel, 1 - bias])
-        export(brightness_net, brightness_data, Context("b", settings=settings), METRICS)
+        export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)
     registry = Registry(settings.models, "b")
     reports = [registry.report(number) for number in registry.numbers()]
     assert [report["passed"] for report in reports] == [True, True, False]
@@ -207,9 +208,9 @@ def test_every_version_has_the_gates_report_beside_it(brightness_net, brightness
 
 @pytest.mark.usefixtures("quick_check")
 def test_publishing_beside_a_pinned_version_is_told(brightness_net, brightness_data, settings, caplog):
-    export(brightness_net, brightness_data, Context("b", settings=settings), METRICS)
+    export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)
     Registry(settings.models, "b").rollback([1], target=1)
-    export(brightness_net, brightness_data, Context("b", settings=settings), METRICS)
+    export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)
     assert "b is pinned to 1: `lab models promote b 2`" in caplog.text
 
 
@@ -243,8 +244,8 @@ def test_a_subclassed_model_is_built_and_typed_by_its_samples(context):
     numbers, texts = np.ones((4, 3)), np.array(["a", "bb", "ccc", "dddd"])
     model = TwoInputs()
     with pytest.raises(LabError, match="unknown what the model takes"):
-        export(model, context=context)
-    published = export(model, context=context, samples={"numbers": numbers, "text": texts})
+        export(model, context)
+    published = export(model, context, samples={"numbers": numbers, "text": texts})
     with Graph(published) as graph:
         signature = graph.signatures["serving_default"]
         assert {alias: tensor.dtype for alias, tensor in signature.inputs.items()} == {
@@ -261,11 +262,27 @@ def test_a_model_whose_rows_depend_on_each_other_is_not_declared(brightness_data
     images = keras.Input((2, 2, 1), dtype="uint8")
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
     centred = flat - keras.ops.mean(flat, axis=0)
-    published = export(keras.Model(images, keras.layers.Dense(2)(centred)), brightness_data, context)
+    published = export(keras.Model(images, keras.layers.Dense(2)(centred)), context, brightness_data)
     assert not (published / DECLARATION).exists()
     with Graph(published) as graph:
         assert "independent_rows" not in graph.card()
     assert "each request will run alone, since the rows depend on each other" in caplog.text
+
+
+@pytest.mark.usefixtures("quick_check")
+@pytest.mark.parametrize(
+    ("loss", "calibrated"), [(keras.losses.SparseCategoricalCrossentropy(from_logits=True), True), ("mse", False)]
+)
+def test_scores_below_zero_are_measured(brightness_data, context, loss, calibrated):
+    images = keras.Input((2, 2, 1), dtype="uint8")
+    dense = keras.layers.Dense(2)
+    model = keras.Model(images, dense(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))))
+    dense.set_weights([np.array([[2.5, -2.5]] * 4), np.array([-50.0, -40.0])])
+    model.compile(loss=loss)
+    with Graph(export(model, context, brightness_data)) as graph:
+        metrics = graph.card()["metrics"]
+    assert metrics["test_accuracy"] > 0.9
+    assert ("test_calibration_error" in metrics) is calibrated
 
 
 @pytest.mark.usefixtures("quick_check")
@@ -274,9 +291,7 @@ def test_accuracy_is_measured_with_the_pixels_that_the_layers_want(brightness_da
     dense = keras.layers.Dense(2)
     model = keras.Model(images, dense(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))))
     dense.set_weights([np.array([[0.25, -0.25]] * 4), np.array([0.0, 1.0])])
-    with Graph(export(model, brightness_data, context)) as graph:
+    with Graph(export(model, context, brightness_data)) as graph:
         card = graph.card()
     assert card["input"]["range"] == "0..255"
     assert card["metrics"]["test_accuracy"] > 0.95
-    with pytest.raises(LabError, match="export needs a context"):
-        export(model, brightness_data)

@@ -1,6 +1,5 @@
 """`lab models` as a person meets it: real versions in a models folder, and a gateway that follows serving.conf."""
 
-import http.server
 import json
 import os
 import shutil
@@ -8,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from models_kit import Gateway
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -16,45 +16,6 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.publishing import export as exporting
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import replay
-
-
-class Gateway(http.server.ThreadingHTTPServer):
-    """Answers GET /tf/models from the folder, as watcher and gateway would; `quarantined`: reasons by version."""
-
-    def __init__(self, models):
-        self.models, self.quarantined, self.asked = models, {}, 0
-        super().__init__(("127.0.0.1", 0), Answers)
-
-    def document(self):
-        entries = []
-        for family in sorted(path for path in self.models.iterdir() if not path.name.startswith(".")):
-            registry = Registry(self.models, family.name)
-            present = [number for number in registry.numbers() if number not in self.quarantined]
-            conf = registry.conf()
-            entries.append(
-                {
-                    "name": family.name,
-                    "versions": [
-                        {"version": number, "state": "AVAILABLE", "error": ""} for number in conf.listed(present)
-                    ],
-                    "labels": {label: number for label, number in conf.labels.items() if number in present},
-                    "quarantined": [{"version": v, "reason": reason} for v, reason in self.quarantined.items()],
-                }
-            )
-        return {"models": entries}
-
-
-class Answers(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.asked += 1
-        body = json.dumps(self.server.document()).encode()
-        self.send_response(200 if self.path == "/tf/models" else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words):
-        pass
 
 
 @pytest.fixture
@@ -106,7 +67,7 @@ def _make(net, data, settings):
         if number == 3:
             kernel, bias = net.get_weights()
             net.set_weights([-kernel, 1 - bias])
-        exporting.export(net, data, Context("b", settings=settings), {"test_accuracy": 1.0})
+        exporting.export(net, Context("b", settings=settings), data, metrics={"test_accuracy": 1.0})
     (settings.models / "b" / "serving.conf").unlink()  # the labels here are a person's
 
 
@@ -139,6 +100,16 @@ def test_the_list_is_the_gateways_or_else_the_folders(lab, versions, request):
         (2, "served", ""),
         (1, "kept", ""),
     ]
+
+
+def test_near_models_are_listed_with_the_mending_command(lab, gateway, settings):
+    gateway.ignored = [{"path": "ResNet", "reason": "the name", "fix": "mv models/ResNet models/resnet"}]
+    (settings.models / "old.h5").touch()
+    listed = lab("models").stderr
+    assert f"ResNet is not served: the name. cd {settings.models.parent} && mv models/ResNet models/resnet" in listed
+    assert "old.h5 is not served: a Keras file" in listed
+    ignored = json.loads(lab("models", "list", "--json").stdout)["ignored"]
+    assert [each["path"] for each in ignored] == ["ResNet", "old.h5"]
 
 
 def test_an_empty_lab_says_what_to_do(lab):

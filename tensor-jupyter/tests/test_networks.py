@@ -42,7 +42,7 @@ def test_the_autoencoder_tells_what_it_knows_from_what_it_does_not(tmp_path):
     assert float(np.max(pixels)) <= 1
     loaded = keras.models.load_model(context.keras_file)
     np.testing.assert_allclose(loaded(noise), model(noise), rtol=1e-5)
-    published = export(model, trained.data, context, trained.metrics, threshold=threshold)
+    published = export(model, context, trained.data, metrics=trained.metrics, threshold=threshold)
     signature = tf.saved_model.load(str(published)).signatures["serving_default"]
     assert signature(images=noise)["score"].shape == (20,)
 
@@ -134,7 +134,8 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
 
 def test_mixed_precision_trains_in_halves_and_leaves_a_model_in_whole_numbers(tmp_path):
     before = keras.config.dtype_policy().name
-    trained = train(Run(network="dnn", epochs=1, mixed_precision="on"), bars(), context_in(tmp_path), verbose=0)
+    run = Run(network="dnn", epochs=1, mixed_precision="on", augmentation="none")  # the slow part, in another test
+    trained = train(run, bars(), context_in(tmp_path), verbose=0)
     assert {layer.compute_dtype for layer in trained.model.layers} <= {"float32", "uint8"}
     assert trained.metrics["test_accuracy"] >= 0.9
     assert keras.config.dtype_policy().name == before
@@ -157,6 +158,19 @@ def test_varied_digits_are_still_of_their_label(polarity):
     ink = varied[..., 0].astype(int) if polarity == "light-on-dark" else 255 - varied[..., 0].astype(int)
     stands = ink.sum(axis=1).max(axis=1) > ink.sum(axis=2).max(axis=1)
     assert (stands == (labels == 0)).mean() > 0.95
+
+
+def test_the_strength_says_how_much_digits_are_varied():
+    """Without any strength nothing changes; with half of it, less than with all."""
+    data = bars()
+    images = tf.constant(data.train.images, tf.float32)
+
+    def changed_by(strength: float) -> float:
+        change = change_for(Run(augmentation_strength=strength), data)
+        return float(tf.reduce_mean(tf.abs(change(images, tf.constant([1, 2])) - images)))
+
+    assert changed_by(0) == pytest.approx(0, abs=1e-3)
+    assert 1 < changed_by(0.5) < 0.9 * changed_by(1)
 
 
 def test_photographs_are_mirrored_and_keep_their_size():

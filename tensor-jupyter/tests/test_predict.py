@@ -205,7 +205,7 @@ def test_label_says_the_label_only_and_asks_what_was_trained_last(lab, gateway):
 
 @pytest.fixture
 def published(settings, brightness_net, brightness_data):
-    export(brightness_net, brightness_data, Context("shades", settings=settings), {}, "test")
+    export(brightness_net, Context("shades", settings=settings), brightness_data, metrics={}, command="test")
     return settings
 
 

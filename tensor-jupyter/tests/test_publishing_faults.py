@@ -29,7 +29,7 @@ def export(root, width=2):
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Dense(width)(keras.layers.Flatten()(images))))
     pictures = Pictures(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, np.int64))
     context = Context("m", settings=Settings(models=root / "models", logs=root / "logs"))
-    return exporting.export(model, Dataset("d", ("a", "b"), pictures, pictures, "", ""), context, {})
+    return exporting.export(model, context, Dataset("d", ("a", "b"), pictures, pictures, "", ""), metrics={})
 """
 
 KILLED = (

@@ -63,7 +63,8 @@ def _judge(models: Path, folder: Path) -> NearModel | None:
         if not named:
             return _near(models, folder, reason, _moved(folder, target, "1"))
         aside = models / f".{folder.name}"
-        return _near(models, folder, reason, [("mv", folder, aside), *_moved(aside, target, "1")])
+        moves: list[_Command] = [("mv", folder, aside), *_moved(aside, target, "1")]
+        return _near(models, folder, reason, [] if aside.exists() else moves)
     inside = _subfolders(folder)
     if not named:
         if not _holds_versions(inside):
@@ -71,9 +72,7 @@ def _judge(models: Path, folder: Path) -> NearModel | None:
         return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", [("mv", folder, target)])
     if versions := [entry for entry in inside if _is_saved_model(entry)]:
         names = ", ".join(entry.name for entry in versions)
-        moves: list[_Command] = [
-            ("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)
-        ]
+        moves = [("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)]
         return _near(models, folder, f"not a version: {names}; a SavedModel belongs into {_PLACE}", moves)
     if deeper := [entry for entry in inside[:_MAX_DEEPER] if _holds_versions(_subfolders(entry))]:
         names = ", ".join(entry.name for entry in deeper)

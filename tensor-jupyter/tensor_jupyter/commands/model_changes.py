@@ -1,4 +1,4 @@
-"""`lab models delete` and `lab models independent-rows`."""
+"""`lab models delete`, `lab models unpin` and `lab models independent-rows`."""
 
 from typing import Annotated, Literal
 
@@ -37,6 +37,18 @@ def delete(
         registry.delete(version, sound(registry, settings), force)
         out.print(f"{model} {version} is deleted.")
         wait_for(model, settings, wait, lambda seen: version not in seen.available and version not in seen.quarantined)
+
+
+def unpin(model: Model, wait: Wait = 20.0) -> None:
+    """Make the newest version the default again: the pin of a rollback, `stable` and `candidate` are removed.
+
+    From then on a new version that is as good becomes the default when it is published.
+    """
+    with told_in_one_line():
+        settings, registry = registry_of(model)
+        newest = registry.unpin()
+        out.print(f"{model} follows its newest version{f', now {newest}' if newest else ''}.")
+        wait_for(model, settings, wait, lambda seen: "stable" not in seen.labels and newest in (0, *seen.available))
 
 
 def independent_rows(

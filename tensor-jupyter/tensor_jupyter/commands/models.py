@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
-from tensor_jupyter.commands.model_changes import delete, independent_rows
+from tensor_jupyter.commands.model_changes import delete, independent_rows, unpin
 from tensor_jupyter.commands.model_kit import (
     Data,
     Json,
@@ -38,9 +38,10 @@ _EXAMPLES = """Examples:
   lab models rollback mnist-net         the version before answers again
 """
 
-app = typer.Typer(help="Versions: list, show, label, promote, roll back, retry, delete.", epilog=_EXAMPLES)
+app = typer.Typer(help="Versions: list, show, label, promote, roll back, unpin, retry, delete.", epilog=_EXAMPLES)
 
 
+app.command()(unpin)
 app.command()(delete)
 app.command("independent-rows")(independent_rows)
 

@@ -131,7 +131,8 @@ def _train(
         console.print(f"Error on {metrics['test_images']} unseen pictures: {metrics['test_error']:.5f}")
         console.print(f"Threshold: {metrics['threshold']:.5f}; {metrics['test_false_alarms']:.2%} of them are above it")
     command = " ".join([*words, *_run_words(run)])
-    published = export(trained.model, trained.data, context, metrics, command, threshold=metrics.get("threshold"))
+    threshold = metrics.get("threshold")
+    published = export(trained.model, context, trained.data, metrics=metrics, command=command, threshold=threshold)
     console.print(f"Published: {published}")
     if not as_json:
         say_default(context.settings, published)

@@ -14,11 +14,12 @@ from tensor_jupyter.settings import Settings
 
 def check(where: Where, settings: Settings) -> list[Finding]:
     """What is served, then a finding for each version, folder or file that is not."""
+    document = web.get(f"{where.watcher}/").document()
     ignored = [
         warning("models", f"{each.path} is not served: {each.reason}", "a model", each.fix)
-        for each in near_models(settings.models)
+        for each in near_models(document, settings.models)
     ]
-    entries = web.get(f"{where.watcher}/").document().get("models")
+    entries = document.get("models")
     if not isinstance(entries, list):
         return ignored  # what is wrong with the watcher is said elsewhere
     try:

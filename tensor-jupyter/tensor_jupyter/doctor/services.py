@@ -31,7 +31,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
         "TensorBoard": lambda: _board(where, settings),
         "JupyterLab": lambda: _jupyter(where),
     }
-    found, failed = together(looks, 1.2 * web.SECONDS)
+    found, failed = together(looks, 2.5 * web.SECONDS)  # some send two requests
     found |= {name: _silent(name, str(error)) for name, error in failed.items()}
     others = [found[name] for name in looks if name != "JupyterLab" or not where.container]
     if all(finding.level == "problem" for finding in others):

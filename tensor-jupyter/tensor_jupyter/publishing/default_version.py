@@ -1,7 +1,7 @@
 """Which version answers requests that name none, after a new one was published.
 
-    hold(context)           # before it is visible: measuring takes seconds, in which it would answer already
-    ...
+    with held(context):     # measuring takes seconds, in which the new version would answer already
+        published = ...
     decision = decide(published, data, context)
     decision.default        # the version that answers from now on
     decision.message        # why, and how to change it
@@ -13,6 +13,7 @@ is lower, beyond the gate's margin, on its own test set or on the present versio
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,29 @@ class Decision:
         return self.version == self.default
 
 
-def hold(context: Context) -> None:
-    """Keep the present default version until `decide`. A serving.conf that is not understood stops no publication."""
+@contextlib.contextmanager
+def held(context: Context) -> Iterator[None]:
+    """Keep the present default version from here until `decide`; only until the end of the block if that fails.
+
+    A serving.conf that cannot be read does not stop a publication.
+    """
+    registry, changed = Registry(context.settings.models, context.name), False
     with contextlib.suppress(LabError):
-        Registry(context.settings.models, context.name).hold_default()
+        changed = registry.hold_default(sound(registry, context.settings))
+    try:
+        yield
+    except BaseException:
+        if changed:
+            with contextlib.suppress(LabError, OSError):
+                registry.release_default()
+        raise
 
 
 def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
     """Measure a version that has just been published, and set the labels; the gate's report is stored beside it.
 
-    data: what it was trained with, or None. Never raises: the version is published. Anything but a new default is
-    logged as a warning.
+    data: what it was trained with, or None. Where it cannot be measured, the default stays as it was before; that is
+    not an error, since the version is published. Anything but a new default is logged as a warning.
     """
     registry = Registry(context.settings.models, context.name)
     version = int(published.name)
@@ -63,15 +76,19 @@ def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
         decision, report = _decided(registry, version, data, context.settings)
         registry.store_report(version, report.document(default=asdict(decision), about=_about(registry, version)))
     except (LabError, OSError) as error:
-        decision = Decision(version, 0, f"published, but without a report: {error}")
+        decision = _undecided(registry, version, error)
+        _log.warning("%s", decision.message)
+        return decision
     _log.log(logging.INFO if decision.is_default else logging.WARNING, "%s", decision.message)
     return decision
 
 
 def _decided(registry: Registry, version: int, data: Dataset | None, settings: Settings) -> tuple[Decision, Report]:
     name, conf = registry.name, registry.conf()
-    before = [number for number in sound(registry, settings) if number < version]
-    current = conf.default(before) or max(before, default=0)
+    others = [number for number in sound(registry, settings) if number != version]
+    older = [number for number in others if number < version]
+    settled = bool(conf.pinned) or STABLE in conf.labels  # else a newer one is still being measured by another process
+    current = conf.default(others if settled else older) or max(older, default=0)
     folder = registry.folder(version)
     if not current:
         report = gate.judge(folder, None, data)
@@ -82,7 +99,7 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
     report = gate.judge(folder, registry.folder(current), data, also=also)
     if chosen:
         return Decision(version, current, _left_alone(registry, version, current)), report
-    reason = _reason_against(registry, current, data, report) or missing
+    reason = _reason_against(registry, current, data, report, bool(also)) or missing
     if reason:
         registry.set_default(current, version)
         message = (
@@ -91,8 +108,25 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
             "it the default"
         )
         return Decision(version, current, message), report
-    registry.set_default(version if kept else None)
+    if not kept and version > max(others):
+        registry.set_default(None)
+    else:
+        registry.set_default(version, held=not kept)
     return Decision(version, version, f"{name} {version} is the default now, in place of {current}"), report
+
+
+def _undecided(registry: Registry, version: int, error: Exception) -> Decision:
+    message = f"{registry.name} {version} is published, but without a report: {str(error).rstrip('.')}"
+    try:
+        default = registry.conf().default(registry.numbers())
+    except LabError:
+        return Decision(version, 0, message)
+    if default != version:
+        message += (
+            f". Version {default} stays the default; `lab models promote {registry.name} {version}` measures the new "
+            "one again, and makes it the default"
+        )
+    return Decision(version, default, message)
 
 
 def _first(name: str, version: int, data: Dataset | None) -> str:
@@ -105,16 +139,20 @@ def _first(name: str, version: int, data: Dataset | None) -> str:
 def _left_alone(registry: Registry, version: int, current: int) -> str:
     pinned = ", ".join(map(str, registry.conf().pinned))
     how = f"{registry.name} is pinned to {pinned}" if pinned else f"{STABLE} of {registry.name} is version {current}"
-    return f"{how}: `lab models promote {registry.name} {version}` has the new version served"
+    return (
+        f"{how}: `lab models promote {registry.name} {version}` has the new version served, "
+        f"`lab models unpin {registry.name}` the newest one from now on"
+    )
 
 
-def _reason_against(registry: Registry, current: int, data: Dataset | None, report: Report) -> str:
-    """Why the new version is not the default, "" if it may be."""
+def _reason_against(registry: Registry, current: int, data: Dataset | None, report: Report, also: bool) -> str:
+    """Why the new version is not the default, "" if it may be; also: the present version's test set was measured."""
     if data and data.stand_in_for and not _made_with(registry, current).get("stand_in_for"):
         return f"it was trained on {data.name}, a stand-in for {data.stand_in_for}"
     accuracy = [check for check in report.checks if check.name.startswith("accuracy")]
     worse = [check.told for check in accuracy if check.passed is False]
-    unmeasured = [check.told for check in accuracy if check.passed is None and check.name != "accuracy"]
+    own = "accuracy" if data else ""  # the check on the new version's own test set, which may have none
+    unmeasured = [check.told for check in accuracy if also and check.passed is None and check.name != own]
     return "; ".join(worse or unmeasured)
 
 

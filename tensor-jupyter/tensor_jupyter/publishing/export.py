@@ -23,7 +23,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide, hold
+from tensor_jupyter.publishing.default_version import decide, held
 from tensor_jupyter.publishing.describe import add_card
 from tensor_jupyter.publishing.graph import DEFAULT
 from tensor_jupyter.publishing.independence import declare
@@ -48,11 +48,11 @@ tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would tell the name 
 
 def export(
     model: keras.Model,
+    context: Context,
     data: Dataset | None = None,
-    context: Context | None = None,
+    *,
     metrics: Mapping[str, float] | None = None,
     command: str = "",
-    *,
     samples: Any = None,
     labels: Sequence[str] = (),
     pixels: str | None = None,
@@ -61,13 +61,13 @@ def export(
 ) -> Path:
     """Publish any Keras model as the context's version, or the next free one; return its folder in the models volume.
 
-        export(model, data, context)                            # a classifier of images, with its data set
-        export(model, context=context, samples=x_test[:8])      # any model, functional, sequential or subclassed
+        export(model, Context("mnist-net"), data)               # a classifier of images, with its data set
+        export(model, Context("prices"), samples=x_test[:8])    # any model, functional, sequential or subclassed
 
     Args:
         model: Built, or called by `samples`. A compiled loss says whether its scores are logits.
+        context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
-        context: The name and the version. Needed.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
         command: How the model was made, for the card.
         samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
@@ -79,13 +79,11 @@ def export(
 
     Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
     """
-    if context is None:
-        raise LabError("export needs a context, as in export(model, data, Context('mnist-net')).")
     about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
     more = {"threshold": threshold, "companion": companion}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
     if metrics is None:
-        metrics = _measured(version.endpoint, data, threshold, version.pixels) if data else {}
+        metrics = _measured(version, data, threshold) if data else {}
     document = card(context.name, version.labels, version.picture, metrics, about, **more, scores=version.scores)
     published = publish_model(version.endpoint, document, version.samples, context)
     decide(published, data, context)
@@ -143,8 +141,8 @@ def publish_model(
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
         independent = declared(check(folder, tolerance(endpoint.model)), independent_rows)
         finish(folder, document, independent)
-        hold(context)
-        return publish(folder, models, context.name, context.version, exact=context.pinned)
+        with held(context):
+            return publish(folder, models, context.name, context.version, exact=context.pinned)
 
 
 def declared(found: bool | None, given: bool | None) -> bool | None:
@@ -199,8 +197,9 @@ def tolerance(model: keras.Model) -> float:
     return _COARSE if halves or tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
-def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels: str | None) -> dict[str, float]:
+def _measured(version: _Prepared, data: Dataset, threshold: float | None) -> dict[str, float]:
     """Accuracy or error on the test images, none of a model that does not take them or answers something else."""
+    endpoint, pixels = version.endpoint, version.pixels
     images = images_for(data, endpoint)
     if images is None:
         return {}
@@ -214,7 +213,14 @@ def _measured(endpoint: Endpoint, data: Dataset, threshold: float | None, pixels
     scores = np.concatenate(found)
     if scores.ndim == 2 and scores.shape[1] != len(data.labels):
         return {}
-    return measured(scores, data, threshold)
+    if scores.ndim == 1 or _are_probabilities(scores):
+        return measured(scores, data, threshold)
+    metrics = measured(tf.nn.softmax(scores.astype(np.float64)).numpy(), data, threshold)
+    return {key: value for key, value in metrics.items() if version.scores == "logits" or "calibration" not in key}
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3))
 
 
 def _answered(endpoint: Endpoint, samples: Mapping[str, np.ndarray]) -> Iterator[Sample]:

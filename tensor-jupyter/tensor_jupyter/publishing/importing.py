@@ -13,7 +13,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.card import card
-from tensor_jupyter.publishing.default_version import decide, hold
+from tensor_jupyter.publishing.default_version import decide, held
 from tensor_jupyter.publishing.export import declared, finish, golden, publish_model
 from tensor_jupyter.publishing.graph import Graph, Signature
 from tensor_jupyter.publishing.independence import declare
@@ -90,8 +90,8 @@ def _saved_model(
             finish(folder, card(context.name, labels, picture, {}, about, scores=hints.scores), independent)
         elif independent:
             declare(folder)
-        hold(context)
-        return publish(folder, context.settings.models, context.name, context.version, exact=context.pinned)
+        with held(context):
+            return publish(folder, context.settings.models, context.name, context.version, exact=context.pinned)
 
 
 def _keras_file(

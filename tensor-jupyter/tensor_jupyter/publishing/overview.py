@@ -36,7 +36,7 @@ class Version:
 class Overview:
     """Every model's versions, newest first, by name; silent: why the gateway could not be asked, else "".
 
-    ignored: folders that are nearly models.
+    ignored: folders and files that are nearly models.
     """
 
     models: dict[str, list[Version]]
@@ -46,13 +46,19 @@ class Overview:
 
 def overview(settings: Settings) -> Overview:
     """What the gateway and the models volume know."""
-    found, silent = _asked(settings)
+    found: dict[str, Seen] | None = None
+    document: dict[str, Any] = {}
+    silent = ""
+    try:
+        found, document = served.listed(settings)
+    except SilentError as error:
+        silent = str(error)
     names = {*_names(settings.models), *(found or {})}
     models = {name: _versions(settings, name, found.get(name, Seen()) if found is not None else None) for name in names}
     if not silent:
         models = {name: _with_cards(settings, name, versions) for name, versions in models.items()}
     every = {name: versions for name, versions in sorted(models.items()) if versions}
-    return Overview(every, silent, near_models(settings.models))
+    return Overview(every, silent, near_models(document, settings.models))
 
 
 def about(card: dict[str, Any]) -> dict[str, Any]:
@@ -70,15 +76,13 @@ def about(card: dict[str, Any]) -> dict[str, Any]:
 
 def sound(registry: Registry, settings: Settings) -> list[int]:
     """The versions of a model in the volume that are not quarantined, ascending, as far as the gateway can say."""
-    found, _ = _asked(settings)
-    held = (found or {}).get(registry.name, Seen()).quarantined
+    held = _quarantined(registry.name, settings)
     return [number for number in registry.numbers() if number not in held]
 
 
 def quarantine_reason(name: str, version: int, settings: Settings) -> str:
-    """Why a version is not served, "" if it is not quarantined or nobody can say."""
-    found, _ = _asked(settings)
-    return (found or {}).get(name, Seen()).quarantined.get(version, "")
+    """Why a version is not served, "" if it is not quarantined, or the gateway does not answer."""
+    return _quarantined(name, settings).get(version, "")
 
 
 def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[Version]:
@@ -94,11 +98,11 @@ def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[
     return [replace(each, **more) if each.version == number and not each.created else each for each in versions]
 
 
-def _asked(settings: Settings) -> tuple[dict[str, Seen] | None, str]:
+def _quarantined(name: str, settings: Settings) -> dict[int, str]:
     try:
-        return served.ask(settings), ""
-    except SilentError as error:
-        return None, str(error)
+        return served.ask(settings).get(name, Seen()).quarantined
+    except SilentError:
+        return {}
 
 
 def _names(models: Path) -> list[str]:

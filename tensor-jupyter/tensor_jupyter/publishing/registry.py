@@ -1,25 +1,18 @@
 """One model's versions in the models volume: which there are, which are called what, and which one answers.
 
 Nothing here talks to a server: labels and the version policy are written to `<models>/<name>/serving.conf`, and the
-watcher beside the model server follows. Reports and the log of what was done lie in `<models>/<name>/.reports/`:
-
-    <version>.json     the gate's last report of that version
-    log.jsonl          one line for each promotion, label, rollback and deletion
+watcher beside the model server follows. Every change is logged (`reports`).
 """
 
-import contextlib
-import fcntl
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tensor_jupyter.context import MAX_VERSION, checked_name
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import serving_conf
-from tensor_jupyter.publishing.card import now
+from tensor_jupyter.publishing.reports import Reports
 from tensor_jupyter.publishing.serving_conf import STABLE, ServingConf
 from tensor_jupyter.publishing.staging import staging
 
@@ -36,6 +29,7 @@ class Registry:
         self.models = models
         self.name = checked_name(name)
         self.family = models / name
+        self._reports = Reports(self.family)
 
     def numbers(self) -> list[int]:
         """The versions that hold a SavedModel, ascending."""
@@ -60,31 +54,56 @@ class Registry:
         self.folder(version)
         self._change(lambda conf: conf.with_label(label, version), {"did": "label", "label": label, "version": version})
 
-    def set_default(self, stable: int | None, candidate: int | None = None) -> None:
-        """Put the labels `stable` and `candidate` on these versions, or take them away; not a person's choice."""
+    def set_default(self, stable: int | None, candidate: int | None = None, held: bool = False) -> None:
+        """Put the labels `stable` and `candidate` on these versions, or remove them; not a person's choice.
+
+        held: the next decision may remove `stable` again, as after `hold_default`.
+        """
 
         def change(conf: ServingConf) -> ServingConf:
             for label, version in ((STABLE, stable), (CANDIDATE, candidate)):
                 conf = conf.with_label(label, version) if version else conf.without_label(label)
             return conf
 
-        self._change(change, {"did": "default", "stable": stable, "candidate": candidate})
+        self._change(change, {"did": "default", "stable": stable, "candidate": candidate, "held": held})
 
-    def hold_default(self) -> None:
-        """Keep the version that is the default now, whatever is published, until `set_default` decides.
+    def hold_default(self, present: list[int]) -> bool:
+        """Keep the version that is the default now, whatever is published, until `set_default` or `release_default`.
 
-        Without effect where there is a label `stable` or a pin, or no version yet.
+        present: the sound versions. Returns whether anything was changed: not where there is a label `stable`, a pin,
+        or no sound version.
         """
-        if not self.family.is_dir() or self.conf().pinned or STABLE in self.conf().labels:
-            return
-        if current := self.conf().default(self.numbers()):
-            entry = {"did": "default", "stable": current, "held": True}
-            self._change(lambda conf: conf.with_label(STABLE, current), entry)
+        conf = self.conf()
+        current = conf.default(present)
+        if not current or conf.pinned or STABLE in conf.labels:
+            return False
+        entry = {"did": "default", "stable": current, "held": True}
+        self._change(lambda conf: conf.with_label(STABLE, current), entry)
+        return True
+
+    def release_default(self) -> None:
+        """Undo `hold_default`; without effect where `stable` has been set otherwise since."""
+        if self.is_held():
+            self._change(lambda conf: conf.without_label(STABLE), {"did": "default", "stable": None})
+
+    def unpin(self) -> int:
+        """Drop a pin and the labels `stable` and `candidate`, so that the newest version is the default again.
+
+        Returns that version, 0 if there is none.
+        """
+        self.folders()
+
+        def change(conf: ServingConf) -> ServingConf:
+            free = conf.unpin() if conf.pinned else conf
+            return free.without_label(STABLE).without_label(CANDIDATE)
+
+        self._change(change, {"did": "unpin"})
+        return self.conf().default(self.numbers())
 
     def is_held(self) -> bool:
-        """Whether `stable` is there only because of `hold_default`."""
+        """Whether `stable` is there only until the next decision."""
         last: dict[str, Any] = next((entry for entry in reversed(self.log()) if entry.get("did") == "default"), {})
-        return bool(last.get("held")) and not self.is_chosen()
+        return bool(last.get("held")) and STABLE in self.conf().labels and not self.is_chosen()
 
     def is_chosen(self) -> bool:
         """Whether a person decided which version answers: by a pin, or by a label `stable` of their own."""
@@ -182,46 +201,31 @@ class Registry:
         self._change(change, {"did": "delete", "version": version})
         with staging(self.models) as area:
             folder.rename(area)
-        self.report_path(version).unlink(missing_ok=True)
+        self._reports.path(version).unlink(missing_ok=True)
 
     def delete_all(self) -> list[int]:
-        """Take the whole model away in one step, with reports and serving.conf; returns its versions."""
+        """Delete the whole model in one step, with reports and serving.conf; returns its versions.
+
+        Raises LabError for a folder without a version: it may hold something else than a model.
+        """
         numbers = sorted(self.folders())
+        if not numbers:
+            raise LabError(f"{self.family} holds no version, so it is not deleted: remove the folder yourself.")
         with staging(self.models) as area:
             self.family.rename(area)
         return numbers
 
-    def report_path(self, version: int) -> Path:
-        return self._reports / f"{version}.json"
-
     def store_report(self, version: int, report: dict[str, Any]) -> None:
         """Keep the gate's report beside the version, in place of an earlier one."""
-        self._reports.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._reports, prefix=".report-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=2)
-        Path(name).chmod(0o664)
-        Path(name).replace(self.report_path(version))
+        self._reports.store(version, report)
 
     def report(self, version: int) -> dict[str, Any] | None:
         """The gate's last report of a version, None when there is none that can be read."""
-        try:
-            found = json.loads(self.report_path(version).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
+        return self._reports.read(version)
 
     def log(self) -> list[dict[str, Any]]:
         """What was done to this model with `lab models`, oldest first."""
-        try:
-            lines = (self._reports / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return []
-        found = []
-        for line in lines:
-            with contextlib.suppress(ValueError):  # a line torn by a full disk
-                found.append(json.loads(line))
-        return [entry for entry in found if isinstance(entry, dict)]
+        return self._reports.log()
 
     def _check_delete(self, version: int, present: list[int], force: bool) -> None:
         conf = self.conf()
@@ -245,10 +249,6 @@ class Registry:
     @property
     def _conf_path(self) -> Path:
         return self.family / "serving.conf"
-
-    @property
-    def _reports(self) -> Path:
-        return self.family / ".reports"
 
     def folders(self) -> dict[int, Path]:
         """Every version's folder, with a model in it or not.
@@ -275,17 +275,9 @@ class Registry:
 
     def _change(self, change: Callable[[ServingConf], ServingConf], entry: dict[str, Any]) -> None:
         """Write serving.conf anew, if it differs, and a line of the log; one at a time."""
-        with self._alone():
+        with self._reports.locked():
             conf = self.conf()
             changed = change(conf)
             if changed.text != conf.text:
                 serving_conf.write(self._conf_path, changed)
-            with (self._reports / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"time": now(), **entry}) + "\n")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._reports.mkdir(exist_ok=True)
-        with (self._reports / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            self._reports.append(entry)

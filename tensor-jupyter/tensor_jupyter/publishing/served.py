@@ -30,12 +30,18 @@ class Seen:
 
 def ask(settings: Settings) -> dict[str, Seen]:
     """Every model the gateway lists, by name. Raises SilentError when it does not answer."""
+    return listed(settings)[0]
+
+
+def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
+    """As `ask`, and the gateway's whole document."""
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", "/tf/models")
     if reply.status != 200:
         raise SilentError(reply.message)
+    document = reply.document()
     try:
-        return {str(entry["name"]): _seen(entry) for entry in reply.document()["models"]}
+        return {str(entry["name"]): _seen(entry) for entry in document["models"]}, document
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise foreign(reply.url, repr(error)) from error
 

@@ -138,7 +138,7 @@ class BatchRunner:
 
     async def run(self, call: Call) -> list[Array]:
         """See Runner.run."""
-        if not self._independent or not self._unbatchable.isdisjoint(call.feeds + call.fetches):
+        if self._disproved or not self._independent or not self._unbatchable.isdisjoint(call.feeds + call.fetches):
             return await self._alone.run(call)
         rows = rows_of(call.values)
         if not rows:
@@ -147,7 +147,7 @@ class BatchRunner:
             return await self._batched.run(call, rows)
         except NotRowsError as error:
             log.error("%s: requests run alone from now on, its rows are not independent: %s", self._folder, error)
-            self._independent, self._disproved = False, True
+            self._disproved = True  # for good: refresh() in another thread may set the other one meanwhile
             return await self._alone.run(call)
 
     def refresh(self) -> None:
