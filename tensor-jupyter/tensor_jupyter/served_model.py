@@ -53,7 +53,7 @@ class ServedModel:
     @property
     def signatures(self) -> dict[str, dict[str, dict[str, str]]]:
         """By name, the "inputs" and "outputs", each by name as "uint8 [*, 28, 28, 1]"; * is any number."""
-        found: dict[str, Any] = self._newest()["signatures"]
+        found: dict[str, Any] = self._default()["signatures"]
         return {
             name: {side: {alias: _told(given) for alias, given in one[side].items()} for side in ("inputs", "outputs")}
             for name, one in sorted(found.items(), key=lambda item: (item[0] != "serving_default", item[0]))
@@ -62,7 +62,7 @@ class ServedModel:
     @property
     def card(self) -> dict[str, Any]:
         """The JSON document that the model carries: labels, metrics, data set, versions; {} if it has none."""
-        return dict(self._newest().get("card") or {})
+        return dict(self._default().get("card") or {})
 
     def classify(self, images: np.ndarray, limit: int = 3) -> list[dict[str, float]]:
         """For each picture its `limit` best labels with their scores, best first. Pictures travel as PNG files.
@@ -104,8 +104,8 @@ class ServedModel:
             lines.append(f"  labels: {', '.join(labels)}")
         return "\n".join(lines)
 
-    def _newest(self) -> dict[str, Any]:
-        return dict(self._send("GET").document()["newest"])
+    def _default(self) -> dict[str, Any]:
+        return dict(self._send("GET").document()["default"])
 
     def _send(
         self, method: str, path: str = "", body: bytes | None = None, headers: Mapping[str, str] | None = None

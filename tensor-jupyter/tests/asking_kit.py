@@ -66,7 +66,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif not name:
             self.answer(200, {"models": [{"name": name, "ready": True} for name in self.server.models]})
         elif name in self.server.models:
-            self.answer(200, {"name": name, "newest": {"version": 3, "card": self.server.models[name]}})
+            self.answer(200, {"name": name, "default": {"version": 3, "card": self.server.models[name]}})
         else:
             self.answer(404, {"message": f"Model {name!r} is not served."})
 

@@ -30,8 +30,8 @@ def gateway(monkeypatch):
             looks.append(self.path)
             versions = [{"version": number, "state": "AVAILABLE"} for number in ((2, 3) if len(looks) > 1 else (2,))]
             one = {"name": "greys", "versions": versions, "labels": {}, "quarantined": []}
-            newest = {"version": 3, "signatures": SIGNATURES, "card": {"labels": ["light", "dark"], "threshold": 0.5}}
-            self.answer(200, {**one, "newest": newest} if self.path.endswith("/greys") else {"models": [one]})
+            default = {"version": 3, "signatures": SIGNATURES, "card": {"labels": ["light", "dark"], "threshold": 0.5}}
+            self.answer(200, {**one, "default": default} if self.path.endswith("/greys") else {"models": [one]})
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))

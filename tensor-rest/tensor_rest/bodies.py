@@ -60,9 +60,11 @@ def loads(data: bytes, *, trailing: bool = False) -> Any:
     check_json_depth(data)
     try:
         return orjson.loads(data)
-    except ValueError as error:
-        if b"NaN" in data or b"Infinity" in data or (trailing and "after document" in str(error)):
-            return _loads_by_hand(data, trailing)
+    except orjson.JSONDecodeError as error:
+        if trailing and "after document" in error.msg:
+            return orjson.loads(error.doc[: error.pos])
+        if b"NaN" in data or b"Infinity" in data:
+            return _loads_with_nan(data, trailing)
         raise BadRequestError(f"The body is not JSON: {error}.") from error
 
 
@@ -77,7 +79,7 @@ def dumps_with_nan(document: Any) -> bytes:
 
 
 def _plain(array: Any) -> Any:
-    """An array or a number of NumPy as Python's; a float has the digits `dumps` gives it, not those of a double."""
+    """Return an array or number of NumPy as Python's; a float gets the digits `dumps` writes, not a double's."""
     array = np.asarray(array)
     if array.dtype.kind != "f":
         return array.tolist()
@@ -93,21 +95,21 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int | float:
-    """As orjson has it: what is over 64 bits is a float."""
+    """Return a whole number as orjson does: as a float if it has over 64 bits."""
     if len(text) <= 20 and -(2**63) <= (number := int(text)) < 2**64:
         return number
     return _finite(text)
 
 
-_BY_HAND = json.JSONDecoder(parse_float=_finite, parse_int=_whole)
+_WITH_NAN = json.JSONDecoder(parse_float=_finite, parse_int=_whole)
 
 
-def _loads_by_hand(data: bytes, trailing: bool) -> Any:
-    """With Python's own reader, which knows NaN and Infinity, and where a value ends."""
+def _loads_with_nan(data: bytes, trailing: bool) -> Any:
+    """With Python's own reader, which knows NaN and Infinity; some times slower than orjson."""
     try:
         text = data.decode()
         if trailing:
-            return _BY_HAND.raw_decode(text.lstrip(" \t\n\r"))[0]
-        return _BY_HAND.decode(text)
+            return _WITH_NAN.raw_decode(text.lstrip(" \t\n\r"))[0]
+        return _WITH_NAN.decode(text)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"The body is not JSON: {error}.") from error

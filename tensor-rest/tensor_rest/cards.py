@@ -30,7 +30,7 @@ _MAX_PROBLEM = 500  # characters
 
 
 class CardInput(BaseModel):
-    """The picture a model was trained on. `range`: the values of its pixels; None: 0..255 for uint8, 0..1 for float."""
+    """The images a model was trained on."""
 
     height: int | None = Field(default=None, ge=1, le=MAX_SIDE)
     width: int | None = Field(default=None, ge=1, le=MAX_SIDE)
@@ -38,7 +38,7 @@ class CardInput(BaseModel):
     polarity: Polarity | None = None
     centering: Centering = "none"
     range: Range | None = None
-    """Of the levels the model takes; None: 0..255 for uint8, 0..1 for float32."""
+    """What black and white become in the model's input; None: 0..255 for uint8, 0..1 for float32."""
 
 
 class Card(BaseModel):
@@ -52,14 +52,14 @@ class Card(BaseModel):
     input: CardInput = CardInput()
 
     independent_rows: bool = False
-    """Whether each row of an answer depends on its own row of the inputs only: such rows may share calls."""
+    """Whether each row of the outputs depends on its own row of the inputs only: such rows may share calls."""
 
     scores: Literal["probabilities", "logits"] | None = None
-    """What the scores are; None: logits if the output's name says so, else taken as they are."""
+    """What the scores are; None: logits if the output's name contains `logits`, else unknown and left as they are."""
 
 
 class Found(NamedTuple):
-    """A version's card, or None and why a `describe` that looks like a card's gave none."""
+    """A version's card; or None, with the problem of a `describe` that has a card's form and answers no valid card."""
 
     card: Card | None
     problem: str = ""
@@ -74,7 +74,7 @@ def find(server: ModelServer, model: str, version: int, signatures: Mapping[str,
         answer = server.predict(model, {"index": np.zeros(1, np.int32)}, version=version, signature=SIGNATURE)
         return Found(Card.model_validate(json.loads(answer.outputs["card"].ravel()[0])))
     except ApiError as error:
-        if error.status in SHARED_STATUS:  # not the card's fault, and not for long
+        if error.status in SHARED_STATUS:  # a passing failure of the call says nothing about the card
             raise
         problem = str(error)
     except (ValidationError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -20,10 +20,12 @@ class Catalogue:
         self._default_model = default_model
 
     def resolve(self, target: Target) -> Target:
-        """Where a request for `target` goes: without version and label to label `stable`, if that version is served.
+        """Return the target with its default filled in: label `stable` if neither version nor label is named.
 
-        Never waits for the watcher, except for its first answer. The model server itself looks up the label, so that
-        a label that moves is followed at once.
+        The target is returned unchanged where the inventory lists no such label, or its version is not served.
+
+        Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a label that
+        moves is followed at once.
         """
         if target.version is None and target.label is None and target.model in self._inventory.known().stable:
             return Target(target.model, label=STABLE)
@@ -50,8 +52,7 @@ class Catalogue:
         entries = [entry for entry in self.entries()[0] if entry.name == name]
         entry = entries[0] if entries else inventory.Model(name=name)
         summary = _summary(entry, self._states(name)) | {"default_version": profile.version}
-        document = profile.document()
-        return {**summary, "default": document, "newest": document}  # `newest`: the name from before labels counted
+        return {**summary, "default": profile.document()}
 
     def check(self) -> None:
         """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""

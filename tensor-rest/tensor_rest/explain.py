@@ -42,7 +42,7 @@ def png(pixels: Pixels) -> bytes:
 
 def _polarity(levels: Pixels, vision: Vision) -> dict[str, Any]:
     wanted = vision.wanted.polarity
-    if _cleaned(levels, vision):
+    if cleaned(levels, vision.wanted):
         light = ink.is_dark_on_light(levels)
         seen = f"most of the picture is {'lighter' if light else 'darker'} than the strokes, so it is"
     else:
@@ -59,7 +59,7 @@ def _polarity(levels: Pixels, vision: Vision) -> dict[str, Any]:
 def _size(levels: Pixels, vision: Vision) -> dict[str, Any]:
     wanted = vision.wanted
     height, width = levels.shape[:2]
-    if _cleaned(levels, vision):
+    if cleaned(levels, vision.wanted):
         how = "the glyph is cleaned of its ground, fitted and centred as in MNIST"
     elif (height, width) == (wanted.height, wanted.width):
         how = "as it is"
@@ -70,11 +70,6 @@ def _size(levels: Pixels, vision: Vision) -> dict[str, Any]:
         "model": {"width": wanted.width, "height": wanted.height, "channels": wanted.channels},
         "how": how,
     }
-
-
-def _cleaned(levels: Pixels, vision: Vision) -> bool:
-    wanted = vision.wanted
-    return wanted.centering == "mnist" and wanted.channels == 1 and cleaned(levels, wanted)
 
 
 def _depth(picture: Image.Image) -> str:

@@ -156,10 +156,10 @@ class Gateway:
 
 
 def _check_outputs(wanted: Sequence[str], outputs: Infos) -> None:
-    unknown = [name for name in wanted if name not in outputs]
-    if unknown:
-        found = ", ".join(repr(name[:80]) for name in unknown)
-        raise BadRequestError(f"The signature has no output {found}; its outputs are {', '.join(sorted(outputs))}.")
+    for name in wanted:
+        if name not in outputs:
+            known = ", ".join(sorted(outputs))
+            raise BadRequestError(f"The signature has no output {name[:80]!r}; its outputs are {known}.")
 
 
 def _limits(settings: Settings) -> Limits:

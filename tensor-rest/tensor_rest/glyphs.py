@@ -40,7 +40,7 @@ def fit(picture: Image.Image, wanted: ImageInput) -> Pixels:
 
 def fit_pixels(pixels: Pixels, wanted: ImageInput) -> Pixels:
     """The same for pixels that have the channels: [h, w] for 1, [h, w, 3] for 3."""
-    if wanted.centering == "mnist" and wanted.channels == 1:
+    if _takes_glyphs(wanted):
         levels = _glyph(pixels, wanted)
     else:
         levels = 255 - pixels if _is_inverted(border.is_light(pixels), wanted) else pixels
@@ -50,12 +50,21 @@ def fit_pixels(pixels: Pixels, wanted: ImageInput) -> Pixels:
 
 
 def cleaned(pixels: Pixels, wanted: ImageInput) -> bool:
-    """Return whether the glyph in grey pixels is cleaned and centred: always, unless they are as MNIST's already."""
-    return pixels.shape != (wanted.height, wanted.width) or border.even_ground(pixels) is None
+    """Return whether the model takes glyphs and `pixels` are not like MNIST's already, so that `fit` cleans them."""
+    return _takes_glyphs(wanted) and _even_ground(pixels, wanted) is None
+
+
+def _takes_glyphs(wanted: ImageInput) -> bool:
+    return wanted.centering == "mnist" and wanted.channels == 1
+
+
+def _even_ground(pixels: Pixels, wanted: ImageInput) -> str | None:
+    """Return the ground of grey pixels that look like MNIST's and have the model's size, "light" or "dark"."""
+    return border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
 
 
 def _glyph(pixels: Pixels, wanted: ImageInput) -> Pixels:
-    ground = border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
+    ground = _even_ground(pixels, wanted)
     if ground is not None:
         return 255 - pixels if _is_inverted(ground == "light", wanted) else pixels
     glyph = ink.mnist_like(pixels, wanted.height, wanted.width)

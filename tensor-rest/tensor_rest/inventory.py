@@ -1,7 +1,7 @@
 """The list of models, which TensorFlow Serving's API lacks: read from the watcher that runs beside it.
 
-The last list that could be read is kept while the watcher does not answer. `known` never waits for the watcher once
-there is a list: requests use it to find their default version.
+The last list that could be read is kept while the watcher does not answer. Requests find their default version with
+`known`, which waits for the watcher only if nothing has been read for a while.
 """
 
 import threading
@@ -21,6 +21,7 @@ STABLE = "stable"
 
 _TIMEOUT_SECONDS = 2.0
 _KEPT_SECONDS = 1.0  # what was read holds so long
+_STALE_SECONDS = 5.0  # after these a list is too old to answer with: labels may have moved in an idle gateway
 _MAX_BYTES = 4 << 20
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a neighbour, whatever http_proxy says
 
@@ -113,11 +114,15 @@ class Inventory:
         )
 
     def known(self) -> Listing:
-        """The list as it was last read; an old one is refreshed in the background. Only the first call may wait."""
-        found = self._known
-        if found is None:
+        """The list as it was last read; one older than a second is refreshed in the background.
+
+        Waits for the watcher, 2 seconds at most, at the first call and at one after a pause of some seconds.
+        """
+        found, age = self._known, time.monotonic() - self._until
+        if found is None or age >= _STALE_SECONDS:
+            self._refresh(wait=True)
             return self.read()
-        if time.monotonic() >= self._until and not self._refreshing:
+        if age >= 0 and not self._refreshing:
             self._refreshing = True
             threading.Thread(target=self._refresh_behind, name="inventory", daemon=True).start()
         return found
@@ -133,9 +138,9 @@ class Inventory:
         finally:
             self._refreshing = False
 
-    def _refresh(self) -> None:
-        """Read, unless another thread does; only where nothing is known yet there is reason to wait for it."""
-        if not self._lock.acquire(timeout=_TIMEOUT_SECONDS if self._known is None else 0):
+    def _refresh(self, *, wait: bool = False) -> None:
+        """Read, unless another thread does; `wait` for that one, as is done where nothing is known yet."""
+        if not self._lock.acquire(timeout=_TIMEOUT_SECONDS if wait or self._known is None else 0):
             return
         try:
             if time.monotonic() < self._until:

@@ -77,9 +77,10 @@ class Profile:
 
     def image_signatures(self) -> list[str]:
         """The names of the signatures that classify images."""
-        return [name for name in self.public() if self._classifies(name)]
+        return [name for name in self.public() if self.classifies(name)]
 
-    def _classifies(self, name: str) -> bool:
+    def classifies(self, name: str = SIGNATURE) -> bool:
+        """Whether a signature classifies images."""
         try:
             self.vision(name)
         except ConflictError:
@@ -140,8 +141,8 @@ class Profiles:
         else:
             card, problem = cards.find(self._server, target.model, version, signatures)
             known = Profile(target.model, version, signatures, card, problem)
-        if known.card is not None and known.card.independent_rows:
-            self._server.declare_independent(target.model, version)
+        independent = known.card is not None and known.card.independent_rows
+        self._server.declare_independent(target.model, version, independent)
         self._keep(target, known)
         return known
 

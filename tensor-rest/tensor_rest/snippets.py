@@ -29,13 +29,13 @@ class Door(NamedTuple):
 
 def python(profile: Profile, door: Door) -> str:
     """A script for Python's standard library."""
-    return _picture_script(profile, door) if _sees(profile) else _tensor_script(profile, door)
+    return _picture_script(profile, door) if profile.classifies() else _tensor_script(profile, door)
 
 
 def curl(profile: Profile, door: Door) -> str:
     """A line for the shell."""
     start = f'{_CURL} -H "X-API-Key: ${{LAB_API_KEY:?}}"' if door.keys else _CURL
-    if _sees(profile):
+    if profile.classifies():
         return f'{start} -F image=@picture.png "{_shell_url(profile, door, "classify")}"\n'
     url = f'"{_shell_url(profile, door, "predict")}"'
     post = f"{start} -H 'Content-Type: application/json' -d"
@@ -123,14 +123,6 @@ def _expression(info: TensorInfo) -> str:
     for size in reversed(sizes[:-1]):
         text = f"[{text} for _ in range({size})]"
     return text
-
-
-def _sees(profile: Profile) -> bool:
-    try:
-        profile.vision()
-    except ConflictError:
-        return False
-    return True
 
 
 def _name(profile: Profile) -> str:

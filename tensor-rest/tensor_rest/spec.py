@@ -116,7 +116,7 @@ def _paths(profile: Profile, fixed: Document) -> Document:
     base = f"/tf/models/{profile.model}"
     if profile.public():
         paths[f"{base}/predict"] = {"post": _predict(profile, fixed["/tf/models/{model}/predict"]["post"])}
-    if params.classifies_images(profile):
+    if profile.classifies():
         general = fixed["/tf/models/{model}/classify"]["post"]
         paths[f"{base}/classify"] = {"post": _own(profile, general, "classify")}
     return paths

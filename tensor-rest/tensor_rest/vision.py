@@ -83,7 +83,7 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> V
 
 
 def _check_classes(whose: str, scores: str, info: TensorInfo, card: Card | None) -> None:
-    """Raise ConflictError for a model that gives one number: it is a regression, or one of two classes unnamed."""
+    """Raise ConflictError for one score per image, unless the card has one label: no score belongs to a class."""
     if _sizes(info)[1:] == (1,) and not (card and len(card.labels) == 1):
         raise ConflictError(
             f"{whose} answers one number ({scores} [N,1]), which names no class. A classifier of two classes answers "

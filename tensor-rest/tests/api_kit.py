@@ -55,7 +55,7 @@ def everything() -> dict[str, Model]:
 
 def client_of(server: ModelServer, run_dir: Path, **settings: Any) -> Any:
     """A client of an application in front of `server`."""
-    defaults = {"server": server.address, "inventory_url": nobody(), "timeout_seconds": 2}
+    defaults = {"server": server.address, "inventory_url": nobody(), "timeout_seconds": 30}
     return create_app(Settings(run_dir=run_dir, **{**defaults, **settings})).test_client()
 
 

@@ -32,7 +32,7 @@ def connected(address: str, timeout: float = 20, **limits: Any) -> serving.Model
     """A client with these Limits, which has read the model's signatures and card: its rows are independent."""
     client = serving.ModelServer(address, timeout, Limits(**limits))
     version, _ = client.signatures("half")
-    client.declare_independent("half", version)
+    client.declare_independent("half", version, True)
     return client
 
 

@@ -47,7 +47,9 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def settings(server: ModelServer, tmp_path: Path) -> Settings:
-    return Settings(run_dir=tmp_path, server=server.address, inventory_url=nobody(), timeout_seconds=2, grace_seconds=0)
+    return Settings(
+        run_dir=tmp_path, server=server.address, inventory_url=nobody(), timeout_seconds=30, grace_seconds=0
+    )
 
 
 @pytest.fixture

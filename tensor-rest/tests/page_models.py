@@ -28,7 +28,8 @@ def every_kind() -> dict[str, Model]:
         "level_net": _one_number(),
         "half_net": half_plus_two(),
         "text_net": _text(),
-        "mood_net": _mood(),
+        "mood_net": _mood([0.03, 0.97]),
+        "tone_net": _mood([0.0, 1.0], scores="logits"),
         "broken_net": _text(fails=True),
     }
 
@@ -84,15 +85,15 @@ def _text(fails: bool = False) -> Model:
     return Model(card=None, signatures={"serving_default": tensors, "twice": twice}, compute=compute)
 
 
-def _mood() -> Model:
-    """A classifier of texts with labels."""
+def _mood(glad: list[float], **card: object) -> Model:
+    """A classifier of texts with labels; `glad` are its scores for a text with the word good."""
     signatures = {
         "serving_default": signature({"text": (pb.DT_STRING, [-1, 1])}, {"scores": (pb.DT_FLOAT, [-1, 2])}),
         "describe": signature({"index": (pb.DT_INT32, [-1])}, {"card": (pb.DT_STRING, [-1])}),
     }
 
     def compute(given: Arrays) -> Arrays:
-        glad = b"good" in bytes(given["text"].ravel()[0])
-        return {"scores": np.float32([[0.03, 0.97] if glad else [0.8, 0.2]])}
+        is_glad = b"good" in bytes(given["text"].ravel()[0])
+        return {"scores": np.float32([glad if is_glad else [0.8, 0.2]])}
 
-    return Model(card={"labels": ["sad", "glad"]}, signatures=signatures, compute=compute)
+    return Model(card={"labels": ["sad", "glad"], **card}, signatures=signatures, compute=compute)

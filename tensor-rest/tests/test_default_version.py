@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_an_unknown_model_is_named_as_it_was_asked_for(client: Any) -> None:
 def test_no_request_waits_for_a_watcher_that_hangs(client: Any, watcher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert version(client, *ROUTES[0]) == "1"
     monkeypatch.setattr(inventory, "_KEPT_SECONDS", 0.0)
-    client.application.extensions["gateway"].catalogue._inventory._until = 0.0
+    client.application.extensions["gateway"].catalogue._inventory._until = time.monotonic()
     asked, watcher.hold = watcher.asked, threading.Event()
     try:
         for _ in range(3):
@@ -135,6 +136,14 @@ def test_no_request_waits_for_a_watcher_that_hangs(client: Any, watcher: Any, mo
         watcher.hold.set()
     watcher.document = {"models": [entry("mnist-net", labels={})]}
     wait_until(lambda: version(client, *ROUTES[0]) == "2")
+
+
+def test_after_a_pause_the_list_is_read_before_a_request_is_routed(client: Any, watcher: Any) -> None:
+    watcher.document = {"models": [entry("mnist-net", labels={})]}
+    assert version(client, *ROUTES[0]) == "2"
+    watcher.document = {"models": [entry("mnist-net")]}
+    client.application.extensions["gateway"].catalogue._inventory._until = time.monotonic() - 60
+    assert version(client, *ROUTES[0]) == "1"
 
 
 def test_models_keep_all_their_fields_while_the_watcher_is_away(
@@ -148,8 +157,8 @@ def test_models_keep_all_their_fields_while_the_watcher_is_away(
     assert before["ignored"] == [near]
     assert client.post("/tf/models/half-net/predict", data=ROWS).status_code == 200  # served, and not yet listed
     watcher.document = None
+    wait_until(lambda: "not an inventory" in client.get("/tf/models").json["inventory"]["message"])  # read beside it
     after = client.get("/tf/models").json
-    assert "not an inventory" in after["inventory"]["message"]
     assert after["ignored"] == before["ignored"]
     models = {model["name"]: model for model in after["models"]}
     assert models.keys() == {"half-net", "ill-net", "mnist-net"}

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from api_kit import client_of, files
 from gateway_kit import picture, wait_until
 from toy_model_server import CARD, LABELS, Model, ModelServer, signature
 
+from tensor_rest.errors import NotFoundError
+from tensor_rest.models import Target
+from tensor_rest.serving.batching import Asked
 from tensor_rest.wire import serving_pb2 as pb
 
 CLIENTS, REQUESTS = 8, 12
@@ -133,6 +137,23 @@ def test_rows_share_calls_only_if_card_or_setting_say_so(
         assert {answer.result(60) for answer in answers} == {200}
     assert sum(sizes) == 6
     assert (max(sizes) > 1) is shared
+
+
+def test_a_version_that_is_replaced_loses_its_declaration(server: ModelServer, tmp_path: Path) -> None:
+    # The same number and the same signatures, but a card that declares nothing.
+    server.models["mnist-net"] = Model(card={**CARD, "independent_rows": True})
+    client = client_of(server, tmp_path, timeout_seconds=60)
+    gateway = client.application.extensions["gateway"]
+    target, images = Target("mnist-net"), {"images": np.zeros((4, 28, 28, 1), np.uint8)}
+    asked = Asked("mnist-net", 1, None, "serving_default", ())
+    gateway.profile(target)
+    assert gateway.server._rows.count(asked, images) == 4
+    removed = server.models.pop("mnist-net")
+    with pytest.raises(NotFoundError):
+        gateway.profile(target)
+    server.models["mnist-net"] = replace(removed, card={**CARD, "independent_rows": False})
+    gateway.profile(target)
+    assert gateway.server._rows.count(asked, images) == 0
 
 
 def test_an_answer_of_a_version_with_dependent_rows_is_not_shared(toy: ModelServer, tmp_path: Path) -> None:

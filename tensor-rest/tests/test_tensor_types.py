@@ -175,6 +175,8 @@ def test_a_byte_order_mark_is_taken_everywhere_and_text_after_the_document_under
         assert typed.post(path.format("float"), data=b"\xef\xbb\xbf" + body).json["predictions"] == [1.5]
     for more in (b" x", b"}", b"\n{}", b" NaN"):
         assert typed.post(V1.format("float"), data=body + more).json == {"predictions": [1.5]}
+    for document in ('{"é😀": 1, "instances": [1.5]} é', '{"nan": NaN, "instances": [1.5]} x'):
+        assert typed.post(V1.format("float"), data=document.encode()).json == {"predictions": [1.5]}
     check_error(typed.post(PREDICT.format("float"), data=body + b"}"), 400, "not JSON")
     for broken in (b'{"instances": [1.5] x}', b'{"instances": [1e999]} x', b'{"instances": ["\xff"]} x'):
         assert typed.post(V1.format("float"), data=broken).status_code == 400
@@ -230,7 +232,12 @@ def test_outputs_are_named_in_the_document_or_the_query(typed: Any) -> None:
     for query, named in (("?outputs=y&outputs=b", []), ("?outputs=b,y", []), ("?outputs=b", ["y"]), ("", ["b", "y"])):
         body = {"instances": [1.5], "outputs": named}
         assert typed.post(path + query, json=body).json["predictions"] == [{"b": 1.5, "y": 1.5}]
-    check_error(typed.post(path, json={"instances": [1.5], "outputs": "y"}), 400, "list of names")
+    for wrong in (b'"y"', b"[1]", b'["\\ud800"], "nan": NaN'):
+        body = b'{"instances": [1.5], "outputs": ' + wrong + b"}"
+        check_error(typed.post(path, data=body), 400, "list of names")
+    many = typed.post(path, json={"instances": [1.5], "outputs": [f"nope{number}" for number in range(10_000)]})
+    assert many.status_code == 400
+    assert len(many.data) < 1000
 
 
 def test_arrays_carry_complex_numbers_and_bfloat16_as_float32(typed: Any) -> None:

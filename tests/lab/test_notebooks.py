@@ -50,7 +50,7 @@ def test_it_runs_says_what_it_should_and_its_models_are_served(executed: tuple[L
         found = lab.get("REST", f"/tf/models/{model}").json()
         assert [version["state"] for version in found["versions"]] == ["AVAILABLE"]
     if name.startswith("Concept"):
-        card = lab.get("REST", "/tf/models/mnist-concept").json()["newest"]["card"]
+        card = lab.get("REST", "/tf/models/mnist-concept").json()["default"]["card"]
         assert 0 < card["threshold"] < 0.1
         assert card["companion"] == "mnist-net"
 

@@ -9,7 +9,7 @@ from tensor_jupyter.settings import Settings
 
 
 def trained_last(settings: Settings) -> tuple[str, int]:
-    """The model, and its newest version, whose card says that it was made last; only of classifiers of images.
+    """The model, and its default version, whose card has the latest date; only of classifiers of images.
 
     Raises LabError when there is none.
     """
@@ -24,7 +24,7 @@ def trained_last(settings: Settings) -> tuple[str, int]:
         found = []
         for name in names:
             try:
-                version, card = newest(gateway, name)
+                version, card = default_version(gateway, name)
             except LabError:  # broken, or gone by now: others may be asked
                 continue
             # One score is a number, not a choice between labels, whatever its card calls it.
@@ -39,13 +39,13 @@ def trained_last(settings: Settings) -> tuple[str, int]:
     return name, version
 
 
-def newest(gateway: Gateway, model: str) -> tuple[int, dict[str, Any]]:
-    """A model's newest version and its card, {} without one. Raises LabError in the gateway's words."""
+def default_version(gateway: Gateway, model: str) -> tuple[int, dict[str, Any]]:
+    """A model's default version and its card, {} without one. Raises LabError with the gateway's message."""
     reply = gateway.send("GET", path_of(model))
     if reply.status != 200:
         raise LabError(reply.message)
     try:
-        found = reply.document()["newest"]
+        found = reply.document()["default"]
         return int(found["version"]), dict(found["card"] or {})
     except (LookupError, TypeError, ValueError) as error:
         raise foreign(reply.url, repr(error)) from error

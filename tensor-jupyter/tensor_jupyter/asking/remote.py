@@ -17,7 +17,7 @@ _REFUSED = (400, 413, 415)  # because of the pictures
 
 
 class Served:
-    """A model of the lab, its newest version unless `version` or `label` names one; at most `top` labels a picture."""
+    """A model of the lab, its default version unless `version` or `label` names one; at most `top` labels a picture."""
 
     def __init__(
         self, settings: Settings, model: str, version: int | None = None, label: str | None = None, top: int = 1

@@ -26,7 +26,7 @@ EXAMPLES = """Examples:
 """
 
 
-Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the newest that is served.")]
+Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the default version.")]
 Label = Annotated[str | None, typer.Option("--label", help="The version under this label, as stable.")]
 Data = Annotated[
     str | None, typer.Option(help="Set or folder whose test pictures are sent; else the one of the model's card.")
@@ -81,11 +81,11 @@ def evaluate(
 
 
 def _card(settings: Settings, model: str) -> dict[str, Any]:
-    from tensor_jupyter.asking.catalogue import newest
+    from tensor_jupyter.asking.catalogue import default_version
     from tensor_jupyter.gateway import Gateway
 
     with Gateway(settings) as gateway:
-        return newest(gateway, model)[1]
+        return default_version(gateway, model)[1]
 
 
 def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Settings) -> "Dataset":

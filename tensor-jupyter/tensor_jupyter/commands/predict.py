@@ -39,7 +39,7 @@ Files = Annotated[
         help="Pictures; - for a path on every line of the standard input.", metavar="FILE...", show_default=False
     ),
 ]
-Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the newest that is served.")]
+Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the default version.")]
 Label = Annotated[str | None, typer.Option("--label", help="The version under this label, as stable.")]
 
 
@@ -80,8 +80,8 @@ def label(
         if model is None:
             from tensor_jupyter.asking.catalogue import trained_last
 
-            model, newest = trained_last(settings)
-            err.print(f"lab: asked is {model} {version or newest}, trained last; --model names another")
+            model, default = trained_last(settings)
+            err.print(f"lab: asked is {model} {version or default}, trained last; --model names another")
         only = len(files) == 1 and files != ["-"]
         _print(files, _asker(settings, model, version, None, 1, False), _bare if only else _labelled)
 

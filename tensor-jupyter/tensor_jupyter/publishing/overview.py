@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tensor_jupyter.asking.catalogue import newest
+from tensor_jupyter.asking.catalogue import default_version
 from tensor_jupyter.context import NAME
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, SilentError
@@ -91,7 +91,7 @@ def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[
         return versions
     try:
         with Gateway(settings) as gateway:
-            number, card = newest(gateway, name)
+            number, card = default_version(gateway, name)
     except LabError:
         return versions
     more = about(card)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import snippets
-from ..errors import ApiError
 from ..models import Profile
 
 Document = dict[str, Any]
@@ -47,15 +46,6 @@ def body(profile: Profile) -> Document | None:
         return None
     request = snippets.request(profile)
     return request if len(str(request)) <= _MAX_EXAMPLE_CHARS else None
-
-
-def classifies_images(profile: Profile) -> bool:
-    """Whether the default signature takes images."""
-    try:
-        profile.vision()
-    except ApiError:
-        return False
-    return True
 
 
 def fill(document: Document, served: list[Served], default_model: str) -> Document:
@@ -139,7 +129,7 @@ def _label(profile: Profile) -> str:
 
 def _classifies_digits(profile: Profile) -> bool:
     labels: Iterable[str] = profile.card.labels if profile.card and profile.card.labels else ["0"]
-    return classifies_images(profile) and all(label.isascii() and label.isdigit() for label in labels)
+    return profile.classifies() and all(label.isascii() and label.isdigit() for label in labels)
 
 
 def _has_method(method: str) -> Callable[[Profile], bool]:
@@ -147,7 +137,7 @@ def _has_method(method: str) -> Callable[[Profile], bool]:
 
 
 _SUITS: dict[str | None, Callable[[Profile], bool]] = {
-    IMAGES: classifies_images,
+    IMAGES: Profile.classifies,
     DIGITS: _classifies_digits,
     TENSORS: lambda profile: body(profile) is not None,
     CLASSIFY: _has_method("/classify"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import flask
 from flask_restx import Namespace, Resource
@@ -84,23 +84,28 @@ def read_json(document: dict[str, Any]) -> tuple[Read, bool]:
 def signature_name(document: dict[str, Any]) -> str:
     """The signature a JSON request names, "" if none."""
     name = document.get("signature_name", "")
-    if not isinstance(name, str) or not name.isprintable():
+    if not _is_name(name):
         raise BadRequestError('"signature_name" must be the name of a signature, a text.')
     return name
 
 
 def output_names(document: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """The outputs the request wants, by the query outputs=a,b or a list `outputs` in `document`; none: all."""
+    """Return the names in the query outputs=a,b and in the list `outputs` of `document`; none: all outputs."""
     named = (document or {}).get("outputs", [])
-    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise BadRequestError('"outputs" must be a list of names of outputs.')
+    if not isinstance(named, list) or not all(map(_is_name, named)):
+        raise BadRequestError('"outputs" must be a list of names of outputs, such as ["scores"].')
     asked = [name for text in flask.request.args.getlist("outputs") for name in text.split(",") if name]
     return tuple(dict.fromkeys([*named, *asked]))
 
 
+def _is_name(value: Any) -> TypeGuard[str]:
+    """Whether a JSON value is a text that a protobuf message can hold: a lone surrogate is not printable."""
+    return isinstance(value, str) and value.isprintable()
+
+
 @contextmanager
 def _request() -> Iterator[tuple[str, Read, bool, tuple[str, ...]]]:
-    """Which signature, what makes its inputs, whether the answer is asked by rows, and which outputs."""
+    """The signature's name, the reader of its inputs, whether the answer is by rows, and the wanted outputs."""
     requests.refuse_form()
     signature = flask.request.args.get("signature", "")
     if flask.request.mimetype in (npy.NPY, npy.NPZ):

@@ -142,7 +142,7 @@ def _document() -> AbstractContextManager[dict[str, Any]]:
 def _of_examples(
     kind: type[pb.ClassificationRequest] | type[pb.RegressionRequest],
 ) -> Callable[[Target], pb.ClassificationRequest | pb.RegressionRequest]:
-    """What makes the message of this kind from the body, for the version it goes to."""
+    """Read the examples in the body; return a function that makes the message for a target."""
     with _document() as document:
         name, sent = signature_name(document), examples.read(document)
     return lambda at: kind(model_spec=_spec(at, name), input=sent)

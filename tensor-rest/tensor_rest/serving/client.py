@@ -144,9 +144,9 @@ class ModelServer:
         self._rows.answered(Asked(model, version, label, "", ()), number)
         return number, dict(found)
 
-    def declare_independent(self, model: str, version: int) -> None:
-        """The rows of all signatures of this version are independent, says its card."""
-        self._rows.declare_independent(model, version)
+    def declare_independent(self, model: str, version: int, independent: bool) -> None:
+        """Set what the card of this version declares: whether the rows of all its signatures are independent."""
+        self._rows.declare_independent(model, version, independent)
 
     def status(self, model: str) -> list[VersionState]:
         """Every version the server knows of, ascending, with its state. Raises NotFoundError for an unknown model.

@@ -44,10 +44,13 @@ class Rows:
                 self._independent.discard((model, version))
                 self._plans[model, version] = plans
 
-    def declare_independent(self, model: str, version: int) -> None:
-        """The card of a version says that its rows are independent."""
+    def declare_independent(self, model: str, version: int, independent: bool) -> None:
+        """Set what the card of a version declares: whether its rows are independent."""
         with self._lock:
-            self._independent.add((model, version))
+            if independent:
+                self._independent.add((model, version))
+            else:
+                self._independent.discard((model, version))
 
     def answered(self, asked: Asked, version: int) -> None:
         """This version answers what was asked without a number."""

@@ -2,7 +2,7 @@
 // an answer comes: what is empty keeps its room.
 import { $, element, milliseconds, say } from "./dom.js";
 import { fromDataUrl } from "./pictures.js";
-import { headline, percent, words } from "./scores.js";
+import { headline, percent, probabilities, words } from "./scores.js";
 import { Side } from "./side.js";
 
 const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", "In line": "–" };
@@ -38,11 +38,14 @@ export function showOutputs(answer, card, names) {
 
 /** The same on any side. */
 export function showPredicted(at, { outputs }, card) {
-  const scores = Object.values(outputs).length === 1 ? Object.values(outputs)[0] : outputs.scores;
+  const aliases = Object.keys(outputs);
+  const alias = aliases.length === 1 ? aliases[0] : "scores";
+  const scores = outputs[alias];
   const row = Array.isArray(scores) && scores.length === 1 ? scores[0] : null;
   const labels = card?.labels;
   if (!labels?.length || row?.length !== labels.length || row.some((score) => typeof score !== "number")) return at.outputs(outputs);
-  const ranking = labels.map((label, index) => ({ label, score: row[index] })).sort((a, b) => b.score - a.score);
+  const shares = probabilities(row, alias, card);
+  const ranking = labels.map((label, index) => ({ label, score: shares[index] })).sort((a, b) => b.score - a.score);
   return at.labels({ labels: ranking }, card, labels);
 }
 

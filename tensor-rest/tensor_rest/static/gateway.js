@@ -32,7 +32,7 @@ export function useKey(value) {
 /** What is served, and whether serving answers. */
 export const models = () => ask("/tf/models", { signal: AbortSignal.timeout(PATIENCE) });
 
-/** One model, with signatures and card of its newest version. */
+/** One model, with signatures and card of its default version. */
 export const model = (name) => ask(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(PATIENCE) });
 
 /**

@@ -4,19 +4,24 @@ export const SURE = 0.6; // below it the best label is a candidate, not an answe
 const ROUNDING = 0.02; // by which the probabilities of an answer may miss 1
 
 /**
- * What an answer {labels: [{label, score}], unsure, scores} says: {labels, probable, sure, text}. `complete`: the list
- * holds all labels. What the answer or the card says of the scores counts first; logits become probabilities.
+ * What an answer {labels: [{label, score}], unsure} says: {labels, probable, sure, text}. `complete`: the list holds
+ * all labels. What the card says of the scores counts first.
  */
-export function read(answer, card, complete) {
-  const declared = answer.scores ?? card?.scores;
-  let { labels } = answer;
-  let probable = labels.length > 1 && (declared === "probabilities" ? withinOne(labels) : sumToOne(labels, complete));
-  if (declared === "logits" && !probable && complete && labels.length > 1) {
-    labels = softmax(labels);
-    probable = true;
-  }
-  const sure = !probable || (!answer.unsure && labels[0].score >= SURE);
+export function read({ labels, unsure }, card, complete) {
+  const declared = card?.scores === "probabilities";
+  const probable = labels.length > 1 && (declared ? withinOne(labels) : sumToOne(labels, complete));
+  const sure = !probable || (!unsure && labels[0].score >= SURE);
   return { labels, probable, sure, text: (score) => (probable ? percent(score) : number(score)) };
+}
+
+/** A row of raw outputs as the gateway's classify answers it: logits, by the card or the output's name, become probabilities. */
+export function probabilities(row, alias, card) {
+  const logits = card?.scores ? card.scores === "logits" : alias.toLowerCase().includes("logits");
+  if (!logits) return row;
+  const highest = Math.max(...row);
+  const powers = row.map((score) => Math.exp(score - highest));
+  const sum = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / sum);
 }
 
 /** The words beside the best label; of an answer that is not sure, its candidates. */
@@ -48,11 +53,4 @@ const withinOne = (labels) => labels.every(({ score }) => score >= 0 && score <=
 function sumToOne(labels, complete) {
   const sum = labels.reduce((total, { score }) => total + score, 0);
   return withinOne(labels) && sum <= 1 + ROUNDING && (!complete || sum >= 1 - ROUNDING);
-}
-
-function softmax(labels) {
-  const highest = labels[0].score;
-  const powers = labels.map(({ score }) => Math.exp(score - highest));
-  const sum = powers.reduce((total, power) => total + power, 0);
-  return labels.map(({ label }, index) => ({ label, score: powers[index] / sum }));
 }

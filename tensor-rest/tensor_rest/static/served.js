@@ -37,8 +37,7 @@ async function learn({ name, ready, versions, labels, default_version: version }
 
 /** Signatures and card of the version that answers by default; undefined while they are not known. */
 export function profile(name) {
-  const document = details.get(name)?.document;
-  return document?.default ?? document?.newest;
+  return details.get(name)?.document?.default;
 }
 
 /** Why a model cannot be described, or "". */

@@ -1,7 +1,7 @@
 // A file of its own: the page's policy allows no script inside the HTML.
 
 const KEY = "tensor-lab.key"; // kept in this tab, where the page in front keeps it as well
-const SAMPLE = "digit-2.jpg"; // sent where no file is chosen, so that each operation works as it stands
+const SAMPLE = "mnist_2_0002.jpg"; // of /samples/: sent where no file is chosen, so that each operation works as it stands
 const METHODS = ["get", "post", "put"];
 const LINE = 160; // characters
 const form = document.getElementById("key-form");
@@ -14,7 +14,7 @@ async function show() {
   form.hidden = answer.status !== 401;
   form.querySelector("label").textContent = specification.message;
   if (!form.hidden) return form.key.focus();
-  const sample = await file(`../static/${SAMPLE}`);
+  const sample = await file(`../samples/${SAMPLE}`);
   const ui = SwaggerUIBundle({
     ...(answer.ok ? { spec: specification } : { url: "swagger.json" }), // the latter says what is wrong
     dom_id: "#swagger-ui",
@@ -28,13 +28,14 @@ async function show() {
     },
     validatorUrl: null, // the default would send the specification to another host
     presets: [SwaggerUIBundle.presets.apis],
-    plugins: [noteUnderFiles],
+    plugins: sample ? [noteUnderFiles] : [],
   });
 }
 
-/** The file at `url`. */
+/** The file at `url`; null where the samples are not installed. */
 async function file(url) {
-  return new File([await (await fetch(url)).blob()], SAMPLE, { type: "image/jpeg" });
+  const answer = await fetch(url);
+  return answer.ok ? new File([await answer.blob()], SAMPLE, { type: "image/jpeg" }) : null;
 }
 
 /** Put the sample into every field for a file, and write bodies short: an image is 28 lines, not 784. */

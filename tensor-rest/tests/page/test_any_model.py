@@ -27,7 +27,7 @@ def test_every_served_model_can_be_chosen_by_its_address(page: Any, front: Front
 @pytest.mark.parametrize(("name", "images"), [("float-net", True), ("level-net", False), ("text-net", False)])
 def test_the_gateway_says_which_signatures_take_images(front: Front, name: str, images: bool) -> None:
     document = HTTP.get(f"{front.url}/tf/models/{name}").json()
-    assert document["newest"]["image_signatures"] == (["serving_default"] if images else [])
+    assert document["default"]["image_signatures"] == (["serving_default"] if images else [])
 
 
 def test_a_model_of_float_images_is_answered(page: Any, front: Front) -> None:
@@ -132,6 +132,13 @@ def test_a_text_classifier_is_answered_with_its_labels(page: Any, front: Front) 
     assert text(page, "#sure") == "97.0 % sure"
     assert page.locator("#bars .label").all_inner_texts() == ["sad", "glad"]
     assert page.locator("#signature-row").is_hidden()  # `describe` is the card's
+
+
+def test_logits_of_a_form_become_probabilities_as_in_classify(page: Any, front: Front) -> None:
+    open_page(page, front, "?model=tone-net")
+    run(page, text="a good day")  # logits 0 and 1, which look like probabilities
+    answer(page, "glad")
+    assert text(page, "#sure") == "73.1 % sure"
 
 
 def test_an_error_of_the_model_is_shown_in_words(page: Any, front: Front) -> None:

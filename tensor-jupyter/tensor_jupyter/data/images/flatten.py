@@ -37,7 +37,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by the depth in use. Pillow's own conversion clips everything over 255 to white."""
-    levels = np.asarray(image).astype(np.int64).clip(0, (1 << _DEPTHS[-1]) - 1)
+    levels = np.asarray(image).clip(0, (1 << _DEPTHS[-1]) - 1)
     largest = int(levels.max())
     depth = next(bits for bits in _DEPTHS if largest < 1 << bits)
     small = Image.fromarray((levels >> (depth - 8)).astype(np.uint8))
