@@ -99,7 +99,7 @@ class Gateway:
         kept = self._connection.sock is not None
         try:
             reply = None if kept else self._unfit()
-            reply = reply or self._sent(method, url, body, {**self._headers, **(headers or {})}, path)
+            reply = reply or self._sent_once(kept, method, url, body, {**self._headers, **(headers or {})}, path)
         except (ConnectionError, HTTPException) as error:
             self.close()
             if kept:
@@ -123,6 +123,17 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _sent_once(self, kept: bool, *request: Any) -> Reply:
+        """As `_sent`; where the gateway closed the connection right after the check of its id, over another one."""
+        checked = not kept and self._connection.sock is not None
+        try:
+            return self._sent(*request)
+        except (ConnectionError, HTTPException):
+            if not checked:
+                raise
+            self.close()
+            return self._sent(*request)
 
     def _sent(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], path: str) -> Reply:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a body too large is answered all the same

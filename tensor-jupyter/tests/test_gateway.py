@@ -143,6 +143,13 @@ def test_a_gateway_of_the_lab_or_without_an_id_is_asked(server, tmp_path, monkey
     assert server.connections == 1
 
 
+def test_a_gateway_that_closes_each_connection_is_asked_after_the_check(server, tmp_path, monkeypatch):
+    server.closes, server.lab = True, "mine"
+    monkeypatch.setenv("LAB_ID", "mine")
+    with Gateway(settings(tmp_path)) as gateway:
+        assert [gateway.send("GET", "/tf/models").status for _ in range(3)] == [200] * 3
+
+
 def test_another_labs_gateway_is_sent_neither_key_nor_request(server, tmp_path, monkeypatch):
     server.lab = "another"
     monkeypatch.setenv("LAB_ID", "mine")
