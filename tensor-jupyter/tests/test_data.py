@@ -173,16 +173,16 @@ def test_the_offline_digits_leave_the_samples_out():
 
 
 def test_a_folder_of_another_set_is_taken_under_its_own_name(tmp_path, write_idx):
-    """Without test files the first sixth is held out: here the only ones labelled 9."""
+    """Without test files the last sixth is held out: here the only ones labelled 9."""
     folder = tmp_path / "mine"
-    labels = np.array([9] * 20 + [1] * 100)
+    labels = np.array([1] * 100 + [9] * 20)
     write_idx(folder / "train-images-idx3-ubyte", np.zeros((len(labels), 28, 28)))
     write_idx(folder / "train-labels-idx1-ubyte.gz", labels)
     loaded = load_mnist(folder)
     assert loaded.name == "mine"
     assert set(loaded.train.labels) == {1}
     assert loaded.test.labels.tolist() == [9] * 20
-    assert "first 20 of the training file's 120" in loaded.split
+    assert "last 20 of the training file's 120" in loaded.split
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_its_card_has_its_accuracy_calibration_and_command(answers):
     assert card["metrics"]["test_calibration_error"] <= 0.005
     assert card["data_set"]["name"] == "mnist"
     assert card["data_set"]["train_images"] == 50000
-    assert "first 10000" in card["data_set"]["split"]
+    assert "last 10000" in card["data_set"]["split"]
     assert card["scores"] == "probabilities"
 
 

@@ -17,7 +17,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
 HELD_OUT = 6
-"""The first sixth of the training pictures, 10,000 of MNIST, is kept for measuring where the test files are absent."""
+"""The last sixth of the training pictures, 10,000 of MNIST, is kept for measuring where the test files are absent."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def read_idx_folder(folder: Path) -> Dataset:
             raise LabError(
                 f"{folder} has no test files and only {len(train)} training pictures: at least {HELD_OUT} are wanted."
             )
-        split = f"the first {held_out} of the training file's {len(train)} pictures are test"
-        train, test = train.take(slice(held_out, None)), train.take(slice(None, held_out))
+        split = f"the last {held_out} of the training file's {len(train)} pictures are test"
+        train, test = train.take(slice(None, -held_out)), train.take(slice(-held_out, None))
     like = known or MNIST
     message = f"{name}: {len(train)} pictures to train on, {len(test)} to test with ({split})."
     return Dataset(name, like.labels, train, test, split, message, "light-on-dark", like.centering)

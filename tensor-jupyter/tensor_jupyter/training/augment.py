@@ -45,8 +45,8 @@ def batches(
     return pairs.prefetch(tf.data.AUTOTUNE), math.ceil(count / size)
 
 
-def change_for(run: Run, data: Dataset, part: float = 1.0) -> Change | None:
-    """How the run varies the pictures of `data`; None if it does not. part: of its strength, 0 to 1."""
+def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
+    """How the run varies the pictures of `data`; None if it does not. strength: of how digits are moved, 0 to 1."""
     kind = run.augmentation
     if kind == "auto":
         kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
@@ -54,26 +54,24 @@ def change_for(run: Run, data: Dataset, part: float = 1.0) -> Change | None:
         return None
     if kind == "photographs":
         return photographs
-    kind_of_digits = dark_digits if data.polarity == "dark-on-light" else digits
-    whole = run.augmentation_strength
-    return functools.partial(kind_of_digits, strength=whole * part, redrawn=whole / 2)
+    return functools.partial(dark_digits if data.polarity == "dark-on-light" else digits, strength=strength)
 
 
-def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0, redrawn: float = 0.5) -> tf.Tensor:
-    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; some of them as other pens and cameras draw.
+def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw.
 
-    strength: of all but the strokes, 0 to 1; redrawn: the part of the pictures with other strokes.
+    strength: of all but the strokes.
     """
     scale = (1 - 0.13 * strength, 1 + 0.3 * strength), (1 - 0.13 * strength, 1 + 0.18 * strength)
     shear = 0.25 * strength, 0.05 * strength
     moved = _warp(pictures, seed, 13 * strength, shear, scale, 0.07 * strength, "CONSTANT")
     moved = _bent(moved, seed, 2.5 * strength)
-    return tf.where(_uniform(pictures, seed, 24) < redrawn, _strokes(moved, seed), moved)
+    return tf.where(_uniform(pictures, seed, 24) < 0.5, moved, _strokes(moved, seed))
 
 
-def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0, redrawn: float = 0.5) -> tf.Tensor:
+def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
     """The same of dark glyphs on light."""
-    return 255 - tf.clip_by_value(digits(255 - pictures, seed, strength, redrawn), 0, 255)
+    return 255 - tf.clip_by_value(digits(255 - pictures, seed, strength), 0, 255)
 
 
 def photographs(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

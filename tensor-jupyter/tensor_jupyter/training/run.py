@@ -55,9 +55,6 @@ class Run(BaseModel):
     augmentation: Literal["auto", "digits", "photographs", "none"] = Field(
         "auto", description="How the pictures are varied; auto: as fits the data."
     )
-    augmentation_strength: float = Field(
-        1.0, ge=0, le=1, description="Of digits: how far they are distorted, and how many get other strokes."
-    )
     label_smoothing: float = Field(
         0.02, ge=0, lt=0.5, description="So that a sure answer says 0.99 and a doubtful one less."
     )
