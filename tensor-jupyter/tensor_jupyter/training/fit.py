@@ -57,15 +57,9 @@ def train(
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
         keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3))
-        for phase in _phases(run):
-            if state.epoch >= phase.epochs.stop:
-                continue
-            if state.epoch == phase.epochs.start > 0:
-                network.load_weights(context.checkpoint_dir / "best.keras")
-            steps, pairs = _compiled(network, learn, data, run, phase, state.epoch)
-            resumed = state.epoch > phase.epochs.start
-            if resumed:
-                checkpoints.restore(context.checkpoint_dir, network, state)
+        for phase in [each for each in _phases(run) if state.epoch < each.epochs.stop]:
+            steps, pairs = _started(network, learn, data, run, phase, context, state)
+            averaged = [Averaged(resumed=state.epoch > phase.epochs.start)] if run.weight_average else []
             network.fit(
                 pairs,
                 epochs=phase.epochs.stop,
@@ -76,9 +70,7 @@ def train(
                 verbose=verbose,
                 shuffle=False,  # the pairs come shuffled
                 callbacks=[
-                    _Seeds(run.seed),
-                    *([Averaged(resumed)] if run.weight_average else []),
-                    keeper,
+                    *(_Seeds(run.seed), *averaged, keeper),
                     *board.callbacks(context, run, data, network),
                     *callbacks,
                 ],
@@ -122,6 +114,27 @@ def _precision(run: Run) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _started(
+    network: keras.Model,
+    learn: Pictures,
+    data: Dataset,
+    run: Run,
+    phase: _Phase,
+    context: Context,
+    state: checkpoints.State,
+) -> tuple[int, tf.data.Dataset]:
+    """Compile the network for the phase, with the best weights of the one before or those it was stopped with.
+
+    Returns the steps of an epoch, and the pairs from the state's epoch on.
+    """
+    if state.epoch == phase.epochs.start > 0:
+        network.load_weights(context.checkpoint_dir / "best.keras")
+    steps, pairs = _compiled(network, learn, data, run, phase, state.epoch)
+    if state.epoch > phase.epochs.start:
+        checkpoints.restore(context.checkpoint_dir, network, state)
+    return steps, pairs
 
 
 def _compiled(
