@@ -165,9 +165,9 @@ def finish(folder: Path, document: dict[str, Any], independent: bool | None) -> 
 def write(endpoint: Endpoint, folder: Path) -> None:
     """Write the SavedModel with its signature serving_default."""
     archive = keras.export.ExportArchive()
-    held = tf.Module()
-    held.model = endpoint.model  # tracked as a model, each variable would be written twice
-    archive.track(held)
+    around = tf.Module()
+    around.model = endpoint.model  # tracked as a model, each variable would be written twice
+    archive.track(around)
     aliases = [*endpoint.inputs]
     archive.add_endpoint(
         DEFAULT, lambda *values: endpoint(dict(zip(aliases, values, strict=True))), [*endpoint.inputs.values()]
