@@ -57,7 +57,7 @@ def train(
     with checkpoints.opened(context, plan, resume) as state:
         network = model or _built(data, run, context.settings.offline)
         keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3))
-        for phase in [each for each in _phases(run) if state.epoch < each.epochs.stop]:
+        for phase in _phases(run, state.epoch):
             steps, pairs = _started(network, learn, data, run, phase, context, state)
             averaged = [Averaged(resumed=state.epoch > phase.epochs.start)] if run.weight_average else []
             network.fit(
@@ -89,12 +89,12 @@ class _Phase:
     strength: float
 
 
-def _phases(run: Run) -> list[_Phase]:
-    """The run's epochs, then those that refine the best state on images closer to the originals."""
+def _phases(run: Run, done: int) -> list[_Phase]:
+    """The run's epochs, then those that refine the best state on images closer to the originals; none that are done."""
     highest = run.learning_rate or models.NETWORKS[run.network].learning_rate
     first = _Phase(range(run.epochs), highest, 1.0)
     second = _Phase(range(run.epochs, run.epochs + run.refine_epochs), highest / 3, 0.5)
-    return [first, second]
+    return [phase for phase in (first, second) if phase.epochs and done < phase.epochs.stop]
 
 
 def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:
