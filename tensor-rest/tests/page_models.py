@@ -18,7 +18,7 @@ def every_kind() -> dict[str, Model]:
     return {
         # two versions, the newest of them the default
         "mnist_net": Model(card=LEVELS, versions=[1, 2], labels={"stable": 2, "candidate": 1}),
-        "glyph_net": Model(),
+        "glyph_net": Model(card={**CARD, "input": {**CARD["input"], "centering": "mnist"}}),
         "animal_net": Model(card={**LEVELS, "labels": ANIMALS}, classes=len(ANIMALS)),
         "unsure_net": Model(card=LEVELS),  # by its rule never sure enough
         "float_net": _float_images(),

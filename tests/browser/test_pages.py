@@ -75,9 +75,9 @@ def test_the_page_fits_small_screens(lab: Lab, page: Page, width: int) -> None:
 
 def test_swagger_ui_sends_a_picture(lab: Lab, page: Page, tmp_path: Path) -> None:
     page.goto(lab.url("REST", "/tf/"))
-    operation = page.locator("#operations-lab-classify_digit")
+    operation = page.locator("#operations-digits-classify_digit")
     operation.locator(".opblock-summary-control").click()
-    operation.get_by_placeholder("model", exact=True).fill("mnist-net")
+    operation.locator("[data-param-name=model] select").select_option("mnist-net")
     operation.locator("input[type=file]").set_input_files(next(each for each in SAMPLES if "mnist_2_" in each.name))
     operation.get_by_role("button", name="Execute").click()
     answer = operation.locator(".live-responses-table")

@@ -18,7 +18,7 @@ DIGITS = "a model that classifies images of digits"
 TENSORS = "a model whose inputs are short enough to write out here (larger ones are sent as .npy)"
 CLASSIFY = "a model with a classify signature"
 REGRESS = "a model with a regress signature"
-LABEL = "a version with a label; `lab label` sets one"
+LABEL = "a version with a label; `lab models label` sets one"
 FOLDER = "a folder for feedback, TENSOR_REST_FEEDBACK_DIR"
 METHODS = ("get", "post", "put")
 

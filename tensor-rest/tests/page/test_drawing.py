@@ -14,7 +14,7 @@ SHIFTS = """() => {
 
 def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: Front) -> None:
     open_page(page, front)
-    assert text(page, "#health") == "Serving 13 models"
+    assert text(page, "#health") == "Serving 14 models"
     draw(page)
     page.wait_for_selector("#recent button")  # the whole stroke's answer; before it, those of its parts
     labels = page.locator("#bars .label").all_inner_texts()

@@ -138,7 +138,7 @@ def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Fron
     assert "TENSOR_REST_FEEDBACK_DIR" in text(tab, "#thanks")
     assert tab.locator(".tell").count() == 0
     tab.goto(f"{locked.url}/tf/")
-    tab.locator("#operations-lab-classify_digit").wait_for()
+    tab.locator("#operations-digits-classify_digit").wait_for()
     context.close()
 
 
@@ -155,7 +155,7 @@ def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -
         tab.keyboard.press("Enter")
         if what:
             tab.locator("#key-form label", has_text=what).wait_for()
-    listing = tab.locator("#operations-lab-list_models")
+    listing = tab.locator("#operations-models-list_models")
     listing.locator(".opblock-summary-control").click()
     listing.locator(".execute").click()
     status = listing.locator(".live-responses-table .response-col_status")
@@ -189,9 +189,9 @@ def test_no_key_no_questions(browser: Any, locked: Front) -> None:
 def test_the_upload_form_of_swagger_ui_works(page: Any, front: Front, tmp_path: Path) -> None:
     (tmp_path / "two.png").write_bytes(picture(60))
     page.goto(f"{front.url}/tf/")
-    page.click("#operations-lab-classify_digit .opblock-summary")
-    form = page.locator("#operations-lab-classify_digit")
-    form.locator("input[placeholder=model]").fill("mnist-net")
+    page.click("#operations-digits-classify_digit .opblock-summary")
+    form = page.locator("#operations-digits-classify_digit")
+    form.locator("[data-param-name=model] select").select_option("mnist-net")
     form.locator("input[type=file]").set_input_files(tmp_path / "two.png")
     form.locator(".execute").click()
     form.locator(".live-responses-table .response-col_status").first.wait_for()
