@@ -68,6 +68,7 @@ def import_model(
     """
     with told_in_one_line():
         from tensor_jupyter.publishing.importing import default_name, import_model
+        from tensor_jupyter.publishing.independence import DECLARATION
         from tensor_jupyter.publishing.keras_card import Hints
 
         settings = Settings.read()
@@ -88,6 +89,8 @@ def import_model(
         say_default(context.settings, published)
         for line in signature_lines(signatures):
             out.print(line)
+        if not (published / DECLARATION).is_file():
+            out.print("Each request runs alone: its rows are not known to be independent (--independent-rows).")
         if "serving_default" not in signatures:
             out.print(f"It has no signature serving_default: call it with ?signature={min(signatures)}")
 

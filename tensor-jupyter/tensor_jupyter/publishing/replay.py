@@ -83,9 +83,10 @@ def _replayed(graph: Graph, folder: Path, tolerance: float, foreign: bool) -> li
 
 
 def _logged(finding: Finding) -> bool | None:
-    if not finding.independent:
-        known = "depend on each other" if finding.independent is False else "are not known to be independent"
-        _log.warning("each request will run alone, since the rows %s: %s", known, finding.reason)
+    if finding.independent is False:
+        _log.warning("each request will run alone, since the rows depend on each other: %s", finding.reason)
+    elif finding.independent is None:
+        _log.info("the rows are not known to be independent: %s", finding.reason)
     return finding.independent
 
 
