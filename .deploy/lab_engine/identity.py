@@ -48,7 +48,7 @@ def _read(home: Path) -> dict[str, Any]:
     path = home / _NAME
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a state folder that cannot be made is reported where it is made
         return {}
     except ValueError:  # UnicodeDecodeError is one
         found = None
