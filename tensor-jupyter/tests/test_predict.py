@@ -195,7 +195,7 @@ def test_label_says_the_label_only_and_asks_what_was_trained_last(lab, gateway):
     }
     one = lab("label", "light.png")
     assert one.stdout == b"light\n"
-    assert b"asked is newer 3, trained last; --model names another" in one.stderr
+    assert b"newer 3 is used, the model trained last; --model names another" in one.stderr
     several = lab("label", "light.png", "dark.png", "--model", "old")
     assert (several.stdout, several.stderr) == (b"light.png\tlight\ndark.png\tdark\n", b"")
     assert lab("label", "-", "--model", "old", stdin=b"dark.png\n").stdout == b"dark.png\tdark\n"

@@ -98,7 +98,7 @@ def test_photographs_without_weights_get_a_small_network_unless_weights_were_ask
 @pytest.mark.parametrize(
     ("words", "variables", "code", "expected"),
     [
-        (["--network", "resnet"], {}, 2, "Input should be 'cnn', 'dnn'"),
+        (["--network", "resnet"], {}, 2, "Input should be 'cnn', 'vgg', 'dnn'"),
         (["--learning-rate", "2"], {}, 2, "less than or equal to 1"),
         ([], {"LAB_TRAIN_BATCH_SIZE": "big"}, 1, "LAB_TRAIN_BATCH_SIZE is 'big'"),
         (["--config", "none.toml"], {}, 1, "none.toml cannot be read: No such file"),

@@ -81,7 +81,7 @@ def label(
             from tensor_jupyter.asking.catalogue import trained_last
 
             model, default = trained_last(settings)
-            err.print(f"lab: asked is {model} {version or default}, trained last; --model names another")
+            err.print(f"lab: {model} {version or default} is used, the model trained last; --model names another")
         only = len(files) == 1 and files != ["-"]
         _print(files, _asker(settings, model, version, None, 1, False), _bare if only else _labelled)
 
