@@ -180,7 +180,7 @@ def test_a_busy_gateway_is_asked_again_and_so_is_one_that_a_model_was_just_publi
 def test_label_asks_no_regression_model_and_names_the_choice(lab, gateway):
     gateway.models["price"] = {**kit.CARD, "labels": ["0"], "created": "2026-12-01T00:00:00Z"}
     gateway.models["words"] = {"labels": ["a", "b"], "created": "2026-12-02T00:00:00Z"}
-    assert b"asked is shades 3" in lab("label", "light.png").stderr
+    assert b"shades 3 is used" in lab("label", "light.png").stderr
     del gateway.models["shades"]
     told = lab("label", "light.png", code=1).stderr
     assert b"name one with --model, of price, words" in told
