@@ -10,7 +10,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.export import export
 from tensor_jupyter.training import Run, build, evaluate, mnist_net, train
 from tensor_jupyter.training.augment import batches, change_for, photographs
-from tensor_jupyter.training.measure import calibration_error
+from tensor_jupyter.training.measure import calibration_error, measured
 from tensor_jupyter.training.models import vgg_net
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -176,3 +176,9 @@ def test_photographs_are_mirrored_and_keep_their_size():
 def test_an_autoencoder_is_given_the_pictures_as_they_are():
     assert change_for(Run(network="autoencoder"), bars()) is None
     assert change_for(Run(network="autoencoder", augmentation="digits"), bars()) is not None
+
+
+def test_scores_that_are_not_probabilities_have_an_accuracy_and_no_calibration():
+    data = bars()
+    scores = np.eye(len(data.labels))[data.test.labels] * 5 - 2
+    assert measured(scores, data) == {"test_accuracy": 1.0, "test_images": len(data.test)}

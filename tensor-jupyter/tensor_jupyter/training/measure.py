@@ -19,8 +19,8 @@ def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) 
         threshold: Of an autoencoder: adds `threshold` and `test_false_alarms`, the part of the errors above it.
 
     Returns:
-        Of a classifier `test_accuracy`, `test_calibration_error` (ECE) and `test_images`; of an autoencoder
-        `test_error`, the mean, and `test_images`.
+        Of a classifier `test_accuracy`, `test_images` and, where its scores are probabilities,
+        `test_calibration_error` (ECE); of an autoencoder `test_error`, the mean, and `test_images`.
     """
     return measured(scores_of(model, data.test), data, threshold)
 
@@ -29,11 +29,10 @@ def measured(scores: np.ndarray, data: Dataset, threshold: float | None = None) 
     """What `evaluate` answers, of the scores that the test pictures got."""
     if scores.ndim == 2:
         right = scores.argmax(axis=1) == data.test.labels
-        return {
-            "test_accuracy": round(float(right.mean()), 4),
-            "test_calibration_error": round(calibration_error(scores.max(axis=1), right), 4),
-            "test_images": len(right),
-        }
+        metrics = {"test_accuracy": round(float(right.mean()), 4), "test_images": len(right)}
+        if scores.min() >= 0 and scores.max() <= 1:
+            metrics["test_calibration_error"] = round(calibration_error(scores.max(axis=1), right), 4)
+        return metrics
     metrics = {"test_error": round(float(scores.mean()), 6), "test_images": len(scores)}
     if threshold is not None:
         metrics |= {"threshold": threshold, "test_false_alarms": round(float((scores > threshold).mean()), 4)}
