@@ -43,7 +43,7 @@ class Settings:
 
     @property
     def lab_id(self) -> str:
-        """What tells this lab from others on the machine; empty before the first `up`."""
+        """The id that distinguishes this lab from others on the machine; empty before the first `up`."""
         return identity.lab_id(self.home)
 
     @property

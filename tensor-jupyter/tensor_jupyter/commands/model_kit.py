@@ -54,7 +54,7 @@ def registry_of(model: str) -> "tuple[Settings, Registry]":
 def wait_for(
     model: str, settings: Settings, seconds: float, arrived: "Callable[[Seen], bool]", quiet: bool = False
 ) -> None:
-    """Until the gateway shows the change; without a gateway it is only said that nobody looked."""
+    """Wait until the gateway shows the change; if no gateway answers, print that it was not checked."""
     from tensor_jupyter.gateway import SilentError
     from tensor_jupyter.publishing import served
 
