@@ -32,12 +32,14 @@ def test_broken():
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository of one test module, with a bin/test.sh that only runs pytest."""
+    """A repository of one test module, with a bin/test.sh that takes --fast first and only runs pytest."""
     for folder in (".ci", "bin"):
         (tmp_path / folder).mkdir()
     shutil.copy(ROOT / ".ci" / "test-twice", tmp_path / ".ci")
     script = tmp_path / "bin" / "test.sh"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pytest -q -p no:schemathesis "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = --fast ] && shift\nexec "{sys.executable}" -m pytest -q -p no:schemathesis "$@"\n'
+    )
     script.chmod(0o755)
     (tmp_path / "test_toy.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
@@ -55,6 +57,12 @@ def test_a_test_that_passes_the_second_time_passes_and_is_listed(repository: Pat
     listed = done.stdout.rpartition("flaky:")[2].splitlines()[1:]
     assert listed == ["test_toy.py::test_flaky[a b]", "test_toy.py::test_flaky[c]"]
     assert "\n2 passed" in done.stdout
+
+
+def test_flags_of_the_script_come_before_those_of_pytest(repository: Path) -> None:
+    done = run(repository, "--fast")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "flaky:" in done.stdout
 
 
 def test_a_test_that_fails_twice_fails_the_run(repository: Path) -> None:
