@@ -7,7 +7,7 @@ import zlib
 
 import hpack
 import pytest
-from transport_kit import GREETING, LARGEST, Place, Wire, headers, message, scene, until
+from transport_kit import GREETING, LARGEST, Place, Wire, headers, message, scene
 
 from tensor_serving.embedded.transport import frames, limits
 
