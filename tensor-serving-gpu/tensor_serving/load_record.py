@@ -1,4 +1,4 @@
-"""What loading each version led to, on disk, so that it outlives a model server that a version ends.
+"""What loading and calling each version led to, on disk, so that it outlives a model server that a version ends.
 
 A version is written down before it is loaded. One that was being loaded when the server crashed is held back from then
 on, until its files change. Whoever loads keeps the record: the embedded server, or `run` beside TensorFlow Serving.
@@ -7,7 +7,8 @@ on, until its files change. Whoever loads keeps the record: the embedded server,
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Literal
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 MAX_KILLS = 2
 """Loads in a row cut off by a kill from outside, of unknown cause, after which the version is taken for the cause."""
 
+MAX_CRASHES = 3
+"""Crashes within an hour, while calls of no other version were running, after which a version is held back."""
+
+_CRASHES_COUNT_S = 3600.0
 _MAX_BYTES = 16 * 1024 * 1024
 
 _State = Literal["loading", "loaded", "interrupted", "failed", "suspect", "retried", "ended"]
@@ -27,13 +32,17 @@ _HELD = ("failed", "suspect", "ended")
 
 @dataclass
 class _Entry:
-    """A version's last load. `files` identifies what it was loaded from; `proven`: it has loaded from these before."""
+    """A version's last load. `files` identifies what it was loaded from; `proven`: it has loaded from these before.
+
+    `kills` counts loads in a row that were cut off; `crashes` are the times (Unix) at which its calls ended the server.
+    """
 
     files: str
     state: _State
     reason: str = ""
     kills: int = 0
     proven: bool = False
+    crashes: list[float] = field(default_factory=list)
 
 
 class LoadRecord:
@@ -124,6 +133,20 @@ class LoadRecord:
                 self._write()
             return [Path(folder) for folder in loading]
 
+    def call_crashed(self, folder: Path, how: str) -> None:
+        """Count a crash of the server in a call of this version; after MAX_CRASHES it is held back."""
+        with self._lock:
+            entry = self._entries.get(str(folder))
+            if not entry:
+                return
+            now = time.time()
+            entry.crashes = [*(then for then in entry.crashes if now - _CRASHES_COUNT_S < then <= now), now]
+            if len(entry.crashes) >= MAX_CRASHES:
+                entry.state = "ended"
+                entry.reason = f"ended the model server {len(entry.crashes)} times while it answered calls ({how})"
+                log.error("%s %s", folder, entry.reason)
+            self._write()
+
     def retry(self) -> list[Path]:
         """Hold back no longer what merely did not load; return the folders."""
         with self._lock:
@@ -146,13 +169,14 @@ class LoadRecord:
     def _set(self, folder: Path, state: _State, reason: str = "") -> None:
         with self._lock:
             try:
-                known, files = self._entries.get(str(folder)), ""
+                known = self._entries.get(str(folder))
                 if known and known.state == state:
                     return
                 files = known.files if known and known.state == "loading" else _files(folder)
             except OSError:  # it is being deleted
                 return
-            self._entries[str(folder)] = _Entry(files, state, reason, proven=state == "loaded")
+            crashes = known.crashes if known and known.files == files else []
+            self._entries[str(folder)] = _Entry(files, state, reason, proven=state == "loaded", crashes=crashes)
             self._write()
 
     def _read(self, path: Path) -> None:

@@ -1,6 +1,7 @@
 """One container's worth of serving: the watcher in this process, the model server as its child, and one fate for both.
 
-A server that a version has ended is started again without that version; one that ends otherwise ends this process.
+A server that a version has ended is started again: the version can be left out. One that ends otherwise ends this
+process.
 """
 
 import logging
@@ -27,7 +28,7 @@ def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) ->
         if not server.can_go_on(code):
             log.error("the model server ended by itself (exit code %s); the watcher stops too", code)
             return 1
-        log.error("the model server ended (exit code %s) over what it was loading; it is started again without", code)
+        log.error("the model server ended (exit code %s) over a version; it is started again", code)
         if not watcher.poll():
             stop.wait(1)  # the list may be the one before
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tensor_serving import running_versions
 from tensor_serving.load_record import LoadRecord
 from tensor_serving.server_output import ServerOutput
 
@@ -65,7 +66,7 @@ class ServerProcess(Protocol):
     def can_go_on(self, code: int) -> bool:
         """Tell whether another start would get further, after one that ended with this exit code.
 
-        It would when a version that was being loaded is to blame: that one is left out then.
+        It would when a version that was loaded or called is to blame: that one is left out then, or after some crashes.
         """
 
 
@@ -85,7 +86,10 @@ class Embedded:
 
     def can_go_on(self, code: int) -> bool:
         """See ServerProcess.can_go_on."""
-        return code < 0 and bool(LoadRecord(self._file).loading())
+        if code >= 0:
+            return False
+        running = -code not in _KILLS and running_versions.read(self._file.with_suffix(".running"))
+        return bool(running or LoadRecord(self._file).loading())
 
 
 class Binary:

@@ -175,7 +175,7 @@ def test_a_version_that_ends_the_server_stays_out(server: str, served: Served, r
         assert served.answer("good") == (1, 3.0)
         wait_until(lambda: served.reason("bad", 1), what="the quarantine")
         assert "ended the model server while it was loaded or warmed up (Aborted)" in served.reason("bad", 1)
-        assert command.text().count("it is started again without") == 1
+        assert command.text().count("it is started again") == 1
         served.publish("aborting_in_load", "good", 2)
         wait_until(lambda: "ended the model server" in served.reason("good", 2), what="the quarantine while serving")
         assert served.answer("good") == (1, 3.0)
@@ -190,6 +190,24 @@ def test_a_version_that_ends_the_server_stays_out(server: str, served: Served, r
         client = Client(served.port)
         wait_until(lambda: client.available("bad") == [1], what="the version that took its place")
         client.channel.close()
+
+
+def test_calls_that_end_the_server_quarantine_their_version(served: Served) -> None:
+    served.publish("half_plus_two", "good", 1)
+    bad = served.publish("aborting", "bad", 1)
+    with served.running() as command:
+        for crash in range(1, 4):
+            assert served.answer("good") == (1, 3.0)
+            client = Client(served.port)
+            wait_until(lambda client=client: client.available("bad") == [1], what="the version that will crash")
+            with pytest.raises(grpc.RpcError) as failure:
+                client.half("bad")
+            assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+            client.channel.close()
+            command.said(rf"(?s)(crashed; calls were running of {bad}: Fatal Python error: Aborted.*){{{crash}}}")
+        assert served.answer("good") == (1, 3.0)
+        wait_until(lambda: served.reason("bad", 1), what="the quarantine")
+        assert "ended the model server 3 times while it answered calls (Aborted)" in served.reason("bad", 1)
 
 
 @pytest.mark.usefixtures("binary")

@@ -45,7 +45,7 @@ class Engine:
         self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._stopping = False
         self._config_due = self._folders_due = float("inf")
-        self._record = open_record(options.load_record_file)
+        self._record, self._running = open_record(options.load_record_file)
         self.metrics = Metrics()
         self.execution = Execution(options, self.metrics)
         retries = Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
@@ -176,7 +176,7 @@ class Engine:
             try:
                 if options.enable_model_warmup:
                     self._warm_up(model, folder)
-                runner = self.execution.runner(name, model, folder)
+                runner = self.execution.runner(name, model, folder, self._running.slot(folder))
             except BaseException:
                 model.close()
                 raise
