@@ -130,6 +130,14 @@ class Settings(BaseSettings):
     )
     """Largest message to and from serving."""
 
+    drain_seconds: float = Field(default=0.5, ge=0, le=300)
+    """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""
+
+    @property
+    def draining(self) -> Path:
+        """A file that is there while the gateway stops."""
+        return self.run_dir / "draining"
+
     @property
     def socket(self) -> Path:
         """The unix socket between nginx and uWSGI."""

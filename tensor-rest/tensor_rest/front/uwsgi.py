@@ -9,8 +9,8 @@ from ..settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
 _LINE = 512
-_MERCY = 3
-"""Seconds workers get to end in, plus two. TERM is lost on one that is only starting; uWSGI's own patience is 60."""
+_MERCY = 4
+"""Seconds workers get to end in, plus two. The signal is lost on one that is only starting; uWSGI's default is 60."""
 
 
 def run(settings: Settings) -> None:
@@ -38,7 +38,8 @@ def options(settings: Settings) -> list[str]:
     return [
         *_door(settings),
         *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
-        *("--master", "--need-app", "--die-on-term", "--vacuum", "--strict"),
+        *("--master", "--need-app", "--vacuum", "--strict"),
+        *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),  # TERM: requests at work are finished
         *("--shared-import", "tensor_rest.preload"),  # libraries, before the fork
         "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--gevent", str(settings.concurrency), "--processes", str(settings.processes)),
