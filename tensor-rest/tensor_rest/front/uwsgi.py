@@ -1,7 +1,6 @@
 """uWSGI: the worker processes behind nginx's socket, or alone with its own HTTP."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -21,16 +20,8 @@ def run(settings: Settings) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's room is never given back
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_emptied(folder / "metrics"))
     # A fresh interpreter: what this one has loaded would sit in the master for nothing.
     os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])
-
-
-def _emptied(folder: Path) -> Path:
-    """A new folder for the workers' metrics: those of an earlier run would be counted again."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
 
 
 def options(settings: Settings) -> list[str]:
