@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from threading import Event
 
+from tensor_serving import operations
 from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import render, write_if_changed
 from tensor_serving.model_server import ModelServer
@@ -30,7 +31,7 @@ class Watcher:
         self._models, self._output, self._server = models, output, server
         self._recheck_due = 0.0
         self._listing = True
-        self._inspector = Inspector()
+        self._inspector = Inspector(operations.allowed())
         self._seen = Catalogue([])
         self._error = ""
         self._said: set[str] = set()
