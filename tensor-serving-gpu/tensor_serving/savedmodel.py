@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from tensor_serving import bundle, operations, wire
+from tensor_serving import bundle, layout, operations, wire
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
+_EACH_LOOK = 100  # versions beyond the newest, of all models together, that are looked at every time
 _MAX_FILES = 10_000  # of a version
 _STALE = 3.0  # seconds after which a model server that looks every second has surely followed a changed list
 
@@ -41,6 +42,8 @@ class Inspector:
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self._known: dict[Path, _Verdict] = {}
         self._allowed = allowed
+        self.version_folders = layout.VersionFolders()
+        self.rotation = Rotation()
 
     def problem(self, folder: Path) -> str:
         """Return why the version cannot be served, or an empty string when it is sound. Raises nothing."""
@@ -54,10 +57,17 @@ class Inspector:
                 again = time.monotonic() if known and known.refused > -math.inf else -math.inf
                 known = self._known[folder] = _Verdict(now, _judge(folder, self._allowed), relisted=again)
             return known.reason
-        except OSError as error:  # not remembered: the next look may succeed
-            return f"{error.filename or folder} cannot be read: {error.strerror}"
-        except Exception as error:  # noqa: BLE001 - one version, whatever is in its files, must not keep the others from being served
-            return f"it cannot be checked: {type(error).__name__}: {error}"
+        except OSError as error:
+            reason = f"{error.filename or folder} cannot be read: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 - one version, whatever is in it, must not keep others from being served
+            reason = f"it cannot be checked: {type(error).__name__}: {error}"
+        self._known.setdefault(folder, _Verdict((), reason))  # the next look may succeed: what was known before counts
+        return reason
+
+    def last_problem(self, folder: Path) -> str | None:
+        """Return what `problem` returned last, without a look at the files; None where it has never been asked."""
+        known = self._known.get(folder)
+        return known.reason if known else None
 
     def accept(self, folder: Path) -> None:
         """Take note that the model server has loaded the version."""
@@ -87,6 +97,22 @@ class Inspector:
     def known(self) -> set[Path]:
         """Return the folders judged so far."""
         return set(self._known)
+
+
+class Rotation:
+    """Which of very many versions are looked at this time: all of few, else each once in so many looks."""
+
+    def __init__(self) -> None:
+        self._turn, self._parts = 0, 1
+
+    def next(self, total: int) -> "Rotation":
+        """Go on to the next look, at this many versions in all."""
+        self._turn, self._parts = self._turn + 1, -(-total // _EACH_LOOK) or 1
+        return self
+
+    def includes(self, position: int) -> bool:
+        """Tell whether it is the turn of the version at this position in its model."""
+        return position % self._parts == self._turn % self._parts
 
 
 def fingerprint(folder: Path) -> Fingerprint:
