@@ -20,7 +20,7 @@ from tensor_serving.inventory import InventoryServer
 from tensor_serving.model_server import ModelServer
 from tensor_serving.run import run
 from tensor_serving.server_process import model_server, server_command
-from tensor_serving.watch import Watcher
+from tensor_serving.watch import MAX_AGE, Watcher
 
 log = logging.getLogger("tensor_serving")
 
@@ -95,11 +95,16 @@ def _port(text: str) -> int:
 
 
 def _generate(given: argparse.Namespace) -> int:
-    return 0 if Watcher(given.models, given.output).poll() else 1
+    watcher = Watcher(given.models, given.output)
+    well = watcher.poll(None)
+    while well and not watcher.complete:
+        well = watcher.poll(None)
+    return 0 if well else 1
 
 
 def _watch(given: argparse.Namespace) -> int:
-    watcher = Watcher(given.models, given.output, ModelServer(given.server) if given.server else None)
+    server = ModelServer(given.server) if given.server else None
+    watcher = Watcher(given.models, given.output, server, max_age=_max_age(given))
     with _inventory(watcher, given.models, given.host, given.port) as stop:
         watcher.run(stop, given.poll_seconds)
     return 0
@@ -111,7 +116,9 @@ def _run(given: argparse.Namespace) -> int:
         command = server_command(given.host, given.port, given.rest_port, config, given.flags)
         server = model_server(command, folder / "loads.json")
         asked = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
-        watcher = Watcher(given.models, config, ModelServer(f"{asked}:{given.rest_port}"), server.record)
+        watcher = Watcher(
+            given.models, config, ModelServer(f"{asked}:{given.rest_port}"), server.record, _max_age(given)
+        )
         with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
             return run(watcher, server, stop, given.poll_seconds)
 
@@ -128,11 +135,15 @@ def _state_folder(wanted: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _max_age(given: argparse.Namespace) -> float:
+    return MAX_AGE + 2 * float(given.poll_seconds)
+
+
 @contextmanager
 def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator[Event]:
     """The config file written and the inventory served. Yields what TERM sets; exits with 1 if the port is taken."""
     try:
-        server = InventoryServer(host, port, lambda: watcher.inventory)
+        server = InventoryServer(host, port, watcher)
     except (OSError, OverflowError) as error:
         log.error("cannot listen on %s:%s: %s; choose another address or port", host, port, error)
         sys.exit(1)

@@ -154,7 +154,7 @@ def _serving(settings: Settings) -> Service:
         ),
     )
     # The model server speaks gRPC only and takes its port before it has loaded anything: the gateway asks it.
-    health = (settings.url(ports.inventory), settings.url(ports.rest, "/readyz"))
+    health = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
     return Service("tensor-serving", (watcher, server), health)
 
 
