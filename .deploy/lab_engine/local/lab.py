@@ -38,6 +38,9 @@ class LocalLab:
         self._check_room()
         with exclusive(self._settings, "up"):
             identity.make_id(self._settings.home)
+            if not environment.is_current(self._settings):
+                self._manager.stop()
+                ports.check(vars(self._settings.ports))  # again at the start, minutes later
             self._ensure_environment()
             self._start()
             memory.note(self._settings, "local", up=True)
