@@ -106,8 +106,7 @@ pull_base() { # pull_base REFERENCE
 build() { # build FOLDER: all output to a log; its last lines if it fails
   local image log arguments
   image=$(image_of "$1")
-  log=$ROOT/.lab/build/$(name_of "$1").log
-  mkdir -p "${log%/*}"
+  log=$(state_folder build)/$(name_of "$1").log
   mapfile -t arguments < <(build_arguments "$1")
   echo "building $image ..."
   docker build --tag "$image" --file "$(dockerfile "$1")" "${arguments[@]}" "$1" >"$log" 2>&1 || {

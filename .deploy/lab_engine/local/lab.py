@@ -11,7 +11,7 @@ from ..settings import ROOT, Settings
 from ..verbs import NOT_RUNNING, chosen, duration
 from . import environment, health, logs, preflight, services, volumes
 from .manager import Manager
-from .services import Service, find_nginx
+from .services import Service, find_nginx, monitor
 
 
 class LocalLab:
@@ -38,6 +38,9 @@ class LocalLab:
         self._check_room()
         with exclusive(self._settings, "up"):
             identity.make_id(self._settings.home)
+            if not environment.is_current(self._settings):
+                self._manager.stop()
+                ports.check(vars(self._settings.ports))  # again at the start, minutes later
             self._ensure_environment()
             self._start()
             memory.note(self._settings, "local", up=True)
@@ -85,7 +88,8 @@ class LocalLab:
             health.wait_for(self._settings, self._manager, wanted)
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
-        logs.show(self._settings, self._services(services), count, follow)
+        shown = self._services(services)
+        logs.show(self._settings, shown if services else [*shown, monitor(self._settings)], count, follow)
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         chosen([service])
@@ -116,7 +120,7 @@ class LocalLab:
         config = services.supervisor_config(settings)
         variables = services.environment(settings) | {"TENSOR_LAB_SUPERVISED": str(settings.home)}
         if manager.is_running_with(config):
-            manager.start_stopped()
+            manager.start_again("STOPPED", "EXITED", "FATAL")
             return
         if manager.is_running():
             console.say("the settings have changed since the lab was started: starting it anew")
