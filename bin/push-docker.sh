@@ -121,6 +121,7 @@ build_arguments() { # one per line; a proxy is passed on by name, so that its pa
   local name base
   base=$(base_image "$1")
   [[ -z $base ]] || echo "--build-arg=BASE_IMAGE=$base"
+  PYTHONPATH=$ROOT/.deploy "$(find_python)" -B -m lab_engine.docker.source "$ROOT/$1"
   takes "$1" LAB_VERSION && echo "--build-arg=LAB_VERSION=$(version_of LAB_VERSION)"
   for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     [[ -z ${!name:-} ]] || echo "--build-arg=$name"
