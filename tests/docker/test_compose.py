@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab_engine.docker import client
+from lab_engine.docker import client, source
 from tensor_rest.settings import Settings as Fields
 from tests.running import ROOT, SAMPLES, Lab, request, wait_until
 
@@ -204,6 +204,45 @@ def test_down_and_up_keep_models_logs_and_token(lab: Lab) -> None:
     assert "kept" in docker("exec", lab.container("tensor-board"), "ls", "/logs")
     assert (lab.home / "jupyter.token").read_text() == token
     assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+
+
+@in_docker
+def test_compose_file_that_is_wrong_is_not_remembered(lab: Lab, tmp_path: Path) -> None:
+    assert "typo.yml is not there" in lab.compose("up", "-f", "typo.yml", code=1)
+    (tmp_path / "wrong.yml").write_text("services: {tensor-rest: {imagee: x}}\n")
+    assert "compose config failed" in lab.compose("up", "-f", str(tmp_path / "wrong.yml"), code=1)
+    assert "project" in lab.compose("status")
+
+
+@in_docker
+@pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="a minute; set LAB_LONG_TESTS=1")
+def test_upgrade_backup_and_restore_in_docker(lab: Lab, images: dict[str, str], tmp_path: Path) -> None:
+    board, jupyter = images["tensor-board"], lab.container("tensor-jupyter")
+    docker("build", "--tag", board, "--label", f"{source.HASH}=old", "-", given=f"FROM {board}\n".encode())
+    docker("exec", jupyter, "sh", "-c", "echo mine > /models/mnist-net/upgraded")
+    try:
+        assert "not built from this clone's source: tensor-board;" in lab.compose("up")
+        assert "another: bin/compose.sh upgrade" in lab.compose("version")
+        assert "The lab is up" in lab.compose("upgrade")
+        assert lab.compose("version").count("this clone's") == len(images)
+        assert docker(
+            "image", "inspect", "--format", f'{{{{index .Config.Labels "{source.HASH}"}}}}', f"{board}-before"
+        )
+        lab.compose("backup", str(tmp_path / "lab.tar.gz"))
+        docker("exec", jupyter, "rm", "/models/mnist-net/upgraded")
+        assert "the lab is running" in lab.compose("restore", "--yes", str(tmp_path / "lab.tar.gz"), code=1)
+        lab.compose("down")
+        lab.compose("restore", "--yes", str(tmp_path / "lab.tar.gz"))
+        lab.compose("up")
+        assert docker("exec", jupyter, "cat", "/models/mnist-net/upgraded") == "mine\n"
+        listed = docker("exec", jupyter, "sh", "-c", "stat -c '%a %g' /models /models/mnist-net; ls -A /models")
+        assert listed.split("\n")[:2] == ["2775 100", "2775 100"]
+        assert ".replaced" not in listed
+        assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+    finally:
+        subprocess.run(
+            ["docker", "rmi", *(f"{image}-before" for image in images.values())], capture_output=True, check=False
+        )
 
 
 @in_docker

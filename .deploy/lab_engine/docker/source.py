@@ -38,6 +38,8 @@ def source_hash(folder: Path) -> str:
 def labels(folder: Path) -> dict[str, str]:
     """The labels of an image that is built from the folder as it is now; without those of git where there is no git."""
     known = {HASH: source_hash(folder)}
+    if folder.name == BASE:  # it stays the same image, and those that start from it too, while its source does
+        return known
     revision, created = commit(folder), _git(folder, "log", "-1", "--format=%cI")
     if revision and created:
         known |= {REVISION: revision, CREATED: created}
