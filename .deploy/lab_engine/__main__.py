@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import choice, console, settings
+from .chaos import faults
 from .docker.deployment import SERVING
 from .docker.lab import DockerLab
 from .errors import EngineError
@@ -57,6 +58,7 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         "status": lab.status,
         "restart": lambda: lab.restart(options.service),
         "logs": lambda: lab.logs(options.service, options.tail, options.follow),
+        "chaos": lambda: faults.run(found, options.fault, options.yes),
         "exec": lambda: lab.execute(options.service, options.command),
     }
     return verbs[options.verb]() or 0
@@ -105,6 +107,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
+    chaos = verbs.add_parser("chaos", help="stage a fault on the running lab, and show what it costs under load")
+    chaos.add_argument(
+        "fault", choices=faults.FAULTS, help="; ".join(f"{n}: {f.about}" for n, f in faults.FAULTS.items())
+    )
+    chaos.add_argument("-y", "--yes", action="store_true", help="do not ask")
     install = verbs.add_parser("install", help="only make the Python environment of the local engine; up does it too")
     install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
     for verb in verbs.choices.values():  # before or after the verb: both are typed
