@@ -51,6 +51,15 @@ def rss(pids: list[int]) -> float:
     return total / MIB
 
 
+def threads(pids: list[int]) -> int:
+    """How many threads these processes have."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += len(list(Path(f"/proc/{pid}/task").iterdir()))
+    return total
+
+
 def files(pids: list[int]) -> int:
     """How many files these processes have open."""
     total = 0

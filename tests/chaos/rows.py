@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos import crashes, disks, gateway, programs, restarts, soak, uploads
+from tests.chaos import crashes, disks, floods, gateway, limits, network, programs, restarts, soak, uploads
 from tests.chaos.scene import Scene
 
 
@@ -64,6 +64,41 @@ _ALL = (
         "256 stalled or parallel 10 MiB uploads",
         "gateway within 512 MiB, 95 % of small requests beside them answered, their p99 <= 2 x",
         uploads.play,
+    ),
+    Row(
+        "floods",
+        "HTTP/2 floods, unread answers and idle connections at the embedded server",
+        "honest p99 <= 100 ms, memory within 64 MB of before, offender cut off with ENHANCE_YOUR_CALM",
+        floods.embedded,
+    ),
+    Row(
+        "hostile-server",
+        "a model server that answers with informational headers without end",
+        "the gateway's memory within 64 MB of before, its other answers within 1 s",
+        floods.hostile_server,
+    ),
+    Row("h2spec", "HTTP/2 conformance of the embedded server", "0 failures", floods.h2spec),
+    Row("cpus", "1, 2, 48, 130, 256 CPUs (staged)", "starts, answers, gateway within 512 MB, 512 threads", limits.cpus),
+    Row(
+        "quotas",
+        "control groups with 0.5, 1 and 2 CPUs and 512 MB",
+        "starts, answers, stays within its limits",
+        limits.quotas,
+    ),
+    Row("clock-jump", "the wall clock jumps an hour on and an hour back", "0 failed", network.clock),
+    Row(
+        "dns-failure",
+        "the model server's name does not resolve for 30 s, while it is restarted",
+        "answers or 503/504 within 15 s, recovery by itself within 15 s",
+        network.dns,
+        _NETWORK,
+    ),
+    Row(
+        "network-drop",
+        "packets to the model server vanish for 30 s",
+        "answers or 503/504 within 15 s, recovery by itself within 15 s",
+        network.drop,
+        _NETWORK,
     ),
     Row(
         "read-only",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -147,13 +147,16 @@ class Scene:
             return float("inf")
         return time.monotonic() - begin
 
-    def program(self, *arguments: object, **environment: str) -> "Program":
-        """`python -m` one of the lab's packages, in a process group of its own; ended at the end."""
-        program = Program(self.folder, [str(word) for word in arguments], environment)
+    def program(self, *arguments: object, inside: Sequence[str] = (), **environment: str) -> "Program":
+        """`python -m` one of the lab's packages, in a process group of its own; ended at the end.
+
+        inside: a command that runs the one that follows it.
+        """
+        program = Program(self.folder, [*inside, sys.executable, "-m", *map(str, arguments)], environment)
         self.undo.callback(program.kill)
         return program
 
-    def gateway(self, server: str, inventory: str, **environment: str) -> "Gateway":
+    def gateway(self, server: str, inventory: str, inside: Sequence[str] = (), **environment: str) -> "Gateway":
         """A gateway of its own, with nginx and uWSGI; ended at the end."""
         port = free_ports(1)[0]
         variables = {
@@ -163,7 +166,7 @@ class Scene:
             "TF_SERVER_INVENTORY_URL": inventory,
             **environment,
         }
-        program = self.program("tensor_rest", "run", **variables)
+        program = self.program("tensor_rest", "run", inside=inside, **variables)
         return Gateway(program, f"http://127.0.0.1:{port}")
 
     def serving(self) -> tuple[str, str]:
@@ -174,7 +177,7 @@ class Scene:
 class Program:
     """A running program with its log."""
 
-    def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, command: list[str], environment: dict[str, str]) -> None:
         self.log = Path(tempfile.mkstemp(prefix="log-", dir=folder)[1])
         paths = [
             environment.pop("PYTHONPATH", ""),
@@ -182,7 +185,6 @@ class Program:
         ]
         variables = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         with self.log.open("wb") as log:
-            command = [sys.executable, "-m", *arguments]
             self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
 
     def kill(self) -> None:
