@@ -5,11 +5,12 @@ import itertools
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.chaos.scene import PICTURE, Scene, form
+from tests.chaos.scene import FORM, PICTURE, Scene, form
 from tests.running import SAMPLES, Answer, Lab, new_lab, request, wait_until
 
 _FOLDERS = {"models": "models", "logs": "logs", "feedback": "feedback", "state": "run"}
@@ -114,10 +115,6 @@ def _with_label(picture: bytes) -> bytes:
 
 
 def _post(lab: Lab, path: str, body: bytes) -> Answer:
-    import urllib.request
-
-    from tests.chaos.scene import FORM
-
     try:
         return request(urllib.request.Request(lab.url("REST", path), body, FORM))
     except OSError as error:

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import signal
+import urllib.request
 from collections.abc import Callable
 from functools import partial
 
 from tests.chaos.processes import children, manager, tree
 from tests.chaos.scene import Scene
-from tests.running import Answer, wait_until
+from tests.running import Answer, request, wait_until
 
 _BACK = 30.0  # seconds
 _STOPPED_BACK = 60.0  # a stopped one has to be noticed first
@@ -56,10 +57,6 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
     lab = scene.lab
 
     def get(port: str, path: str) -> Answer | None:
-        import urllib.request
-
-        from tests.running import request
-
         with contextlib.suppress(OSError):
             return request(urllib.request.Request(lab.url(port, path)), timeout=2)
         return None

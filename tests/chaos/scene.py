@@ -1,8 +1,10 @@
 """What every fault is staged with: a lab, loads at it, figures, and programs of the lab by themselves."""
 
 import contextlib
+import importlib.metadata
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_engine.chaos.load import Client, Load, Summary
+from tests.chaos.processes import tree
 from tests.running import ROOT, SAMPLES, Answer, Lab, free_ports, new_lab, wait_until
 
 CRASH_MODEL = ROOT / ".deploy" / "lab_engine" / "chaos" / "crash_model.py"
@@ -189,8 +192,6 @@ class Program:
 
     def kill(self) -> None:
         """End it and what it started, whatever state it is in."""
-        from tests.chaos.processes import tree
-
         for pid in tree(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -218,9 +219,6 @@ class Gateway:
 
 def machine() -> dict[str, object]:
     """The machine in general terms."""
-    import importlib.metadata
-    import platform
-
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": len(os.sched_getaffinity(0)),
