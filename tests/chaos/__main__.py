@@ -4,6 +4,7 @@ import argparse
 import datetime
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ def main() -> int:
 
 def _run(row: Row, options: argparse.Namespace) -> int:
     print(f"{row.name}: {row.staged}", flush=True)  # noqa: T201
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is taken down then too
     begin = time.monotonic()
     scene = Scene(options.long, _given(options.lab))
     met: bool | None = None
