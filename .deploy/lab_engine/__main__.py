@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import choice, console, settings
+from .chaos import faults
 from .docker import source
 from .docker.deployment import SERVING
 from .docker.lab import DockerLab
@@ -68,6 +69,7 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         "backup": lambda: lab.backup(options.file),
         "restore": lambda: lab.restore(options.file),
         "version": lab.version,
+        "chaos": lambda: faults.run(found, options.fault, options.yes),
         "exec": lambda: lab.execute(options.service, options.command),
     }
     return verbs[options.verb]() or 0
@@ -123,6 +125,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
     restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
     verbs.add_parser("version", help="show release, commit, and what the lab is made of")
+    chaos = verbs.add_parser("chaos", help="stage a fault on the running lab, and show what it costs under load")
+    chaos.add_argument(
+        "fault", choices=faults.FAULTS, help="; ".join(f"{n}: {f.about}" for n, f in faults.FAULTS.items())
+    )
+    chaos.add_argument("-y", "--yes", action="store_true", help="do not ask")
     install = verbs.add_parser("install", help="only make the Python environment of the local engine; up does it too")
     install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
     for verb in verbs.choices.values():  # before or after the verb: both are typed
