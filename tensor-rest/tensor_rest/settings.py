@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
 
     run_dir: Path = Field(default_factory=lambda: Path.cwd() / "run")
-    """Folder for socket, pid, temporary files and the rendered nginx.conf; only feedback is written elsewhere."""
+    """Folder for sockets and the rendered nginx.conf; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
