@@ -119,8 +119,8 @@ def _program_section(settings: Settings, program: Program) -> str:
     command = shlex.join(program.command).replace("%", "%%")
     return (
         f"\n[program:{program.name}]\ncommand={command}\ndirectory={ROOT}\n"
-        # Four starts that end within three seconds mean FATAL: `up` reports it, and nothing spins for ever.
-        "autorestart=true\nstartsecs=3\nstartretries=3\n"
+        # What ends within three seconds is started again after 1, 2, 3 ... seconds; never FATAL, which is for good.
+        "autorestart=true\nstartsecs=3\nstartretries=1000000\n"
         f"stopsignal=TERM\nstopwaitsecs=10\nstopasgroup=true\nkillasgroup=true\n"
         f"redirect_stderr=true\nstdout_logfile={settings.run}/log/{program.name}.log\n"
         "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=1\n"
@@ -144,6 +144,7 @@ def _serving(settings: Settings) -> Service:
             *(*python, "serve", f"--port={ports.serving}", f"--rest_api_port={ports.serving_rest}"),
             *(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"),
             *("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"),
+            f"--load_record_file={settings.run / 'loads.json'}",
             # As `tensor_serving run` has it (EMBEDDED_FLAGS there says why).
             *(
                 "--enable_batching=true",
@@ -153,7 +154,7 @@ def _serving(settings: Settings) -> Service:
         ),
     )
     # The model server speaks gRPC only and takes its port before it has loaded anything: the gateway asks it.
-    health = (settings.url(ports.inventory), settings.url(ports.rest, "/readyz"))
+    health = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
     return Service("tensor-serving", (watcher, server), health)
 
 
