@@ -82,7 +82,7 @@ class Door:
             visit.memory = self._bodies.receive(environ)
             if visit.memory:  # the time it took to come is its sender's
                 visit.began = time.perf_counter()
-                caller.begin(visit.request_id, time.monotonic() + self._longest)
+                caller.begin(visit.request_id, time.monotonic() + self._longest, environ)
             body.unpack(environ, self._limit)
         budget.begin(environ, self._longest)
         return None
