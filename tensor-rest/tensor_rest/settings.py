@@ -12,11 +12,11 @@ from . import resources
 _PORT = 8080
 _MOST_PROCESSES = 16  # by default
 _BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
-_MOST_BODY_BYTES = 128 << 20
+_MOST_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
 """Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
 
-UPLOAD_SECONDS = 10.0
+UPLOAD_SECONDS = 5.0
 """Seconds in which a large body may come at any rate."""
 
 
@@ -41,7 +41,7 @@ def _own_port(value: Any) -> Any:
 
 
 def _body_memory() -> int:
-    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 4)
+    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 3)
 
 
 def _processes() -> int:
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
 
     run_dir: Path = Field(default_factory=lambda: Path.cwd() / "run")
-    """Folder for socket, pid, temporary files and the rendered nginx.conf; only feedback is written elsewhere."""
+    """Folder for sockets and the rendered nginx.conf; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
@@ -93,8 +93,8 @@ class Settings(BaseSettings):
     """Largest request body; more is refused with 413 before it is read."""
 
     body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
-    """Memory for request bodies in flight, of all clients together; large ones beyond it get 503. By default a quarter of
-    the control group's memory, at most 128 MiB. One body of `max_upload_bytes` is always taken."""
+    """Memory for large request bodies (from 100 kB) in flight, three times their size; more wait for 5 s, then get 503.
+    By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest picture, width x height; more is refused with 413 before it is decoded."""
@@ -183,11 +183,6 @@ class Settings(BaseSettings):
     def listen(self) -> str:
         """host:port as nginx and uWSGI write it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def large_bodies(self) -> int:
-        """How many large bodies may be in flight, of all clients together."""
-        return max(1, self.body_memory_bytes // self.max_upload_bytes)
 
     @property
     def longest_request(self) -> int:

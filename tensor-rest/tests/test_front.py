@@ -3,8 +3,6 @@
 import json
 import os
 import pwd
-import re
-import signal
 import socket
 import stat
 import sys
@@ -19,8 +17,6 @@ import httpx
 import pytest
 from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
 from toy_model_server import Model, ModelServer
-
-from tensor_rest.front.both import PATIENCE
 
 FRONTS = [pytest.param("nginx", marks=needs_nginx), pytest.param("uwsgi")]
 only_nginx = pytest.mark.parametrize("front", FRONTS[:1], indirect=True, scope="module")
@@ -269,16 +265,3 @@ def test_a_chunked_body_without_nginx_is_told_what_to_do(front: Front) -> None:
     answer = raw(front, b"POST /predictlabel HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert b" 411 " in answer.splitlines()[0]
     assert b"Content-Length" in answer
-
-
-def test_told_to_end_while_a_worker_is_replaced_it_ends_soon(toy: ModelServer, tmp_path: Path) -> None:
-    """TERM is lost on a worker that is only starting; its master has to lose patience before Docker does."""
-    front = start_front("uwsgi", tmp_path / "run", toy.address)
-    workers = re.findall(r"spawned uWSGI worker \d+ \(pid: (\d+)", front.log.read_text())
-    os.kill(int(workers[0]), signal.SIGKILL)
-    wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text())
-    try:
-        front.processes[0].terminate()
-        front.processes[0].wait(PATIENCE)
-    finally:
-        front.kill()

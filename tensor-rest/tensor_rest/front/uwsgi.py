@@ -8,8 +8,11 @@ from ..settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
 _LINE = 512
-_MERCY = 4
-"""Seconds workers get to end in, plus two. The signal is lost on one that is only starting; uWSGI's default is 60."""
+_SILENCE = 6
+"""Seconds for which nothing may come of a large body."""
+
+_MERCY = 3
+"""Seconds after INT in which workers are to end, plus two; a starting one misses it. uWSGI's default is 60."""
 
 
 def run(settings: Settings) -> None:
@@ -30,11 +33,13 @@ def options(settings: Settings) -> list[str]:
         *_door(settings),
         *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
         *("--master", "--need-app", "--vacuum", "--strict"),
-        *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),  # TERM: requests at work are finished
+        # TERM finishes the requests in flight, INT does not.
+        *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
         *("--shared-import", "tensor_rest.preload"),  # libraries, before the fork
         "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--gevent", str(settings.concurrency), "--processes", str(settings.processes)),
         "--enable-threads",  # for offload.py
+        *("--socket-timeout", str(_SILENCE)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
         *("--worker-reload-mercy", str(_MERCY)),
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
