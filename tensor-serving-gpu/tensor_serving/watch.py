@@ -1,7 +1,8 @@
 """The watcher beside the model server: keeps its config file in step with the models volume, and answers what is there.
 
 TensorFlow Serving has no call that lists models; the inventory served here is that list. What looks sound but does not
-load, only the model server can tell: it is asked after each look, and what it failed with is no longer listed.
+load, only the model server can tell: it is asked after each look, and what it failed with is no longer listed. With a
+record of loads that holds over restarts: what did not load is left out of a start's list and tried again afterwards.
 """
 
 import json
@@ -14,6 +15,7 @@ from threading import Event
 from tensor_serving import operations
 from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import render, write_if_changed
+from tensor_serving.load_record import LoadRecord
 from tensor_serving.looks import Looks
 from tensor_serving.model_server import ModelServer
 from tensor_serving.savedmodel import Inspector
@@ -30,14 +32,21 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Looks at the volume when told to (`poll`), and remembers what it saw for the inventory.
 
-    Without a `server` to ask, what looks sound counts as sound. The inventory is out of date when the last complete
-    look was more than `max_age` seconds ago.
+    Without a `server` to ask, what looks sound counts as sound. `record` is for a server that keeps none itself. The
+    inventory is out of date when the last complete look was more than `max_age` seconds ago.
     """
 
-    def __init__(self, models: Path, output: Path, server: ModelServer | None = None, max_age: float = MAX_AGE) -> None:
+    def __init__(
+        self,
+        models: Path,
+        output: Path,
+        server: ModelServer | None = None,
+        record: LoadRecord | None = None,
+        max_age: float = MAX_AGE,
+    ) -> None:
         self._models, self._output, self._server, self._max_age = models, output, server, max_age
+        self._record = record or LoadRecord()
         self._recheck_due = 0.0
-        self._listing = True
         self._inspector = Inspector(operations.allowed())
         self._seen = self._shown = Catalogue([])  # the one shown is that of the last look that has ended
         self._error = ""
@@ -115,10 +124,9 @@ class Watcher:
         if self._server:
             self._hear(self._server)
         try:
-            self._seen = scan(self._models, self._inspector, tried=self._server is not None)
-            listed = self._seen if self._listing else Catalogue([])
-            if write_if_changed(self._output, render(listed)):
-                log.info("%s lists %s", self._output, _summary(listed.models))
+            self._seen = self._look()
+            if write_if_changed(self._output, render(self._seen)):
+                log.info("%s lists %s", self._output, _summary(self._seen.models))
         except OSError as problem:
             error = f"{problem.filename or self._models}: {problem.strerror}"
         except ValueError as problem:
@@ -140,25 +148,53 @@ class Watcher:
         if not self._output.exists():
             write_if_changed(self._output, render(Catalogue([])))
 
-    def list_nothing_yet(self) -> bool:
-        """List nothing until the model server answers; return whether that differs from what it found at its start.
+    def server_starts(self) -> None:
+        """Take note that the model server is started: it has not answered yet."""
+        if self._server:
+            self._server.answered = False
 
-        A server that looks at its list for the first time may give up over one bad model; later it goes on without it.
-        """
-        if not self._server or self._server.answered or not any(model.serving for model in self._seen.models):
-            return False
-        self._listing = False
-        self.poll()
-        return True
+    @property
+    def server_answered(self) -> bool:
+        """Whether the model server has answered since its start."""
+        return self._server is not None and self._server.answered
+
+    def folder(self, name: str, number: int) -> Path | None:
+        """Return the folder of a version that was there at the last look. For any thread."""
+        return next((model.folders.get(number) for model in self._seen.models if model.name == name), None)
 
     def run(self, stop: Event, seconds: float) -> None:
         """Poll every so many seconds until told to stop."""
         while not stop.wait(seconds):
             self.poll()
 
+    def _look(self) -> Catalogue:
+        """Return what the volume holds, with what the record holds back in quarantine."""
+        seen = self._scan()
+        if self._hold_back(seen):
+            seen = self._scan()
+        listed = _folders(seen)
+        # Of several versions that may have ended the server one at a time is tried, beside what surely loads.
+        if (self.server_answered or not listed) and (suspect := self._record.retry_suspect(listed)):
+            self._inspector.forget({suspect})
+            seen = self._scan()
+        return seen
+
+    def _hold_back(self, seen: Catalogue) -> bool:
+        """Have the inspector refuse what the record holds back. Return whether there was any left."""
+        sound = [model.folders[number] for model in seen.models for number in model.versions]
+        held = {folder: reason for folder in sound if (reason := self._record.reason(folder))}
+        for folder, reason in held.items():
+            self._inspector.forget({folder})  # it refuses what it has just looked at
+            self._inspector.problem(folder)
+            self._inspector.refuse(folder, reason)
+        return bool(held)
+
+    def _scan(self) -> Catalogue:
+        return scan(self._models, self._inspector, tried=self._server is not None)
+
     def _hear(self, server: ModelServer) -> None:
         """Ask the model server about the versions listed, and pass on which of them load and which do not."""
-        recheck = time.monotonic() >= self._recheck_due
+        recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK
         listed = {model.name: model for model in self._seen.models if model.serving}
@@ -168,9 +204,14 @@ class Watcher:
                 folder = listed[name].folders.get(number)
                 if folder and number in listed[name].serving and state == "AVAILABLE":
                     self._inspector.accept(folder)
+                    self._record.loaded(folder)
                 elif folder and number in listed[name].serving and state == "END" and error:
                     self._inspector.refuse(folder, error)
-        self._listing = self._listing or server.answered
+                    if self._inspector.problem(folder):  # or it is what the server said of the files before
+                        self._record.failed(folder, error)
+        if server.answered and not answered:
+            for folder in self._record.retry():
+                self._inspector.forget({folder})
 
     def _loads(self, model: Model) -> bool:
         return all(self._inspector.loads(model.folders[number]) for number in model.serving)
@@ -184,6 +225,11 @@ class Watcher:
         for line in sorted(now - self._said):
             log.warning("%s", line)
         self._said = now
+
+
+def _folders(seen: Catalogue) -> set[Path]:
+    """Return the folders of the versions to be served."""
+    return {model.folders[number] for model in seen.models for number in model.serving}
 
 
 def _summary(models: list[Model]) -> str:
