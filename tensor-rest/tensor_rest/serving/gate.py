@@ -92,7 +92,7 @@ class Gate:
         if self._away_since is not None and isinstance(error, DeadlineError):
             raise UnavailableError("The model server did not come back in time.") from error
 
-    def admit(self, inputs: Mapping[str, np.ndarray] | None = None) -> None:  # type: ignore[type-arg]
+    def admit(self, inputs: Mapping[str, np.ndarray] | None = None) -> None:
         """Let in a call that comes in an outage. Raises UnavailableError if the server is away for too long, or no
         memory is left for the call."""
         size = _CALL_BYTES + caller.body_bytes() + sum(array.nbytes for array in (inputs or {}).values())
