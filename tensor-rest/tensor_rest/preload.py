@@ -33,8 +33,8 @@ _SHARED = (
     "simplejpeg",
 )
 
-# uWSGI's master looks for workers that ended once a second, and whenever a signal interrupts its wait. Without a handler
-# the end of a worker interrupts nothing.
+# uWSGI's master looks for workers that ended once a second, and whenever a signal interrupts its wait: the end of a
+# worker does so only where there is a handler.
 monkey.get_original("signal", "signal")(signal.SIGCHLD, lambda *_: None)
 
 for name in _UNUSED:

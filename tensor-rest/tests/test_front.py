@@ -1,5 +1,6 @@
 """The whole gateway as users meet it: real nginx and uWSGI processes on a real model server."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -38,7 +39,9 @@ def toy() -> Iterator[ModelServer]:
 def front(
     request: pytest.FixtureRequest, toy: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:
-    running = start_front(request.param, tmp_path_factory.mktemp(request.param) / "run", toy.address)
+    folder = tmp_path_factory.mktemp(request.param)
+    feedback = {"TENSOR_REST_FEEDBACK_DIR": str(folder / "feedback")}
+    running = start_front(request.param, folder / "run", toy.address, **feedback)
     yield running
     running.stop()
     assert running.alive() == []
@@ -134,6 +137,21 @@ def test_sixteen_at_once_get_their_own_answers(front: Front) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(ask, digits)) == digits
+
+
+def test_feedback_that_waits_for_the_lock_of_its_folder_holds_up_no_other_request(front: Front) -> None:
+    folder = front.run_dir.parent / "feedback"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("wb") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = pool.submit(post, front, "/tf/models/mnist-net/feedback?label=7", picture(60))
+        try:
+            with pytest.raises(TimeoutError):
+                kept.result(0.5)
+            assert post(front, "/predictlabel", picture(60), timeout=10).status_code == 200
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        assert kept.result(20).status_code == 201
 
 
 def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -> None:
