@@ -130,17 +130,16 @@ class Gate:
                 metrics.breaker(is_open=False)
             self._release()
 
-    def away(self) -> None:
-        """The server could not be reached, or was lost under a call."""
+    def away(self) -> bool:
+        """The server could not be reached, or was lost under a call. True: the call may wait for it."""
         with self._lock:
             self._reached = False
-            self._fail()
+            return self._fail()
 
     def may_repeat(self) -> bool:
         """Whether a call that was not carried out may be repeated: the budget of such repeats is not used up."""
         with self._lock:
-            self._fail()
-            if self._saved < 1:
+            if not self._fail() or self._saved < 1:
                 return False
             self._saved -= 1
             return True
@@ -164,12 +163,12 @@ class Gate:
     def _open(self, now: float) -> bool:
         return self._away_since is not None and now - self._away_since >= self._grace
 
-    def _fail(self) -> None:
+    def _fail(self) -> bool:
         now = time.monotonic()
-        self._probed = now
         self.closed = False
         if self._away_since is None:
             self._away_since = now
+        return not self._open(now)
 
     def _learn(self, seconds: float) -> None:
         """Wait for the next start as long as this one took; a longer outage was not a start."""
