@@ -34,6 +34,7 @@ MAX_GRACE_SECONDS = 60.0
 
 _CALL_BYTES = 32 << 10  # what a queued call costs besides its body and tensors
 _CONNECT_INTERVAL_S = 0.05
+_TRIAL_INTERVAL_S = 0.1  # between two calls to a server that can be reached, and has not answered yet: it may drain
 _ALONE_SECONDS = 0.5  # that a repeated call has the server for itself
 _MARGIN = 1.5  # times the last start is what the next one may take
 _EARNED = 0.1  # of a retry by each call that succeeds: repeats can never be more than a tenth of a steady load
@@ -70,7 +71,8 @@ class Gate:
         self._saved = self._saved_most
         self._away_since: float | None = None
         self._reached = False  # since the last call that was not, or that was lost
-        self._probed = 0.0
+        self._probed = 0.0  # when a call was let through while open,
+        self._tried = 0.0  # and while waiting
         self._lost: deque[_Queued] = deque()
         self._others: deque[_Queued] = deque()
         self._turns = 0  # calls that have left the queue and are not over
@@ -228,6 +230,10 @@ class Gate:
             if self._lost and not alone:
                 self._alone_since = time.monotonic()
                 self._grant(self._lost.popleft())
+            elif not alone and self._away_since is not None:
+                if self._others and time.monotonic() - self._tried >= _TRIAL_INTERVAL_S:
+                    self._tried = time.monotonic()
+                    self._grant(self._others.popleft())
             elif not alone:
                 while self._others and self._turns < self._most:
                     self._grant(self._others.popleft())
