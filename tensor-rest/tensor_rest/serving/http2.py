@@ -35,10 +35,7 @@ _OPENING = (
 
 
 class LostError(RpcError):
-    """UNAVAILABLE: the connection ended before the answer was whole.
-
-    `begun`: the server had the whole request, so that it may have begun the call.
-    """
+    """UNAVAILABLE: the connection ended before the answer was whole; `begun`: the server had the whole request."""
 
     def __init__(self, details: str, *, begun: bool = False) -> None:
         super().__init__(Code.UNAVAILABLE, details)
