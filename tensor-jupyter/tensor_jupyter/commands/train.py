@@ -12,6 +12,7 @@ from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.training.run import Run
+from tensor_jupyter.typed import LAB
 
 if TYPE_CHECKING:
     from tensor_jupyter.data import Dataset
@@ -138,7 +139,7 @@ def _train(
         say_default(context.settings, published)
     console.print(f"Events:    {context.log_dir}")
     if "test_accuracy" in metrics:
-        console.print(f"Try it:    lab label --model {context.name} PICTURE")
+        console.print(f"Try it:    {LAB} label --model {context.name} PICTURE")
     if as_json:
         answer = {"name": context.name, "version": int(published.name), "metrics": metrics}
         print_json({**answer, "published": str(published), "events": str(context.log_dir)})
