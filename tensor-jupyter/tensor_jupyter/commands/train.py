@@ -115,14 +115,16 @@ def _train(
     """Train, publish and tell; words: the command so far, for the card."""
     from tensor_jupyter.progress import EpochProgress
     from tensor_jupyter.publishing.export import export
+    from tensor_jupyter.training.checkpoints import is_kept
     from tensor_jupyter.training.fit import train as fit
 
     console = err if as_json else out
     try:
         progress = EpochProgress(err)
-        trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress])
+        trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
     except KeyboardInterrupt:
-        err.print("The epochs that were finished are kept: the same command goes on after them.")
+        kept = "the epochs that were finished are kept: the same command goes on after them"
+        err.print(f"Stopped; {kept if is_kept(context) else 'no epoch was finished, so the same command begins anew'}.")
         raise
     metrics = trained.metrics
     if "test_accuracy" in metrics:
