@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> flask.Flask:
     app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
     app.url_value_preprocessor(_note_model)
     errors.init_app(app)
-    health.init_app(app, gateway.check, settings.lab_id)
+    health.init_app(app, gateway.check, settings.lab_id, settings.draining)
     pages.init_app(app, settings)
     samples.init_app(app)
     routes.init_app(app, settings)

@@ -126,7 +126,7 @@ class Gateway:
 
         def ask(at: Target) -> Reply:
             try:
-                return self.server.call(path, request(at), answer)
+                return self.server.call(path, request(at), answer, at.model)
             except BadRequestError:
                 if at.label is not None:
                     self.profiles.read(at)  # raises NotFoundError if it is the label that is at fault

@@ -37,5 +37,14 @@ for name in _UNUSED:
 for name in _SHARED:
     importlib.import_module(name)
 
+try:
+    import uwsgi  # type: ignore[import-untyped]  # noqa: E402 - exists only in a process of uWSGI
+except ImportError:
+    pass
+else:
+    from .observability import shared_values
+
+    shared_values.shared = shared_values.SharedValues(uwsgi.numproc)
+
 gc.collect()
 gc.freeze()  # the collector would write into every object, and a page that is written to is shared no longer

@@ -183,7 +183,7 @@ def test_term_leaves_nothing_behind_and_a_stale_socket_does_no_harm(
             assert stat.S_IMODE((run / "uwsgi.sock").stat().st_mode) == 0o600
         assert front.stop() == [0] * len(front.processes)
         assert front.alive() == []
-        assert {path.name for path in run.iterdir()} <= {"nginx.conf", "nginx", "metrics"}
+        assert {path.name for path in run.iterdir()} <= {"nginx.conf", "nginx"}
         with pytest.raises(httpx.ConnectError):
             HTTP.get(front.url)
     finally:

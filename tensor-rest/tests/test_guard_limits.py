@@ -90,6 +90,12 @@ def test_who_waited_too_long_is_not_served() -> None:
         admission.enter(time.time() - 60)
 
 
+def test_request_is_served_across_a_step_of_the_clock() -> None:
+    admission = limits.Admission(4)
+    admission.leave(admission.enter(time.time() - 3600))
+    admission.leave(admission.enter(time.time() + 3600))
+
+
 def test_large_pictures_take_turns_and_small_ones_do_not_wait() -> None:
     most, at_once, lock = [0], [0], threading.Lock()
 

@@ -7,10 +7,9 @@ import zlib
 
 import hpack
 import pytest
-from transport_kit import GREETING, LARGEST, Place, Wire, headers, message, scene, until
+from transport_kit import GREETING, LARGEST, Place, Wire, headers, message, scene
 
-from tensor_serving.embedded.transport import frames
-from tensor_serving.embedded.transport import server as ports
+from tensor_serving.embedded.transport import frames, limits
 
 ENHANCE, PROTOCOL, FLOW, SIZE, COMPRESSION = 11, 1, 3, 6, 9
 WHOLE = frames.END_HEADERS | frames.END_STREAM
@@ -43,8 +42,8 @@ def test_header_blocks_with_tables_and_packed_texts_are_read_before_and_after_th
             if stream == 5:
                 wire.send(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
                 encoder.header_table_size = 0
-            fields = {":method": "POST", ":path": "/t/echo", "content-type": "application/grpc", "x-own": "again"}
-            block = encoder.encode(fields)
+            fields = {":method": "POST", ":scheme": "http", ":path": "/t/echo", "content-type": "application/grpc"}
+            block = encoder.encode(fields | {"x-own": "again"})
             wire.send(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, block), message(b"a", stream))
             assert (await wire.answer(stream))[1]["grpc-status"] == "0"
         wire.close()
@@ -75,7 +74,7 @@ def test_header_blocks_with_tables_and_packed_texts_are_read_before_and_after_th
         (GREETING + frames.frame(frames.SETTINGS, 0, 0, b"odd"), SIZE),
         (GREETING + frames.settings((frames.INITIAL_WINDOW_SIZE, 2**31)), FLOW),
         (GREETING + frames.settings((frames.MAX_FRAME_SIZE, 100)), PROTOCOL),
-        (GREETING + frames.window_update(0, 0), FLOW),
+        (GREETING + frames.window_update(0, 0), PROTOCOL),
         (GREETING + frames.window_update(0, 2**31 - 1), FLOW),
         (GREETING + frames.frame(frames.PUSH_PROMISE, 4, 1, bytes(8)), PROTOCOL),
     ],
@@ -233,32 +232,30 @@ def test_a_stream_of_answers_goes_at_its_clients_pace() -> None:
     scene(play)
 
 
-def test_calls_memory_and_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_MOST_HELD", 1)
-    monkeypatch.setattr(ports, "_MOST_CONNECTIONS", 2)
+def test_calls_and_memory_are_bounded_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REQUEST_MESSAGES", 2)
 
     async def play(here: Place) -> None:
-        wire = await here.wire()
+        wire, second = await here.wire(), await here.wire()
         for stream in (1, 3, 5):
             wire.send(headers("wait", stream), message(b"", stream))
-        assert (await wire.answer(5))[1]["grpc-message"] == "Concurrent RPC limit exceeded!"
-        wire.send(frames.reset(1, 8), frames.reset(3, 8))
+        assert (await wire.answer(5))[1]["grpc-message"] == "Concurrent RPC limit exceeded!"  # half of four
+        wire.send(frames.reset(3, 8))
         part = frames.frame(frames.DATA, 0, 7, b"\0\0\x0f\0\0" + bytes(200_000))
         wire.send(headers(stream=7), part, *(frames.frame(frames.DATA, 0, 7, bytes(200_000)) for _ in range(3)))
-        wire.send(headers(stream=9), frames.frame(frames.DATA, 0, 9, b"\0\0\x0f\0\0" + bytes(250_000)))
-        assert (await wire.answer(9))[1]["grpc-message"] == "too many large messages at the same time"
-        second, third = await here.wire(), await here.wire()
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await third.frame()
-        for each in (wire, second, third):
-            each.close()
-        await until(lambda: here.server.connections == 0)
+        second.send(headers(), frames.frame(frames.DATA, 0, 1, b"\0\0\x0f\0\0" + bytes(250_000)), TRAILERS)
+        assert (await second.answer())[1]["grpc-status"] == "13"  # it had room, and was not whole
+        second.send(headers(stream=3), frames.frame(frames.DATA, 0, 3, b"\0\0\x0f\0\0" + bytes(250_000)))
+        second.send(*(frames.frame(frames.DATA, 0, 3, bytes(250_000)) for _ in range(3)))
+        assert (await second.answer(3))[1]["grpc-message"] == "too many large messages at the same time"
+        wire.close()
+        second.close()
 
-    scene(play, most_calls=2)
+    scene(play, most_calls=4)
 
 
 def test_what_is_unpacked_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_MOST_HELD", 1)
+    monkeypatch.setattr(limits, "REQUEST_MESSAGES", 1)
 
     async def play(here: Place) -> None:
         wire = await here.wire()

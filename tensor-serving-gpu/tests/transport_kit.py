@@ -1,7 +1,11 @@
-"""A client that speaks HTTP/2 byte by byte, and a server of a few methods for it."""
+"""A client that speaks HTTP/2 byte by byte, hostile ones, and a server of a few methods for them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+import contextlib
+import itertools
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -119,6 +123,118 @@ def message(data: bytes, stream: int = 1, flags: int = frames.END_STREAM, packed
     return frames.frame(frames.DATA, flags, stream, prefix + data)
 
 
+# ---- hostile clients, for any gRPC server: a flood is what to send on and on, given the path and message of a call
+
+
+def _calls(path: str, data: bytes, streams: range) -> bytes:
+    return b"".join(headers(stream=stream, path_=path) + message(data, stream) for stream in streams)
+
+
+def settings_flood(path: str, data: bytes) -> Iterator[bytes]:
+    """Open calls, and windows that change again and again."""
+    yield frames.settings((frames.INITIAL_WINDOW_SIZE, 0)) + _calls(path, data, range(1, 501, 2))
+    while True:
+        yield frames.settings(*((frames.INITIAL_WINDOW_SIZE, number % 2) for number in range(32))) * 100
+
+
+def settings_frame_flood(path: str, data: bytes) -> Iterator[bytes]:
+    """The same in frames of 40,000 settings."""
+    yield frames.settings((frames.INITIAL_WINDOW_SIZE, 0)) + _calls(path, data, range(1, 501, 2))
+    while True:
+        yield frames.settings(*((frames.INITIAL_WINDOW_SIZE, number % 2) for number in range(40_000)))
+
+
+def window_update_flood(path: str, data: bytes) -> Iterator[bytes]:
+    """Answers that wait, and windows that open for a byte of them."""
+    yield frames.settings((frames.INITIAL_WINDOW_SIZE, 0)) + _calls(path, data, range(1, 501, 2))
+    while True:
+        yield (frames.window_update(0, 1) + frames.window_update(1, 1)) * 1000
+
+
+def rapid_reset(path: str, data: bytes) -> Iterator[bytes]:
+    """Calls that are cancelled at once."""
+    for stream in itertools.count(1, 2):
+        yield _calls(path, data, range(stream, stream + 1)) + frames.reset(stream, frames.CANCEL)
+
+
+def unfinished_reset(path: str, _data: bytes) -> Iterator[bytes]:
+    """Calls that are cancelled before they are whole."""
+    for stream in itertools.count(1, 2):
+        yield headers(stream=stream, path_=path) + frames.reset(stream, frames.CANCEL)
+
+
+def ping_flood(_path: str, _data: bytes) -> Iterator[bytes]:
+    """Pings."""
+    return itertools.repeat(frames.frame(frames.PING, 0, 0, bytes(8)) * 1000)
+
+
+def priority_flood(_path: str, _data: bytes) -> Iterator[bytes]:
+    """Priorities, which nobody heeds."""
+    return itertools.repeat(frames.frame(frames.PRIORITY, 0, 1, bytes(5)) * 1000)
+
+
+def empty_data_flood(path: str, _data: bytes) -> Iterator[bytes]:
+    """A request in frames with nothing in them."""
+    yield headers(path_=path)
+    yield from itertools.repeat(frames.frame(frames.DATA, 0, 1, b"") * 1000)
+
+
+def no_method_flood(_path: str, data: bytes) -> Iterator[bytes]:
+    """Calls of a method that is not there."""
+    for stream in itertools.count(1, 200):
+        yield _calls("/no/method", data, range(stream, stream + 200, 2))
+
+
+FLOODS = {
+    flood.__name__: flood
+    for flood in (settings_flood, settings_frame_flood, window_update_flood, rapid_reset, unfinished_reset)
+} | {flood.__name__: flood for flood in (ping_flood, priority_flood, empty_data_flood, no_method_flood)}
+
+
+def pour(address: tuple[str, int], parts: Iterator[bytes], seconds: float = _PATIENCE) -> int | None:
+    """Send it on one connection, reading what comes, until the server ends that; the code it says, None for no word."""
+    got, end = bytearray(), time.monotonic() + seconds
+    with contextlib.suppress(ConnectionError, TimeoutError), socket.create_connection(address, 10) as connected:
+        connected.sendall(GREETING)
+        while time.monotonic() < end and not _goaway(got):
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                connected.settimeout(0)
+                got += connected.recv(1 << 16)
+            connected.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):  # the server does not read at present
+                connected.sendall(next(parts))
+    return _goaway(got)
+
+
+def _goaway(got: bytearray) -> int | None:
+    """Take the whole frames from what was received; the error code of GOAWAY, if it is there."""
+    while len(got) >= frames.HEAD and len(got) >= (end := frames.HEAD + frames.read_head(got, 0)[0]):
+        if frames.read_head(got, 0)[1] == frames.GOAWAY:
+            return int.from_bytes(got[frames.HEAD + 4 : frames.HEAD + 8], "big")
+        del got[:end]
+    return None
+
+
+def deaf(address: tuple[str, int], path: str, data: bytes, calls: int, window: int = 2**31 - 1) -> socket.socket:
+    """A client that makes calls, gives each answer this `window`, and reads nothing; open until closed."""
+    connected = socket.socket()
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connected.settimeout(10)
+    connected.connect(address)
+    wide = frames.settings((frames.INITIAL_WINDOW_SIZE, window)) + frames.window_update(0, 2**31 - 1 - frames.WINDOW)
+    connected.sendall(GREETING + wide + _calls(path, data, range(1, 2 * calls, 2)))
+    return connected
+
+
+def idle(address: tuple[str, int], count: int, greets: bool = True) -> list[socket.socket]:
+    """Connections that are not used; open until closed."""
+    connections = [socket.create_connection(address, 10) for _ in range(count)]
+    for connected in connections if greets else ():
+        with contextlib.suppress(ConnectionError):
+            connected.sendall(GREETING)
+    return connections
+
+
 class Place:
     """A running server and how to reach it."""
 
@@ -130,13 +246,13 @@ class Place:
         wire.send(greeting)
         return wire
 
-    async def lives(self) -> None:
-        """Fail unless it answers, and holds nothing of anybody's."""
+    async def lives(self, busy: bool = False) -> None:
+        """Fail unless it answers, and holds nothing of anybody's, or is to be `busy`."""
         wire = await self.wire()
         wire.send(headers(), message(b"hello"))
         assert await wire.answer() == (b"\0\0\0\0\5hello", {"grpc-status": "0"})
         wire.close()
-        await until(lambda: not self.server.busy)
+        await until(lambda: busy or not self.server.busy)
 
 
 async def until(condition: Callable[[], bool]) -> None:

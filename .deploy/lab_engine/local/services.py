@@ -159,6 +159,7 @@ def _serving(settings: Settings) -> Service:
             *(*python, "serve", f"--port={ports.serving}", f"--rest_api_port={ports.serving_rest}"),
             *(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"),
             *("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"),
+            f"--load_record_file={settings.run / 'loads.json'}",
             # As `tensor_serving run` has it (EMBEDDED_FLAGS there says why).
             *(
                 "--enable_batching=true",
@@ -169,7 +170,8 @@ def _serving(settings: Settings) -> Service:
         probe=f"http2://{HOST}:{ports.serving}",
     )
     # The model server takes its port before it has loaded anything: the gateway asks whether it serves.
-    return Service("tensor-serving", (watcher, server), ready=(settings.url(ports.rest, "/readyz"),))
+    ready = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
+    return Service("tensor-serving", (watcher, server), ready)
 
 
 def _board(settings: Settings) -> Service:

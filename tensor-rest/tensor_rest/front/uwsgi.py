@@ -1,7 +1,6 @@
 """uWSGI: the worker processes behind nginx's socket, or alone with its own HTTP."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from ..settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
 _LINE = 512
-_MERCY = 3
-"""Seconds workers get to end in, plus two. TERM is lost on one that is only starting; uWSGI's own patience is 60."""
+_MERCY = 4
+"""Seconds workers get to end in, plus two. The signal is lost on one that is only starting; uWSGI's default is 60."""
 
 
 def run(settings: Settings) -> None:
@@ -21,16 +20,8 @@ def run(settings: Settings) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's room is never given back
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_emptied(folder / "metrics"))
     # A fresh interpreter: what this one has loaded would sit in the master for nothing.
     os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])
-
-
-def _emptied(folder: Path) -> Path:
-    """A new folder for the workers' metrics: those of an earlier run would be counted again."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
 
 
 def options(settings: Settings) -> list[str]:
@@ -38,7 +29,8 @@ def options(settings: Settings) -> list[str]:
     return [
         *_door(settings),
         *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
-        *("--master", "--need-app", "--die-on-term", "--vacuum", "--strict"),
+        *("--master", "--need-app", "--vacuum", "--strict"),
+        *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),  # TERM: requests at work are finished
         *("--shared-import", "tensor_rest.preload"),  # libraries, before the fork
         "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--gevent", str(settings.concurrency), "--processes", str(settings.processes)),

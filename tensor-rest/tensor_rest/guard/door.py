@@ -66,7 +66,7 @@ class Door:
         """Raise the ApiError that says why it may not come in; an answer for a browser that only asks whether."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
-        caller.begin(visit.request_id, time.monotonic() + self._longest)  # holds for refusals, too
+        caller.begin(visit.request_id, time.monotonic() + self._longest, environ)  # holds for refusals, too
         path = environ["PATH_INFO"]
         if path not in PROBES:
             arrived = environ.get("tensor_rest.arrived")

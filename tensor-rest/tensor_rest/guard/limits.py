@@ -22,6 +22,7 @@ ZIP_RATIO = 200
 """How many times its packed size an entry of a zip may unpack to. Pictures hardly pack at all."""
 
 _LONGEST_WAIT = 2.0  # seconds in line before a worker took the request: later answers come too late for most callers
+_CLOCK_STEP = 300.0  # seconds; nginx gives up long before, so the clock was set while the request was under way
 _STUCK = 1.0  # seconds after which a request no longer counts as one that is about to leave
 _SPARE = 2  # places in a worker that stuck requests never get: probes, refusals and the page need one
 _LARGE = 1 << 20  # pixels of a picture that is decoded only one at a time
@@ -50,7 +51,7 @@ class Admission:
         Raises UnavailableError if it waited in line for too long, or if this worker's places are taken by requests
         that are stuck: an answer at once, while a place is left for it, is better than a line behind them.
         """
-        if arrived is not None and time.time() - arrived > _LONGEST_WAIT:
+        if arrived is not None and _LONGEST_WAIT < time.time() - arrived < _CLOCK_STEP:
             metrics.refused("waited")
             raise UnavailableError("The gateway gets more requests than it can answer in time.")
         now = time.monotonic()

@@ -3,8 +3,11 @@
     frames          HTTP/2 as bytes (RFC 9113)
     fields          header blocks (RFC 7541)
     message         a message of a call as its pieces come in: bounds, compression
+    limits          what a client can do to the others, and the bound on each
     call            one call: what its handler sees of it, and how it ends
-    connection      the frames of one client,
+    connection      one client on the event loop;
+    incoming        what its frames say,
+    calls           what of its calls runs,
     answers         and what is sent to it
     server          the ports, and what all connections share
 

@@ -1,23 +1,17 @@
 """Answers on their way to one client, as far as it takes them."""
 
 import asyncio
-import logging
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import grpc
 
-from tensor_serving.embedded.errors import ServingError
-from tensor_serving.embedded.transport import frames
-from tensor_serving.embedded.transport.call import OPENING, Call, Status
+from tensor_serving.embedded.transport import frames, limits
+from tensor_serving.embedded.transport.call import Call, Status
 from tensor_serving.embedded.transport.frames import ProtocolError
 
 if TYPE_CHECKING:
     from tensor_serving.embedded.transport.server import Server
-
-log = logging.getLogger(__name__)
-
-_FAREWELL_SECONDS = 1.0  # a client that broke the rules gets to read what it did wrong
-_MOST_OWED = 1 << 20  # bytes that a client has not read, from which on it gets an end and no more to read
 
 
 class Answers(asyncio.Protocol):
@@ -30,54 +24,76 @@ class Answers(asyncio.Protocol):
         self._loop = server.loop
         self._calls: dict[int, Call] = {}
         self._last = 0  # the newest stream
-        self._taken_of: dict[int, int] = {}  # bytes of each call's data that the client does not know yet to be taken
         self._window = frames.WINDOW  # bytes the client takes,
-        self._stream_window = frames.WINDOW  # of a new call,
+        self._stream_window = frames.WINDOW  # of a new call (the windows of calls are relative to it),
         self._most_frame = frames.LEAST_FRAME  # in a frame
-        self._unsent: dict[int, Call] = {}  # calls whose answer waits for room
+        self._unsent: dict[int, Call] = {}  # calls whose answer waits for room,
+        self._ready: OrderedDict[int, Call] = OrderedDict()  # and those of them whose own window is open
+        self._unread = 0  # bytes of these answers
         self._blocked = False  # the client does not read
         self._out: list[bytes] = []  # what is to be written at the end of a turn
+        self._written = 0  # bytes
+        self._progress = (0, server.now)  # bytes the client had taken at a time, the last that was progress
+        self._credit = limits.CONTROL_FRAMES  # that the client may still send
+        self._ended = False
 
-    def _say(self, call: Call, answer: bytes | None, status: Status | None) -> None:
-        """Send a message, and the status after the last one; what there is no room for waits."""
+    def _send(self, call: Call, body: bytes, status: Status | None) -> None:
+        """Send of an answer, and the status after the last of it; what there is no room for waits."""
         if self._calls.get(call.stream) is not call:
             return  # reset meanwhile
-        call.status = status
-        body = b""
-        if answer is not None:
-            body = b"\0" + len(answer).to_bytes(4, "big") + answer
-            if not call.opened:
-                self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, call.stream, OPENING))
-                call.opened = True
-        if call.answer or self._blocked or len(body) > min(self._window, call.window, self._most_frame):
-            self._server.hold(call, len(body), bounded=False)
-            call.answer += body
-            self._unsent[call.stream] = call
-            self._flush()
+        if not body and not call.answer:
+            if status:
+                self._finish(call, status)
             return
-        if body:
-            self._window -= len(body)
-            call.window -= len(body)
-            self._out.append(frames.frame(frames.DATA, 0, call.stream, body))
+        fits = len(body) <= min(self._window, call.window + self._stream_window, self._most_frame)
+        if call.answer or self._blocked or not fits:
+            self._keep(call, body, status)
+            return
+        self._open(call)
+        self._window -= len(body)
+        call.window -= len(body)
+        self._out.append(frames.frame(frames.DATA, 0, call.stream, body))
         if status:
             self._finish(call, status)
 
+    def _keep(self, call: Call, body: bytes, status: Status | None) -> None:
+        size = len(body)
+        too_much = self._unread > 0 and self._unread + size > 2 * limits.MAX_UNREAD_BYTES
+        if size and (too_much or not self._server.answers.fits(self._unread, size)):
+            self._drop(call)
+            text = f"{self._unread} bytes of answers are not read yet; read them, or make fewer calls at a time"
+            self._finish(call, (grpc.StatusCode.RESOURCE_EXHAUSTED, text))
+            return
+        self._open(call)
+        call.status = status
+        call.answer += body
+        self._count_unread(size)
+        self._unsent[call.stream] = self._ready[call.stream] = call
+        self._flush()
+
+    def _open(self, call: Call) -> None:
+        if not call.opened:
+            self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, call.stream, call.opening))
+            call.opened = True
+
     def _flush(self) -> None:
         """Send of what waits as much as the client takes, call after call."""
-        if self._transport.is_closing():
-            return
-        for call in list(self._unsent.values()):
-            while not self._blocked and (room := min(self._window, call.window, self._most_frame)) > 0:
-                piece = bytes(memoryview(call.answer)[:room])
-                if not piece:
-                    break
-                del call.answer[:room]
-                self._window -= len(piece)
-                call.window -= len(piece)
-                self._transport.writelines([*self._out, frames.frame(frames.DATA, 0, call.stream, piece)])
-                self._out.clear()
+        while self._ready and not self._blocked and self._window > 0 and not self._transport.is_closing():
+            stream, call = next(iter(self._ready.items()))
+            room = min(self._window, call.window + self._stream_window, self._most_frame)
+            if room <= 0:
+                del self._ready[stream]
+                continue
+            piece = bytes(memoryview(call.answer)[:room])
+            del call.answer[:room]
+            self._count_unread(-len(piece))
+            self._window -= len(piece)
+            call.window -= len(piece)
+            self._credit += len(piece) // limits.BYTES_PER_CONTROL_FRAME
+            self._out.append(frames.frame(frames.DATA, 0, stream, piece))
+            self._write()
             if not call.answer:
-                del self._unsent[call.stream]
+                del self._unsent[stream], self._ready[stream]
                 if call.waits and not call.waits.done():
                     call.waits.set_result(None)
                 if call.status:
@@ -86,60 +102,97 @@ class Answers(asyncio.Protocol):
     def _finish(self, call: Call, status: Status) -> None:
         flags = frames.END_HEADERS | frames.END_STREAM
         self._out.append(frames.frame(frames.HEADERS, flags, call.stream, call.ending(*status)))
+        self._credit += limits.CONTROL_FRAMES_PER_CALL if call.task else 0
         self._forget(call, cancel=False)
+
+    def _drop(self, call: Call) -> None:
+        """Send no more of an answer."""
+        self._count_unread(-len(call.answer))
+        call.answer.clear()
+        self._unsent.pop(call.stream, None)
+        self._ready.pop(call.stream, None)
+
+    def _count_unread(self, size: int) -> None:
+        self._unread += size
+        self._server.answers.used += size
 
     def _write(self) -> None:
         if self._out and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
+            data = b"".join(self._out)
+            self._written += len(data)
+            self._transport.write(data)
         self._out.clear()
 
     def _forget(self, call: Call, cancel: bool) -> None:
-        """Let go of a call that is over."""
-        del self._calls[call.stream]
-        self._unsent.pop(call.stream, None)
-        self._taken_of.pop(call.stream, None)
-        if call.timer:
-            call.timer.cancel()
-        if cancel and call.task:
-            call.task.cancel()
-        if call.waits and not call.waits.done():
-            call.waits.set_result(None)
-        self._server.release(call)
+        raise NotImplementedError
 
-    def _refuse(self, call: Call, error: Exception) -> None:
-        """End a call with the status of `error`; whatever of its answer waits is dropped."""
-        if not isinstance(error, ServingError):
-            log.error("unexpected error in %s", call.path, exc_info=error)
-            error = ServingError(grpc.StatusCode.UNKNOWN, "internal error; the server's log has the details")
-        if self._calls.get(call.stream) is not call:
-            return
-        call.answer.clear()
-        self._say(call, None, (error.code, error.text))
-        if not call.whole:
-            self._out.append(frames.reset(call.stream, frames.NO_ERROR))  # the client need not send the rest
+    # ---- what the client says of its windows
 
     def _window_update(self, _flags: int, stream: int, payload: bytes) -> None:
+        self._spend()
         more = frames.number(payload)
-        call = self._calls.get(stream)
+        if not more:
+            raise ProtocolError("a window no wider")
         if not stream:
             self._window += more
-        elif call:
+            if self._window > frames.WIDEST_WINDOW:
+                raise ProtocolError(f"a window {more} bytes wider", frames.FLOW_CONTROL_ERROR)
+        elif call := self._calls.get(stream):
             call.window += more
-        if not more or max(self._window, call.window if call else 0) > frames.WIDEST_WINDOW:
-            raise ProtocolError(f"a window {more} bytes wider", frames.FLOW_CONTROL_ERROR)
-        self._flush()
+            if call.window + self._stream_window > frames.WIDEST_WINDOW:
+                self._out.append(frames.reset(stream, frames.FLOW_CONTROL_ERROR))
+                self._forget(call, cancel=True)
+            elif stream in self._unsent:
+                self._ready[stream] = call
+        else:
+            self._check_begun(stream)
 
-    def _acknowledge(self, frame: bytes) -> None:
-        self._check_owed()
-        self._out.append(frame)
+    def _widen(self, window: int) -> None:
+        """Follow a new window for all calls."""
+        widest = max((call.window for call in self._calls.values()), default=0)
+        if max(0, widest) + window > frames.WIDEST_WINDOW:
+            raise ProtocolError(f"a window of {window} bytes", frames.FLOW_CONTROL_ERROR)
+        self._stream_window = window
+        self._ready.update(self._unsent)
 
-    def _check_owed(self) -> None:
+    def _check_begun(self, stream: int) -> None:
+        if stream > self._last or stream % 2 == 0:
+            raise ProtocolError(f"stream {stream} has not begun")
+
+    # ---- floods and stalls
+
+    def _spend(self, frames_: int = 1) -> None:
+        """Count a frame that asks for no answer. Raises ProtocolError for one too many."""
+        self._credit -= frames_
+        if self._credit < 0:
+            raise ProtocolError("too many frames beside calls", frames.ENHANCE_YOUR_CALM)
+
+    def _check_unread(self) -> None:
         """Raise ProtocolError where a client asks more than it reads."""
-        if self._transport.get_write_buffer_size() > _MOST_OWED + self._most_frame:
+        if self._transport.get_write_buffer_size() > limits.MAX_UNREAD_CONTROL_BYTES + self._most_frame:
             raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
 
+    def _stalls(self, now: float) -> bool:
+        """Whether the client takes nothing of what waits for it; called every CHECK_INTERVAL_S."""
+        buffered = self._transport.get_write_buffer_size()
+        taken, (before, since) = self._written - buffered, self._progress
+        waits = self._unsent or buffered
+        if not waits or taken - before >= limits.MIN_PROGRESS_BYTES:
+            self._progress = taken, now
+            return False
+        return now - since > limits.STALL_TIMEOUT_S
+
     def _end(self, code: int, text: str) -> None:
+        """Say why, stop all work for this client, and close when it had the time to read that."""
+        if self._ended:
+            return
+        self._ended = True
+        for call in list(self._calls.values()):
+            self._forget(call, cancel=True)
         self._out.append(frames.goaway(self._last, code, text))
         self._write()
-        self._transport.close()
-        self._loop.call_later(_FAREWELL_SECONDS, self._transport.abort)
+        if not self._transport.is_closing():
+            self._transport.pause_reading()  # closing with bytes unread would take the reason from the client
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._loop.call_later(limits.FAREWELL_S, self._transport.abort)

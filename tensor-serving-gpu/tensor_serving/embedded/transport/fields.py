@@ -1,19 +1,18 @@
 """Header blocks (RFC 7541): read with a short way for those of gRPC's usual clients, written without any table.
 
 Our settings say that our table has no room, so that the same bytes mean the same fields, whenever they come. Until a
-client has heard that it may use a table, and some pack their texts: such blocks go through the `hpack` package, which
-is right in every case and costs ten times as much.
+client has heard that it may use a table, some go on doing so, and some pack their texts: such blocks go through the
+`hpack` package, which is right in every case and costs ten times as much.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import hpack
 from hpack.table import HeaderTable
 
 from tensor_serving.embedded.transport.frames import COMPRESSION_ERROR, ProtocolError
-
-LARGEST = 64 * 1024
-"""Bytes of a header block, packed and unpacked."""
+from tensor_serving.embedded.transport.limits import MAX_HEADERS_BYTES
 
 _STATIC = tuple((name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE)
 
@@ -27,13 +26,11 @@ class Reader:
 
     def __init__(self) -> None:
         self._decoder: hpack.Decoder | None = None
-        self._heard = False
+        self._acknowledged = False
 
-    def heard(self) -> None:
-        """Note that the client knows our settings: from its next block on it must use no table."""
-        self._heard = True
-        if self._decoder:
-            self._decoder.max_allowed_table_size = 0
+    def on_settings_ack(self) -> None:
+        """Note that the client knows our settings. One that keeps the table it had is understood all the same."""
+        self._acknowledged = True
 
     def read(self, block: bytes) -> dict[str, str]:
         """Return the fields; of several with one name the last. Raises ProtocolError."""
@@ -44,14 +41,49 @@ class Reader:
 
     def _unusual(self, block: bytes) -> dict[str, str]:
         if self._decoder is None:
-            self._decoder = hpack.Decoder(LARGEST)
-            if self._heard:
-                self._decoder.max_allowed_table_size = 0
+            self._decoder = hpack.Decoder(MAX_HEADERS_BYTES)
+        if self._acknowledged and block[:1] > b"\x20" and block[:1] < b"\x40":
+            raise ProtocolError("a table larger than the settings have it", COMPRESSION_ERROR)
         try:
-            found = self._decoder.decode(block, raw=True)
+            decoded = self._decoder.decode(block, raw=True)
         except (hpack.HPACKError, IndexError, ValueError) as error:
             raise ProtocolError(f"a header block that cannot be read: {error}", COMPRESSION_ERROR) from error
-        return {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in found}
+        found: dict[str, str] = {}
+        for raw, value in decoded:
+            name = bytes(raw).decode("latin-1")
+            if name in found and name.startswith(":"):
+                raise ProtocolError(f"two fields {name}")
+            found[name] = bytes(value).decode("latin-1")
+        return found
+
+
+def check_request(found: Mapping[str, str]) -> None:
+    """Raise ProtocolError unless these fields may begin a request (RFC 9113, 8.2 and 8.3)."""
+    if problem := _problem(tuple(found)):
+        raise ProtocolError(problem)
+    if not found[":path"] or found.get("te", "trailers") != "trailers":
+        raise ProtocolError("an empty :path, or te other than trailers")
+
+
+def check_trailers(found: Mapping[str, str]) -> None:
+    """Raise ProtocolError unless these fields may end a request."""
+    if any(name.startswith(":") for name in found):
+        raise ProtocolError("a pseudo-header field in trailers")
+
+
+@lru_cache(256)  # clients send the same names with each call
+def _problem(names: tuple[str, ...]) -> str:
+    """Return what is wrong with the names of a request's fields in their order."""
+    pseudo = [name for name in names if name.startswith(":")]
+    if list(names[: len(pseudo)]) != pseudo or not _REQUIRED <= set(pseudo) <= _PSEUDO:
+        return f"the pseudo-header fields {pseudo}"[:200]
+    wrong = [name for name in names if name in _OF_HTTP_1 or name != name.lower()]
+    return f"the fields {wrong}"[:200] if wrong else ""
+
+
+_REQUIRED = {":method", ":scheme", ":path"}
+_PSEUDO = _REQUIRED | {":authority"}
+_OF_HTTP_1 = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 
 
 def written(fields: Iterable[tuple[str, str]]) -> bytes:
@@ -73,6 +105,8 @@ def _plain(block: bytes, tableless: bool) -> dict[str, str]:
         at += 1
         if first & 0x80:
             name, value = _static(first & 0x7F)
+            if name in found:
+                raise _UnusualError
             found[name] = value
             continue
         if first & 0x40:
@@ -89,6 +123,8 @@ def _plain(block: bytes, tableless: bool) -> dict[str, str]:
             name = _static(index)[0]
         else:
             name, at = _text(block, at)
+        if name in found:
+            raise _UnusualError
         found[name], at = _text(block, at)
     return found
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +11,18 @@ from typing import Any, NamedTuple
 import grpc
 
 from tensor_serving.embedded.errors import ServingError
+from tensor_serving.embedded.transport import limits
 from tensor_serving.embedded.transport.call import Call
 from tensor_serving.embedded.transport.connection import Connection
+from tensor_serving.embedded.transport.limits import Pool
 
-_MOST_CONNECTIONS = 1024
-_MOST_HELD = 8  # of the largest message, in all calls together
 _BACKLOG = 1024
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", limits.KEEPALIVE_IDLE_S),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", limits.KEEPALIVE_INTERVAL_S),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", limits.KEEPALIVE_PROBES),
+)
 
 
 class _Details(NamedTuple):
@@ -34,19 +41,28 @@ class Server:
     def __init__(self, most_calls: int, largest: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.largest = largest
-        self._most_calls = most_calls
+        self.now = self.loop.time()  # as of the last check
+        self.requests = Pool(limits.REQUEST_MESSAGES * largest)
+        self.answers = Pool(limits.ANSWER_MESSAGES * largest)
+        self._calls = Pool(most_calls)
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._known: dict[str, Any] = {}
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
-        self._calls, self._held = 0, 0
+        self._connections: dict[Connection, None] = {}  # the oldest first
+        self._turns: deque[Connection] = deque()  # those with more frames than a turn may take
+        self._turn: asyncio.Handle | None = None
+        self._checks: asyncio.Handle | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Take a TCP port, 0 for any, and return its number. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._sockets.append(socket.create_server((host, port), family=family, backlog=_BACKLOG))
-        return int(self._sockets[-1].getsockname()[1])
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        for level, name, value in _KEEPALIVE:  # connections inherit them
+            if hasattr(socket, name):  # not all systems have all
+                listening.setsockopt(level, getattr(socket, name), value)
+        self._sockets.append(listening)
+        return int(listening.getsockname()[1])
 
     def listen_at(self, path: Path) -> None:
         """Take a Unix socket; one that an earlier server left behind is replaced. Raises OSError."""
@@ -70,6 +86,7 @@ class Server:
             local = listening.family == socket.AF_UNIX
             serve = self.loop.create_unix_server if local else self.loop.create_server
             self._servers.append(await serve(lambda: Connection(self), sock=listening))
+        self._check()
 
     async def drain(self, seconds: float) -> None:
         """Return when every answer is sent, or when the time is over."""
@@ -79,6 +96,8 @@ class Server:
 
     async def close(self) -> None:
         """Take no more connections, and end those there are."""
+        if self._checks:
+            self._checks.cancel()
         for server in self._servers:
             server.close()
         for listening in self._sockets:
@@ -89,7 +108,7 @@ class Server:
     @property
     def busy(self) -> bool:
         """Whether a call is under way, or an answer not sent."""
-        return self._calls > 0 or self._held > 0 or any(connection.busy for connection in self._connections)
+        return self._calls.used > 0 or any(connection.busy for connection in self._connections)
 
     @property
     def connections(self) -> int:
@@ -99,15 +118,40 @@ class Server:
     # ---- for connections
 
     def join(self, connection: Connection) -> bool:
-        """Whether there is room for one more."""
-        if len(self._connections) >= _MOST_CONNECTIONS:
-            return False
-        self._connections.add(connection)
+        """Whether there is room for one more; the one that is unused for longest makes room."""
+        if len(self._connections) >= limits.MAX_CONNECTIONS:
+            idle = [other for other in self._connections if other.idle]
+            if not idle:
+                return False
+            unused = min(idle, key=lambda other: other.last_use)
+            self.leave(unused)
+            unused.close()
+        self._connections[connection] = None
         return True
 
     def leave(self, connection: Connection) -> None:
         """It is gone."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
+
+    def wait_for_turn(self, connection: Connection) -> None:
+        """Have it read on when the others were read, and those before it had their turn: one in each round."""
+        if connection not in self._turns:
+            self._turns.append(connection)
+        if self._turn is None:
+            self._turn = self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._turns.popleft().read_on()
+        if self._turns and self._turn is None:
+            self._turn = self.loop.call_soon(self._next_turn)
+
+    def _check(self) -> None:
+        """Look at all connections, again and again."""
+        self.now = self.loop.time()
+        for connection in list(self._connections):
+            connection.check(self.now)
+        self._checks = self.loop.call_later(limits.CHECK_INTERVAL_S, self._check)
 
     def handler(self, path: str) -> Any:
         """Return what answers a method. Raises ServingError UNIMPLEMENTED."""
@@ -120,23 +164,17 @@ class Server:
             self._known[path] = found
         return found
 
-    def admit(self) -> None:
-        """Count a new call, until it is released. Raises ServingError when there are too many."""
-        self._calls += 1
-        if self._calls > self._most_calls:
+    def admit(self, own: int) -> None:
+        """Count a new call, the last of `own`, until it is released. Raises ServingError when there are too many."""
+        fits = self._calls.fits(own - 1, 1)
+        self._calls.used += 1
+        if not fits:
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
-
-    def hold(self, call: Call, size: int, bounded: bool = True) -> None:
-        """Count bytes that are kept for a call. Raises ServingError when that is too much."""
-        if bounded and self._held + size > _MOST_HELD * self.largest:
-            raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large messages at the same time")
-        call.held += size
-        self._held += size
 
     def release(self, call: Call) -> None:
         """A call is over."""
-        self._calls -= 1
-        self._held -= call.held
+        self._calls.used -= 1
+        self.requests.used -= call.held
         call.held = 0
 
 
