@@ -4,10 +4,12 @@ import argparse
 import sys
 import xmlrpc.client
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import choice, console, settings
 from .chaos import faults
+from .docker import source
 from .docker.deployment import SERVING
 from .docker.lab import DockerLab
 from .errors import EngineError
@@ -48,16 +50,25 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         console.say(f"  engine      {chosen.why}")
         chosen.lab.up()
         return 0
+    if options.verb == "version":
+        commit = source.commit(settings.ROOT)
+        console.say(f"tensor-lab {found.version}, commit {commit or 'unknown'}, tensorflow {found.tensorflow}")
     lab = choice.for_running(found, options.engine)
     if options.verb == "down" and options.volumes:
         where = "in Docker" if isinstance(lab, DockerLab) else f"in {found.home}"
-        check_sure(options.yes, f"every model, log and data file of the lab {where}")
+        check_sure(options.yes, "--volumes", f"every model, log and data file of the lab {where}")
+    if options.verb == "restore":
+        check_sure(options.yes, "restore", "the models, logs, data and feedback that the lab has now")
     verbs: dict[str, Callable[[], int | None]] = {
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,
         "status": lab.status,
         "restart": lambda: lab.restart(options.service),
         "logs": lambda: lab.logs(options.service, options.tail, options.follow),
+        "upgrade": lab.upgrade,
+        "backup": lambda: lab.backup(options.file),
+        "restore": lambda: lab.restore(options.file),
+        "version": lab.version,
         "chaos": lambda: faults.run(found, options.fault, options.yes),
         "exec": lambda: lab.execute(options.service, options.command),
     }
@@ -107,6 +118,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
+    verbs.add_parser("upgrade", help="run what this clone holds now, after a git pull; the lab's files stay")
+    backup = verbs.add_parser("backup", help="write models, logs, data, feedback and config to a new file")
+    backup.add_argument("file", type=Path, metavar="FILE", help="such as lab.tar.gz; readable for you alone")
+    restore = verbs.add_parser("restore", help="replace models, logs, data, feedback and config; asks first")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
+    restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    verbs.add_parser("version", help="show release, commit, and what the lab is made of")
     chaos = verbs.add_parser("chaos", help="stage a fault on the running lab, and show what it costs under load")
     chaos.add_argument(
         "fault", choices=faults.FAULTS, help="; ".join(f"{n}: {f.about}" for n, f in faults.FAULTS.items())

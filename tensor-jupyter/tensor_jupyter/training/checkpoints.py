@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from tensor_jupyter.context import Context
+from tensor_jupyter.context import Context, make_shared, share
 from tensor_jupyter.errors import LabError
 
 WEIGHTS = "state.weights.h5"
@@ -143,7 +143,7 @@ def _read(folder: Path) -> State | None:
 def _keep(folder: Path, model: keras.Model, state: State) -> None:
     area = folder / ".new"
     shutil.rmtree(area, ignore_errors=True)
-    area.mkdir(parents=True)
+    make_shared(area)
     model.save_weights(area / WEIGHTS)
     (area / STATE).write_text(json.dumps(asdict(state)))
     before = list(folder.glob("epoch-*"))
@@ -154,7 +154,7 @@ def _keep(folder: Path, model: keras.Model, state: State) -> None:
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside `path` and rename it, so that the path always holds a whole one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_shared(path.parent)
     new = path.with_name(f"new-{path.name}")
     write(new)
     new.replace(path)
@@ -163,8 +163,9 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Whether this process, and no other, may train into the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_shared(folder)
     with (folder / "lock").open("w") as file:
+        share(folder / "lock")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

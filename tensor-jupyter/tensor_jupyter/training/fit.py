@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tensor_jupyter.context import Context
+from tensor_jupyter.context import Context, make_shared
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import augment, board, checkpoints, measure, models, results
@@ -215,7 +215,7 @@ def _finished(
     scores = measure.scores_of(network, data.test)
     metrics = measure.measured(scores, data, threshold)
     results.write(context.log_dir, network, data, scores, metrics, state.epoch)
-    context.keras_file.parent.mkdir(parents=True, exist_ok=True)
+    make_shared(context.keras_file.parent)
     network.save(context.keras_file)
     checkpoints.forget(context)
     return Trained(network, metrics, state.history, data)
