@@ -141,16 +141,16 @@ def samples() -> Iterator[tuple[int, Grey]]:
         yield int(path.name.split("_")[1]), np.asarray(Image.open(path).convert("L"))
 
 
-def mnist(folder: Path, count: int) -> Iterator[tuple[int, Grey]]:
-    """The first `count` of MNIST's training set."""
+def mnist(folder: Path) -> Iterator[tuple[int, Grey]]:
+    """MNIST's 10,000 test images."""
     with (
-        gzip.open(folder / "train-images-idx3-ubyte.gz") as images,
-        gzip.open(folder / "train-labels-idx1-ubyte.gz") as labels,
+        gzip.open(folder / "t10k-images-idx3-ubyte.gz") as images,
+        gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as labels,
     ):
         images.read(16)
         labels.read(8)
-        for _ in range(count):
-            yield labels.read(1)[0], np.frombuffer(images.read(784), np.uint8).reshape(28, 28)
+        while label := labels.read(1):
+            yield label[0], np.frombuffer(images.read(784), np.uint8).reshape(28, 28)
 
 
 def measure(name: str, digits: np.ndarray, files: list[bytes], model: Callable) -> tuple[int, float]:
@@ -172,7 +172,7 @@ def measure(name: str, digits: np.ndarray, files: list[bytes], model: Callable) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="folder with MNIST's training files, to measure 5,000 of them too")
+    parser.add_argument("--mnist", type=Path, help="folder with MNIST's test files, to measure those too")
     parser.add_argument("--model", type=Path, default=MODEL, help="a version of a model that reads digits")
     arguments = parser.parse_args()
     import tensorflow as tf
@@ -187,7 +187,7 @@ def main() -> None:
     for name, make in VARIANTS.items():
         measure(name, np.array(digits), [make(ink) for ink in inks], model)
     if arguments.mnist:
-        digits, inks = map(list, zip(*mnist(arguments.mnist, 5000), strict=True))
+        digits, inks = map(list, zip(*mnist(arguments.mnist), strict=True))
         measure("MNIST, as it is", np.array(digits), [png(ink) for ink in inks], model)
         measure("MNIST, inverted", np.array(digits), [png(255 - ink) for ink in inks], model)
 

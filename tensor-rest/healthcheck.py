@@ -4,7 +4,9 @@ import http.client
 import os
 import sys
 
-connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("TENSOR_REST_PORT") or 8080), timeout=2)
+port = os.environ.get("TENSOR_REST_PORT", "")
+# Kubernetes sets tcp://... for a Service named tensor-rest; the gateway ignores it, too.
+connection = http.client.HTTPConnection("127.0.0.1", int(port) if port.isdigit() else 8080, timeout=2)
 try:
     connection.request("GET", "/healthz")
     status = connection.getresponse().status

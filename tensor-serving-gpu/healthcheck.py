@@ -1,4 +1,4 @@
-"""Healthy when the watcher gives its inventory and the model server has begun to speak gRPC.
+"""Healthy when the watcher's inventory is up to date and the model server has begun to speak gRPC.
 
 The model server takes its port before it serves, so connecting says little. HTTP/2, which carries gRPC, has the server
 introduce itself with a SETTINGS frame (RFC 9113, 3.4): that is what is waited for.
@@ -11,12 +11,13 @@ import sys
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # preface, empty SETTINGS frame
 SETTINGS = 4
 
-doing = "GET http://127.0.0.1:8502/"
+doing = "GET http://127.0.0.1:8502/healthz"
 try:
     inventory = http.client.HTTPConnection("127.0.0.1", 8502, timeout=2)
-    inventory.request("GET", "/")
-    if (status := inventory.getresponse().status) != 200:
-        sys.exit(f"{doing}: {status}, wanted 200")
+    inventory.request("GET", "/healthz")
+    answer = inventory.getresponse()
+    if answer.status != 200:
+        sys.exit(f"{doing}: {answer.status}, wanted 200: {answer.read(1000)!r}")
     doing = "gRPC on 127.0.0.1:9000"
     with socket.create_connection(("127.0.0.1", 9000), timeout=2) as server:
         server.sendall(HELLO)

@@ -7,7 +7,7 @@ import pytest
 
 from lab_engine import settings
 from lab_engine.local.services import all_services, supervisor_config
-from tensor_serving.run import EMBEDDED_FLAGS
+from tensor_serving.server_process import EMBEDDED_FLAGS
 
 
 def test_the_model_server_is_run_as_tensor_serving_run_would(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from rig import BENCHMARKS, SHIPPED_MODEL
 from rig.workers import environment
-from tensor_serving.run import EMBEDDED_FLAGS
+from tensor_serving.server_process import EMBEDDED_FLAGS
 
 MODEL = "mnist-net"
 _PATIENCE = 60.0  # seconds

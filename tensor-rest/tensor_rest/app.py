@@ -40,11 +40,12 @@ def create_app(settings: Settings) -> flask.Flask:
     app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
     app.url_value_preprocessor(_note_model)
     errors.init_app(app)
-    health.init_app(app, gateway.check, settings.lab_id)
+    health.init_app(app, gateway.check, settings.lab_id, settings.draining)
     pages.init_app(app, settings)
     samples.init_app(app)
     routes.init_app(app, settings)
-    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings)  # type: ignore[method-assign]
+    waiting = gateway.server.waiting
+    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings, waiting)  # type: ignore[method-assign]
     return app
 
 

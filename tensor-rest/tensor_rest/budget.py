@@ -13,7 +13,7 @@ HEADER = "X-Timeout-Ms"
 def begin(environ: Mapping[str, str], longest: float) -> None:
     """Shorten the running request's deadline to what its sender allows. Raises BadRequestError for no number."""
     if text := environ.get("HTTP_X_TIMEOUT_MS", ""):
-        caller.begin(caller.current().request_id, time.monotonic() + min(_seconds(text), longest))
+        caller.begin(caller.current().request_id, time.monotonic() + min(_seconds(text), longest), environ)
 
 
 def _seconds(text: str) -> float:

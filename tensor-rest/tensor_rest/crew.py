@@ -9,6 +9,9 @@ from typing import Any
 
 import gevent
 
+_CONTROL = "uwsgi_gevent_ctrl_gl_handler"
+"""uWSGI's own first greenlet. It ends when the worker is to end, and uWSGI waits for that."""
+
 _resting: list[gevent.Greenlet] = []
 
 
@@ -17,6 +20,8 @@ def spawn(act: Callable[..., Any], *given: Any) -> gevent.Greenlet:
 
     The greenlet stays when the call is over; it cannot be waited for, but killed.
     """
+    if act.__name__ == _CONTROL:
+        return gevent.Greenlet.spawn(act, *given)
     while _resting:
         greenlet = _resting.pop()
         if not greenlet.dead:

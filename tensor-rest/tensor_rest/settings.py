@@ -1,12 +1,23 @@
 """Every setting of the gateway: typed, read once from the environment, documented under the field."""
 
-import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, HttpUrl, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from . import resources
+
+_PORT = 8080
+_MOST_PROCESSES = 16  # by default
+_BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
+_MOST_BODY_BYTES = 192 << 20
+UPLOAD_RATE = 100_000
+"""Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
+
+UPLOAD_SECONDS = 5.0
+"""Seconds in which a large body may come at any rate."""
 
 
 def _words(value: Any) -> Any:
@@ -24,6 +35,21 @@ _Source = Annotated[
 _TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$"
 
 
+def _own_port(value: Any) -> Any:
+    """The default for what Kubernetes sets for a Service named tensor-rest: TENSOR_REST_PORT=tcp://10.0.0.1:8080."""
+    return _PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://")) else value
+
+
+def _body_memory() -> int:
+    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 3)
+
+
+def _processes() -> int:
+    """One worker for two CPUs, as many as the memory has room for."""
+    room = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
+    return max(1, min(int(resources.cpus()) // 2, room, _MOST_PROCESSES))
+
+
 class Settings(BaseSettings):
     """Read from `TENSOR_REST_<NAME>`; what concerns serving from `TF_SERVER_<NAME>`."""
 
@@ -34,11 +60,11 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:_-]+$")
     """Address to listen on. Loopback unless told otherwise: without `api_keys_file` whoever reaches it may ask."""
 
-    port: int = Field(default=8080, ge=1, le=65535)
+    port: Annotated[int, BeforeValidator(_own_port)] = Field(default=_PORT, ge=1, le=65535)
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
 
     run_dir: Path = Field(default_factory=lambda: Path.cwd() / "run")
-    """Folder for socket, pid, temporary files and the rendered nginx.conf; only feedback is written elsewhere."""
+    """Folder for sockets and the rendered nginx.conf; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
@@ -50,11 +76,15 @@ class Settings(BaseSettings):
     )
     """Which lab this gateway belongs to, as `up` names it; /healthz answers it, so that a client can compare."""
 
-    processes: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2), ge=1, le=64)
-    """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller."""
+    processes: int = Field(default_factory=_processes, ge=1, le=64)
+    """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller. By
+    default half the CPUs of the control group, at most 16, and as many as its memory has room for (resources.py)."""
 
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once (gevent's greenlets)."""
+
+    waiting: int = Field(default=1500, ge=0, le=16384)
+    """How many more a worker holds while the model server is away: a restart. Each costs 40 KB and its body."""
 
     batch_rows: int = Field(default=32, ge=1, le=4096)
     """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
@@ -64,6 +94,10 @@ class Settings(BaseSettings):
 
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
     """Largest request body; more is refused with 413 before it is read."""
+
+    body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
+    """Memory for large request bodies (from 100 kB) in flight, three times their size; more wait for 5 s, then get 503.
+    By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest picture, width x height; more is refused with 413 before it is decoded."""
@@ -81,7 +115,7 @@ class Settings(BaseSettings):
     requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
     """What one client over the network may ask, after twice as many at once; more get 429. 0: no bound."""
 
-    connections_per_client: int = Field(default=256, ge=0, le=65535)
+    connections_per_client: int = Field(default=1024, ge=0, le=65535)
     """Requests of one client over the network at the same time; more get 429. 0: no bound."""
 
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, _Words] = ()
@@ -119,16 +153,25 @@ class Settings(BaseSettings):
     )
     """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
 
-    timeout_seconds: float = Field(default=10.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
+    timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
     """How long one request may wait for serving, all its calls together; a client may ask for less (X-Timeout-Ms)."""
 
-    grace_seconds: float = Field(default=5.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
-    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once."""
+    grace_seconds: float = Field(default=15.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
+    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once. Once
+    a start took longer it is half as long again as that start, at most 60 s."""
 
     max_message_bytes: int = Field(
         default=64 << 20, ge=1 << 20, lt=1 << 31, validation_alias="TF_SERVER_MAX_MESSAGE_BYTES"
     )
     """Largest message to and from serving."""
+
+    drain_seconds: float = Field(default=0.5, ge=0, le=300)
+    """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""
+
+    @property
+    def draining(self) -> Path:
+        """A file that is there while the gateway stops."""
+        return self.run_dir / "draining"
 
     @property
     def socket(self) -> Path:
@@ -148,7 +191,7 @@ class Settings(BaseSettings):
     @property
     def longest_request(self) -> int:
         """Seconds an honest request may take: a slow body, and a few calls to serving."""
-        return int(30 + 4 * self.timeout_seconds)
+        return int(UPLOAD_SECONDS + self.max_upload_bytes / UPLOAD_RATE + 20 + 4 * self.timeout_seconds)
 
 
 def explain(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from rpc_kit import MOST, OPTIONS, channel, error, serving
 
 from tensor_rest.serving.addresses import Address
 from tensor_rest.serving.channel import Channel
-from tensor_rest.wire.status import Code
+from tensor_rest.wire.status import Code, RpcError
 
 UNICODE = "Größe 10 % überschritten: 数字 \U0001f600\nzweite Zeile"
 
@@ -120,14 +120,11 @@ def test_time_that_is_up_ends_the_call_here_and_there() -> None:
         assert made.call("/t/echo", b"on", 20) == b"on"
 
 
-def test_a_call_that_waits_for_its_server_ends_when_time_is_up_or_when_it_comes() -> None:
-    port = free_port()
-    with channel(f"127.0.0.1:{port}") as made, ThreadPoolExecutor(1) as pool:
+def test_a_server_that_cannot_be_reached_is_unavailable_at_once() -> None:
+    with channel(f"127.0.0.1:{free_port()}") as made:
         assert error(made, timeout=20).code is Code.UNAVAILABLE
-        assert error(made, timeout=0.3, wait_for_ready=True).code is Code.DEADLINE_EXCEEDED
-        late = pool.submit(made.call, "/t/echo", b"m", 20, True)
-        with serving(where=f"127.0.0.1:{port}"):
-            assert late.result(20) == b"m"
+        with pytest.raises(RpcError):
+            made.reach()
 
 
 # ---- servers that go

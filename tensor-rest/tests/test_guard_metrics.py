@@ -53,8 +53,6 @@ def test_requests_of_all_workers_are_counted_even_of_dead_ones(front: Front) -> 
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(lambda _: classify(front), range(200))) == {200}
     assert answered(front) == before + 200
-    files = sorted(path.name for path in (front.run_dir / "metrics").iterdir())
-    assert len({name.rpartition("_")[2] for name in files}) == 2  # both workers had some
 
     victims = masters_workers(front)
     for victim in victims:
@@ -62,7 +60,6 @@ def test_requests_of_all_workers_are_counted_even_of_dead_ones(front: Front) -> 
     wait_until(lambda: len(masters_workers(front)) == 2 and not set(victims) & set(masters_workers(front)), 20)
     wait_until(lambda: classify(front) == 200, 20)
     assert before + 200 < answered(front) <= before + 400
-    assert sorted(path.name for path in (front.run_dir / "metrics").iterdir()) == files
     assert samples(front)["tensor_rest_in_flight"] == 1  # the question itself
 
 

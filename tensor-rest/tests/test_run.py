@@ -1,16 +1,20 @@
 """`python -m tensor_rest run`: nginx and uWSGI as one process that is told to stop, or ends because one of them did."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, PROJECT, free_port, nobody, wait_until
+from gateway_kit import HTTP, PROJECT, free_port, nobody, picture, wait_until
+from toy_model_server import Model, ModelServer
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="nginx is not installed"
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 class Run:
     """The command as a process, and the processes it started."""
 
-    def __init__(self, folder: Path, front: str = "nginx", port: int = 0) -> None:
+    def __init__(self, folder: Path, front: str = "nginx", port: int = 0, **more: str) -> None:
         self.folder, self.log, self.port = folder / "run", folder / "log", port or free_port()
         environment = {
             **os.environ,
@@ -29,6 +33,7 @@ class Run:
             "TENSOR_REST_PORT": str(self.port),
             "TENSOR_REST_FRONT": front,
             "TF_SERVER_INVENTORY_URL": nobody(),
+            **more,
         }
         with self.log.open("wb") as file:
             command = [sys.executable, "-m", "tensor_rest", "run"]
@@ -82,6 +87,75 @@ def test_told_to_stop_it_stops_both_and_ends_with_zero(run: Run, number: signal.
     assert run.leftovers() == []
     assert "goodbye to uWSGI" in run.text()
     assert "ended by itself" not in run.text()
+    assert "Traceback" not in run.text()
+
+
+def test_term_while_a_worker_starts_is_not_lost(run: Run) -> None:
+    workers = re.findall(r"spawned uWSGI worker \d+ \(pid: (\d+)", run.text())
+    os.kill(int(workers[0]), signal.SIGKILL)
+    wait_until(lambda: "Respawned uWSGI worker" in run.text())
+    run.process.terminate()
+    assert run.process.wait(20) == 0
+    wait_until(lambda: run.leftovers() == [], 5)
+
+
+def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:
+    """A call waits in the model server meanwhile, others come all the time: from a client that goes by /readyz."""
+    toy = ModelServer(mnist_net=Model()).start()
+    held, let_go, over = threading.Event(), threading.Event(), threading.Event()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    runs = [Run(tmp_path / name, TF_SERVER_HOST_PORT=toy.address) for name in ("a", "b")]
+    image = {"image": ("digit.png", picture(60))}
+
+    def post(run: Run) -> int:
+        return HTTP.post(f"http://127.0.0.1:{run.port}/predictlabel", files=image).status_code
+
+    def is_ready(run: Run) -> bool:
+        try:
+            return HTTP.get(f"http://127.0.0.1:{run.port}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def balanced() -> list[int]:
+        """Statuses of calls one after the other, each to the first gateway that is ready."""
+        found = []
+        while not over.is_set():
+            found.append(post(next(run for run in runs if is_ready(run))))
+        return found
+
+    def hold(_: object) -> None:
+        toy.on_images = lambda _: None
+        held.set()
+        let_go.wait(30)
+
+    try:
+        for run in runs:
+            wait_until(lambda run=run: run.answers() and is_ready(run))
+        toy.on_images = hold
+        with ThreadPoolExecutor(5) as pool:
+            try:
+                first = pool.submit(post, runs[0])
+                assert held.wait(30)
+                callers = [pool.submit(balanced) for _ in range(4)]
+                runs[0].process.terminate()
+                wait_until(lambda: not is_ready(runs[0]))
+                assert runs[0].process.poll() is None  # for the call in flight
+                let_go.set()
+                assert runs[0].process.wait(20) == 0
+                assert first.result(30) == 200
+                before = len(toy.calls)
+                wait_until(lambda: len(toy.calls) > before + 20)
+            finally:
+                let_go.set()
+                over.set()
+            assert [set(caller.result(30)) for caller in callers] == [{200}] * 4
+        assert "Traceback" not in runs[0].text()
+    finally:
+        for run in runs:
+            run.process.terminate()
+            run.process.wait(20)
+        toy.stop()
 
 
 def test_one_that_does_not_listen_is_killed(run: Run) -> None:

@@ -15,7 +15,7 @@ from toy_model_server import ModelServer
 
 from tensor_rest import serving
 from tensor_rest.errors import DeadlineError, UnavailableError, from_grpc
-from tensor_rest.serving import Limits, Prediction, VersionState, caller
+from tensor_rest.serving import Limits, Prediction, VersionState, caller, gate
 from tensor_rest.serving.batching import SHARED_STATUS
 from tensor_rest.wire.status import Code, RpcError
 
@@ -23,6 +23,14 @@ from tensor_rest.wire.status import Code, RpcError
 @pytest.fixture
 def toy() -> Iterator[ModelServer]:
     yield from half_server()
+
+
+def answers(client: serving.ModelServer) -> bool:
+    try:
+        ask(client)
+    except UnavailableError:
+        return False
+    return True
 
 
 # ---- serving that restarts, and that stays away
@@ -69,35 +77,36 @@ def test_serving_that_stays_away_is_refused_for_at_once_and_found_again(toy: Mod
     for _ in range(20):
         assert isinstance(error(client, deadline=time.monotonic() + 600), UnavailableError)  # does not wait for that
     toy.start()
-
-    def answers() -> bool:
-        try:
-            ask(client)
-        except UnavailableError:
-            return False
-        return True
-
-    wait_until(answers, 20)
+    wait_until(lambda: answers(client), 20)
     assert client._gate.state == "closed"
 
 
-def test_only_some_calls_may_wait_so_that_threads_are_left(toy: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
+    toy: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = connected(toy.address, grace=30, calls=4)
-    once, waits = client._calls._once, []
-
-    def counted(*arguments: Any) -> Any:
-        waits.append(arguments[-1])
-        return once(*arguments)
-
-    monkeypatch.setattr(client._calls, "_once", counted)
     toy.stop()
-    with ThreadPoolExecutor(4) as pool:
-        calls: list[Future[Prediction]] = [pool.submit(ask, client, number, batch=False) for number in range(3)]
-        wait_until(lambda: waits.count(True) == 3)  # on the connection, not by asking again and again
-        assert "enough requests wait" in str(error(client))
+    with ThreadPoolExecutor(40) as pool:
+        calls: list[Future[Prediction]] = [pool.submit(ask, client, number, batch=False) for number in range(40)]
+        wait_until(lambda: client.waiting() >= 35)  # the others came before the outage was known
+        monkeypatch.setattr(gate, "MAX_QUEUED_BYTES", client._gate._held_bytes)
+        assert "fill the memory" in str(error(client))
         toy.start()
         assert all(future.result(20) for future in calls)
     ask(client)
+    assert (client.waiting(), client._gate._held_bytes) == (0, 0)
+
+
+def test_an_outage_is_waited_for_as_long_as_the_grace_and_longer_after_a_long_start(toy: ModelServer) -> None:
+    client = connected(toy.address, timeout=60, grace=0.3)
+    toy.stop()
+    begun = time.monotonic()
+    assert isinstance(error(client), UnavailableError)  # the first call of the outage
+    assert time.monotonic() - begun < 20
+    wait_until(lambda: time.monotonic() - begun > 1)
+    toy.start()
+    wait_until(lambda: client._gate.state == "closed" or answers(client), 20)
+    assert client._gate._grace >= 1.5
 
 
 def test_repeats_cannot_multiply_the_load_of_a_server_in_trouble(toy: ModelServer) -> None:
@@ -205,7 +214,7 @@ def test_the_ids_of_requests_travel_with_the_call(toy: ModelServer) -> None:
         callers = [pool.submit(named, "one")]
         wait_until(lambda: toy.request_ids)
         callers += [pool.submit(named, "two")]
-        wait_until(lambda: client._gate._inside == 2)
+        wait_until(lambda: waiting(client) == 1)
         callers += [pool.submit(named, "three")]
         wait_until(lambda: waiting(client) == 2)
         hold.set()

@@ -40,11 +40,18 @@ def test_the_environment_is_read_with_its_prefixes(monkeypatch: pytest.MonkeyPat
     assert settings.board_url is None
 
 
+def test_the_port_that_kubernetes_sets_for_a_service_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service named tensor-rest, in every container of its namespace."""
+    monkeypatch.setenv("TENSOR_REST_PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("TENSOR_REST_SERVICE_PORT", "80")
+    monkeypatch.setenv("TENSOR_REST_PORT_80_TCP_ADDR", "10.0.0.1")
+    assert Settings().port == 8080
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("TENSOR_REST_PORT", "70000"),
-        ("TENSOR_REST_PORT", "tcp://10.0.0.1:80"),
         ("TENSOR_REST_HOST", "127.0.0.1; user root"),
         ("TENSOR_REST_FRONT", "apache"),
         ("TENSOR_REST_JUPYTER_URL", "javascript:alert(1)"),

@@ -1,49 +1,60 @@
 """The index of a checkpoint (`variables.index`): how many data files belong to it, and how long each must be.
 
-It is a LevelDB table whose values are BundleEntryProto messages (tensorflow/core/protobuf/tensor_bundle.proto).
+It is a LevelDB table whose values are BundleEntryProto messages (tensorflow/core/protobuf/tensor_bundle.proto). Each
+block is read once, and no count in it makes more work than the file is long.
 """
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tensor_serving import wire
 
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
+_MAX_BYTES = 64 * 2**20  # of the index; a million variables make about so much
 
 
-def shard_sizes(index: Path) -> list[int]:
-    """Return the least length in bytes of each data file the index speaks of, in order of shard.
+class Shards(NamedTuple):
+    """Of the data files: their number, and the least length in bytes of those that are known to hold something."""
 
-    Lengths are 0, that is unknown, where the table is compressed. Raises wire.TornError when the index is cut off or
-    is no such table, OSError when it cannot be read.
+    number: int
+    sizes: dict[int, int]
+
+
+def shards(index: Path) -> Shards:
+    """Return what the index says of its data files; no lengths where the table is compressed.
+
+    Raises wire.TornError when the index is cut off or is no such table, OSError when it cannot be read.
     """
-    data = index.read_bytes()
+    with wire.open_regular(index) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+            raise wire.TornError(f"it is larger than {_MAX_BYTES} bytes")
+        data = file.read()
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
         raise wire.TornError("its closing mark is missing")
     table = io.BytesIO(data)
     _, position = _handle(table, len(data) - _FOOTER, len(data))
     top, _ = _handle(table, position, len(data))
-    sizes: list[int] = []
+    count, sizes, walked = 1, dict[int, int](), 0
     for _, value in _entries(_block(data, *top)):
-        handle, _ = _handle(io.BytesIO(value), 0, len(value))
-        for key, message in _entries(_block(data, *handle)):
-            _account(sizes, key, message)
-    return sizes or [0]
-
-
-def _account(sizes: list[int], key: bytes, message: bytes) -> None:
-    """Take one table entry into account: the header under the empty key, else where one variable lies."""
-    found = {field.number: field.value for field in wire.fields(io.BytesIO(message), 0, len(message))}
-    if not key:
-        sizes.extend([0] * (found.get(1, 1) - len(sizes)))
-        return
-    shard, end = found.get(3, 0), found.get(4, 0) + found.get(5, 0)
-    if shard >= len(sizes):
-        raise wire.TornError(f"it names data file {shard} of {len(sizes)}")
-    sizes[shard] = max(sizes[shard], end)
+        (offset, length), _ = _handle(io.BytesIO(value), 0, len(value))
+        walked += length
+        if walked > len(data):
+            raise wire.TornError("its blocks overlap")
+        for has_key, message in _entries(_block(data, offset, length)):
+            found = {field.number: field.value for field in wire.fields(io.BytesIO(message), 0, len(message))}
+            if not has_key:  # the header stands under the empty key, which comes first
+                count = found.get(1, 1)
+                continue
+            shard, end = found.get(3, 0), found.get(4, 0) + found.get(5, 0)
+            if shard >= count:
+                raise wire.TornError(f"it names data file {shard} of {count}")
+            sizes[shard] = max(sizes.get(shard, 0), end)
+    return Shards(count, sizes)
 
 
 def _handle(table: io.BytesIO, position: int, end: int) -> tuple[tuple[int, int], int]:
@@ -63,14 +74,15 @@ def _block(data: bytes, offset: int, length: int) -> bytes:
     return block[: max(0, length - 4 - 4 * restarts)]
 
 
-def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    table, position, key = io.BytesIO(block), 0, b""
+def _entries(block: bytes) -> Iterator[tuple[bool, bytes]]:
+    """Yield of each entry whether its key has any bytes, and its value. A key shares bytes with the one before it."""
+    table, position, key_length = io.BytesIO(block), 0, 0
     while position < len(block):
         shared, position = wire.varint(table, position, len(block))
         fresh, position = wire.varint(table, position, len(block))
         length, position = wire.varint(table, position, len(block))
-        if position + fresh + length > len(block):
+        if shared > key_length or position + fresh + length > len(block):
             raise wire.TornError("an entry is cut off")
-        key = key[:shared] + block[position : position + fresh]
-        yield key, block[position + fresh : position + fresh + length]
+        key_length = shared + fresh
+        yield key_length > 0, block[position + fresh : position + fresh + length]
         position += fresh + length

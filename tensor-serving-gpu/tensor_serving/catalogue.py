@@ -1,11 +1,14 @@
 """What the models volume holds: which versions are sound, which are served, which are held back and why."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tensor_serving import layout, near_models, serving_conf
 from tensor_serving.near_models import NearModel
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import Inspector, Rotation
+
+_NEWEST = 10  # versions of a model, and of those held back, that are looked at every time
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,7 @@ class Model:
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
     by version. `problems` says what in its serving.conf is not followed and why. `folders` are those of all versions.
+    `complete` is False while some wait to be judged for the first time.
     `independent_rows` is what serving.conf declares, None when it does not; False while it has a mistake, as it might
     have said so.
     """
@@ -27,6 +31,7 @@ class Model:
     problems: list[str] = field(default_factory=list)
     folders: dict[int, Path] = field(default_factory=dict)
     independent_rows: bool | None = None
+    complete: bool = True
 
     def document(self) -> dict[str, object]:
         """Return the model's entry in the inventory."""
@@ -43,10 +48,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All model folders by name that hold at least one version, and those that are nearly models."""
+    """All model folders by name that hold at least one version, and those that are nearly models.
+
+    `complete` is False while some versions wait to be judged for the first time.
+    """
 
     models: list[Model]
     ignored: list[NearModel] = field(default_factory=list)
+    complete: bool = True
 
 
 def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
@@ -57,28 +66,36 @@ def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
     """
     models = Path(models).absolute()
     folders, others = layout.model_folders(models)
-    seen: set[Path] = set()
-    found = [_model(folder, inspector, seen, tried) for folder in folders]
-    inspector.forget(inspector.known() - seen)
+    versions: dict[Path, dict[int, Path]] = {}
+    unreadable: dict[Path, str] = {}
+    for folder in folders:
+        try:
+            versions[folder] = inspector.version_folders.of(folder)
+        except OSError as error:
+            unreadable[folder] = f"{folder} cannot be read: {error.strerror}"
+    rotation = inspector.rotation.next(sum(map(len, versions.values())))
+    found = [
+        _model(folder, versions[folder], inspector, rotation, tried)
+        if folder in versions
+        else Model(folder.name, str(folder), [], [], problems=[unreadable[folder]])
+        for folder in folders
+    ]
+    inspector.forget(inspector.known().difference(*(each.values() for each in versions.values())))
     without_versions = [Path(model.base_path) for model in found if not model.folders]
     ignored = near_models.find(models, sorted([*others, *without_versions]))
-    return Catalogue([model for model in found if model.versions or model.quarantined or model.problems], ignored)
+    listed = [model for model in found if model.versions or model.quarantined or model.problems]
+    return Catalogue(listed, ignored, complete=all(model.complete for model in found))
 
 
-def _model(folder: Path, inspector: Inspector, seen: set[Path], tried: bool) -> Model:
-    try:
-        versions = layout.version_folders(folder)
-    except OSError as error:
-        return Model(folder.name, str(folder), [], [], problems=[f"{folder} cannot be read: {error.strerror}"])
-    seen.update(versions.values())
-    verdicts = {number: inspector.problem(path) for number, path in versions.items()}
-    sound = [number for number, reason in verdicts.items() if not reason]
+def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotation: Rotation, tried: bool) -> Model:
     problems: list[str] = []
     try:
         conf = serving_conf.read(folder / "serving.conf")
     except serving_conf.ConfError as error:
         conf = serving_conf.ServingConf(independent_rows=False)
         problems.append(f"serving.conf is ignored: {error}")
+    verdicts = _verdicts(versions, {*conf.labels.values(), *conf.policy.versions}, inspector, rotation)
+    sound = [number for number, reason in verdicts.items() if not reason]
     labels = {label: number for label, number in sorted(conf.labels.items()) if number in sound}
     problems += [
         f"label {label} is ignored: version {number} is {'quarantined' if number in versions else 'not there'}"
@@ -101,4 +118,22 @@ def _model(folder: Path, inspector: Inspector, seen: set[Path], tried: bool) -> 
         problems=problems,
         folders=versions,
         independent_rows=conf.independent_rows,
+        complete=len(verdicts) == len(versions),
     )
+
+
+def _verdicts(
+    versions: dict[int, Path], named: Collection[int], inspector: Inspector, rotation: Rotation
+) -> dict[int, str]:
+    """Return the reason by version, empty for a sound one; without those that wait to be judged for the first time.
+
+    Looked at are the newest and those named in serving.conf, as they may be served, the newest of those held back, as
+    they may be under way to the volume, and of all others those whose turn it is.
+    """
+    known = {number: inspector.last_problem(path) for number, path in versions.items()}
+    held_back = [number for number, reason in known.items() if reason]
+    wanted = {*[*versions][-_NEWEST:], *held_back[-_NEWEST:], *named}
+    for position, (number, path) in enumerate(versions.items()):
+        if number in wanted or rotation.includes(position):
+            known[number] = inspector.problem(path)
+    return {number: reason for number, reason in known.items() if reason is not None}

@@ -5,6 +5,7 @@ They are parsed with argparse because all but the last must run on a bare Python
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -14,11 +15,13 @@ from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
 
+from tensor_serving import __version__
 from tensor_serving.environment import set_environment
 from tensor_serving.inventory import InventoryServer
 from tensor_serving.model_server import ModelServer
-from tensor_serving.run import run, server_command
-from tensor_serving.watch import Watcher
+from tensor_serving.run import run
+from tensor_serving.server_process import model_server, server_command
+from tensor_serving.watch import MAX_AGE, Watcher
 
 log = logging.getLogger("tensor_serving")
 
@@ -46,6 +49,7 @@ def on_stop(action: Callable[[], object]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tensor_serving", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"tensor-serving {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("generate", "write TF Serving's config file from the models volume, once"),
@@ -70,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int, default=9000, help="the model server's gRPC port (default: %(default)s)")
     run.add_argument("--rest-port", type=_port, default=8501, help="its REST port, not 0 (default: %(default)s)")
     run.add_argument("--inventory-port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
+    run.add_argument(
+        "--state", type=Path, metavar="FOLDER", help="remembers what did not load (default: a temporary folder)"
+    )
     run.add_argument("flags", nargs="*", metavar="-- FLAG", help="more flags for the model server, TF Serving's")
     commands.add_parser("serve", help="the embedded model server; takes TF Serving's flags", add_help=False)
     return parser
@@ -90,31 +97,55 @@ def _port(text: str) -> int:
 
 
 def _generate(given: argparse.Namespace) -> int:
-    return 0 if Watcher(given.models, given.output).poll() else 1
+    watcher = Watcher(given.models, given.output)
+    well = watcher.poll(None)
+    while well and not watcher.complete:
+        well = watcher.poll(None)
+    return 0 if well else 1
 
 
 def _watch(given: argparse.Namespace) -> int:
-    watcher = Watcher(given.models, given.output, ModelServer(given.server) if given.server else None)
+    server = ModelServer(given.server) if given.server else None
+    watcher = Watcher(given.models, given.output, server, max_age=_max_age(given))
     with _inventory(watcher, given.models, given.host, given.port) as stop:
         watcher.run(stop, given.poll_seconds)
     return 0
 
 
 def _run(given: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory(prefix="tensor-serving-") as folder:
-        config = Path(folder) / "models.config"
+    with _state_folder(given.state) as folder:
+        config = folder / "models.config"
         command = server_command(given.host, given.port, given.rest_port, config, given.flags)
+        server = model_server(command, folder / "loads.json")
         asked = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
-        watcher = Watcher(given.models, config, ModelServer(f"{asked}:{given.rest_port}"))
+        watcher = Watcher(
+            given.models, config, ModelServer(f"{asked}:{given.rest_port}"), server.record, _max_age(given)
+        )
         with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
-            return run(watcher, command, stop, given.poll_seconds)
+            return run(watcher, server, stop, given.poll_seconds)
+
+
+@contextmanager
+def _state_folder(wanted: Path | None) -> Iterator[Path]:
+    """The folder given if it can be written to, else a temporary one."""
+    if wanted and os.access(wanted, os.W_OK | os.X_OK):
+        yield wanted
+        return
+    if wanted:
+        log.warning("%s cannot be written to: which version ended the model server is forgotten at a restart", wanted)
+    with tempfile.TemporaryDirectory(prefix="tensor-serving-") as folder:
+        yield Path(folder)
+
+
+def _max_age(given: argparse.Namespace) -> float:
+    return MAX_AGE + 2 * float(given.poll_seconds)
 
 
 @contextmanager
 def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator[Event]:
     """The config file written and the inventory served. Yields what TERM sets; exits with 1 if the port is taken."""
     try:
-        server = InventoryServer(host, port, lambda: watcher.inventory)
+        server = InventoryServer(host, port, watcher)
     except (OSError, OverflowError) as error:
         log.error("cannot listen on %s:%s: %s; choose another address or port", host, port, error)
         sys.exit(1)

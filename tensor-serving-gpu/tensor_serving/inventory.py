@@ -1,24 +1,33 @@
-"""The inventory over HTTP: one JSON document at `GET /`, and nothing else."""
+"""The watcher over HTTP: the inventory at `GET /`, its health and readiness, and nothing else.
+
+`/healthz` is 200 while the inventory is up to date, `/readyz` while every model listed can be called; else they are 503
+with the reasons. Requests that a web page elsewhere may be behind are refused (hosts.py).
+"""
 
 import json
 import socketserver
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tensor_serving.hosts import Hosts
+from tensor_serving.watch import Watcher
 
 
 class InventoryServer(ThreadingHTTPServer):
-    """Serves the document that `source` returns at the time of each request. Raises OSError when the port is taken."""
+    """Serves what the watcher knows at the time of each request. Raises OSError when the port is taken."""
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, source: Callable[[], bytes]) -> None:
-        self.source = source
+    def __init__(self, host: str, port: int, watcher: Watcher) -> None:
+        self.watcher, self.hosts = watcher, Hosts.from_environment(host)
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         # The parent would look its own address up in DNS, which can hang for seconds on a machine without network.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
+
+
+_ONLY = "there is only GET of /, /healthz and /readyz"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -28,13 +37,27 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds a silent client may hold its thread
 
     def do_GET(self) -> None:
-        if self.path.split("?")[0] == "/":
-            self._answer(200, self.server.source())
+        fields = [self.headers.get(name, "") for name in ("Host", "Origin", "Sec-Fetch-Site")]
+        path, watcher = self.path.split("?")[0], self.server.watcher
+        if refusal := self.server.hosts.refusal(*fields):
+            self.send_error(*refusal)
+        elif path == "/":
+            self._answer(200, watcher.inventory)
+        elif path == "/healthz":
+            self._answer_state("ok", [watcher.stale()])
+        elif path == "/readyz":
+            self._answer_state("ready", watcher.not_ready())
         else:
-            self.send_error(404, "there is only GET /")
+            self.send_error(404, _ONLY)
 
     def _refuse(self) -> None:
-        self.send_error(405, "there is only GET /")
+        self.send_error(405, _ONLY)
+
+    def _answer_state(self, good: str, reasons: list[str]) -> None:
+        if any(reasons):
+            self.send_error(503, "; ".join(reasons))
+        else:
+            self._answer(200, json.dumps({"status": good}).encode())
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 

@@ -16,7 +16,7 @@ class VersionState(NamedTuple):
 
 
 class ModelServer:
-    """The model server at an address, HOST:PORT of its REST API. `answered` tells whether it ever did."""
+    """The model server at an address, HOST:PORT of its REST API. `answered`: its port has been open since its start."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -30,11 +30,12 @@ class ModelServer:
         found: dict[str, dict[int, VersionState]] = {}
         connection = http.client.HTTPConnection(self.address, timeout=_PATIENCE)
         try:
+            connection.connect()
+            self.answered = True
             for name in names:
                 connection.request("GET", f"/v1/models/{name}")
                 with connection.getresponse() as response:
                     found[name] = _states(response.read(_LARGEST_ANSWER)) if response.status == 200 else {}
-                self.answered = True
         except (OSError, http.client.HTTPException, ValueError):
             pass
         finally:

@@ -1,16 +1,21 @@
 """Is a version folder a whole SavedModel? Judged from names, sizes and the messages' outlines, without loading it."""
 
+import errno
 import math
 import os
+import stat
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from tensor_serving import bundle, wire
+from tensor_serving import bundle, layout, operations, wire
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
+_EACH_LOOK = 100  # versions beyond the newest, of all models together, that are looked at every time
+_MAX_FILES = 10_000  # of a version
 _STALE = 3.0  # seconds after which a model server that looks every second has surely followed a changed list
 
 
@@ -29,13 +34,19 @@ class Inspector:
     """Judges version folders, each again only when its files have changed.
 
     What can be told without loading a version it tells itself; the model server has the last word (accept, refuse).
+
+    Args:
+        allowed: The operations that are refused where they are not named here (operations.py); "*" allows all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Collection[str] = ()) -> None:
         self._known: dict[Path, _Verdict] = {}
+        self._allowed = allowed
+        self.version_folders = layout.VersionFolders()
+        self.rotation = Rotation()
 
     def problem(self, folder: Path) -> str:
-        """Return why the version cannot be served, or an empty string when it is sound."""
+        """Return why the version cannot be served, or an empty string when it is sound. Raises nothing."""
         try:
             now = fingerprint(folder)
             known = self._known.get(folder)
@@ -44,10 +55,19 @@ class Inspector:
                 return known.reason
             if not known or known.fingerprint != now:
                 again = time.monotonic() if known and known.refused > -math.inf else -math.inf
-                known = self._known[folder] = _Verdict(now, _judge(folder), relisted=again)
+                known = self._known[folder] = _Verdict(now, _judge(folder, self._allowed), relisted=again)
             return known.reason
-        except OSError as error:  # not remembered: the next look may succeed
-            return f"{error.filename or folder} cannot be read: {error.strerror}"
+        except OSError as error:
+            reason = f"{error.filename or folder} cannot be read: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 - one version, whatever is in it, must not keep others from being served
+            reason = f"it cannot be checked: {type(error).__name__}: {error}"
+        self._known.setdefault(folder, _Verdict((), reason))  # the next look may succeed: what was known before counts
+        return reason
+
+    def last_problem(self, folder: Path) -> str | None:
+        """Return what `problem` returned last, without a look at the files; None where it has never been asked."""
+        known = self._known.get(folder)
+        return known.reason if known else None
 
     def accept(self, folder: Path) -> None:
         """Take note that the model server has loaded the version."""
@@ -79,28 +99,54 @@ class Inspector:
         return set(self._known)
 
 
+class Rotation:
+    """Which of very many versions are looked at this time: all of few, else each once in so many looks."""
+
+    def __init__(self) -> None:
+        self._turn, self._parts = 0, 1
+
+    def next(self, total: int) -> "Rotation":
+        """Go on to the next look, at this many versions in all."""
+        self._turn, self._parts = self._turn + 1, -(-total // _EACH_LOOK) or 1
+        return self
+
+    def includes(self, position: int) -> bool:
+        """Tell whether it is the turn of the version at this position in its model."""
+        return position % self._parts == self._turn % self._parts
+
+
 def fingerprint(folder: Path) -> Fingerprint:
-    """Return what changes when a version's files do: names, sizes, inodes and times (ns)."""
+    """Return what changes when a version's files do: names, sizes, inodes and times (ns). Raises OSError."""
     found = []
     for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
         if place.is_dir():
             with os.scandir(place) as entries:
                 for entry in entries:
-                    stat = entry.stat()
-                    found.append((entry.path, stat.st_size, stat.st_ino, stat.st_mtime_ns))
+                    found_at = entry.stat()
+                    found.append((entry.path, found_at.st_size, found_at.st_ino, found_at.st_mtime_ns))
+                    if len(found) > _MAX_FILES:
+                        raise OSError(errno.EMFILE, f"it holds more than {_MAX_FILES} files", str(folder))
     return tuple(sorted(found))
 
 
-def _judge(folder: Path) -> str:
+def _judge(folder: Path, allowed: Collection[str]) -> str:
+    for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
+        # Opening a FIFO would keep this process or the model server waiting for ever.
+        for entry in sorted(place.iterdir()) if place.is_dir() else ():
+            mode = entry.stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                return f"{entry.relative_to(folder)} is not a regular file"
+    outline = _Outline()
     graph = folder / "saved_model.pb"
-    restores = False
+    if (folder / "saved_model.cpb").exists():
+        return "saved_model.cpb, a graph in several parts, cannot be checked; save it as saved_model.pb"
     if graph.is_file():
         try:
-            with graph.open("rb") as file:
-                restores, assets = _outline(file)
+            with wire.open_regular(graph) as file:
+                outline = _outline(file, check_operations="*" not in allowed)
         except wire.TornError as error:
             return f"saved_model.pb is incomplete: {error}"
-        missing = [name for name in assets if not (folder / "assets" / name).is_file()]
+        missing = [name for name in outline.assets if not (folder / "assets" / name).is_file()]
         if missing:
             return f"assets/{missing[0]} is missing"
     else:
@@ -109,7 +155,18 @@ def _judge(folder: Path) -> str:
             return "saved_model.pb is missing"
         if not text.stat().st_size:
             return "saved_model.pbtxt is empty"
-    return _judge_variables(folder / "variables", restores)
+        if "*" not in allowed:
+            return f"the operations of a saved_model.pbtxt cannot be checked; {operations.VARIABLE}='*' serves it"
+    return _judge_variables(folder / "variables", outline.restores) or _judge_operations(outline.refused, allowed)
+
+
+def _judge_operations(refused: set[str], allowed: Collection[str]) -> str:
+    if not (names := sorted(refused.difference(allowed))):
+        return ""
+    return (
+        f"serving it runs {', '.join(names)}: a model may not read or write files, call Python or open connections; "
+        f"{operations.VARIABLE}='{' '.join(names)}' allows it"
+    )
 
 
 def _judge_variables(variables: Path, restores: bool) -> str:
@@ -120,43 +177,56 @@ def _judge_variables(variables: Path, restores: bool) -> str:
         # An exporter leaves an empty folder behind when a model has no variables.
         return "variables/variables.index is missing" if restores or any(variables.iterdir()) else ""
     try:
-        sizes = bundle.shard_sizes(index)
+        count, sizes = bundle.shards(index)
     except wire.TornError as error:
         return f"variables/variables.index is incomplete: {error}"
-    for shard, least in enumerate(sizes):
-        name = f"variables.data-{shard:05d}-of-{len(sizes):05d}"
+    present = len(list(variables.iterdir()))
+    if count > present:
+        return f"variables/variables.index names {count} data files, more than the {present} files in variables/"
+    for shard in range(count):
+        name = f"variables.data-{shard:05d}-of-{count:05d}"
         if not (variables / name).is_file():
             return f"variables/{name} is missing"
-        found = (variables / name).stat().st_size
+        found, least = (variables / name).stat().st_size, sizes.get(shard, 0)
         if found < least:
             return f"variables/{name} is incomplete: {found} bytes, its index speaks of {least}"
     return ""
 
 
-def _outline(file: BinaryIO) -> tuple[bool, list[str]]:
-    """Return whether a SavedModel's serving graph restores variables, and the names of its asset files.
+@dataclass
+class _Outline:
+    """Of a SavedModel's serving graphs: whether they restore variables, their asset files, refused operations."""
 
-    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto.
+    restores: bool = False
+    assets: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+
+def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
+    """Return what all graphs tagged 'serve' are like: which of several is served depends on the server's tags.
+
+    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises wire.TornError.
     """
-    length = wire.size(file)
-    if not length:
+    walk = wire.Walk(file)
+    if not walk.whole.end:
         raise wire.TornError("it is empty")
-    found: list[str] = []
-    for graph in [field for field in wire.fields(file, 0, length) if field.number == 2]:
-        tags = _strings(file, graph, 1, 4)
+    outline, found, serving = _Outline(), list[str](), False
+    for graph in walk.inside(walk.whole, 2):
+        tags = _texts(walk, graph, 1, 4)
         if "serve" in tags:
-            assets = _strings(file, graph, 6, 2)
-            for collection in [field for field in wire.fields(file, graph.start, graph.end) if field.number == 4]:
-                if _strings(file, collection, 1) == ["saved_model_assets"]:  # where TensorFlow 1 puts them
-                    assets += _strings(file, collection, 2, 5, 1, 2, 2)
-            return any(_strings(file, graph, 3, 3)), assets
+            serving = True
+            outline.assets += _texts(walk, graph, 6, 2)
+            for collection in walk.inside(graph, 4):
+                if walk.strings(collection, 1) == [b"saved_model_assets"]:  # where TensorFlow 1 puts them
+                    outline.assets += _texts(walk, collection, 2, 5, 1, 2, 2)
+            outline.restores |= any(walk.strings(graph, 3, 3))
+            if check_operations:
+                outline.refused |= operations.refused(walk, graph)
         found += tags
-    raise wire.TornError(f"no graph in it is tagged 'serve' (found: {', '.join(found) or 'none'})")
+    if not serving:
+        raise wire.TornError(f"no graph in it is tagged 'serve' (found: {', '.join(found[:9]) or 'none'})")
+    return outline
 
 
-def _strings(file: BinaryIO, message: wire.Field, *path: int) -> list[str]:
-    """Return every string at the end of this path of field numbers inside a message."""
-    if not path:
-        return [wire.read(file, message).decode(errors="replace")]
-    inside = [field for field in wire.fields(file, message.start, message.end) if field.number == path[0]]
-    return [text for field in inside for text in _strings(file, field, *path[1:])]
+def _texts(walk: wire.Walk, message: wire.Field, *path: int) -> list[str]:
+    return [text.decode(errors="replace") for text in walk.strings(message, *path)]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tensor_serving.layout import NAME
 from tensor_serving.policy import Policy
+from tensor_serving.wire import open_regular
 
 _LARGEST_FILE = 64 * 1024
 _TOKEN = re.compile(
@@ -40,7 +41,7 @@ class ServingConf:
 def read(path: Path) -> ServingConf:
     """Return what the file says, or the defaults when there is none. Raises ConfError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
         return ServingConf()

@@ -1,20 +1,29 @@
 """The watcher beside the model server: keeps its config file in step with the models volume, and answers what is there.
 
 TensorFlow Serving has no call that lists models; the inventory served here is that list. What looks sound but does not
-load, only the model server can tell: it is asked after each look, and what it failed with is no longer listed.
+load, only the model server can tell: it is asked after each look, and what it failed with is no longer listed. With a
+record of loads that holds over restarts: what did not load is left out of a start's list and tried again afterwards.
 """
 
 import json
 import logging
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
 
+from tensor_serving import operations
 from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import render, write_if_changed
+from tensor_serving.load_record import LoadRecord
+from tensor_serving.looks import Looks
 from tensor_serving.model_server import ModelServer
 from tensor_serving.savedmodel import Inspector
 
+MAX_AGE = 30.0
+"""Seconds after which an inventory counts as out of date."""
+
+_LOOK_SECONDS = 5.0  # that a look is waited for
 _RECHECK = 5.0  # seconds between questions about versions that are known to load
 
 log = logging.getLogger(__name__)
@@ -23,42 +32,115 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Looks at the volume when told to (`poll`), and remembers what it saw for the inventory.
 
-    Without a `server` to ask, what looks sound counts as sound.
+    Without a `server` to ask, what looks sound counts as sound. `record` is for a server that keeps none itself. The
+    inventory is out of date when the last complete look was more than `max_age` seconds ago.
     """
 
-    def __init__(self, models: Path, output: Path, server: ModelServer | None = None) -> None:
-        self._models, self._output, self._server = models, output, server
+    def __init__(
+        self,
+        models: Path,
+        output: Path,
+        server: ModelServer | None = None,
+        record: LoadRecord | None = None,
+        max_age: float = MAX_AGE,
+    ) -> None:
+        self._models, self._output, self._server, self._max_age = models, output, server, max_age
+        self._record = record or LoadRecord()
         self._recheck_due = 0.0
-        self._listing = True
-        self._inspector = Inspector()
-        self._seen = Catalogue([])
+        self._inspector = Inspector(operations.allowed())
+        self._seen = self._shown = Catalogue([])  # the one shown is that of the last look that has ended
         self._error = ""
         self._said: set[str] = set()
-        self.inventory = self._document()
+        self._looks = Looks(self._poll)
+        self._looked: datetime | None = None
+        self._looked_at = time.monotonic()  # or made
+        self._was_stale = False
 
-    def poll(self) -> bool:
-        """Look once; write the config file if it should differ. Return whether all went well.
+    def poll(self, seconds: float | None = _LOOK_SECONDS) -> bool:
+        """Look once; write the config file if it should differ. Return whether all went well, and in time.
 
         While the volume cannot be read, or the file not written, the last config and inventory stay as they are, and
-        the inventory carries the reason as `error`.
+        the inventory carries the reason as `error`. A look that takes longer than `seconds` goes on, and its result
+        counts when it ends; None waits for it.
         """
+        well, stale = self._looks.look(seconds), self.stale()
+        if stale and not self._was_stale:
+            log.error("%s", stale)
+        self._was_stale = bool(stale)
+        return well
+
+    @property
+    def complete(self) -> bool:
+        """Whether every version has been judged; of thousands each look takes some."""
+        return self._seen.complete
+
+    @property
+    def inventory(self) -> bytes:
+        """The inventory as of now (docs/contracts.md). For any thread."""
+        document: dict[str, object] = {
+            "models": [model.document() for model in self._shown.models],
+            "ignored": [near.document() for near in self._shown.ignored],
+            "looked": self._looked.isoformat(timespec="seconds") if self._looked else None,
+        }
+        if error := self._error or self.stale():
+            document["error"] = error
+        return json.dumps(document).encode()
+
+    def stale(self) -> str:
+        """Return why the inventory is out of date: when the last complete look was; empty while it is not too long ago.
+
+        For any thread.
+        """
+        age = time.monotonic() - self._looked_at
+        if age <= self._max_age:
+            return ""
+        why = self._error or "a look at it has not ended: does its disk hang?"
+        return f"{self._models} has not been read for {age:.0f} s: {why}"
+
+    def not_ready(self) -> list[str]:
+        """Return why not every model that is listed can be called; empty when they all can. For any thread.
+
+        A model can be called while one of its listed versions is AVAILABLE, as of now.
+        """
+        listed = {model.name: model for model in self._shown.models if model.serving}
+        reasons = [stale] if (stale := self.stale()) else []
+        if not listed:
+            return [*reasons, "no model is served"]
+        if not self._server:
+            return reasons
+        # Its own connection: what the watcher has heard of the server is not this thread's to change.
+        found = ModelServer(self._server.address).states(list(listed))
+        if not found:
+            return [*reasons, "the model server does not answer"]
+        for name, model in listed.items():
+            states = {number: state for number, (state, _) in found.get(name, {}).items() if number in model.serving}
+            if "AVAILABLE" not in states.values():
+                told = ", ".join(f"{number} {states.get(number, 'not loaded')}" for number in model.serving)
+                reasons.append(f"no version of {name} is available: {told}")
+        return reasons
+
+    def _poll(self) -> bool:
         error = ""
         if self._server:
             self._hear(self._server)
         try:
-            self._seen = scan(self._models, self._inspector, tried=self._server is not None)
-            listed = self._seen if self._listing else Catalogue([])
-            if write_if_changed(self._output, render(listed)):
-                log.info("%s lists %s", self._output, _summary(listed.models))
+            self._seen = self._look()
+            if write_if_changed(self._output, render(self._seen)):
+                log.info("%s lists %s", self._output, _summary(self._seen.models))
         except OSError as problem:
             error = f"{problem.filename or self._models}: {problem.strerror}"
         except ValueError as problem:
             error = str(problem)
+        except Exception as problem:  # the next look may succeed; without one nothing would ever be served again
+            log.exception("a look at %s failed", self._models)
+            error = f"{type(problem).__name__}: {problem}"
         if error and error != self._error:
             log.error("%s", error)
         self._error = error
+        if not error:
+            self._looked, self._looked_at = datetime.now(timezone.utc), time.monotonic()
         self._say()
-        self.inventory = self._document()
+        self._shown = self._seen
         return not error
 
     def start_empty(self) -> None:
@@ -66,25 +148,53 @@ class Watcher:
         if not self._output.exists():
             write_if_changed(self._output, render(Catalogue([])))
 
-    def list_nothing_yet(self) -> bool:
-        """List nothing until the model server answers; return whether that differs from what it found at its start.
+    def server_starts(self) -> None:
+        """Take note that the model server is started: it has not answered yet."""
+        if self._server:
+            self._server.answered = False
 
-        A server that looks at its list for the first time may give up over one bad model; later it goes on without it.
-        """
-        if not self._server or self._server.answered or not any(model.serving for model in self._seen.models):
-            return False
-        self._listing = False
-        self.poll()
-        return True
+    @property
+    def server_answered(self) -> bool:
+        """Whether the model server has answered since its start."""
+        return self._server is not None and self._server.answered
+
+    def folder(self, name: str, number: int) -> Path | None:
+        """Return the folder of a version that was there at the last look. For any thread."""
+        return next((model.folders.get(number) for model in self._seen.models if model.name == name), None)
 
     def run(self, stop: Event, seconds: float) -> None:
         """Poll every so many seconds until told to stop."""
         while not stop.wait(seconds):
             self.poll()
 
+    def _look(self) -> Catalogue:
+        """Return what the volume holds, with what the record holds back in quarantine."""
+        seen = self._scan()
+        if self._hold_back(seen):
+            seen = self._scan()
+        listed = _folders(seen)
+        # Of several versions that may have ended the server one at a time is tried, beside what surely loads.
+        if (self.server_answered or not listed) and (suspect := self._record.retry_suspect(listed)):
+            self._inspector.forget({suspect})
+            seen = self._scan()
+        return seen
+
+    def _hold_back(self, seen: Catalogue) -> bool:
+        """Have the inspector refuse what the record holds back. Return whether there was any left."""
+        sound = [model.folders[number] for model in seen.models for number in model.versions]
+        held = {folder: reason for folder in sound if (reason := self._record.reason(folder))}
+        for folder, reason in held.items():
+            self._inspector.forget({folder})  # it refuses what it has just looked at
+            self._inspector.problem(folder)
+            self._inspector.refuse(folder, reason)
+        return bool(held)
+
+    def _scan(self) -> Catalogue:
+        return scan(self._models, self._inspector, tried=self._server is not None)
+
     def _hear(self, server: ModelServer) -> None:
         """Ask the model server about the versions listed, and pass on which of them load and which do not."""
-        recheck = time.monotonic() >= self._recheck_due
+        recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK
         listed = {model.name: model for model in self._seen.models if model.serving}
@@ -94,21 +204,17 @@ class Watcher:
                 folder = listed[name].folders.get(number)
                 if folder and number in listed[name].serving and state == "AVAILABLE":
                     self._inspector.accept(folder)
+                    self._record.loaded(folder)
                 elif folder and number in listed[name].serving and state == "END" and error:
                     self._inspector.refuse(folder, error)
-        self._listing = self._listing or server.answered
+                    if self._inspector.problem(folder):  # or it is what the server said of the files before
+                        self._record.failed(folder, error)
+        if server.answered and not answered:
+            for folder in self._record.retry():
+                self._inspector.forget({folder})
 
     def _loads(self, model: Model) -> bool:
         return all(self._inspector.loads(model.folders[number]) for number in model.serving)
-
-    def _document(self) -> bytes:
-        document: dict[str, object] = {
-            "models": [model.document() for model in self._seen.models],
-            "ignored": [near.document() for near in self._seen.ignored],
-        }
-        if self._error:
-            document["error"] = self._error
-        return json.dumps(document).encode()
 
     def _say(self) -> None:
         """Log each quarantine, each problem and each near model once, and again only after it was gone."""
@@ -119,6 +225,11 @@ class Watcher:
         for line in sorted(now - self._said):
             log.warning("%s", line)
         self._said = now
+
+
+def _folders(seen: Catalogue) -> set[Path]:
+    """Return the folders of the versions to be served."""
+    return {model.folders[number] for model in seen.models for number in model.serving}
 
 
 def _summary(models: list[Model]) -> str:

@@ -104,13 +104,48 @@ def keras(folder: Path) -> None:
 def warmed(folder: Path, bad: bool = False) -> None:
     """Export half_plus_two with a warm-up record; a bad one asks for an input that is not there."""
     half_plus(folder)
+    add_warm_up(folder, "wrong" if bad else "x")
+
+
+def add_warm_up(folder: Path, alias: str) -> None:
+    """Write a warm-up record that asks for [1.0] under this input."""
     request = predict_pb2.PredictRequest()
-    request.inputs["wrong" if bad else "x"].CopyFrom(tf.make_tensor_proto([1.0]))
+    request.inputs[alias].CopyFrom(tf.make_tensor_proto([1.0]))
     record = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
     extra = folder / "assets.extra"
     extra.mkdir()
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         writer.write(record.SerializeToString())
+
+
+def aborting(folder: Path) -> None:
+    """Export x -> 2x, whose kernel ends the process."""
+
+    class Abort(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def abort(self, x):
+            with tf.control_dependencies([tf.raw_ops.Abort(error_msg="staged")]):
+                return {"y": x * 2}
+
+    model = Abort()
+    tf.saved_model.save(model, str(folder), signatures=model.abort)
+
+
+def aborting_in_warm_up(folder: Path) -> None:
+    """Export the same with a warm-up record that reaches it."""
+    aborting(folder)
+    add_warm_up(folder, "x")
+
+
+def aborting_in_load(folder: Path) -> None:
+    """Export x -> 2x with an operation for the time of loading that ends the process."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
+        signature = tf.compat.v1.saved_model.predict_signature_def({"x": x}, {"y": x * 2})
+        builder = tf.compat.v1.saved_model.Builder(str(folder))
+        main = tf.raw_ops.Abort(error_msg="staged")
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature}, main_op=main)
+        builder.save()
 
 
 def build_all(folder: Path) -> None:
@@ -122,3 +157,6 @@ def build_all(folder: Path) -> None:
     keras(folder / "keras")
     warmed(folder / "warmed")
     warmed(folder / "badly_warmed", bad=True)
+    aborting(folder / "aborting")
+    aborting_in_warm_up(folder / "aborting_in_warm_up")
+    aborting_in_load(folder / "aborting_in_load")

@@ -7,7 +7,7 @@ from serving_kit import PROJECT
 
 from tensor_serving.embedded.batching_parameters import BatchingParameters, BatchingParametersError, read
 from tensor_serving.embedded.independence import independent_rows
-from tensor_serving.run import EMBEDDED_FLAGS
+from tensor_serving.server_process import EMBEDDED_FLAGS
 
 
 def write(folder: Path, text: str) -> Path:

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 from serving_kit import Client
 
-from tensor_serving.run import EMBEDDED_FLAGS
+from tensor_serving.server_process import EMBEDDED_FLAGS
 
 CLIENTS = 8
 REQUESTS = 20_000 if os.environ.get("LAB_LONG_TESTS") else 800

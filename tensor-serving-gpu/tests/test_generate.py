@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from serving_kit import tiny_saved_model
 
+from tensor_serving import savedmodel
 from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import quote, render, write_if_changed
 from tensor_serving.layout import NAME
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import Inspector, fingerprint
 from tensor_serving.watch import Watcher
 
 
@@ -240,3 +241,33 @@ def test_until_a_new_version_is_known_to_load_the_one_before_is_served_too(
         inspector.accept(models / "net" / str(version))
     assert scan(models, inspector, tried=True).models[0].serving == serving
     assert scan(models, inspector).models[0].serving == found(models, "net").serving
+
+
+def test_of_thousands_of_versions_each_look_takes_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "net"
+    for number in range(1, 1001):
+        tiny_saved_model(model / str(number))
+    (model / "serving.conf").write_text('version_labels { key: "stable" value: 3 }')
+    looked_at: list[Path] = []
+    monkeypatch.setattr(savedmodel, "fingerprint", lambda folder: looked_at.append(folder) or fingerprint(folder))
+    inspector = Inspector()
+
+    def look() -> Catalogue:
+        looked_at.clear()
+        found = scan(tmp_path, inspector)
+        assert len(looked_at) <= 111
+        return found
+
+    first = look()
+    assert (first.models[0].serving, first.models[0].labels, first.complete) == ([3, 1000], {"stable": 3}, False)
+    looks = [first, *(look() for _ in range(9))]
+    assert (looks[-1].complete, looks[-1].models[0].versions) == (True, list(range(1, 1001)))
+    (model / "500" / "saved_model.pb").unlink()
+    tiny_saved_model(model / "1001")
+    assert look().models[0].serving == [3, 1001]
+    found = [look().models[0].quarantined for _ in range(10)]
+    assert found[-1] == {500: "saved_model.pb is missing"}
+    tiny_saved_model(tmp_path / "whole").joinpath("saved_model.pb").rename(model / "500" / "saved_model.pb")
+    assert look().models[0].quarantined == {}  # a version held back may be under way: looked at every time
+    shutil.rmtree(model / "500")
+    assert 500 not in look().models[0].versions

@@ -1,4 +1,4 @@
-"""Versions that look whole but do not load, under `run`: held back with the reason, and nothing else suffers."""
+"""Versions that do not load or end the server, under `run`: held back with the reason, and nothing else suffers."""
 
 import json
 import os
@@ -15,25 +15,12 @@ from typing import Any
 
 import grpc
 import pytest
+import tfs_stand_in
 from serving_kit import Client, Command, wait_until
 
 from tensor_serving.model_server import ModelServer, VersionState
 
 DATA = "variables/variables.data-00000-of-00001"
-
-# The C++ server in the one respect that matters here: it gives up at its start over a model of which no version loads.
-BINARY = """#!{python}
-import os, re, sys
-flags = dict(flag.lstrip("-").partition("=")[::2] for flag in sys.argv[1:])
-entries = re.findall('base_path: "(.*?)".*?specific {{ (.*?) }}', open(flags["model_config_file"]).read(), re.DOTALL)
-for base, versions in entries:
-    if all(os.path.exists(f"{{base}}/{{number}}/bad") for number in re.findall("versions: ([0-9]+)", versions)):
-        print("Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available", flush=True)
-        sys.exit(255)
-known = ("port", "rest_api_port", "model_config_file", "model_config_file_poll_wait_seconds", "max_num_load_retries")
-command = [sys.executable, "-m", "tensor_serving", "serve", *(f"--{{name}}={{flags[name]}}" for name in known)]
-os.execv(sys.executable, command)
-"""
 
 
 class Served:
@@ -45,6 +32,8 @@ class Served:
         with ExitStack() as stack:
             ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
         self.port, self._rest_port, self._inventory_port = ports
+        self._state = folder / "state"
+        self._state.mkdir()
 
     def publish(self, export: str, name: str, version: int, damage: Callable[[Path], None] | None = None) -> Path:
         """Copy an export beside, damage it, and rename it into place."""
@@ -59,8 +48,9 @@ class Served:
     def running(self) -> Iterator[Command]:
         """The command; it answers, but need not have loaded anything yet."""
         ports = ("--port", self.port, "--rest-port", self._rest_port, "--inventory-port", self._inventory_port)
-        with Command(self._log, "run", "--models", self.models, "--poll-seconds", 0.1, *ports) as command:
-            command.said(r"serving on 127.0.0.1:")
+        where = ("--models", self.models, "--state", self._state)
+        with Command(self._log, "run", *where, "--poll-seconds", 0.1, *ports) as command:
+            command.said(r"inventory on http")
             yield command
             assert command.stop() == 0
             assert "Traceback" not in command.text()
@@ -68,6 +58,24 @@ class Served:
     def inventory(self, name: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._inventory_port}/", timeout=10) as answer:
             return next((model for model in json.load(answer)["models"] if model["name"] == name), {})
+
+    def answer(self, name: str) -> tuple[int, float]:
+        """Return the model's first answer. Until it comes the server may be away, but never without the model."""
+        client = Client(self.port)
+
+        def ask() -> tuple[int, float] | None:
+            try:
+                return client.half(name)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return None
+
+        try:
+            found: tuple[int, float] = wait_until(ask, 60, f"an answer of {name}")
+            return found
+        finally:
+            client.channel.close()
 
     def reason(self, name: str, version: int) -> str:
         held = {each["version"]: each["reason"] for each in self.inventory(name).get("quarantined", [])}
@@ -97,8 +105,9 @@ def test_at_the_start_the_last_good_version_and_all_others_are_served(served: Se
     served.publish("half_plus_three", "unknown", 2, name_an_operation_nobody_knows)
     served.publish("badly_warmed", "warm", 1)
     served.publish("half_plus_three", "other", 1)
-    with served.running():
+    with served.running() as command:
         client = Client(served.port)
+        command.said("serving on")
         # Asked before anything is loaded: late, but not refused.
         assert client.half("flipped") == (1, 3.0)
         assert client.half("unknown") == (1, 3.0)
@@ -121,6 +130,7 @@ def test_at_the_start_the_last_good_version_and_all_others_are_served(served: Se
 def test_while_serving_it_is_held_back_until_its_files_change(served: Served) -> None:
     served.publish("half_plus_two", "net", 1)
     with served.running() as command:
+        command.said("serving on")
         client, answers, stop = Client(served.port), [], threading.Event()
 
         def call() -> None:
@@ -148,38 +158,80 @@ def test_while_serving_it_is_held_back_until_its_files_change(served: Served) ->
 
 
 @pytest.fixture
-def binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bin" / "tensorflow_model_server"
-    program.parent.mkdir()
-    program.write_text(BINARY.format(python=sys.executable))
-    program.chmod(0o755)
+def binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """TensorFlow Serving's stand-in on the PATH."""
+    program = tfs_stand_in.install(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return program
 
 
-@pytest.mark.usefixtures("binary")
-def test_a_server_that_gives_up_over_one_model_is_started_without_it(served: Served) -> None:
+@pytest.mark.parametrize("server", ["embedded", "binary"])
+def test_a_version_that_ends_the_server_stays_out(server: str, served: Served, request: pytest.FixtureRequest) -> None:
+    if server == "binary":
+        request.getfixturevalue("binary")
     served.publish("half_plus_two", "good", 1)
-    bad = served.publish("half_plus_three", "bad", 1, flip_a_byte)
-    (bad / "bad").touch()
+    bad = served.publish("aborting_in_warm_up", "bad", 1)
     with served.running() as command:
-        assert "the model server could not start; once more, with no model listed until it answers" in command.text()
+        assert served.answer("good") == (1, 3.0)
+        wait_until(lambda: served.reason("bad", 1), 60, "the quarantine")
+        assert "ended the model server while it was loaded or warmed up (Aborted)" in served.reason("bad", 1)
+        assert command.text().count("it is started again") == 1
+        served.publish("aborting_in_load", "good", 2)
+        wait_until(lambda: "ended the model server" in served.reason("good", 2), 60, "the quarantine while serving")
+        assert served.answer("good") == (1, 3.0)
+        shutil.rmtree(served.models / "good" / "2")
+        wait_until(lambda: not served.reason("good", 2), what="the deleted version to be forgotten")
+    with served.running() as command:
+        assert served.answer("good") == (1, 3.0)
+        wait_until(lambda: "ended the model server" in served.reason("bad", 1), 60, "the quarantine after a restart")
+        assert "it is started again" not in command.text()
+        shutil.rmtree(bad)
+        served.publish("half_plus_three", "bad", 1)
         client = Client(served.port)
-        wait_until(lambda: client.available("good") == [1], what="the good model")
-        assert client.half("good") == (1, 3.0)
-        wait_until(lambda: "Checksum" in served.reason("bad", 1), what="the quarantine")
-        assert served.inventory("good")["serving"] == [1]
+        wait_until(lambda: client.available("bad") == [1], what="the version that took its place")
         client.channel.close()
 
 
+def test_calls_that_end_the_server_quarantine_their_version(served: Served) -> None:
+    served.publish("half_plus_two", "good", 1)
+    bad = served.publish("aborting", "bad", 1)
+    with served.running() as command:
+        for crash in range(1, 4):
+            assert served.answer("good") == (1, 3.0)
+            client = Client(served.port)
+            wait_until(lambda client=client: client.available("bad") == [1], what="the version that will crash")
+            with pytest.raises(grpc.RpcError) as failure:
+                client.half("bad")
+            assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+            client.channel.close()
+            command.said(rf"(?s)(crashed; calls were running of {bad}: Fatal Python error: Aborted.*){{{crash}}}")
+        assert served.answer("good") == (1, 3.0)
+        wait_until(lambda: served.reason("bad", 1), 60, "the quarantine")
+        assert "ended the model server 3 times while it answered calls (Aborted)" in served.reason("bad", 1)
+
+
 @pytest.mark.usefixtures("binary")
-def test_a_server_that_cannot_start_for_another_reason_ends_run(tmp_path: Path, exports: Path) -> None:
-    program = tmp_path / "bin" / "tensorflow_model_server"
-    program.write_text(f"#!{sys.executable}\nprint('no', flush=True)\nraise SystemExit(255)\n")
-    shutil.copytree(exports / "half_plus_two", tmp_path / "models" / "net" / "1")
-    where = ("--models", tmp_path / "models", "--inventory-port", 0, "--rest-port", 1, "--poll-seconds", 0.05)
-    with Command(tmp_path / "log", "run", *where) as command:
+def test_a_server_that_gives_up_over_a_version_is_started_without_it(served: Served) -> None:
+    served.publish("half_plus_two", "net", 1)
+    served.publish("badly_warmed", "net", 2)
+    served.publish("half_plus_three", "other", 1)
+    for start, ends in (("first", 1), ("second", 0)):
+        with served.running() as command:
+            assert served.answer("other") == (1, 4.0)
+            assert served.answer("net") == (1, 3.0)
+            assert command.text().count("the model server ended (exit code 255)") == ends
+            # Once it answers, what did not load is tried again.
+            command.said(r"(?s)the model server answers.*Loading servable: {name: net version: 2} failed")
+            wait_until(lambda: served.reason("net", 2).startswith("does not load: "), what=f"the {start} quarantine")
+
+
+def test_a_server_that_cannot_start_for_another_reason_ends_run(served: Served, binary: Path) -> None:
+    binary.write_text(f"#!{sys.executable}\nprint('no', flush=True)\nraise SystemExit(255)\n")
+    served.publish("half_plus_two", "net", 1)
+    where = ("--models", served.models, "--inventory-port", 0, "--rest-port", 1, "--poll-seconds", 0.05)
+    with Command(served.models / ".log", "run", *where) as command:
         assert command.process.wait(20) == 1
-        assert command.text().count("no\n") == 2
+        assert command.text().count("no\n") == 1
         assert "the model server ended by itself (exit code 255); the watcher stops too" in command.text()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from serving_kit import Client, Command, tiny_saved_model, wait_until
 
-from tensor_serving.run import server_command
+from tensor_serving.server_process import server_command
 
 # Writes what it was told, and lives until TERM, which ends it at once as it does the real binary.
 BINARY = """#!{python}

@@ -1,18 +1,29 @@
 """What counts as a whole SavedModel, on real exports damaged in every way a copy or a disk can damage them."""
 
 import contextlib
+import errno
+import os
 import shutil
+import struct
+import tracemalloc
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_kit import tiny_saved_model
+from tensorflow_serving.apis import prediction_log_pb2
 
 from tensor_serving import bundle, wire
+from tensor_serving.embedded import tfrecord
+from tensor_serving.embedded.errors import ServingError
 from tensor_serving.savedmodel import Inspector
 
 DATA = "variables/variables.data-00000-of-00001"
+INDEX = "variables/variables.index"
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
 @pytest.fixture
@@ -25,11 +36,14 @@ def test_real_exports_are_sound(exports: Path, name: str) -> None:
     assert Inspector().problem(exports / name) == ""
 
 
-def test_without_variables_or_as_text_is_sound(tmp_path: Path) -> None:
+def test_without_variables_is_sound(tmp_path: Path) -> None:
     assert Inspector().problem(tiny_saved_model(tmp_path / "1")) == ""
-    (tmp_path / "2").mkdir()
-    (tmp_path / "2" / "saved_model.pbtxt").write_text("meta_graphs {}")
-    assert Inspector().problem(tmp_path / "2") == ""
+
+
+def test_a_graph_as_text_is_sound_only_where_all_operations_are_allowed(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pbtxt").write_text("meta_graphs {}")
+    assert Inspector().problem(tmp_path).startswith("the operations of a saved_model.pbtxt cannot be checked")
+    assert Inspector({"*"}).problem(tmp_path) == ""
 
 
 @pytest.mark.parametrize(
@@ -70,23 +84,113 @@ def test_a_graph_for_another_use_is_told(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
-@given(cut=st.integers(0), flip=st.integers(0), byte=st.integers(0, 255))
-def test_no_damage_makes_the_inspector_fail(exports: Path, tmp_path_factory, cut: int, flip: int, byte: int) -> None:
-    """Every cut of a graph is noticed; a changed byte may pass, but never ends in another exception."""
-    version = tmp_path_factory.getbasetemp() / "damaged"
-    shutil.copytree(exports / "half_plus_two", version, dirs_exist_ok=True)
-    graph, index = version / "saved_model.pb", version / "variables" / "variables.index"
-    data = graph.read_bytes()
-    graph.write_bytes(data[: cut % len(data)])
-    assert Inspector().problem(version)
-    for path in (graph, index):
-        data = bytearray((exports / "half_plus_two" / path.relative_to(version)).read_bytes())
-        data[flip % len(data)] = byte
-        path.write_bytes(bytes(data))
-    assert isinstance(Inspector().problem(version), str)
-    with contextlib.suppress(wire.TornError):
-        bundle.shard_sizes(index)
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", DATA, "assets.extra/batching"])
+def test_a_fifo_is_named_and_not_opened(version: Path, name: str) -> None:
+    (version / name).parent.mkdir(exist_ok=True)
+    (version / name).unlink(missing_ok=True)
+    os.mkfifo(version / name)
+    assert Inspector().problem(version) == f"{name} is not a regular file"
+    with pytest.raises(OSError, match="it is not a regular file"):
+        wire.open_regular(version / name)
+
+
+def varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
+def block(*entries: tuple[bytes, bytes]) -> bytes:
+    """Return a LevelDB block with one restart point; its trailer says that it is not compressed."""
+    lengths = [varint(0) + varint(len(key)) + varint(len(value)) + key + value for key, value in entries]
+    return b"".join(lengths) + struct.pack("<II", 0, 1) + bytes(5)
+
+
+def index(*blocks: bytes, copies: int = 1) -> bytes:
+    """Return a table of these blocks; `copies` times as many entries point at each."""
+    handles, start = [], 0
+    for each in blocks:
+        handles += [(b"k", varint(start) + varint(len(each) - 5))] * copies
+        start += len(each)
+    top = block(*handles)
+    footer = varint(0) * 2 + varint(start) + varint(len(top) - 5)
+    return b"".join(blocks) + top + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+
+
+def shard(number: int, size: int = 8) -> bytes:
+    """Return the entry of a variable in this data file."""
+    return b"\x18" + varint(number) + b"\x28" + varint(size)
+
+
+def test_an_index_is_read_as_tensorflow_writes_it(version: Path, tmp_path: Path) -> None:
+    (tmp_path / "index").write_bytes(index(block((b"", b"\x08\x02"), (b"a", shard(0)), (b"b", shard(1, 300)))))
+    assert bundle.shards(tmp_path / "index") == (2, {0: 8, 1: 300})
+    count, sizes = bundle.shards(version / "variables" / "variables.index")
+    assert (count, sizes) == (1, {0: (version / DATA).stat().st_size})
+
+
+@pytest.mark.parametrize("count", [2**63 - 1, 0x10000000, 2**70 - 1, 4])
+def test_an_index_that_counts_too_many_files_costs_nothing(version: Path, count: int) -> None:
+    path = version / "variables" / "variables.index"
+    path.write_bytes(index(block((b"", b"\x08" + varint(count)), (b"a", shard(0)))))
+    tracemalloc.start()
+    reason = Inspector().problem(version)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reason == f"variables/variables.index names {count} data files, more than the 2 files in variables/"
+    assert peak < 2**20
+
+
+def test_an_index_whose_entries_share_a_block_is_refused(version: Path) -> None:
+    entries = [(b"k%d" % number, shard(0)) for number in range(1000)]
+    (version / "variables" / "variables.index").write_bytes(index(block(*entries), copies=1000))
+    assert Inspector().problem(version) == "variables/variables.index is incomplete: its blocks overlap"
+
+
+def test_what_cannot_be_read_is_named(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> BinaryIO:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(wire, "open_regular", refuse)
+    assert Inspector().problem(version) == f"{version / 'saved_model.pb'} cannot be read: Permission denied"
+
+
+CHANGES = st.lists(st.tuples(st.integers(0), st.binary(min_size=1, max_size=4), st.booleans()), min_size=1, max_size=4)
+
+
+def changed(data: bytes, changes: list[tuple[int, bytes, bool]], cut: int | None) -> bytes:
+    for position, new, insert in changes:
+        place = position % len(data)
+        data = data[:place] + new + data[place + (0 if insert else len(new)) :]
+    return data if cut is None else data[: cut % len(data)]
+
+
+@pytest.fixture(scope="module")
+def damaged(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(exports / "warmed", tmp_path_factory.mktemp("damaged") / "1"))
+
+
+@settings(max_examples=3000 if os.environ.get("LAB_LONG_TESTS") else 60, deadline=None)
+@given(changes=CHANGES, cut=st.none() | st.integers(0), name=st.sampled_from(["saved_model.pb", INDEX, WARM_UP]))
+def test_whatever_is_changed_in_its_files_a_version_is_judged(
+    damaged: Path, changes: list[tuple[int, bytes, bool]], cut: int | None, name: str
+) -> None:
+    """A change may pass, but never ends in another exception than the project's own."""
+    whole = (damaged / name).read_bytes()
+    try:
+        (damaged / name).write_bytes(changed(whole, changes, cut))
+        assert "cannot be checked" not in Inspector().problem(damaged)
+        with contextlib.suppress(ServingError, DecodeError):
+            for record in tfrecord.records(damaged / WARM_UP):
+                prediction_log_pb2.PredictionLog.FromString(record)
+    finally:
+        (damaged / name).write_bytes(whole)
+
+
+def test_every_cut_of_a_graph_is_noticed(version: Path) -> None:
+    data = (version / "saved_model.pb").read_bytes()
+    for cut in range(0, len(data), len(data) // 20):
+        (version / "saved_model.pb").write_bytes(data[:cut])
+        assert Inspector().problem(version).startswith("saved_model.pb is incomplete: ")
 
 
 def test_a_version_is_judged_again_when_its_files_change(version: Path) -> None:

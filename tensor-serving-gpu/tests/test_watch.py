@@ -1,6 +1,7 @@
 """The watcher and the generator as processes."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -9,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,10 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 def test_inventory_follows_the_volume(watch: Watch) -> None:
     entry: dict = {"name": "net", "versions": [1], "serving": [1], "labels": {}, "quarantined": [], "problems": []}
     entry["independent_rows"] = None
-    assert watch.inventory() == {"models": [entry], "ignored": []}
+    inventory = watch.inventory()
+    looked = datetime.fromisoformat(inventory.pop("looked"))
+    assert abs(datetime.now(timezone.utc) - looked) < timedelta(seconds=20)
+    assert inventory == {"models": [entry], "ignored": []}
     tiny_saved_model(watch.models / "net" / "2")
     (watch.models / "net" / "3").mkdir()
     (watch.models / "net" / "serving.conf").write_text(
@@ -71,7 +76,18 @@ def test_a_near_model_is_listed_and_logged_once(watch: Watch) -> None:
     subprocess.run(["sh", "-ec", entry["fix"]], check=True, cwd=watch.models.parent)
     wait_until(lambda: [model["name"] for model in watch.inventory()["models"]] == ["resnet"])
     assert watch.inventory()["ignored"] == []
-    assert watch.text().count("'ResNet' is ignored") == 1
+    assert watch.text().count(f"to serve it: {entry['fix']}") == 1
+
+
+def test_a_fifo_in_the_volume_stops_nothing(watch: Watch) -> None:
+    os.mkfifo(watch.models / "net" / "serving.conf")
+    (watch.models / "net" / "2").mkdir()
+    os.mkfifo(watch.models / "net" / "2" / "saved_model.pb")
+    tiny_saved_model(watch.models / "other" / "1")
+    entries = wait_until(lambda: len(found := watch.inventory()["models"]) == 2 and found)
+    assert entries[0]["quarantined"] == [{"version": 2, "reason": "saved_model.pb is not a regular file"}]
+    assert entries[0]["problems"] == ["serving.conf is ignored: cannot be read: it is not a regular file"]
+    assert [entry["serving"] for entry in entries] == [[1], [1]]
 
 
 def test_a_volume_that_vanishes_leaves_everything_as_it_was(watch: Watch) -> None:
@@ -91,6 +107,17 @@ def test_a_volume_that_comes_later(tmp_path: Path) -> None:
         assert re.search(r"model_config_list \{\n\}", watch.output.read_text())
         tiny_saved_model(tmp_path / "models" / "net" / "1")
         wait_until(lambda: "net" in watch.output.read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"), [("Host", "evil.example:8502", 421), ("Origin", "https://evil.example", 403)]
+)
+def test_a_web_page_elsewhere_is_refused(watch: Watch, name: str, value: str, code: int) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(urllib.request.Request(watch.url, headers={name: value}), timeout=10)
+    with refusal.value as error:
+        assert error.code == code
+        assert "evil.example" in json.load(error)["message"]
 
 
 @pytest.mark.parametrize(

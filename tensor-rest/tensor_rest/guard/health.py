@@ -4,6 +4,7 @@ import ipaddress
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import flask
 
@@ -52,8 +53,12 @@ class Readiness:
             self._since = time.monotonic()
 
 
-def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str) -> None:
-    """Add /healthz, /readyz and /metrics; `look` raises an ApiError if the model server does not answer."""
+def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: Path) -> None:
+    """Add /healthz, /readyz and /metrics.
+
+    `look` raises an ApiError if the model server does not answer. While the file `draining` is there, the gateway
+    stops, and is not ready.
+    """
     readiness = Readiness(look)
 
     @app.get("/healthz")
@@ -63,6 +68,8 @@ def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str) -> None:
     @app.get("/readyz")
     def readyz() -> dict[str, str]:
         caller.begin(caller.current().request_id, time.monotonic() + _LONGEST)
+        if draining.exists():
+            raise UnavailableError("The gateway stops; requests in flight are finished.")
         readiness.check()
         return {"status": "ready"}
 

@@ -1,20 +1,17 @@
-"""What is measured, over all workers: each writes files of its own in the run folder, and any of them adds them up.
-
-`front.uwsgi` names the folder in PROMETHEUS_MULTIPROC_DIR and empties it at the start. A worker's files bear its number
-at uWSGI, not its process id: the successor of a worker that died goes on with its counters, and no file is left over.
-Without that variable (tests, a single process) everything is kept in memory.
+"""What is measured, over all workers (observability/shared_values.py); in a single process it is kept there.
 
 Label values are bounded: a model is named only once it has answered, a status is a number, a reason one of `Reason`.
 """
 
-import os
-from pathlib import Path
+import json
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest, values
 
-_FOLDER = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+from ..observability.shared_values import SharedValues, WorkerValues, shared
+
 _MOST_VERSIONS = 200  # (model, version) pairs with a line of their own in each worker; more are counted as "other"
 
 Reason = Literal["busy", "host", "key", "origin", "waited"]
@@ -22,32 +19,24 @@ Reason = Literal["busy", "host", "key", "origin", "waited"]
 
 
 class _Kept:
-    """A number in a file of this worker, as `prometheus_client` has it for several processes.
+    """A number in this worker's part of the shared memory, as `prometheus_client` has it for several processes.
 
-    Its own class locks each change against other threads, and looks each time whether the process was forked. Here one
-    thread changes all numbers, and this module is imported after the fork.
+    Its own class keeps them in files, locks each change against other threads, and looks each time whether the process
+    was forked. Here one thread changes all numbers, and this module is imported after the fork.
     """
 
     _multiprocess = True
-    _files: dict[str, MmapedDict] = {}  # noqa: RUF012 - one for all
+    _worker: WorkerValues
 
-    def __init__(
-        self, kind: str, metric: str, name: str, labels: Any, values: Any, help_text: str, **more: Any
-    ) -> None:
-        kind = f"gauge_{more['multiprocess_mode']}" if kind == "gauge" else kind
-        if kind not in self._files:
-            self._files[kind] = MmapedDict(str(Path(str(_FOLDER)) / f"{kind}_{_worker()}.db"))
-        self._file = self._files[kind]
-        self._key = mmap_key(metric, name, labels, values, help_text)
-        self._value = self._file.read_value(self._key)[0]
+    def __init__(self, _kind: str, metric: str, name: str, labels: Any, values: Any, _help: str, **_more: Any) -> None:
+        named = dict(zip(labels, map(str, values), strict=True))
+        self._cells, self._at = self._worker.cell(json.dumps([metric, name, named], sort_keys=True))
 
     def inc(self, amount: float) -> None:
-        self._value += amount
-        self._file.write_value(self._key, self._value, 0.0)
+        self._cells[self._at] += amount
 
     def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - theirs has it
-        self._value = value
-        self._file.write_value(self._key, value, 0.0)
+        self._cells[self._at] = value
 
 
 def _worker() -> int:
@@ -57,7 +46,8 @@ def _worker() -> int:
     return int(uwsgi.worker_id())
 
 
-if _FOLDER:
+if shared:
+    _Kept._worker = shared.worker(_worker())
     values.ValueClass = _Kept
 
 _registry = CollectorRegistry()
@@ -86,6 +76,8 @@ _breaker = Gauge(
     registry=_registry,
     multiprocess_mode="sum",
 )
+_METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker)
+
 _in_flight.set(0)  # a worker that died left its own numbers behind
 _breaker.set(0)
 
@@ -145,7 +137,46 @@ def breaker(is_open: bool) -> None:
 def text() -> bytes:
     """Everything, over all workers, in Prometheus' text format."""
     registry = _registry
-    if _FOLDER:
+    if shared:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, _FOLDER)
+        registry.register(_AllWorkers(shared))
     return generate_latest(registry)
+
+
+_Samples = list[tuple[str, dict[str, str], float]]
+
+
+class _AllWorkers:
+    """The sums as a collector of `prometheus_client`."""
+
+    def __init__(self, memory: SharedValues) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterator[Metric]:
+        samples: dict[str, _Samples] = defaultdict(list)
+        for key, value in self._memory.totals().items():
+            metric, name, labels = json.loads(key)
+            samples[metric].append((name, labels, value))
+        for declared in _METRICS:
+            for family in declared.describe():
+                own = samples[family.name]
+                for sample in _accumulated(own) if family.type == "histogram" else own:
+                    family.add_sample(*sample)
+                yield family
+
+
+def _accumulated(samples: _Samples) -> _Samples:
+    """The samples of a histogram with each bucket holding those below it too, and the count, which is the last's."""
+    found: _Samples = [sample for sample in samples if not sample[0].endswith("_bucket")]
+    buckets = defaultdict(list)
+    for name, labels, value in samples:
+        if name.endswith("_bucket"):
+            others = tuple(item for item in labels.items() if item[0] != "le")
+            buckets[name, others].append((float(labels["le"]), labels, value))
+    for (name, others), several in buckets.items():
+        total = 0.0
+        for _, labels, value in sorted(several, key=lambda bucket: bucket[0]):
+            total += value
+            found.append((name, labels, total))
+        found.append((f"{name.removesuffix('_bucket')}_count", dict(others), total))
+    return found

@@ -4,7 +4,6 @@ A call takes an idle connection or opens one. Nothing connects before the first 
 uWSGI forks is whole, and a greenlet blocks nobody but itself.
 """
 
-import random
 import socket
 import time
 from collections import defaultdict
@@ -16,7 +15,6 @@ from .addresses import Address, Addresses
 from .http2 import Connection, LostError
 
 _CONNECT_SECONDS = 1.0  # what one attempt to connect may take
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds between attempts of a call that waits for the server
 _MOST_IDLE = 64  # connections of one address
 _MOST_FIELDS = frames.FRAME  # bytes of a call's header block
 _PEER_SECONDS = 5  # without a sign of life, after which a peer is gone
@@ -29,6 +27,13 @@ _TCP_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 1),
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 1000 * _PEER_SECONDS),
 )
+
+
+class UnreachableError(RpcError):
+    """UNAVAILABLE: no address could be connected to, so that nothing was sent."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(Code.UNAVAILABLE, details)
 
 
 class Channel:
@@ -46,26 +51,28 @@ class Channel:
         path: str,
         message: bytes,
         timeout: float,
-        wait_for_ready: bool = False,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> bytes:
         """The message that answers `message` at `path`, within `timeout` seconds. Raises RpcError.
 
-        With `wait_for_ready` a server that cannot be reached is waited for, else that is UNAVAILABLE at once. Where a
-        kept connection turns out to be lost before the answer began, the call is made once more on a new one: calls of
-        this gateway only ask, so that the server may see one twice.
+        Where a kept connection is lost before the server can have begun the call, it is made once more on a new one.
         """
         if len(message) > self._most:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"Sent message larger than max ({len(message)} vs. {self._most})")
         deadline = time.monotonic() + timeout
-        address, connection, kept = self._connection(deadline, wait_for_ready, fresh=False)
+        address, connection, kept = self._connection(deadline, fresh=False)
         try:
             return self._once(address, connection, path, message, deadline, metadata)
-        except LostError:
-            if not kept:
+        except LostError as error:
+            if error.begun or not kept:
                 raise
-        address, connection, _ = self._connection(deadline, wait_for_ready, fresh=True)
+        address, connection, _ = self._connection(deadline, fresh=True)
         return self._once(address, connection, path, message, deadline, metadata)
+
+    def reach(self) -> None:
+        """Connect, and keep the connection for the next call. Raises RpcError."""
+        address, connection, _ = self._any(time.monotonic() + _CONNECT_SECONDS, fresh=True)
+        self._idle[address].append(connection)
 
     def close(self) -> None:
         """Close what is idle."""
@@ -111,24 +118,21 @@ class Channel:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"metadata of {len(block)} bytes, at most {_MOST_FIELDS} are sent")
         return block
 
-    def _connection(self, deadline: float, waits: bool, fresh: bool) -> tuple[Address, Connection, bool]:
+    def _connection(self, deadline: float, fresh: bool) -> tuple[Address, Connection, bool]:
         """A connection to an address, and whether it is one that was kept."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return self._any(deadline, fresh)
-            except RpcError as error:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise RpcError(Code.DEADLINE_EXCEEDED, f"no connection in time: {error.details}") from error
-                if not waits:
-                    raise
-            time.sleep(min(left, random.uniform(pause / 2, pause)))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        try:
+            return self._any(deadline, fresh)
+        except RpcError as error:
+            if time.monotonic() >= deadline:
+                raise RpcError(Code.DEADLINE_EXCEEDED, f"no connection in time: {error.details}") from error
+            raise
 
     def _any(self, deadline: float, fresh: bool) -> tuple[Address, Connection, bool]:
         errors = []
-        turn = self._addresses.turn()
+        try:
+            turn = self._addresses.turn()
+        except RpcError as error:
+            raise UnreachableError(error.details) from error
         if len(self._idle) > len(turn):
             self._leave(self._idle.keys() - set(turn))
         for address in turn:
@@ -150,7 +154,7 @@ class Channel:
             else:
                 self._addresses.reached(address)
                 return address, connection, False
-        raise RpcError(Code.UNAVAILABLE, "; ".join(errors))
+        raise UnreachableError("; ".join(errors))
 
     def _connect(self, address: Address, deadline: float) -> Connection:
         deadline = min(deadline, time.monotonic() + _CONNECT_SECONDS)

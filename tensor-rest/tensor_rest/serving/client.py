@@ -17,7 +17,7 @@ from ..wire import serving_pb2 as pb
 from ..wire.tensors import TypeNotSupportedError, WireError, from_tensor, write
 from . import caller
 from .batching import Asked, Batcher, Inputs, Prediction, row_bytes
-from .calls import Calls
+from .calls import Calls, SharedCallLostError
 from .channel import Channel
 from .gate import Gate
 from .rows import Rows, Setting
@@ -35,8 +35,8 @@ _LOOK_SECONDS = 2.0
 class Limits:
     """Bounds of the client; Settings has the words for them."""
 
-    grace: float = 5.0  # seconds serving may be away before calls are refused at once
-    calls: int = 32  # at once in this process
+    grace: float = 10.0  # seconds the server may be away before calls are refused at once
+    calls: int = 32  # under way at once in this process; more may wait for the server
     message_bytes: int = 64 << 20
     batch_rows: int = 32  # of one call
     batch_calls: int = 1  # under way at once for rows that could share one
@@ -64,8 +64,9 @@ class ModelServer:
         limits = limits or Limits()
         self.address = address
         self._timeout = timeout
-        self._gate = Gate(limits.grace, limits.calls)
-        self._calls = Calls(Channel(address, limits.message_bytes), self._gate)
+        channel = Channel(address, limits.message_bytes)
+        self._gate = Gate(limits.grace, limits.calls, channel.reach)
+        self._calls = Calls(channel, self._gate)
         self._rows = Rows(setting)
         independent = self._rows.are_independent
         self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls, independent)
@@ -94,6 +95,8 @@ class ModelServer:
         by = caller.current()
         deadline = deadline or by.deadline or time.monotonic() + self._timeout
         rows = self._rows.count(asked, inputs) if batch else 0
+        if not self._gate.closed:
+            self._gate.admit(inputs)
         with self._gate:
             most = self._batcher.most(row_bytes(inputs, rows)) if rows else 0
             if most == 0 or rows == most == 1:  # a queue for calls that nobody shares would only hold them up
@@ -102,7 +105,14 @@ class ModelServer:
                 bounds = np.linspace(0, rows, -(-rows // most) + 1).astype(int)
                 parts = ({a: v[i:j] for a, v in inputs.items()} for i, j in itertools.pairwise(bounds))
                 return self._in_parts(asked, parts, deadline, by.request_id)
-            return self._batcher.predict(asked, inputs, rows, deadline, by.request_id)
+            try:
+                return self._batcher.predict(asked, inputs, rows, deadline, by.request_id)
+            except SharedCallLostError:
+                return self._run(asked, inputs, deadline, [by.request_id], lost=True)
+
+    def waiting(self) -> int:
+        """How many calls wait for the server, or came while it was away and are not over."""
+        return self._gate.waiting
 
     def most_rows(self, row_bytes: int) -> int:
         """How many rows of so many bytes one call takes."""
@@ -122,6 +132,8 @@ class ModelServer:
         asked = Asked(model, version, label, signature, tuple(outputs))
         by = caller.current()
         deadline = by.deadline or time.monotonic() + self._timeout
+        if not self._gate.closed:
+            self._gate.admit()
         with self._gate:
             parts = iter(parts)
             first = next(parts)
@@ -134,7 +146,7 @@ class ModelServer:
     ) -> tuple[int, dict[str, pb.SignatureDef]]:
         """The version that was asked (neither version nor label: the newest) and its signatures by name."""
         request = pb.GetModelMetadataRequest(model_spec=_spec(model, version, label), metadata_field=["signature_def"])
-        answer = self.call(_PREDICTION + "GetModelMetadata", request, pb.GetModelMetadataResponse)
+        answer = self.call(_PREDICTION + "GetModelMetadata", request, pb.GetModelMetadataResponse, model)
         try:  # an Any names TensorFlow's message; ours has other names and the same bytes
             found = pb.SignatureDefMap.FromString(answer.metadata["signature_def"].value).signature_def
         except DecodeError as error:
@@ -165,21 +177,24 @@ class ModelServer:
             VersionState(v.version, pb.ModelVersionStatus.State.Name(v.state), v.status.error_message) for v in versions
         ]
 
-    def call(self, path: str, request: Message, answer: type[Answer]) -> Answer:
-        """Any unary method, by its gRPC path (/package.Service/Method), for the request the thread works for."""
+    def call(self, path: str, request: Message, answer: type[Answer], model: str) -> Answer:
+        """Any unary method about `model`, by its gRPC path (/package.Service/Method), for the request the thread works
+        for."""
         by = caller.current()
         deadline = by.deadline or time.monotonic() + self._timeout
+        if not self._gate.closed:
+            self._gate.admit()
         with self._gate:
-            return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id])
+            return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id], model)
 
-    def _run(self, asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
-        """One Predict call."""
+    def _run(self, asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str], lost: bool = False) -> Prediction:
+        """One Predict call; `lost`: once more, for a request whose shared call was lost."""
         request = pb.PredictRequest()
         for alias, array in inputs.items():
             write(array, request.inputs[alias])
         started = time.monotonic()
         message = _head(asked) + request.SerializeToString()  # a message's fields may come in pieces
-        answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids)
+        answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids, asked.model, lost)
         seconds = time.monotonic() - started
         arrays = {alias: _array(asked, alias, answer.outputs[alias]) for alias in answer.outputs}
         version = answer.model_spec.version.value

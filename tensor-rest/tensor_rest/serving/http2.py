@@ -35,10 +35,11 @@ _OPENING = (
 
 
 class LostError(RpcError):
-    """UNAVAILABLE: the connection ended before a byte of the answer came."""
+    """UNAVAILABLE: the connection ended before the answer was whole; `begun`: the server had the whole request."""
 
-    def __init__(self, details: str) -> None:
+    def __init__(self, details: str, *, begun: bool = False) -> None:
         super().__init__(Code.UNAVAILABLE, details)
+        self.begun = begun
 
 
 class Connection(Sender):
@@ -89,14 +90,14 @@ class Connection(Sender):
         return False
 
     def call(self, fields: bytes, message: bytes, deadline: float) -> bytes:
-        """The answer to `message`; `fields` is the header block. Raises LostError where no answer began."""
+        """The answer to `message`; `fields` is the header block. Raises LostError if the connection ends before."""
         self._deadline = deadline
         self._stream += 2
         self._stream_window = self._initial_window
         answer = self._answer = Answer(self._most)
         self._blocks.clear()
         self._control_frames = frames.CONTROL_FRAMES + len(message) // frames.CONTROL_FRAME_BYTES
-        self.idle = False
+        self.idle = whole = False
         try:
             whole = self._ask(fields, message, answer)
             if whole and (usual := self._usual()) is not None:
@@ -114,9 +115,8 @@ class Connection(Sender):
         except OSError as error:
             if time.monotonic() >= deadline:
                 raise RpcError(Code.DEADLINE_EXCEEDED, "no answer in time") from error
-            if answer.begun:
-                raise RpcError(Code.UNAVAILABLE, f"the connection was lost amid the answer: {error}") from error
-            raise LostError(f"the connection was lost: {error}") from error
+            amid = " amid the answer" if answer.begun else ""
+            raise LostError(f"the connection was lost{amid}: {error}", begun=whole or answer.begun) from error
 
     def close(self) -> None:
         """End it; a call that the peer still works on is cancelled by that."""

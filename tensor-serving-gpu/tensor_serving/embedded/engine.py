@@ -16,7 +16,8 @@ from threading import Thread
 from tensorflow_serving.config import model_server_config_pb2
 
 from tensor_serving.embedded.config import ConfigError, ConfigSource, ModelSettings, settings_of
-from tensor_serving.embedded.errors import ServingError
+from tensor_serving.embedded.crash import open_record
+from tensor_serving.embedded.errors import ServingError, failed_precondition
 from tensor_serving.embedded.execution import Execution, Runner
 from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.options import Options
@@ -44,6 +45,7 @@ class Engine:
         self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._stopping = False
         self._config_due = self._folders_due = float("inf")
+        self._record, self._running = open_record(options.load_record_file)
         self.metrics = Metrics()
         self.execution = Execution(options, self.metrics)
         retries = Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
@@ -59,6 +61,7 @@ class Engine:
         """Unload everything. Return whether that was done in this time; a load under way cannot be interrupted."""
         self._jobs.put(self._stop)
         self._thread.join(seconds)
+        self._record.server_stopped()
         return not self._thread.is_alive()
 
     async def reload(self, models: model_server_config_pb2.ModelConfigList) -> None:
@@ -163,19 +166,25 @@ class Engine:
         return True
 
     def _load(self, name: str, _version: int, folder: Path) -> Runner:
+        if reason := self._record.reason(folder):
+            raise failed_precondition(reason)
         options, started = self._options, time.monotonic()
         succeeded = False
+        self._record.begin(folder)
         try:
             model = Model(folder, options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
             try:
                 if options.enable_model_warmup:
                     self._warm_up(model, folder)
-                runner = self.execution.runner(name, model, folder)
+                runner = self.execution.runner(name, model, folder, self._running.slot(folder))
             except BaseException:
                 model.close()
                 raise
             succeeded = True
+            self._record.loaded(folder)
         finally:
+            if not succeeded:
+                self._record.discard(folder)
             self.metrics.load(name, folder, succeeded, time.monotonic() - started)
         return runner
 

@@ -25,8 +25,11 @@ from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.options import Options
 from tensor_serving.embedded.runtime import Model
 from tensor_serving.embedded.tensors import Array
+from tensor_serving.running_versions import Slot
 
 log = logging.getLogger(__name__)
+
+_NO_SLOT = Slot()
 
 
 class Runner(Protocol):
@@ -60,12 +63,14 @@ class Execution:
             self._parameters = read(file) if file else BatchingParameters()
             self._batcher = Batcher(self._parameters.num_batch_threads, metrics)
 
-    def runner(self, name: str, model: Model, folder: Path) -> Runner:
+    def runner(self, name: str, model: Model, folder: Path, slot: Slot = _NO_SLOT) -> Runner:
         """Return the runner of a model just loaded from this version folder, under this name. For any thread.
+
+        `slot` takes how many of its calls are running.
 
         Raises ServingError when the folder's own batching parameters are wrong.
         """
-        alone = PoolRunner(model, self._pool)
+        alone = PoolRunner(model, self._pool, slot)
         if self._batcher is None:
             return alone
         parameters, file = self._parameters, parameters_file(folder)
@@ -86,8 +91,8 @@ class Execution:
 class PoolRunner:
     """Every call alone, in a thread of the pool; more calls than threads wait."""
 
-    def __init__(self, model: Model, pool: ThreadPoolExecutor) -> None:
-        self._model, self._pool = model, pool
+    def __init__(self, model: Model, pool: ThreadPoolExecutor, slot: Slot) -> None:
+        self._model, self._pool, self._slot = model, pool, slot
         self.signatures = model.signatures
         self._running, self._closing = 0, False
         self._idle = Condition()
@@ -102,11 +107,13 @@ class PoolRunner:
             if self._closing:
                 raise ServingError(grpc.StatusCode.CANCELLED, "the call was cancelled")
             self._running += 1
+            self._slot.set(self._running)
         try:
             return self._model.run(call)
         finally:
             with self._idle:
                 self._running -= 1
+                self._slot.set(self._running)
                 if not self._running:
                     self._idle.notify_all()
 
@@ -118,6 +125,7 @@ class PoolRunner:
         with self._idle:
             self._closing = True
             self._idle.wait_for(lambda: not self._running)
+        self._slot.free()
         self._model.close()
 
 

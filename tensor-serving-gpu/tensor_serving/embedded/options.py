@@ -26,6 +26,7 @@ class Options:
     model_base_path: Path | None = None
     model_config_file: Path | None = None
     model_config_file_poll_wait_seconds: int = 0
+    load_record_file: Path | None = None
     file_system_poll_wait_seconds: int = 1
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
@@ -50,6 +51,7 @@ _HELP = {
     "model_base_path": "folder with the versions of the one model to serve",
     "model_config_file": "ModelServerConfig in text form; wins over --model_name and --model_base_path",
     "model_config_file_poll_wait_seconds": "seconds between readings of it, 0 to read it once",
+    "load_record_file": "ours: remembers here what ended the server while being loaded, and leaves it out",
     "file_system_poll_wait_seconds": "seconds between looks for new versions, 0 to look once",
     "max_num_load_retries": "times a failed load is tried again",
     "load_retry_interval_micros": "microseconds between these tries",

@@ -38,8 +38,9 @@ class Model:
     """
 
     def __init__(self, folder: Path, intra_op_threads: int = 0, inter_op_threads: int = 0, freeze: bool = True) -> None:
-        # The loader leaves variables alone when their folder is missing; every call would fail then.
-        if reason := Inspector().problem(folder):
+        # The loader leaves variables alone when their folder is missing; every call would fail then. Which operations
+        # may run is the watcher's matter.
+        if reason := Inspector(allowed={"*"}).problem(folder):
             raise ServingError(grpc.StatusCode.NOT_FOUND, f"{folder}: {reason}")
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,

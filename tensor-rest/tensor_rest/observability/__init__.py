@@ -1,0 +1,1 @@
+"""What an operator sees of the gateway: numbers over all workers."""

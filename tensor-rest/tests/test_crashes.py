@@ -1,0 +1,149 @@
+"""A call that ends the model server: it is sent twice at most, and the calls beside it are answered late."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from client_kit import ask, connected, half_plus_two
+from gateway_kit import wait_until
+from toy_model_server import ModelServer
+
+from tensor_rest.errors import ApiError, UnavailableError
+
+FATAL = 666.0  # a value that ends the server
+AWAY_SECONDS = 0.2  # between its end and its start
+
+
+class CrashingServer:
+    """The model half behind a relay that cuts every connection, and listens no more for a moment, when it crashes."""
+
+    def __init__(self) -> None:
+        model = half_plus_two()
+        model.compute = self._compute
+        self.toy = ModelServer(half=model).start()
+        self.crashes = 0
+        self._up = True
+        self.slow = threading.Event()  # calls wait for it, but for fatal ones
+        self.slow.set()
+        self._ends: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.slow.set()
+        self._cut()
+        self.toy.stop()
+
+    def crash(self) -> None:
+        with self._lock:
+            if not self._up:
+                return  # another call has ended it at the same moment
+            self._up = False
+            self.crashes += 1
+        self._cut()
+        restart = threading.Timer(AWAY_SECONDS, self._listen)
+        restart.daemon = True
+        restart.start()
+
+    def _compute(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if (inputs["x"] == FATAL).any():
+            self.crash()
+        elif not self.slow.is_set():
+            self.slow.wait(20)
+        return {"y": inputs["x"] / 2 + 2}
+
+    def _listen(self) -> None:
+        with self._lock:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self._up = True
+        self._accept(self._listener)
+
+    def _cut(self) -> None:
+        with self._lock:
+            for end in (self._listener, *self._ends):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+            self._ends.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.toy.port))
+                with self._lock:
+                    self._ends += (near, far)
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def server() -> Iterator[CrashingServer]:
+    made = CrashingServer()
+    yield made
+    made.stop()
+
+
+def fatal(client: object, rows: int = 1, **options: object) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        ask(client, FATAL, rows, **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_call_that_ends_the_server_fails_alone(
+    server: CrashingServer, batch: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connected(f"127.0.0.1:{server.port}", grace=20, calls=16)
+    server.toy.calls.clear()
+    with ThreadPoolExecutor(12) as pool:
+        server.slow.clear()
+        before = [pool.submit(ask, client, number, batch=batch) for number in range(4)]
+        wait_until(lambda: "Predict" in server.toy.calls)
+        bad = pool.submit(fatal, client, batch=batch)
+        more = [pool.submit(ask, client, number, batch=batch) for number in range(4, 8)]
+        server.slow.set()
+        assert isinstance(bad.result(30), UnavailableError)
+        assert all(call.result(30) for call in (*before, *more))
+    assert server.crashes == 2
+    assert "during a call of model 'half'" in caplog.text
+    again = fatal(client, batch=batch)
+    assert "model 'half'" in str(again)
+    assert again.retry_after > 30
+    assert server.crashes == 2  # the same bytes are not sent again
+    assert ask(client, 1).version == 1
+
+
+def test_many_calls_that_end_the_server_end_it_twice_each_at_most(server: CrashingServer) -> None:
+    client = connected(f"127.0.0.1:{server.port}", grace=20, calls=16)
+    over = threading.Event()
+
+    def innocent(seed: int) -> int:
+        count = 0
+        while not over.is_set():
+            ask(client, seed * 10 + count % 10, batch=seed % 2 == 0)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(10) as pool:
+        calls = [pool.submit(innocent, seed) for seed in range(6)]
+        try:
+            bad = [pool.submit(fatal, client, rows, batch=False) for rows in (1, 2, 3)]
+            assert all(isinstance(each.result(60), UnavailableError) for each in bad)
+        finally:
+            over.set()
+        assert all(call.result(60) for call in calls)
+    assert server.crashes <= 6

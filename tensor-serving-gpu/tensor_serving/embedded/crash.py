@@ -1,0 +1,59 @@
+"""What a crash of this process leaves behind, and what the next one makes of it.
+
+Beside the record of loads lie the table of running calls and a trace: the signal and the Python stack of the thread it
+hit, written by a signal handler for SIGSEGV, SIGFPE, SIGABRT, SIGBUS and SIGILL. A process that is killed leaves none.
+"""
+
+import faulthandler
+import logging
+from pathlib import Path
+
+from tensor_serving.load_record import LoadRecord
+from tensor_serving.running_versions import RunningVersions, read
+
+log = logging.getLogger(__name__)
+
+_FATAL = "Fatal Python error: "  # what faulthandler begins with
+_MAX_CHARS = 10_000
+
+
+def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions]:
+    """Return the record of loads, with the last crash worked out, and the table for this process.
+
+    Without a path, or where nothing can be written, both go on in memory and a crash leaves no trace.
+    """
+    record = LoadRecord(path)
+    if not path:
+        return record, RunningVersions(None)
+    trace, table = path.with_suffix(".trace"), path.with_suffix(".running")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _work_out(record, _text(trace), read(table))
+        faulthandler.enable(trace.open("w", encoding="utf-8"), all_threads=False)
+        return record, RunningVersions(table)
+    except OSError as error:
+        log.error("%s cannot be written, a crash will leave no trace: %s", error.filename or path, error.strerror)
+        return record, RunningVersions(None)
+
+
+def _text(trace: Path) -> str:
+    """Return how the last process crashed, an empty string if it did not."""
+    text = trace.read_text(encoding="utf-8", errors="replace")[:_MAX_CHARS] if trace.exists() else ""
+    return text.partition("Extension modules:")[0].strip() if text.startswith(_FATAL) else ""
+
+
+def _work_out(record: LoadRecord, text: str, running: list[Path]) -> None:
+    if not text:
+        record.server_crashed("Killed", by_itself=False)
+        return
+    how = text.splitlines()[0].removeprefix(_FATAL)
+    calls = f"; calls were running of {', '.join(map(str, running))}" if running else ""
+    log.error("the model server before this one crashed%s: %s", calls, text)
+    # TensorFlow's own threads have no Python stack.
+    in_load, in_call = " in _load\n" in text, " in run_now\n" in text
+    if in_load or (record.loading() and not in_call):
+        record.server_crashed(how, by_itself=True)
+        return
+    record.server_stopped()
+    if len(running) == 1:
+        record.call_crashed(running[0], how)

@@ -1,0 +1,38 @@
+"""Looks at the models volume in a thread of their own: a disk that hangs holds up that thread and nothing else."""
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Event, Thread
+
+
+class Looks:
+    """Runs `look`, which returns whether all went well, one at a time. It must not raise."""
+
+    def __init__(self, look: Callable[[], bool]) -> None:
+        self._look = look
+        self._wanted: SimpleQueue[None] = SimpleQueue()
+        self._done = Event()
+        self._done.set()
+        self._well = False
+        self._thread: Thread | None = None
+
+    def look(self, seconds: float | None) -> bool:
+        """Look once; return whether that went well, False if it takes longer than this; None waits for it.
+
+        The look goes on then. Until it has ended there is no other, and each call returns False at once.
+        """
+        if not self._done.is_set():
+            return False
+        if not self._thread:
+            # A daemon, as a thread that waits for a disk cannot be ended.
+            self._thread = Thread(target=self._run, name="looks", daemon=True)
+            self._thread.start()
+        self._done.clear()
+        self._wanted.put(None)
+        return self._done.wait(seconds) and self._well
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.get()
+            self._well = self._look()
+            self._done.set()

@@ -1,0 +1,65 @@
+"""Which versions have calls running at this moment, in a file that outlives the process: a crash names its suspects.
+
+The file is mapped into memory; a call costs two stores of one byte, and the kernel keeps what was stored when the
+process ends. It is a table of slots of 512 bytes: the number of calls, then the version's folder up to a zero byte.
+"""
+
+import mmap
+import os
+from pathlib import Path
+from threading import Lock
+
+_SLOT_BYTES = 512
+_SLOTS = 1024
+
+
+class Slot:
+    """The place of one loaded version in the table; without a table it does nothing."""
+
+    def __init__(self, table: mmap.mmap | None = None, offset: int = 0) -> None:
+        self._table, self._offset = table, offset
+
+    def set(self, calls: int) -> None:
+        """Store how many calls are running."""
+        if self._table:
+            self._table[self._offset] = min(calls, 255)
+
+    def free(self) -> None:
+        """Give the place to another version."""
+        if self._table:
+            self._table[self._offset : self._offset + _SLOT_BYTES] = bytes(_SLOT_BYTES)
+
+
+class RunningVersions:
+    """The table in a file, which is begun anew; without a path there is none. Raises OSError when it cannot be made."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = Lock()
+        self._table: mmap.mmap | None = None
+        if path:
+            with path.open("w+b") as file:
+                os.posix_fallocate(file.fileno(), 0, _SLOTS * _SLOT_BYTES)  # a full disk would be SIGBUS later
+                self._table = mmap.mmap(file.fileno(), _SLOTS * _SLOT_BYTES)
+
+    def slot(self, folder: Path) -> Slot:
+        """Return a place for this version. One that finds none is not recorded."""
+        name = os.fsencode(folder)
+        if not self._table or len(name) > _SLOT_BYTES - 2:
+            return Slot()
+        with self._lock:
+            for offset in range(0, len(self._table), _SLOT_BYTES):
+                if not self._table[offset + 1]:
+                    self._table[offset + 1 : offset + 1 + len(name)] = name
+                    return Slot(self._table, offset)
+        return Slot()
+
+
+def read(path: Path) -> list[Path]:
+    """Return the folders of the versions that had calls running when the process of this file ended."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_SLOTS * _SLOT_BYTES)
+    except OSError:
+        return []
+    slots = (data[start : start + _SLOT_BYTES] for start in range(0, len(data), _SLOT_BYTES))
+    return [Path(os.fsdecode(slot[1:].partition(b"\0")[0])) for slot in slots if slot[0] and slot[1:2].strip(b"\0")]
