@@ -162,13 +162,18 @@ def test_messages_and_calls_are_bounded(tmp_path: Path, exports: Path) -> None:
                 channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(bytes(LARGEST_MESSAGE + 1))
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         slow = client.request("half", "slow", x=np.float32([2]))
-        calls = [client.prediction.Predict.future(slow, timeout=300) for _ in range(MOST_CALLS + 50)]
+        apart = [("grpc.use_local_subchannel_pool", 1)]  # a connection each: gRPC keeps back what is too much for one
+        clients = [Client(port_of(command), apart) for _ in range(6)]
+        calls = [
+            other.prediction.Predict.future(slow, timeout=300) for _ in range(MOST_CALLS // 5) for other in clients
+        ]
         exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
         wait_until(lambda: any(call.done() and call.code() is exhausted for call in calls))
         for call in calls:
             call.cancel()
         wait_until(lambda: _answers(client))
-        client.channel.close()
+        for other in (client, *clients):
+            other.channel.close()
 
 
 def test_a_second_term_ends_it_at_once(tmp_path: Path, exports: Path) -> None:

@@ -28,6 +28,7 @@ class Calls(Answers):
 
     def __init__(self, server: "Server") -> None:
         super().__init__(server)
+        self._left = 0  # frames of this turn
         self._running = 0
         self._expected = limits.EXPECTED_BYTES  # of an answer
         self._waiting: dict[int, tuple[Call, Any, bytes]] = {}
@@ -116,6 +117,7 @@ class Calls(Answers):
     def _reject(self, call: Call, error: ServingError) -> None:
         """Refuse a call that cannot be; unless the server is at fault, which is full, it counts as part of a flood."""
         self._refuse(call, error)
+        self._left -= limits.ENDED_CALL_COST
         if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._spend()
 

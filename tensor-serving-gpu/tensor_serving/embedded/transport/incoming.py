@@ -21,7 +21,6 @@ class Incoming(Calls):
 
     def __init__(self, server: "Server") -> None:
         super().__init__(server)
-        self._left = 0  # frames of this turn
         self._reader = fields.Reader()
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags, and a header block that goes on
         self._taken = 0  # bytes of data that the client does not know yet to be taken, of all calls
@@ -137,6 +136,7 @@ class Incoming(Calls):
         frames.number(payload)
         self._check_begun(stream)
         if call := self._calls.get(stream):
+            self._left -= limits.ENDED_CALL_COST
             self._forget(call, cancel=True)
 
     def _settings(self, flags: int, stream: int, payload: bytes) -> None:

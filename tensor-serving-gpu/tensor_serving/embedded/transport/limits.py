@@ -59,6 +59,8 @@ MAX_HEADERS_BYTES = 16 * 1024
 """Packed and unpacked; gRPC's own hard limit. Packed text costs up to 1 us a byte."""
 FRAMES_PER_TURN = 128
 """Of one connection before the others' are read; 1 to 5 ms."""
+ENDED_CALL_COST = 8
+"""Frames of its turn that a call counts as which the client cancels, or which cannot be: it was made for nothing."""
 HEADERS_BYTES_PER_FRAME = 128
 """Of a header block, that count as one frame more."""
 FLOOD_S = 1.0
