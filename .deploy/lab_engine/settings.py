@@ -84,6 +84,16 @@ class Settings:
         return self.home / "config"
 
     @property
+    def work(self) -> Path:
+        """JupyterLab's root of the local engine."""
+        return self.home / "work"
+
+    @property
+    def notebooks(self) -> Path:
+        """The notebooks that people run and edit; in Docker mounted as the workbench's notebook/."""
+        return self.work / "notebook"
+
+    @property
     def run(self) -> Path:
         return self.home / "run"
 

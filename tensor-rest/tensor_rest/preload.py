@@ -38,7 +38,7 @@ for name in _SHARED:
     importlib.import_module(name)
 
 try:
-    import uwsgi  # type: ignore[import-untyped]  # noqa: E402 - exists only in a process of uWSGI
+    import uwsgi  # type: ignore[import-untyped]
 except ImportError:
     pass
 else:
