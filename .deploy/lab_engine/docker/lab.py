@@ -49,7 +49,7 @@ class DockerLab:
             memory.note(self._settings, "docker", up=False)
             if remove_volumes:
                 identity.forget(self._settings.home)
-        names = f"{self._deployment.prefix}tensor-models, -logs, -data and -feedback"
+        names = f"{self._deployment.prefix}tensor-models, -logs, -data, -feedback and -serving-state"
         console.say(f"the volumes {names} {'are removed' if remove_volumes else 'stay'}")
 
     def ps(self) -> None:
