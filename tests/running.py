@@ -131,7 +131,7 @@ class Lab:
     @property
     def notebooks(self) -> Path:
         """The folder of the notebooks that people edit, on the host."""
-        return self.home / "work" / "notebook"
+        return self.home / "workspace" / "notebook"
 
     def notebook(self, host_path: Path) -> str:
         """The path of one of them as the workbench sees it."""

@@ -22,7 +22,7 @@ from .errors import EngineError
 from .settings import Settings
 
 VOLUMES = ("models", "logs", "data", "feedback")
-HOST_FOLDERS = ("config", "work")  # on the host with both engines
+HOST_FOLDERS = ("config", "workspace")  # on the host with both engines
 FOLDERS = (*VOLUMES, *HOST_FOLDERS)
 _ABOUT = "lab-backup.json"
 _FORMAT = 1

@@ -1,8 +1,8 @@
 """The notebooks that people run: copies in the state folder, so that the clone stays as it was checked out.
 
-    <home>/work/notebook/MNIST/MnistNet.ipynb          a copy, JupyterLab's from the first `up` on
-    <home>/work/notebook/MNIST/MnistNet-0.2.0.ipynb    a later release's, beside a copy that was edited
-    <home>/work/shipped.json                           SHA-256 of what was copied last, by path
+    <home>/workspace/notebook/MNIST/MnistNet.ipynb          a copy, JupyterLab's from the first `up` on
+    <home>/workspace/notebook/MNIST/MnistNet-0.2.0.ipynb    a later release's, beside a copy that was edited
+    <home>/workspace/shipped.json                           SHA-256 of what was copied last, by path
 
 A copy that nobody edited is replaced by a later release's; one that was removed is made again.
 """
@@ -19,7 +19,7 @@ SHIPPED = ROOT / "tensor-jupyter" / "notebook"
 def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
     """Copy what is missing or was shipped anew; returns a line on each file put beside an edited one."""
     settings.notebooks.mkdir(parents=True, exist_ok=True)
-    record = settings.work / "shipped.json"
+    record = settings.workspace / "shipped.json"
     before: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     said, now = [], {}
     for source in sorted(shipped.rglob("*")):
