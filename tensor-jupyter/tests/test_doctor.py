@@ -111,6 +111,14 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
         ),
         ("/", (200, {"models": 3}), "watcher", "problem", "something else answers", "bin/compose.sh up"),
         (
+            "/",
+            (200, {"models": [], "error": "/models has not been read for 40 s", "looked": "2026-11-29T07:00:00+00:00"}),
+            "watcher",
+            "problem",
+            "/models has not been read for 40 s (last complete look: 2026-11-29T07:00:00+00:00)",
+            "bin/compose.sh logs tensor-serving",
+        ),
+        (
             "/data/environment",
             (200, {"data_location": "/else"}),
             "TensorBoard",
