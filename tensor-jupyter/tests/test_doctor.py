@@ -111,14 +111,6 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
         ),
         ("/", (200, {"models": 3}), "watcher", "problem", "something else answers", "bin/compose.sh up"),
         (
-            "/",
-            (200, {"models": [], "error": "/models has not been read for 40 s", "looked": "2026-11-29T07:00:00+00:00"}),
-            "watcher",
-            "problem",
-            "/models has not been read for 40 s (last complete look: 2026-11-29T07:00:00+00:00)",
-            "bin/compose.sh logs tensor-serving",
-        ),
-        (
             "/data/environment",
             (200, {"data_location": "/else"}),
             "TensorBoard",
@@ -147,6 +139,13 @@ def test_each_service_is_told_from_what_it_answers(patient, path, answer, check,
     assert said in finding.found
     assert fix in finding.fix
     assert finding.wanted
+
+
+def test_a_watcher_that_cannot_read_the_models_is_a_problem(patient):
+    patient.answers["/"][1].update(error="/models has not been read for 40 s", looked="2026-11-29T07:00:00+00:00")
+    finding = only()
+    assert (finding.check, finding.level, finding.fix) == ("watcher", "problem", "bin/compose.sh logs tensor-serving")
+    assert finding.found == "/models has not been read for 40 s (last complete look: 2026-11-29T07:00:00+00:00)"
 
 
 def test_a_service_that_hangs_is_a_problem_too(patient, monkeypatch):
