@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import pwd
+import re
+import signal
 import socket
 import stat
 import sys
