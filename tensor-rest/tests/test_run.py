@@ -49,6 +49,17 @@ class Run:
         except httpx.HTTPError:
             return False
 
+    def is_ready(self) -> bool:
+        try:
+            return HTTP.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def post(self) -> int:
+        """The status of a picture's classification."""
+        image = {"image": ("digit.png", picture(60))}
+        return HTTP.post(f"http://127.0.0.1:{self.port}/predictlabel", files=image).status_code
+
     def programs(self) -> dict[str, int]:
         """The two masters by name: the direct children."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -106,22 +117,12 @@ def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     runs = [Run(tmp_path / name, TF_SERVER_HOST_PORT=toy.address) for name in ("a", "b")]
-    image = {"image": ("digit.png", picture(60))}
-
-    def post(run: Run) -> int:
-        return HTTP.post(f"http://127.0.0.1:{run.port}/predictlabel", files=image).status_code
-
-    def is_ready(run: Run) -> bool:
-        try:
-            return HTTP.get(f"http://127.0.0.1:{run.port}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
     def balanced() -> list[int]:
         """Statuses of calls one after the other, each to the first gateway that is ready."""
         found = []
         while not over.is_set():
-            found.append(post(next(run for run in runs if is_ready(run))))
+            found.append(post(next(run for run in runs if run.is_ready())))
         return found
 
     def hold(_: object) -> None:
@@ -131,15 +132,15 @@ def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:
 
     try:
         for run in runs:
-            wait_until(lambda run=run: run.answers() and is_ready(run))
+            wait_until(lambda run=run: run.answers() and run.is_ready())
         toy.on_images = hold
         with ThreadPoolExecutor(5) as pool:
             try:
-                first = pool.submit(post, runs[0])
+                first = pool.submit(runs[0].post)
                 assert held.wait(30)
                 callers = [pool.submit(balanced) for _ in range(4)]
                 runs[0].process.terminate()
-                wait_until(lambda: not is_ready(runs[0]))
+                wait_until(lambda: not runs[0].is_ready())
                 assert runs[0].process.poll() is None  # for the call in flight
                 let_go.set()
                 assert runs[0].process.wait(20) == 0
