@@ -31,6 +31,12 @@ need_docker() { # stop with what is missing unless a Docker engine answers
 
 engine_answers() { docker version >/dev/null 2>&1; }
 
+state_folder() { # state_folder NAME: make .lab/NAME and print it; .lab, as the engine makes it, is for its user alone
+  [[ -d $ROOT/.lab ]] || mkdir -m 700 "$ROOT/.lab"
+  mkdir -p "$ROOT/.lab/$1"
+  echo "$ROOT/.lab/$1"
+}
+
 have_image() { # have_image REFERENCE: whether the engine has it
   docker image inspect "$1" >/dev/null 2>&1
 }

@@ -44,7 +44,7 @@ up() {
     return
   fi
   said=$(check_port 2>&1) || die "$said"
-  mkdir -p "$STATE/data"
+  state_folder registry/data >/dev/null
   if engine_answers && have_image "$IMAGE"; then
     start_container
   elif command -v docker-registry >/dev/null; then

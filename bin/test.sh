@@ -6,17 +6,29 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 usage() {
   cat <<'U'
-usage: bin/test.sh [--fast] [PYTEST ARGUMENT...]
+usage: bin/test.sh [--fast | --chaos] [PYTEST ARGUMENT...]
 
 Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, the
 started lab from end to end, the browser, the README's commands.
 
   --fast      only linters and the packages' own tests: no lab is started
+  --chaos     instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
+              75 minutes; those that mount, or make networks and control groups of their own, take root)
   -h, --help  this text
 
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:
 apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest
 U
+}
+
+chaos() {
+  local status=0 python=$ROOT/.lab/venv/bin/python
+  cd "$ROOT"
+  unset LAB_HOME
+  (run_engine install --tests)
+  "$python" -m tests.chaos all --long || status=$?
+  "$python" -m tests.chaos report
+  return "$status"
 }
 
 step() { printf '\n== %s\n' "$*"; }
@@ -26,6 +38,7 @@ main() {
   case ${1:-} in
     -h | --help) usage; exit 0 ;;
     --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) ;;
+    --chaos) chaos; exit ;;
   esac
   cd "$ROOT"
   unset LAB_HOME # tests make state folders of their own and share this clone's environment

@@ -1,12 +1,12 @@
-"""Healthy when TensorBoard answers."""
+"""Healthy when TensorBoard shows runs, for which its data server has to answer too."""
 
 import http.client
 import sys
 
 connection = http.client.HTTPConnection("127.0.0.1", 6006, timeout=2)
 try:
-    connection.request("GET", "/")
+    connection.request("GET", "/data/runs")
     status = connection.getresponse().status
 except OSError as error:
-    sys.exit(f"GET /: {error}")
-sys.exit(None if status == 200 else f"GET /: {status}, wanted 200")
+    sys.exit(f"GET /data/runs: {error}")
+sys.exit(None if status == 200 else f"GET /data/runs: {status}, wanted 200")

@@ -99,7 +99,7 @@ class Lab:
         return {line[1]: (line[2], int(line[3].replace("-", "0")), int(line[5])) for line in lines}
 
     def leftovers(self) -> list[str]:
-        """What is still there: processes with the lab's state folder in their environment, containers, volumes."""
+        """What is still there: processes of the lab's state folder, containers, volumes."""
         mark, found = str(self.home).encode(), []
         if self.engine == "docker":
             asked = (["ps", "--all", "--format", "{{.Names}}"], ["volume", "ls", "--format", "{{.Name}}"])
@@ -107,7 +107,8 @@ class Lab:
             found = [name for done in listed for name in done.stdout.split() if name.startswith(self.project)]
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if mark in (folder / "environ").read_bytes():
+                cwd = os.fsencode((folder / "cwd").readlink())  # of nginx, which writes over its environment
+                if mark in (folder / "environ").read_bytes() or mark in cwd:
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:
                 continue

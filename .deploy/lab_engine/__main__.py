@@ -1,23 +1,36 @@
 """The command line of the lab. bin/compose.sh calls it."""
 
 import argparse
+import errno
+import os
 import sys
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import choice, console, settings
+from .chaos import faults
+from .docker import source
 from .docker.deployment import SERVING
 from .docker.lab import DockerLab
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
-from .verbs import check_sure
+from .verbs import Lab, check_sure, chosen
+
+_ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
+_ADVICE: dict[int | None, str] = {
+    errno.EACCES: _ANOTHER_USER,
+    errno.EPERM: _ANOTHER_USER,
+    errno.ENOSPC: "; make room there, or set LAB_HOME to a folder on another disk",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 done, 1 failed with its reason said, 2 not understood, 130 interrupted."""
     options = _parse(arguments)
+    console.use_json(getattr(options, "json", False))
     try:
         found = settings.load(running=options.verb not in ("up", "install"))
         options.engine = options.engine or found.versions["LAB_ENGINE"]
@@ -31,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}: is the disk full, or the folder another user's?")
+        return _fail(f"{where}{error.strerror or error}{_ADVICE.get(error.errno, '')}")
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         return 130
@@ -47,19 +60,34 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         console.say(f"  engine      {chosen.why}")
         chosen.lab.up()
         return 0
+    if options.verb == "version":
+        commit = source.commit(settings.ROOT)
+        console.say(f"tensor-lab {found.version}, commit {commit or 'unknown'}, tensorflow {found.tensorflow}")
     lab = choice.for_running(found, options.engine)
     if options.verb == "down" and options.volumes:
         where = "in Docker" if isinstance(lab, DockerLab) else f"in {found.home}"
-        check_sure(options.yes, f"every model, log and data file of the lab {where}")
+        check_sure(options.yes, "--volumes", f"every model, log and data file of the lab {where}")
+    if options.verb == "restore":
+        check_sure(options.yes, "restore", "the models, logs, data and feedback that the lab has now")
     verbs: dict[str, Callable[[], int | None]] = {
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,
         "status": lab.status,
-        "restart": lambda: lab.restart(options.service),
+        "restart": lambda: _restart(lab, options.service),
         "logs": lambda: lab.logs(options.service, options.tail, options.follow),
+        "upgrade": lab.upgrade,
+        "backup": lambda: lab.backup(options.file),
+        "restore": lambda: lab.restore(options.file),
+        "version": lab.version,
+        "chaos": lambda: faults.run(found, options.fault, options.yes),
         "exec": lambda: lab.execute(options.service, options.command),
     }
     return verbs[options.verb]() or 0
+
+
+def _restart(lab: Lab, services: Sequence[str]) -> None:
+    lab.restart(services)
+    console.document({"restarted": list(chosen(services))})
 
 
 def _fail(reason: str) -> int:
@@ -86,6 +114,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         "LAB_SERVING_PORT, LAB_SERVING_REST_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the "
         "environment win.",
     )
+    release = settings.read_env_file(settings.ROOT / "versions.env")["LAB_VERSION"]
+    parser.add_argument("--version", action="version", version=f"tensor-lab {release}")
     _add_engine(parser, default=None)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_up(verbs.add_parser("up", help="start the lab, wait until it is healthy, show that it answers"))
@@ -94,10 +124,14 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         "-v", "--volumes", action="store_true", help="also remove models, logs, data and feedback; asks first"
     )
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
-    verbs.add_parser("status", help="show health, models and addresses; exit code 1 if anything is not healthy")
+    ps = verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
+    status = verbs.add_parser(
+        "status", help="show health, models and addresses; exit code 1 if anything is not healthy"
+    )
     restart = verbs.add_parser("restart", help="stop and start services, and wait until they are healthy")
     restart.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
+    for verb in (ps, status, restart):
+        verb.add_argument("--json", action="store_true", help="one JSON document on stdout; all else goes to stderr")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
@@ -105,6 +139,18 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
+    verbs.add_parser("upgrade", help="run what this clone holds now, after a git pull; the lab's files stay")
+    backup = verbs.add_parser("backup", help="write models, logs, data, feedback and config to a new file")
+    backup.add_argument("file", type=Path, metavar="FILE", help="such as lab.tar.gz; readable for you alone")
+    restore = verbs.add_parser("restore", help="replace models, logs, data, feedback and config; asks first")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
+    restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    verbs.add_parser("version", help="show release, commit, and what the lab is made of")
+    chaos = verbs.add_parser("chaos", help="stage a fault on the running lab, and show what it costs under load")
+    chaos.add_argument(
+        "fault", choices=faults.FAULTS, help="; ".join(f"{n}: {f.about}" for n, f in faults.FAULTS.items())
+    )
+    chaos.add_argument("-y", "--yes", action="store_true", help="do not ask")
     install = verbs.add_parser("install", help="only make the Python environment of the local engine; up does it too")
     install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
     for verb in verbs.choices.values():  # before or after the verb: both are typed

@@ -62,8 +62,8 @@ def for_running(settings: Settings, engine: str) -> Lab:
 
 def engine_obstacle() -> str | None:
     """Why no lab can run in Docker on this machine, or None."""
-    if client.engine_version() is None:
-        return "no Docker engine answers"
+    if obstacle := client.engine_obstacle():
+        return obstacle
     if client.compose_command() is None:
         return "Docker has no Compose here (neither its plugin nor docker-compose)"
     return None
@@ -98,6 +98,9 @@ def _deployment(settings: Settings, options: argparse.Namespace, running: Deploy
         raise EngineError(f"LAB_SERVING={serving!r} is not one of {', '.join(deployment.SERVING)}")
     if serving == "auto":
         serving = deployment.best_serving(settings, registry, group, tag)
+    for file in options.file or []:
+        if not Path(file).is_file():
+            raise EngineError(f"{file} is not there: -f names a compose file")
     named = [str(Path(file).absolute()) for file in options.file or [deployment.COMPOSE_FILE]]
     files = [*named, *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
     return Deployment(project, tuple(files), registry, group, tag, serving)

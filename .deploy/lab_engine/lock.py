@@ -10,18 +10,33 @@ from .errors import EngineError
 from .settings import Settings
 from .waiting import wait_until
 
+RECOVERY = "recovery"  # the monitor's verb
+_RECOVERY_SECONDS = 60.0
+
 
 @contextlib.contextmanager
 def exclusive(settings: Settings, verb: str) -> Iterator[None]:
-    """Hold the lab for a verb that changes it; raises EngineError naming who holds it already."""
-    settings.run.mkdir(parents=True, exist_ok=True)
+    """Hold the lab for a verb that changes it; raises EngineError naming who holds it already.
+
+    A recovery by the monitor is waited for.
+    """
+    settings.make_home()
+    settings.run.mkdir(exist_ok=True)
     with (settings.run / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineError(
-                f"another command is at work on this lab ({_told(lock)}): wait until it has ended, or stop it"
-            ) from None
+
+        def taken() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        if not taken():
+            holder = _told(lock)
+            if f"'{RECOVERY}'" not in holder or not wait_until(taken, _RECOVERY_SECONDS):
+                raise EngineError(
+                    f"another command is at work on this lab ({holder}): wait until it has ended, or stop it"
+                )
         lock.truncate(0)
         lock.write(f"'{verb}', process {os.getpid()}")
         lock.flush()

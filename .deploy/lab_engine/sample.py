@@ -25,14 +25,14 @@ def is_listed(settings: Settings) -> bool:
 
     Raises OSError if the gateway is silent, with the code 401 if it wants an API key, and OtherLabError.
     """
-    return any(model["name"] == MODEL for model in _models(settings))
+    return any(model["name"] == MODEL for model in models(settings))
 
 
 def served_models(settings: Settings) -> dict[str, list[int]]:
     """Names and versions that answer now. Raises OSError when the gateway does not, OtherLabError for another lab's."""
     found = {
         model["name"]: sorted(each["version"] for each in model["versions"] if each["state"] == "AVAILABLE")
-        for model in _models(settings)
+        for model in models(settings)
     }
     return {name: versions for name, versions in found.items() if versions}
 
@@ -45,7 +45,7 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
     def answered() -> bool:
         nonlocal refusal
         try:
-            result[:] = json.loads(web.fetch(_request(settings), timeout=10))["classification_result"]
+            result[:] = json.loads(web.fetch(request(settings), timeout=10))["classification_result"]
         except OSError as error:
             refusal = _text(error)
         return bool(result)
@@ -57,11 +57,12 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
     return result
 
 
-def _models(settings: Settings) -> list[dict[str, Any]]:
+def models(settings: Settings) -> list[dict[str, Any]]:
+    """What GET /tf/models lists. Raises OSError when the gateway does not answer, OtherLabError for another lab's."""
     _check_ours(settings)
-    request = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
-    models: list[dict[str, Any]] = json.loads(web.fetch(request, timeout=10))["models"]
-    return models
+    asked = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
+    found: list[dict[str, Any]] = json.loads(web.fetch(asked, timeout=10))["models"]
+    return found
 
 
 def _check_ours(settings: Settings) -> None:
@@ -78,7 +79,8 @@ def _key(settings: Settings) -> dict[str, str]:
     return {"X-API-Key": settings.api_key} if settings.api_key else {}
 
 
-def _request(settings: Settings) -> urllib.request.Request:
+def request(settings: Settings) -> urllib.request.Request:
+    """The sample picture as a request to the shipped model."""
     boundary = "tensor-lab-sample"
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{picture().name}"\r\n'

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from . import console
 from .errors import EngineError
 
 SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
+RUNNING = "the lab is running: stop it first, with bin/compose.sh down"
 NOT_RUNNING = "the lab is not running; start it with: bin/compose.sh up"
 
 
@@ -32,6 +34,18 @@ class Lab(Protocol):
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
         """Print the last `count` lines of each service's logs; with `follow`, go on."""
 
+    def upgrade(self) -> None:
+        """Run what this clone holds now, in place of the release before, with everything that the lab keeps."""
+
+    def backup(self, path: Path) -> None:
+        """Write models, logs, data, feedback and config to a new file."""
+
+    def restore(self, path: Path) -> None:
+        """Replace models, logs, data, feedback and config by what a backup holds. The lab is stopped."""
+
+    def version(self) -> None:
+        """Show what the lab is made of."""
+
     def execute(self, service: str, command: Sequence[str]) -> int:
         """Run a command with the service's environment; returns its exit code."""
 
@@ -44,12 +58,12 @@ def chosen(names: Sequence[str]) -> Sequence[str]:
     return names or SERVICES
 
 
-def check_sure(sure: bool, what: str) -> None:
-    """Raises EngineError unless the user agrees to lose `what`."""
+def check_sure(sure: bool, verb: str, what: str) -> None:
+    """Raises EngineError unless the user agrees to lose `what` by the verb."""
     if sure:
         return
     if not sys.stdin.isatty():
-        raise EngineError(f"--volumes removes {what}: add --yes if that is meant")
+        raise EngineError(f"{verb} removes {what}: add --yes if that is meant")
     console.say(f"This removes {what}.")
     try:
         answer = input("Type yes to go on: ")

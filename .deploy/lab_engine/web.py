@@ -2,8 +2,14 @@
 
 import contextlib
 import json
+import socket
 import urllib.request
 from http.client import HTTPException
+from urllib.parse import urlsplit
+
+# RFC 9113, 3.4: the client's preface and an empty SETTINGS frame, which a server answers with a SETTINGS frame.
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_HTTP2_SETTINGS = 4
 
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
@@ -14,12 +20,25 @@ def fetch(request: str | urllib.request.Request, timeout: float) -> bytes:
         return bytes(answer.read())
 
 
-def answers(url: str, lab_id: str = "") -> bool:
-    """True if the address answers with 200 within two seconds, and not with the id of another lab."""
+def answers(url: str, lab_id: str = "", timeout: float = 2.0) -> bool:
+    """True if the address answers within `timeout` seconds, with 200 and not with the id of another lab.
+
+    An address http2://HOST:PORT answers if it speaks HTTP/2, which carries gRPC.
+    """
     try:
-        return _id_in(fetch(url, timeout=2)) in ("", lab_id)
+        if url.startswith("http2:"):
+            return _speaks_http2(url, timeout)
+        return _id_in(fetch(url, timeout)) in ("", lab_id)
     except (OSError, HTTPException):
         return False
+
+
+def _speaks_http2(url: str, timeout: float) -> bool:
+    where = urlsplit(url)
+    with socket.create_connection((where.hostname, where.port), timeout) as connection:
+        connection.sendall(_HTTP2_HELLO)
+        frame = connection.recv(9)
+    return len(frame) > 3 and frame[3] == _HTTP2_SETTINGS
 
 
 def other_lab(gateway: str, lab_id: str) -> str:

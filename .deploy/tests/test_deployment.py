@@ -53,6 +53,7 @@ def test_docker_is_in_the_way_only_if_the_images_cannot_be_had(
 ) -> None:
     monkeypatch.setattr(client, "has_image", lambda image: any(image.startswith(start) for start in here))
     monkeypatch.setattr(client, "can_pull", lambda image: any(image.startswith(start) for start in pullable))
+    monkeypatch.setattr(client, "pull", lambda _image, **_: False)
     obstacle = images.obstacle(CPU, settings.load({}))
     assert (told in obstacle) if told and obstacle else obstacle is told
 
@@ -72,5 +73,5 @@ def test_both_engines_read_the_rules_from_one_file(tmp_path: Path) -> None:
 def test_the_compose_file_stays_within_what_old_compose_takes() -> None:
     text = deployment.COMPOSE_FILE.read_text() + deployment.GPU_FILE.read_text()
     keys = set(re.findall(r"^(\w+):", text, re.MULTILINE))
-    assert keys <= {"services", "volumes", "secrets"}
+    assert keys <= {"services", "networks", "volumes", "secrets"}
     assert not re.search(r"required:|start_interval|dockerfile_inline|additional_contexts|gpus:|configs:", text)

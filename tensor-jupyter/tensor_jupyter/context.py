@@ -9,6 +9,7 @@ Building a Context touches nothing on disk, and nothing here ever deletes.
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ class Context:
         for folder in (self.settings.models, self.settings.data, self.log_dir.parent):
             _make_writable(folder)
         if self.pinned:
-            self.log_dir.mkdir(exist_ok=True)
+            make_shared(self.log_dir)
             return
         self.version = self.next_version()
         while not _made(self.log_dir):
@@ -100,6 +101,25 @@ class Context:
 
     def __repr__(self) -> str:
         return f"Context({self.name!r}, version={self.version})"
+
+
+def make_shared(folder: Path, exist_ok: bool = True) -> None:
+    """Make the folder and the missing ones above it; below a folder that is a group's, all are the group's to write.
+
+    Whatever the umask: another user of the group is to go on there. Raises FileExistsError unless `exist_ok`.
+    """
+    if not folder.parent.exists():
+        make_shared(folder.parent)
+    folder.mkdir(exist_ok=exist_ok)
+    share(folder)
+
+
+def share(path: Path, like: Path | None = None) -> None:
+    """Give the path's group the rights it has in the folder `like`, else in the one above, if that is a group's."""
+    shared, own = (like or path.parent).stat().st_mode, path.stat()
+    bits = shared & (0o070 if path.is_dir() else 0o060)
+    if shared & stat.S_ISGID and own.st_uid == os.getuid() and own.st_mode & bits != bits:
+        path.chmod(own.st_mode | bits)
 
 
 def checked_name(name: str) -> str:
@@ -129,7 +149,7 @@ def _checked_version(version: int) -> int:
 
 def _make_writable(folder: Path) -> None:
     """Found out before hours of training, not after."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_shared(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise LabError(f"{folder} cannot be written by user {os.getuid()}; it belongs to {folder.stat().st_uid}.")
 
@@ -137,7 +157,7 @@ def _make_writable(folder: Path) -> None:
 def _made(folder: Path) -> bool:
     """Whether this call, and no other, made the folder."""
     try:
-        folder.mkdir()
+        make_shared(folder, exist_ok=False)
     except FileExistsError:
         return False
     return True

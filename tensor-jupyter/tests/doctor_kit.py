@@ -33,6 +33,7 @@ class Patient(http.server.ThreadingHTTPServer):
             "/tf/models": (200, {"models": [], "rules": {"models": {}, "message": ""}}),
             "/": (200, {"models": [dict(INVENTORY)]}),
             "/data/environment": (200, {"data_location": str(logs)}),
+            "/data/runs": (200, {}),
             "/api": (200, {"version": "2"}),
             "/api/status": (403, {"message": "Forbidden"}),
         }

@@ -119,6 +119,7 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
             "LAB_LOGS=/else",
         ),
         ("/data/environment", (404, {}), "TensorBoard", "problem", "something else", "bin/compose.sh up"),
+        ("/data/runs", (500, {}), "TensorBoard", "problem", "shows no runs", "bin/compose.sh restart tensor-board"),
         ("/api", (404, {}), "JupyterLab", "problem", "something else", "bin/compose.sh up"),
         ("/api/status", (200, {}), "JupyterLab", "problem", "without a token", "restart tensor-jupyter"),
         (

@@ -150,3 +150,20 @@ def test_an_error_inside_leaves_no_area(tmp_path):
     with pytest.raises(RuntimeError):
         fail()
     assert list((tmp_path / ".staging").iterdir()) == []
+
+
+def test_what_is_published_in_a_groups_folder_is_the_groups_to_change(tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    models.chmod(0o2775)  # as the volume in Docker
+    before = os.umask(0o022)  # as of `docker exec`
+    try:
+        with staging(models) as folder:
+            folder.mkdir()
+            (folder / "saved_model.pb").write_text("model")
+            version = publish(folder, models, "shared")
+    finally:
+        os.umask(before)
+    for path in (models / ".staging", version.parent, version):
+        assert path.stat().st_mode & 0o2070 == 0o2070, path
+    assert (version / "saved_model.pb").stat().st_mode & 0o060 == 0o060

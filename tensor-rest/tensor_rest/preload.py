@@ -12,6 +12,7 @@ monkey.patch_all()  # before anything takes hold of what it replaces: sockets, l
 
 import gc  # noqa: E402
 import importlib  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 
 _UNUSED = ("rfc3987_syntax", "isoduration")
@@ -31,6 +32,10 @@ _SHARED = (
     "pydantic_settings",
     "simplejpeg",
 )
+
+# uWSGI's master looks for workers that ended once a second, and whenever a signal interrupts its wait: the end of a
+# worker does so only where there is a handler.
+monkey.get_original("signal", "signal")(signal.SIGCHLD, lambda *_: None)
 
 for name in _UNUSED:
     sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # an import of it fails as if it were not there

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once (gevent's greenlets)."""
 
+    waiting: int = Field(default=1500, ge=0, le=16384)
+    """How many more a worker holds while the model server is away: a restart. Each costs 40 KB and its body."""
+
     batch_rows: int = Field(default=32, ge=1, le=4096)
     """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
 
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
     requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
     """What one client over the network may ask, after twice as many at once; more get 429. 0: no bound."""
 
-    connections_per_client: int = Field(default=256, ge=0, le=65535)
+    connections_per_client: int = Field(default=1024, ge=0, le=65535)
     """Requests of one client over the network at the same time; more get 429. 0: no bound."""
 
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, _Words] = ()
@@ -150,11 +153,12 @@ class Settings(BaseSettings):
     )
     """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
 
-    timeout_seconds: float = Field(default=10.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
+    timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
     """How long one request may wait for serving, all its calls together; a client may ask for less (X-Timeout-Ms)."""
 
-    grace_seconds: float = Field(default=5.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
-    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once."""
+    grace_seconds: float = Field(default=15.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
+    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once. Once
+    a start took longer it is half as long again as that start, at most 60 s."""
 
     max_message_bytes: int = Field(
         default=64 << 20, ge=1 << 20, lt=1 << 31, validation_alias="TF_SERVER_MAX_MESSAGE_BYTES"

@@ -76,7 +76,7 @@ def test_a_near_model_is_listed_and_logged_once(watch: Watch) -> None:
     subprocess.run(["sh", "-ec", entry["fix"]], check=True, cwd=watch.models.parent)
     wait_until(lambda: [model["name"] for model in watch.inventory()["models"]] == ["resnet"])
     assert watch.inventory()["ignored"] == []
-    assert watch.text().count("'ResNet' is ignored") == 1
+    assert watch.text().count(f"to serve it: {entry['fix']}") == 1
 
 
 def test_a_fifo_in_the_volume_stops_nothing(watch: Watch) -> None:

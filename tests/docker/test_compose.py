@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lab_engine.docker import client
+from lab_engine.docker import client, source
+from tensor_rest.settings import Settings as Fields
 from tests.running import ROOT, SAMPLES, Lab, request, wait_until
 
 in_docker = pytest.mark.parametrize("lab", ["docker"], indirect=True)
@@ -56,9 +57,47 @@ def test_every_service_is_rendered_hardened(rendered: Any, service: str) -> None
     assert not str(found["user"]).startswith("0")
     assert found["pids_limit"] > 0
     assert found["mem_limit"]
+    assert found["memswap_limit"] == found["mem_limit"]
+    assert found["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
     assert found["restart"] == "unless-stopped"
     assert "privileged" not in found
     assert all("127.0.0.1" in json.dumps(port) for port in found["ports"])
+
+
+def test_every_setting_of_the_gateway_reaches_the_container() -> None:
+    compose = yaml.safe_load((ROOT / ".deploy" / "localhost-compose.yml").read_text())
+    dockerfile = (ROOT / "tensor-rest" / "Dockerfile").read_text()
+    handed_on = compose["services"]["tensor-rest"]["environment"]
+    names = [str(each.validation_alias or f"TENSOR_REST_{name.upper()}") for name, each in Fields.model_fields.items()]
+    settings = {name for name in names if not name.startswith("AliasChoices") and f" {name}=" not in dockerfile}
+    assert settings - {"TENSOR_REST_FRONT"} <= set(handed_on)  # the image has nginx
+    assert {name for name in handed_on if not name.startswith("LAB_")} <= settings | {"TENSOR_REST_LAB_ID"}
+
+
+@in_docker
+def test_container_that_hangs_is_ended_after_failed_checks(rendered: Any, images: dict[str, str]) -> None:
+    check = [word.replace("$$", "$") for word in rendered["tensor-rest"]["healthcheck"]["test"][1:-1]]
+    script = "import os, sys; sys.exit(not os.path.exists('/tmp/answers'))"
+    program = f"open('/tmp/check.py', 'w').write({script!r}); open('/tmp/answers', 'w'); import time; time.sleep(600)"
+    options = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--detach"]
+    name = docker("run", *options, images["tensor-rest"], "python3", "-c", program).strip()
+
+    def passes() -> bool:
+        command = ["docker", "exec", name, *check, "/tmp/check.py"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    try:
+        wait_until(passes, 30, "the first check that passes")
+        docker("exec", name, "sh", "-c", "rm /tmp/answers; kill -STOP $(cat /proc/1/task/1/children)")
+        assert [passes() for _ in range(11)] == [False] * 11
+        assert inspect(name)["State"]["Running"]
+        passes()
+        wait_until(lambda: not inspect(name)["State"]["Running"], 20, "the container to end")
+        assert inspect(name)["State"]["ExitCode"] == 137
+        said = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+        assert "failed 12 times in a row" in said.stderr
+    finally:
+        docker("rm", "--force", name)
 
 
 @in_docker
@@ -82,7 +121,9 @@ def test_every_container_runs_hardened(lab: Lab, name: str) -> None:
     assert host["CapDrop"] == ["ALL"]
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["Memory"] > 0
+    assert host["MemorySwap"] == host["Memory"]
     assert host["PidsLimit"] > 0
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     assert not host["Privileged"]
     status = docker("exec", container, "cat", "/proc/1/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -163,6 +204,45 @@ def test_down_and_up_keep_models_logs_and_token(lab: Lab) -> None:
     assert "kept" in docker("exec", lab.container("tensor-board"), "ls", "/logs")
     assert (lab.home / "jupyter.token").read_text() == token
     assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+
+
+@in_docker
+def test_compose_file_that_is_wrong_is_not_remembered(lab: Lab, tmp_path: Path) -> None:
+    assert "typo.yml is not there" in lab.compose("up", "-f", "typo.yml", code=1)
+    (tmp_path / "wrong.yml").write_text("services: {tensor-rest: {imagee: x}}\n")
+    assert "compose config failed" in lab.compose("up", "-f", str(tmp_path / "wrong.yml"), code=1)
+    assert "project" in lab.compose("status")
+
+
+@in_docker
+@pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="a minute; set LAB_LONG_TESTS=1")
+def test_upgrade_backup_and_restore_in_docker(lab: Lab, images: dict[str, str], tmp_path: Path) -> None:
+    board, jupyter = images["tensor-board"], lab.container("tensor-jupyter")
+    docker("build", "--tag", board, "--label", f"{source.HASH}=old", "-", given=f"FROM {board}\n".encode())
+    docker("exec", jupyter, "sh", "-c", "echo mine > /models/mnist-net/upgraded")
+    try:
+        assert "not built from this clone's source: tensor-board;" in lab.compose("up")
+        assert "another: bin/compose.sh upgrade" in lab.compose("version")
+        assert "The lab is up" in lab.compose("upgrade")
+        assert lab.compose("version").count("this clone's") == len(images)
+        assert docker(
+            "image", "inspect", "--format", f'{{{{index .Config.Labels "{source.HASH}"}}}}', f"{board}-before"
+        )
+        lab.compose("backup", str(tmp_path / "lab.tar.gz"))
+        docker("exec", jupyter, "rm", "/models/mnist-net/upgraded")
+        assert "the lab is running" in lab.compose("restore", "--yes", str(tmp_path / "lab.tar.gz"), code=1)
+        lab.compose("down")
+        lab.compose("restore", "--yes", str(tmp_path / "lab.tar.gz"))
+        lab.compose("up")
+        assert docker("exec", jupyter, "cat", "/models/mnist-net/upgraded") == "mine\n"
+        listed = docker("exec", jupyter, "sh", "-c", "stat -c '%a %g' /models /models/mnist-net; ls -A /models")
+        assert listed.split("\n")[:2] == ["2775 100", "2775 100"]
+        assert ".replaced" not in listed
+        assert lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200
+    finally:
+        subprocess.run(
+            ["docker", "rmi", *(f"{image}-before" for image in images.values())], capture_output=True, check=False
+        )
 
 
 @in_docker

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lab_engine.docker import source
 from tests.running import ROOT, wait_until
 
 MB = 1_000_000
@@ -106,6 +107,9 @@ def test_it_says_what_it_is_and_runs_as_nobody_special(images: dict[str, str], n
     assert f"LAB_VERSION={labels['org.opencontainers.image.version']}\n" in (ROOT / "versions.env").read_text()
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert labels["org.opencontainers.image.description"]
+    folder = ROOT / {"tensor-serving-embedded": "tensor-serving-gpu"}.get(name, name)
+    assert labels[source.HASH] == source.source_hash(folder)
+    assert labels.get(source.REVISION, "") == source.commit(folder)
     assert config["User"] == "1000:100"
     assert config["Entrypoint"][:2] == ["tini", "--"]
     assert config["Healthcheck"]["Test"][0] == "CMD"
@@ -215,6 +219,14 @@ def test_a_new_models_volume_starts_with_the_shipped_model(images: dict[str, str
 
 def test_the_workbench_has_its_command(images: dict[str, str]) -> None:
     assert "Usage: lab" in inside(images["tensor-jupyter"], "lab", "--help", options=("--user", "4321:100"))
+
+
+def test_the_workbenchs_pip_keeps_packages_in_the_data_volume(images: dict[str, str]) -> None:
+    options = ("--tmpfs", "/data:mode=2775,gid=100,uid=1000", "--user", "4321:100", "--network", "none")
+    script = (
+        "pip show tensorflow-cpu && touch /data/venv/lib/python3*/site-packages/mine.py && python3 -c 'import mine'"
+    )
+    assert "Location: /opt/venv/" in inside(images["tensor-jupyter"], "sh", "-c", script, options=options)
 
 
 # ---- TensorFlow Serving's own image, which a test cannot pull everywhere

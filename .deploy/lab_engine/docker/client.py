@@ -1,6 +1,7 @@
 """The docker command: asked with a deadline, so that an engine that hangs is one that does not answer."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -9,6 +10,13 @@ from typing import Any
 from ..errors import EngineError
 
 _SECONDS = 15
+_ABSENT = (
+    "manifest unknown",
+    "name unknown",
+    "not found",
+    "repository does not exist",
+)  # said by a registry that answers
+LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?(/|$)")
 
 
 def engine_version() -> str | None:
@@ -16,6 +24,33 @@ def engine_version() -> str | None:
     if shutil.which("docker") is None:
         return None
     return _ask(["docker", "version", "--format", "{{.Server.Version}}"], 5)
+
+
+def engine_obstacle() -> str | None:
+    """Why no Docker engine of this machine can be used, or None."""
+    if shutil.which("docker") is None:
+        return "docker is not installed"
+    code, printed, errors = _run(["docker", "version", "--format", "{{.Server.Version}}"], 5)
+    if code or not printed:
+        if "permission denied" in errors:
+            return "this user may not use the Docker engine: sudo usermod -aG docker $USER, then log in anew"
+        return f"no Docker engine answers ({errors.splitlines()[-1]})" if errors else "no Docker engine answers"
+    host = _ask(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], 5) or ""
+    if not re.match(r"(unix|npipe|fd):|tcp://(localhost|127\.)", host or "unix:"):
+        return f"Docker's engine is on another machine ({host}), without this clone's notebooks: run the lab there"
+    options = security_options()
+    mapped = [name for name in ("rootless", "userns") if name in options]
+    if mapped:
+        return (
+            f"this Docker engine maps user ids ({mapped[0]}): the workbench could not read its token or write notebooks"
+        )
+    return None
+
+
+def security_options() -> list[str]:
+    """The names of the engine's security options: seccomp, rootless, userns, selinux and others."""
+    found = _ask(["docker", "info", "--format", "{{json .SecurityOptions}}"], _SECONDS)
+    return re.findall(r"name=(\w+)", found or "")
 
 
 def compose_command() -> list[str] | None:
@@ -30,9 +65,34 @@ def has_image(reference: str) -> bool:
     return _ask(["docker", "image", "inspect", "--format", "{{.Id}}", reference], _SECONDS) is not None
 
 
+def image_labels(reference: str) -> dict[str, str] | None:
+    """The image's labels; None if the engine does not have it."""
+    found = _ask(["docker", "image", "inspect", "--format", "{{json .Config.Labels}}", reference], _SECONDS)
+    return None if found is None else json.loads(found) or {}
+
+
 def can_pull(reference: str) -> bool:
-    """True if the image's registry answers and has it; nothing is downloaded."""
-    return _ask(["docker", "manifest", "inspect", "--insecure", reference], _SECONDS) is not None
+    """True if the image's registry answers and has it; nothing is downloaded. Only on loopback TLS is done without."""
+    insecure = ["--insecure"] if LOOPBACK.match(reference) else []
+    return _ask(["docker", "manifest", "inspect", *insecure, reference], _SECONDS) is not None
+
+
+def pull(reference: str, seconds: float | None = None) -> bool:
+    """Pull an image; False if its registry answers that it has none, or is one of this machine that does not run.
+
+    Raises EngineError with the registry's reason, such as a login that it wants, and TimeoutError after `seconds`.
+    """
+    try:
+        code, _, errors = _run(["docker", "pull", "--quiet", reference], seconds)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    if code == 0:
+        return True
+    if any(word in errors for word in _ABSENT) or (LOOPBACK.match(reference) and "connection refused" in errors):
+        return False
+    registry = reference.partition("/")[0]
+    reason = errors.splitlines()[-1] if errors else "no reason given"
+    raise EngineError(f"{reference} cannot be pulled: {reason}\nIf {registry} wants a login: docker login {registry}")
 
 
 def inspect(containers: Sequence[str]) -> list[dict[str, Any]]:
@@ -57,9 +117,16 @@ def _output(command: list[str], stderr: int = subprocess.DEVNULL) -> str:
 
 def _ask(command: list[str], seconds: float) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        code, printed, _ = _run(command, seconds)
     except subprocess.TimeoutExpired:
         return None
+    return printed if code == 0 else None
+
+
+def _run(command: list[str], seconds: float | None) -> tuple[int, str, str]:
+    """Exit code, output and errors."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except OSError as error:
         raise EngineError(f"{command[0]} cannot be run: {error.strerror}") from None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.returncode, done.stdout.strip(), done.stderr.strip()

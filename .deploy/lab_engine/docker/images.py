@@ -1,25 +1,31 @@
-"""The images of a lab: here already, pulled from the registry, or built."""
+"""The images of a lab: here already, pulled from the registry, or built; and whether they are this clone's source."""
 
 import subprocess
+from pathlib import Path
 
 from .. import console
 from ..errors import EngineError
 from ..settings import ROOT, Settings
-from . import client
+from . import client, source
 from .deployment import Deployment
+
+BEFORE = "-before"  # behind the tag of the images that an upgrade replaced
 
 
 def obstacle(deployment: Deployment, settings: Settings) -> str | None:
-    """Why the images cannot be had, or None; decided in seconds, before anything is pulled or built."""
+    """Why the images cannot be had, or None; decided in seconds, before anything is built.
+
+    Raises EngineError where a registry, which may have them, cannot be read.
+    """
     missing = [image for image in deployment.images.values() if not client.has_image(image)]
-    if not missing or all(client.can_pull(image) for image in missing):
+    if not missing or all(client.can_pull(image) or _arrives(image) for image in missing):
         return None
     bases = [settings.versions["PYTHON_IMAGE"]]
     if deployment.serving != "embedded":
         bases.append(serving_base(deployment, settings))
     for base in bases:
         if not client.has_image(base) and not client.can_pull(base):
-            hint = "bin/base-image.sh makes it" if base == bases[0] else "use --serving embedded"
+            hint = "bin/base-image.sh makes it" if base == bases[0] else _without(deployment)
             return f"{missing[0]} is neither here nor in the registry, and its base {base} cannot be had ({hint})"
     return None
 
@@ -27,24 +33,48 @@ def obstacle(deployment: Deployment, settings: Settings) -> str | None:
 def ensure(deployment: Deployment) -> None:
     """Pull what the registry has, build the rest; raises EngineError with the reason."""
     missing = {service: image for service, image in deployment.images.items() if not client.has_image(image)}
-    to_build = {service: image for service, image in missing.items() if not client.can_pull(image)}
-    for image in (image for service, image in missing.items() if service not in to_build):
-        with console.Progress(f"pulling {image}"):
-            _run(["docker", "pull", "--quiet", image])
+    to_build = [service for service, image in missing.items() if not _pull(image)]
     if to_build:
-        console.say(f"neither here nor in the registry, so to be built: {', '.join(to_build.values())}")
-    if len(to_build) == len(deployment.images):
-        _build(deployment, "push-all-docker.sh")
-    else:
-        for service in to_build:
-            _build(deployment, "push-docker.sh", {"tensor-serving": "tensor-serving-gpu"}.get(service, service))
+        listed = ", ".join(missing[service] for service in to_build)
+        console.say(f"neither here nor in the registry, so to be built: {listed}")
+    _build(deployment, to_build)
 
 
-def _build(deployment: Deployment, script: str, *folder: str) -> None:
-    options = ["--registry", deployment.registry, "--group", deployment.group, "--tag", deployment.tag]
-    command = [str(ROOT / "bin" / script), *folder, "--no-push", "--serving", deployment.serving, *options]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        raise EngineError("the images could not be built; the last lines above say why")
+def older(deployment: Deployment) -> list[str]:
+    """The services whose images are here and were built from another source than this clone's."""
+    found = {service: client.image_labels(image) for service, image in deployment.images.items()}
+    return [service for service, labels in found.items() if labels is not None and not _is_current(service, labels)]
+
+
+def keep(deployment: Deployment) -> str:
+    """Give the images a second tag, which an upgrade leaves alone; returns it, or nothing unless all are here."""
+    images = deployment.images.values()
+    if not all(client.has_image(image) for image in images):
+        return ""
+    for image in images:
+        _docker("tag", image, image + BEFORE)
+    return deployment.tag + BEFORE
+
+
+def renew(deployment: Deployment, services: list[str]) -> None:
+    """Replace the services' images by those of this clone's source: pulled if the registry has these, else built."""
+    for service in services:
+        _pull(deployment.images[service])
+    _build(deployment, [service for service in older(deployment) if service in services])
+
+
+def described(deployment: Deployment) -> list[list[str]]:
+    """For every service: image, release, commit, and whether it is of this clone's source."""
+    lines = []
+    for service, image in deployment.images.items():
+        labels = client.image_labels(image)
+        if labels is None:
+            lines.append([service, image, "-", "-", "not here: bin/compose.sh up gets it"])
+            continue
+        release, commit = labels.get("org.opencontainers.image.version", "-"), labels.get(source.REVISION, "-")
+        word = "this clone's" if _is_current(service, labels) else "another: bin/compose.sh upgrade"
+        lines.append([service, image, release, commit[:12], word])
+    return lines
 
 
 def serving_base(deployment: Deployment, settings: Settings) -> str:
@@ -52,7 +82,45 @@ def serving_base(deployment: Deployment, settings: Settings) -> str:
     return settings.versions["TF_SERVING_IMAGE"] + ("-gpu" if deployment.serving == "gpu" else "")
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _without(deployment: Deployment) -> str:
+    if deployment.serving == "gpu":
+        return "the embedded model server has no GPU variant; --serving embedded runs the lab without a GPU"
+    return "use --serving embedded"
+
+
+def _is_current(service: str, labels: dict[str, str]) -> bool:
+    return labels.get(source.HASH) == source.source_hash(_folder(service))
+
+
+def _folder(service: str) -> Path:
+    return ROOT / {"tensor-serving": "tensor-serving-gpu"}.get(service, service)
+
+
+def _pull(image: str) -> bool:
+    """Pull an image; False if it has to be built."""
+    with console.Progress(f"looking for {image}"):
+        return client.pull(image)
+
+
+def _arrives(image: str) -> bool:
+    """True if a pull succeeds, or has begun; the second look where `docker manifest` says no and not why."""
+    try:
+        return client.pull(image, seconds=20)
+    except TimeoutError:
+        return True
+
+
+def _build(deployment: Deployment, services: list[str]) -> None:
+    options = ["--registry", deployment.registry, "--group", deployment.group, "--tag", deployment.tag, "--no-push"]
+    folders = [[]] if len(services) == len(deployment.images) else [[_folder(service).name] for service in services]
+    for folder in folders:
+        script = ROOT / "bin" / ("push-docker.sh" if folder else "push-all-docker.sh")
+        command = [str(script), *folder, "--serving", deployment.serving, *options]
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+            raise EngineError("the images could not be built; the last lines above say why")
+
+
+def _docker(*arguments: str) -> None:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EngineError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[-500:]}")
+        raise EngineError(f"docker {arguments[0]} failed: {done.stderr.strip()[-500:]}")

@@ -1,19 +1,22 @@
 """The verbs on the Docker engine."""
 
+import dataclasses
 import datetime
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from .. import console, identity, memory, ports, report, token
+from .. import archive, console, identity, memory, ports, report, token
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
-from ..verbs import NOT_RUNNING, chosen, duration
+from ..verbs import NOT_RUNNING, RUNNING, chosen, duration
 from ..waiting import wait_until
-from . import client, images
+from . import backup, client, images
 from .deployment import Deployment, notebook_user
 
 DEADLINE = 180.0  # seconds
@@ -31,9 +34,12 @@ class DockerLab:
 
     def up(self) -> None:
         self._say_what_was_resolved()
+        self._compose("config", "--quiet", quiet=True)  # a file that is wrong is not remembered
         self._settings.make_home()
         with exclusive(self._settings, "up"):
             self._start()
+            if older := images.older(self._deployment):
+                console.say(f"not built from this clone's source: {', '.join(older)}; bin/compose.sh upgrade does that")
             self._wait(tuple(self._deployment.containers))
             report.say_how_to_go_on(self._settings)
 
@@ -43,20 +49,20 @@ class DockerLab:
             memory.note(self._settings, "docker", up=False)
             if remove_volumes:
                 identity.forget(self._settings.home)
-        names = f"{self._deployment.prefix}tensor-models, -logs, -data and -feedback"
+        names = f"{self._deployment.prefix}tensor-models, -logs, -data, -feedback and -serving-state"
         console.say(f"the volumes {names} {'are removed' if remove_volumes else 'stay'}")
 
     def ps(self) -> None:
         found = self._running()
         if not found:
-            console.say(NOT_RUNNING)
+            report.say_not_running([])
             return
         console.table(["SERVICE", "CONTAINER", "STATE", "PID", "UP", "RESTARTS"], [_line(each) for each in found])
 
     def status(self) -> int:
         found = {_service(each): each for each in self._running()}
         if not found:
-            console.say(NOT_RUNNING)
+            report.say_not_running({"running": False})
             return 1
         console.say(f"engine: Docker, project {self._deployment.project}")
         healthy = {name: name in found and _is_healthy(found[name]) for name in self._deployment.containers}
@@ -83,8 +89,39 @@ class DockerLab:
         terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
         # What it writes to the volumes belongs to the group, as what the services write does.
         shared = ["sh", "-c", 'umask 002 && exec "$@"', "sh"]
-        call = ["docker", "exec", "--interactive", *terminal, container, *shared, *command]
+        call = ["docker", "exec", "--interactive", "--env", "LAB_COMMAND", *terminal, container, *shared, *command]
         return subprocess.run(call, check=False).returncode
+
+    def upgrade(self) -> None:
+        self._deployment = dataclasses.replace(self._deployment, tag=self._deployment.tag.removesuffix(images.BEFORE))
+        older = images.older(self._deployment)
+        with exclusive(self._settings, "upgrade"):
+            kept = images.keep(self._deployment)
+            images.renew(self._deployment, older)
+        try:
+            self.up()
+        except EngineError as error:
+            if not kept:
+                raise
+            raise EngineError(f"{error}\nBack to the images before: bin/compose.sh up --tag {kept}") from None
+
+    def backup(self, path: Path) -> None:
+        images.ensure(self._deployment)
+        with console.Progress(f"writing {path}"):
+            backup.write(path, self._settings, self._deployment)
+
+    def restore(self, path: Path) -> None:
+        if self.is_running():
+            raise EngineError(RUNNING)
+        images.ensure(self._deployment)
+        with exclusive(self._settings, "restore"), console.Progress(f"reading {path}") as progress:
+            described = archive.check(path)
+            progress.update("unpacking it")
+            backup.restore(path, self._settings, self._deployment)
+        console.say(archive.restored(described))
+
+    def version(self) -> None:
+        console.table(["SERVICE", "IMAGE", "RELEASE", "COMMIT", "SOURCE"], images.described(self._deployment))
 
     def is_running(self) -> bool:
         return any(each["State"]["Running"] for each in self._running())
@@ -145,6 +182,7 @@ class DockerLab:
         return self._deployment.environment(self._settings)
 
     def _say_what_was_resolved(self) -> None:
+        note = [("note", f"SELinux is on: if the workbench is refused, {_relabel(self._settings)}")]
         console.rows(
             [
                 ("docker", client.engine_version() or "does not answer"),
@@ -153,8 +191,15 @@ class DockerLab:
                 ("serving", self._deployment.serving),
                 ("compose", ", ".join(os.path.relpath(file) for file in self._deployment.files)),
                 ("ports", report.listed(self._settings, self._settings.ports.published())),
+                *(note if "selinux" in client.security_options() else []),
             ]
         )
+
+
+def _relabel(settings: Settings) -> str:
+    """The command after which SELinux lets containers use what is mounted from the host."""
+    mounted = (settings.token_file, settings.config, ROOT / "tensor-jupyter" / "notebook")
+    return f"chcon -Rt container_file_t {' '.join(shlex.quote(str(path)) for path in mounted)}"
 
 
 def _share_with_containers(settings: Settings) -> None:

@@ -1,10 +1,14 @@
 """The lab's Python environment: made once from the pinned, hashed requirements, made anew when those change."""
 
 import hashlib
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from ..settings import ROOT, Settings
 
 LOCK = ROOT / ".deploy" / "requirements.txt"
 _MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+_MOST_OUTPUT = 2**22  # bytes of pip's that are read; it prints some 100 KB
 SERVICES = ("tensor-jupyter", "tensor-serving-gpu", "tensor-rest")
 
 
@@ -45,7 +50,7 @@ def install(settings: Settings, lock: Path, title: str) -> None:
     ]
     total = len(re.findall(r"^[A-Za-z0-9_.-]+==", lock.read_text(), re.MULTILINE))
     with console.Progress(title) as progress:
-        _run(command, total, progress)
+        _run(command, _site_packages(settings), total, progress)
     _stamp(settings, lock).write_text(_fingerprint(settings, lock))
 
 
@@ -61,33 +66,51 @@ def _make(settings: Settings) -> None:
         )
 
 
-def _run(command: Sequence[str], total: int, progress: console.Progress) -> None:
-    """Run pip, turning its `Collecting NAME` lines into a count."""
-    lines: list[str] = []
-    seen = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
-        assert pip.stdout is not None
-        for line in pip.stdout:
-            lines.append(line)
-            if line.startswith("Collecting "):
-                seen += 1
-                progress.update(f"{min(seen, total)} of at most {total}: {line.split()[1].partition('=')[0]}")
-            elif line.startswith("Installing collected packages"):
-                progress.update(f"unpacking {seen} packages")
+def _run(command: Sequence[str], site_packages: Path, total: int, progress: console.Progress) -> None:
+    """Run pip; progress is by what it has begun to fetch, then by what is installed, which it does not report."""
+    before = _packages_in(site_packages)
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL) as pip,
+    ):
+
+        def printed() -> str:
+            return os.pread(output.fileno(), _MOST_OUTPUT, 0).decode(errors="replace")
+
+        while pip.poll() is None:
+            time.sleep(0.2)
+            text = printed()
+            wanted = re.search(r"^Installing collected packages: (.+)$", text, re.MULTILINE)
+            if wanted:
+                installed = _packages_in(site_packages) - before
+                progress.update(f"installed {installed} of {len(wanted[1].split(', '))} packages")
+            elif names := re.findall(r"^Collecting ([A-Za-z0-9_.-]+)", text, re.MULTILINE):
+                progress.update(f"fetching {len(names)} of at most {total}: {names[-1]}")
+        text = printed()
     if pip.returncode:
         raise EngineError(
             "the packages could not be installed: is the package index reachable (pip's own settings and "
-            f"PIP_* variables are used), is the disk full?\n{_last_lines(''.join(lines))}"
+            f"PIP_* variables are used), is the disk full?\n{_last_lines(text)}"
         )
 
 
+def _packages_in(site_packages: Path) -> int:
+    return sum(1 for _ in site_packages.glob("*.dist-info"))
+
+
+def _site_packages(settings: Settings) -> Path:
+    return next(settings.venv.glob("lib/python3.*/site-packages"))
+
+
 def _link_services(settings: Settings) -> None:
-    """Put the service folders on the environment's path: they run from the clone, so an edit there takes effect."""
-    site_packages = next(settings.venv.glob("lib/python3.*/site-packages"))
+    """Put the clone's service folders on the environment's path, and the command `lab` among its programs."""
     text = "".join(f"{ROOT / service}\n" for service in SERVICES)
-    link = site_packages / "tensor_lab.pth"
+    link = _site_packages(settings) / "tensor_lab.pth"
     if not link.exists() or link.read_text() != text:
         link.write_text(text)
+    command = settings.venv / "bin" / "lab"  # for the terminals of JupyterLab
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(settings.python))} -m tensor_jupyter "$@"\n')
+    command.chmod(0o755)
 
 
 def _stamp(settings: Settings, lock: Path) -> Path:

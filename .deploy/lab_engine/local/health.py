@@ -15,7 +15,8 @@ TOO_MANY_RESTARTS = 3
 
 
 def is_healthy(service: Service) -> bool:
-    return all(web.answers(address, service.lab_id) for address in service.health)
+    addresses = (*(program.probe for program in service.programs), *service.ready)
+    return all(web.answers(address, service.lab_id) for address in addresses)
 
 
 def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) -> None:

@@ -3,15 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from .. import console, identity, memory, ports, report
+from .. import archive, console, identity, memory, ports, report
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
-from ..verbs import NOT_RUNNING, chosen, duration
+from ..verbs import NOT_RUNNING, RUNNING, chosen, duration
 from . import environment, health, logs, preflight, services, volumes
 from .manager import Manager
-from .services import Service, find_nginx
+from .services import Service, find_nginx, monitor
 
 
 class LocalLab:
@@ -38,6 +39,9 @@ class LocalLab:
         self._check_room()
         with exclusive(self._settings, "up"):
             identity.make_id(self._settings.home)
+            if not environment.is_current(self._settings):
+                self._manager.stop()
+                ports.check(vars(self._settings.ports))  # again at the start, minutes later
             self._ensure_environment()
             self._start()
             memory.note(self._settings, "local", up=True)
@@ -65,11 +69,11 @@ class LocalLab:
         if lines:
             console.table(["SERVICE", "PROCESS", "STATE", "PID", "UP", "RESTARTS", ""], lines)
         else:
-            console.say(NOT_RUNNING)
+            report.say_not_running([])
 
     def status(self) -> int:
         if not self._manager.is_running():
-            console.say(NOT_RUNNING)
+            report.say_not_running({"running": False})
             return 1
         console.say(f"engine: local processes, state in {self._settings.home}")
         found = services.all_services(self._settings)
@@ -85,7 +89,35 @@ class LocalLab:
             health.wait_for(self._settings, self._manager, wanted)
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
-        logs.show(self._settings, self._services(services), count, follow)
+        shown = self._services(services)
+        logs.show(self._settings, shown if services else [*shown, monitor(self._settings)], count, follow)
+
+    def upgrade(self) -> None:
+        if self._manager.is_running():
+            with exclusive(self._settings, "upgrade"), console.Progress("stopping the release before"):
+                self._manager.stop()
+        self.up()
+
+    def backup(self, path: Path) -> None:
+        if not any((self._settings.home / name).is_dir() for name in archive.VOLUMES):
+            raise EngineError(f"there is no lab in {self._settings.home}: nothing to back up")
+        with console.Progress(f"writing {path}"):
+            described = archive.about(self._settings, "local")
+            archive.write(path, described, [archive.folders_command(self._settings.home)])
+
+    def restore(self, path: Path) -> None:
+        if self._manager.is_running():
+            raise EngineError(RUNNING)
+        self._settings.make_home()
+        with exclusive(self._settings, "restore"), console.Progress(f"reading {path}") as progress:
+            described = archive.check(path)
+            progress.update("unpacking it")
+            archive.replace(path, self._settings.home, archive.FOLDERS)
+        console.say(archive.restored(described))
+
+    def version(self) -> None:
+        current = environment.is_current(self._settings)
+        console.rows([("packages", "as this clone wants them" if current else "not installed: bin/compose.sh upgrade")])
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         chosen([service])
@@ -116,7 +148,7 @@ class LocalLab:
         config = services.supervisor_config(settings)
         variables = services.environment(settings) | {"TENSOR_LAB_SUPERVISED": str(settings.home)}
         if manager.is_running_with(config):
-            manager.start_stopped()
+            manager.start_again("STOPPED", "EXITED", "FATAL")
             return
         if manager.is_running():
             console.say("the settings have changed since the lab was started: starting it anew")

@@ -36,15 +36,18 @@ class Manager:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._config = settings.run / "supervisord.conf"
-        transport = _UnixTransport(settings.run / "supervisor.sock")
-        self._call: Any = xmlrpc.client.ServerProxy("http://supervisor/RPC2", transport=transport).supervisor
+        self._call = _proxy(settings, seconds=60)  # stopping a group takes as long as its slowest program
+        self._look = _proxy(settings, seconds=3)
 
     def is_running(self) -> bool:
+        """True if supervisord answers. Raises EngineError where this user may not call it."""
         try:
-            self._call.getState()
-        except xmlrpc.client.Fault:  # it is about to end, and refuses to be asked
+            self._look.getState()
+        except xmlrpc.client.Fault:  # it is about to end, and refuses calls
             return True
-        except OSError:
+        except PermissionError:
+            raise EngineError(f"the lab in {self._settings.home} is another user's, who alone may call it") from None
+        except (OSError, http.client.HTTPException):
             return False
         return True
 
@@ -69,26 +72,34 @@ class Manager:
             with contextlib.suppress(xmlrpc.client.Fault):  # it is shutting down already
                 self._call.shutdown()
             wait_until(lambda: not self.is_running(), 60)
+        else:  # one that hangs would start again what is ended below
+            self._kill_hung()
         end_processes(self._settings)
 
     def restart(self, service: str) -> None:
         self._call.stopProcessGroup(service, True)
         self._call.startProcessGroup(service, False)
 
-    def start_stopped(self) -> None:
-        """Start again what was stopped or given up on."""
+    def start_again(self, *states: str) -> None:
+        """Start the programs that are in one of these states, as STOPPED or FATAL."""
         for process in self.processes():
-            if process.state in ("STOPPED", "EXITED", "FATAL"):
+            if process.state in states:
                 self._call.startProcess(f"{process.service}:{process.program}", False)
 
     def processes(self) -> list[Process]:
         """Every program; an empty list when the lab is not running."""
         try:
-            found = self._call.getAllProcessInfo()
-        except (OSError, xmlrpc.client.Fault):
+            found = self._look.getAllProcessInfo()
+        except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
             return []
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
         return [_process(info, log) for info in found]
+
+    def _kill_hung(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # no such file, no such process
+            pid = int((self._settings.run / "supervisord.pid").read_text())
+            if pid in _processes_of(self._settings):  # and not another program's by now
+                os.kill(pid, signal.SIGKILL)
 
     @property
     def _log(self) -> Path:
@@ -96,7 +107,7 @@ class Manager:
 
 
 def end_processes(settings: Settings) -> None:
-    """End what still runs with this lab's state folder in its environment: children a killed manager left behind."""
+    """End what of this lab still runs: children that a killed supervisord left behind."""
 
     def end_with(number: signal.Signals) -> None:
         for pid in _processes_of(settings):
@@ -115,9 +126,16 @@ def _processes_of(settings: Settings) -> list[int]:
     found, own = [], str(os.getpid())  # this command may be typed in the lab's own JupyterLab
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if folder.name != own and mark in (folder / "environ").read_bytes().split(b"\0"):
+            marked = mark in (folder / "environ").read_bytes().split(b"\0")
+            if folder.name != own and (marked or _is_nginx(folder, settings)):
                 found.append(int(folder.name))
     return found
+
+
+def _is_nginx(process: Path, settings: Settings) -> bool:
+    """True for this lab's nginx and its workers: they write their titles over their environment."""
+    folder = (settings.run / "rest").resolve()
+    return (process / "comm").read_text() == "nginx\n" and (process / "cwd").resolve() == folder
 
 
 def _process(info: Mapping[str, Any], log: str) -> Process:
@@ -133,17 +151,29 @@ def _process(info: Mapping[str, Any], log: str) -> Process:
     )
 
 
+def _proxy(settings: Settings, seconds: float) -> Any:
+    """supervisord's calls; one without an answer in time raises TimeoutError."""
+    transport = _UnixTransport(settings.run / "supervisor.sock", seconds)
+    return xmlrpc.client.ServerProxy("http://supervisor/RPC2", transport=transport).supervisor
+
+
 class _UnixTransport(xmlrpc.client.Transport):
     """XML-RPC over a Unix socket, as supervisord speaks it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: float) -> None:
         super().__init__()
-        self._path = path
+        self._path, self._seconds = path, seconds
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().request(*arguments, **options)
+        finally:
+            self.close()
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        del host
-        connection = http.client.HTTPConnection("supervisor", timeout=60)
+        connection = http.client.HTTPConnection("supervisor")
+        self._connection = host, connection  # which close() closes
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(60)
+        connection.sock.settimeout(self._seconds)
         connection.sock.connect(str(self._path))
         return connection

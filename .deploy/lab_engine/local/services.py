@@ -12,32 +12,46 @@ from dataclasses import dataclass
 from ..settings import HOST, ROOT, Settings
 
 _SETTINGS = ("TENSOR_REST_", "LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_")  # how variables begin; no secrets
+FILE_OF_NGINX = "/static/base.css"  # which nginx sends without a worker
 
 
 @dataclass(frozen=True)
 class Program:
-    """One process."""
+    """One process.
+
+    probe: the address that answers (see web.answers) as long as this program works; behind: the name of the program
+    that the probe passes through.
+    """
 
     name: str
     command: tuple[str, ...]
+    probe: str
+    behind: str = ""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Programs that make one service; it is healthy when every `health` address answers with 200.
+    """Programs that make one service; it is healthy when their probes and the `ready` addresses answer.
 
     lab_id: the only one that such an answer may carry.
     """
 
     name: str
     programs: tuple[Program, ...]
-    health: tuple[str, ...]
+    ready: tuple[str, ...] = ()
     lab_id: str = ""
 
 
 def all_services(settings: Settings) -> tuple[Service, ...]:
     """The services in the order they are started."""
     return (_serving(settings), _board(settings), _rest(settings), _jupyter(settings))
+
+
+def monitor(settings: Settings) -> Service:
+    """The program that watches over the others; no service of the lab's, but started, stopped and logged like one."""
+    path = f"PYTHONPATH={ROOT / '.deploy'}"
+    command = ("env", path, str(settings.python), "-B", "-m", "lab_engine.local.monitor")
+    return Service("lab", (Program("monitor", command, probe=""),))
 
 
 def environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -86,7 +100,7 @@ def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.enviro
 
     The variables that set something of the lab's stand in it as comments: a changed setting is seen as a change.
     """
-    services = all_services(settings)
+    services = (*all_services(settings), monitor(settings))
     given = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
     signed = sorted((given | _own_variables(settings)).items())
     comments = "".join(f"; {name}={value!r}\n" for name, value in signed)
@@ -119,8 +133,8 @@ def _program_section(settings: Settings, program: Program) -> str:
     command = shlex.join(program.command).replace("%", "%%")
     return (
         f"\n[program:{program.name}]\ncommand={command}\ndirectory={ROOT}\n"
-        # What ends within three seconds is started again after 1, 2, 3 ... seconds; never FATAL, which is for good.
-        "autorestart=true\nstartsecs=3\nstartretries=1000000\n"
+        # Four starts that end within three seconds mean FATAL: `up` reports it, and the monitor tries again later.
+        "autorestart=true\nstartsecs=3\nstartretries=3\n"
         f"stopsignal=TERM\nstopwaitsecs=10\nstopasgroup=true\nkillasgroup=true\n"
         f"redirect_stderr=true\nstdout_logfile={settings.run}/log/{program.name}.log\n"
         "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=1\n"
@@ -137,6 +151,7 @@ def _serving(settings: Settings) -> Service:
             *(*python, "watch", "--models", str(settings.models), "--output", str(config)),
             *("--port", str(ports.inventory), "--server", f"{HOST}:{ports.serving_rest}"),
         ),
+        probe=settings.url(ports.inventory),
     )
     server = Program(
         "model-server",
@@ -152,26 +167,32 @@ def _serving(settings: Settings) -> Service:
                 "--tensorflow_intra_op_parallelism=1",
             ),
         ),
+        probe=f"http2://{HOST}:{ports.serving}",
     )
-    # The model server speaks gRPC only and takes its port before it has loaded anything: the gateway asks it.
-    health = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
-    return Service("tensor-serving", (watcher, server), health)
+    # The model server takes its port before it has loaded anything: the gateway asks whether it serves.
+    ready = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
+    return Service("tensor-serving", (watcher, server), ready)
 
 
 def _board(settings: Settings) -> Service:
     command = (
-        *(str(settings.python), "-m", "tensorboard.main", "--logdir", str(settings.logs)),
+        *(str(settings.python), "-W", "ignore:pkg_resources is deprecated:UserWarning"),
+        *(str(ROOT / "tensor-board" / "serve.py"), "--logdir", str(settings.logs)),
         *("--host", HOST, "--port", str(settings.ports.board)),
         *("--reload_interval", "5", "--reload_multifile", "true"),
     )
-    return Service("tensor-board", (Program("tensorboard", command),), (settings.url(settings.ports.board),))
+    # The runs come from a second process, TensorBoard's data server; all else it answers without.
+    program = Program("tensorboard", command, probe=settings.url(settings.ports.board, "/data/runs"))
+    return Service("tensor-board", (program,))
 
 
 def _rest(settings: Settings) -> Service:
     python = (str(settings.python), "-m", "tensor_rest")
-    fronts = (Program("nginx", (*python, "nginx")),) if find_nginx() else ()
-    programs = (Program("uwsgi", (*python, "uwsgi")), *fronts)
-    return Service("tensor-rest", programs, (settings.url(settings.ports.rest, "/healthz"),), settings.lab_id)
+    nginx = Program("nginx", (*python, "nginx"), probe=settings.url(settings.ports.rest, FILE_OF_NGINX))
+    fronts = (nginx,) if find_nginx() else ()
+    health = settings.url(settings.ports.rest, "/healthz")
+    uwsgi = Program("uwsgi", (*python, "uwsgi"), probe=health, behind="nginx" if fronts else "")
+    return Service("tensor-rest", (*fronts, uwsgi), lab_id=settings.lab_id)
 
 
 def _jupyter(settings: Settings) -> Service:
@@ -180,4 +201,5 @@ def _jupyter(settings: Settings) -> Service:
         f"--config={ROOT / 'tensor-jupyter' / 'jupyter_server_config.py'}",
         *(("--allow-root",) if os.getuid() == 0 else ()),
     )
-    return Service("tensor-jupyter", (Program("jupyterlab", command),), (settings.url(settings.ports.jupyter, "/api"),))
+    program = Program("jupyterlab", command, probe=settings.url(settings.ports.jupyter, "/api"))
+    return Service("tensor-jupyter", (program,))

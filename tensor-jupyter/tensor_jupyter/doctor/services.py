@@ -92,6 +92,9 @@ def _board(where: Where, settings: Settings) -> Finding:
             f"{settings.logs.absolute()}, where runs are logged",
             f"export LAB_LOGS={shlex.quote(shows)}",
         )
+    runs = web.get(f"{where.board}/data/runs")  # from its data server, a process of its own
+    if runs.status != 200:
+        return _silent("TensorBoard", f"shows no runs at {where.board} ({runs.silence or runs.status})")
     return ok("TensorBoard", f"answers at {where.board} and shows {shows}")
 
 

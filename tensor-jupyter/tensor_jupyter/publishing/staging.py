@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tensor_jupyter.context import checked_name, greatest_version
+from tensor_jupyter.context import checked_name, greatest_version, make_shared, share
 from tensor_jupyter.errors import LabError
 
 YOUNG_SECONDS = 60
@@ -36,7 +36,7 @@ def staging(models: Path) -> Iterator[Path]:
     """
     root = models / ".staging"
     with _room(models):
-        root.mkdir(parents=True, exist_ok=True)
+        make_shared(root)
         sweep(root)
         area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
     try:
@@ -62,8 +62,8 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
     `exact` LabError is raised instead. `staged` must lie on the same volume, with everything in it.
     """
     family = models / checked_name(name)
-    family.mkdir(parents=True, exist_ok=True)
-    _make_readable(staged)
+    make_shared(family)
+    _make_readable(staged, models)
     _sync(staged)
     number = version or greatest_version(family) + 1
     while not _renamed(staged, family / str(number)):
@@ -111,10 +111,11 @@ def _abandoned(area: Path) -> bool:
     return True
 
 
-def _make_readable(folder: Path) -> None:
-    """The server may run as another user than the notebook."""
+def _make_readable(folder: Path, models: Path) -> None:
+    """The server may run as another user than the notebook; the group of the models folder may delete the version."""
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+        share(path, like=models)
 
 
 def _sync(folder: Path) -> None:

@@ -95,6 +95,7 @@ def render(settings: Settings) -> str:
         key_name=headers.KEY_NAME,
         files=_files(),
         read_timeout=settings.longest_request + 5,
+        repeat_timeout=settings.longest_request // 2,
         socket=settings.socket.name,
         probe_socket=settings.probe_socket.name,
         # Started by root the workers would change to a user who cannot reach root's socket.

@@ -34,12 +34,14 @@ _SECURITY = [(name, value) for name, value in SECURITY.items() if name != POLICY
 class Door:
     """The guard before a WSGI application. One per process."""
 
-    def __init__(self, application: "WSGIApplication", settings: Settings) -> None:
+    def __init__(
+        self, application: "WSGIApplication", settings: Settings, waiting: Callable[[], int] = lambda: 0
+    ) -> None:
         self._application = application
         self._limit = settings.max_upload_bytes
         self._longest = settings.timeout_seconds
         self._bodies = body.Receiver(settings.body_memory_bytes // settings.processes, self._limit)
-        self._admission = Admission(settings.concurrency)
+        self._admission = Admission(settings.concurrency, waiting)
         self._browser = Browser(settings)
         self._keys = keys.Keys(settings.api_keys_file) if settings.api_keys_file else None
         self._alone = settings.front == "uwsgi"

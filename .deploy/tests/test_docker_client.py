@@ -1,0 +1,79 @@
+"""What is said of an engine that cannot run the lab, and of a registry that does not give its images."""
+
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from lab_engine import choice
+from lab_engine.docker import client
+from lab_engine.errors import EngineError
+
+DENIED = "permission denied while trying to connect to the Docker daemon socket"
+
+
+def docker_that(path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, str]) -> None:
+    """Put a docker command in front of the PATH that prints the words for its first argument, or fails with them."""
+    lines = [
+        f"{name}) echo '{said.removeprefix('!')}' {'>&2; exit 1' if said[:1] == '!' else ''};;"
+        for name, said in words.items()
+    ]
+    (path / "docker").write_text("#!/bin/sh\ncase $1 in\n" + "\n".join(lines) + "\nesac\n")
+    (path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"version": f"!{DENIED}"}, "usermod -aG docker"),
+        ({"version": "!Cannot connect to the Docker daemon"}, "no Docker engine answers (Cannot connect"),
+        ({"context": "ssh://me@elsewhere"}, "on another machine (ssh://me@elsewhere)"),
+        ({"context": "tcp://192.0.2.1:2376"}, "on another machine"),
+        ({"info": '["name=seccomp,profile=default","name=rootless"]'}, "maps user ids (rootless)"),
+        ({"info": '["name=userns"]'}, "maps user ids (userns)"),
+        ({"context": "tcp://127.0.0.1:2375", "info": '["name=selinux"]'}, None),
+        ({"context": "unix:///run/user/1000/docker.sock"}, None),
+    ],
+)
+def test_engine_that_cannot_run_the_lab_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, str], text: str | None
+) -> None:
+    usual = {"version": "28.0", "context": "unix:///var/run/docker.sock", "info": "[]", "compose": "v2"}
+    docker_that(tmp_path, monkeypatch, usual | words)
+    obstacle = choice.engine_obstacle()
+    assert (text in obstacle) if text and obstacle else obstacle is text
+
+
+@pytest.fixture
+def strict_registry() -> Iterator[str]:
+    """HOST:PORT of a registry that wants a login for everything."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+            self.send_header("WWW-Authenticate", 'Basic realm="lab"')
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"localhost:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.skipif(client.engine_version() is None, reason="no Docker engine answers")
+def test_registry_that_wants_a_login_is_an_error_and_one_that_is_not_there_is_not(strict_registry: str) -> None:
+    with pytest.raises(EngineError, match=f"no basic auth credentials\n.*docker login {strict_registry}"):
+        client.pull(f"{strict_registry}/lab/tensor-rest:latest")
+    assert client.pull("localhost:1/lab/tensor-rest:latest") is False
+    with pytest.raises(EngineError, match=r"registry.invalid:5000/lab/x:1 cannot be pulled: "):
+        client.pull("registry.invalid:5000/lab/x:1")

@@ -1,0 +1,101 @@
+"""Models that end the model server: while they are loaded, and when they are called."""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab_engine.chaos.load import Client
+from tests.chaos.processes import pid_of, restarts_of
+from tests.chaos.scene import Scene
+from tests.running import wait_until
+
+_LOAD_SECONDS = 6.0  # of the version that is killed in its warm-up
+_OUTAGE = 5.0  # seconds
+
+
+def in_load(scene: Scene) -> bool:
+    """An abort; in the long form also SIGSEGV, and KILL as the kernel sends it when memory is exhausted."""
+    wait_until(scene.answers, 60, "an answer")
+    ways = (0, signal.SIGSEGV, signal.SIGKILL) if scene.long else (0,)
+    met = [_crash(scene, way) for way in ways]
+    return all(met)
+
+
+def _crash(scene: Scene, number: int) -> bool:
+    name = {0: "abort", signal.SIGSEGV: "segfault", signal.SIGKILL: "memory"}[signal.Signals(number) if number else 0]
+    export = scene.crash_model("load", _LOAD_SECONDS if number else 0)
+    before = restarts_of(scene.lab, "model-server")
+    with scene.load(20) as load:
+        scene.pause(1)
+        folder = scene.publish(export, f"chaos-{name}")
+        with _killed_in_warm_up(scene, folder.name, number):
+            waited = scene.seconds_until(lambda: scene.model(folder.name).get("quarantined"), 60)
+        reason = (scene.model(folder.name).get("quarantined") or [{"reason": ""}])[0]["reason"]
+        crashes = restarts_of(scene.lab, "model-server") - before
+        scene.lab.compose("restart", "tensor-serving", code=None)
+        scene.pause(3)
+        again = restarts_of(scene.lab, "model-server") - before - crashes
+        shutil.rmtree(folder)
+        forgotten = scene.seconds_until(lambda: not scene.model(folder.name), 15) < 15
+        scene.pause(2)
+    figures = scene.note_load(load.summary(), name)
+    scene.note(
+        **{f"{name}_crashes": crashes, f"{name}_crashes_after_restart": again, f"{name}_forgotten": forgotten},
+        **{f"{name}_quarantined_after_s": waited, f"{name}_reason": reason[:160]},
+    )
+    return not figures.failed and figures.longest <= 1000 * _OUTAGE and bool(reason) and not again and forgotten
+
+
+@contextmanager
+def _killed_in_warm_up(scene: Scene, model: str, number: int) -> Iterator[None]:
+    """While the model is listed for the server and not quarantined, the server gets the signal two seconds into it."""
+    over = threading.Event()
+    config = scene.lab.home / "run" / "models.config"
+
+    def watch() -> None:
+        begun = 0.0
+        pid = 0
+        while not over.wait(0.1):
+            now = pid_of(scene.lab, "model-server")
+            if now != pid or model not in config.read_text():
+                begun, pid = time.monotonic(), now
+            elif pid and time.monotonic() - begun > 3:  # it looks at its list once a second
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+                begun = time.monotonic()
+
+    watcher = threading.Thread(target=watch)
+    if number:
+        watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if number:
+            watcher.join()
+
+
+def in_request(scene: Scene) -> bool:
+    """Calls that abort a model's server, one after the other, beside the others' calls."""
+    requests = 6 if scene.long else 2
+    folder = scene.publish(scene.crash_model("request"), "chaos-request")
+    harmless, deadly = (
+        Client(scene.lab.url("REST", f"/v1/models/{folder.name}:predict"), body, {"Content-Type": "application/json"})
+        for body in (b'{"instances": [0.0]}', b'{"instances": [1.0]}')
+    )
+    wait_until(lambda: harmless() == "200", 60, "the model to be served")
+    before, answers = restarts_of(scene.lab, "model-server"), []
+    with scene.load(20) as load:
+        for _ in range(requests):
+            answers.append(deadly())
+            scene.pause(2)
+        scene.seconds_until(scene.answers, 30)
+    figures = scene.note_load(load.summary())
+    crashes = restarts_of(scene.lab, "model-server") - before
+    scene.note(requests=requests, crashes=crashes, answers_to_them=", ".join(answers))
+    return crashes <= requests and not figures.failed

@@ -1,0 +1,72 @@
+"""The table of docs/reliability.md, made from the records."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.rows import ROWS
+from tests.running import ROOT
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+_BEGIN, _END = "<!-- begin: python -m tests.chaos report -->\n", "<!-- end -->\n"
+_MAX_TEXT = 240
+
+
+def write(results: Path, check: bool) -> int:
+    """Write the table into the document; with `check` only compare. Returns the exit code."""
+    before, _, rest = DOCUMENT.read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    text = f"{before}{_BEGIN}{table(results)}{_END}{after}"
+    if text == DOCUMENT.read_text():
+        return 0
+    if check:
+        sys.stderr.write("docs/reliability.md is not what the records say: run python -m tests.chaos report\n")
+        return 1
+    DOCUMENT.write_text(text)
+    return 0
+
+
+def table(results: Path) -> str:
+    """Markdown: one line for each fault, with the figures before the faults were mended and now."""
+    lines = ["| command | staged | bar | before | now |\n|---|---|---|---|---|\n"]
+    for row in ROWS.values():
+        cells = [
+            f"`{row.name}`",
+            row.staged,
+            row.bar,
+            *(_cell(folder / f"{row.name}.json") for folder in (results / "before", results)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    machines = sorted({_machine(json.loads(path.read_text())) for path in results.rglob("*.json")})
+    return "".join(lines) + "\nMachine: " + "; ".join(machines) + ".\n"
+
+
+def _cell(path: Path) -> str:
+    if not path.exists():
+        return "not run"
+    record = json.loads(path.read_text())
+    if record["met"] is None:
+        return f"skipped: {record['skipped']}"
+    verdict = "**met**" if record["met"] else "**missed**"
+    figures = "; ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in record["figures"].items())
+    form = "" if record["size"] == "long" else " (short form)"
+    return f"{verdict}{form}: {_cut(figures)}".replace("|", "/")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key}: {count}" for key, count in value.items()) + ")"
+    return str(value)
+
+
+def _machine(record: dict[str, Any]) -> str:
+    machine = record["machine"]
+    return (
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "
+        f"TensorFlow {machine['tensorflow']}"
+    )
