@@ -116,13 +116,14 @@ def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:
     held, let_go, over = threading.Event(), threading.Event(), threading.Event()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    runs = [Run(tmp_path / name, TF_SERVER_HOST_PORT=toy.address) for name in ("a", "b")]
+    more = {"TF_SERVER_HOST_PORT": toy.address, "TENSOR_REST_DRAIN_SECONDS": "2"}  # a busy machine looks late
+    runs = [Run(tmp_path / name, **more) for name in ("a", "b")]
 
     def balanced() -> list[int]:
         """Statuses of calls one after the other, each to the first gateway that is ready."""
         found = []
         while not over.is_set():
-            found.append(post(next(run for run in runs if run.is_ready())))
+            found.append(next(run for run in runs if run.is_ready()).post())
         return found
 
     def hold(_: object) -> None:
