@@ -1,9 +1,11 @@
 """The command line of the lab. bin/compose.sh calls it."""
 
 import argparse
+import errno
+import os
 import sys
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,20 @@ from .docker.lab import DockerLab
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
-from .verbs import check_sure
+from .verbs import Lab, check_sure, chosen
+
+_ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
+_ADVICE: dict[int | None, str] = {
+    errno.EACCES: _ANOTHER_USER,
+    errno.EPERM: _ANOTHER_USER,
+    errno.ENOSPC: "; make room there, or set LAB_HOME to a folder on another disk",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 done, 1 failed with its reason said, 2 not understood, 130 interrupted."""
     options = _parse(arguments)
+    console.use_json(getattr(options, "json", False))
     try:
         found = settings.load(running=options.verb not in ("up", "install"))
         options.engine = options.engine or found.versions["LAB_ENGINE"]
@@ -34,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}: is the disk full, or the folder another user's?")
+        return _fail(f"{where}{error.strerror or error}{_ADVICE.get(error.errno, '')}")
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         return 130
@@ -63,7 +73,7 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,
         "status": lab.status,
-        "restart": lambda: lab.restart(options.service),
+        "restart": lambda: _restart(lab, options.service),
         "logs": lambda: lab.logs(options.service, options.tail, options.follow),
         "upgrade": lab.upgrade,
         "backup": lambda: lab.backup(options.file),
@@ -73,6 +83,11 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         "exec": lambda: lab.execute(options.service, options.command),
     }
     return verbs[options.verb]() or 0
+
+
+def _restart(lab: Lab, services: Sequence[str]) -> None:
+    lab.restart(services)
+    console.document({"restarted": list(chosen(services))})
 
 
 def _fail(reason: str) -> int:
@@ -99,6 +114,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         "LAB_SERVING_PORT, LAB_SERVING_REST_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the "
         "environment win.",
     )
+    release = settings.read_env_file(settings.ROOT / "versions.env")["LAB_VERSION"]
+    parser.add_argument("--version", action="version", version=f"tensor-lab {release}")
     _add_engine(parser, default=None)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_up(verbs.add_parser("up", help="start the lab, wait until it is healthy, show that it answers"))
@@ -107,10 +124,14 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         "-v", "--volumes", action="store_true", help="also remove models, logs, data and feedback; asks first"
     )
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
-    verbs.add_parser("status", help="show health, models and addresses; exit code 1 if anything is not healthy")
+    ps = verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
+    status = verbs.add_parser(
+        "status", help="show health, models and addresses; exit code 1 if anything is not healthy"
+    )
     restart = verbs.add_parser("restart", help="stop and start services, and wait until they are healthy")
     restart.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
+    for verb in (ps, status, restart):
+        verb.add_argument("--json", action="store_true", help="one JSON document on stdout; all else goes to stderr")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")

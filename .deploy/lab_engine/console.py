@@ -1,5 +1,6 @@
 """What the engine prints: aligned rows, and progress: one moving line on a terminal, plain lines elsewhere."""
 
+import json
 import os
 import sys
 import time
@@ -8,13 +9,30 @@ from collections.abc import Iterable, Sequence
 _BOLD, _DIM, _GREEN, _RED, _OFF = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
 
 
+_json = False
+
+
 def is_terminal() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return not _json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def use_json(wanted: bool) -> None:
+    """From here on: documents and tables as JSON on stdout, all else on stderr."""
+    global _json
+    _json = wanted
 
 
 def say(text: str = "") -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    stream = sys.stderr if _json else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def document(content: object) -> bool:
+    """Print it as JSON if JSON is wanted; returns whether it is."""
+    if _json:
+        sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return _json
 
 
 def bold(text: str) -> str:
@@ -42,11 +60,18 @@ def rows(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table; a column is as wide as its widest cell."""
+    """Print a table; a column is as wide as its widest cell. As JSON it is a list of objects; no header is "note"."""
+    keys = [name.lower() or "note" for name in header]
+    if document([dict(zip(keys, map(_value, line), strict=True)) for line in lines]):
+        return
     widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
     for number, line in enumerate([header, *lines]):
         text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
         say(dim(text) if number == 0 else text)
+
+
+def _value(cell: str) -> str | int | None:
+    return int(cell) if cell.isdigit() else None if cell in ("", "-") else cell
 
 
 class Progress:

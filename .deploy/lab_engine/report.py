@@ -1,6 +1,7 @@
 """What `up` and `status` say of a lab, whichever engine runs it: models, addresses, and what to try next."""
 
 import os
+import shlex
 import urllib.error
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -8,6 +9,7 @@ from http import HTTPStatus
 from . import console, sample, token
 from .errors import OtherLabError
 from .settings import Settings
+from .verbs import NOT_RUNNING
 
 _WANTS_KEY = "the gateway wants an API key, which LAB_API_KEY or LAB_API_KEY_FILE did not give"
 NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
@@ -20,7 +22,7 @@ def say_how_to_go_on(settings: Settings) -> None:
     picture = os.path.relpath(sample.picture())
     console.say(
         "\nTry:\n"
-        f"  curl -F image=@{picture} {settings.url(settings.ports.rest, f'/tf/mnist/{sample.MODEL}')}\n"
+        f"  curl -F image=@{shlex.quote(picture)} {settings.url(settings.ports.rest, f'/tf/mnist/{sample.MODEL}')}\n"
         "  Run All Cells in the notebook, then ask the new version the same\n"
         "  bin/compose.sh status | logs -f | restart tensor-serving | down"
     )
@@ -48,14 +50,29 @@ def _proof(settings: Settings) -> str:
 
 def say_status(settings: Settings, healthy: dict[str, bool]) -> int:
     """Print health by service, models and addresses; returns the exit code: 0 if all are healthy, else 1."""
+    code, models = 0 if all(healthy.values()) else 1, _models(settings)
+    found = {
+        "running": True,
+        "services": {name: "healthy" if fine else "not healthy" for name, fine in healthy.items()},
+        "models": dict(models),
+        "addresses": dict(addresses(settings)),
+    }
+    if console.document(found):
+        return code
     console.rows(
         (name, console.good("healthy") if fine else console.bad("not healthy")) for name, fine in healthy.items()
     )
     console.say("models:")
-    console.rows(_models(settings))
+    console.rows(models)
     console.say("open:")
     console.rows(addresses(settings))
-    return 0 if all(healthy.values()) else 1
+    return code
+
+
+def say_not_running(document: object) -> None:
+    """Say so, or print the JSON document that says it."""
+    if not console.document(document):
+        console.say(NOT_RUNNING)
 
 
 def addresses(settings: Settings) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tensor_jupyter import __version__
 from tensor_jupyter.commands import (
     client,
     data,
@@ -22,6 +23,8 @@ from tensor_jupyter.commands import (
     train,
     watch,
 )
+from tensor_jupyter.commands.console import out
+from tensor_jupyter.typed import LAB
 
 app = typer.Typer(
     name="lab",
@@ -33,9 +36,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"tensor-lab {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _lab(
     verbose: Annotated[bool, typer.Option("--verbose", help="Tell each step, and where an error arose.")] = False,
+    version: Annotated[  # noqa: ARG001 - Typer calls what it is for
+        bool, typer.Option("--version", help="Print the release.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -60,4 +72,4 @@ app.add_typer(notebook.app, name="notebook")
 
 def main() -> None:
     """What `lab` and `python -m tensor_jupyter` run."""
-    app(prog_name="lab")
+    app(prog_name=LAB)

@@ -14,7 +14,7 @@ from training_kit import bars, context_in
 
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import Run, train
-from tensor_jupyter.training.checkpoints import Keeper
+from tensor_jupyter.training.checkpoints import Keeper, is_kept
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -108,6 +108,14 @@ def test_a_training_stopped_at_the_keyboard_goes_on_in_the_same_context(undistur
         train(RUN, bars(), context, resume=True, verbose=0)
 
 
+def test_a_training_stopped_in_its_first_epoch_leaves_no_run(tmp_path):
+    context = context_in(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(RUN, bars(), context, verbose=0, callbacks=[Stop(0)])
+    assert not is_kept(context)
+    assert not context.log_dir.exists()
+
+
 @pytest.fixture
 def stopped(tmp_path):
     """The context of a training that was stopped in its second epoch."""
@@ -166,13 +174,16 @@ def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Keeper, "on_epoch_end", lambda self, epoch, logs: kept(self, epoch, {**logs, "val_loss": next(losses)})
     )
-    weights = []
+    weights, said = [], []
     snapshot = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: weights.append(trained_model.get_weights()))
     from tensor_jupyter.training import build
 
     trained_model = build(bars(), RUN)
     run = RUN.model_copy(update={"epochs": 10, "patience": 2})
-    trained = train(run, bars(), context_in(tmp_path), model=trained_model, verbose=0, callbacks=[snapshot])
+    trained = train(
+        run, bars(), context_in(tmp_path), model=trained_model, verbose=0, callbacks=[snapshot], say=said.append
+    )
+    assert "after epoch 4: the validation loss has been lowest (0.4000) in epoch 2" in said[-1]
     assert trained.history["val_loss"] == [0.5, 0.4, 0.45, 0.46]
     assert all(
         np.array_equal(mine, theirs) for mine, theirs in zip(trained.model.get_weights(), weights[1], strict=True)

@@ -125,6 +125,7 @@ def test_the_same_command_goes_on_after_ctrl_c(begin, lab, tmp_path):
     assert "the same command goes on after them" in errors
     done = lab(*words)
     assert done.returncode == 0, done.stderr
+    assert "Going on after epoch" in done.stderr
     assert "epoch 1/12" not in done.stderr
     assert "epoch 12/12" in done.stderr
     assert "Published" in done.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from . import __version__
 from .front import both, nginx, uwsgi
 from .settings import Settings, explain
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="run: both, as one; uwsgi: the workers (with HTTP of their own if TENSOR_REST_FRONT=uwsgi); "
         "nginx: HTTP in front of them; key: print a new API key and its line for TENSOR_REST_API_KEYS_FILE",
     )
+    parser.add_argument("--version", action="version", version=f"tensor-rest {__version__}")
     parser.add_argument("name", nargs="?", help="key: who it is for")
     parsed = parser.parse_args(arguments)
     if (parsed.program == "key") != (parsed.name is not None):

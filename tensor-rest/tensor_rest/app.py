@@ -44,7 +44,8 @@ def create_app(settings: Settings) -> flask.Flask:
     pages.init_app(app, settings)
     samples.init_app(app)
     routes.init_app(app, settings)
-    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings)  # type: ignore[method-assign]
+    waiting = gateway.server.waiting
+    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings, waiting)  # type: ignore[method-assign]
     return app
 
 

@@ -1,5 +1,6 @@
 """Which models there are: the watcher's list where one answers, what this process knows by itself where none does."""
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -9,15 +10,24 @@ from .inventory import STABLE, Ignored, Inventory
 from .models import Profile, Profiles, Target
 from .serving import ModelServer, VersionState
 
+_AGAIN_SECONDS = 60.0  # after which a listed model that is missing is waited for once more
+
 
 class Catalogue:
-    """Lists and describes models. `default_model` is the one that is always looked for."""
+    """Lists and describes models. `default_model` is the one that is always looked for.
 
-    def __init__(self, server: ModelServer, profiles: Profiles, listed: Inventory, default_model: str) -> None:
+    `grace` is how many seconds a model is waited for that the watcher lists and the model server does not know.
+    """
+
+    def __init__(
+        self, server: ModelServer, profiles: Profiles, listed: Inventory, default_model: str, grace: float
+    ) -> None:
         self._server = server
         self._profiles = profiles
         self._inventory = listed
         self._default_model = default_model
+        self._grace = grace
+        self._missing: dict[str, float] = {}  # since when models are that the watcher lists
 
     def resolve(self, target: Target) -> Target:
         """Return the target with its default filled in: label `stable` if neither version nor label is named.
@@ -30,6 +40,12 @@ class Catalogue:
         if target.version is None and target.label is None and target.model in self._inventory.known().stable:
             return Target(target.model, label=STABLE)
         return target
+
+    def numbered(self, target: Target) -> Target:
+        """The target with the version that the watcher lists for its label; without any if the label is not listed."""
+        entry = self._inventory.known().by_name.get(target.model)
+        version = entry.labels.get(target.label or "") if entry else None
+        return Target(target.model, version=version)
 
     def models(self) -> dict[str, Any]:
         """Every model with its versions and their states; `serving` and `inventory` say whether those two answer."""
@@ -61,6 +77,23 @@ class Catalogue:
     def entries(self) -> tuple[list[inventory.Model], str]:
         """The models, and why the list cannot be read now ("" if it can)."""
         return self._listed()[:2]
+
+    def loads(self, target: Target) -> bool:
+        """Whether a target that the model server does not know may only not be loaded yet: the watcher lists it.
+
+        True for as long as the grace, from the first such answer on.
+        """
+        entry = self._inventory.known().by_name.get(target.model)
+        if entry is None:
+            return False
+        version = entry.labels.get(target.label, -1) if target.label is not None else target.version
+        if not entry.serving or (version is not None and version not in entry.serving):
+            return False
+        now = time.monotonic()
+        since = self._missing.get(target.model, 0.0)
+        if now - since > _AGAIN_SECONDS + self._grace:
+            self._missing[target.model] = since = now
+        return now - since < self._grace
 
     def missing(self, target: Target) -> NotFoundError:
         """The error for a target that is not served, naming what is."""

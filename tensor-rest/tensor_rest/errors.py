@@ -52,6 +52,12 @@ class NotFoundError(ApiError):
     status = 404
 
 
+class RequestTimeoutError(ApiError):
+    """The request came too slowly."""
+
+    status = 408
+
+
 class ConflictError(ApiError):
     """The model exists but cannot do this."""
 

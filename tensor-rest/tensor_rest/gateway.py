@@ -1,6 +1,7 @@
 """What the gateway does, whatever the door: the rooms put together, one of each per process."""
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from .vision import Vision
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
+_LOAD_INTERVAL_S = 0.1  # between two calls for a model that is being loaded
 _FEW_ROWS = 32  # of ready tensors share a call with others; more go as the one call they are, as to any model server
 
 Result = TypeVar("Result")
@@ -40,7 +42,9 @@ class Gateway:
             settings.server, settings.timeout_seconds, _limits(settings), inventory.independent_rows
         )
         self.profiles = Profiles(self.server)
-        self.catalogue = Catalogue(self.server, self.profiles, inventory, settings.default_model)
+        self.catalogue = Catalogue(
+            self.server, self.profiles, inventory, settings.default_model, settings.grace_seconds
+        )
         self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
         self._classifier = Classifier(self.server, self.profiles, settings.max_pixels)
         self._rules = Rules(settings.rules)
@@ -137,22 +141,30 @@ class Gateway:
     def _found(self, target: Target, ask: Callable[[Target], Result], of_all: bool = False) -> Result:
         """What `ask` returns for `target`, or for its default version where it names none.
 
-        For a model that is not there, the error names what is.
+        A model server that has just started may not know a model yet: one that the watcher lists is waited for. For a
+        model that is not there, the error names what is.
         """
         if not MODEL_NAME.fullmatch(target.model):
             raise NotFoundError(
                 f"{target.model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
             )
-        at = target if of_all else self.catalogue.resolve(target)
-        try:
+        while True:
+            at = target if of_all else self.catalogue.resolve(target)
             try:
-                return ask(at)
-            except NotFoundError:
-                if at is target:
-                    raise
-                return ask(target)  # the label was taken away since the list was read
-        except NotFoundError as error:
-            raise self.catalogue.missing(target) from error
+                try:
+                    return ask(at)
+                except NotFoundError:
+                    if at is target:
+                        raise
+                    return ask(self.catalogue.numbered(at))  # the server does not know the label, or not any more
+            except NotFoundError as error:
+                if _is_over(caller.current().deadline) or not self.catalogue.loads(target):
+                    raise self.catalogue.missing(target) from error
+            time.sleep(_LOAD_INTERVAL_S)
+
+
+def _is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
 
 
 def _check_outputs(wanted: Sequence[str], outputs: Infos) -> None:

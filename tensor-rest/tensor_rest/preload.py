@@ -12,6 +12,7 @@ monkey.patch_all()  # before anything takes hold of what it replaces: sockets, l
 
 import gc  # noqa: E402
 import importlib  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 
 _UNUSED = ("rfc3987_syntax", "isoduration")
@@ -32,13 +33,17 @@ _SHARED = (
     "simplejpeg",
 )
 
+# uWSGI's master looks for workers that ended once a second, and whenever a signal interrupts its wait: the end of a
+# worker does so only where there is a handler.
+monkey.get_original("signal", "signal")(signal.SIGCHLD, lambda *_: None)
+
 for name in _UNUSED:
     sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # an import of it fails as if it were not there
 for name in _SHARED:
     importlib.import_module(name)
 
 try:
-    import uwsgi  # type: ignore[import-untyped]  # noqa: E402 - exists only in a process of uWSGI
+    import uwsgi  # type: ignore[import-untyped]  # exists only in a process of uWSGI
 except ImportError:
     pass
 else:

@@ -12,11 +12,11 @@ from . import resources
 _PORT = 8080
 _MOST_PROCESSES = 16  # by default
 _BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
-_MOST_BODY_BYTES = 128 << 20
+_MOST_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
 """Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
 
-UPLOAD_SECONDS = 10.0
+UPLOAD_SECONDS = 5.0
 """Seconds in which a large body may come at any rate."""
 
 
@@ -41,7 +41,7 @@ def _own_port(value: Any) -> Any:
 
 
 def _body_memory() -> int:
-    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 4)
+    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 3)
 
 
 def _processes() -> int:
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
 
     run_dir: Path = Field(default_factory=lambda: Path.cwd() / "run")
-    """Folder for socket, pid, temporary files and the rendered nginx.conf; only feedback is written elsewhere."""
+    """Folder for sockets and the rendered nginx.conf; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
     """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once (gevent's greenlets)."""
 
+    waiting: int = Field(default=1500, ge=0, le=16384)
+    """How many more a worker holds while the model server is away: a restart. Each costs 40 KB and its body."""
+
     batch_rows: int = Field(default=32, ge=1, le=4096)
     """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
 
@@ -93,8 +96,8 @@ class Settings(BaseSettings):
     """Largest request body; more is refused with 413 before it is read."""
 
     body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
-    """Memory for request bodies in flight, of all clients together; large ones beyond it get 503. By default a quarter of
-    the control group's memory, at most 128 MiB. One body of `max_upload_bytes` is always taken."""
+    """Memory for large request bodies (from 100 kB) in flight, three times their size; more wait for 5 s, then get 503.
+    By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest picture, width x height; more is refused with 413 before it is decoded."""
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
     requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
     """What one client over the network may ask, after twice as many at once; more get 429. 0: no bound."""
 
-    connections_per_client: int = Field(default=256, ge=0, le=65535)
+    connections_per_client: int = Field(default=1024, ge=0, le=65535)
     """Requests of one client over the network at the same time; more get 429. 0: no bound."""
 
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, _Words] = ()
@@ -150,11 +153,12 @@ class Settings(BaseSettings):
     )
     """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
 
-    timeout_seconds: float = Field(default=10.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
+    timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
     """How long one request may wait for serving, all its calls together; a client may ask for less (X-Timeout-Ms)."""
 
-    grace_seconds: float = Field(default=5.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
-    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once."""
+    grace_seconds: float = Field(default=15.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
+    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once. Once
+    a start took longer it is half as long again as that start, at most 60 s."""
 
     max_message_bytes: int = Field(
         default=64 << 20, ge=1 << 20, lt=1 << 31, validation_alias="TF_SERVER_MAX_MESSAGE_BYTES"
@@ -183,11 +187,6 @@ class Settings(BaseSettings):
     def listen(self) -> str:
         """host:port as nginx and uWSGI write it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def large_bodies(self) -> int:
-        """How many large bodies may be in flight, of all clients together."""
-        return max(1, self.body_memory_bytes // self.max_upload_bytes)
 
     @property
     def longest_request(self) -> int:

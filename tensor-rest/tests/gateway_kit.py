@@ -122,13 +122,13 @@ def _group_lives(group: int) -> bool:
 
 def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, **environment: str) -> Front:
     """Start uWSGI, and nginx where `kind` is nginx, and wait until they answer."""
-    port = free_port()
+    port = environment.get("TENSOR_REST_PORT") or str(free_port())
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT),
         "TENSOR_REST_RUN_DIR": str(run_dir),
         "TENSOR_REST_FRONT": kind,
-        "TENSOR_REST_PORT": str(port),
+        "TENSOR_REST_PORT": port,
         "TF_SERVER_HOST_PORT": server,
         "TF_SERVER_INVENTORY_URL": nobody(),
         "TF_SERVER_TIMEOUT_SECONDS": "5",
@@ -136,6 +136,7 @@ def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, 
     }
     log = run_dir.parent / f"{run_dir.name}.log"
     front = Front(f"http://127.0.0.1:{port}", kind, run_dir, log, [])
+    earlier = log.read_text().count("WSGI app 0") if log.exists() else 0
     with log.open("ab") as file:
         for program in ["uwsgi", "nginx"] if kind == "nginx" else ["uwsgi"]:
             command = [sys.executable, "-m", "tensor_rest", program]
@@ -144,7 +145,7 @@ def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, 
             )
     workers = int(environment.get("TENSOR_REST_PROCESSES") or Settings().processes)
     try:
-        wait_until(lambda: _answers(front) and log.read_text().count("WSGI app 0") == workers)
+        wait_until(lambda: _answers(front) and log.read_text().count("WSGI app 0") == earlier + workers)
     except BaseException:
         front.kill()
         print(log.read_text())  # noqa: T201 - pytest shows it with the failure

@@ -164,7 +164,7 @@ def test_a_server_that_goes_lets_the_call_under_way_end() -> None:
 
 
 def test_connections_that_the_server_ends_for_their_age_lose_no_call() -> None:
-    age = (("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 100))
+    age = (("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 2000))
     with serving(*age) as server, channel(server.where) as made, ThreadPoolExecutor(4) as pool:
         end = time.monotonic() + 1.5
 

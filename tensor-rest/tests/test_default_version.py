@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_a_label_that_was_taken_away_loses_no_request(client: Any, two: ModelSer
     assert version(client, path, body) == "1"
     for model in two.models.values():
         model.labels = {}
-    assert version(client, path, body) == "2"  # the list still has it
+    assert version(client, path, body) == "1"  # the list still has it
 
 
 def test_a_label_that_moves_is_followed_at_once(client: Any, two: ModelServer) -> None:
@@ -171,3 +172,25 @@ def test_a_list_that_was_never_read_is_empty_and_says_why() -> None:
     found = Inventory("http://127.0.0.1:9/").known()
     assert (found.models, found.ignored) == ([], [])
     assert "does not answer" in found.problem
+
+
+def test_a_listed_model_that_is_still_loading_is_waited_for(client: Any, two: ModelServer) -> None:
+    """As a model server that has just started knows it a moment later."""
+    loading = two.models.pop("half-net")
+    before = len(two.calls)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(version, client, "/tf/models/half-net/predict", ROWS)
+        wait_until(lambda: len(two.calls) > before + 2)
+        two.models["half-net"] = loading
+        assert late.result(20) == "1"
+
+
+def test_a_listed_model_that_does_not_come_is_missing_after_the_grace(
+    two: ModelServer, watcher: Any, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{watcher.server_port}/"
+    client = client_of(two, tmp_path, inventory_url=url, grace_seconds=0.2)
+    del two.models["half-net"]
+    for _ in range(2):
+        check_error(client.post("/tf/models/half-net/predict", data=ROWS), 404, "not served")
+    check_error(client.post("/tf/models/mnist-net/labels/none/classify", data=form()), 404, "label 'none'")

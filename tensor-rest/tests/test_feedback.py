@@ -1,6 +1,7 @@
 """Pictures with their right label: kept as new files, once each, within bounds, at names that are safe."""
 
 import errno
+import fcntl
 import io
 import json
 import threading
@@ -116,6 +117,28 @@ def test_no_more_than_the_bounds_are_kept(serves: ModelServer, tmp_path: Path, f
     small = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_bytes=10)
     check_error(small.post(ROUTE, data=files(("a", picture(30))) | {"label": "1"}), 507, "full")
     assert len(kept(folder)) == 2
+
+
+def test_what_others_take_away_makes_room(serves: ModelServer, tmp_path: Path, folder: Path) -> None:
+    few = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_samples=2)
+
+    def send(level: int) -> int:
+        return int(few.post(ROUTE, data=files(("a", picture(level))) | {"label": "1"}).status_code)
+
+    assert [send(level) for level in (10, 20, 30)] == [201, 201, 507]
+    (folder / kept(folder)[0]).unlink()
+    assert [send(level) for level in (40, 50)] == [201, 507]
+
+
+def test_a_folder_that_another_process_has_locked_is_busy(
+    tell: Tell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "_LOCK_TIMEOUT_S", 0.1)
+    folder.mkdir()
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_error(tell(TWO, "2"), 503, "another process")
+    assert tell(TWO, "2").status_code == 201
 
 
 def test_a_full_disk_and_a_folder_that_is_not_ours_are_told(

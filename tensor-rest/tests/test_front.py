@@ -1,5 +1,6 @@
 """The whole gateway as users meet it: real nginx and uWSGI processes on a real model server."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -20,8 +21,6 @@ import pytest
 from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
-from tensor_rest.front.both import PATIENCE
-
 FRONTS = [pytest.param("nginx", marks=needs_nginx), pytest.param("uwsgi")]
 only_nginx = pytest.mark.parametrize("front", FRONTS[:1], indirect=True, scope="module")
 only_uwsgi = pytest.mark.parametrize("front", FRONTS[1:], indirect=True, scope="module")
@@ -38,7 +37,9 @@ def toy() -> Iterator[ModelServer]:
 def front(
     request: pytest.FixtureRequest, toy: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:
-    running = start_front(request.param, tmp_path_factory.mktemp(request.param) / "run", toy.address)
+    folder = tmp_path_factory.mktemp(request.param)
+    feedback = {"TENSOR_REST_FEEDBACK_DIR": str(folder / "feedback")}
+    running = start_front(request.param, folder / "run", toy.address, **feedback)
     yield running
     running.stop()
     assert running.alive() == []
@@ -136,6 +137,21 @@ def test_sixteen_at_once_get_their_own_answers(front: Front) -> None:
         assert list(pool.map(ask, digits)) == digits
 
 
+def test_feedback_that_waits_for_the_lock_of_its_folder_holds_up_no_other_request(front: Front) -> None:
+    folder = front.run_dir.parent / "feedback"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("wb") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = pool.submit(post, front, "/tf/models/mnist-net/feedback?label=7", picture(60))
+        try:
+            with pytest.raises(TimeoutError):
+                kept.result(0.5)
+            assert post(front, "/predictlabel", picture(60), timeout=10).status_code == 200
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        assert kept.result(20).status_code == 201
+
+
 def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -> None:
     """Requests under way and those that come meanwhile are answered late; the probes go on telling the truth."""
     over = threading.Event()
@@ -161,6 +177,35 @@ def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -
         finally:
             over.set()
         assert [each.result(30) for each in callers] == [{200}] * 12
+
+
+@needs_nginx
+def test_more_than_a_worker_handles_wait_for_serving_and_a_killed_worker_loses_none(tmp_path: Path) -> None:
+    toy = ModelServer(mnist_net=Model()).start()
+    bounds = {"TENSOR_REST_CONCURRENCY": "4", "TENSOR_REST_PROCESSES": "1", "TF_SERVER_TIMEOUT_SECONDS": "60"}
+    front = start_front("nginx", tmp_path / "run", toy.address, **bounds, TF_SERVER_GRACE_SECONDS="60")
+    in_flight = re.compile(r"tensor_rest_in_flight (\d+)")
+
+    def held() -> int:
+        """By the worker, besides the request for its metrics."""
+        found = in_flight.search(HTTP.get(f"{front.url}/metrics").text)
+        return int(found[1]) - 1 if found else 0
+
+    try:
+        assert post(front, "/predictlabel", picture(60)).status_code == 200
+        toy.stop()
+        with ThreadPoolExecutor(24) as pool:
+            calls = [pool.submit(post, front, "/predictlabel", picture(60), timeout=90) for _ in range(24)]
+            try:
+                wait_until(lambda: held() == 24, 30)
+                os.kill(int(re.findall(r"worker 1 \(pid: (\d+)", front.log.read_text())[0]), signal.SIGKILL)
+                wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text() and held() == 24, 30)
+            finally:
+                toy.start()
+            assert {call.result(90).status_code for call in calls} == {200}
+    finally:
+        front.kill()
+        toy.stop()
 
 
 # ---- stopping and starting
@@ -269,16 +314,3 @@ def test_a_chunked_body_without_nginx_is_told_what_to_do(front: Front) -> None:
     answer = raw(front, b"POST /predictlabel HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert b" 411 " in answer.splitlines()[0]
     assert b"Content-Length" in answer
-
-
-def test_told_to_end_while_a_worker_is_replaced_it_ends_soon(toy: ModelServer, tmp_path: Path) -> None:
-    """TERM is lost on a worker that is only starting; its master has to lose patience before Docker does."""
-    front = start_front("uwsgi", tmp_path / "run", toy.address)
-    workers = re.findall(r"spawned uWSGI worker \d+ \(pid: (\d+)", front.log.read_text())
-    os.kill(int(workers[0]), signal.SIGKILL)
-    wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text())
-    try:
-        front.processes[0].terminate()
-        front.processes[0].wait(PATIENCE)
-    finally:
-        front.kill()

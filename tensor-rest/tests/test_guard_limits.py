@@ -83,6 +83,19 @@ def test_threads_may_all_be_busy_but_not_stuck(monkeypatch: pytest.MonkeyPatch) 
     assert len({first[3], *others}) == 4
 
 
+def test_requests_that_wait_for_the_model_server_take_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, now = [4], [100.0]
+    admission = limits.Admission(4, lambda: waiting[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for _ in range(5):
+        admission.enter(None)
+    now[0] += 2
+    admission.enter(None)
+    waiting[0] = 0
+    with pytest.raises(UnavailableError, match="busy"):
+        admission.enter(None)
+
+
 def test_who_waited_too_long_is_not_served() -> None:
     admission = limits.Admission(4)
     admission.leave(admission.enter(time.time() - 0.5))

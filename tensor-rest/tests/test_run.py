@@ -1,6 +1,7 @@
 """`python -m tensor_rest run`: nginx and uWSGI as one process that is told to stop, or ends because one of them did."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,6 +88,15 @@ def test_told_to_stop_it_stops_both_and_ends_with_zero(run: Run, number: signal.
     assert "goodbye to uWSGI" in run.text()
     assert "ended by itself" not in run.text()
     assert "Traceback" not in run.text()
+
+
+def test_term_while_a_worker_starts_is_not_lost(run: Run) -> None:
+    workers = re.findall(r"spawned uWSGI worker \d+ \(pid: (\d+)", run.text())
+    os.kill(int(workers[0]), signal.SIGKILL)
+    wait_until(lambda: "Respawned uWSGI worker" in run.text())
+    run.process.terminate()
+    assert run.process.wait(20) == 0
+    wait_until(lambda: run.leftovers() == [], 5)
 
 
 def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:

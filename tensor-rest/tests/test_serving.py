@@ -88,13 +88,13 @@ def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
     toy.stop()
     with ThreadPoolExecutor(40) as pool:
         calls: list[Future[Prediction]] = [pool.submit(ask, client, number, batch=False) for number in range(40)]
-        wait_until(lambda: client.waiting >= 35)  # the others came before the outage was known
+        wait_until(lambda: client.waiting() >= 35)  # the others came before the outage was known
         monkeypatch.setattr(gate, "MAX_QUEUED_BYTES", client._gate._held_bytes)
         assert "fill the memory" in str(error(client))
         toy.start()
         assert all(future.result(20) for future in calls)
     ask(client)
-    assert (client.waiting, client._gate._held_bytes) == (0, 0)
+    assert (client.waiting(), client._gate._held_bytes) == (0, 0)
 
 
 def test_an_outage_is_waited_for_as_long_as_the_grace_and_longer_after_a_long_start(toy: ModelServer) -> None:

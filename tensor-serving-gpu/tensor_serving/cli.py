@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
 
+from tensor_serving import __version__
 from tensor_serving.environment import set_environment
 from tensor_serving.inventory import InventoryServer
 from tensor_serving.model_server import ModelServer
@@ -48,6 +49,7 @@ def on_stop(action: Callable[[], object]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tensor_serving", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"tensor-serving {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("generate", "write TF Serving's config file from the models volume, once"),

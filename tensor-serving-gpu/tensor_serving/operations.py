@@ -34,7 +34,7 @@ DataServiceDataset RegisterDataset RpcClient RpcServer
 """
 _REFUSED = frozenset(_NAMES.split())
 _VARIANT = re.compile(r"^Experimental|V[0-9]+$")
-_RESTORING = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
+_RESTORING = frozenset({"Restore", "RestoreSlice"})
 _INITIALISING = frozenset({b"saved_model_main_op", b"legacy_init_op"})  # collections of TensorFlow 1
 _HARMLESS_VALUES = {  # of operations that are refused with any other value of an attribute: its name, its values
     "PrintV2": (b"output_stream", re.compile(rb"stdout|stderr|log\([a-z]+\)")),
@@ -64,7 +64,12 @@ def refused(walk: wire.Walk, meta_graph: wire.Field) -> set[str]:
     """Return the refused operations that serving this MetaGraphDef runs. Raises wire.TornError."""
     graph = _MetaGraph(walk)
     graph.read(meta_graph)
-    return graph.reached(graph.served) | (graph.reached(graph.restored) - _RESTORING)
+    restoring = {name for name in graph.reached(graph.restored) if _base(name) not in _RESTORING}
+    return graph.reached(graph.served) | restoring
+
+
+def _base(operation: str) -> str:
+    return _VARIANT.sub("", operation)
 
 
 class _MetaGraph:
@@ -83,10 +88,7 @@ class _MetaGraph:
                 self._read_graph(part)
             elif part.number == 3:  # the saver
                 self.restored += self._walk.strings(part, 3)
-            elif part.number == 4 and self._walk.strings(part, 1)[:1] in (
-                [b"saved_model_main_op"],
-                [b"legacy_init_op"],
-            ):
+            elif part.number == 4 and not _INITIALISING.isdisjoint(self._walk.strings(part, 1)):
                 self.served += self._walk.strings(part, 2, 1, 1)
             elif part.number == 5:  # a signature, or what stands for the initialisation
                 for info in self._walk.inside(part, 2, 2, 2):
@@ -163,7 +165,7 @@ class _MetaGraph:
                 for value in self._walk.inside(attribute, 2):
                     calls.update(self._called(value, 0))
         text = operation.decode("latin-1")
-        refused = _VARIANT.sub("", text) in _REFUSED or self._has_harmful_value(text, attributes)
+        refused = _base(text) in _REFUSED or self._has_harmful_value(text, attributes)
         return name, _Node(frozenset([text] if refused else ()), frozenset(calls), tuple(inputs))
 
     def _called(self, value: wire.Field, depth: int) -> Iterator[bytes]:

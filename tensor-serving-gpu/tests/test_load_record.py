@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from serving_kit import tiny_saved_model
 
+from tensor_serving import load_record
 from tensor_serving.load_record import LoadRecord
 from tensor_serving.server_output import events
 
@@ -54,6 +55,25 @@ def test_a_kill_from_outside_is_a_reason_only_when_repeated(versions: list[Path]
     record.begin(versions[1])
     record.server_crashed("Killed", by_itself=False)
     assert held(record, versions) == ["a"]
+
+
+def test_running_out_of_memory_is_a_reason_at_once(versions: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    record, kills = LoadRecord(), iter([4, 5])
+    monkeypatch.setattr(load_record, "_oom_kills", lambda: next(kills))
+    record.begin(versions[0])
+    record.server_crashed("Killed", by_itself=False)
+    assert record.reason(versions[0]).endswith("(out of memory)")
+
+
+def test_crashes_in_calls_count_for_an_hour(versions: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    record, now = LoadRecord(), 1e9
+    record.begin(versions[0])
+    record.loaded(versions[0])
+    monkeypatch.setattr(load_record.time, "time", lambda: now)
+    for minutes, expected in ((0, []), (40, []), (80, []), (90, ["a"])):
+        now = 1e9 + 60 * minutes
+        record.call_crashed(versions[0], "Aborted")
+        assert held(record, versions) == expected, minutes
 
 
 def test_of_several_the_one_that_never_loaded_is_held(versions: list[Path]) -> None:

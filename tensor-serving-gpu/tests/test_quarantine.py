@@ -173,17 +173,17 @@ def test_a_version_that_ends_the_server_stays_out(server: str, served: Served, r
     bad = served.publish("aborting_in_warm_up", "bad", 1)
     with served.running() as command:
         assert served.answer("good") == (1, 3.0)
-        wait_until(lambda: served.reason("bad", 1), what="the quarantine")
+        wait_until(lambda: served.reason("bad", 1), 60, "the quarantine")
         assert "ended the model server while it was loaded or warmed up (Aborted)" in served.reason("bad", 1)
         assert command.text().count("it is started again") == 1
         served.publish("aborting_in_load", "good", 2)
-        wait_until(lambda: "ended the model server" in served.reason("good", 2), what="the quarantine while serving")
+        wait_until(lambda: "ended the model server" in served.reason("good", 2), 60, "the quarantine while serving")
         assert served.answer("good") == (1, 3.0)
         shutil.rmtree(served.models / "good" / "2")
         wait_until(lambda: not served.reason("good", 2), what="the deleted version to be forgotten")
     with served.running() as command:
         assert served.answer("good") == (1, 3.0)
-        wait_until(lambda: "ended the model server" in served.reason("bad", 1), what="the quarantine after a restart")
+        wait_until(lambda: "ended the model server" in served.reason("bad", 1), 60, "the quarantine after a restart")
         assert "it is started again" not in command.text()
         shutil.rmtree(bad)
         served.publish("half_plus_three", "bad", 1)
@@ -206,7 +206,7 @@ def test_calls_that_end_the_server_quarantine_their_version(served: Served) -> N
             client.channel.close()
             command.said(rf"(?s)(crashed; calls were running of {bad}: Fatal Python error: Aborted.*){{{crash}}}")
         assert served.answer("good") == (1, 3.0)
-        wait_until(lambda: served.reason("bad", 1), what="the quarantine")
+        wait_until(lambda: served.reason("bad", 1), 60, "the quarantine")
         assert "ended the model server 3 times while it answered calls (Aborted)" in served.reason("bad", 1)
 
 

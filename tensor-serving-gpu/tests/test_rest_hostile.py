@@ -32,6 +32,27 @@ def address(twin: case_server.CaseServer) -> Iterator[str]:
     assert "Traceback" not in twin.twin.text()
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "page.example.org"}, 421),
+        ({"Host": "page.example.org:8501"}, 421),
+        ({"Origin": "http://page.example.org"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "tensor-serving:8501"}, 200),
+        ({"Host": "localhost:8501", "Origin": "http://localhost:8501"}, 200),
+    ],
+)
+def test_requests_behind_which_a_foreign_page_may_be_are_refused(
+    address: str, headers: dict[str, str], status: int
+) -> None:
+    for path, body in ((PATH, '{"instances": [2]}'), ("/v1/models/several", None)):
+        answer = ask(address, path, body, headers=headers)
+        assert answer.status == status
+        if status != 200:
+            assert "example.org" in answer.error or "null" in answer.error
+
+
 def words(value: str) -> bytes:
     return f'{{"signature_name": "shout", "instances": {value}}}'.encode()
 

@@ -6,6 +6,6 @@
 import sys
 from pathlib import Path
 
-_ENGINE = str(Path(__file__).parents[2] / ".deploy")  # pytest has it on its path, `python -m` not
-if _ENGINE not in sys.path:
-    sys.path.append(_ENGINE)
+_ROOT = Path(__file__).parents[2]
+_FOLDERS = (".deploy", "tensor-serving-gpu", "tensor-serving-gpu/tests")  # the last for what its own tests share
+sys.path += [str(_ROOT / folder) for folder in _FOLDERS if str(_ROOT / folder) not in sys.path]

@@ -1,17 +1,16 @@
 """The model server is restarted under load: the embedded one, and a stand-in for TensorFlow Serving."""
 
+import importlib
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
+from typing import Any
 
-from tests.chaos import stand_in
 from tests.chaos.scene import Scene
 from tests.running import ROOT, free_ports, wait_until
 
 _SHIPPED = ROOT / "tensor-serving-gpu" / "serving" / "mnist-net"
-_START_SECONDS = 2.0
 
 
 def _sizes(scene: Scene) -> tuple[int, float, float]:
@@ -36,12 +35,13 @@ def as_tensorflow_serving(scene: Scene) -> bool:
 
     Before the last restart a version is published that does not load.
     """
+    stand_in: Any = importlib.import_module("tfs_stand_in")  # of the model server's own tests
     restarts, seconds, rate = _sizes(scene)
     models = scene.folder / "models"
     shutil.copytree(_SHIPPED, models / "mnist-net")
     port, rest_port, inventory = free_ports(3)
     flags = ("--models", models, "--port", port, "--rest-port", rest_port, "--inventory-port", inventory)
-    path = f"{_binary(scene.folder)}{os.pathsep}{os.environ['PATH']}"
+    path = f"{stand_in.install(scene.folder / 'bin').parent}{os.pathsep}{os.environ['PATH']}"
     serving = scene.program("tensor_serving", "run", *flags, PATH=path)
     gateway = scene.gateway(f"127.0.0.1:{port}", f"http://127.0.0.1:{inventory}/")
     gateway.wait()
@@ -57,19 +57,9 @@ def as_tensorflow_serving(scene: Scene) -> bool:
     return scene.note_load(load.summary()).failed == 0
 
 
-def _binary(folder: Path) -> Path:
-    """A folder for the PATH that holds the stand-in."""
-    program = folder / "bin" / "tensorflow_model_server"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {stand_in.__file__} {_START_SECONDS} "$@"\n')
-    program.chmod(0o755)
-    return program.parent
-
-
 def _publish_damaged(models: Path) -> None:
     staged = models / ".staging" / "2"
     shutil.copytree(next(_SHIPPED.glob("[0-9]*")), staged)
-    (staged / stand_in.MARK).touch()
     data = next((staged / "variables").glob("*.data-*"))
     data.write_bytes(b"damaged!" + data.read_bytes()[8:])
     staged.rename(models / "mnist-net" / "2")

@@ -49,20 +49,20 @@ class DockerLab:
             memory.note(self._settings, "docker", up=False)
             if remove_volumes:
                 identity.forget(self._settings.home)
-        names = f"{self._deployment.prefix}tensor-models, -logs, -data and -feedback"
+        names = f"{self._deployment.prefix}tensor-models, -logs, -data, -feedback and -serving-state"
         console.say(f"the volumes {names} {'are removed' if remove_volumes else 'stay'}")
 
     def ps(self) -> None:
         found = self._running()
         if not found:
-            console.say(NOT_RUNNING)
+            report.say_not_running([])
             return
         console.table(["SERVICE", "CONTAINER", "STATE", "PID", "UP", "RESTARTS"], [_line(each) for each in found])
 
     def status(self) -> int:
         found = {_service(each): each for each in self._running()}
         if not found:
-            console.say(NOT_RUNNING)
+            report.say_not_running({"running": False})
             return 1
         console.say(f"engine: Docker, project {self._deployment.project}")
         healthy = {name: name in found and _is_healthy(found[name]) for name in self._deployment.containers}
@@ -89,7 +89,7 @@ class DockerLab:
         terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
         # What it writes to the volumes belongs to the group, as what the services write does.
         shared = ["sh", "-c", 'umask 002 && exec "$@"', "sh"]
-        call = ["docker", "exec", "--interactive", *terminal, container, *shared, *command]
+        call = ["docker", "exec", "--interactive", "--env", "LAB_COMMAND", *terminal, container, *shared, *command]
         return subprocess.run(call, check=False).returncode
 
     def upgrade(self) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,11 +103,14 @@ def _site_packages(settings: Settings) -> Path:
 
 
 def _link_services(settings: Settings) -> None:
-    """Put the service folders on the environment's path: they run from the clone, so an edit there takes effect."""
+    """Put the clone's service folders on the environment's path, and the command `lab` among its programs."""
     text = "".join(f"{ROOT / service}\n" for service in SERVICES)
     link = _site_packages(settings) / "tensor_lab.pth"
     if not link.exists() or link.read_text() != text:
         link.write_text(text)
+    command = settings.venv / "bin" / "lab"  # for the terminals of JupyterLab
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(settings.python))} -m tensor_jupyter "$@"\n')
+    command.chmod(0o755)
 
 
 def _stamp(settings: Settings, lock: Path) -> Path:

@@ -69,11 +69,11 @@ class LocalLab:
         if lines:
             console.table(["SERVICE", "PROCESS", "STATE", "PID", "UP", "RESTARTS", ""], lines)
         else:
-            console.say(NOT_RUNNING)
+            report.say_not_running([])
 
     def status(self) -> int:
         if not self._manager.is_running():
-            console.say(NOT_RUNNING)
+            report.say_not_running({"running": False})
             return 1
         console.say(f"engine: local processes, state in {self._settings.home}")
         found = services.all_services(self._settings)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.typed import LAB
 
 out = Console(soft_wrap=True, highlight=False, markup=False)
 """Answers, to stdout."""
@@ -45,7 +46,7 @@ def told_in_one_line() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - TensorFlow's own errors, as of a full disk, have no common home
         _log.debug("%s", error, exc_info=True)
         first = (str(error).splitlines() or [""])[0]
-        fail(f"{type(error).__name__}: {first} (lab --verbose tells where)")
+        fail(f"{type(error).__name__}: {first} ({LAB} --verbose tells where)")
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

@@ -6,6 +6,7 @@ import typer
 
 from tensor_jupyter.commands.console import check_sure, out, told_in_one_line
 from tensor_jupyter.commands.model_kit import Model, Wait, registry_of, wait_for
+from tensor_jupyter.typed import LAB
 
 
 def delete(
@@ -31,7 +32,7 @@ def delete(
             what = f"{model} with {len(numbers)} version{'' if len(numbers) == 1 else 's'}"
             check_sure(yes, what)
             registry.delete_all()
-            out.print(f"{what} is deleted; its runs in TensorBoard stay (lab runs delete {model}).")
+            out.print(f"{what} is deleted; its runs in TensorBoard stay ({LAB} runs delete {model}).")
             wait_for(model, settings, wait, lambda seen: not seen.available)
             return
         registry.delete(version, sound(registry, settings), force)

@@ -21,6 +21,7 @@ from tensor_jupyter.commands.model_kit import (
 )
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
+from tensor_jupyter.typed import LAB
 
 if TYPE_CHECKING:
     from tensor_jupyter.publishing.overview import Overview
@@ -77,7 +78,7 @@ def list_models(json: Json = False) -> None:
         for near in found.ignored:
             err.print(f"{near.path} is not served: {near.reason}." + (f" {near.fix}" if near.fix else ""))
         if not found.models:
-            out.print(f"No models in {settings.models}: `lab train mnist-net` makes one.")
+            out.print(f"No models in {settings.models}: `{LAB} train mnist-net` makes one.")
 
 
 @app.command()
@@ -181,7 +182,7 @@ def rollback(
 
         settings, registry = registry_of(model)
         before, now = registry.rollback(sound(registry, settings), to)
-        out.print(f"{model} {now} answers in place of {before}, until `lab models promote {model} VERSION`.")
+        out.print(f"{model} {now} answers in place of {before}, until `{LAB} models promote {model} VERSION`.")
         wait_for(model, settings, wait, lambda seen: bool(seen.available) and seen.available[-1] == now)
 
 
@@ -233,7 +234,7 @@ def _check_sound(registry: "Registry", version: int, settings: Settings) -> None
     if reason:
         raise LabError(
             f"Version {version} of {registry.name} is not sound ({reason}): put it right and "
-            f"`lab models retry {registry.name} {version}`."
+            f"`{LAB} models retry {registry.name} {version}`."
         )
 
 

@@ -12,6 +12,7 @@ from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.training.run import Run
+from tensor_jupyter.typed import LAB
 
 if TYPE_CHECKING:
     from tensor_jupyter.data import Dataset
@@ -114,14 +115,16 @@ def _train(
     """Train, publish and tell; words: the command so far, for the card."""
     from tensor_jupyter.progress import EpochProgress
     from tensor_jupyter.publishing.export import export
+    from tensor_jupyter.training.checkpoints import is_kept
     from tensor_jupyter.training.fit import train as fit
 
     console = err if as_json else out
     try:
         progress = EpochProgress(err)
-        trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress])
+        trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
     except KeyboardInterrupt:
-        err.print("The epochs that were finished are kept: the same command goes on after them.")
+        kept = "the epochs that were finished are kept: the same command goes on after them"
+        err.print(f"Stopped; {kept if is_kept(context) else 'no epoch was finished, so the same command begins anew'}.")
         raise
     metrics = trained.metrics
     if "test_accuracy" in metrics:
@@ -138,7 +141,7 @@ def _train(
         say_default(context.settings, published)
     console.print(f"Events:    {context.log_dir}")
     if "test_accuracy" in metrics:
-        console.print(f"Try it:    lab label --model {context.name} PICTURE")
+        console.print(f"Try it:    {LAB} label --model {context.name} PICTURE")
     if as_json:
         answer = {"name": context.name, "version": int(published.name), "metrics": metrics}
         print_json({**answer, "published": str(published), "events": str(context.log_dir)})

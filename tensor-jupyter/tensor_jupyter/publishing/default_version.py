@@ -29,6 +29,7 @@ from tensor_jupyter.publishing.promotion import held_out
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
 from tensor_jupyter.publishing.serving_conf import STABLE
 from tensor_jupyter.settings import Settings
+from tensor_jupyter.typed import LAB
 
 _log = logging.getLogger(__name__)
 
@@ -104,8 +105,8 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
         registry.set_default(current, version)
         message = (
             f"{name} {version} is published as {CANDIDATE}, and version {current} stays the default: {reason}. "
-            f"Try it under /tf/models/{name}/labels/{CANDIDATE}/classify; `lab models promote {name} {version}` makes "
-            "it the default"
+            f"Try it under /tf/models/{name}/labels/{CANDIDATE}/classify; "
+            f"`{LAB} models promote {name} {version}` makes it the default"
         )
         return Decision(version, current, message), report
     if not kept and version > max(others):
@@ -123,7 +124,7 @@ def _undecided(registry: Registry, version: int, error: Exception) -> Decision:
         return Decision(version, 0, message)
     if default != version:
         message += (
-            f". Version {default} stays the default; `lab models promote {registry.name} {version}` measures the new "
+            f". Version {default} stays the default; `{LAB} models promote {registry.name} {version}` measures the new "
             "one again, and makes it the default"
         )
     return Decision(version, default, message)
@@ -140,8 +141,8 @@ def _left_alone(registry: Registry, version: int, current: int) -> str:
     pinned = ", ".join(map(str, registry.conf().pinned))
     how = f"{registry.name} is pinned to {pinned}" if pinned else f"{STABLE} of {registry.name} is version {current}"
     return (
-        f"{how}: `lab models promote {registry.name} {version}` has the new version served, "
-        f"`lab models unpin {registry.name}` the newest one from now on"
+        f"{how}: `{LAB} models promote {registry.name} {version}` has the new version served, "
+        f"`{LAB} models unpin {registry.name}` the newest one from now on"
     )
 
 

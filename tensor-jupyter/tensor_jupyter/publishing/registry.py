@@ -15,6 +15,7 @@ from tensor_jupyter.publishing import serving_conf
 from tensor_jupyter.publishing.reports import Reports
 from tensor_jupyter.publishing.serving_conf import STABLE, ServingConf
 from tensor_jupyter.publishing.staging import staging
+from tensor_jupyter.typed import LAB
 
 CANDIDATE = "candidate"
 """The label of a version that is served, but is not the default."""
@@ -233,7 +234,7 @@ class Registry:
         if present == [version]:
             raise LabError(
                 f"Version {version} is the last sound one of {self.name}, so it is not deleted: "
-                f"`lab models delete {self.name} --all` removes the model."
+                f"`{LAB} models delete {self.name} --all` removes the model."
             )
         if labels and not force:
             raise LabError(
@@ -243,7 +244,7 @@ class Registry:
         if version in conf.listed(present) and not force:
             raise LabError(
                 f"Version {version} of {self.name} is served: have another one answer first, as with "
-                f"`lab models rollback {self.name}`, or delete it with --force."
+                f"`{LAB} models rollback {self.name}`, or delete it with --force."
             )
 
     @property
@@ -256,7 +257,7 @@ class Registry:
         As the watcher counts them: 00001 is version 1, and the shorter of two such names counts.
         """
         if not self.family.is_dir():
-            raise LabError(f"There is no model {self.name} in {self.models}: `lab models` lists those there are.")
+            raise LabError(f"There is no model {self.name} in {self.models}: `{LAB} models` lists those there are.")
         found = {}
         for path in sorted(self.family.iterdir(), key=lambda path: -len(path.name)):
             numeric = path.is_dir() and path.name.isascii() and path.name.isdigit() and len(path.name) <= 40

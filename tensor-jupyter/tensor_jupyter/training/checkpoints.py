@@ -41,11 +41,14 @@ class State:
 
 
 @contextlib.contextmanager
-def opened(context: Context, plan: dict[str, Any], resume: bool | None) -> Iterator[State]:
+def opened(
+    context: Context, plan: dict[str, Any], resume: bool | None, say: Callable[[str], object]
+) -> Iterator[State]:
     """The state to train from: a stopped training's, whose version the context then takes, or a new one.
 
     resume: None goes on with a stopped training of the same plan if there is one; True wants it; False begins anew.
-    Raises LabError when there is nothing to resume, or another process trains this version.
+    A new training that ends before its first epoch does leaves no run in TensorBoard. Raises LabError when there is
+    nothing to resume, or another process trains this version.
     """
     found: tuple[int, State] | None = None
     with contextlib.ExitStack() as stack:
@@ -56,6 +59,7 @@ def opened(context: Context, plan: dict[str, Any], resume: bool | None) -> Itera
                 break
         if found:
             context.version = found[0]
+            say(f"Going on after epoch {found[1].epoch} of the training of version {found[0]}, which was stopped.")
             yield found[1]
             return
         if resume:
@@ -66,15 +70,27 @@ def opened(context: Context, plan: dict[str, Any], resume: bool | None) -> Itera
         if not stack.enter_context(_locked(context.checkpoint_dir)):
             raise LabError(f"Version {context.version} of {context.name} is being trained by another process.")
         forget(context)
-        yield State(plan)
+        with _removed_if_empty(context, state := State(plan)):
+            yield state
+
+
+@contextlib.contextmanager
+def _removed_if_empty(context: Context, state: State) -> Iterator[None]:
+    earlier = any(context.log_dir.iterdir())  # of a version that was given by hand
+    try:
+        yield
+    except BaseException:
+        if not state.epoch and not earlier:
+            shutil.rmtree(context.log_dir, ignore_errors=True)
+        raise
 
 
 class Keeper(keras.callbacks.Callback):
     """Keeps the state after each epoch and the best model; stops after `patience` epochs without a better one."""
 
-    def __init__(self, folder: Path, state: State, patience: int) -> None:
+    def __init__(self, folder: Path, state: State, patience: int, say: Callable[[str], object]) -> None:
         super().__init__()
-        self.folder, self.state, self.patience = folder, state, patience
+        self.folder, self.state, self.patience, self.say = folder, state, patience, say
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
@@ -89,12 +105,22 @@ class Keeper(keras.callbacks.Callback):
             replace(self.folder / "best.keras", self.model.save)
         _keep(self.folder, self.model, state)
         self.model.stop_training = state.waited >= self.patience
+        if self.model.stop_training and state.epoch < self.params["epochs"]:
+            self.say(
+                f"Stopped early, after epoch {state.epoch}: the validation loss has been lowest ({state.best:.4f}) in "
+                f"epoch {state.epoch - state.waited}, whose model is kept; more patience goes on for longer."
+            )
 
 
 def restore(folder: Path, model: keras.Model, state: State) -> None:
     """Give the compiled model the weights and the optimizer's memory of the state."""
     model.optimizer.build(model.trainable_variables)
     model.load_weights(folder / f"epoch-{state.epoch}" / WEIGHTS)
+
+
+def is_kept(context: Context) -> bool:
+    """True if there is a state to resume the context's version from."""
+    return any(context.checkpoint_dir.glob("epoch-*"))
 
 
 def forget(context: Context) -> None:

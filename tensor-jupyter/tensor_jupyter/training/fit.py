@@ -1,6 +1,6 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -42,22 +42,25 @@ def train(
     resume: bool | None = None,
     verbose: Literal["auto", 0, 1, 2] = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    say: Callable[[str], object] = print,
 ) -> Trained:
     """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
 
     model: a network of your own instead; it takes uint8 pictures and gives probabilities. resume: None goes on with a
-    stopped training of the same run, data and name if there is one, False begins anew, True wants one. Raises
-    LabError for a version that cannot be trained, weights that cannot be had, or nothing to resume.
+    stopped training of the same run, data and name if there is one, False begins anew, True wants one. say: is given
+    what it resumes, and why it stops early. Raises LabError for a version that cannot be trained, weights that cannot
+    be had, or nothing to resume.
     """
     if run.network == "autoencoder" and not run.validation_split:
         raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
     learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
-    with checkpoints.opened(context, plan, resume) as state:
+    with checkpoints.opened(context, plan, resume, say) as state:
         network = model or _built(data, run, context.settings.offline)
-        keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3))
+        keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3), say)
         for phase in _phases(run, state.epoch):
+            shown = board.callbacks(context, run, data, network)
             steps, pairs = _started(network, learn, data, run, phase, context, state)
             averaged = [Averaged(resumed=state.epoch > phase.epochs.start)] if run.weight_average else []
             network.fit(
@@ -69,11 +72,7 @@ def train(
                 validation_batch_size=512,
                 verbose=verbose,
                 shuffle=False,  # the pairs come shuffled
-                callbacks=[
-                    *(_Seeds(run.seed), *averaged, keeper),
-                    *board.callbacks(context, run, data, network),
-                    *callbacks,
-                ],
+                callbacks=[_Seeds(run.seed), *averaged, keeper, *shown, *callbacks],
             )
             if network.stop_training:
                 break

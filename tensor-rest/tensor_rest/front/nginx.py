@@ -29,10 +29,25 @@ def run(settings: Settings) -> None:
         sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
     for name, package in _FOLDERS.items():
         _link(folder / "nginx" / name, package)
-    (folder / "nginx.conf").write_text(render(settings), encoding="utf-8")
+    _write(folder / "nginx.conf", render(settings))
+    _write_no_pid(folder / "nginx.pid")
     _end_orphans(folder)
     os.chdir(folder)  # the configuration names the socket relative to here: absolute ones end at 107 characters
     os.execv(program, [program, "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"])
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file, unless it holds this text already: on a full disk the gateway starts as it did the last time."""
+    with contextlib.suppress(OSError):
+        if file.read_text(encoding="utf-8") == text:
+            return
+    file.write_text(text, encoding="utf-8")
+
+
+def _write_no_pid(file: Path) -> None:
+    """Lead the file that nginx insists on to /dev/null: nothing reads it, and a full disk would keep nginx down."""
+    file.unlink(missing_ok=True)
+    file.symlink_to(os.devnull)
 
 
 def _link(place: Path, package: str) -> None:
@@ -60,6 +75,7 @@ def _files() -> int:
 
 def render(settings: Settings) -> str:
     """nginx.conf as text; its paths are relative to the run folder."""
+    places = settings.concurrency * settings.processes
     environment = Environment(loader=PackageLoader("tensor_rest"), undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template("nginx.conf").render(
         listen=settings.listen,
@@ -67,6 +83,10 @@ def render(settings: Settings) -> str:
         request_id=request_id.PATTERN,
         requests=settings.requests_per_second,
         connections=settings.connections_per_client,
+        # So many bodies may be in flight: medium ones and chunked ones in nginx's memory, large ones in the workers'.
+        medium_bodies=3 * places,
+        large_bodies=max(1, places // 2),  # a worker has places left for others
+        chunked_bodies=max(1, settings.body_memory_bytes // (4 * settings.max_upload_bytes)),
         proxies=settings.trusted_proxies,
         origins=settings.cors_origins,
         folders=_FOLDERS,
@@ -75,6 +95,7 @@ def render(settings: Settings) -> str:
         key_name=headers.KEY_NAME,
         files=_files(),
         read_timeout=settings.longest_request + 5,
+        repeat_timeout=settings.longest_request // 2,
         socket=settings.socket.name,
         probe_socket=settings.probe_socket.name,
         # Started by root the workers would change to a user who cannot reach root's socket.

@@ -34,11 +34,14 @@ _SECURITY = [(name, value) for name, value in SECURITY.items() if name != POLICY
 class Door:
     """The guard before a WSGI application. One per process."""
 
-    def __init__(self, application: "WSGIApplication", settings: Settings) -> None:
+    def __init__(
+        self, application: "WSGIApplication", settings: Settings, waiting: Callable[[], int] = lambda: 0
+    ) -> None:
         self._application = application
         self._limit = settings.max_upload_bytes
         self._longest = settings.timeout_seconds
-        self._admission = Admission(settings.concurrency)
+        self._bodies = body.Receiver(settings.body_memory_bytes // settings.processes, self._limit)
+        self._admission = Admission(settings.concurrency, waiting)
         self._browser = Browser(settings)
         self._keys = keys.Keys(settings.api_keys_file) if settings.api_keys_file else None
         self._alone = settings.front == "uwsgi"
@@ -61,6 +64,8 @@ class Door:
             metrics.in_flight(-1)
             if visit.ticket is not None:
                 self._admission.leave(visit.ticket)
+            if visit.memory:
+                self._bodies.release(visit.memory)
 
     def _enter(self, visit: "_Visit") -> Reply | None:
         """Raise the ApiError that says why it may not come in; an answer for a browser that only asks whether."""
@@ -76,6 +81,10 @@ class Door:
                 return preflight
             if self._keys and not keys.is_open(path):
                 visit.key_name = self._keys.check(environ)
+            visit.memory = self._bodies.receive(environ)
+            if visit.memory:  # the time it took to come is its sender's
+                visit.began = time.perf_counter()
+                caller.begin(visit.request_id, time.monotonic() + self._longest, environ)
             body.unpack(environ, self._limit)
         budget.begin(environ, self._longest)
         return None
@@ -100,13 +109,14 @@ class Door:
 class _Visit:
     """What is remembered of a request until it is answered."""
 
-    __slots__ = ("began", "environ", "key_name", "request_id", "ticket")
+    __slots__ = ("began", "environ", "key_name", "memory", "request_id", "ticket")
 
     def __init__(self, environ: "WSGIEnvironment") -> None:
         self.environ = environ
         self.began = time.perf_counter()
         self.request_id = request_id.checked(environ.get("HTTP_X_REQUEST_ID", ""))
         self.ticket: int | None = None
+        self.memory = 0  # bytes that its body takes of those for all
         self.key_name = ""
 
 

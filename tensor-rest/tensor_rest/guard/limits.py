@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,7 +21,7 @@ ZIP_ENTRIES = 1000
 ZIP_RATIO = 200
 """How many times its packed size an entry of a zip may unpack to. Pictures hardly pack at all."""
 
-_LONGEST_WAIT = 2.0  # seconds in line before a worker took the request: later answers come too late for most callers
+_LONGEST_WAIT = 5.0  # seconds in line before a worker took the request; one that was killed is replaced in less
 _CLOCK_STEP = 300.0  # seconds; nginx gives up long before, so the clock was set while the request was under way
 _STUCK = 1.0  # seconds after which a request no longer counts as one that is about to leave
 _SPARE = 2  # places in a worker that stuck requests never get: probes, refusals and the page need one
@@ -37,10 +37,14 @@ _large_picture = threading.Lock()
 
 
 class Admission:
-    """Who gets to work in a worker that handles `most` requests at once. One per process."""
+    """Who gets to work in a worker that handles `most` requests at once. One per process.
 
-    def __init__(self, most: int) -> None:
+    Those that wait for the model server - `waiting` counts them - take none of these places.
+    """
+
+    def __init__(self, most: int, waiting: Callable[[], int] = lambda: 0) -> None:
         self._room = max(1, most - _SPARE)
+        self._waiting = waiting
         self._started: dict[int, float] = {}  # when each request at work began, oldest first
         self._tickets = itertools.count()
         self._lock = brief_lock()
@@ -72,7 +76,8 @@ class Admission:
         """Whether as many requests as there is room for have been here too long. Short ones may use every place."""
         if len(self._started) < self._room:
             return False
-        last = next(itertools.islice(self._started.values(), self._room - 1, None))
+        room = self._room + self._waiting()
+        last = next(itertools.islice(self._started.values(), room - 1, None), now)
         return now - last > _STUCK
 
 

@@ -76,6 +76,8 @@ _breaker = Gauge(
     registry=_registry,
     multiprocess_mode="sum",
 )
+_METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker)
+
 _in_flight.set(0)  # a worker that died left its own numbers behind
 _breaker.set(0)
 
@@ -137,8 +139,11 @@ def text() -> bytes:
     registry = _registry
     if shared:
         registry = CollectorRegistry()
-        registry.register(_AllWorkers(shared))  # type: ignore[arg-type]  # a collector is what has `collect`
+        registry.register(_AllWorkers(shared))
     return generate_latest(registry)
+
+
+_Samples = list[tuple[str, dict[str, str], float]]
 
 
 class _AllWorkers:
@@ -148,7 +153,7 @@ class _AllWorkers:
         self._memory = memory
 
     def collect(self) -> Iterator[Metric]:
-        samples = defaultdict(list)
+        samples: dict[str, _Samples] = defaultdict(list)
         for key, value in self._memory.totals().items():
             metric, name, labels = json.loads(key)
             samples[metric].append((name, labels, value))
@@ -158,9 +163,6 @@ class _AllWorkers:
                 for sample in _accumulated(own) if family.type == "histogram" else own:
                     family.add_sample(*sample)
                 yield family
-
-
-_Samples = list[tuple[str, dict[str, str], float]]
 
 
 def _accumulated(samples: _Samples) -> _Samples:
@@ -178,6 +180,3 @@ def _accumulated(samples: _Samples) -> _Samples:
             found.append((name, labels, total))
         found.append((f"{name.removesuffix('_bucket')}_count", dict(others), total))
     return found
-
-
-_METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker)

@@ -6,8 +6,9 @@ its numbers. No file is behind it: a page of a mapped file that cannot be writte
 """
 
 import mmap
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
+from typing import TypeAlias
 
 _VALUES = 1 << 14  # of a worker: some 1,000 histograms
 _VALUE_BYTES = 8 * _VALUES
@@ -15,7 +16,7 @@ _KEY_BYTES = 192 * _VALUES  # virtual; only what is used takes memory
 _REGION = _VALUE_BYTES + _KEY_BYTES
 _LENGTH = 2  # bytes of a key's length
 
-Cells = memoryview | list[float]
+Cells: TypeAlias = "memoryview[float] | list[float]"
 
 
 class SharedValues:
@@ -30,12 +31,12 @@ class SharedValues:
         region = self._memory[(number - 1) * _REGION : number * _REGION]
         return WorkerValues(region[:_VALUE_BYTES].cast("d"), region[_VALUE_BYTES:])
 
-    def totals(self) -> Counter[str]:
+    def totals(self) -> dict[str, float]:
         """The sum over all workers of each value, by key."""
-        sums: Counter[str] = Counter()
+        sums: dict[str, float] = defaultdict(float)
         for number in range(1, self._workers + 1):
             for key, value in self.worker(number).items():
-                sums[key] += value  # type: ignore[assignment]  # of a Counter, any number
+                sums[key] += value
         return sums
 
 
@@ -46,7 +47,7 @@ shared: SharedValues | None = None
 class WorkerValues:
     """The values of one worker, which alone writes them. Cell 0 counts the others; keys are in their order."""
 
-    def __init__(self, cells: memoryview, keys: memoryview) -> None:
+    def __init__(self, cells: "memoryview[float]", keys: memoryview) -> None:
         self._cells, self._keys = cells, keys
         self._end = 0  # of the keys, in bytes
         self._places: dict[str, int] = {}

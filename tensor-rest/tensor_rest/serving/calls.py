@@ -115,21 +115,20 @@ class Calls:
         """Whether the call may have ended the server. Raises the ApiError if it may not be repeated."""
         if error.code not in _GONE:
             raise from_grpc(error, self._channel.address) from error
-        if isinstance(error, UnreachableError):
-            self._gate.away()
-        elif isinstance(error, LostError) and error.begun:
-            self._gate.away()
+        may_wait = self._gate.away() if isinstance(error, (UnreachableError, LostError)) else True
+        if isinstance(error, LostError) and error.begun:
             named = ", ".join(ids[:_MOST_IDS])
-            if not lost:
-                log.warning("the model server was lost during a call of model %r, requests %s: %s", model, named, error)
-                if len(ids) > 1:
-                    raise SharedCallLostError("The model server was lost during the call.") from error
-                metrics.retried()
-                return True
-            log.error("the model server was lost twice during a call of model %r, request %s", model, named)
-            self._refuse(path, request)
-            raise _ended(model, _REFUSED_SECONDS) from error
-        elif not self._gate.may_repeat():
+            if lost:
+                log.error("the model server was lost twice during a call of model %r, request %s", model, named)
+                self._refuse(path, request)
+                raise _ended(model, _REFUSED_SECONDS) from error
+            log.warning("the model server was lost during a call of model %r, requests %s: %s", model, named, error)
+            if len(ids) > 1:
+                raise SharedCallLostError("The model server was lost during the call.") from error
+            lost = True
+        elif not isinstance(error, UnreachableError):
+            may_wait = self._gate.may_repeat()
+        if not may_wait:
             raise from_grpc(error, self._channel.address) from error
         metrics.retried()
         return lost

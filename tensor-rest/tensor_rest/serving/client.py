@@ -110,7 +110,6 @@ class ModelServer:
             except SharedCallLostError:
                 return self._run(asked, inputs, deadline, [by.request_id], lost=True)
 
-    @property
     def waiting(self) -> int:
         """How many calls wait for the server, or came while it was away and are not over."""
         return self._gate.waiting

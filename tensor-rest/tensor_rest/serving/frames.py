@@ -17,10 +17,17 @@ WIDEST_WINDOW = 2**31 - 1
 FRAME = 16_384  # bytes of payload everyone takes
 FRAME_HEAD = 9
 LAST_STREAM = 2**31 - 1
-CANCEL = 8  # as the error of a stream
+PROTOCOL_ERROR, CANCEL, ENHANCE_YOUR_CALM = 1, 8, 11
 
 HEADERS_BYTES = 64 << 10
 """Of a header block, packed and unpacked: more is refused."""
+
+CONTROL_FRAMES = 1000
+"""Of the peer's frames in one call, those that bring nothing of an answer: more is a flood, which would keep a worker
+from all else until the deadline. A thousand take it some milliseconds."""
+CONTROL_FRAME_BYTES = 256
+"""Each so many bytes of them count as one frame more; a DATA frame with fewer of the answer is one of them. For each so
+many bytes of the request there may be one more: they open the window for it."""
 
 _SMALL_BLOCK = 256  # bytes; what comes with every answer, the usual ones repeat
 
@@ -59,7 +66,11 @@ _HEAD = struct.Struct(">HBBBL")  # length (24 bits), type, flags, stream
 
 
 class ProtocolError(Exception):
-    """What the peer sent is not HTTP/2 as it has to be."""
+    """What the peer sent is not HTTP/2 as it has to be: the connection ends with the error `code`."""
+
+    def __init__(self, text: str, code: int = PROTOCOL_ERROR) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def head(size: int, kind: int, flags: int, stream: int) -> bytes:

@@ -34,6 +34,7 @@ MAX_GRACE_SECONDS = 60.0
 
 _CALL_BYTES = 32 << 10  # what a queued call costs besides its body and tensors
 _CONNECT_INTERVAL_S = 0.05
+_TRIAL_INTERVAL_S = 0.1  # between two calls to a server that can be reached, and has not answered yet: it may drain
 _ALONE_SECONDS = 0.5  # that a repeated call has the server for itself
 _MARGIN = 1.5  # times the last start is what the next one may take
 _EARNED = 0.1  # of a retry by each call that succeeds: repeats can never be more than a tenth of a steady load
@@ -70,7 +71,8 @@ class Gate:
         self._saved = self._saved_most
         self._away_since: float | None = None
         self._reached = False  # since the last call that was not, or that was lost
-        self._probed = 0.0
+        self._probed = 0.0  # when a call was let through while open,
+        self._tried = 0.0  # and while waiting
         self._lost: deque[_Queued] = deque()
         self._others: deque[_Queued] = deque()
         self._turns = 0  # calls that have left the queue and are not over
@@ -92,7 +94,7 @@ class Gate:
         if self._away_since is not None and isinstance(error, DeadlineError):
             raise UnavailableError("The model server did not come back in time.") from error
 
-    def admit(self, inputs: Mapping[str, np.ndarray] | None = None) -> None:  # type: ignore[type-arg]
+    def admit(self, inputs: Mapping[str, np.ndarray] | None = None) -> None:
         """Let in a call that comes in an outage. Raises UnavailableError if the server is away for too long, or no
         memory is left for the call."""
         size = _CALL_BYTES + caller.body_bytes() + sum(array.nbytes for array in (inputs or {}).values())
@@ -130,17 +132,16 @@ class Gate:
                 metrics.breaker(is_open=False)
             self._release()
 
-    def away(self) -> None:
-        """The server could not be reached, or was lost under a call."""
+    def away(self) -> bool:
+        """The server could not be reached, or was lost under a call. True: the call may wait for it."""
         with self._lock:
             self._reached = False
-            self._fail()
+            return self._fail()
 
     def may_repeat(self) -> bool:
         """Whether a call that was not carried out may be repeated: the budget of such repeats is not used up."""
         with self._lock:
-            self._fail()
-            if self._saved < 1:
+            if not self._fail() or self._saved < 1:
                 return False
             self._saved -= 1
             return True
@@ -164,12 +165,12 @@ class Gate:
     def _open(self, now: float) -> bool:
         return self._away_since is not None and now - self._away_since >= self._grace
 
-    def _fail(self) -> None:
+    def _fail(self) -> bool:
         now = time.monotonic()
-        self._probed = now
         self.closed = False
         if self._away_since is None:
             self._away_since = now
+        return not self._open(now)
 
     def _learn(self, seconds: float) -> None:
         """Wait for the next start as long as this one took; a longer outage was not a start."""
@@ -229,6 +230,10 @@ class Gate:
             if self._lost and not alone:
                 self._alone_since = time.monotonic()
                 self._grant(self._lost.popleft())
+            elif not alone and self._away_since is not None:
+                if self._others and time.monotonic() - self._tried >= _TRIAL_INTERVAL_S:
+                    self._tried = time.monotonic()
+                    self._grant(self._others.popleft())
             elif not alone:
                 while self._others and self._turns < self._most:
                     self._grant(self._others.popleft())

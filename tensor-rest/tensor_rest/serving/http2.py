@@ -35,10 +35,7 @@ _OPENING = (
 
 
 class LostError(RpcError):
-    """UNAVAILABLE: the connection ended before the answer was whole.
-
-    `begun`: the server had the whole request, so that it may have begun the call.
-    """
+    """UNAVAILABLE: the connection ended before the answer was whole; `begun`: the server had the whole request."""
 
     def __init__(self, details: str, *, begun: bool = False) -> None:
         super().__init__(Code.UNAVAILABLE, details)
@@ -58,7 +55,7 @@ class Connection(Sender):
         self._got, self._at = b"", 0  # read from the socket, and how much of that is used
         self._answer: Answer | None = None  # of the call under way
         self._fresh = 0.0  # until then nothing will have changed since the last call
-        self._blocks: list[bytes] = []  # the header blocks of the call under way
+        self._blocks: list[bytes] = []  # the last header blocks of the call under way
         self._known: set[tuple[bytes, ...]] = set()  # those of earlier calls that were answered well
         self.idle, self._going = True, False  # no call was left half done; the peer takes no more of them
         weakref.finalize(self, connected.close).atexit = False  # whoever forgets a channel has closed it
@@ -99,6 +96,7 @@ class Connection(Sender):
         self._stream_window = self._initial_window
         answer = self._answer = Answer(self._most)
         self._blocks.clear()
+        self._control_frames = frames.CONTROL_FRAMES + len(message) // frames.CONTROL_FRAME_BYTES
         self.idle = whole = False
         try:
             whole = self._ask(fields, message, answer)
@@ -108,10 +106,11 @@ class Connection(Sender):
                 self._step()
             self.idle = whole and not self._going
             found = answer.message()
-            if len(self._known) < _MOST_KNOWN:
+            if len(self._known) < _MOST_KNOWN and len(self._blocks) == 2:
                 self._known.add(tuple(self._blocks))
             return found
         except ProtocolError as error:
+            self._send_goaway(error.code)
             raise RpcError(Code.UNAVAILABLE, f"the server broke the rules of HTTP/2: {error}") from error
         except OSError as error:
             if time.monotonic() >= deadline:
@@ -186,6 +185,8 @@ class Connection(Sender):
         self._do(*self._frame())
 
     def _do(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind != Kind.DATA:
+            self._count_control(len(payload))
         if handler := _HANDLERS.get(kind):  # others are to be ignored
             handler(self, flags, stream, payload)
 
@@ -230,7 +231,10 @@ class Connection(Sender):
 
     def _data(self, flags: int, stream: int, payload: bytes) -> None:
         self._took(len(payload))
-        self._mine(stream).add_data(frames.unpadded(flags, payload), bool(flags & frames.END_STREAM))
+        content = frames.unpadded(flags, payload)
+        if len(content) < frames.CONTROL_FRAME_BYTES:
+            self._count_control(len(payload))
+        self._mine(stream).add_data(content, bool(flags & frames.END_STREAM))
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
         block = frames.unpadded(flags, payload)
@@ -238,7 +242,7 @@ class Connection(Sender):
             block = block[5:]
         if not flags & frames.END_HEADERS:
             block = self._continued(stream, block)
-        self._blocks.append(block)
+        self._blocks = [*self._blocks[-1:], block]  # a usual answer has two
         self._mine(stream).add_fields(frames.fields(block), bool(flags & frames.END_STREAM))
 
     def _continued(self, stream: int, block: bytes) -> bytes:
@@ -267,12 +271,6 @@ class Connection(Sender):
         if code == frames.CANCEL and time.monotonic() >= self._deadline:
             raise RpcError(Code.DEADLINE_EXCEEDED, "the server saw that time was up")
         raise reset(code)
-
-    def _ping(self, flags: int, _: int, payload: bytes) -> None:
-        if len(payload) != 8:
-            raise ProtocolError(f"PING with {len(payload)} bytes")
-        if not flags & frames.ACK:
-            self._send(frames.frame(Kind.PING, frames.ACK, 0, payload))
 
     def _goaway(self, _: int, _stream: int, payload: bytes) -> None:
         """The peer takes no more calls. One after the last that it names was not begun; others are answered yet."""

@@ -1,7 +1,11 @@
-"""What goes out over an HTTP/2 connection: within the peer's windows and frames, and before the deadline."""
+"""What goes out over an HTTP/2 connection: within the peer's windows and frames, and before the deadline.
+
+And what comes in beside answers, as far as it is answered or counted.
+"""
 
 import socket
 import time
+from contextlib import suppress
 
 from . import frames
 from .frames import Kind, ProtocolError, Setting
@@ -21,6 +25,7 @@ class Sender:
         self._most_frame = frames.FRAME  # and in a frame
         self._taken = 0  # bytes of its data that it does not know yet to be taken
         self._deadline = 0.0
+        self._control_frames = frames.CONTROL_FRAMES  # that the peer may still send, in this call
 
     def _send_data(self, piece: memoryview, last: bool) -> None:
         parts: list[bytes | memoryview] = []
@@ -34,6 +39,18 @@ class Sender:
         self._socket.settimeout(self._left())
         if (sent := self._socket.send(data)) < len(data):
             self._socket.sendall(data[sent:])
+
+    def _count_control(self, size: int) -> None:
+        """Count a frame of `size` bytes that brings nothing of an answer. Raises ProtocolError for one too many."""
+        self._control_frames -= 1 + size // frames.CONTROL_FRAME_BYTES
+        if self._control_frames < 0:
+            raise ProtocolError("too many frames beside the answer", frames.ENHANCE_YOUR_CALM)
+
+    def _send_goaway(self, code: int) -> None:
+        """Tell the peer why the connection ends, if it takes that at once."""
+        with suppress(OSError):
+            self._socket.settimeout(0)
+            self._socket.send(frames.frame(Kind.GOAWAY, 0, 0, bytes(4) + code.to_bytes(4, "big")))
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -62,6 +79,12 @@ class Sender:
                     raise ProtocolError(f"frames of {value} bytes")
                 self._most_frame = value
         self._send(frames.frame(Kind.SETTINGS, frames.ACK, 0, b""))
+
+    def _ping(self, flags: int, _: int, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise ProtocolError(f"PING with {len(payload)} bytes")
+        if not flags & frames.ACK:
+            self._send(frames.frame(Kind.PING, frames.ACK, 0, payload))
 
     def _window_update(self, _: int, stream: int, payload: bytes) -> None:
         more = frames.number(payload, "WINDOW_UPDATE") & frames.WIDEST_WINDOW

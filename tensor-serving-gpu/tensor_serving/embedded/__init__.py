@@ -19,6 +19,7 @@ Running it.
 What is loaded.
     repository, servable    which versions of which models, and the change from one set to the next
     warmup, tfrecord        the records a version is exercised with before it goes live
+    crash                   what a crash leaves behind for the next start
     engine                  keeps that in step with the config file and the folders
     config, options         the ModelServerConfig file, the flags (with batching_parameters, tls; read by textproto)
 

@@ -1,4 +1,4 @@
-"""The ASGI application of the REST API: bounds on bodies, memory and time, gzip, and errors as JSON.
+"""The ASGI application of the REST API: whose requests, bounds on bodies, memory and time, gzip, errors as JSON.
 
 Nothing of a request is decoded before its size is known to be bounded, and no traceback leaves.
 """
@@ -19,6 +19,7 @@ from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.repository import Repository
 from tensor_serving.embedded.rest.bodies import LARGEST, TooLargeError
 from tensor_serving.embedded.rest.routes import LARGE, Routes
+from tensor_serving.hosts import Hosts
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class App:
     def __init__(self, repository: Repository, metrics: Metrics, timeout: float, metrics_path: str | None) -> None:
         self._routes, self._metrics = Routes(repository, metrics), metrics
         self._metrics_path = metrics_path
+        self._hosts = Hosts.from_environment()
         self.timeout, self.held = timeout, 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
@@ -72,6 +74,7 @@ class App:
         headers = dict(scope["headers"])
         status, kind = 200, b"application/json"
         try:
+            self._check_origin(headers)
             with _Limits(self) as limits:
                 if scope["path"] == self._metrics_path:
                     kind, answer = b"text/plain", self._metrics.text().encode()
@@ -93,6 +96,12 @@ class App:
         sent.append((b"content-length", b"%d" % len(answer)))
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": answer})
+
+    def _check_origin(self, headers: dict[bytes, bytes]) -> None:
+        """Raise _RefusedError for a request that a foreign web page may be behind."""
+        names = (b"host", b"origin", b"sec-fetch-site")
+        if refusal := self._hosts.refusal(*(headers.get(name, b"").decode("latin-1") for name in names)):
+            raise _RefusedError(refusal.status, refusal.message)
 
     async def _answer(
         self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], receive: _Receive, limits: "_Limits"
