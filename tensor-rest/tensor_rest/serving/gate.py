@@ -227,7 +227,7 @@ class Gate:
         """Grant all turns that may be taken now."""
         if self._away_since is None or self._reached:
             alone = self._alone_since is not None and time.monotonic() - self._alone_since < _ALONE_SECONDS
-            if self._lost and not alone:
+            if self._lost and self._alone_since is None:  # never two at a time, however long one takes
                 self._alone_since = time.monotonic()
                 self._grant(self._lost.popleft())
             elif not alone and self._away_since is not None:
