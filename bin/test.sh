@@ -6,12 +6,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 usage() {
   cat <<'U'
-usage: bin/test.sh [--fast | --chaos] [PYTEST ARGUMENT...]
+usage: bin/test.sh [--fast | --lab | --chaos] [PYTEST ARGUMENT...]
 
 Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, the
 started lab from end to end, the browser, the README's commands.
 
   --fast      only linters and the packages' own tests: no lab is started
+  --lab       only the other tests: the started lab, the browser, the images, the documents
   --chaos     instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
               75 minutes; those that mount, or make networks and control groups of their own, take root)
   -h, --help  this text
@@ -34,32 +35,37 @@ chaos() {
 step() { printf '\n== %s\n' "$*"; }
 
 main() {
-  local tests=() python=$ROOT/.lab/venv/bin/python tool missing=()
+  local tests=() lint=lint python=$ROOT/.lab/venv/bin/python tool missing=()
   case ${1:-} in
     -h | --help) usage; exit 0 ;;
     --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) ;;
+    --lab) shift; tests=(tests) lint=: ;;
     --chaos) chaos; exit ;;
   esac
   cd "$ROOT"
   unset LAB_HOME # tests make state folders of their own and share this clone's environment
   (run_engine install --tests)
+  for tool in shellcheck chromium nginx wrk slowhttptest; do
+    PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
+  done
 
+  $lint
+  step "pytest"
+  "$python" -m pytest "${tests[@]}" "$@"
+  ((${#missing[@]} == 0)) || step "not installed here, so what needs it did not run: ${missing[*]}"
+}
+
+lint() {
   step "ruff"
   "$python" -m ruff check .
   "$python" -m ruff format --check .
   step "mypy"
   "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
     .deploy/lab_engine tests
-  for tool in shellcheck chromium nginx wrk slowhttptest; do
-    PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
-  done
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
     step "shellcheck"
     shellcheck --external-sources --source-path=SCRIPTDIR bin/*.sh bin/lab .ci/*
   fi
-  step "pytest"
-  "$python" -m pytest "${tests[@]}" "$@"
-  ((${#missing[@]} == 0)) || step "not installed here, so what needs it did not run: ${missing[*]}"
 }
 
 main "$@"

@@ -1,7 +1,8 @@
-"""Healthy when the watcher's inventory is up to date and the model server has begun to speak gRPC.
+"""Healthy when the model server has begun to speak gRPC and the watcher's inventory is up to date.
 
 The model server takes its port before it serves, so connecting says little. HTTP/2, which carries gRPC, has the server
-introduce itself with a SETTINGS frame (RFC 9113, 3.4): that is what is waited for.
+introduce itself with a SETTINGS frame (RFC 9113, 3.4): that is what is waited for. The exit code is 1 when something
+does not answer, and 3 when all answer but the models folder cannot be read: a new start would not mend that.
 """
 
 import http.client
@@ -11,18 +12,19 @@ import sys
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # preface, empty SETTINGS frame
 SETTINGS = 4
 
-doing = "GET http://127.0.0.1:8502/healthz"
+doing = "gRPC on 127.0.0.1:9000"
 try:
-    inventory = http.client.HTTPConnection("127.0.0.1", 8502, timeout=2)
-    inventory.request("GET", "/healthz")
-    answer = inventory.getresponse()
-    if answer.status != 200:
-        sys.exit(f"{doing}: {answer.status}, wanted 200: {answer.read(1000)!r}")
-    doing = "gRPC on 127.0.0.1:9000"
     with socket.create_connection(("127.0.0.1", 9000), timeout=2) as server:
         server.sendall(HELLO)
         frame = server.recv(9)
         if len(frame) < 4 or frame[3] != SETTINGS:
             sys.exit(f"{doing}: {frame!r}, wanted an HTTP/2 SETTINGS frame")
+    doing = "GET http://127.0.0.1:8502/healthz"
+    inventory = http.client.HTTPConnection("127.0.0.1", 8502, timeout=2)
+    inventory.request("GET", "/healthz")
+    answer = inventory.getresponse()
+    if answer.status != 200:
+        print(f"{doing}: {answer.status}, wanted 200: {answer.read(1000)!r}", file=sys.stderr)  # noqa: T201
+        sys.exit(3 if answer.status == 503 else 1)
 except OSError as error:
     sys.exit(f"{doing}: {error}")

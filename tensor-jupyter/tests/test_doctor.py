@@ -141,6 +141,13 @@ def test_each_service_is_told_from_what_it_answers(patient, path, answer, check,
     assert finding.wanted
 
 
+def test_a_watcher_that_cannot_read_the_models_is_a_problem(patient):
+    patient.answers["/"][1].update(error="/models has not been read for 40 s", looked="2026-11-29T07:00:00+00:00")
+    finding = only()
+    assert (finding.check, finding.level, finding.fix) == ("watcher", "problem", "bin/compose.sh logs tensor-serving")
+    assert finding.found == "/models has not been read for 40 s (last complete look: 2026-11-29T07:00:00+00:00)"
+
+
 def test_a_service_that_hangs_is_a_problem_too(patient, monkeypatch):
     monkeypatch.setattr(web, "SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as hung:

@@ -182,8 +182,8 @@ def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -
 @needs_nginx
 def test_more_than_a_worker_handles_wait_for_serving_and_a_killed_worker_loses_none(tmp_path: Path) -> None:
     toy = ModelServer(mnist_net=Model()).start()
-    bounds = {"TENSOR_REST_CONCURRENCY": "4", "TENSOR_REST_PROCESSES": "1", "TF_SERVER_TIMEOUT_SECONDS": "60"}
-    front = start_front("nginx", tmp_path / "run", toy.address, **bounds, TF_SERVER_GRACE_SECONDS="60")
+    bounds = {"TENSOR_REST_CONCURRENCY": "4", "TENSOR_REST_PROCESSES": "1", "TF_SERVER_TIMEOUT_SECONDS": "120"}
+    front = start_front("nginx", tmp_path / "run", toy.address, **bounds, TF_SERVER_GRACE_SECONDS="120")
     in_flight = re.compile(r"tensor_rest_in_flight (\d+)")
 
     def held() -> int:
@@ -195,14 +195,14 @@ def test_more_than_a_worker_handles_wait_for_serving_and_a_killed_worker_loses_n
         assert post(front, "/predictlabel", picture(60)).status_code == 200
         toy.stop()
         with ThreadPoolExecutor(24) as pool:
-            calls = [pool.submit(post, front, "/predictlabel", picture(60), timeout=90) for _ in range(24)]
+            calls = [pool.submit(post, front, "/predictlabel", picture(60), timeout=180) for _ in range(24)]
             try:
-                wait_until(lambda: held() == 24, 30)
+                wait_until(lambda: held() == 24, 90)
                 os.kill(int(re.findall(r"worker 1 \(pid: (\d+)", front.log.read_text())[0]), signal.SIGKILL)
-                wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text() and held() == 24, 30)
+                wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text() and held() == 24, 90)
             finally:
                 toy.start()
-            assert {call.result(90).status_code for call in calls} == {200}
+            assert {call.result(180).status_code for call in calls} == {200}
     finally:
         front.kill()
         toy.stop()

@@ -66,7 +66,7 @@ def test_limits_of_control_groups_are_read(
 
 @pytest.mark.parametrize(
     ("cpus", "memory", "processes"),
-    [(0.5, 1 << 40, 1), (2, 1 << 40, 1), (8, 1 << 40, 4), (130, 1 << 40, 16), (48, 512 << 20, 4), (200, 1 << 20, 1)],
+    [(0.5, 1 << 40, 1), (2, 1 << 40, 1), (8, 1 << 40, 4), (130, 1 << 40, 16), (48, 512 << 20, 3), (200, 1 << 20, 1)],
 )
 def test_default_processes_fit_cpus_and_memory(
     monkeypatch: pytest.MonkeyPatch, cpus: float, memory: int, processes: int

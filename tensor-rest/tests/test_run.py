@@ -49,6 +49,17 @@ class Run:
         except httpx.HTTPError:
             return False
 
+    def is_ready(self) -> bool:
+        try:
+            return HTTP.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def post(self) -> int:
+        """The status of a picture's classification."""
+        image = {"image": ("digit.png", picture(60))}
+        return HTTP.post(f"http://127.0.0.1:{self.port}/predictlabel", files=image).status_code
+
     def programs(self) -> dict[str, int]:
         """The two masters by name: the direct children."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -99,29 +110,39 @@ def test_term_while_a_worker_starts_is_not_lost(run: Run) -> None:
     wait_until(lambda: run.leftovers() == [], 5)
 
 
-def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:
-    """A call waits in the model server meanwhile, others come all the time: from a client that goes by /readyz."""
-    toy = ModelServer(mnist_net=Model()).start()
-    held, let_go, over = threading.Event(), threading.Event(), threading.Event()
+@pytest.fixture
+def toy() -> Iterator[ModelServer]:
+    server = ModelServer(mnist_net=Model()).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def pair(toy: ModelServer, tmp_path: Path) -> Iterator[list[Run]]:
+    """Two gateways before one model server, both ready."""
+    more = {"TF_SERVER_HOST_PORT": toy.address, "TENSOR_REST_DRAIN_SECONDS": "2"}  # a busy machine looks late
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    runs = [Run(tmp_path / name, TF_SERVER_HOST_PORT=toy.address) for name in ("a", "b")]
-    image = {"image": ("digit.png", picture(60))}
+    runs = [Run(tmp_path / name, **more) for name in ("a", "b")]
+    try:
+        for run in runs:
+            wait_until(lambda run=run: run.answers() and run.is_ready())
+        yield runs
+    finally:
+        for run in runs:
+            run.process.terminate()
+            run.process.wait(20)
 
-    def post(run: Run) -> int:
-        return HTTP.post(f"http://127.0.0.1:{run.port}/predictlabel", files=image).status_code
 
-    def is_ready(run: Run) -> bool:
-        try:
-            return HTTP.get(f"http://127.0.0.1:{run.port}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
+def test_term_beside_a_second_gateway_loses_no_call(pair: list[Run], toy: ModelServer) -> None:
+    """A call waits in the model server meanwhile, others come all the time: from a client that goes by /readyz."""
+    held, let_go, over = threading.Event(), threading.Event(), threading.Event()
 
     def balanced() -> list[int]:
         """Statuses of calls one after the other, each to the first gateway that is ready."""
         found = []
         while not over.is_set():
-            found.append(post(next(run for run in runs if is_ready(run))))
+            found.append(next(run for run in pair if run.is_ready()).post())
         return found
 
     def hold(_: object) -> None:
@@ -129,33 +150,25 @@ def test_term_beside_a_second_gateway_loses_no_call(tmp_path: Path) -> None:
         held.set()
         let_go.wait(30)
 
-    try:
-        for run in runs:
-            wait_until(lambda run=run: run.answers() and is_ready(run))
-        toy.on_images = hold
-        with ThreadPoolExecutor(5) as pool:
-            try:
-                first = pool.submit(post, runs[0])
-                assert held.wait(30)
-                callers = [pool.submit(balanced) for _ in range(4)]
-                runs[0].process.terminate()
-                wait_until(lambda: not is_ready(runs[0]))
-                assert runs[0].process.poll() is None  # for the call in flight
-                let_go.set()
-                assert runs[0].process.wait(20) == 0
-                assert first.result(30) == 200
-                before = len(toy.calls)
-                wait_until(lambda: len(toy.calls) > before + 20)
-            finally:
-                let_go.set()
-                over.set()
-            assert [set(caller.result(30)) for caller in callers] == [{200}] * 4
-        assert "Traceback" not in runs[0].text()
-    finally:
-        for run in runs:
-            run.process.terminate()
-            run.process.wait(20)
-        toy.stop()
+    toy.on_images = hold
+    with ThreadPoolExecutor(5) as pool:
+        try:
+            first = pool.submit(pair[0].post)
+            assert held.wait(30)
+            callers = [pool.submit(balanced) for _ in range(4)]
+            pair[0].process.terminate()
+            wait_until(lambda: not pair[0].is_ready())
+            assert pair[0].process.poll() is None  # for the call in flight
+            let_go.set()
+            assert pair[0].process.wait(20) == 0
+            assert first.result(30) == 200
+            before = len(toy.calls)
+            wait_until(lambda: len(toy.calls) > before + 20)
+        finally:
+            let_go.set()
+            over.set()
+        assert [set(caller.result(30)) for caller in callers] == [{200}] * 4
+    assert "Traceback" not in pair[0].text()
 
 
 def test_one_that_does_not_listen_is_killed(run: Run) -> None:

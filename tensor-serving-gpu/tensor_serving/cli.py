@@ -1,4 +1,4 @@
-"""The commands `generate`, `watch`, `run` and `serve`.
+"""The commands `generate`, `watch`, `run`, `seed` and `serve`.
 
 They are parsed with argparse because all but the last must run on a bare Python.
 """
@@ -20,6 +20,7 @@ from tensor_serving.environment import set_environment
 from tensor_serving.inventory import InventoryServer
 from tensor_serving.model_server import ModelServer
 from tensor_serving.run import run
+from tensor_serving.seed import seed
 from tensor_serving.server_process import model_server, server_command
 from tensor_serving.watch import MAX_AGE, Watcher
 
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["serve"]:
         return _serve(arguments[1:])
     given = _parser().parse_args(arguments)
-    return {"generate": _generate, "watch": _watch, "run": _run}[given.command](given)
+    return {"generate": _generate, "watch": _watch, "run": _run, "seed": _seed}[given.command](given)
 
 
 def on_stop(action: Callable[[], object]) -> None:
@@ -78,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         "--state", type=Path, metavar="FOLDER", help="remembers what did not load (default: a temporary folder)"
     )
     run.add_argument("flags", nargs="*", metavar="-- FLAG", help="more flags for the model server, TF Serving's")
+    text = "copy the shipped models into a models volume that holds none"
+    commands.add_parser("seed", help=text, description=text, allow_abbrev=False).add_argument(
+        "--models", type=Path, required=True, help="the models volume"
+    )
     commands.add_parser("serve", help="the embedded model server; takes TF Serving's flags", add_help=False)
     return parser
 
@@ -160,6 +165,16 @@ def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _seed(given: argparse.Namespace) -> int:
+    try:
+        copied = seed(given.models)
+    except OSError as error:
+        log.error("the shipped models cannot be copied into %s: %s", given.models, error)
+        return 1
+    log.info("%s: %s", given.models, f"{', '.join(copied)} copied" if copied else "not empty, nothing is copied")
+    return 0
 
 
 def _serve(arguments: list[str]) -> int:

@@ -34,5 +34,8 @@ class Looks:
     def _run(self) -> None:
         while True:
             self._wanted.get()
-            self._well = self._look()
-            self._done.set()
+            self._well = False
+            try:
+                self._well = self._look()
+            finally:
+                self._done.set()

@@ -121,9 +121,9 @@ class Watcher:
 
     def _poll(self) -> bool:
         error = ""
-        if self._server:
-            self._hear(self._server)
         try:
+            if self._server:
+                self._hear(self._server)
             self._seen = self._look()
             if write_if_changed(self._output, render(self._seen)):
                 log.info("%s lists %s", self._output, _summary(self._seen.models))

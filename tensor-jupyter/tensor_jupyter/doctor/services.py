@@ -75,6 +75,9 @@ def _watcher(where: Where) -> Finding:
     models = reply.document().get("models")
     if reply.status != 200 or not isinstance(models, list):
         return _strange("watcher", where.watcher, reply, "TF_SERVER_INVENTORY_URL")
+    if error := reply.document().get("error"):  # what is served stays as it was, and what is published is not followed
+        found = f"{str(error)[:300]} (last complete look: {reply.document().get('looked') or 'none'})"
+        return problem("watcher", found, "a models folder that can be read", "bin/compose.sh logs tensor-serving")
     return ok("watcher", f"lists {len(models)} model{'' if len(models) == 1 else 's'}")
 
 

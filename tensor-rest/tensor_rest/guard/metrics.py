@@ -40,10 +40,10 @@ class _Kept:
 
 
 def _worker() -> int:
-    """uWSGI's number of this worker, from 1."""
+    """uWSGI's number of this worker, from 1; it has none yet where the application is loaded before the fork."""
     import uwsgi  # type: ignore[import-untyped]  # exists only in a process of uWSGI
 
-    return int(uwsgi.worker_id())
+    return max(1, int(uwsgi.worker_id()))
 
 
 if shared:
