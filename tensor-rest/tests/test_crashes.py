@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +14,7 @@ from gateway_kit import wait_until
 from toy_model_server import ModelServer
 
 from tensor_rest.errors import ApiError, UnavailableError
+from tensor_rest.serving.gate import Gate
 
 FATAL = 666.0  # a value that ends the server
 AWAY_SECONDS = 0.2  # between its end and its start
@@ -125,6 +127,27 @@ def test_a_call_that_ends_the_server_fails_alone(
     assert again.retry_after > 30
     assert server.crashes == 2  # the same bytes are not sent again
     assert ask(client, 1).version == 1
+
+
+def test_lost_calls_are_repeated_one_at_a_time_however_long_one_takes() -> None:
+    gate, over = Gate(20, 8, lambda: None), threading.Event()
+    gate.away()
+    entered = threading.Event()
+
+    def repeat() -> None:
+        with gate.turn(time.monotonic() + 30, lost=True):
+            entered.set()
+            over.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(repeat)
+        assert entered.wait(10)
+        entered.clear()
+        second = pool.submit(repeat)
+        assert not entered.wait(1)  # longer than the others are kept back
+        over.set()
+        first.result(10)
+        second.result(10)
 
 
 def test_many_calls_that_end_the_server_end_it_twice_each_at_most(server: CrashingServer) -> None:

@@ -35,7 +35,7 @@ MAX_GRACE_SECONDS = 60.0
 _CALL_BYTES = 32 << 10  # what a queued call costs besides its body and tensors
 _CONNECT_INTERVAL_S = 0.05
 _TRIAL_INTERVAL_S = 0.1  # between two calls to a server that can be reached, and has not answered yet: it may drain
-_ALONE_SECONDS = 0.5  # that a repeated call has the server for itself
+_ALONE_SECONDS = 5.0  # that a repeated call has the server for itself; a server that has just started may load first
 _MARGIN = 1.5  # times the last start is what the next one may take
 _EARNED = 0.1  # of a retry by each call that succeeds: repeats can never be more than a tenth of a steady load
 
@@ -227,7 +227,7 @@ class Gate:
         """Grant all turns that may be taken now."""
         if self._away_since is None or self._reached:
             alone = self._alone_since is not None and time.monotonic() - self._alone_since < _ALONE_SECONDS
-            if self._lost and not alone:
+            if self._lost and self._alone_since is None:  # never two at a time, however long one takes
                 self._alone_since = time.monotonic()
                 self._grant(self._lost.popleft())
             elif not alone and self._away_since is not None:
