@@ -50,8 +50,8 @@ def _cell(path: Path) -> str:
         return f"skipped: {record['skipped']}"
     verdict = "**met**" if record["met"] else "**missed**"
     figures = "; ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in record["figures"].items())
-    form = "" if record["size"] == "long" else " (short form)"
-    return f"{verdict}{form}: {_cut(figures)}".replace("|", "/")
+    form = f"{record['size']} form, load average {record['machine']['load_average']:.0f}"
+    return f"{verdict} ({form}): {_cut(figures)}".replace("|", "/")
 
 
 def _cut(text: str) -> str:
