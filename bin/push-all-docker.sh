@@ -67,7 +67,6 @@ starts_from() { # starts_from FOLDER OTHER...: whether its Dockerfile's FROM nam
   local folder=$1 other
   shift
   for other; do
-    [[ $other != tensor-base ]] || ! takes "$folder" TENSOR_BASE || return 0
     [[ $other == "$folder" ]] || ! grep -Eq "^FROM .*/$(name_of "$other")[:@ ]" "$(dockerfile "$folder")" || return 0
   done
   return 1

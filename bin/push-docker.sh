@@ -35,10 +35,6 @@ main() {
   read_options "$@"
   ((${#FOLDERS[@]} == 1)) || refuse "one folder is wanted, as in: bin/push-docker.sh tensor-rest (found ${#FOLDERS[@]})"
   check "${FOLDERS[0]}"
-  if takes "${FOLDERS[0]}" TENSOR_BASE; then # in no time where it is built already
-    check "$ROOT/tensor-base"
-    build "$ROOT/tensor-base"
-  fi
   build "${FOLDERS[0]}"
   show "${FOLDERS[0]}"
   push "${FOLDERS[0]}"
@@ -125,7 +121,6 @@ build_arguments() { # one per line; a proxy is passed on by name, so that its pa
   base=$(base_image "$1")
   [[ -z $base ]] || echo "--build-arg=BASE_IMAGE=$base"
   PYTHONPATH=$ROOT/.deploy "$(find_python)" -B -m lab_engine.docker.source "$(realpath "$1")"
-  takes "$1" TENSOR_BASE && echo "--build-arg=TENSOR_BASE=$(image_of tensor-base)"
   takes "$1" LAB_VERSION && echo "--build-arg=LAB_VERSION=$(version_of LAB_VERSION)"
   for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     [[ -z ${!name:-} ]] || echo "--build-arg=$name"

@@ -1,6 +1,7 @@
-"""JupyterLab as the lab runs it, whichever engine starts it: this folder as root, loopback, a token, no calls home.
+"""JupyterLab as the lab runs it, whichever engine starts it: loopback, a token, no calls home.
 
-The token comes from the file that JUPYTER_TOKEN_FILE names.
+Its root is LAB_WORKSPACE, else this folder: notebook/ in it holds the notebooks. The token comes from the file
+that JUPYTER_TOKEN_FILE names.
 """
 
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 c = get_config()  # noqa: F821 - Jupyter provides it
 
-c.ServerApp.root_dir = str(Path(__file__).resolve().parent)
+c.ServerApp.root_dir = os.environ.get("LAB_WORKSPACE") or str(Path(__file__).resolve().parent)
 c.ServerApp.ip = os.environ.get("LAB_JUPYTER_HOST", "127.0.0.1")
 c.ServerApp.port = int(os.environ.get("LAB_JUPYTER_PORT", "8888"))
 c.ServerApp.port_retries = 0  # a taken port is an error, not another port

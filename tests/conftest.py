@@ -54,8 +54,7 @@ def images(registry: str) -> Iterator[dict[str, str]]:
     assert done.returncode == 0, done.stdout + done.stderr
     references = {name: f"{registry}/{setting('LAB_GROUP')}/{name}:{setting('LAB_TAG')}" for name in IMAGES}
     yield references
-    base = f"{registry}/{setting('LAB_GROUP')}/tensor-base:{setting('LAB_TAG')}"
-    subprocess.run(["docker", "rmi", *references.values(), base], capture_output=True, check=False)
+    subprocess.run(["docker", "rmi", *references.values()], capture_output=True, check=False)
 
 
 def setting(name: str) -> str:

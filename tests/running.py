@@ -128,11 +128,16 @@ class Lab:
             command = [*control, "stop", "tensor-serving:model-server"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
+    @property
+    def notebooks(self) -> Path:
+        """The folder of the notebooks that people edit, on the host."""
+        return self.home / "workspace" / "notebook"
+
     def notebook(self, host_path: Path) -> str:
-        """The path of a notebook below tensor-jupyter/notebook as the workbench sees it."""
+        """The path of one of them as the workbench sees it."""
         if self.engine == "local":
             return str(host_path)
-        return f"/opt/tensor-jupyter/{host_path.relative_to(ROOT / 'tensor-jupyter')}"
+        return f"/opt/tensor-jupyter/notebook/{host_path.relative_to(self.notebooks)}"
 
 
 @contextmanager

@@ -124,14 +124,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
         "-v", "--volumes", action="store_true", help="also remove models, logs, data and feedback; asks first"
     )
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    ps = verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
-    status = verbs.add_parser(
-        "status", help="show health, models and addresses; exit code 1 if anything is not healthy"
-    )
-    restart = verbs.add_parser("restart", help="stop and start services, and wait until they are healthy")
-    restart.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
-    for verb in (ps, status, restart):
-        verb.add_argument("--json", action="store_true", help="one JSON document on stdout; all else goes to stderr")
+    _add_json_verbs(verbs)
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
@@ -140,9 +133,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     execute.add_argument("service", metavar="SERVICE")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
     verbs.add_parser("upgrade", help="run what this clone holds now, after a git pull; the lab's files stay")
-    backup = verbs.add_parser("backup", help="write models, logs, data, feedback and config to a new file")
+    backup = verbs.add_parser("backup", help="write models, logs, data, feedback, config and notebooks to a new file")
     backup.add_argument("file", type=Path, metavar="FILE", help="such as lab.tar.gz; readable for you alone")
-    restore = verbs.add_parser("restore", help="replace models, logs, data, feedback and config; asks first")
+    restore = verbs.add_parser("restore", help="replace models, logs, data, feedback, config and notebooks; asks first")
     restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
     restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
     verbs.add_parser("version", help="show release, commit, and what the lab is made of")
@@ -156,6 +149,18 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     for verb in verbs.choices.values():  # before or after the verb: both are typed
         _add_engine(verb, default=argparse.SUPPRESS)
     return parser, verbs
+
+
+def _add_json_verbs(verbs: Any) -> None:
+    """The verbs whose answer a program may read."""
+    ps = verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
+    status = verbs.add_parser(
+        "status", help="show health, models and addresses; exit code 1 if anything is not healthy"
+    )
+    restart = verbs.add_parser("restart", help="stop and start services, and wait until they are healthy")
+    restart.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
+    for verb in (ps, status, restart):
+        verb.add_argument("--json", action="store_true", help="one JSON document on stdout; all else goes to stderr")
 
 
 def _add_engine(parser: argparse.ArgumentParser, default: str | None) -> None:

@@ -1,4 +1,4 @@
-"""A backup of a lab: one .tar.gz with models, logs, data, feedback and config, the same whichever engine made it.
+"""A backup of a lab: one .tar.gz with models, logs, data, feedback, config and notebooks, alike on both engines.
 
 Its first member is lab-backup.json. GNU tar reads and writes the folders, for it keeps what Python's tarfile would trip
 over (files that grow); this module checks what is in an archive before any of it replaces something.
@@ -22,7 +22,8 @@ from .errors import EngineError
 from .settings import Settings
 
 VOLUMES = ("models", "logs", "data", "feedback")
-FOLDERS = (*VOLUMES, "config")  # config is the host's on both engines
+HOST_FOLDERS = ("config", "workspace")  # on the host with both engines
+FOLDERS = (*VOLUMES, *HOST_FOLDERS)
 _ABOUT = "lab-backup.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
@@ -103,9 +104,9 @@ def replace(path: Path, home: Path, folders: Sequence[str]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def folders_command(home: Path) -> list[str]:
-    """The tar command that prints the folders of `home` that are there."""
-    there = [name for name in FOLDERS if (home / name).is_dir()]
+def folders_command(home: Path, folders: Sequence[str] = FOLDERS) -> list[str]:
+    """The tar command that prints those folders of `home` that are there."""
+    there = [name for name in folders if (home / name).is_dir()]
     return ["tar", "-C", str(home), "-cf", "-", "--exclude=models/.staging", *there]
 
 

@@ -84,6 +84,16 @@ class Settings:
         return self.home / "config"
 
     @property
+    def workspace(self) -> Path:
+        """JupyterLab's root of the local engine."""
+        return self.home / "workspace"
+
+    @property
+    def notebooks(self) -> Path:
+        """The notebooks that people run and edit; in Docker mounted as the workbench's notebook/."""
+        return self.workspace / "notebook"
+
+    @property
     def run(self) -> Path:
         return self.home / "run"
 

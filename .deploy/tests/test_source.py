@@ -11,12 +11,12 @@ from lab_engine.docker import source
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "versions.env").write_text("LAB_VERSION=1\nLAB_TAG=a\n")
-    for name, dockerfile in (("tensor-base", "FROM a\n"), ("service", "ARG TENSOR_BASE\nFROM ${TENSOR_BASE}\n")):
-        (tmp_path / name / "code").mkdir(parents=True)
-        (tmp_path / name / "Dockerfile").write_text(dockerfile)
-        (tmp_path / name / ".dockerignore").write_text("*\n!code\n!setup.py\n**/__pycache__\n")
-        (tmp_path / name / "code" / "a.py").write_text("1")
-    return tmp_path / "service"
+    made = tmp_path / "service"
+    (made / "code").mkdir(parents=True)
+    (made / "Dockerfile").write_text("FROM a\n")
+    (made / ".dockerignore").write_text("*\n!code\n!setup.py\n**/__pycache__\n")
+    (made / "code" / "a.py").write_text("1")
+    return made
 
 
 def write(path: str, text: str) -> Callable[[Path], object]:
@@ -31,8 +31,7 @@ CHANGES = {
     "content": write("code/a.py", "2"),
     "new file": write("code/b.py", "1"),
     "renamed": lambda folder: (folder / "code" / "a.py").rename(folder / "code" / "c.py"),
-    "dockerfile": write("Dockerfile", "ARG TENSOR_BASE\nFROM ${TENSOR_BASE}\nUSER 1\n"),
-    "the base": write("../tensor-base/code/a.py", "2"),
+    "dockerfile": write("Dockerfile", "FROM a\nUSER 1\n"),
     "version": write("../versions.env", "LAB_VERSION=2\nLAB_TAG=a\n"),
 }
 NO_CHANGES = {
@@ -49,5 +48,5 @@ def test_hash_changes_with_what_goes_into_the_image(folder: Path, change: str) -
     assert (source.source_hash(folder) != before) == (change in CHANGES)
 
 
-def test_base_carries_no_commit_so_that_it_stays_the_same_image(folder: Path) -> None:
-    assert set(source.labels(folder.parent / "tensor-base")) == {source.HASH}
+def test_folder_in_no_clone_has_no_commit(folder: Path) -> None:
+    assert set(source.labels(folder)) == {source.HASH}

@@ -60,8 +60,8 @@ def vanish(connection: socket.socket) -> None:
     connection.close()
 
 
-def post(front: Front) -> httpx.Response:
-    return HTTP.post(f"{front.url}/predictlabel", files={"image": PICTURE})
+def post(front: Front, timeout: float = 30) -> httpx.Response:
+    return HTTP.post(f"{front.url}/predictlabel", files={"image": PICTURE}, timeout=timeout)
 
 
 def metric(front: Front, name: str) -> float:
@@ -211,6 +211,32 @@ def test_a_killed_worker_costs_no_request(front: Front) -> None:
         wait_until(lambda: answers_well(front), 20)
     assert found == {200}  # nginx repeats those that were in the worker
     wait_until(lambda: is_idle(front), 20)
+
+
+def test_more_than_a_worker_handles_wait_for_serving_and_a_killed_worker_loses_none(tmp_path: Path) -> None:
+    toy = ModelServer(mnist_net=Model()).start()
+    bounds = {"TENSOR_REST_CONCURRENCY": "4", "TENSOR_REST_PROCESSES": "1", "TF_SERVER_TIMEOUT_SECONDS": "120"}
+    front = start_front("nginx", tmp_path / "run", toy.address, **bounds, TF_SERVER_GRACE_SECONDS="120")
+
+    def held() -> float:
+        """By the worker, besides the request for its metrics."""
+        return metric(front, "tensor_rest_in_flight") - 1
+
+    try:
+        assert post(front).status_code == 200
+        toy.stop()
+        with ThreadPoolExecutor(24) as pool:
+            calls = [pool.submit(post, front, 180) for _ in range(24)]
+            try:
+                wait_until(lambda: held() == 24, 90)
+                os.kill(children(front.processes[0].pid)[0], signal.SIGKILL)
+                wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text() and held() == 24, 90)
+            finally:
+                toy.start()
+            assert {call.result(180).status_code for call in calls} == {200}
+    finally:
+        front.kill()
+        toy.stop()
 
 
 def test_a_killed_worker_of_nginx_is_replaced(front: Front) -> None:

@@ -4,8 +4,6 @@ import fcntl
 import json
 import os
 import pwd
-import re
-import signal
 import socket
 import stat
 import sys
@@ -177,35 +175,6 @@ def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -
         finally:
             over.set()
         assert [each.result(30) for each in callers] == [{200}] * 12
-
-
-@needs_nginx
-def test_more_than_a_worker_handles_wait_for_serving_and_a_killed_worker_loses_none(tmp_path: Path) -> None:
-    toy = ModelServer(mnist_net=Model()).start()
-    bounds = {"TENSOR_REST_CONCURRENCY": "4", "TENSOR_REST_PROCESSES": "1", "TF_SERVER_TIMEOUT_SECONDS": "120"}
-    front = start_front("nginx", tmp_path / "run", toy.address, **bounds, TF_SERVER_GRACE_SECONDS="120")
-    in_flight = re.compile(r"tensor_rest_in_flight (\d+)")
-
-    def held() -> int:
-        """By the worker, besides the request for its metrics."""
-        found = in_flight.search(HTTP.get(f"{front.url}/metrics").text)
-        return int(found[1]) - 1 if found else 0
-
-    try:
-        assert post(front, "/predictlabel", picture(60)).status_code == 200
-        toy.stop()
-        with ThreadPoolExecutor(24) as pool:
-            calls = [pool.submit(post, front, "/predictlabel", picture(60), timeout=180) for _ in range(24)]
-            try:
-                wait_until(lambda: held() == 24, 90)
-                os.kill(int(re.findall(r"worker 1 \(pid: (\d+)", front.log.read_text())[0]), signal.SIGKILL)
-                wait_until(lambda: "Respawned uWSGI worker" in front.log.read_text() and held() == 24, 90)
-            finally:
-                toy.start()
-            assert {call.result(180).status_code for call in calls} == {200}
-    finally:
-        front.kill()
-        toy.stop()
 
 
 # ---- stopping and starting

@@ -1,7 +1,6 @@
 """The lab's pages as a person uses them, in a real browser: each test clicks through one of them to an answer."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,16 +86,6 @@ def test_swagger_ui_sends_a_picture(lab: Lab, page: Page, tmp_path: Path) -> Non
     take_picture(page, "swagger.png", tmp_path)
 
 
-@pytest.fixture
-def notebook() -> Iterator[None]:
-    """JupyterLab saves what it runs: the notebook is put back as it was."""
-    path = ROOT / "tensor-jupyter" / "notebook" / "MNIST" / "MnistNet.ipynb"
-    before = path.read_bytes()
-    yield
-    path.write_bytes(before)
-
-
-@pytest.mark.usefixtures("notebook")
 def test_the_notebook_runs_in_jupyterlab_and_tensorboard_shows_it(lab: Lab, quiet_page: Page, tmp_path: Path) -> None:
     """Run All Cells, wait for the new version over REST, then find its run in TensorBoard."""
     page = quiet_page

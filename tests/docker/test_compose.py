@@ -146,7 +146,7 @@ def test_the_token_is_in_no_environment_image_or_log(lab: Lab) -> None:
 @in_docker
 def test_the_workbench_writes_every_volume_and_the_hosts_notebooks(lab: Lab) -> None:
     container, name = lab.container("tensor-jupyter"), f"written-by-a-test-{os.getpid()}"
-    notebooks = ROOT / "tensor-jupyter" / "notebook"
+    notebooks = lab.notebooks
     for folder in ("/models", "/logs", "/data", "/opt/tensor-jupyter/notebook"):
         docker("exec", container, "sh", "-c", f"echo fine > {folder}/.{name} && cat {folder}/.{name}")
     try:

@@ -38,7 +38,7 @@ def retrained(lab: Lab) -> Iterator[Path]:
         ]
         assert len(cells) == 1, f"one cell holds {before}"
         cells[0]["source"] = "".join(cells[0]["source"]).replace(before, after)
-    copy = NOTEBOOK.with_name(f"renamed-by-a-test-{os.getpid()}.ipynb")
+    copy = lab.notebooks / "MNIST" / f"renamed-by-a-test-{os.getpid()}.ipynb"
     copy.write_text(json.dumps(notebook))
     copy.chmod(0o666)
     try:

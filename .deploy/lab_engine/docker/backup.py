@@ -32,14 +32,14 @@ _CLEAR = "rm -rf /*/.restoring"
 
 
 def write(path: Path, settings: Settings, deployment: Deployment) -> int:
-    """Write a backup of the volumes, and of the config folder, to a new file. Returns its size in bytes."""
+    """Write a backup of the volumes, and of the host's folders, to a new file. Returns its size in bytes."""
     volumes = [*_run(deployment, "ro"), "tar", "-C", "/", "-cf", "-", "--exclude=models/.staging", *archive.VOLUMES]
-    config = ["tar", "-C", str(settings.home), "-cf", "-", "config"]
-    return archive.write(path, archive.about(settings, "docker"), [volumes, config])
+    host = archive.folders_command(settings.home, archive.HOST_FOLDERS)
+    return archive.write(path, archive.about(settings, "docker"), [volumes, host])
 
 
 def restore(path: Path, settings: Settings, deployment: Deployment) -> None:
-    """Replace the volumes and the config folder by what a checked backup holds. No container of the lab runs."""
+    """Replace the volumes and the host's folders by what a checked backup holds. No container of the lab runs."""
     container = _run(deployment, "rw")
     try:
         archive.unpack(path, archive.VOLUMES, [*container, "sh", "-c", _UNPACK])
@@ -48,7 +48,7 @@ def restore(path: Path, settings: Settings, deployment: Deployment) -> None:
         raise
     if subprocess.run([*container, "sh", "-c", _SWAP], check=False).returncode:
         raise EngineError("the volumes could not be replaced; the reason is above. What was there is in .replaced")
-    archive.replace(path, settings.home, ("config",))
+    archive.replace(path, settings.home, archive.HOST_FOLDERS)
 
 
 def _run(deployment: Deployment, mode: str) -> list[str]:

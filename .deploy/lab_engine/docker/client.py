@@ -92,7 +92,7 @@ def pull(reference: str, seconds: float | None = None) -> bool:
         return False
     registry = reference.partition("/")[0]
     reason = errors.splitlines()[-1] if errors else "no reason given"
-    raise EngineError(f"{reference} cannot be pulled: {reason}\nIf {registry} wants a login: docker login {registry}")
+    raise EngineError(f"{reference} cannot be pulled ({reason}); if {registry} wants a login: docker login {registry}")
 
 
 def inspect(containers: Sequence[str]) -> list[dict[str, Any]]:

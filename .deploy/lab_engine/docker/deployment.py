@@ -68,6 +68,7 @@ class Deployment:
             "LAB_ID": settings.lab_id,
             "LAB_TOKEN_FILE": str(settings.token_file),
             "LAB_CONFIG_DIR": str(settings.config),
+            "LAB_NOTEBOOKS": str(settings.notebooks),
             **{f"LAB_{name.upper()}_PORT": str(port) for name, port in vars(settings.ports).items()},
         }
 

@@ -13,13 +13,13 @@ BEFORE = "-before"  # behind the tag of the images that an upgrade replaced
 
 
 def obstacle(deployment: Deployment, settings: Settings) -> str | None:
-    """Why the images cannot be had, or None; decided in seconds, before anything is built.
-
-    Raises EngineError where a registry, which may have them, cannot be read.
-    """
+    """Why the images cannot be had, or None; decided in seconds, before anything is built."""
     missing = [image for image in deployment.images.values() if not client.has_image(image)]
-    if not missing or all(client.can_pull(image) or _arrives(image) for image in missing):
-        return None
+    try:
+        if not missing or all(client.can_pull(image) or _arrives(image) for image in missing):
+            return None
+    except EngineError as error:  # a registry that may have them, and does not let this machine see
+        return str(error)
     bases = [settings.versions["PYTHON_IMAGE"]]
     if deployment.serving != "embedded":
         bases.append(serving_base(deployment, settings))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import archive, console, identity, memory, ports, report, token
+from .. import archive, console, identity, memory, notebooks, ports, report, token
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
@@ -137,6 +137,8 @@ class DockerLab:
         ports.check({name: port for name, port in wanted.items() if port not in ours}, every.values())
         images.ensure(self._deployment)
         token.make(self._settings)
+        for line in notebooks.prepare(self._settings):
+            console.say(line)
         _share_with_containers(self._settings)
         identity.make_id(self._settings.home)
         identity.remember_ports(self._settings.home, every)
@@ -198,18 +200,18 @@ class DockerLab:
 
 def _relabel(settings: Settings) -> str:
     """The command after which SELinux lets containers use what is mounted from the host."""
-    mounted = (settings.token_file, settings.config, ROOT / "tensor-jupyter" / "notebook")
+    mounted = (settings.token_file, settings.config, settings.notebooks)
     return f"chcon -Rt container_file_t {' '.join(shlex.quote(str(path)) for path in mounted)}"
 
 
 def _share_with_containers(settings: Settings) -> None:
-    """Let the containers' group read the token and write the notebooks, where their user is not the owner of both."""
+    """Give the workbench's user the token, and its group the notebooks, where it is not the caller that owns both."""
     if notebook_user() == os.getuid():
         return
-    notebooks = ROOT / "tensor-jupyter" / "notebook"
-    for path in (settings.token_file, notebooks, *notebooks.rglob("*")):
+    os.chown(settings.token_file, notebook_user(), -1)
+    for path in (settings.notebooks, *settings.notebooks.rglob("*")):
         os.chown(path, -1, USERS_GROUP)
-        path.chmod(path.stat().st_mode | (0o2070 if path.is_dir() else 0o040 if path == settings.token_file else 0o060))
+        path.chmod(path.stat().st_mode | (0o2070 if path.is_dir() else 0o060))
 
 
 def _published(container: dict[str, Any]) -> list[int]:

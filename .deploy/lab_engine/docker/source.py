@@ -16,30 +16,24 @@ HASH = "tensor-lab.source-hash"
 REVISION = "org.opencontainers.image.revision"
 CREATED = "org.opencontainers.image.created"
 
-BASE = "tensor-base"  # the folder of the image that others start from
 _VERSIONS = ("LAB_VERSION", "PYTHON_IMAGE", "TF_SERVING_IMAGE")
 
 
 def source_hash(folder: Path) -> str:
-    """SHA-256 of the folder's files that go into an image, its Dockerfiles, the versions, the image it starts from."""
+    """SHA-256 of the folder's files that go into an image, its Dockerfiles, and the versions."""
     found = hashlib.sha256()
     for name, value in read_env_file(folder.parent / "versions.env").items():
         if name in _VERSIONS:
             found.update(f"{name}={value}\n".encode())
-    dockerfiles = sorted(folder.glob("Dockerfile*"))
-    for path in [*dockerfiles, *_context(folder)]:
+    for path in [*sorted(folder.glob("Dockerfile*")), *_context(folder)]:
         content = path.read_bytes()
         found.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
-    if any("ARG TENSOR_BASE" in path.read_text(encoding="utf-8") for path in dockerfiles):
-        found.update(source_hash(folder.parent / BASE).encode())
     return found.hexdigest()
 
 
 def labels(folder: Path) -> dict[str, str]:
     """The labels of an image that is built from the folder as it is now; without those of git where there is no git."""
     known = {HASH: source_hash(folder)}
-    if folder.name == BASE:  # it stays the same image, and those that start from it too, while its source does
-        return known
     revision, created = commit(folder), _git(folder, "log", "-1", "--format=%cI")
     if revision and created:
         known |= {REVISION: revision, CREATED: created}

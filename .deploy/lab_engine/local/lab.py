@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import archive, console, identity, memory, ports, report
+from .. import archive, console, identity, memory, notebooks, ports, report
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
@@ -155,6 +155,8 @@ class LocalLab:
         manager.stop()
         ports.check(vars(settings.ports))
         identity.remember_ports(settings.home, vars(settings.ports))
+        for line in notebooks.prepare(settings):
+            console.say(line)
         for name in volumes.prepare(settings):
             console.say(f"put the shipped model {name} into {settings.models}")
         manager.start(config, variables)

@@ -77,6 +77,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "LAB_REST_URL": settings.url(ports.rest, ""),
         "LAB_BOARD_URL": settings.url(ports.board),
         **{f"LAB_{name.upper()}_PORT": str(port) for name, port in vars(ports).items()},
+        "LAB_WORKSPACE": str(settings.workspace),
         "JUPYTER_TOKEN_FILE": str(settings.token_file),
         "JUPYTER_CONFIG_DIR": str(settings.run / "jupyter" / "config"),
         "JUPYTER_DATA_DIR": str(settings.run / "jupyter" / "data"),

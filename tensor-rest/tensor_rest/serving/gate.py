@@ -35,7 +35,7 @@ MAX_GRACE_SECONDS = 60.0
 _CALL_BYTES = 32 << 10  # what a queued call costs besides its body and tensors
 _CONNECT_INTERVAL_S = 0.05
 _TRIAL_INTERVAL_S = 0.1  # between two calls to a server that can be reached, and has not answered yet: it may drain
-_ALONE_SECONDS = 0.5  # that a repeated call has the server for itself
+_ALONE_SECONDS = 5.0  # that a repeated call has the server for itself; a server that has just started may load first
 _MARGIN = 1.5  # times the last start is what the next one may take
 _EARNED = 0.1  # of a retry by each call that succeeds: repeats can never be more than a tenth of a steady load
 

@@ -49,7 +49,8 @@ class Answers(asyncio.Protocol):
         if call.answer or self._blocked or not fits:
             self._keep(call, body, status)
             return
-        self._open(call)
+        if not call.opened:
+            self._open(call)
         self._window -= len(body)
         call.window -= len(body)
         self._out.append(frames.frame(frames.DATA, 0, call.stream, body))
@@ -64,7 +65,8 @@ class Answers(asyncio.Protocol):
             text = f"{self._unread} bytes of answers are not read yet; read them, or make fewer calls at a time"
             self._finish(call, (grpc.StatusCode.RESOURCE_EXHAUSTED, text))
             return
-        self._open(call)
+        if not call.opened:
+            self._open(call)
         call.status = status
         call.answer += body
         self._count_unread(size)
@@ -72,9 +74,8 @@ class Answers(asyncio.Protocol):
         self._flush()
 
     def _open(self, call: Call) -> None:
-        if not call.opened:
-            self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, call.stream, call.opening))
-            call.opened = True
+        self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, call.stream, call.opening))
+        call.opened = True
 
     def _flush(self) -> None:
         """Send of what waits as much as the client takes, call after call."""
@@ -102,7 +103,8 @@ class Answers(asyncio.Protocol):
     def _finish(self, call: Call, status: Status) -> None:
         flags = frames.END_HEADERS | frames.END_STREAM
         self._out.append(frames.frame(frames.HEADERS, flags, call.stream, call.ending(*status)))
-        self._credit += limits.CONTROL_FRAMES_PER_CALL if call.task else 0
+        if call.task:
+            self._credit += limits.CONTROL_FRAMES_PER_CALL
         self._forget(call, cancel=False)
 
     def _drop(self, call: Call) -> None:

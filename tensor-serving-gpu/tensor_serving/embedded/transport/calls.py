@@ -44,14 +44,14 @@ class Calls(Answers):
                 raise call.refused
             handler = self._server.handler(call.path)
             message = call.message.whole()
-            self._hold(call, max(0, len(message) - len(call.message)))  # unpacked it is larger
+            if (more := len(message) - len(call.message)) > 0:
+                self._hold(call, more)  # unpacked it is larger
         except ServingError as error:
             self._reject(call, error)
             return
-        self._taken_of.pop(call.stream, None)
         if handler.response_streaming:
             call.task = self._loop.create_task(self._stream_answers(call, handler, message))
-        elif self._may_run():
+        elif not self._waiting and self._may_run():
             self._run(call, handler, message)
         else:
             self._waiting[call.stream] = call, handler, message
@@ -80,7 +80,8 @@ class Calls(Answers):
             self._send(call, b"\0" + size.to_bytes(4, "big") + answer, _OK)
         except Exception as error:  # noqa: BLE001 - it ends this call, and nothing else
             self._refuse(call, error)
-        self._stop_running(call)
+        if call.runs:  # with an answer that waits to be read
+            self._stop_running(call)
         self._write()
 
     async def _stream_answers(self, call: Call, handler: Any, message: bytes) -> None:
@@ -147,20 +148,21 @@ class Calls(Answers):
             call.waits.set_result(None)
         self._held -= call.held
         self._server.release(call)
-        self._stop_running(call)
+        if call.runs:
+            self._stop_running(call)
 
     def _stop_running(self, call: Call) -> None:
         """Count a call that answered, or was cancelled before it could."""
-        if call.runs:
-            call.runs = False
-            self._running -= 1
-            if self._waiting:
-                self._run_waiting()
+        call.runs = False
+        self._running -= 1
+        if self._waiting:
+            self._run_waiting()
 
     def _hold(self, call: Call, size: int) -> None:
         """Count bytes that are kept for a call. Raises ServingError when that is too much."""
-        if not self._server.requests.fits(self._held, size):
+        pool = self._server.requests
+        if not pool.fits(self._held, size):
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large messages at the same time")
         self._held += size
         call.held += size
-        self._server.requests.used += size
+        pool.used += size

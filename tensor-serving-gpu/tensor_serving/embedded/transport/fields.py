@@ -59,10 +59,9 @@ class Reader:
 
 def check_request(found: Mapping[str, str]) -> None:
     """Raise ProtocolError unless these fields may begin a request (RFC 9113, 8.2 and 8.3)."""
-    if problem := _problem(tuple(found)):
-        raise ProtocolError(problem)
-    if not found[":path"] or found.get("te", "trailers") != "trailers":
-        raise ProtocolError("an empty :path, or te other than trailers")
+    problem = _problem(tuple(found), found.get("te"))
+    if problem or not found[":path"]:
+        raise ProtocolError(problem or "an empty :path")
 
 
 def check_trailers(found: Mapping[str, str]) -> None:
@@ -72,12 +71,14 @@ def check_trailers(found: Mapping[str, str]) -> None:
 
 
 @lru_cache(256)  # clients send the same names with each call
-def _problem(names: tuple[str, ...]) -> str:
-    """Return what is wrong with the names of a request's fields in their order."""
+def _problem(names: tuple[str, ...], te: str | None) -> str:
+    """Return what is wrong with the names of a request's fields in their order, and with `te`."""
     pseudo = [name for name in names if name.startswith(":")]
     if list(names[: len(pseudo)]) != pseudo or not _REQUIRED <= set(pseudo) <= _PSEUDO:
         return f"the pseudo-header fields {pseudo}"[:200]
     wrong = [name for name in names if name in _OF_HTTP_1 or name != name.lower()]
+    if te not in (None, "trailers"):
+        wrong.append("te")
     return f"the fields {wrong}"[:200] if wrong else ""
 
 

@@ -1,0 +1,55 @@
+"""The notebooks that people run: copies in the state folder, so that the clone stays as it was checked out.
+
+    <home>/workspace/notebook/MNIST/MnistNet.ipynb          a copy, JupyterLab's from the first `up` on
+    <home>/workspace/notebook/MNIST/MnistNet-0.2.0.ipynb    a later release's, beside a copy that was edited
+    <home>/workspace/shipped.json                           SHA-256 of what was copied last, by path
+
+A copy that nobody edited is replaced by a later release's; one that was removed is made again.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from .settings import ROOT, Settings
+
+SHIPPED = ROOT / "tensor-jupyter" / "notebook"
+
+
+def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
+    """Copy what is missing or was shipped anew; returns a line on each file put beside an edited one."""
+    settings.notebooks.mkdir(parents=True, exist_ok=True)
+    record = settings.workspace / "shipped.json"
+    before: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    said, now = [], {}
+    for source in sorted(shipped.rglob("*")):
+        name = source.relative_to(shipped)
+        if not source.is_file() or any(part.startswith(".") for part in name.parts):
+            continue
+        content = source.read_bytes()
+        now[str(name)] = _digest(content)
+        copy = settings.notebooks / name
+        if not copy.exists() or _digest(copy.read_bytes()) == before.get(str(name)):
+            _write(copy, content)
+        elif now[str(name)] not in (before.get(str(name)), _digest(copy.read_bytes())):
+            beside = copy.with_stem(f"{copy.stem}-{settings.version}")
+            if beside.exists():  # of another state of this release, and perhaps edited
+                beside = copy.with_stem(f"{beside.stem}-{now[str(name)][:8]}")
+            _write(beside, content)
+            said.append(f"{copy} was edited: this release's is beside it, as {beside.name}")
+    _write(record, (json.dumps(now, indent=1) + "\n").encode())
+    return said
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write the file whole, unless it is as it should be."""
+    if path.exists() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
