@@ -6,8 +6,9 @@ import signal
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from tests.chaos.processes import children, manager, tree
+from tests.chaos.processes import children, manager, pid_of, tree
 from tests.chaos.scene import Scene
 from tests.running import Answer, request, wait_until
 
@@ -73,4 +74,12 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
         "tensor-rest": lambda: answers("REST", "/tf/models") and scene.answers(),
         "tensor-board": lambda: answers("BOARD", "/data/runs"),
         "tensor-jupyter": lambda: answers("JUPYTER", "/api"),
+        "lab": lambda: _is_alive(pid_of(lab, "monitor")),
     }
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process is there, and neither stopped nor a zombie."""
+    with contextlib.suppress(OSError):
+        return bool(pid) and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "TZ"
+    return False
