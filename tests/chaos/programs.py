@@ -24,7 +24,8 @@ def play(scene: Scene) -> bool:
         wait_until(condition, 90, f"{name} to work")
     met = True
     for number in signals:
-        for program, service, pid in _victims(scene):
+        for program, service in list(_victims(scene)):
+            pid = _victims(scene)[program, service]  # of now: one that was staged may have been its parent
             os.kill(pid, number)
             working = works[service]
             scene.seconds_until(partial(_fails, working), 3)
@@ -46,11 +47,12 @@ def _fails(working: Callable[[], bool]) -> bool:
     return not working()
 
 
-def _victims(scene: Scene) -> list[tuple[str, str, int]]:
-    """Program, service, process id."""
-    found = [(each.program, each.service, each.pid) for each in manager(scene.lab).processes()]
-    board = next(pid for program, _, pid in found if program == "tensorboard")
-    return [*found, *(("data-server", "tensor-board", pid) for pid in children(board))]
+def _victims(scene: Scene) -> dict[tuple[str, str], int]:
+    """Program and service -> process id."""
+    found = {(each.program, each.service): each.pid for each in manager(scene.lab).processes()}
+    for pid in children(found["tensorboard", "tensor-board"]):
+        found["data-server", "tensor-board"] = pid
+    return found
 
 
 def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
