@@ -6,8 +6,9 @@ import signal
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from tests.chaos.processes import children, manager, tree
+from tests.chaos.processes import children, manager, pid_of, tree
 from tests.chaos.scene import Scene
 from tests.running import Answer, request, wait_until
 
@@ -23,7 +24,8 @@ def play(scene: Scene) -> bool:
         wait_until(condition, 90, f"{name} to work")
     met = True
     for number in signals:
-        for program, service, pid in _victims(scene):
+        for program, service in list(_victims(scene)):
+            pid = _victims(scene)[program, service]  # of now: one that was staged may have been its parent
             os.kill(pid, number)
             working = works[service]
             scene.seconds_until(partial(_fails, working), 3)
@@ -45,11 +47,12 @@ def _fails(working: Callable[[], bool]) -> bool:
     return not working()
 
 
-def _victims(scene: Scene) -> list[tuple[str, str, int]]:
-    """Program, service, process id."""
-    found = [(each.program, each.service, each.pid) for each in manager(scene.lab).processes()]
-    board = next(pid for program, _, pid in found if program == "tensorboard")
-    return [*found, *(("data-server", "tensor-board", pid) for pid in children(board))]
+def _victims(scene: Scene) -> dict[tuple[str, str], int]:
+    """Program and service -> process id."""
+    found = {(each.program, each.service): each.pid for each in manager(scene.lab).processes()}
+    for pid in children(found["tensorboard", "tensor-board"]):
+        found["data-server", "tensor-board"] = pid
+    return found
 
 
 def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
@@ -73,4 +76,12 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
         "tensor-rest": lambda: answers("REST", "/tf/models") and scene.answers(),
         "tensor-board": lambda: answers("BOARD", "/data/runs"),
         "tensor-jupyter": lambda: answers("JUPYTER", "/api"),
+        "lab": lambda: _is_alive(pid_of(lab, "monitor")),
     }
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process is there, and neither stopped nor a zombie."""
+    with contextlib.suppress(OSError):
+        return bool(pid) and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "TZ"
+    return False

@@ -10,7 +10,8 @@ from tests.running import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 _BEGIN, _END = "<!-- begin: python -m tests.chaos report -->\n", "<!-- end -->\n"
-_MAX_TEXT = 240
+_MAX_TEXT = 400
+_ONLY_IN_RECORDS = ("p50_ms", "longest_ms", "rate_per_s", "outcomes", "_reason")
 
 
 def write(results: Path, check: bool) -> int:
@@ -49,19 +50,14 @@ def _cell(path: Path) -> str:
     if record["met"] is None:
         return f"skipped: {record['skipped']}"
     verdict = "**met**" if record["met"] else "**missed**"
-    figures = "; ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in record["figures"].items())
-    form = "" if record["size"] == "long" else " (short form)"
-    return f"{verdict}{form}: {_cut(figures)}".replace("|", "/")
+    shown = {name: value for name, value in record["figures"].items() if not name.endswith(_ONLY_IN_RECORDS)}
+    figures = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+    form = f"{record['size']} form, load average {record['machine']['load_average']:.0f}"
+    return f"{verdict} ({form}): {_cut(figures)}".replace("|", "/")
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{key}: {count}" for key, count in value.items()) + ")"
-    return str(value)
 
 
 def _machine(record: dict[str, Any]) -> str:
