@@ -79,7 +79,7 @@ class Feedback:
             return kept
         except OSError as error:
             if error.errno in (28, 122):  # ENOSPC, EDQUOT
-                raise FullError("Feedback is not kept: the disk is full.") from error
+                raise FullError(f"Feedback is not kept: the disk of the folder {folder.name!r} is full.") from error
             raise UnavailableError(
                 f"Feedback cannot be kept: {error.strerror}; see TENSOR_REST_FEEDBACK_DIR."
             ) from error

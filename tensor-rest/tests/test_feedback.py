@@ -151,7 +151,7 @@ def test_a_full_disk_and_a_folder_that_is_not_ours_are_told(
         return write
 
     monkeypatch.setattr(Path, "write_bytes", fails(errno.ENOSPC))
-    check_error(tell(TWO, "2"), 507, "disk is full")
+    check_error(tell(TWO, "2"), 507, f"the disk of the folder {folder.name!r} is full")
     monkeypatch.setattr(Path, "write_bytes", fails(errno.EACCES))
     check_error(tell(TWO, "2"), 503, "TENSOR_REST_FEEDBACK_DIR")
     assert not kept(folder)

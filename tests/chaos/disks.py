@@ -80,7 +80,7 @@ def _fill(scene: Scene, lab: Lab, names: list[str], seconds: float) -> bool:
     again = scene.seconds_until(lambda: _feedback(lab).status in (200, 201) and scene.answers(), 30)
     scene.note(**{f"{label}_feedback": f"{feedback.status} {_message(feedback)}"})
     scene.note(**{f"{label}_large_body": f"{large.status} {_message(large)}", f"{label}_recovered_after_s": again})
-    clear = "feedback" not in names or (feedback.status == 507 and "feedback" in _message(feedback).lower())
+    clear = "feedback" not in names or (feedback.status == 507 and "folder 'feedback'" in _message(feedback))
     return not failed and clear and large.status in (200, 507) and again < 30
 
 

@@ -20,13 +20,14 @@ class Program:
     """One process.
 
     probe: the address that answers (see web.answers) as long as this program works; behind: the name of the program
-    that the probe passes through.
+    that the probe passes through; stop_signal: what lets it finish the requests it has.
     """
 
     name: str
     command: tuple[str, ...]
     probe: str
     behind: str = ""
+    stop_signal: str = "TERM"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _program_section(settings: Settings, program: Program) -> str:
         f"\n[program:{program.name}]\ncommand={command}\ndirectory={ROOT}\n"
         # Four starts that end within three seconds mean FATAL: `up` reports it, and the monitor tries again later.
         "autorestart=true\nstartsecs=3\nstartretries=3\n"
-        f"stopsignal=TERM\nstopwaitsecs=10\nstopasgroup=true\nkillasgroup=true\n"
+        f"stopsignal={program.stop_signal}\nstopwaitsecs=10\nstopasgroup=true\nkillasgroup=true\n"
         f"redirect_stderr=true\nstdout_logfile={settings.run}/log/{program.name}.log\n"
         "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=1\n"
     )
@@ -189,7 +190,9 @@ def _board(settings: Settings) -> Service:
 
 def _rest(settings: Settings) -> Service:
     python = (str(settings.python), "-m", "tensor_rest")
-    nginx = Program("nginx", (*python, "nginx"), probe=settings.url(settings.ports.rest, FILE_OF_NGINX))
+    nginx = Program(
+        "nginx", (*python, "nginx"), probe=settings.url(settings.ports.rest, FILE_OF_NGINX), stop_signal="QUIT"
+    )
     fronts = (nginx,) if find_nginx() else ()
     health = settings.url(settings.ports.rest, "/healthz")
     uwsgi = Program("uwsgi", (*python, "uwsgi"), probe=health, behind="nginx" if fronts else "")
