@@ -238,6 +238,7 @@ import os, sys
 polls = ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds")
 known = ("port", "rest_api_port", "model_config_file", *polls)
 binary = ("allow_version_labels_for_unavailable_models", "max_num_load_retries", "grpc_max_threads")
+binary += ("rest_api_num_threads",)
 given = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
 if set(given) != {*known, *binary}:
     sys.exit(f"unknown command line flag among {sorted(given)}")
