@@ -4,7 +4,7 @@
     <home>/workspace/notebook/MNIST/MnistNet-0.2.0.ipynb    a later release's, beside a copy that was edited
     <home>/workspace/shipped.json                           SHA-256 of what was copied last, by path
 
-A copy that nobody edited is replaced by a later release's; one that was removed is made again.
+An unedited copy is replaced by that of a later release; a deleted copy is restored.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The notebooks in the state folder: shipped ones are copied there, and what somebody edited stays."""
+"""The notebooks in the state folder: shipped ones are copied there, and edited copies are kept."""
 
 from dataclasses import replace
 from pathlib import Path

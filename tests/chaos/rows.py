@@ -68,7 +68,7 @@ _ALL = (
     Row(
         "floods",
         "HTTP/2 floods, unread answers and idle connections at the embedded server",
-        "honest p99 <= 100 ms, memory within 64 MB of before, offender cut off with ENHANCE_YOUR_CALM",
+        "p99 of another client <= 100 ms, memory within 64 MB of before, offender cut off with ENHANCE_YOUR_CALM",
         floods.embedded,
     ),
     Row(

@@ -126,7 +126,7 @@ class Stage:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """By the end of its input: a container's process hears no signal of this machine's."""
+    """End it by closing its input: signals sent to `docker exec` do not reach the process in the container."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()

@@ -32,7 +32,7 @@ def source_hash(folder: Path) -> str:
 
 
 def labels(folder: Path) -> dict[str, str]:
-    """The labels of an image that is built from the folder as it is now; without those of git where there is no git."""
+    """The labels for an image built from this folder. Without git, commit and time are left out."""
     known = {HASH: source_hash(folder)}
     revision, created = commit(folder), _git(folder, "log", "-1", "--format=%cI")
     if revision and created:
@@ -41,7 +41,7 @@ def labels(folder: Path) -> dict[str, str]:
 
 
 def commit(folder: Path) -> str:
-    """The commit the folder is at, with -dirty where files of it differ from that; empty without git."""
+    """The folder's commit, with -dirty if its files differ from it; empty without git."""
     head = _git(folder, "rev-parse", "HEAD")
     dirty = head and _git(folder, "status", "--porcelain", "--", ".")
     return f"{head}-dirty" if dirty else head

@@ -1,6 +1,7 @@
 """Answers on their way to one client, as far as it takes them."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tensor_serving.embedded.transport.server import Server
 
 
-class Answers(asyncio.Protocol):
+class Answers(asyncio.Protocol, ABC):
     """The half of a connection that writes."""
 
     _transport: asyncio.Transport
@@ -125,8 +126,9 @@ class Answers(asyncio.Protocol):
             self._transport.write(data)
         self._out.clear()
 
+    @abstractmethod
     def _forget(self, call: Call, cancel: bool) -> None:
-        raise NotImplementedError
+        """Drop a call that is over; `cancel` ends its work as well."""
 
     # ---- what the client says of its windows
 
