@@ -21,66 +21,83 @@ AWAY_SECONDS = 0.2  # between its end and its start
 
 
 class CrashingServer:
-    """The model half behind a relay that cuts every connection, and listens no more for a moment, when it crashes."""
+    """The model half at one port, in one life after the other: the value FATAL ends a life, the next begins soon."""
 
     def __init__(self) -> None:
-        model = half_plus_two()
-        model.compute = self._compute
-        self.toy = ModelServer(half=model).start()
         self.crashes = 0
-        self._up = True
+        self.calls: list[str] = []
         self.slow = threading.Event()  # calls wait for it, but for fatal ones
         self.slow.set()
-        self._ends: list[socket.socket] = []
-        self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._stopped = False
+        self._life = _Life(self, 0)
+        self.port = self._life.port
 
     def stop(self) -> None:
         self.slow.set()
-        self._cut()
-        self.toy.stop()
+        self._stopped = True
+        self._life.end()
+        self._life.toy.stop()
 
-    def crash(self) -> None:
-        with self._lock:
-            if not self._up:
-                return  # another call has ended it at the same moment
-            self._up = False
-            self.crashes += 1
-        self._cut()
-        restart = threading.Timer(AWAY_SECONDS, self._listen)
+    def crashed(self, toy: ModelServer) -> None:
+        self.crashes += 1
+        restart = threading.Timer(AWAY_SECONDS, self._begin, [toy])
         restart.daemon = True
         restart.start()
 
-    def _compute(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if (inputs["x"] == FATAL).any():
-            self.crash()
-        elif not self.slow.is_set():
-            self.slow.wait(20)
-        return {"y": inputs["x"] / 2 + 2}
+    def _begin(self, former: ModelServer) -> None:
+        if not self._stopped:
+            self._life = _Life(self, self.port)
+        former.stop()
 
-    def _listen(self) -> None:
-        with self._lock:
-            self._listener = socket.create_server(("127.0.0.1", self.port))
-            self._up = True
-        self._accept(self._listener)
 
-    def _cut(self) -> None:
+class _Life:
+    """From a start to a crash: a model server behind a relay, so that the crash cuts all its connections at once."""
+
+    def __init__(self, server: CrashingServer, port: int) -> None:
+        self._server = server
+        model = half_plus_two()
+        model.compute = self._compute
+        self.toy = ModelServer(half=model)
+        self.toy.calls = server.calls
+        self.toy.start()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._ends: list[socket.socket] = []
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def end(self) -> bool:
+        """Cut every connection, and take no more; False if that was done before."""
         with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
             for end in (self._listener, *self._ends):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
-            self._ends.clear()
+        return True
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _compute(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if (inputs["x"] == FATAL).any():
+            if self.end():
+                self._server.crashed(self.toy)
+        elif not self._server.slow.is_set():
+            self._server.slow.wait(20)
+        return {"y": inputs["x"] / 2 + 2}
+
+    def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                near, _ = listener.accept()
+                near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self.toy.port))
                 with self._lock:
                     self._ends += (near, far)
+                    if self._ended:  # between the two
+                        near.close()
+                        far.close()
+                        return
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=self._pump, args=pair, daemon=True).start()
 
@@ -110,11 +127,11 @@ def test_a_call_that_ends_the_server_fails_alone(
     server: CrashingServer, batch: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = connected(f"127.0.0.1:{server.port}", grace=20, calls=16)
-    server.toy.calls.clear()
+    server.calls.clear()
     with ThreadPoolExecutor(12) as pool:
         server.slow.clear()
         before = [pool.submit(ask, client, number, batch=batch) for number in range(4)]
-        wait_until(lambda: "Predict" in server.toy.calls)
+        wait_until(lambda: "Predict" in server.calls)
         bad = pool.submit(fatal, client, batch=batch)
         more = [pool.submit(ask, client, number, batch=batch) for number in range(4, 8)]
         server.slow.set()

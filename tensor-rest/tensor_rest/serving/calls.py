@@ -73,7 +73,7 @@ class Calls:
         while True:
             with self._gate.turn(deadline, lost):
                 try:
-                    return self._once(path, request, answer, deadline, ids)
+                    return self._once(path, request, answer, deadline, ids, lost)
                 except RpcError as error:
                     lost = self._may_have_ended_it(error, path, request, ids, model, lost)
             time.sleep(min(random.uniform(0, pause), max(0.0, deadline - time.monotonic())))
@@ -92,13 +92,23 @@ class Calls:
         except RpcError as error:
             raise from_grpc(error, self._channel.address) from error
 
-    def _once(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+    def _once(
+        self,
+        path: str,
+        request: bytes,
+        answer: type[Answer],
+        deadline: float,
+        ids: Sequence[str],
+        lost: bool = False,
+    ) -> Answer:
+        """The answer. A call that was lost goes over a new connection: a kept one may lead to the server that ended,
+        and to lose it there would be taken for the end of a second one."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError("The model server did not answer in time.")
         metadata = (("x-request-id", ",".join(ids[:_MOST_IDS])),) if ids and ids[0] else ()
         try:
-            reply = answer.FromString(self._channel.call(path, request, left, metadata))
+            reply = answer.FromString(self._channel.call(path, request, left, metadata, fresh=lost))
         except DecodeError as error:
             self._gate.succeeded()
             raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error

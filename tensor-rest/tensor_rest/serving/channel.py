@@ -52,15 +52,17 @@ class Channel:
         message: bytes,
         timeout: float,
         metadata: Sequence[tuple[str, str]] = (),
+        fresh: bool = False,
     ) -> bytes:
         """The message that answers `message` at `path`, within `timeout` seconds. Raises RpcError.
 
-        Where a kept connection is lost before the server can have begun the call, it is made once more on a new one.
+        Where a kept connection is lost before the server can have begun the call, it is made once more on a new one;
+        with `fresh` none that was kept is used.
         """
         if len(message) > self._most:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"Sent message larger than max ({len(message)} vs. {self._most})")
         deadline = time.monotonic() + timeout
-        address, connection, kept = self._connection(deadline, fresh=False)
+        address, connection, kept = self._connection(deadline, fresh)
         try:
             return self._once(address, connection, path, message, deadline, metadata)
         except LostError as error:
