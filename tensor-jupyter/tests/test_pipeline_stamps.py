@@ -16,6 +16,8 @@ from tensor_jupyter.pipeline.steps import named
 
 TRAIN = named("train-classifier")
 
+pytestmark = pytest.mark.usefixtures("bodies")
+
 
 @pytest.fixture
 def bodies(monkeypatch):
@@ -39,14 +41,14 @@ def run(step, settings, again=False, **parameters):
     return ran, said
 
 
-def test_a_step_whose_stamp_holds_does_not_run_again(bodies, settings):
+def test_a_step_whose_stamp_holds_does_not_run_again(settings):
     assert run("gather-mnist", settings) == (True, ["it has not run yet"])
     assert run("train-classifier", settings)[0]
     assert run("train-classifier", settings) == (False, [])
     assert run("train-classifier", settings, again=True) == (True, ["it was asked for"])
 
 
-def test_each_change_is_told_in_words(bodies, settings, monkeypatch):
+def test_each_change_is_told_in_words(settings):
     run("gather-mnist", settings)
     run("train-classifier", settings, learning_rate=0.01)
     root = root_of(Parameters(), settings)
@@ -71,7 +73,7 @@ def test_each_change_is_told_in_words(bodies, settings, monkeypatch):
     assert why() == "it was interrupted"
 
 
-def test_a_new_release_runs_every_step_again(bodies, settings, monkeypatch):
+def test_a_new_release_runs_every_step_again(settings, monkeypatch):
     run("gather-mnist", settings)
     monkeypatch.setattr(stamps, "__version__", "9.9.9")
     assert "the release changed 0.1.0 -> 9.9.9" in why_run(named("gather-mnist"), Parameters(), settings)
@@ -88,7 +90,7 @@ def test_a_step_that_fails_leaves_what_was_there(bodies, settings):
     assert not [*(root / ".staging").iterdir()]
 
 
-def test_what_a_killed_run_left_is_removed(bodies, settings):
+def test_what_a_killed_run_left_is_removed(settings):
     root = root_of(Parameters(), settings)
     (root / ".staging" / "gather-mnist.dead").mkdir(parents=True)
     (root / ".staging" / "train-classifier.busy").mkdir()
@@ -96,12 +98,12 @@ def test_what_a_killed_run_left_is_removed(bodies, settings):
     assert [path.name for path in (root / ".staging").iterdir()] == ["train-classifier.busy"]
 
 
-def test_a_missing_input_is_named(bodies, settings):
+def test_a_missing_input_is_named(settings):
     with pytest.raises(LabError, match=r"train-classifier needs gather-mnist/data.npz.*--only gather-mnist"):
         run("train-classifier", settings)
 
 
-def test_a_step_waits_for_another_process_that_runs_it(bodies, settings):
+def test_a_step_waits_for_another_process_that_runs_it(settings):
     locks = root_of(Parameters(), settings) / ".locks"
     locks.mkdir(parents=True)
     waits, said = threading.Event(), []
@@ -120,7 +122,7 @@ def test_a_step_waits_for_another_process_that_runs_it(bodies, settings):
     assert (root_of(Parameters(), settings) / "gather-mnist" / "stamp.json").is_file()
 
 
-def test_the_key_names_inputs_and_parameters_and_not_outputs(bodies, settings):
+def test_the_key_names_inputs_and_parameters_and_not_outputs(settings):
     run("gather-mnist", settings)
     run("train-classifier", settings)
     path = root_of(Parameters(), settings) / "train-classifier"
@@ -130,7 +132,7 @@ def test_the_key_names_inputs_and_parameters_and_not_outputs(bodies, settings):
     assert stamps.read(path).key != first.key
 
 
-def test_a_folder_given_as_a_parameter_is_an_input(bodies, settings, tmp_path):
+def test_a_folder_given_as_a_parameter_is_an_input(settings, tmp_path):
     (tmp_path / "set").mkdir()
     np.save(tmp_path / "set" / "a.npy", np.zeros(3))
     run("gather-mnist", settings, mnist_data_dir=str(tmp_path / "set"))

@@ -9,6 +9,7 @@ import typer
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
 from tensor_jupyter.commands.model_kit import mark
 from tensor_jupyter.commands.run_flags import setting_flags
+from tensor_jupyter.pipeline.argo import Target
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import LAST, NAMES, STEPS, named
 from tensor_jupyter.settings import Settings
@@ -109,6 +110,39 @@ def list_steps(
     for each in STEPS:
         needs = f" After {', '.join(each.needs)}." if each.needs else ""
         out.print(f"{each.name:18} {each.does}{needs}")
+
+
+@app.command()
+@setting_flags(Parameters, "pipeline", _PANEL)
+def argo(
+    folder: Annotated[Path, typer.Argument(help="Where the manifests are written.", metavar="FOLDER")] = Path("argo"),
+    config: Config = None,
+    images: Annotated[str, typer.Option(help="What comes before the images' names.")] = Target.images,
+    tag: Annotated[str, typer.Option(help="The images' tag.")] = Target.tag,
+    rest_url: Annotated[str, typer.Option(help="The gateway, as a pod reaches it.")] = Target.rest_url,
+    schedule: Annotated[str, typer.Option(help="When the CronWorkflow runs, in cron's form.")] = Target.schedule,
+    storage: Annotated[str, typer.Option(help="The size of each volume.")] = Target.storage,
+    *,
+    flags: dict[str, object],
+) -> None:
+    """Write the same steps as manifests for Argo Workflows: volumes, access, Workflow and CronWorkflow.
+
+    lab pipeline argo manifests --images registry.example/lab --epochs 12
+
+    kubectl apply -f manifests/volumes.yaml -f manifests/access.yaml && kubectl create -f manifests/workflow.yaml
+    """
+    with told_in_one_line():
+        import yaml
+
+        from tensor_jupyter.pipeline.argo import ARGO_VERSIONS, manifests
+
+        parameters = Parameters.read(config, **flags)
+        found = manifests(parameters, Target(images, tag, rest_url, schedule, storage))
+        folder.mkdir(parents=True, exist_ok=True)
+        head = f"# Written by `lab pipeline argo` for Argo Workflows {ARGO_VERSIONS}.\n"
+        for name, documents in found.items():
+            (folder / name).write_text(head + yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+            out.print(str(folder / name))
 
 
 def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> None:
