@@ -13,7 +13,7 @@ from tensor_jupyter.pipeline.parameters import PREFIX, Parameters
 from tensor_jupyter.pipeline.steps import STEPS, Step
 
 ARGO_VERSIONS = "3.6 to 4.0"
-"""The releases of Argo Workflows that the manifests are written for: `schedules` came with 3.6; hera has 4.0's schema."""
+"""Releases of Argo Workflows that the manifests are written for: 3.6 brought `schedules`, hera has 4.0's schema."""
 
 NAME = "tensor-pipeline"
 """Of the workflows, the service account and its role."""
