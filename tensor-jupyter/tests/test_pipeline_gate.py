@@ -8,9 +8,9 @@ import pytest
 from pipeline_kit import MEASURED, noisy, run_steps, small, write_digits, write_sources
 from training_kit import bars
 
-from tensor_jupyter.pipeline import checks, stamps
+from tensor_jupyter.pipeline import checks, external
 from tensor_jupyter.pipeline.bodies import gather, promote, train
-from tensor_jupyter.pipeline.execute import Job, root_of, why_run
+from tensor_jupyter.pipeline.execute import Job, execute, root_of, why_run
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import named
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
@@ -25,17 +25,23 @@ def failed(parameters, settings):
     return {check["name"] for check in document["checks"] if check["passed"] is False}
 
 
-def test_clean_data_passes_and_equal_runs_give_equal_bytes(settings, tmp_path, write_idx):
+def test_clean_data_passes_a_dropped_scaling_does_not(settings, tmp_path, write_idx, monkeypatch):
     parameters = small(write_sources(tmp_path, write_idx))
     assert all(run_steps(parameters, settings).values())
     assert failed(parameters, settings) == set()
     assert not any(run_steps(parameters, settings).values()), "nothing has changed"
-    other = settings.model_copy(update={name: tmp_path / "again" / name for name in ("models", "logs", "data")})
-    steps = [name for name in MEASURED if name.startswith(("gather", "train"))]
-    run_steps(parameters, other, tuple(steps))
-    for name in steps:
-        mine, theirs = (stamps.read(root_of(parameters, each) / name) for each in (settings, other))
-        assert mine == theirs
+    # Scaling, a layer of the model, is dropped when it is exported.
+    read = train.read
+
+    def without_scaling(*given):
+        model = read(*given)
+        model.get_layer("scale").scale = 1.0
+        return model
+
+    monkeypatch.setattr(train, "read", without_scaling)
+    execute(named("export-concept"), parameters, settings, lambda _: None, again=True)
+    run_steps(parameters, settings, ("evaluate",))
+    assert failed(parameters, settings) == {"false alarms offline"}
     # A change of the concept model's parameters leaves the classifier's branch alone.
     changed = small(write_sources(tmp_path, write_idx), concept_epochs=3)
     reasons = {name: why_run(named(name), changed, settings) for name in MEASURED}
@@ -51,15 +57,12 @@ def poisoned(kind, folder, write_idx):
         train_labels = np.random.default_rng(0).permutation(train_labels)
     elif kind == "polarity":
         train_images = 255 - train_images
-    elif kind == "leak":
+    else:
         train_images[:100] = test_images[:100]
     write_digits(folder, write_idx, train_images, train_labels, test_images, test_labels)
 
 
-@pytest.mark.parametrize(
-    ("kind", "caught"),
-    [("labels", "accuracy"), ("polarity", "false alarms offline"), ("leak", "test images not trained on")],
-)
+@pytest.mark.parametrize(("kind", "caught"), [("labels", "accuracy"), ("polarity", "false alarms offline")])
 def test_poisoned_data_is_caught(kind, caught, settings, tmp_path, write_idx):
     sources = write_sources(tmp_path, write_idx)
     poisoned(kind, tmp_path / "digits", write_idx)
@@ -68,18 +71,16 @@ def test_poisoned_data_is_caught(kind, caught, settings, tmp_path, write_idx):
     assert caught in failed(parameters, settings)
 
 
-def test_a_dropped_scaling_is_caught(settings, tmp_path, write_idx, monkeypatch):
-    read = train.read
-
-    def without_scaling(*given):
-        model = read(*given)
-        model.get_layer("scale").scale = 1.0
-        return model
-
-    monkeypatch.setattr(train, "read", without_scaling)
-    parameters = small(write_sources(tmp_path, write_idx))
-    run_steps(parameters, settings)
-    assert {"false alarms offline"} <= failed(parameters, settings)
+def test_test_images_in_the_training_set_are_caught(settings, tmp_path, write_idx):
+    sources = write_sources(tmp_path, write_idx)
+    parameters, folder = small(sources), root_of(small(sources), settings) / "gather-mnist"
+    run_steps(parameters, settings, ("gather-mnist",))
+    assert checks.leak(gather.read(folder)).passed
+    poisoned("leak", tmp_path / "digits", write_idx)
+    run_steps(parameters, settings, ("gather-mnist",))
+    found = checks.leak(gather.read(folder))
+    assert found.passed is False
+    assert found.told == "83.33% of the test images are in the training set; at most 0.10% may be"
 
 
 def test_a_stand_in_does_not_replace_real_data(brightness_data):
@@ -105,6 +106,23 @@ def test_a_stand_in_is_looked_for_again_once_there_may_be_a_better_source(settin
     online = settings.model_copy(update={"offline": False})
     assert "stand-in is in place of mnist" in why_run(named("gather-mnist"), Parameters(), online)
     assert gather.read(root_of(Parameters(), settings) / "gather-mnist").hash == data.hash
+
+
+def test_a_refused_version_is_deployed_again_only_for_a_new_verdict(settings, monkeypatch):
+    root, parameters, stale = root_of(Parameters(), settings), Parameters(), set()
+    monkeypatch.setattr(external, "why_stale", lambda step, *_: "epochs changed" if step.name in stale else "")
+    versions = {role: {"name": name, "version": 2} for role, name in (("classifier", "a"), ("concept", "a-concept"))}
+    for name, document in (("deployed", {"run": "r", **versions}), ("verdict", {"run": "r", "promoted": False})):
+        folder = root / {"deployed": "deploy", "verdict": "promote"}[name]
+        folder.mkdir(parents=True)
+        (folder / f"{name}.json").write_text(json.dumps(document))
+
+    def why():
+        return external.why_lost(named("deploy"), root, parameters, settings)
+
+    assert why() == ""
+    stale.add("test")
+    assert why() == "version 2 of a is no longer in the models folder"
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tensor_jupyter.pipeline.parameters import Parameters
-from tensor_jupyter.pipeline.steps import LAST, Step
+from tensor_jupyter.pipeline.stamps import why_stale
+from tensor_jupyter.pipeline.steps import LAST, Step, after, named
 from tensor_jupyter.settings import Settings
 
 
@@ -26,7 +27,7 @@ def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings)
     if step.name == "gather-notmnist":
         return _better_source(root / step.name, parameters.notmnist_data_dir, settings)
     if step.name == "deploy":
-        return _gone(root, settings)
+        return _gone(root, parameters, settings)
     return ""
 
 
@@ -38,11 +39,12 @@ def _better_source(folder: Path, given: str, settings: Settings) -> str:
     return ""
 
 
-def _gone(root: Path, settings: Settings) -> str:
-    """A deployed version that is gone; one that the gate refused was taken away on purpose."""
+def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
+    """A deployed version that is gone; one that the gate refused is wanted again only where the verdict is open."""
     deployed = _document(root / "deploy" / "deployed.json")
     verdict = _document(root / LAST / "verdict.json")
-    if verdict.get("run") == deployed["run"] and not verdict["promoted"]:
+    refused = verdict.get("run") == deployed["run"] and not verdict["promoted"]
+    if refused and not any(why_stale(named(name), parameters, root) for name in after("deploy")):
         return ""
     for each in (deployed["classifier"], deployed["concept"]):
         if not (settings.models / each["name"] / str(each["version"])).is_dir():

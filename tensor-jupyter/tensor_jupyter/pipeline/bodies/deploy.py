@@ -2,8 +2,10 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tensor_jupyter.context import Context
+from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline.bodies.export import exported
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.publishing import served
@@ -13,6 +15,7 @@ from tensor_jupyter.publishing.registry import CANDIDATE, Registry
 from tensor_jupyter.publishing.serving_conf import STABLE
 from tensor_jupyter.publishing.staging import publish, staging
 from tensor_jupyter.settings import Settings
+from tensor_jupyter.typed import LAB
 
 WAIT_SECONDS = 60.0
 """How long the gateway may take to show a change of the models folder."""
@@ -23,6 +26,18 @@ def run(job: Job) -> None:
     pairs = (("classifier", parameters.model), ("concept", parameters.concept))
     versions = {role: _deploy(job, role, name) for role, name in pairs}
     job.write("deployed.json", {"run": job.run, **versions})
+
+
+def check_there(job: Job) -> dict[str, Any]:
+    """Return what was deployed. Raises LabError where it was taken away since."""
+    deployed = job.read("deploy/deployed.json")
+    for each in (deployed["classifier"], deployed["concept"]):
+        if not (job.settings.models / each["name"] / str(each["version"])).is_dir():
+            raise LabError(
+                f"{each['name']} {each['version']} is no longer in the models folder: "
+                f"`{LAB} pipeline run --from deploy` publishes it again."
+            )
+    return deployed
 
 
 def wait_for_label(name: str, version: int, label: str, settings: Settings) -> None:

@@ -34,13 +34,12 @@ def _trained(job: Job, step: str, run: Run) -> tuple[keras.Model, Dataset]:
 
 
 def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, companion: str = "") -> None:
-    trained = job.read(f"{step}/trained.json")
-    metrics = trained["metrics"]
+    metrics, version = job.read(f"{step}/trained.json")["metrics"], job.read(f"{step}/{train.RUN}")["version"]
     # Under the number of its run in TensorBoard, which it keeps when it is deployed.
     settings = job.settings.model_copy(update={"models": job.folder / "models"})
     published = publishing.export(
         model,
-        Context(name, trained["version"], settings),
+        Context(name, version, settings),
         data,
         metrics=metrics,
         command=f"lab pipeline run --model {job.parameters.model}",

@@ -4,7 +4,7 @@ from typing import Any
 
 from tensor_jupyter.pipeline import checks
 from tensor_jupyter.pipeline.bodies import gather
-from tensor_jupyter.pipeline.bodies.deploy import wait_for_label
+from tensor_jupyter.pipeline.bodies.deploy import check_there, wait_for_label
 from tensor_jupyter.pipeline.bodies.evaluate import bars
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.publishing.gate import Check, judge
@@ -16,7 +16,7 @@ from tensor_jupyter.publishing.serving_conf import STABLE
 
 
 def run(job: Job) -> None:
-    deployed = job.read("deploy/deployed.json")
+    deployed = check_there(job)
     compared, current = _compared(job, deployed["classifier"])
     again = {check.name for check in compared}  # measured anew, with the version in place beside it
     documents = [each for path in ("evaluate/evaluation.json", "test/live.json") for each in job.read(path)["checks"]]

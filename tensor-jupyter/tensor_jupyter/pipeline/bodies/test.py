@@ -13,6 +13,7 @@ from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline import checks
 from tensor_jupyter.pipeline.bodies import gather
+from tensor_jupyter.pipeline.bodies.deploy import check_there
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.publishing.gate import Check
 from tensor_jupyter.publishing.graph import Graph
@@ -26,7 +27,7 @@ _MAX_ROWS = 500  # in one call of the concept model
 
 def run(job: Job) -> None:
     data, letters = gather.read(job.root / "gather-mnist"), gather.read(job.root / "gather-notmnist")
-    deployed = job.read("deploy/deployed.json")
+    deployed = check_there(job)
     found, calls = _classifier(job, deployed["classifier"], data)
     found += _concept(job, deployed["concept"], data, letters)
     for check in found:

@@ -17,6 +17,9 @@ from tensor_jupyter.training import models
 from tensor_jupyter.training.fit import steps_per_epoch, train
 from tensor_jupyter.training.run import Run
 
+RUN = "run.json"
+"""Beside the outputs: the number of the run in TensorBoard."""
+
 
 def run_classifier(job: Job) -> None:
     data = gather.read(job.root / "gather-mnist")
@@ -59,8 +62,9 @@ def _train(job: Job, run: Run, name: str) -> None:
     # Not a Keras file: that holds the time it was written, and an equal training should give equal bytes.
     weights = {f"{number:04}": value for number, value in enumerate(trained.model.get_weights())}
     np.savez(job.folder / "weights.npz", **weights)
-    document = {"version": context.version, "metrics": trained.metrics, "history": trained.history}
-    job.write("trained.json", document)
+    job.write("trained.json", {"metrics": trained.metrics, "history": trained.history})
+    # Not an output with a hash: the number depends on what else was trained, and on trainings that were killed.
+    job.write(RUN, {"version": context.version})
     job.say(", ".join(f"{key} {value:g}" for key, value in trained.metrics.items()))
 
 
