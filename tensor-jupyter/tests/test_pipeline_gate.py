@@ -51,7 +51,7 @@ def test_clean_data_passes_a_dropped_scaling_does_not(settings, tmp_path, write_
 def poisoned(kind, folder, write_idx):
     """Overwrite the digits' files."""
     clean_train, clean_test = bars(count=400).train.images, bars(count=120).train.images
-    train_images, test_images = noisy(clean_train, 1), noisy(clean_test, 2)
+    train_images, test_images = noisy(clean_train, 11), noisy(clean_test, 12)
     train_labels, test_labels = np.arange(400) % 2, np.arange(120) % 2
     if kind == "labels":
         train_labels = np.random.default_rng(0).permutation(train_labels)
