@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.docs.documents import DOCUMENTS, anchors
 from tests.running import ROOT, Lab, new_lab
 
 README = (ROOT / "README.md").read_text()
 REST_API = (ROOT / "docs" / "rest-api.md").read_text()
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("tensor-*/README.md"))]
 DEFAULT_PORTS = {
     "8080": "REST",
     "8888": "JUPYTER",
@@ -94,7 +94,12 @@ def test_the_readme_names_ports_and_services_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_to_a_file(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
-    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+def test_every_link_leads_to_a_file_and_heading(document: Path) -> None:
+    missing = []
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
+        if "://" in path:
+            continue
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            missing.append(f"{path}#{anchor}")
     assert not missing
