@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 
+from lab_engine.settings import read_env_file
 from tests.docs.documents import DOCUMENTS, anchors
 from tests.running import ROOT, Lab, new_lab
 
 README = (ROOT / "README.md").read_text()
 REST_API = (ROOT / "docs" / "rest-api.md").read_text()
 DEFAULT_PORTS = {
-    "8080": "REST",
-    "8888": "JUPYTER",
-    "6006": "BOARD",
-    "9000": "SERVING",
-    "8501": "SERVING_REST",
-    "8502": "INVENTORY",
+    port: name.removeprefix("LAB_").removesuffix("_PORT")
+    for name, port in read_env_file(ROOT / "versions.env").items()
+    if name.endswith("_PORT")
 }
 
 # The clone is the one the tests run in, and bin/test.sh is what runs them.
