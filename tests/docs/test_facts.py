@@ -145,3 +145,10 @@ def test_files_that_the_development_guide_names_exist() -> None:
     )
     assert len(names) > 60
     assert not [name for name in names if "NAME" not in name and not (ROOT / name).exists()]
+
+
+def test_files_that_the_glossary_names_exist() -> None:
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", text("docs/glossary.md"))
+    packages = [ROOT / "tensor-rest" / "tensor_rest", ROOT / "tensor-jupyter" / "tensor_jupyter"]
+    assert len(names) > 5
+    assert not [name for name in names if not any((package / name).exists() for package in packages)]
