@@ -1,4 +1,4 @@
-"""A call that ends the model server: it is sent twice at most, and the calls beside it are answered late."""
+"""A call that ends the model server: it ends it twice at most, and the calls beside it are answered late."""
 
 import socket
 import threading
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import grpc
 import numpy as np
 import pytest
 from client_kit import ask, connected, half_plus_two
@@ -25,6 +26,7 @@ class CrashingServer:
 
     def __init__(self) -> None:
         self.crashes = 0
+        self.knows_culprit = False  # as the embedded server may: it refuses the repeat of the call that ended it
         self.calls: list[str] = []
         self.slow = threading.Event()  # calls wait for it, but for fatal ones
         self.slow.set()
@@ -59,6 +61,8 @@ class _Life:
         model.compute = self._compute
         self.toy = ModelServer(half=model)
         self.toy.calls = server.calls
+        if server.knows_culprit and server.crashes:
+            self.toy.fail_repeats = (grpc.StatusCode.DATA_LOSS, "this call crashed the model server")
         self.toy.start()
         self._lock = threading.Lock()
         self._ended = False
@@ -143,6 +147,19 @@ def test_a_call_that_ends_the_server_fails_alone(
     assert "model 'half'" in str(again)
     assert again.retry_after > 30
     assert server.crashes == 2  # the same bytes are not sent again
+    assert ask(client, 1).version == 1
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_call_that_the_server_knows_to_have_ended_it_ends_it_once(server: CrashingServer, batch: bool) -> None:
+    server.knows_culprit = True
+    client = connected(f"127.0.0.1:{server.port}", grace=20, calls=16)
+    for _ in range(2):  # the same bytes are not sent again
+        refused = fatal(client, batch=batch)
+        assert isinstance(refused, UnavailableError)
+        assert "model 'half'" in str(refused)
+        assert refused.retry_after > 30
+    assert server.crashes == 1
     assert ask(client, 1).version == 1
 
 
