@@ -68,6 +68,7 @@ class _Record:
     pid: int
     answered: bool = False  # since it was started
     failures: int = 0  # probes in a row
+    stopped: int = 0  # looks in a row
     since: float = 0.0  # of the first of them
 
 
@@ -113,6 +114,7 @@ class Monitor:
         if record is None or record.pid != process.pid:
             record = self._records[program.name] = _Record(process.pid)
         began, stopped = time.monotonic(), _is_stopped(process.pid)
+        record.stopped = record.stopped + 1 if stopped else 0
         if not stopped and web.answers(program.probe, lab_id, self.limits.probe):
             record.answered, record.failures = True, 0
             return True
@@ -120,7 +122,7 @@ class Monitor:
         record.failures += 1
         silence = time.monotonic() - record.since
         started = record.answered or process.uptime > self.limits.start
-        if stopped and record.failures == _PROBES:
+        if record.stopped == _PROBES:
             _continue(program.name, process.pid)
         elif started and record.failures >= _PROBES and silence >= self.limits.silence:
             _say(f"{program.name}, process {process.pid}, has not answered {program.probe} for {silence:.0f} s: ended")
