@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -28,6 +29,7 @@ class CrashingServer:
         self.crashes = 0
         self.knows_culprit = False  # as the embedded server may: it refuses the repeat of the call that ended it
         self.calls: list[str] = []
+        self.takes = 0.0  # seconds, of calls that are not fatal
         self.slow = threading.Event()  # calls wait for it, but for fatal ones
         self.slow.set()
         self._stopped = False
@@ -89,6 +91,7 @@ class _Life:
                 self._server.crashed(self.toy)
         elif not self._server.slow.is_set():
             self._server.slow.wait(20)
+        time.sleep(self._server.takes)
         return {"y": inputs["x"] / 2 + 2}
 
     def _accept(self) -> None:
@@ -182,6 +185,24 @@ def test_lost_calls_are_repeated_one_at_a_time_however_long_one_takes() -> None:
         over.set()
         first.result(10)
         second.result(10)
+
+
+def test_workers_repeat_one_call_at_a_time_among_them(server: CrashingServer, tmp_path: Path) -> None:
+    """Else the innocent calls of other workers would be lost twice, and refused."""
+    address, lock = f"127.0.0.1:{server.port}", tmp_path / "repeat.lock"
+    bad, *others = (connected(address, grace=20, repeat_lock=lock) for _ in range(4))
+    server.calls.clear()
+    server.slow.clear()
+    with ThreadPoolExecutor(4) as pool:
+        innocent = [pool.submit(ask, client) for client in others]
+        wait_until(lambda: server.calls.count("Predict") == len(others))
+        server.takes = 0.5  # of each repeat
+        culprit = pool.submit(fatal, bad)
+        wait_until(lambda: server.crashes)
+        server.slow.set()
+        assert isinstance(culprit.result(40), UnavailableError)
+        assert all(call.result(40) for call in innocent)
+    assert server.crashes == 2
 
 
 def test_many_calls_that_end_the_server_end_it_twice_each_at_most(server: CrashingServer) -> None:

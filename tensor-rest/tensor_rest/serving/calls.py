@@ -3,9 +3,10 @@
 - It could not connect: nothing was sent; the call is made when the server can be reached.
 - The connection was lost before all was sent, GOAWAY below the stream, UNAVAILABLE, CANCELLED: the server did not
   begin the call, or lives; it is repeated within a budget.
-- The connection was lost after all was sent: the call may have ended the server. It is repeated once, with no other
-  call under way, and says that it is a repeat. The embedded server refuses it if it knows that this very call crashed
-  it. Refused or lost again, the call fails, and the same bytes are refused for a minute.
+- The connection was lost after all was sent: the call may have ended the server. It is repeated once, marked as a
+  repeat, with no other call of this worker and no other repeat of any worker under way. The embedded server refuses
+  it if it knows that this very call crashed it. Refused or lost again, it fails, and the same bytes are refused for a
+  minute.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -23,6 +25,7 @@ from ..wire.status import Code, RpcError
 from .channel import Channel, UnreachableError
 from .gate import Gate
 from .http2 import LostError
+from .repeats import RepeatLock
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,8 @@ class SharedCallLostError(UnavailableError):
 class Calls:
     """Makes calls through `channel` as far as `gate` allows."""
 
-    def __init__(self, channel: Channel, gate: Gate) -> None:
-        self._channel, self._gate = channel, gate
+    def __init__(self, channel: Channel, gate: Gate, repeats: RepeatLock) -> None:
+        self._channel, self._gate, self._repeats = channel, gate, repeats
         self._refused: dict[bytes, float] = {}  # until when, by digest
 
     def ask(
@@ -73,7 +76,7 @@ class Calls:
                 lost = self._may_have_ended_it(error, path, request, ids, model, lost)
         pause = _FIRST_PAUSE
         while True:
-            with self._gate.turn(deadline, lost):
+            with self._gate.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
                     return self._once(path, request, answer, deadline, ids, lost)
                 except RpcError as error:
