@@ -100,7 +100,11 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
         "tensor-jupyter": lambda: answers("JUPYTER", "/api"),
         "lab": watched,
     }
-    return {**services, "supervisord": lambda: all(works() for works in services.values())}
+
+    def supervised() -> bool:
+        return _is_alive(manager(lab).pid) and all(works() for works in services.values())
+
+    return {**services, "supervisord": supervised}
 
 
 def _is_alive(pid: int) -> bool:
