@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         return self.run_dir / "draining"
 
     @property
+    def repeat_lock(self) -> Path:
+        """The file by which workers repeat calls that may have ended the model server one at a time."""
+        return self.run_dir / "repeat.lock"
+
+    @property
     def socket(self) -> Path:
         """The unix socket between nginx and uWSGI."""
         return self.run_dir / "uwsgi.sock"
