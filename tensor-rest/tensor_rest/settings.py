@@ -32,6 +32,7 @@ _Source = Annotated[
     str,
     StringConstraints(to_lower=True, pattern=r"^((\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
 ]
+_SERVER = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
 _TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$"
 
 
@@ -141,6 +142,9 @@ class Settings(BaseSettings):
 
     board_url: HttpUrl | None = None
     """Where TensorBoard is, for the link on the page; empty hides the link."""
+
+    board_server: str = Field(default="", pattern=rf"^$|{_SERVER}")
+    """host:port of TensorBoard, which nginx then shows under /tensorboard/ of the gateway; empty: it does not."""
 
     jupyter_url: HttpUrl | None = None
     """Where JupyterLab is, for the link on the page; empty hides the link."""
