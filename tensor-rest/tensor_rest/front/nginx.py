@@ -110,7 +110,12 @@ def render(settings: Settings) -> str:
         read_timeout=settings.longest_request + 5,
         repeat_timeout=settings.longest_request // 2,
         board=settings.board_server,
-        resolver=_resolver() if settings.board_server else "",
+        resolver=_resolver(),
+        grpc_listen=settings.listen_at(settings.grpc_port),
+        serving=settings.server,
+        max_message=settings.max_message_bytes,
+        inventory_listen=settings.listen_at(settings.inventory_port),
+        inventory=f"{settings.inventory_url.host}:{settings.inventory_url.port}",
         socket=settings.socket.name,
         probe_socket=settings.probe_socket.name,
         # Started by root the workers would change to a user who cannot reach root's socket.
