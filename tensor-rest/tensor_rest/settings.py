@@ -168,8 +168,8 @@ class Settings(BaseSettings):
     """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
 
     grpc_port: int = Field(default=0, ge=0, le=65535)
-    """Port at which nginx passes on the model server's gRPC calls that change nothing: predictions, metadata, status and
-    health. For a workbench that must not reach the model server, where a call can have it load other models; 0: none."""
+    """Port at which nginx passes on those of the model server's gRPC calls that change nothing: predictions, metadata,
+    status and health. For a workbench that must not reach the one that loads other models; 0: none."""
 
     inventory_port: int = Field(default=0, ge=0, le=65535)
     """Port at which nginx passes on the watcher's list, for the same workbench; 0: none."""

@@ -1,4 +1,4 @@
-"""What nginx passes on for a workbench that must not reach the model server: calls that change nothing, and the list."""
+"""What nginx passes on to a workbench that must not reach the model server: calls that change nothing, the list."""
 
 import json
 import threading

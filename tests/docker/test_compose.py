@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import subprocess
 import tarfile
 import urllib.request
@@ -110,44 +109,6 @@ def test_only_the_workbench_writes_models_and_the_gateway_has_no_volume(rendered
     assert "/models" not in mounts("tensor-board")
     for service, folder in (("tensor-serving", "/models"), ("tensor-board", "/logs")):
         assert f"{folder}:ro" in mounts(service) or '"read_only": true' in mounts(service)
-
-
-# In the workbench: what it reaches of the model server. Each line is an answer.
-REACH = """
-import grpc, numpy, socket, urllib.request
-from tensor_jupyter.wire import PredictRequest, make_tensor_proto, prediction_stub
-for port in (9000, 8501, 8502):
-    try:
-        socket.create_connection(("tensor-serving", port), 3).close()
-        print(port, "is reached")
-    except OSError as error:
-        print(port, "is not")
-request = PredictRequest(model_spec={"name": "mnist-net"})
-request.inputs["images"].CopyFrom(make_tensor_proto(numpy.zeros((1, 28, 28, 1), "uint8")))
-print(list(prediction_stub().Predict(request, timeout=20).outputs))
-with grpc.insecure_channel("tensor-rest:9000") as channel:
-    try:
-        channel.unary_unary("/tensorflow.serving.ModelService/HandleReloadConfigRequest")(b"", timeout=20)
-    except grpc.RpcError as error:
-        print(error.code().name)
-print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open("http://tensor-rest:8502/").status)
-"""
-
-
-@in_docker
-def test_the_workbench_reaches_predictions_and_not_the_reload_call(lab: Lab) -> None:
-    said = docker("exec", lab.container("tensor-jupyter"), "python3", "-W", "ignore", "-c", REACH).splitlines()
-    assert said[:3] == ["9000 is not", "8501 is not", "8502 is not"]
-    assert "scores" in said[3]
-    assert said[4:] == ["PERMISSION_DENIED", "200"]
-    doctor = subprocess.run(
-        ["docker", "exec", lab.container("tensor-jupyter"), "lab", "doctor"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    for check in ("model server", "watcher", "TensorBoard"):
-        assert re.search(rf"{check} .*(answers|lists)", doctor.stdout), doctor.stdout
 
 
 @in_docker
