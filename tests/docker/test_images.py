@@ -16,8 +16,8 @@ from tests.running import ROOT, wait_until
 
 MB = 1_000_000
 LARGEST = {
-    "tensor-rest": 230 * MB,
-    "tensor-board": 250 * MB,
+    "tensor-rest": 215 * MB,
+    "tensor-board": 230 * MB,
     "tensor-serving-embedded": 820 * MB,
     "tensor-jupyter": 1450 * MB,
 }
