@@ -47,10 +47,3 @@ def test_the_doctor_sees_every_service_from_the_workbench(lab: Lab) -> None:
     said = in_workbench(lab, "lab", "doctor")
     for check in ("gateway", "model server", "watcher", "TensorBoard"):
         assert re.search(rf"^ok +{check}: ", said, re.MULTILINE), said
-
-
-@in_docker
-def test_tensorboard_is_shown_through_the_gateway(lab: Lab) -> None:
-    assert lab.get("REST", "/tensorboard/data/runs").status == 200
-    assert "TensorBoard" in lab.get("REST", "/tensorboard/").body.decode()
-    assert lab.get("REST", "/tensorboard/data/runs", Host="evil.example").status == 421
