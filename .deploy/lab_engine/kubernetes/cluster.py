@@ -151,7 +151,7 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
     objects = []
     if "production" not in choice.components:
         token.make(settings)
-        objects.append(_secret("tensor-jupyter-token", "token", token.read(settings).encode(), choice))
+        objects.append(_secret("tensor-jupyter-token", "jupyter-token", token.read(settings).encode(), choice))
     if file := manifests.keys_file(settings):
         objects.append(_secret("tensor-rest-api-keys", "api-keys", file.read_bytes(), choice))
     elif "production" in choice.components and kubectl.ask("get", "secret", "tensor-rest-api-keys")[0]:
