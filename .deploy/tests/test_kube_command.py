@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ def test_latest_becomes_the_release() -> None:
     assert manifests.tag(settings.load({"LAB_TAG": "2"})) == "2"
 
 
-@pytest.mark.parametrize(("minor", "own"), [("24", False), ("25", True), ("32+", True)])
+@pytest.mark.parametrize(("minor", "own"), [("25", False), ("31", False), ("32", True), ("37+", True)])
 def test_the_users_kubectl_is_used_if_it_is_new_enough(
     minor: str, own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,3 +229,13 @@ def test_the_script_renders_without_a_cluster(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "ingressClassName: alb" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_the_documentation_has_every_verb_overlay_and_component() -> None:
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    rows = set(re.findall(r"^\| `(\w+)", text, re.MULTILINE))
+    (verbs,) = [each for each in __main__._parser()._actions if each.dest == "verb"]
+    assert isinstance(verbs.choices, dict)
+    named = {*verbs.choices, *manifests.names("overlays"), *manifests.names("components")}
+    assert named <= rows
+    assert {f"{VERSIONS['LAB_VERSION']}"} == set(re.findall(r"\b0\.\d+\.\d+\b", text.replace("127.0.0.1", "")))

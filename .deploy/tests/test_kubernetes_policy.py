@@ -77,6 +77,7 @@ def test_names_that_are_referred_to_exist(combination: Combination) -> None:
         assert all(_variables_exist(container, found) for container in containers(each["spec"]["template"]["spec"]))
     for name, each in of_kind(found, "Service").items():
         assert each["spec"]["selector"].items() <= labels[name].items()
+        assert each["metadata"]["labels"]["app.kubernetes.io/name"] == name  # a ServiceMonitor goes by it
         ports = {port["name"]: port["containerPort"] for port in pods(found)[name]["containers"][0]["ports"]}
         assert {port["name"]: port["port"] for port in each["spec"]["ports"]} == ports
         assert all(port["targetPort"] == port["name"] for port in each["spec"]["ports"])
@@ -116,6 +117,8 @@ def test_the_gateway_alone_is_reached_from_outside(overlay: str) -> None:
     assert reaches(found, "tensor-jupyter", "tensor-rest", 8080)
     assert reaches(found, "tensor-jupyter", "tensor-board", 6006)
     assert not reaches(found, "tensor-board", "tensor-rest", 8080)
+    assert not reaches(found, "outside", "a-pod-of-tomorrow", 80)
+    assert not reaches(found, "a-pod-of-tomorrow", "tensor-rest", 8080)
 
 
 def reaches(found: list[Object], source: str, target: str, port: int) -> bool:

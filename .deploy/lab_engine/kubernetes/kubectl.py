@@ -14,7 +14,7 @@ from ..errors import EngineError
 from ..settings import ROOT, Settings
 
 LOCK = ROOT / ".deploy" / "kubernetes" / "requirements.txt"
-_OLDEST = (1, 25)
+_OLDEST = (1, 32)  # the oldest whose kustomize has rendered every combination
 _SECONDS = 30  # one question to the cluster
 
 
@@ -102,4 +102,4 @@ def _run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-6:])
-        raise EngineError(f"kubectl could not be installed; any kubectl from 1.25 on, on the PATH, will do\n{last}")
+        raise EngineError(f"kubectl could not be installed; any kubectl from 1.32 on, on the PATH, will do\n{last}")

@@ -109,9 +109,12 @@ def tag(settings: Settings) -> str:
 
 
 def _components(choice: Choice, settings: Settings) -> list[str]:
-    """The chosen ones, and gpu where LAB_SERVING says so; the overlay gpu has it already."""
+    """The chosen ones, and gpu where LAB_SERVING says so; the overlay gpu has it already.
+
+    In the order of their names: production, the last, changes what others bring.
+    """
     wanted = [*choice.components, *(["gpu"] if settings.versions["LAB_SERVING"] == "gpu" else [])]
-    return [name for name in dict.fromkeys(wanted) if name != choice.overlay]
+    return [name for name in sorted(set(wanted)) if name != choice.overlay]
 
 
 def _image(name: str, settings: Settings) -> dict[str, str]:
