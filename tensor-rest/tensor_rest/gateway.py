@@ -187,4 +187,5 @@ def _limits(settings: Settings) -> Limits:
         settings.max_message_bytes,
         settings.batch_rows,
         settings.batch_calls,
+        settings.repeat_lock,
     )

@@ -2,13 +2,18 @@
 
 import gzip
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import case_server
 import pytest
+import uvicorn
 from rest_kit import ask, send_raw
+
+from tensor_serving.embedded.rest import http
 
 PATH = "/v1/models/several:predict"
 BODY = b'{"instances": [2]}'
@@ -145,3 +150,42 @@ def test_one_connection_serves_many_requests(address: str) -> None:
 def test_head_has_no_body(address: str) -> None:
     answer = ask(address, "/v1/models/several", method="HEAD")
     assert (answer.status, answer.body) == (400, b"")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """The address of a server that waits half a second for a head, and answers nothing but an empty 200."""
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.5)
+
+    async def application(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = uvicorn.Server(http.config(application))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[:2]
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEAD], ids=repr)
+def test_a_head_that_does_not_come_ends_the_connection(hasty: tuple[str, int], sent: bytes) -> None:
+    with socket.create_connection(hasty, timeout=30) as connection:
+        connection.sendall(sent)
+        if sent.endswith(b"\r\n\r\n"):  # it is answered, and what ends the connection is the next one
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"G")
+        assert connection.recv(4096) == b""
+
+
+def test_a_connection_between_two_requests_stays(hasty: tuple[str, int]) -> None:
+    with (
+        socket.create_connection(hasty, timeout=30) as kept,
+        socket.create_connection(hasty, timeout=30) as silent,
+    ):
+        for _ in range(2):
+            kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+            assert silent.recv(4096) == b""  # the time for a head is over

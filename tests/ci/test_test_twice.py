@@ -55,7 +55,7 @@ def test_a_test_that_passes_the_second_time_passes_and_is_listed(repository: Pat
     done = run(repository)
     assert done.returncode == 0, done.stdout + done.stderr
     listed = done.stdout.rpartition("flaky:")[2].splitlines()[1:]
-    assert listed == ["test_toy.py::test_flaky[a b]", "test_toy.py::test_flaky[c]"]
+    assert listed == [f"FAILED test_toy.py::test_flaky[{name}] - assert False" for name in ("a b", "c")]
     assert "\n2 passed" in done.stdout
 
 

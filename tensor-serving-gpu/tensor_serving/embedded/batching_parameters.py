@@ -42,7 +42,7 @@ class BatchingParameters:
     """How long a batch that is not full waits for more calls once a thread is free."""
     max_enqueued_batches: int = 10
     """The most batches of one kind that wait; a call that would begin another is refused."""
-    num_batch_threads: int = os.cpu_count() or 1
+    num_batch_threads: int = len(os.sched_getaffinity(0))
     allowed_batch_sizes: tuple[int, ...] = ()
     """If any: a batch is padded to the next of these."""
     pad_variable_length_inputs: bool = False

@@ -18,7 +18,7 @@ class Options:
     bind_address: str = "127.0.0.1"
     grpc_socket_path: Path | None = None
     ssl_config_file: Path | None = None
-    grpc_max_threads: int = 4 * (os.cpu_count() or 1)
+    grpc_max_threads: int = 4 * len(os.sched_getaffinity(0))
     rest_api_port: int = 0
     rest_api_timeout_in_ms: int = 30_000
     monitoring_config_file: Path | None = None

@@ -1,41 +1,68 @@
-"""How uvicorn runs the application, with a bound on a request's head.
+"""How uvicorn runs the application, with bounds on the length of a request's head and on the time it takes to come.
 
 httptools gathers the path and the headers of a request without a limit: a client that never ends its first line would
-fill the memory.
+fill the memory. uvicorn waits for a head without a limit too: clients that send none would take all connections.
 """
 
+import asyncio
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD = 64 * 1024  # bytes of first line and headers
+HEAD_SECONDS = 20.0  # from the connection, or from the first byte of a later request, to the end of the head
 _MOST_CONNECTIONS = 1024  # what comes on top is answered 503
 _KEPT_OPEN = 75  # seconds an idle connection stays; clients that keep them longer lose requests to the race
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, closing connections whose requests' heads are longer than MOST_HEAD, and a read more."""
+    """uvicorn's protocol, closing connections whose requests' heads are longer than MOST_HEAD and a read more, or take
+    longer than HEAD_SECONDS.
+    """
 
     _in_head, _head = True, 0
+    _late: asyncio.TimerHandle | None = None  # closes the connection when the head that is awaited takes too long
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._end_wait()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol. What comes last may be the end of a head and more: it does not count."""
-        if self._in_head and self._head > MOST_HEAD:
-            self.send_400_response(f"The request's path and headers are longer than {MOST_HEAD} bytes.")
-            return
+        if self._in_head:
+            if self._head > MOST_HEAD:
+                self.send_400_response(f"The request's path and headers are longer than {MOST_HEAD} bytes.")
+                return
+            if self._late is None:
+                self._await_head()
         self._head += len(data)
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
         self._in_head = False
+        self._end_wait()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
         self._in_head, self._head = True, 0
         super().on_message_complete()
+
+    def _await_head(self) -> None:
+        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _end_wait(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def config(application: Any) -> uvicorn.Config:
