@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_an_answer_says_how_foreign_the_image_is(local: Lab) -> None:
         return found
 
     # The first calls read the companion's card, which an answer does not wait for.
-    bar, foreign = (wait_until(lambda image=image: concept(image), 60, "a score") for image in (bars(1, 5)[0], cross))
+    bar, foreign = (wait_until(partial(concept, image), 60, "a score") for image in (bars(1, 5)[0], cross))
     assert bar["score"] < foreign["score"]
     assert bar["threshold"] == foreign["threshold"]
     assert not foreign["in_distribution"]
