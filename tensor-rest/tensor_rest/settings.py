@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, HttpUrl, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from . import resources
+from tensor_rest import resources
 
 _PORT = 8080
 _MOST_PROCESSES = 16  # by default

@@ -21,7 +21,7 @@ from gateway_kit import HTTP, nobody
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.app import create_app
-from tensor_rest.serving import caller
+from tensor_rest.runtime import request_context
 from tensor_rest.settings import Settings
 
 
@@ -34,7 +34,7 @@ def _close_client() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _nobodys_request() -> None:
     """The deadline of the last request this thread worked for would hold for the next test's calls."""
-    caller.begin("", None)
+    request_context.begin("", None)
 
 
 @pytest.fixture

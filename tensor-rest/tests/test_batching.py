@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from gateway_kit import wait_until
 
+from tensor_rest.backend.batching import Asked, Batcher, Inputs, Prediction, row_bytes
 from tensor_rest.errors import ApiError, BadRequestError, DeadlineError, NotFoundError, UnavailableError
-from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction, row_bytes
 
 ASKED = Asked("half-plus-two", None, None, "serving_default", ())
 BAD = -1.0  # a row the model refuses

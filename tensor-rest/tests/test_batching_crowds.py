@@ -10,7 +10,7 @@ import socket, time
 import gevent
 import numpy as np
 from gevent.event import Event
-from tensor_rest.serving.batching import Asked, Batcher, Prediction
+from tensor_rest.backend.batching import Asked, Batcher, Prediction
 
 told, here = [], Event()  # of each call its rows, of each caller who has his answer a 0
 

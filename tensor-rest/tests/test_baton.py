@@ -5,7 +5,7 @@ from gateway_kit import played
 
 _SCENES = """
 import threading, time
-from tensor_rest.serving.baton import baton
+from tensor_rest.runtime.wakeup import baton
 
 def played(act):
     done = threading.Thread(target=act)
@@ -44,7 +44,7 @@ def test_a_baton_wakes_who_waits(first: str) -> None:
 _KILLED = """
 from gevent import monkey; monkey.patch_all()
 import gevent
-from tensor_rest.serving.baton import baton
+from tensor_rest.runtime.wakeup import baton
 
 one = baton()
 waits = gevent.spawn(one.wait, 20)
@@ -66,7 +66,7 @@ _IDLE = """
 from gevent import monkey; monkey.patch_all()
 import socket
 import gevent
-from tensor_rest.serving.baton import when_idle
+from tensor_rest.runtime.wakeup import when_idle
 
 pairs = [socket.socketpair() for _ in range(20)]
 read, found = [], gevent.event.AsyncResult()

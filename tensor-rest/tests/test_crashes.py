@@ -13,8 +13,8 @@ from client_kit import ask, connected, half_plus_two
 from gateway_kit import wait_until
 from toy_model_server import ModelServer
 
+from tensor_rest.backend.circuit_breaker import Gate
 from tensor_rest.errors import ApiError, UnavailableError
-from tensor_rest.serving.gate import Gate
 
 FATAL = 666.0  # a value that ends the server
 AWAY_SECONDS = 0.2  # between its end and its start

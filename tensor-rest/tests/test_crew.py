@@ -9,39 +9,39 @@ from gateway_kit import PROJECT, free_port, played, wait_until
 
 _SCENES = """
 import gevent
-from tensor_rest import crew
+from tensor_rest.runtime import greenlet_pool
 
 def me():
     found.append(gevent.getcurrent())
 
 found = []
-crew.spawn(me); gevent.sleep(0)
-crew.spawn(me); gevent.sleep(0)
+greenlet_pool.spawn(me); gevent.sleep(0)
+greenlet_pool.spawn(me); gevent.sleep(0)
 assert found[0] is found[1]
 
 gate = gevent.event.Event()
-held = [crew.spawn(gate.wait) for _ in range(3)]
+held = [greenlet_pool.spawn(gate.wait) for _ in range(3)]
 gevent.sleep(0)
-crew.spawn(me); gevent.sleep(0)
+greenlet_pool.spawn(me); gevent.sleep(0)
 assert len({*held, found[2]}) == 4  # who is at work is left alone
 gate.set(); gevent.sleep(0)
 
 gevent.get_hub().handle_error = lambda who, *error: found.append(error[1])
-crew.spawn(int, "no number"); gevent.sleep(0)
+greenlet_pool.spawn(int, "no number"); gevent.sleep(0)
 assert isinstance(found[3], ValueError)
 for _ in range(5):
-    crew.spawn(me)
+    greenlet_pool.spawn(me)
 gevent.sleep(0)
 assert len(set(found[4:])) == 5 and set(found[4:]) >= {found[0], *held}  # the failed one is among them
 
-gevent.killall(list(crew._resting)[:2])
+gevent.killall(list(greenlet_pool._resting)[:2])
 found.clear()
 for _ in range(5):
-    crew.spawn(me)
+    greenlet_pool.spawn(me)
 gevent.sleep(0)
 assert len(set(found)) == 5  # nobody is lost with those that were killed
 
-stuck = crew.spawn(gevent.event.Event().wait)
+stuck = greenlet_pool.spawn(gevent.event.Event().wait)
 gevent.sleep(0)
 stuck.kill(timeout=20)
 assert stuck.dead

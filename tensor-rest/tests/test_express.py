@@ -10,7 +10,7 @@ from api_kit import client_of
 from gateway_kit import picture
 from toy_model_server import ModelServer
 
-from tensor_rest.express import Express
+from tensor_rest.api.fast_path import Express
 
 PLAIN = "multipart/form-data; boundary=XX"
 
@@ -128,7 +128,7 @@ def test_the_guard_stands_before_the_short_way(ask: Any, short: list[bool]) -> N
 def test_what_nobody_foresaw_is_told_without_its_reason(
     ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tensor_rest.express.upload.only", lambda files: files[9])
+    monkeypatch.setattr("tensor_rest.api.fast_path.upload.only", lambda files: files[9])
     answer = ask("/predictlabel", FORMS["one"])
     assert answer.status_code == 500
     assert "IndexError" not in answer.text
@@ -163,7 +163,7 @@ def test_a_sender_who_left_is_at_fault_himself(
 def test_a_fault_of_the_guard_is_told_in_the_same_shape(
     ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tensor_rest.guard.door.body.unpack", lambda *given: given[1] / 0)
+    monkeypatch.setattr("tensor_rest.middleware.guard.body.unpack", lambda *given: given[1] / 0)
     answer = ask("/predictlabel", FORMS["one"])
     assert (answer.status_code, answer.json["code"], answer.headers["X-Request-Id"]) == (500, 500, "same")
     assert "ZeroDivisionError" in caplog.text

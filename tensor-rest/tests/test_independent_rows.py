@@ -13,10 +13,10 @@ from api_kit import client_of, files
 from gateway_kit import picture, wait_until
 from toy_model_server import CARD, LABELS, Model, ModelServer, signature
 
+from tensor_rest.backend.batching import Asked
+from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.errors import NotFoundError
-from tensor_rest.models import Target
-from tensor_rest.serving.batching import Asked
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.inference.metadata import Target
 
 CLIENTS, REQUESTS = 8, 12
 

@@ -13,11 +13,12 @@ from client_kit import ask, connected, error, half_plus_two, half_server, waitin
 from gateway_kit import check_error, free_port, picture, wait_until
 from toy_model_server import ModelServer
 
-from tensor_rest import serving
+from tensor_rest import backend
+from tensor_rest.backend import Limits, Prediction, VersionState, circuit_breaker
+from tensor_rest.backend.batching import SHARED_STATUS
+from tensor_rest.backend.status import Code, RpcError
 from tensor_rest.errors import DeadlineError, UnavailableError, from_grpc
-from tensor_rest.serving import Limits, Prediction, VersionState, caller, gate
-from tensor_rest.serving.batching import SHARED_STATUS
-from tensor_rest.wire.status import Code, RpcError
+from tensor_rest.runtime import request_context
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def toy() -> Iterator[ModelServer]:
     yield from half_server()
 
 
-def answers(client: serving.ModelServer) -> bool:
+def answers(client: backend.ModelServer) -> bool:
     try:
         ask(client)
     except UnavailableError:
@@ -89,7 +90,7 @@ def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
     with ThreadPoolExecutor(40) as pool:
         calls: list[Future[Prediction]] = [pool.submit(ask, client, number, batch=False) for number in range(40)]
         wait_until(lambda: client.waiting() >= 35)  # the others came before the outage was known
-        monkeypatch.setattr(gate, "MAX_QUEUED_BYTES", client._gate._held_bytes)
+        monkeypatch.setattr(circuit_breaker, "MAX_QUEUED_BYTES", client._gate._held_bytes)
         assert "fill the memory" in str(error(client))
         toy.start()
         assert all(future.result(20) for future in calls)
@@ -168,21 +169,21 @@ def test_every_address_gets_calls_and_one_may_go(toy: ModelServer) -> None:
 
 
 def test_a_name_and_a_socket_are_addresses(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> None:
-    client = serving.ModelServer(f"localhost:{toy.port}", 20)
+    client = backend.ModelServer(f"localhost:{toy.port}", 20)
     assert ask(client).version == 1
     path = tmp_path_factory.mktemp("s") / "g"
     server = grpc.server(ThreadPoolExecutor(1), handlers=[toy._handlers("PredictionService")])
     server.add_insecure_port(f"unix:{path}")
     server.start()
     try:
-        assert ask(serving.ModelServer(f"unix:{path}", 20)).version == 1
+        assert ask(backend.ModelServer(f"unix:{path}", 20)).version == 1
     finally:
         server.stop(None).wait()
 
 
 def test_an_address_where_nobody_is_and_a_name_that_is_none_are_away() -> None:
     for address in (f"127.0.0.1:{free_port()}", "no-such-host.invalid:9000"):
-        client = serving.ModelServer(address, 0.3, Limits(grace=0.2))
+        client = backend.ModelServer(address, 0.3, Limits(grace=0.2))
         assert isinstance(error(client), UnavailableError)
 
 
@@ -193,11 +194,11 @@ def test_the_deadline_of_the_request_holds_for_each_call(toy: ModelServer) -> No
     client = connected(toy.address, timeout=600)
     toy.hold = threading.Event()
     try:
-        caller.begin("mine", time.monotonic() + 0.1)
+        request_context.begin("mine", time.monotonic() + 0.1)
         for batch in (True, False):
             assert isinstance(error(client, batch=batch), DeadlineError)
     finally:
-        caller.begin("", None)
+        request_context.begin("", None)
         toy.hold.set()
 
 
@@ -205,7 +206,7 @@ def test_the_ids_of_requests_travel_with_the_call(toy: ModelServer) -> None:
     client = connected(toy.address)
 
     def named(name: str) -> None:
-        caller.begin(name, None)
+        request_context.begin(name, None)
         ask(client)
 
     toy.request_ids.clear()

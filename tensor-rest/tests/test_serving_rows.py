@@ -12,9 +12,9 @@ from client_kit import ask, connected, error, half_server, waiting
 from gateway_kit import wait_until
 from toy_model_server import Model, ModelServer, signature
 
+from tensor_rest.backend.batching import Asked
+from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.errors import BadRequestError, DeadlineError
-from tensor_rest.serving.batching import Asked
-from tensor_rest.wire import serving_pb2 as pb
 
 
 @pytest.fixture

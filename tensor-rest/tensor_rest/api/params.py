@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import snippets
-from ..models import Profile
+from tensor_rest.api import snippets
+from tensor_rest.inference.metadata import Profile
 
 Document = dict[str, Any]
 

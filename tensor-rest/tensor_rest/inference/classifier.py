@@ -1,0 +1,166 @@
+"""Pictures to labels with scores: the one way all routes that classify go."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensor_rest.backend import ModelServer, Prediction
+from tensor_rest.errors import ApiError, BadGatewayError, TooLargeError
+from tensor_rest.images.decode import prepare
+from tensor_rest.images.preprocess import Pixels
+from tensor_rest.inference.image_signature import Vision
+from tensor_rest.inference.metadata import SIGNATURE, Profile, Profiles, Target
+from tensor_rest.runtime import request_context
+
+_MOST_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
+
+Batch = np.ndarray[Any, np.dtype[np.uint8]]
+"""Pictures as a model wants them, [N,H,W,C]."""
+
+Ranking = list[tuple[str, float]]
+"""Labels with their scores, best first."""
+
+
+class Answer(NamedTuple):
+    """What a version of a model said of some pictures.
+
+    `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
+    `queue_seconds` is how long the pictures waited for room in a call, `model_seconds` how long the call took.
+    """
+
+    model: str
+    version: int
+    vision: Vision
+    rankings: list[Ranking | ApiError]
+    pixels: list[Pixels | ApiError]
+    queue_seconds: float
+    model_seconds: float
+
+    @property
+    def ranking(self) -> Ranking:
+        """That of the only picture; raises its error if there is none."""
+        (only,) = self.rankings
+        if isinstance(only, ApiError):
+            raise only
+        return only
+
+
+class Classifier:
+    """Classifies with what `profiles` know of the models behind `server`; pictures have at most `max_pixels`."""
+
+    def __init__(self, server: ModelServer, profiles: Profiles, max_pixels: int) -> None:
+        self._server = server
+        self._profiles = profiles
+        self._max_pixels = max_pixels
+
+    def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
+        """Labels and scores of each picture file, all from one version.
+
+        Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
+        """
+
+        def ask(profile: Profile, exact: Target) -> Answer:
+            vision = profile.vision(signature)
+            _check_count(len(pictures), vision)
+            pixels: list[Pixels | ApiError] = []
+            parts = self._prepared(pictures, vision, pixels)
+            first = next(parts, None)
+            if first is None:  # none can be read; whatever version answers by now, it cannot read them either
+                return Answer(profile.model, profile.version, vision, list(_errors(pixels)), pixels, 0, 0)
+            predictions = self._asked(vision, exact, first, parts if len(pixels) < len(pictures) else None)
+            others = {prediction.version for prediction in predictions} - {profile.version}
+            if others:  # other labels may hold there
+                return Answer(profile.model, others.pop(), vision, [], [], 0, 0)
+            readable = len(pictures) - sum(1 for _ in _errors(pixels))
+            rows = iter(_rankings(profile, vision, predictions, readable))
+            rankings = [item if isinstance(item, ApiError) else next(rows) for item in pixels]
+            queue = sum(prediction.queue_seconds for prediction in predictions)
+            model = sum(prediction.model_seconds for prediction in predictions)
+            return Answer(profile.model, profile.version, vision, rankings, pixels, queue, model)
+
+        answer = self._profiles.use(target, ask)
+        if len(answer.rankings) != len(pictures):
+            raise BadGatewayError(f"{target} answered as version {answer.version}, which was not asked.")
+        if all(isinstance(item, ApiError) for item in answer.rankings):
+            raise next(_errors(answer.pixels))
+        return answer
+
+    def _asked(self, vision: Vision, at: Target, first: Batch, more: Iterator[Batch] | None) -> list[Prediction]:
+        """One call for the first part, several for more; or one for each picture where the signature takes no more."""
+        name, outputs = vision.signature, (vision.scores,)
+
+        def one(rows: Batch) -> Prediction:
+            inputs = vision.inputs(rows)
+            return self._server.predict(
+                at.model, inputs, version=at.version, label=at.label, signature=name, outputs=outputs
+            )
+
+        if vision.single:
+            batches = itertools.chain((first,), more or ())
+            return [one(row) for batch in batches for row in np.split(batch, len(batch))]
+        if more is None:
+            return [one(first)]
+        parts = (vision.inputs(part) for part in itertools.chain((first,), more))
+        return [
+            self._server.predict_parts(
+                at.model, parts, version=at.version, label=at.label, signature=name, outputs=outputs
+            )
+        ]
+
+    def _prepared(self, pictures: Sequence[bytes], vision: Vision, pixels: list[Pixels | ApiError]) -> Iterator[Batch]:
+        """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""
+        most = self._server.most_rows(vision.row_bytes)
+        # Of many the model gets a few at once, and works on each part while the next is made.
+        start, size = 0, most if len(pictures) <= most else max(1, most // 4)
+        while start < len(pictures):
+            readable = []
+            for data in pictures[start : start + size]:
+                request_context.check()  # a thousand small files may be a thousand large pictures
+                try:
+                    item = prepare(data, vision.wanted, self._max_pixels)
+                    readable.append(item)
+                    pixels.append(item)
+                except ApiError as error:
+                    pixels.append(error)
+            start, size = start + size, most
+            if readable:
+                yield np.stack(readable) if len(readable) > 1 else readable[0][np.newaxis]
+
+
+def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
+    return (item for item in pixels if isinstance(item, ApiError))
+
+
+def _check_count(pictures: int, vision: Vision) -> None:
+    """Raise TooLargeError for more pictures than there is room for once they have the size the model wants."""
+    wanted = vision.wanted
+    most = max(1, _MOST_BYTES // (wanted.height * wanted.width * wanted.channels))
+    if pictures > most:
+        raise TooLargeError(
+            f"The request has {pictures} pictures; of {wanted.width} x {wanted.height} pixels, as this model takes "
+            f"them, at most {most} are taken at once."
+        )
+
+
+def _rankings(profile: Profile, vision: Vision, predictions: list[Prediction], rows: int) -> list[Ranking]:
+    """One per row. Raises BadGatewayError for answers that are not a row of finite scores for each."""
+    found = [prediction.outputs.get(vision.scores, np.empty(0)) for prediction in predictions]
+    if any(s.ndim != 2 or len(s) != rows // len(found) for s in found):
+        raise _wrong(profile, found, rows)
+    rankings = []
+    for scores in found:
+        labels = profile.labels(scores.shape[1])
+        for row in vision.probabilities(scores).tolist():
+            if not isfinite(sum(row)):
+                raise _wrong(profile, found, rows)
+            rankings.append([(labels[i], row[i]) for i in sorted(range(len(row)), key=row.__getitem__, reverse=True)])
+    return rankings
+
+
+def _wrong(profile: Profile, found: list[Any], rows: int) -> BadGatewayError:
+    shapes = ", ".join(str(scores.shape) for scores in found)
+    wanted = "one row of finite scores" if rows == 1 else f"{rows} rows of finite scores"
+    return BadGatewayError(f"Model {profile.model!r} answered shape {shapes}; wanted {wanted}.")
