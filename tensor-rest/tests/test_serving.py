@@ -16,8 +16,9 @@ from toy_model_server import ModelServer
 from tensor_rest import backend
 from tensor_rest.backend import Limits, Prediction, VersionState, circuit_breaker
 from tensor_rest.backend.batching import SHARED_STATUS
+from tensor_rest.backend.grpc_errors import from_grpc
 from tensor_rest.backend.status import Code, RpcError
-from tensor_rest.errors import DeadlineError, UnavailableError, from_grpc
+from tensor_rest.errors import DeadlineError, UnavailableError
 from tensor_rest.runtime import request_context
 
 
