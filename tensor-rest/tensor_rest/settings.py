@@ -107,7 +107,7 @@ class Settings(BaseSettings):
 
     allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
     """Names under which browsers reach the gateway, `*.lab.example` with all below, `*` any. Addresses, localhost and
-    names that only exist inside a network are known without it (guard/browser.py)."""
+    names that only exist inside a network are known without it (middleware/hosts_cors.py)."""
 
     cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _Words] = ()
     """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     """The model that answers POST /predictlabel."""
 
     rules: Path | None = None
-    """JSON file of score thresholds and second opinions (rules.py); empty, or no such file: none."""
+    """JSON file of score thresholds and second opinions (inference/rules.py); empty, or no such file: none."""
 
     feedback_dir: Path | None = None
     """Folder for labelled samples from POST .../feedback, which the workbench reads; empty: none are kept."""

@@ -1,6 +1,6 @@
 """What every request passes on its way in, and every answer on its way out, whichever route it takes.
 
-It stands before Flask, as WSGI: what answers without Flask (express.py) is guarded by the same lines.
+It stands before Flask, as WSGI: what answers without Flask (api/fast_path.py) is guarded by the same lines.
 """
 
 import json

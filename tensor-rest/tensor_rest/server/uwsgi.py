@@ -49,7 +49,7 @@ def options(settings: Settings) -> list[str]:
         *("--shared-import", "tensor_rest.server.preload"),  # libraries, before the fork
         "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--gevent", str(settings.concurrency + settings.waiting), "--processes", str(settings.processes)),
-        "--enable-threads",  # for offload.py
+        "--enable-threads",  # for runtime/offload.py
         *("--socket-timeout", str(_SILENCE)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
         *("--worker-reload-mercy", str(_MERCY)),
@@ -58,7 +58,7 @@ def options(settings: Settings) -> list[str]:
         *("--procname-prefix", "tensor-rest "),
         *("--auto-procname", "--no-orphans"),
         *("--listen", str(_line())),
-        "--disable-logging",  # nginx writes the access log, or guard/door.py where there is no nginx
+        "--disable-logging",  # nginx writes the access log, or middleware/guard.py where there is no nginx
     ]
 
 
