@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from tensor_rest.backend.batching import Asked, Batcher, Inputs, Prediction, row
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.circuit_breaker import Gate
 from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.repeats import RepeatLock
 from tensor_rest.backend.retry import Calls, SharedCallLostError
 from tensor_rest.backend.rows import Rows, Setting
 from tensor_rest.backend.tensors import TypeNotSupportedError, WireError, from_tensor, write
@@ -40,6 +42,7 @@ class Limits:
     message_bytes: int = 64 << 20
     batch_rows: int = 32  # of one call
     batch_calls: int = 1  # under way at once for rows that could share one
+    repeat_lock: Path | None = None  # a file that all workers share
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class ModelServer:
         self._timeout = timeout
         channel = Channel(address, limits.message_bytes)
         self._gate = Gate(limits.grace, limits.calls, channel.reach)
-        self._calls = Calls(channel, self._gate)
+        self._calls = Calls(channel, self._gate, RepeatLock(limits.repeat_lock))
         self._rows = Rows(setting)
         independent = self._rows.are_independent
         self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls, independent)

@@ -15,6 +15,7 @@ from tensor_rest.inference import cascade
 from tensor_rest.inference.cascade import Judgement
 from tensor_rest.inference.catalogue import Catalogue
 from tensor_rest.inference.classifier import Answer, Classifier
+from tensor_rest.inference.concept import Companions
 from tensor_rest.inference.explain import explain
 from tensor_rest.inference.feedback import Feedback, Kept, check_label
 from tensor_rest.inference.image_signature import Vision
@@ -47,17 +48,22 @@ class Gateway:
             self.server, self.profiles, inventory, settings.default_model, settings.grace_seconds
         )
         self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
-        self._classifier = Classifier(self.server, self.profiles, settings.max_pixels)
+        companions = Companions(self.server, self.profiles, inventory, settings.concept_wait_ms / 1000)
+        self._classifier = Classifier(self.server, self.profiles, settings.max_pixels, companions)
         self._rules = Rules(settings.rules)
         self._max_pixels = settings.max_pixels
 
-    def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
-        """Labels and scores for picture files."""
-        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature))
+    def classify(
+        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
+    ) -> Answer:
+        """Labels and scores for picture files; with `concept` how foreign each is, where a companion is served."""
+        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
 
     def judge(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Judgement:
         """The same by the rules, which may ask other models about some of them."""
-        return cascade.classify(lambda at, some: self.classify(at, some, signature), self._rules, target, pictures)
+        return cascade.classify(
+            lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
+        )
 
     def explain(self, picture: bytes, pixels: Pixels, vision: Vision) -> dict[str, Any]:
         """What a model saw of a picture, and why."""
@@ -182,4 +188,5 @@ def _limits(settings: Settings) -> Limits:
         settings.max_message_bytes,
         settings.batch_rows,
         settings.batch_calls,
+        settings.repeat_lock,
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import ipaddress
 import os
 import resource
 import shutil
@@ -72,6 +73,18 @@ def _files() -> int:
     return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
 
 
+def _resolver(file: Path = Path("/etc/resolv.conf")) -> str:
+    """The system's DNS server as nginx writes it, which does not read that file; empty if there is none."""
+    with contextlib.suppress(OSError):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.strip().partition(" ")
+            with contextlib.suppress(ValueError):
+                if name == "nameserver":
+                    address = ipaddress.ip_address(value.strip())
+                    return f"[{address}]" if address.version == 6 else str(address)
+    return ""
+
+
 def render(settings: Settings) -> str:
     """nginx.conf as text; its paths are relative to the run folder."""
     places = settings.concurrency * settings.processes
@@ -95,6 +108,13 @@ def render(settings: Settings) -> str:
         files=_files(),
         read_timeout=settings.longest_request + 5,
         repeat_timeout=settings.longest_request // 2,
+        board=settings.board_server,
+        resolver=_resolver(),
+        grpc_listen=settings.listen_at(settings.grpc_port),
+        serving=settings.server,
+        max_message=settings.max_message_bytes,
+        inventory_listen=settings.listen_at(settings.inventory_port),
+        inventory=f"{settings.inventory_url.host}:{settings.inventory_url.port}",
         socket=settings.socket.name,
         probe_socket=settings.probe_socket.name,
         # Started by root the workers would change to a user who cannot reach root's socket.
