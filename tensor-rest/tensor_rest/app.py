@@ -1,14 +1,14 @@
-"""The Flask application: a factory that puts the doors together, the guard before all of them."""
+"""The Flask application: a factory that puts routes, fast path and middleware together."""
 
 from typing import Any
 
 import flask
 
 from tensor_rest.api import error_handlers, routes
-from tensor_rest.api.fast_path import Express
+from tensor_rest.api.fast_path import FastPath
 from tensor_rest.images.fetch import Fetcher
-from tensor_rest.inference.service import Gateway
-from tensor_rest.middleware.guard import MODEL_ASKED, Door
+from tensor_rest.inference.service import InferenceService
+from tensor_rest.middleware.guard import MODEL_ASKED, Guard
 from tensor_rest.observability import health
 from tensor_rest.payloads import multipart
 from tensor_rest.settings import Settings
@@ -38,16 +38,16 @@ def create_app(settings: Settings) -> flask.Flask:
     app.request_class = _Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["gateway"] = gateway = Gateway(settings)
+    app.extensions["gateway"] = service = InferenceService(settings)
     app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
     app.url_value_preprocessor(_note_model)
     error_handlers.init_app(app)
-    health.init_app(app, gateway.check, settings.lab_id, settings.draining)
+    health.init_app(app, service.check, settings.lab_id, settings.draining)
     pages.init_app(app, settings)
     samples.init_app(app)
     routes.init_app(app, settings)
-    waiting = gateway.server.waiting
-    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings, waiting)  # type: ignore[method-assign]
+    waiting = service.server.waiting
+    app.wsgi_app = Guard(FastPath(app.wsgi_app, service, settings), settings, waiting)  # type: ignore[method-assign]
     return app
 
 

@@ -68,7 +68,7 @@ class UnsupportedMediaError(ApiError):
 
 
 class MisdirectedError(ApiError):
-    """Asked under a name that is not ours."""
+    """SignatureRef under a name that is not ours."""
 
     status = 421
 

@@ -53,4 +53,4 @@ def error(client: backend.ModelServer, **options: Any) -> ApiError:
 
 def waiting(client: backend.ModelServer) -> int:
     """Callers that queue for a shared call."""
-    return sum(len(lane.waiting) for lane in client._batcher._lanes.values())
+    return sum(len(queue.pending) for queue in client._batcher._queues.values())

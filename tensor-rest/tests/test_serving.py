@@ -57,8 +57,8 @@ def test_a_restart_loses_no_call(toy: ModelServer) -> None:
                 toy.hold = threading.Event()
                 wait_until(lambda: len(toy.calls) > 2)
                 toy.stop()
-                assert client._gate.state in ("closed", "waiting")
-                wait_until(lambda: client._gate.state == "waiting")
+                assert client._breaker.state in ("closed", "waiting")
+                wait_until(lambda: client._breaker.state == "waiting")
                 toy.hold = None
                 toy.calls.clear()
                 toy.start()
@@ -66,7 +66,7 @@ def test_a_restart_loses_no_call(toy: ModelServer) -> None:
         finally:
             over.set()
         assert all(each.result(20) for each in callers)
-    assert client._gate.state == "closed"
+    assert client._breaker.state == "closed"
 
 
 def test_serving_that_stays_away_is_refused_for_at_once_and_found_again(toy: ModelServer) -> None:
@@ -75,12 +75,12 @@ def test_serving_that_stays_away_is_refused_for_at_once_and_found_again(toy: Mod
     late = error(client, deadline=time.monotonic() + 0.4)  # waits until its time is up
     assert isinstance(late, UnavailableError)
     assert late.retry_after
-    wait_until(lambda: client._gate.state == "open")
+    wait_until(lambda: client._breaker.state == "open")
     for _ in range(20):
         assert isinstance(error(client, deadline=time.monotonic() + 600), UnavailableError)  # does not wait for that
     toy.start()
     wait_until(lambda: answers(client), 20)
-    assert client._gate.state == "closed"
+    assert client._breaker.state == "closed"
 
 
 def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
@@ -91,12 +91,12 @@ def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
     with ThreadPoolExecutor(40) as pool:
         calls: list[Future[Prediction]] = [pool.submit(ask, client, number, batch=False) for number in range(40)]
         wait_until(lambda: client.waiting() >= 35)  # the others came before the outage was known
-        monkeypatch.setattr(circuit_breaker, "MAX_QUEUED_BYTES", client._gate._held_bytes)
+        monkeypatch.setattr(circuit_breaker, "MAX_QUEUED_BYTES", client._breaker._held_bytes)
         assert "fill the memory" in str(error(client))
         toy.start()
         assert all(future.result(20) for future in calls)
     ask(client)
-    assert (client.waiting(), client._gate._held_bytes) == (0, 0)
+    assert (client.waiting(), client._breaker._held_bytes) == (0, 0)
 
 
 def test_an_outage_is_waited_for_as_long_as_the_grace_and_longer_after_a_long_start(toy: ModelServer) -> None:
@@ -107,8 +107,8 @@ def test_an_outage_is_waited_for_as_long_as_the_grace_and_longer_after_a_long_st
     assert time.monotonic() - begun < 20
     wait_until(lambda: time.monotonic() - begun > 1)
     toy.start()
-    wait_until(lambda: client._gate.state == "closed" or answers(client), 20)
-    assert client._gate._grace >= 1.5
+    wait_until(lambda: client._breaker.state == "closed" or answers(client), 20)
+    assert client._breaker._grace >= 1.5
 
 
 def test_repeats_cannot_multiply_the_load_of_a_server_in_trouble(toy: ModelServer) -> None:
@@ -121,7 +121,7 @@ def test_repeats_cannot_multiply_the_load_of_a_server_in_trouble(toy: ModelServe
     assert len(toy.calls) <= 30 + 12  # one each, and what was saved for a restart: calls + 8
     toy.fail = None
     ask(client)
-    assert client._gate.state == "closed"
+    assert client._breaker.state == "closed"
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED])

@@ -10,10 +10,10 @@ from tensor_rest.api import params, requests, versions
 from tensor_rest.api.documents import SERVING, Documents
 from tensor_rest.errors import ApiError, BadRequestError
 from tensor_rest.images import fetch
-from tensor_rest.inference.cascade import Verdict
+from tensor_rest.inference.cascade import Classification
 from tensor_rest.inference.classifier import Answer
 from tensor_rest.inference.metadata import SIGNATURE, Target
-from tensor_rest.inference.service import Gateway
+from tensor_rest.inference.service import InferenceService
 from tensor_rest.payloads.multipart import File
 from tensor_rest.runtime.reply import Reply
 
@@ -49,12 +49,12 @@ def add(api: Namespace, documents: Documents) -> None:
             target = requests.target(model, version, label)
             limit, explain = requests.limit(), requests.flag("explain")
             signature = flask.request.args.get("signature", SIGNATURE)
-            gateway, named = requests.gateway(), _pictures()
-            return requests.response(classified(gateway, target, named, limit, signature, explain))
+            service, named = requests.service(), _pictures()
+            return requests.response(classified(service, target, named, limit, signature, explain))
 
 
 def classified(
-    gateway: Gateway,
+    service: InferenceService,
     target: Target,
     named: list[File],
     limit: int,
@@ -62,9 +62,9 @@ def classified(
     explain: bool = False,
 ) -> Reply:
     """The answer of the route."""
-    verdicts, answers = gateway.judge(target, [data for _, data in named], signature)
+    classifications, answers = service.classify_with_rules(target, [data for _, data in named], signature)
     first = answers[0]
-    results = [_result(gateway, *pair, limit, explain) for pair in zip(named, verdicts, strict=True)]
+    results = [_result(service, *pair, limit, explain) for pair in zip(named, classifications, strict=True)]
     document = {"model": first.model, "version": first.version, "signature": signature, "results": results}
     if explain:
         document["queue_ms"], document["model_ms"] = _times(answers)
@@ -123,20 +123,22 @@ def _pictures() -> list[File]:
     return [(url[:200], fetch.image(url))]
 
 
-def _result(gateway: Gateway, named: File, verdict: Verdict, limit: int, explain: bool) -> dict[str, Any]:
+def _result(
+    service: InferenceService, named: File, classification: Classification, limit: int, explain: bool
+) -> dict[str, Any]:
     name, data = named
-    if isinstance(verdict.ranking, ApiError) or isinstance(verdict.pixels, ApiError):
-        return {"name": name, "error": str(verdict.ranking)}
-    best = [{"label": label, "score": round(score, requests.DIGITS)} for label, score in verdict.ranking[:limit]]
+    if isinstance(classification.ranking, ApiError) or isinstance(classification.pixels, ApiError):
+        return {"name": name, "error": str(classification.ranking)}
+    best = [{"label": label, "score": round(score, requests.DIGITS)} for label, score in classification.ranking[:limit]]
     result: dict[str, Any] = {"name": name, "labels": best}
-    if verdict.fired:
-        answer = verdict.answer
-        rules = {"unsure": verdict.unsure, "rules": verdict.fired}
+    if classification.fired:
+        answer = classification.answer
+        rules = {"unsure": classification.unsure, "rules": classification.fired}
         result |= {"model": answer.model, "version": answer.version, **rules}
-    if verdict.concept:
-        result["concept"] = verdict.concept.document()
+    if classification.concept:
+        result["concept"] = classification.concept.document()
     if explain:
-        result["explain"] = gateway.explain(data, verdict.pixels, verdict.answer.vision)
+        result["explain"] = service.explain(data, classification.pixels, classification.answer.image_signature)
     return result
 
 

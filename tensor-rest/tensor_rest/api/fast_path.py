@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tensor_rest.api import classify, mnist, requests
 from tensor_rest.errors import BadRequestError
 from tensor_rest.inference.metadata import Target
-from tensor_rest.inference.service import Gateway
+from tensor_rest.inference.service import InferenceService
 from tensor_rest.middleware.error_reply import error_reply
 from tensor_rest.middleware.guard import MODEL_ASKED
 from tensor_rest.payloads import multipart
@@ -29,12 +29,12 @@ _PATH = re.compile(rf"{_MNIST}|{_CLASSIFY}/classify|/predictlabel")
 _QUERY = re.compile(r"(?:limit=([1-9][0-9]{0,5}))?")
 
 
-class Express:
+class FastPath:
     """Before `application`, which answers what this does not."""
 
-    def __init__(self, application: "WSGIApplication", gateway: Gateway, settings: Settings) -> None:
+    def __init__(self, application: "WSGIApplication", service: InferenceService, settings: Settings) -> None:
         self._application = application
-        self._gateway = gateway
+        self._service = service
         self._most = settings.max_upload_bytes
         self._default = settings.default_model
 
@@ -57,11 +57,11 @@ class Express:
 
     def _answer(self, path: re.Match[str], files: list[File], limit: int) -> Reply:
         if model := path["models"]:
-            return classify.classified(self._gateway, Target(model), multipart.opened(files, self._most), limit)
+            return classify.classified(self._service, Target(model), multipart.opened(files, self._most), limit)
         picture = multipart.only(files)
         if model := path["mnist"]:
-            return mnist.classification(self._gateway, model, picture, limit)
-        return mnist.label_prediction(self._gateway, self._default, picture)
+            return mnist.classification(self._service, model, picture, limit)
+        return mnist.label_prediction(self._service, self._default, picture)
 
     def _files(self, environ: "WSGIEnvironment") -> list[File] | None:
         """The files of a form of nothing else; None, with the body still to be read, for whatever is not one."""

@@ -55,12 +55,12 @@ def add(api: Namespace, documents: Documents) -> None:
 
 
 def _keep(model: str) -> flask.Response:
-    gateway = requests.gateway()
-    gateway.feedback.folder()
+    service = requests.service()
+    service.feedback.folder()
     label = flask.request.args.get("label") or flask.request.form.get("label", "")
     if not label:
         raise BadRequestError("Say what the picture was in the form's field 'label' (or ?label=).")
-    answer, kept = gateway.keep(requests.target(model), requests.image(), label)
+    answer, kept = service.keep(requests.target(model), requests.image(), label)
     document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
     response = requests.answered({**document, "stored": kept.new}, model, answer.version)
     response.status_code = 201 if kept.new else 200

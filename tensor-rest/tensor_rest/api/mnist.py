@@ -7,7 +7,7 @@ from tensor_rest.api import params, requests
 from tensor_rest.api.documents import SERVING, Documents
 from tensor_rest.errors import BadRequestError, ConflictError
 from tensor_rest.inference.metadata import Target
-from tensor_rest.inference.service import Gateway
+from tensor_rest.inference.service import InferenceService
 from tensor_rest.runtime.reply import Reply
 
 _FAULTS = (400, 409, 413, 415, *SERVING)
@@ -38,7 +38,7 @@ def _add_mnist(api: Namespace, documents: Documents) -> None:
             The headers X-Model-Name and X-Model-Version name the model and version that answered.
             """
             limit = requests.limit()
-            return requests.response(classification(requests.gateway(), model, requests.image(), limit))
+            return requests.response(classification(requests.service(), model, requests.image(), limit))
 
 
 def _add_predictlabel(api: Namespace, documents: Documents, model: str) -> None:
@@ -62,12 +62,12 @@ def _add_predictlabel(api: Namespace, documents: Documents, model: str) -> None:
         )
         def post(self) -> flask.Response:
             """Every label with its probability, from the default model"""
-            return requests.response(label_prediction(requests.gateway(), model, requests.image()))
+            return requests.response(label_prediction(requests.service(), model, requests.image()))
 
 
-def classification(gateway: Gateway, model: str, picture: bytes, limit: int) -> Reply:
+def classification(service: InferenceService, model: str, picture: bytes, limit: int) -> Reply:
     """The answer of /tf/mnist/<model>."""
-    answer = gateway.classify(Target(model), [picture])
+    answer = service.classify(Target(model), [picture])
     ranking = answer.ranking
     if limit > len(ranking):
         raise BadRequestError(f"limit={limit} is over the {len(ranking)} labels of model {model!r}.")
@@ -78,9 +78,9 @@ def classification(gateway: Gateway, model: str, picture: bytes, limit: int) -> 
     return requests.reply({"classification_result": best}, model, answer.version)
 
 
-def label_prediction(gateway: Gateway, model: str, picture: bytes) -> Reply:
+def label_prediction(service: InferenceService, model: str, picture: bytes) -> Reply:
     """The answer of /predictlabel."""
-    answer = gateway.classify(Target(model), [picture])
+    answer = service.classify(Target(model), [picture])
     ranking = answer.ranking
     predictions = [{"label": label, "probability": f"{score:.4f}"} for label, score in ranking]
     document = {"most_probable_label": ranking[0][0], "predictions": predictions, "success": True}

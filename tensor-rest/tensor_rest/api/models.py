@@ -18,7 +18,7 @@ def add(api: Namespace, documents: Documents) -> None:
         @api.doc(id="list_models", responses={200: "What is served", **documents.errors()})
         def get(self) -> flask.Response:
             """What is served: models, versions, their states, what is quarantined or ignored and why, the rules."""
-            return flask.jsonify(requests.gateway().models())
+            return flask.jsonify(requests.service().models())
 
     @api.route("/tf/models/<model>")
     @api.doc(params=versions.MODEL)
@@ -26,7 +26,7 @@ def add(api: Namespace, documents: Documents) -> None:
         @api.doc(id="describe_model", responses={200: "The model", **documents.errors(*SERVING)})
         def get(self, model: str) -> flask.Response:
             """One model: versions and states, and signatures and card of the default version."""
-            return flask.jsonify(requests.gateway().model(model))
+            return flask.jsonify(requests.service().model(model))
 
     @api.route("/tf/models/<model>/client")
     @api.doc(params=versions.MODEL)
@@ -43,9 +43,9 @@ def add(api: Namespace, documents: Documents) -> None:
             write = snippets.LANGUAGES.get(language)
             if write is None:
                 raise BadRequestError(f"lang={language[:20]!r} is not spoken here; wanted python or curl.")
-            profile = requests.gateway().profile(requests.target(model))
-            text = write(profile, snippets.Door(_base(), keys=documents.keys))
-            return requests.marked(flask.Response(text, mimetype="text/plain"), model, profile.version)
+            metadata = requests.service().metadata(requests.target(model))
+            text = write(metadata, snippets.GatewayAddress(_base(), keys=documents.keys))
+            return requests.marked(flask.Response(text, mimetype="text/plain"), model, metadata.version)
 
 
 def _base() -> str:

@@ -64,7 +64,7 @@ def add(api: Namespace, documents: Documents) -> None:
             target = requests.target(model, version, label)
             kind = flask.request.accept_mimetypes.best_match(_KINDS, requests.JSON)
             with _request() as (signature, read, by_rows, outputs):
-                prediction = requests.gateway().predict(target, signature, read, outputs)
+                prediction = requests.service().predict(target, signature, read, outputs)
             response = _response(model, prediction, kind, by_rows)
             return requests.marked(response, model, prediction.version)
 

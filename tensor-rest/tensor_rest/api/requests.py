@@ -9,7 +9,7 @@ import flask
 
 from tensor_rest.errors import BadRequestError, NotFoundError, UnsupportedMediaError
 from tensor_rest.inference.metadata import Target
-from tensor_rest.inference.service import Gateway
+from tensor_rest.inference.service import InferenceService
 from tensor_rest.payloads import json_body, multipart
 from tensor_rest.runtime.headers import MODEL, VERSION
 from tensor_rest.runtime.reply import JSON, Reply
@@ -23,9 +23,9 @@ _LONGEST_LABEL = 100
 _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
-def gateway() -> Gateway:
+def service() -> InferenceService:
     """The application's."""
-    found: Gateway = flask.current_app.extensions["gateway"]
+    found: InferenceService = flask.current_app.extensions["gateway"]
     return found
 
 

@@ -57,8 +57,8 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
     for name, family in _FAMILIES.items():
         family.add(_group(api, name), documents)
     api.init_app(app, add_specs=False)
-    gateway = app.extensions["gateway"]
-    live = LiveSpecification(gateway.catalogue, gateway.profiles, settings.default_model)
+    service = app.extensions["gateway"]
+    live = LiveSpecification(service.catalogue, service.metadata_cache, settings.default_model)
 
     def whole() -> dict[str, Any]:
         return live.of(_fixed(api.__schema__, documents))

@@ -13,39 +13,39 @@ from typing import Any, NamedTuple
 from tensor_rest.backend.protos.serving_pb2 import TensorInfo
 from tensor_rest.backend.tensors import type_name
 from tensor_rest.errors import ConflictError
-from tensor_rest.inference.metadata import SIGNATURE, Profile
+from tensor_rest.inference.metadata import SIGNATURE, ModelMetadata
 
 _SHORT = 64  # values at most that an example writes out
 _CURL = "curl -sS --fail-with-body"
 _TEXT, _TRUTH, _FLOAT, _WHOLE = '"text"', "False", "0.0", "0"
 
 
-class Door(NamedTuple):
+class GatewayAddress(NamedTuple):
     """The gateway's address, http://host:port, and whether it wants a key."""
 
     base: str
     keys: bool = False
 
 
-def python(profile: Profile, door: Door) -> str:
+def python(metadata: ModelMetadata, address: GatewayAddress) -> str:
     """A script for Python's standard library."""
-    return _picture_script(profile, door) if profile.classifies() else _tensor_script(profile, door)
+    return _picture_script(metadata, address) if metadata.classifies() else _tensor_script(metadata, address)
 
 
-def curl(profile: Profile, door: Door) -> str:
+def curl(metadata: ModelMetadata, address: GatewayAddress) -> str:
     """A line for the shell."""
-    start = f'{_CURL} -H "X-API-Key: ${{LAB_API_KEY:?}}"' if door.keys else _CURL
-    if profile.classifies():
-        return f'{start} -F image=@picture.png "{_shell_url(profile, door, "classify")}"\n'
-    url = f'"{_shell_url(profile, door, "predict")}"'
+    start = f'{_CURL} -H "X-API-Key: ${{LAB_API_KEY:?}}"' if address.keys else _CURL
+    if metadata.classifies():
+        return f'{start} -F image=@picture.png "{_shell_url(metadata, address, "classify")}"\n'
+    url = f'"{_shell_url(metadata, address, "predict")}"'
     post = f"{start} -H 'Content-Type: application/json' -d"
-    if _values(profile) <= _SHORT:
-        return f"{post} {shlex.quote(json.dumps(request(profile)))} {url}\n"
-    script = f"import json; print(json.dumps({_document(profile)}))"
+    if _values(metadata) <= _SHORT:
+        return f"{post} {shlex.quote(json.dumps(request(metadata)))} {url}\n"
+    script = f"import json; print(json.dumps({_document(metadata)}))"
     return f"python3 -c {shlex.quote(script)} | {post} @- {url}\n"
 
 
-LANGUAGES: dict[str, Callable[[Profile, Door], str]] = {"python": python, "curl": curl}
+LANGUAGES: dict[str, Callable[[ModelMetadata, GatewayAddress], str]] = {"python": python, "curl": curl}
 
 
 def example(info: TensorInfo) -> Any:
@@ -56,13 +56,13 @@ def example(info: TensorInfo) -> Any:
     return value
 
 
-def request(profile: Profile) -> dict[str, Any]:
+def request(metadata: ModelMetadata) -> dict[str, Any]:
     """A predict request by columns that the model takes."""
-    named = {} if _name(profile) == SIGNATURE else {"signature_name": _name(profile)}
-    return {**named, "inputs": {alias: example(info) for alias, info in _inputs(profile)}}
+    named = {} if _name(metadata) == SIGNATURE else {"signature_name": _name(metadata)}
+    return {**named, "inputs": {alias: example(info) for alias, info in _inputs(metadata)}}
 
 
-def _picture_script(profile: Profile, door: Door) -> str:
+def _picture_script(metadata: ModelMetadata, address: GatewayAddress) -> str:
     return f'''"""What is in a picture? Run it with a picture's file name."""
 
 import json
@@ -70,12 +70,12 @@ import os
 import sys
 import urllib.request
 
-base = os.environ.get("LAB_REST_URL", "{door.base}").rstrip("/")
+base = os.environ.get("LAB_REST_URL", "{address.base}").rstrip("/")
 with open(sys.argv[1], "rb") as picture:
     request = urllib.request.Request(
-        base + "{_path(profile, "classify")}",
+        base + "{_path(metadata, "classify")}",
         data=picture.read(),
-        headers={_headers("application/octet-stream", door)},
+        headers={_headers("application/octet-stream", address)},
     )
 with urllib.request.urlopen(request, timeout=10) as answer:
     for best in json.load(answer)["results"][0]["labels"]:
@@ -83,35 +83,35 @@ with urllib.request.urlopen(request, timeout=10) as answer:
 '''
 
 
-def _tensor_script(profile: Profile, door: Door) -> str:
-    return f'''"""Run model {profile.model} on zeros: put your own numbers in."""
+def _tensor_script(metadata: ModelMetadata, address: GatewayAddress) -> str:
+    return f'''"""Run model {metadata.model} on zeros: put your own numbers in."""
 
 import json
 import os
 import urllib.request
 
-base = os.environ.get("LAB_REST_URL", "{door.base}").rstrip("/")
-document = {_document(profile)}
+base = os.environ.get("LAB_REST_URL", "{address.base}").rstrip("/")
+document = {_document(metadata)}
 request = urllib.request.Request(
-    base + "{_path(profile, "predict")}",
+    base + "{_path(metadata, "predict")}",
     data=json.dumps(document).encode(),
-    headers={_headers("application/json", door)},
+    headers={_headers("application/json", address)},
 )
 with urllib.request.urlopen(request, timeout=10) as answer:
     print(json.load(answer)["outputs"])
 '''
 
 
-def _headers(content_type: str, door: Door) -> str:
+def _headers(content_type: str, address: GatewayAddress) -> str:
     """The headers of a request as a Python expression."""
-    key = ', "X-API-Key": os.environ["LAB_API_KEY"]' if door.keys else ""
+    key = ', "X-API-Key": os.environ["LAB_API_KEY"]' if address.keys else ""
     return f'{{"Content-Type": "{content_type}"{key}}}'
 
 
-def _document(profile: Profile) -> str:
+def _document(metadata: ModelMetadata) -> str:
     """The request as a Python expression; large tensors as comprehensions."""
-    inputs = ", ".join(f"{alias!r}: {_expression(info)}" for alias, info in _inputs(profile))
-    named = "" if _name(profile) == SIGNATURE else f"'signature_name': {_name(profile)!r}, "
+    inputs = ", ".join(f"{alias!r}: {_expression(info)}" for alias, info in _inputs(metadata))
+    named = "" if _name(metadata) == SIGNATURE else f"'signature_name': {_name(metadata)!r}, "
     return f"{{{named}'inputs': {{{inputs}}}}}"
 
 
@@ -125,19 +125,19 @@ def _expression(info: TensorInfo) -> str:
     return text
 
 
-def _name(profile: Profile) -> str:
+def _name(metadata: ModelMetadata) -> str:
     """The default signature, or the first there is. Raises ConflictError where there is none."""
-    if not profile.public():
-        raise ConflictError(f"Model {profile.model!r} version {profile.version} has no signature to call.")
-    return profile.public()[0]
+    if not metadata.public():
+        raise ConflictError(f"Model {metadata.model!r} version {metadata.version} has no signature to call.")
+    return metadata.public()[0]
 
 
-def _inputs(profile: Profile) -> list[tuple[str, TensorInfo]]:
-    return sorted(profile.signature(_name(profile)).inputs.items())
+def _inputs(metadata: ModelMetadata) -> list[tuple[str, TensorInfo]]:
+    return sorted(metadata.signature(_name(metadata)).inputs.items())
 
 
-def _values(profile: Profile) -> int:
-    return sum(math.prod(_sizes(info)) for _, info in _inputs(profile))
+def _values(metadata: ModelMetadata) -> int:
+    return sum(math.prod(_sizes(info)) for _, info in _inputs(metadata))
 
 
 def _sizes(info: TensorInfo) -> list[int]:
@@ -152,9 +152,9 @@ def _value(info: TensorInfo) -> str:
     return _WHOLE if "int" in name else _FLOAT
 
 
-def _shell_url(profile: Profile, door: Door, verb: str) -> str:
-    return f"${{LAB_REST_URL:-{door.base}}}{_path(profile, verb)}"
+def _shell_url(metadata: ModelMetadata, address: GatewayAddress, verb: str) -> str:
+    return f"${{LAB_REST_URL:-{address.base}}}{_path(metadata, verb)}"
 
 
-def _path(profile: Profile, verb: str) -> str:
-    return f"/tf/models/{profile.model}/{verb}"
+def _path(metadata: ModelMetadata, verb: str) -> str:
+    return f"/tf/models/{metadata.model}/{verb}"

@@ -14,7 +14,7 @@ from tensor_rest.backend.tensors import BFLOAT16, WireError, numpy_type, type_na
 from tensor_rest.errors import ApiError, DeadlineError, UnavailableError
 from tensor_rest.inference import inventory
 from tensor_rest.inference.catalogue import Catalogue
-from tensor_rest.inference.metadata import Profile, Profiles, Target
+from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
 _MOST_MODELS = 50
@@ -28,7 +28,7 @@ Document = dict[str, Any]
 class _Section:
     """What one version of a model adds to the specification."""
 
-    profile: Profile
+    metadata: ModelMetadata
     paths: Document
 
 
@@ -39,9 +39,9 @@ class LiveSpecification:
     written down here, or is not listed: for two seconds, once a second at most, by one thread at a time.
     """
 
-    def __init__(self, catalogue: Catalogue, profiles: Profiles, default_model: str) -> None:
+    def __init__(self, catalogue: Catalogue, metadata_cache: MetadataCache, default_model: str) -> None:
         self._catalogue = catalogue
-        self._profiles = profiles
+        self._metadata_cache = metadata_cache
         self._default_model = default_model
         self._lock = threading.Lock()
         self._sections: dict[str, _Section] = {}  # by model
@@ -62,7 +62,7 @@ class LiveSpecification:
         return self._document or params.fill(fixed, [], self._default_model)
 
     def _refresh(self, listed: dict[str, inventory.Model], fixed: Document) -> None:
-        known = {name: section.profile.version for name, section in self._sections.items()}
+        known = {name: section.metadata.version for name, section in self._sections.items()}
         expected = {name: entry.default_version for name, entry in listed.items()}
         unknown = [name for name, version in expected.items() if version is None or version != known.get(name)]
         if listed == self._listed and (not unknown or time.monotonic() < self._next_look):
@@ -80,14 +80,14 @@ class LiveSpecification:
         try:
             for name in models:
                 try:
-                    profile = self._profiles.read(self._catalogue.resolve(Target(name)))
+                    metadata = self._metadata_cache.read(self._catalogue.resolve(Target(name)))
                 except (UnavailableError, DeadlineError):
                     break  # the others would be no better off
                 except ApiError:
                     self._sections.pop(name, None)
                     continue
-                if name not in self._sections or self._sections[name].profile.version != profile.version:
-                    self._sections[name] = _Section(profile, _paths(profile, fixed["paths"]))
+                if name not in self._sections or self._sections[name].metadata.version != metadata.version:
+                    self._sections[name] = _Section(metadata, _paths(metadata, fixed["paths"]))
         finally:
             request_context.begin(*by)
 
@@ -97,45 +97,45 @@ class LiveSpecification:
             entry = self._listed[name]
             versions = entry.serving or entry.versions
             labels = {label: version for label, version in entry.labels.items() if version in versions}
-            served.append(Served(section.profile, versions, labels))
+            served.append(Served(section.metadata, versions, labels))
         document = params.fill(fixed, served, self._default_model)
         document["tags"] = [*fixed.get("tags", [])]
         for name, section in self._sections.items():
             if section.paths:
                 document["paths"] |= section.paths
-                description = f"Version {section.profile.version}: its own calls, typed by its signatures"
+                description = f"Version {section.metadata.version}: its own calls, typed by its signatures"
                 document["tags"].append({"name": name, "description": description})
         return document
 
 
-def _paths(profile: Profile, fixed: Document) -> Document:
+def _paths(metadata: ModelMetadata, fixed: Document) -> Document:
     """The calls of one model, after those of any model in the fixed specification."""
     paths = {}
-    base = f"/tf/models/{profile.model}"
-    if profile.public():
-        paths[f"{base}/predict"] = {"post": _predict(profile, fixed["/tf/models/{model}/predict"]["post"])}
-    if profile.classifies():
+    base = f"/tf/models/{metadata.model}"
+    if metadata.public():
+        paths[f"{base}/predict"] = {"post": _predict(metadata, fixed["/tf/models/{model}/predict"]["post"])}
+    if metadata.classifies():
         general = fixed["/tf/models/{model}/classify"]["post"]
-        paths[f"{base}/classify"] = {"post": _own(profile, general, "classify")}
+        paths[f"{base}/classify"] = {"post": _own(metadata, general, "classify")}
     return paths
 
 
-def _own(profile: Profile, general: Document, verb: str) -> Document:
+def _own(metadata: ModelMetadata, general: Document, verb: str) -> Document:
     """A general operation as the model's own."""
     own = {key: value for key, value in general.items() if key != "x-needs"}
-    return {**own, "operationId": f"{verb}.{profile.model}", "tags": [profile.model]}
+    return {**own, "operationId": f"{verb}.{metadata.model}", "tags": [metadata.model]}
 
 
-def _predict(profile: Profile, general: Document) -> Document:
-    name = profile.public()[0]
-    signature = profile.signature(name)
+def _predict(metadata: ModelMetadata, general: Document) -> Document:
+    name = metadata.public()[0]
+    signature = metadata.signature(name)
     inputs = _object({alias: schema(info) for alias, info in signature.inputs.items()})
     body = {
         "type": "object",
         "required": ["inputs"],
         "properties": {"signature_name": {"type": "string", "default": name, "enum": [name]}, "inputs": inputs},
     }
-    request = params.body(profile)
+    request = params.body(metadata)
     if request is not None:
         body["example"] = {"signature_name": name, **request}
     outputs = _object({alias: schema(info, is_answer=True) for alias, info in signature.outputs.items()})
@@ -143,15 +143,15 @@ def _predict(profile: Profile, general: Document) -> Document:
         "type": "object",
         "required": ["model", "version", "signature", "outputs"],
         "properties": {
-            "model": {"type": "string", "enum": [profile.model]},
+            "model": {"type": "string", "enum": [metadata.model]},
             "version": {"type": "integer"},
             "signature": {"type": "string"},
             "outputs": outputs,
         },
     }
-    others = ", ".join(profile.public()[1:])
+    others = ", ".join(metadata.public()[1:])
     return {
-        **_own(profile, general, "predict"),
+        **_own(metadata, general, "predict"),
         "summary": f"Run {name}" + (f" (other signatures, by the general call: {others})" if others else ""),
         "parameters": [{"name": "payload", "in": "body", "required": True, "schema": body}],
         "responses": {**general["responses"], "200": {"description": "What the model answers", "schema": answer}},

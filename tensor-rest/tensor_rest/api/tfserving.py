@@ -47,7 +47,7 @@ def _add_predict(api: Namespace, documents: Documents) -> None:
             outputs = output_names()
             with _document() as document:
                 read, by_rows = read_json(document)
-                prediction = requests.gateway().predict(target, signature_name(document) or SIGNATURE, read, outputs)
+                prediction = requests.service().predict(target, signature_name(document) or SIGNATURE, read, outputs)
             return requests.marked(_tensors(prediction.outputs, by_rows), model, prediction.version)
 
 
@@ -78,7 +78,7 @@ def _add_examples(api: Namespace, documents: Documents) -> None:
             """Classify examples (features in, labels with scores out)"""
             target = requests.target(model, version, label)
             sent = _of_examples(pb.ClassificationRequest)
-            answer = requests.gateway().call(target, f"{_PREDICTION}Classify", sent, pb.ClassificationResponse)
+            answer = requests.service().call(target, f"{_PREDICTION}Classify", sent, pb.ClassificationResponse)
             results = tf_example.classes(answer.result)
             return _results(results, [score for row in results for _, score in row], answer)
 
@@ -90,7 +90,7 @@ def _add_examples(api: Namespace, documents: Documents) -> None:
             """Regress examples (features in, one number each out)"""
             target = requests.target(model, version, label)
             sent = _of_examples(pb.RegressionRequest)
-            answer = requests.gateway().call(target, f"{_PREDICTION}Regress", sent, pb.RegressionResponse)
+            answer = requests.service().call(target, f"{_PREDICTION}Regress", sent, pb.RegressionResponse)
             results = tf_example.values(answer.result)
             return _results(results, results, answer)
 
@@ -109,7 +109,7 @@ def _add_status(api: Namespace, documents: Documents) -> None:
                 return pb.GetModelStatusRequest(model_spec=_spec(at))
 
             path = f"{_MODEL}GetModelStatus"
-            answer = requests.gateway().call(target, path, sent, pb.GetModelStatusResponse, of_all=True)
+            answer = requests.service().call(target, path, sent, pb.GetModelStatusResponse, of_all=True)
             return _json({"model_version_status": [_status(item) for item in answer.model_version_status]})
 
     @versions.route(api, "/v1/models", "/metadata", "serving_metadata", "get")
@@ -117,13 +117,13 @@ def _add_status(api: Namespace, documents: Documents) -> None:
         @api.doc(responses={200: "model_spec, and metadata with its signature_def", **errors})
         def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
             """Signatures of a model"""
-            profile = requests.gateway().profile(requests.target(model, version, label))
+            metadata = requests.service().metadata(requests.target(model, version, label))
             signatures = MessageToDict(
-                pb.SignatureDefMap(signature_def=profile.signatures),
+                pb.SignatureDefMap(signature_def=metadata.signatures),
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
             )
-            spec = {"name": model, "signature_name": "", "version": str(profile.version)}
+            spec = {"name": model, "signature_name": "", "version": str(metadata.version)}
             return _json({"model_spec": spec, "metadata": {"signature_def": signatures}})
 
 

@@ -1,9 +1,9 @@
 """The client of the model server: TensorFlow Serving's gRPC calls, bounded in time, repeated and batched.
 
-`client.py` is the door. Behind it `batching.py` lets callers share calls, `rows.py` knows which may, `calls.py` makes
-one call, `gate.py` decides what happens while serving is away, `caller.py` says for whom a thread works. Below them
-`channel.py` keeps the connections, `addresses.py` knows where to, `http2.py` with `sending.py` is one connection,
-`answer.py` reads what comes back, `frames.py` has the bytes.
+`client.py` is what others use. It batches requests (`batching.py`) whose rows are independent (`rows.py`). `retry.py`
+makes one call, repeats it where that is safe (`repeats.py`: one worker at a time) and asks `circuit_breaker.py` whether
+it may start. Below them `channel.py` keeps the connections, `addresses.py` resolves the target, `http2.py` with
+`sending.py` is one connection, `answer.py` reads a response, `frames.py` has the bytes.
 """
 
 from tensor_rest.backend.batching import Prediction

@@ -1,10 +1,10 @@
-"""Micro-batching: rows of callers that come at the same time travel in one call. No thread of its own.
+"""Micro-batching: rows of requests that arrive at the same time share one call. No thread of its own.
 
-A lane's first callers send at once. Who comes while enough calls are under way, or in a crowd, waits. Those waiting
-leave together, where a call may be made: at once when they are half of the crowd, so that the model works on one half
-while the worker reads the other; else as soon as the worker has nothing else to do, so that requests that are here
-already, but still to be read, come along. One of them makes the call for all. So few callers never wait, and the
-busier the worker, the larger the batches.
+While few requests are open, each is sent at once. A request that arrives while the allowed number of calls is in
+flight, or while many requests are open, is queued. A queue is flushed where a call may be made: at once when it holds
+half of the open requests, so that the model works on one half while the worker reads the other; else as soon as the
+worker is idle, so that requests that have arrived but are not read yet come along. One request of a batch, the leader,
+makes the call for all. The busier the worker, the larger the batches.
 """
 
 import copy
@@ -18,19 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensor_rest.errors import ApiError, DeadlineError
-from tensor_rest.runtime.wakeup import baton, brief_lock, when_idle
+from tensor_rest.runtime.wakeup import brief_lock, one_shot_event, when_idle
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
-_CROWD = 4
-"""Callers from which on they wait for each other."""
+_MIN_OPEN = 4
+"""Open requests from which on a request is queued, though a call may be made."""
 
 SHARED_STATUS = (404, 429, 503, 504)
 """A batch that failed with one of these failed for all: no row is at fault, and more calls would not help."""
 
 
-class Asked(NamedTuple):
-    """What is asked: a signature of a model's version or label (neither: the newest), and which outputs come back."""
+class SignatureRef(NamedTuple):
+    """A signature of a model's version or label (neither: the newest), and which outputs are returned."""
 
     model: str
     version: int | None
@@ -40,10 +40,10 @@ class Asked(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a Predict call answered.
+    """The response of a Predict call.
 
-    The version and signature that computed it, its outputs by alias, how long the rows waited for room in a call, and
-    how long that call took.
+    The version and signature that computed it, its outputs by alias, how long the rows were queued, and how long the
+    call took.
     """
 
     version: int
@@ -53,211 +53,230 @@ class Prediction(NamedTuple):
     model_seconds: float = 0.0
 
 
-Run = Callable[[Asked, Inputs, float, Sequence[str]], Prediction]
-"""Makes one call: what is asked, inputs, deadline, ids of the requests it is made for."""
+Run = Callable[[SignatureRef, Inputs, float, Sequence[str]], Prediction]
+"""Makes one call: signature, inputs, deadline, ids of the requests it is made for."""
 
-Independent = Callable[[Asked, int], bool]
+Independent = Callable[[SignatureRef, int], bool]
 """Whether the rows of the version that answered are independent, so that the answer of a shared call is right."""
 
 
-class _Ticket:
-    """The rows of one caller that waits in a lane. He sleeps on `baton` until they are answered or he leads a group."""
+class _PendingRequest:
+    """The rows of a queued request. It waits on `event` until they are answered or it is the leader of a batch."""
 
-    __slots__ = ("answer", "baton", "deadline", "error", "group", "inputs", "queued", "request_id", "rows", "taken")
+    __slots__ = (
+        "answer",
+        "batch",
+        "chosen",
+        "deadline",
+        "error",
+        "event",
+        "inputs",
+        "queued",
+        "request_id",
+        "rows",
+    )
 
     def __init__(self, inputs: Inputs, rows: int, deadline: float, request_id: str) -> None:
         self.inputs, self.rows, self.deadline, self.request_id = inputs, rows, deadline, request_id
         self.queued = time.monotonic()
-        self.baton = baton()
-        self.taken = False
-        self.group: list[_Ticket] | None = None  # those he makes the call for, himself among them
+        self.event = one_shot_event()
+        self.chosen = False
+        self.batch: list[_PendingRequest] | None = None  # a leader's: the requests it makes the call for, and itself
         self.answer: Prediction | None = None
         self.error: ApiError | None = None
 
 
 @dataclass(eq=False)
-class _Lane:
-    """The callers whose rows can share a call."""
+class _Queue:
+    """The requests whose rows can share a call."""
 
     running: int = 0
-    away: int = 0  # callers whose rows are under way
-    gathering: bool = False  # those waiting leave when the worker is idle
-    waiting: deque[_Ticket] = field(default_factory=deque)
+    in_flight: int = 0  # requests whose rows are in a call
+    flush_scheduled: bool = False  # for when the worker is idle
+    pending: deque[_PendingRequest] = field(default_factory=deque)
 
 
 class Batcher:
-    """Lets rows of the same signature, types and shapes share calls of at most `most_rows` rows and `most_bytes` bytes.
+    """Lets rows of the same signature, types and shapes share calls of at most `max_rows` rows and `max_bytes` bytes.
 
-    `running` is how many calls of one lane may be under way at once. A shared call that a version answers whose rows
+    `running` is how many calls of one queue may be in flight at once. A shared call that a version answers whose rows
     are not `independent` is repeated, alone for each request.
     """
 
     def __init__(
-        self, run: Run, most_rows: int, most_bytes: int, running: int, independent: Independent = lambda *_: True
+        self, run: Run, max_rows: int, max_bytes: int, running: int, independent: Independent = lambda *_: True
     ) -> None:
         self._run = run
         self._independent = independent
-        self._most_rows, self._most_bytes, self._running = most_rows, most_bytes, running
-        self._lanes: dict[Any, _Lane] = {}
-        self._crowd = 0  # how many waited or were away when some left last
+        self._max_rows, self._max_bytes, self._max_running = max_rows, max_bytes, running
+        self._queues: dict[Any, _Queue] = {}
+        self._open = 0  # requests of the queue that was flushed last: pending and in flight
         self._lock = brief_lock()
 
-    def most(self, row_bytes: int) -> int:
-        """How many rows of so many bytes one call takes."""
-        return max(1, min(self._most_rows, self._most_bytes // max(1, row_bytes)))
+    def max_rows_of(self, row_bytes: int) -> int:
+        """Return how many rows of so many bytes one call takes."""
+        return max(1, min(self._max_rows, self._max_bytes // max(1, row_bytes)))
 
-    def predict(self, asked: Asked, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
-        """The answer for `rows` rows, at most `most`. Raises the call's ApiError, or DeadlineError when time is up."""
-        key = (asked, tuple([(alias, array.dtype.str, array.shape[1:]) for alias, array in sorted(inputs.items())]))
-        ticket = None
+    def predict(self, ref: SignatureRef, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
+        """Return the prediction for `rows` rows, at most `max_rows_of`.
+
+        Raises:
+            ApiError: of the call.
+            DeadlineError: the request was queued until its deadline.
+        """
+        key = (ref, tuple([(alias, array.dtype.str, array.shape[1:]) for alias, array in sorted(inputs.items())]))
+        request = None
         with self._lock:
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = _Lane()
-            if lane.running < self._running and not lane.waiting and self._crowd < _CROWD:
-                lane.running += 1
-                lane.away += 1
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = _Queue()
+            if queue.running < self._max_running and not queue.pending and self._open < _MIN_OPEN:
+                queue.running += 1
+                queue.in_flight += 1
             else:
-                ticket = _Ticket(inputs, rows, deadline, request_id)
-                lane.waiting.append(ticket)
-                if self._half_wait(lane):
-                    self._leave(lane)
-        if ticket is None:
+                request = _PendingRequest(inputs, rows, deadline, request_id)
+                queue.pending.append(request)
+                if self._holds_half(queue):
+                    self._flush(queue)
+        if request is None:
             try:
-                return self._run(asked, inputs, deadline, [request_id])
+                return self._run(ref, inputs, deadline, [request_id])
             finally:
-                self._ended(key, lane, 1)
-        self._gather(key, lane)
-        self._wait(key, lane, ticket)
-        if ticket.group is not None:
-            self._lead(key, lane, ticket, ticket.group)
-        if ticket.error is not None:
-            raise copy.copy(ticket.error)  # raising writes into an exception, and others raise it too
-        return ticket.answer or self._run(asked, inputs, deadline, [request_id])
+                self._call_ended(key, queue, 1)
+        self._schedule_flush(key, queue)
+        self._wait(key, queue, request)
+        if request.batch is not None:
+            self._send_batch(key, queue, request, request.batch)
+        if request.error is not None:
+            raise copy.copy(request.error)  # raising writes into an exception, and others raise it too
+        return request.answer or self._run(ref, inputs, deadline, [request_id])
 
-    def _wait(self, key: Any, lane: _Lane, ticket: _Ticket) -> None:
-        """Until the ticket is answered, leads a group or is to go alone. Raises DeadlineError when its time is up."""
+    def _wait(self, key: Any, queue: _Queue, request: _PendingRequest) -> None:
+        """Wait until the request is answered, leads a batch or is to be sent alone.
+
+        Raises DeadlineError at its deadline.
+        """
         try:
-            if ticket.baton.wait(ticket.deadline - time.monotonic()) or not self._withdraw(key, lane, ticket):
+            if request.event.wait(request.deadline - time.monotonic()) or not self._remove(key, queue, request):
                 return
-        except BaseException:  # the request is killed
-            if not self._withdraw(key, lane, ticket) and ticket.group is not None:
-                self._dissolve(key, lane, ticket, ticket.group)
+        except BaseException:  # the greenlet is killed
+            if not self._remove(key, queue, request) and request.batch is not None:
+                self._release_batch(key, queue, request, request.batch)
             raise
         raise DeadlineError("The model server did not answer in time.")
 
-    def _withdraw(self, key: Any, lane: _Lane, ticket: _Ticket) -> bool:
-        """He waits no more; False if he leads since this moment: others depend on him."""
+    def _remove(self, key: Any, queue: _Queue, request: _PendingRequest) -> bool:
+        """Remove the request from the queue. Returns False if it has already been chosen to send the batch."""
         with self._lock:
-            if ticket.group is not None:
+            if request.batch is not None:
                 return False
-            if not ticket.taken:
-                lane.waiting.remove(ticket)
-                self._forget(key, lane)
+            if not request.chosen:
+                queue.pending.remove(request)
+                self._drop_if_empty(key, queue)
         return True
 
-    def _lead(self, key: Any, lane: _Lane, leader: _Ticket, group: list[_Ticket]) -> None:
-        """Make the call for the group. Who has neither answer nor error afterwards goes alone."""
+    def _send_batch(self, key: Any, queue: _Queue, leader: _PendingRequest, batch: list[_PendingRequest]) -> None:
+        """Make the call for the batch. A request with neither answer nor error afterwards is sent alone."""
         try:
-            self._answer(key[0], group)
+            self._answer(key[0], batch)
         finally:
-            self._dissolve(key, lane, leader, group)
+            self._release_batch(key, queue, leader, batch)
 
-    def _dissolve(self, key: Any, lane: _Lane, leader: _Ticket, group: list[_Ticket]) -> None:
-        self._ended(key, lane, len(group))
-        for ticket in group:
-            if ticket is not leader:
-                ticket.baton.pass_on()
+    def _release_batch(self, key: Any, queue: _Queue, leader: _PendingRequest, batch: list[_PendingRequest]) -> None:
+        self._call_ended(key, queue, len(batch))
+        for request in batch:
+            if request is not leader:
+                request.event.set()
 
-    def _answer(self, asked: Asked, group: list[_Ticket]) -> None:
+    def _answer(self, ref: SignatureRef, batch: list[_PendingRequest]) -> None:
         started = time.monotonic()
-        deadline = max(ticket.deadline for ticket in group)
+        deadline = max(request.deadline for request in batch)
         try:
-            answer = self._run(asked, _joined(group), deadline, [ticket.request_id for ticket in group])
+            answer = self._run(ref, _joined(batch), deadline, [request.request_id for request in batch])
         except ApiError as error:
-            if len(group) == 1 or error.status in SHARED_STATUS:
-                for ticket in group:
-                    ticket.error = error
+            if len(batch) == 1 or error.status in SHARED_STATUS:
+                for request in batch:
+                    request.error = error
             return
-        rows = sum(ticket.rows for ticket in group)
-        if len(group) > 1 and any(array.shape[:1] != (rows,) for array in answer.outputs.values()):
-            return  # whatever the signature says, the answer has not a row for each row
-        if len(group) > 1 and not self._independent(asked, answer.version):
+        rows = sum(request.rows for request in batch)
+        if len(batch) > 1 and any(array.shape[:1] != (rows,) for array in answer.outputs.values()):
+            return  # whatever the signature says, there is not a row of output for each row
+        if len(batch) > 1 and not self._independent(ref, answer.version):
             return
         start = 0
-        for ticket in group:
+        for request in batch:
             outputs = answer.outputs
-            if len(group) > 1:
-                outputs = {alias: array[start : start + ticket.rows] for alias, array in outputs.items()}
-            ticket.answer = Prediction(
-                answer.version, outputs, answer.signature, started - ticket.queued, answer.model_seconds
+            if len(batch) > 1:
+                outputs = {alias: array[start : start + request.rows] for alias, array in outputs.items()}
+            request.answer = Prediction(
+                answer.version, outputs, answer.signature, started - request.queued, answer.model_seconds
             )
-            start += ticket.rows
+            start += request.rows
 
-    def _gather(self, key: Any, lane: _Lane) -> None:
-        """Have those waiting leave, if they may and nobody has seen to it, as soon as all are here."""
+    def _schedule_flush(self, key: Any, queue: _Queue) -> None:
+        """Schedule a flush for when the worker is idle, if a call may be made and none is scheduled."""
         with self._lock:
-            if lane.gathering or not lane.waiting or lane.running >= self._running:
+            if queue.flush_scheduled or not queue.pending or queue.running >= self._max_running:
                 return
-            lane.gathering = True
-        when_idle(partial(self._depart, key, lane))
+            queue.flush_scheduled = True
+        when_idle(partial(self._flush_idle, key, queue))
 
-    def _ended(self, key: Any, lane: _Lane, callers: int) -> None:
-        """A call for so many callers is over."""
+    def _call_ended(self, key: Any, queue: _Queue, requests: int) -> None:
+        """Count a call for so many requests as finished."""
         with self._lock:
-            lane.running -= 1
-            lane.away -= callers
-            if self._half_wait(lane):
-                self._leave(lane)  # before the worker turns to those who have their answers
-            self._forget(key, lane)
-        self._gather(key, lane)
+            queue.running -= 1
+            queue.in_flight -= requests
+            if self._holds_half(queue):
+                self._flush(queue)  # before the worker goes on with the requests that are answered
+            self._drop_if_empty(key, queue)
+        self._schedule_flush(key, queue)
 
-    def _depart(self, key: Any, lane: _Lane) -> None:
-        """Those waiting leave: whoever was on his way has come."""
+    def _flush_idle(self, key: Any, queue: _Queue) -> None:
+        """Flush the queue: what had arrived has been read."""
         with self._lock:
-            lane.gathering = False
-            if lane.waiting:
-                self._crowd = 0  # is counted anew
-                self._leave(lane)
-            self._forget(key, lane)
+            queue.flush_scheduled = False
+            if queue.pending:
+                self._open = 0  # counted anew by the flush
+                self._flush(queue)
+            self._drop_if_empty(key, queue)
 
-    def _half_wait(self, lane: _Lane) -> bool:
-        """Whether there is a crowd, and half of it waits for nothing but itself."""
-        return lane.running < self._running and 2 * len(lane.waiting) >= self._crowd >= _CROWD
+    def _holds_half(self, queue: _Queue) -> bool:
+        """Whether the queue holds half of at least `_MIN_OPEN` open requests, and a call may be made."""
+        return queue.running < self._max_running and 2 * len(queue.pending) >= self._open >= _MIN_OPEN
 
-    def _leave(self, lane: _Lane) -> None:
-        """Those waiting become groups, as many as may be under way."""
-        self._crowd = max(self._crowd, len(lane.waiting) + lane.away)
-        while lane.waiting and lane.running < self._running:
-            lane.running += 1
-            self._group(lane)
+    def _flush(self, queue: _Queue) -> None:
+        """Make batches of the queued requests, as many as may be in flight."""
+        self._open = max(self._open, len(queue.pending) + queue.in_flight)
+        while queue.pending and queue.running < self._max_running:
+            queue.running += 1
+            self._take_batch(queue)
 
-    def _forget(self, key: Any, lane: _Lane) -> None:
-        if not (lane.waiting or lane.running or lane.gathering) and self._lanes.get(key) is lane:
-            del self._lanes[key]
+    def _drop_if_empty(self, key: Any, queue: _Queue) -> None:
+        if not (queue.pending or queue.running or queue.flush_scheduled) and self._queues.get(key) is queue:
+            del self._queues[key]
 
-    def _group(self, lane: _Lane) -> None:
-        """Those waiting longest leave together."""
-        group = [lane.waiting.popleft()]
-        room = self.most(row_bytes(group[0].inputs, group[0].rows)) - group[0].rows
-        while lane.waiting and lane.waiting[0].rows <= room:
-            group.append(lane.waiting.popleft())
-            room -= group[-1].rows
-        for ticket in group:
-            ticket.taken = True
-        lane.away += len(group)
-        # Whoever has most time makes the call: everyone else can leave when his own is up.
-        leader = max(group, key=lambda ticket: ticket.deadline)
-        leader.group = group
-        leader.baton.pass_on()
+    def _take_batch(self, queue: _Queue) -> None:
+        """Make a batch of the requests that are queued longest."""
+        batch = [queue.pending.popleft()]
+        room = self.max_rows_of(row_bytes(batch[0].inputs, batch[0].rows)) - batch[0].rows
+        while queue.pending and queue.pending[0].rows <= room:
+            batch.append(queue.pending.popleft())
+            room -= batch[-1].rows
+        for request in batch:
+            request.chosen = True
+        queue.in_flight += len(batch)
+        # The one with the latest deadline makes the call: the others can time out before.
+        leader = max(batch, key=lambda request: request.deadline)
+        leader.batch = batch
+        leader.event.set()
 
 
 def row_bytes(inputs: Inputs, rows: int) -> int:
-    """How large one of the rows is."""
+    """Return the size of one of the rows in bytes."""
     return sum(array.nbytes for array in inputs.values()) // rows
 
 
-def _joined(group: list[_Ticket]) -> Inputs:
-    if len(group) == 1:
-        return group[0].inputs
-    return {alias: np.concatenate([ticket.inputs[alias] for ticket in group]) for alias in group[0].inputs}
+def _joined(batch: list[_PendingRequest]) -> Inputs:
+    if len(batch) == 1:
+        return batch[0].inputs
+    return {alias: np.concatenate([request.inputs[alias] for request in batch]) for alias in batch[0].inputs}

@@ -21,7 +21,7 @@ from tensor_rest.backend.status import RpcError
 from tensor_rest.errors import DeadlineError, UnavailableError
 from tensor_rest.observability import metrics
 from tensor_rest.runtime import request_context
-from tensor_rest.runtime.wakeup import baton, brief_lock
+from tensor_rest.runtime.wakeup import brief_lock, one_shot_event
 
 PROBE_SECONDS = 0.5
 """Between two calls that try whether a server that is away for long is back."""
@@ -46,16 +46,16 @@ _FULL = "The model server does not answer, and the calls that wait for it fill t
 class _Queued:
     """A call in the queue; `granted` once it may go on."""
 
-    __slots__ = ("baton", "granted", "lost")
+    __slots__ = ("granted", "lost", "one_shot_event")
 
     def __init__(self, lost: bool) -> None:
-        self.baton = baton()
+        self.one_shot_event = one_shot_event()
         self.lost = lost
         self.granted = False
 
 
-class Gate:
-    """Enter it for the time of a call (`with gate:`), after `admit` where it is not `closed`.
+class CircuitBreaker:
+    """Enter it for the time of a call (`with breaker:`), after `admit` where it is not `closed`.
 
     A DeadlineError leaves as UnavailableError while the server cannot be reached: that is what the time went for.
     `grace` is in seconds; it grows with the longest start of the server so far. `calls` is how many may leave the
@@ -82,7 +82,7 @@ class Gate:
         self._attended = False
         self._lock = brief_lock()
 
-    def __enter__(self) -> "Gate":
+    def __enter__(self) -> "CircuitBreaker":
         return self
 
     def __exit__(
@@ -190,7 +190,7 @@ class Gate:
                         if until < deadline
                         else DeadlineError("The model server did not answer in time.")
                     )
-                queued.baton.wait(until - now)
+                queued.one_shot_event.wait(until - now)
         except BaseException:  # also when the request is killed
             with self._lock:
                 self._withdraw(queued)
@@ -242,7 +242,7 @@ class Gate:
     def _grant(self, queued: _Queued) -> None:
         queued.granted = True
         self._turns += 1
-        queued.baton.pass_on()
+        queued.one_shot_event.set()
 
     def _attend(self) -> None:
         """In a thread, as long as calls are queued: connect, and end the time that a repeated call has for itself."""

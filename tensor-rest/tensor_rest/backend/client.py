@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from tensor_rest.backend.batching import Asked, Batcher, Inputs, Prediction, row_bytes
+from tensor_rest.backend.batching import Batcher, Inputs, Prediction, SignatureRef, row_bytes
 from tensor_rest.backend.channel import Channel
-from tensor_rest.backend.circuit_breaker import Gate
+from tensor_rest.backend.circuit_breaker import CircuitBreaker
 from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.backend.repeats import RepeatLock
 from tensor_rest.backend.retry import Calls, SharedCallLostError
@@ -69,8 +69,8 @@ class ModelServer:
         self.address = address
         self._timeout = timeout
         channel = Channel(address, limits.message_bytes)
-        self._gate = Gate(limits.grace, limits.calls, channel.reach)
-        self._calls = Calls(channel, self._gate, RepeatLock(limits.repeat_lock))
+        self._breaker = CircuitBreaker(limits.grace, limits.calls, channel.reach)
+        self._calls = Calls(channel, self._breaker, RepeatLock(limits.repeat_lock))
         self._rows = Rows(setting)
         independent = self._rows.are_independent
         self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls, independent)
@@ -95,32 +95,32 @@ class ModelServer:
         those of other callers, and many are split into several calls; all others go alone. `deadline` is an
         instant of `time.monotonic`; None: that of the request the thread works for, else the timeout.
         """
-        asked = Asked(model, version, label, signature, tuple(outputs))
+        ref = SignatureRef(model, version, label, signature, tuple(outputs))
         by = request_context.current()
         deadline = deadline or by.deadline or time.monotonic() + self._timeout
-        rows = self._rows.count(asked, inputs) if batch else 0
-        if not self._gate.closed:
-            self._gate.admit(inputs)
-        with self._gate:
-            most = self._batcher.most(row_bytes(inputs, rows)) if rows else 0
+        rows = self._rows.count(ref, inputs) if batch else 0
+        if not self._breaker.closed:
+            self._breaker.admit(inputs)
+        with self._breaker:
+            most = self._batcher.max_rows_of(row_bytes(inputs, rows)) if rows else 0
             if most == 0 or rows == most == 1:  # a queue for calls that nobody shares would only hold them up
-                return self._run(asked, inputs, deadline, [by.request_id])
+                return self._run(ref, inputs, deadline, [by.request_id])
             if rows > most:
                 bounds = np.linspace(0, rows, -(-rows // most) + 1).astype(int)
                 parts = ({a: v[i:j] for a, v in inputs.items()} for i, j in itertools.pairwise(bounds))
-                return self._in_parts(asked, parts, deadline, by.request_id)
+                return self._in_parts(ref, parts, deadline, by.request_id)
             try:
-                return self._batcher.predict(asked, inputs, rows, deadline, by.request_id)
+                return self._batcher.predict(ref, inputs, rows, deadline, by.request_id)
             except SharedCallLostError:
-                return self._run(asked, inputs, deadline, [by.request_id], lost=True)
+                return self._run(ref, inputs, deadline, [by.request_id], lost=True)
 
     def waiting(self) -> int:
         """How many calls wait for the server, or came while it was away and are not over."""
-        return self._gate.waiting
+        return self._breaker.waiting
 
-    def most_rows(self, row_bytes: int) -> int:
+    def max_rows(self, row_bytes: int) -> int:
         """How many rows of so many bytes one call takes."""
-        return self._batcher.most(row_bytes)
+        return self._batcher.max_rows_of(row_bytes)
 
     def predict_parts(
         self,
@@ -132,18 +132,18 @@ class ModelServer:
         signature: str = "serving_default",
         outputs: Sequence[str] = (),
     ) -> Prediction:
-        """The same for many rows that are still being made: each part, of at most `most_rows`, goes as it comes."""
-        asked = Asked(model, version, label, signature, tuple(outputs))
+        """The same for many rows that are still being made: each part, of at most `max_rows`, goes as it comes."""
+        ref = SignatureRef(model, version, label, signature, tuple(outputs))
         by = request_context.current()
         deadline = by.deadline or time.monotonic() + self._timeout
-        if not self._gate.closed:
-            self._gate.admit()
-        with self._gate:
+        if not self._breaker.closed:
+            self._breaker.admit()
+        with self._breaker:
             parts = iter(parts)
             first = next(parts)
-            if self._rows.count(asked, first):
-                return self._in_parts(asked, itertools.chain((first,), parts), deadline, by.request_id)
-            return self._run(asked, _joined([first, *parts]), deadline, [by.request_id])
+            if self._rows.count(ref, first):
+                return self._in_parts(ref, itertools.chain((first,), parts), deadline, by.request_id)
+            return self._run(ref, _joined([first, *parts]), deadline, [by.request_id])
 
     def signatures(
         self, model: str, version: int | None = None, label: str | None = None
@@ -157,7 +157,7 @@ class ModelServer:
             raise BadGatewayError(f"The signatures of model {model!r} cannot be read: {error}") from error
         number = answer.model_spec.version.value
         self._rows.learn(model, number, found)
-        self._rows.answered(Asked(model, version, label, "", ()), number)
+        self._rows.answered(SignatureRef(model, version, label, "", ()), number)
         return number, dict(found)
 
     def declare_independent(self, model: str, version: int, independent: bool) -> None:
@@ -186,32 +186,34 @@ class ModelServer:
         for."""
         by = request_context.current()
         deadline = by.deadline or time.monotonic() + self._timeout
-        if not self._gate.closed:
-            self._gate.admit()
-        with self._gate:
+        if not self._breaker.closed:
+            self._breaker.admit()
+        with self._breaker:
             return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id], model)
 
-    def _run(self, asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str], lost: bool = False) -> Prediction:
+    def _run(
+        self, ref: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str], lost: bool = False
+    ) -> Prediction:
         """One Predict call; `lost`: once more, for a request whose shared call was lost."""
         request = pb.PredictRequest()
         for alias, array in inputs.items():
             write(array, request.inputs[alias])
         started = time.monotonic()
-        message = _head(asked) + request.SerializeToString()  # a message's fields may come in pieces
-        answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids, asked.model, lost)
+        message = _head(ref) + request.SerializeToString()  # a message's fields may come in pieces
+        answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids, ref.model, lost)
         seconds = time.monotonic() - started
-        arrays = {alias: _array(asked, alias, answer.outputs[alias]) for alias in answer.outputs}
+        arrays = {alias: _array(ref, alias, answer.outputs[alias]) for alias in answer.outputs}
         version = answer.model_spec.version.value
-        self._rows.answered(asked, version)
-        metrics.batch(asked.model, max(len(array) if array.ndim else 1 for array in inputs.values()) if inputs else 0)
-        return Prediction(version, arrays, asked.signature, 0.0, seconds)
+        self._rows.answered(ref, version)
+        metrics.batch(ref.model, max(len(array) if array.ndim else 1 for array in inputs.values()) if inputs else 0)
+        return Prediction(version, arrays, ref.signature, 0.0, seconds)
 
-    def _in_parts(self, asked: Asked, parts: Iterable[Inputs], deadline: float, request_id: str) -> Prediction:
+    def _in_parts(self, ref: SignatureRef, parts: Iterable[Inputs], deadline: float, request_id: str) -> Prediction:
         """Many rows in several calls, some of them at once. All parts are answered by the same version."""
         started, sent, calls = time.monotonic(), [], []
         for part in parts:
             sent.append(part)
-            calls.append(self._parts.submit(self._run, asked, part, deadline, [request_id]))
+            calls.append(self._parts.submit(self._run, ref, part, deadline, [request_id]))
             time.sleep(0)  # it goes out before the next part is made
         try:
             answers = [call.result(max(0.0, deadline - time.monotonic())) for call in calls]
@@ -219,24 +221,24 @@ class ModelServer:
             raise DeadlineError("The model server did not answer in time.") from error
         newest = max(answer.version for answer in answers)
         if any(answer.version != newest for answer in answers):  # it changed meanwhile
-            asked = asked._replace(version=newest, label=None)
-            if self._rows.are_independent(asked, newest):
-                return self._in_parts(asked, sent, deadline, request_id)
-        if not self._rows.are_independent(asked, newest):
-            return self._run(asked, _joined(sent), deadline, [request_id])
+            ref = ref._replace(version=newest, label=None)
+            if self._rows.are_independent(ref, newest):
+                return self._in_parts(ref, sent, deadline, request_id)
+        if not self._rows.are_independent(ref, newest):
+            return self._run(ref, _joined(sent), deadline, [request_id])
         outputs = {alias: np.concatenate([answer.outputs[alias] for answer in answers]) for alias in answers[0].outputs}
         return answers[0]._replace(outputs=outputs, model_seconds=time.monotonic() - started)
 
 
-def _array(asked: Asked, alias: str, tensor: pb.TensorProto) -> np.ndarray[Any, Any]:
+def _array(ref: SignatureRef, alias: str, tensor: pb.TensorProto) -> np.ndarray[Any, Any]:
     try:
         return from_tensor(tensor)
     except TypeNotSupportedError as error:
         raise BadRequestError(
-            f"Output {alias!r} of model {asked.model!r} cannot be read: {error} Leave it out with outputs=."
+            f"Output {alias!r} of model {ref.model!r} cannot be read: {error} Leave it out with outputs=."
         ) from error
     except WireError as error:
-        text = f"Model {asked.model!r} answered a tensor {alias!r} that cannot be read: {error}"
+        text = f"Model {ref.model!r} answered a tensor {alias!r} that cannot be read: {error}"
         raise BadGatewayError(text) from error
 
 
@@ -245,10 +247,10 @@ def _joined(parts: Sequence[Inputs]) -> Inputs:
 
 
 @lru_cache(256)
-def _head(asked: Asked) -> bytes:
+def _head(ref: SignatureRef) -> bytes:
     """A PredictRequest without its inputs."""
-    spec = _spec(asked.model, asked.version, asked.label, asked.signature)
-    return pb.PredictRequest(model_spec=spec, output_filter=asked.outputs).SerializeToString()
+    spec = _spec(ref.model, ref.version, ref.label, ref.signature)
+    return pb.PredictRequest(model_spec=spec, output_filter=ref.outputs).SerializeToString()
 
 
 def _spec(model: str, version: int | None = None, label: str | None = None, signature: str = "") -> pb.ModelSpec:

@@ -20,7 +20,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from tensor_rest.backend.channel import Channel, UnreachableError
-from tensor_rest.backend.circuit_breaker import Gate
+from tensor_rest.backend.circuit_breaker import CircuitBreaker
 from tensor_rest.backend.grpc_errors import from_grpc
 from tensor_rest.backend.http2 import LostError
 from tensor_rest.backend.repeats import RepeatLock
@@ -47,10 +47,10 @@ class SharedCallLostError(UnavailableError):
 
 
 class Calls:
-    """Makes calls through `channel` as far as `gate` allows."""
+    """Makes calls through `channel` as far as `breaker` allows."""
 
-    def __init__(self, channel: Channel, gate: Gate, repeats: RepeatLock) -> None:
-        self._channel, self._gate, self._repeats = channel, gate, repeats
+    def __init__(self, channel: Channel, breaker: CircuitBreaker, repeats: RepeatLock) -> None:
+        self._channel, self._breaker, self._repeats = channel, breaker, repeats
         self._refused: dict[bytes, float] = {}  # until when, by digest
 
     def ask(
@@ -70,14 +70,14 @@ class Calls:
         """
         if self._refused:
             self._check_refused(path, request, model)
-        if self._gate.closed and not lost:
+        if self._breaker.closed and not lost:
             try:
                 return self._once(path, request, answer, deadline, ids)
             except RpcError as error:
                 lost = self._may_have_ended_it(error, path, request, ids, model, lost)
         pause = _FIRST_PAUSE
         while True:
-            with self._gate.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
+            with self._breaker.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
                     return self._once(path, request, answer, deadline, ids, lost)
                 except RpcError as error:
@@ -118,13 +118,13 @@ class Calls:
         try:
             reply = answer.FromString(self._channel.call(path, request, left, metadata, fresh=lost))
         except DecodeError as error:
-            self._gate.succeeded()
+            self._breaker.succeeded()
             raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error
         except RpcError as error:
             if error.code not in (*_GONE, Code.DEADLINE_EXCEEDED):
-                self._gate.succeeded()
+                self._breaker.succeeded()
             raise
-        self._gate.succeeded()
+        self._breaker.succeeded()
         return reply
 
     def _may_have_ended_it(
@@ -136,7 +136,7 @@ class Calls:
             raise _ended(model, _REFUSED_SECONDS) from error
         if error.code not in _GONE:
             raise from_grpc(error, self._channel.address) from error
-        may_wait = self._gate.away() if isinstance(error, (UnreachableError, LostError)) else True
+        may_wait = self._breaker.away() if isinstance(error, (UnreachableError, LostError)) else True
         if isinstance(error, LostError) and error.begun:
             if lost:
                 self._refuse(path, request, model, ids, "the model server was lost twice during")
@@ -147,7 +147,7 @@ class Calls:
                 raise SharedCallLostError("The model server was lost during the call.") from error
             lost = True
         elif not isinstance(error, UnreachableError):
-            may_wait = self._gate.may_repeat()
+            may_wait = self._breaker.may_repeat()
         if not may_wait:
             raise from_grpc(error, self._channel.address) from error
         metrics.retried()

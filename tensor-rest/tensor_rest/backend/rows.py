@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_rest.backend.batching import Asked, Inputs
+from tensor_rest.backend.batching import Inputs, SignatureRef
 from tensor_rest.backend.protos.serving_pb2 import SignatureDef, TensorInfo
 from tensor_rest.backend.tensors import WireError, numpy_type
 
@@ -52,41 +52,41 @@ class Rows:
             else:
                 self._independent.discard((model, version))
 
-    def answered(self, asked: Asked, version: int) -> None:
+    def answered(self, ref: SignatureRef, version: int) -> None:
         """This version answers what was asked without a number."""
-        key = (asked.model, asked.label)
-        if asked.version is None and self._answering.get(key) != version:
+        key = (ref.model, ref.label)
+        if ref.version is None and self._answering.get(key) != version:
             with self._lock:
                 if len(self._answering) >= _KEPT:
                     self._answering.clear()
                 self._answering[key] = version
 
-    def count(self, asked: Asked, inputs: Inputs) -> int:
+    def count(self, ref: SignatureRef, inputs: Inputs) -> int:
         """How many rows `inputs` has. 0 where they must go alone.
 
         That is: they are not known to be independent, the signature has no rows, or the inputs do not fit it - then
         the server's refusal must not reach others.
         """
-        version = asked.version
+        version = ref.version
         if version is None:
-            version = self._answering.get((asked.model, asked.label))
-        plan = self._plan(asked, version or 0)
+            version = self._answering.get((ref.model, ref.label))
+        plan = self._plan(ref, version or 0)
         if plan is None or inputs.keys() != plan.keys():
             return 0
         counts = {_rows(array, *plan[alias]) for alias, array in inputs.items()}
         return counts.pop() if len(counts) == 1 else 0
 
-    def are_independent(self, asked: Asked, version: int) -> bool:
+    def are_independent(self, ref: SignatureRef, version: int) -> bool:
         """Whether the rows of the version that answered a shared call are: another one may have been expected."""
-        return self._plan(asked, version) is not None
+        return self._plan(ref, version) is not None
 
-    def _plan(self, asked: Asked, version: int) -> Plan | None:
+    def _plan(self, ref: SignatureRef, version: int) -> Plan | None:
         """The rows of the signature if they are independent."""
-        key = (asked.model, version)
-        plan = self._plans.get(key, {}).get(asked.signature)
+        key = (ref.model, version)
+        plan = self._plans.get(key, {}).get(ref.signature)
         if plan is None:
             return None
-        setting = self._setting(asked.model)
+        setting = self._setting(ref.model)
         return plan if (key in self._independent if setting is None else setting) else None
 
 

@@ -15,7 +15,7 @@ Classify = Callable[[Target, Sequence[bytes]], Answer]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Classification:
     """What was said of one picture in the end, by which answer, and the rules that fired on the way.
 
     `concept`: how foreign the picture is to that answer's model, where that is known in time.
@@ -30,46 +30,46 @@ class Verdict:
     concept: Concept | None = None
 
 
-class Judgement(NamedTuple):
+class ClassificationRun(NamedTuple):
     """One verdict for each picture, and every answer that was asked for on the way, that of the asked model first."""
 
-    verdicts: list[Verdict]
+    classifications: list[Classification]
     answers: list[Answer]
 
 
-def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> Judgement:
+def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
     """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
     answer = ask(target, pictures)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)
-    verdicts = [Verdict(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
+    classifications = [Classification(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
     rule = rules.get(target.model) if target == Target(target.model) else None
     if rule is None:
-        return Judgement(verdicts, [answer])
+        return ClassificationRun(classifications, [answer])
     unsure = [
         number
-        for number, verdict in enumerate(verdicts)
-        if not isinstance(verdict.ranking, ApiError) and verdict.ranking[0][1] < rule.min_score
+        for number, classification in enumerate(classifications)
+        if not isinstance(classification.ranking, ApiError) and classification.ranking[0][1] < rule.min_score
     ]
     for number in unsure:
-        verdicts[number] = _fired(verdicts[number], rule)
+        classifications[number] = _fired(classifications[number], rule)
     if rule.then is None or not unsure:
-        return Judgement(verdicts, [answer])
+        return ClassificationRun(classifications, [answer])
     try:
         second = classify(ask, rules, Target(rule.then), [pictures[number] for number in unsure])
     except ApiError as error:  # an unsure answer is better than none
         for number in unsure:
-            (fired,) = verdicts[number].fired
-            verdicts[number] = replace(verdicts[number], fired=({**fired, "error": str(error)},))
-        return Judgement(verdicts, [answer])
-    for number, verdict in zip(unsure, second.verdicts, strict=True):
-        verdicts[number] = replace(verdict, fired=verdicts[number].fired + verdict.fired)
-    return Judgement(verdicts, [answer, *second.answers])
+            (fired,) = classifications[number].fired
+            classifications[number] = replace(classifications[number], fired=({**fired, "error": str(error)},))
+        return ClassificationRun(classifications, [answer])
+    for number, classification in zip(unsure, second.classifications, strict=True):
+        classifications[number] = replace(classification, fired=classifications[number].fired + classification.fired)
+    return ClassificationRun(classifications, [answer, *second.answers])
 
 
-def _fired(verdict: Verdict, rule: Rule) -> Verdict:
+def _fired(classification: Classification, rule: Rule) -> Classification:
     """The verdict with a note of the rule; its ranking is there."""
-    answer = verdict.answer
-    score = 0.0 if isinstance(verdict.ranking, ApiError) else verdict.ranking[0][1]
+    answer = classification.answer
+    score = 0.0 if isinstance(classification.ranking, ApiError) else classification.ranking[0][1]
     note = {"model": answer.model, "version": answer.version, "score": round(score, 6), **rule.model_dump()}
-    return replace(verdict, unsure=True, fired=(note,))
+    return replace(classification, unsure=True, fired=(note,))

@@ -8,7 +8,7 @@ from tensor_rest.backend import ModelServer, VersionState
 from tensor_rest.errors import ApiError, NotFoundError
 from tensor_rest.inference import inventory
 from tensor_rest.inference.inventory import STABLE, Ignored, Inventory
-from tensor_rest.inference.metadata import Profile, Profiles, Target
+from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
 
 _AGAIN_SECONDS = 60.0  # after which a listed model that is missing is waited for once more
 
@@ -20,10 +20,10 @@ class Catalogue:
     """
 
     def __init__(
-        self, server: ModelServer, profiles: Profiles, listed: Inventory, default_model: str, grace: float
+        self, server: ModelServer, metadata_cache: MetadataCache, listed: Inventory, default_model: str, grace: float
     ) -> None:
         self._server = server
-        self._profiles = profiles
+        self._metadata_cache = metadata_cache
         self._inventory = listed
         self._default_model = default_model
         self._grace = grace
@@ -63,12 +63,12 @@ class Catalogue:
             "inventory": {"ready": not missing, "message": missing},
         }
 
-    def describe(self, name: str, profile: Profile) -> dict[str, Any]:
+    def describe(self, name: str, metadata: ModelMetadata) -> dict[str, Any]:
         """One model in full: versions, states, labels, quarantine; signatures and card of its default version."""
         entries = [entry for entry in self.entries()[0] if entry.name == name]
         entry = entries[0] if entries else inventory.Model(name=name)
-        summary = _summary(entry, self._states(name)) | {"default_version": profile.version}
-        return {**summary, "default": profile.document()}
+        summary = _summary(entry, self._states(name)) | {"default_version": metadata.version}
+        return {**summary, "default": metadata.document()}
 
     def check(self) -> None:
         """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""
@@ -120,7 +120,7 @@ class Catalogue:
         listing = self._inventory.read()
         if not listing.problem:
             return listing.models, "", listing.ignored
-        names = {self._default_model, *self._profiles.models()} - listing.by_name.keys()
+        names = {self._default_model, *self._metadata_cache.models()} - listing.by_name.keys()
         entries = [*listing.models, *(inventory.Model(name=name) for name in names)]
         return sorted(entries, key=lambda entry: entry.name), listing.problem, listing.ignored
 

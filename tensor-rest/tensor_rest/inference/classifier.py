@@ -12,8 +12,8 @@ from tensor_rest.errors import ApiError, BadGatewayError, TooLargeError
 from tensor_rest.images.decode import prepare
 from tensor_rest.images.preprocess import Pixels
 from tensor_rest.inference.concept import Companions, Concept
-from tensor_rest.inference.image_signature import Vision
-from tensor_rest.inference.metadata import SIGNATURE, Profile, Profiles, Target
+from tensor_rest.inference.image_signature import ImageSignature
+from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
 _MOST_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
     model: str
     version: int
-    vision: Vision
+    image_signature: ImageSignature
     rankings: list[Ranking | ApiError]
     pixels: list[Pixels | ApiError]
     queue_seconds: float
@@ -52,12 +52,14 @@ class Answer(NamedTuple):
 
 
 class Classifier:
-    """Classifies with what `profiles` know of the models behind `server`; pictures have at most `max_pixels`."""
+    """Classifies with what `metadata_cache` know of the models behind `server`; pictures have at most `max_pixels`."""
 
-    def __init__(self, server: ModelServer, profiles: Profiles, max_pixels: int, companions: Companions) -> None:
+    def __init__(
+        self, server: ModelServer, metadata_cache: MetadataCache, max_pixels: int, companions: Companions
+    ) -> None:
         self._companions = companions
         self._server = server
-        self._profiles = profiles
+        self._metadata_cache = metadata_cache
         self._max_pixels = max_pixels
 
     def classify(
@@ -68,62 +70,66 @@ class Classifier:
         Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
         """
 
-        def ask(profile: Profile, exact: Target) -> Answer:
-            vision = profile.vision(signature)
-            _check_count(len(pictures), vision)
+        def ask(metadata: ModelMetadata, exact: Target) -> Answer:
+            image_signature = metadata.image_signature(signature)
+            _check_count(len(pictures), image_signature)
             pixels: list[Pixels | ApiError] = []
-            parts = self._prepared(pictures, vision, pixels)
+            parts = self._prepared(pictures, image_signature, pixels)
             scoring = self._companions.scoring(target.model) if concept else None
             if scoring:
                 parts = map(scoring.add, parts)
             first = next(parts, None)
             if first is None:  # none can be read; whatever version answers by now, it cannot read them either
-                return Answer(profile.model, profile.version, vision, list(_errors(pixels)), pixels, 0, 0)
-            predictions = self._asked(vision, exact, first, parts if len(pixels) < len(pictures) else None)
-            others = {prediction.version for prediction in predictions} - {profile.version}
+                return Answer(metadata.model, metadata.version, image_signature, list(_errors(pixels)), pixels, 0, 0)
+            predictions = self._asked(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
+            others = {prediction.version for prediction in predictions} - {metadata.version}
             if others:  # other labels may hold there
-                return Answer(profile.model, others.pop(), vision, [], [], 0, 0)
+                return Answer(metadata.model, others.pop(), image_signature, [], [], 0, 0)
             readable = len(pictures) - sum(1 for _ in _errors(pixels))
-            rows = iter(_rankings(profile, vision, predictions, readable))
+            rows = iter(_rankings(metadata, image_signature, predictions, readable))
             rankings = [item if isinstance(item, ApiError) else next(rows) for item in pixels]
             queue = sum(prediction.queue_seconds for prediction in predictions)
             model = sum(prediction.model_seconds for prediction in predictions)
             scored = iter(scoring.scores()) if scoring else None
             concepts = [None if isinstance(item, ApiError) else next(scored) for item in pixels] if scored else ()
-            return Answer(profile.model, profile.version, vision, rankings, pixels, queue, model, concepts)
+            return Answer(metadata.model, metadata.version, image_signature, rankings, pixels, queue, model, concepts)
 
-        answer = self._profiles.use(target, ask)
+        answer = self._metadata_cache.use(target, ask)
         if len(answer.rankings) != len(pictures):
             raise BadGatewayError(f"{target} answered as version {answer.version}, which was not asked.")
         if all(isinstance(item, ApiError) for item in answer.rankings):
             raise next(_errors(answer.pixels))
         return answer
 
-    def _asked(self, vision: Vision, at: Target, first: Batch, more: Iterator[Batch] | None) -> list[Prediction]:
+    def _asked(
+        self, image_signature: ImageSignature, at: Target, first: Batch, more: Iterator[Batch] | None
+    ) -> list[Prediction]:
         """One call for the first part, several for more; or one for each picture where the signature takes no more."""
-        name, outputs = vision.signature, (vision.scores,)
+        name, outputs = image_signature.signature, (image_signature.scores,)
 
         def one(rows: Batch) -> Prediction:
-            inputs = vision.inputs(rows)
+            inputs = image_signature.inputs(rows)
             return self._server.predict(
                 at.model, inputs, version=at.version, label=at.label, signature=name, outputs=outputs
             )
 
-        if vision.single:
+        if image_signature.single:
             batches = itertools.chain((first,), more or ())
             return [one(row) for batch in batches for row in np.split(batch, len(batch))]
         if more is None:
             return [one(first)]
-        parts = (vision.inputs(part) for part in itertools.chain((first,), more))
+        parts = (image_signature.inputs(part) for part in itertools.chain((first,), more))
         return [
             self._server.predict_parts(
                 at.model, parts, version=at.version, label=at.label, signature=name, outputs=outputs
             )
         ]
 
-    def _prepared(self, pictures: Sequence[bytes], vision: Vision, pixels: list[Pixels | ApiError]) -> Iterator[Batch]:
+    def _prepared(
+        self, pictures: Sequence[bytes], image_signature: ImageSignature, pixels: list[Pixels | ApiError]
+    ) -> Iterator[Batch]:
         """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""
-        most = self._server.most_rows(vision.row_bytes)
+        most = self._server.max_rows(image_signature.row_bytes)
         # Of many the model gets a few at once, and works on each part while the next is made.
         start, size = 0, most if len(pictures) <= most else max(1, most // 4)
         while start < len(pictures):
@@ -131,7 +137,7 @@ class Classifier:
             for data in pictures[start : start + size]:
                 request_context.check()  # a thousand small files may be a thousand large pictures
                 try:
-                    item = prepare(data, vision.wanted, self._max_pixels)
+                    item = prepare(data, image_signature.wanted, self._max_pixels)
                     readable.append(item)
                     pixels.append(item)
                 except ApiError as error:
@@ -145,9 +151,9 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
     return (item for item in pixels if isinstance(item, ApiError))
 
 
-def _check_count(pictures: int, vision: Vision) -> None:
+def _check_count(pictures: int, image_signature: ImageSignature) -> None:
     """Raise TooLargeError for more pictures than there is room for once they have the size the model wants."""
-    wanted = vision.wanted
+    wanted = image_signature.wanted
     most = max(1, _MOST_BYTES // (wanted.height * wanted.width * wanted.channels))
     if pictures > most:
         raise TooLargeError(
@@ -156,22 +162,24 @@ def _check_count(pictures: int, vision: Vision) -> None:
         )
 
 
-def _rankings(profile: Profile, vision: Vision, predictions: list[Prediction], rows: int) -> list[Ranking]:
+def _rankings(
+    metadata: ModelMetadata, image_signature: ImageSignature, predictions: list[Prediction], rows: int
+) -> list[Ranking]:
     """One per row. Raises BadGatewayError for answers that are not a row of finite scores for each."""
-    found = [prediction.outputs.get(vision.scores, np.empty(0)) for prediction in predictions]
+    found = [prediction.outputs.get(image_signature.scores, np.empty(0)) for prediction in predictions]
     if any(s.ndim != 2 or len(s) != rows // len(found) for s in found):
-        raise _wrong(profile, found, rows)
+        raise _wrong(metadata, found, rows)
     rankings = []
     for scores in found:
-        labels = profile.labels(scores.shape[1])
-        for row in vision.probabilities(scores).tolist():
+        labels = metadata.labels(scores.shape[1])
+        for row in image_signature.probabilities(scores).tolist():
             if not isfinite(sum(row)):
-                raise _wrong(profile, found, rows)
+                raise _wrong(metadata, found, rows)
             rankings.append([(labels[i], row[i]) for i in sorted(range(len(row)), key=row.__getitem__, reverse=True)])
     return rankings
 
 
-def _wrong(profile: Profile, found: list[Any], rows: int) -> BadGatewayError:
+def _wrong(metadata: ModelMetadata, found: list[Any], rows: int) -> BadGatewayError:
     shapes = ", ".join(str(scores.shape) for scores in found)
     wanted = "one row of finite scores" if rows == 1 else f"{rows} rows of finite scores"
-    return BadGatewayError(f"Model {profile.model!r} answered shape {shapes}; wanted {wanted}.")
+    return BadGatewayError(f"Model {metadata.model!r} answered shape {shapes}; wanted {wanted}.")

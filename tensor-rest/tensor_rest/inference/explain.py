@@ -11,7 +11,7 @@ from tensor_rest.images import border, ink
 from tensor_rest.images.decode import decode
 from tensor_rest.images.flatten import DEPTH
 from tensor_rest.images.preprocess import Pixels, cleaned
-from tensor_rest.inference.image_signature import Vision
+from tensor_rest.inference.image_signature import ImageSignature
 
 _LEVELS = {
     (False, "0..255"): "uint8, 0 to 255",
@@ -21,15 +21,15 @@ _LEVELS = {
 }
 
 
-def explain(data: bytes, pixels: Pixels, vision: Vision, max_pixels: int) -> dict[str, Any]:
+def explain(data: bytes, pixels: Pixels, image_signature: ImageSignature, max_pixels: int) -> dict[str, Any]:
     """Of a picture file and the uint8 [H,W,C] made of it: the latter as PNG, the polarity decided, size and levels."""
     picture = decode(data, max_pixels)
-    levels = np.asarray(picture.convert("L" if vision.wanted.channels == 1 else "RGB"))
+    levels = np.asarray(picture.convert("L" if image_signature.wanted.channels == 1 else "RGB"))
     return {
         "saw": f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}",
-        "polarity": _polarity(levels, vision),
-        "size": _size(levels, vision),
-        "levels": _LEVELS[vision.floats, vision.range] + _depth(picture),
+        "polarity": _polarity(levels, image_signature),
+        "size": _size(levels, image_signature),
+        "levels": _LEVELS[image_signature.floats, image_signature.range] + _depth(picture),
     }
 
 
@@ -40,9 +40,9 @@ def png(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def _polarity(levels: Pixels, vision: Vision) -> dict[str, Any]:
-    wanted = vision.wanted.polarity
-    if cleaned(levels, vision.wanted):
+def _polarity(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
+    wanted = image_signature.wanted.polarity
+    if cleaned(levels, image_signature.wanted):
         light = ink.is_dark_on_light(levels)
         seen = f"most of the picture is {'lighter' if light else 'darker'} than the strokes, so it is"
     else:
@@ -56,10 +56,10 @@ def _polarity(levels: Pixels, vision: Vision) -> dict[str, Any]:
     return {"picture": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}
 
 
-def _size(levels: Pixels, vision: Vision) -> dict[str, Any]:
-    wanted = vision.wanted
+def _size(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
+    wanted = image_signature.wanted
     height, width = levels.shape[:2]
-    if cleaned(levels, vision.wanted):
+    if cleaned(levels, image_signature.wanted):
         how = "the glyph is cleaned of its ground, fitted and centred as in MNIST"
     elif (height, width) == (wanted.height, wanted.width):
         how = "as it is"

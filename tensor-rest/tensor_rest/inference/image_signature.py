@@ -14,7 +14,7 @@ from tensor_rest.inference.model_card import MAX_SIDE, Card, CardInput, Range
 
 
 @dataclass(frozen=True)
-class Vision:
+class ImageSignature:
     """One signature that classifies pictures.
 
     `wanted` is what a picture is brought to, `alias` the input it goes to, `scores` the output that is read.
@@ -55,8 +55,8 @@ class Vision:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> Vision:
-    """The Vision of a signature; what the signature leaves open is the card's word.
+def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> ImageSignature:
+    """The ImageSignature of a signature; what the signature leaves open is the card's word.
 
     Raises ConflictError where the signature takes no picture, answers no scores, or nothing says how large its
     pictures are.
@@ -79,7 +79,7 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> V
         raise ConflictError(f"{whose} takes uint8, and its card says that levels are {range_}; uint8 holds 0..255.")
     _check_classes(whose, scores, signature.outputs[scores], card)
     logits = card.scores == "logits" if card and card.scores else "logits" in scores.lower()
-    return Vision(name, alias, scores, wanted, floats, len(sizes) == 2, rows == 1, range_, logits)
+    return ImageSignature(name, alias, scores, wanted, floats, len(sizes) == 2, rows == 1, range_, logits)
 
 
 def _check_classes(whose: str, scores: str, info: TensorInfo, card: Card | None) -> None:

@@ -11,7 +11,7 @@ from tensor_rest.backend.protos.serving_pb2 import SignatureDef
 from tensor_rest.backend.tensors import type_name
 from tensor_rest.errors import ApiError, BadGatewayError, BadRequestError, ConflictError, NotFoundError
 from tensor_rest.inference import image_signature, model_card
-from tensor_rest.inference.image_signature import Vision
+from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.model_card import Card
 
 SIGNATURE = "serving_default"
@@ -34,7 +34,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Profile:
+class ModelMetadata:
     """One version of a model: its signatures, and its card or None; `card_problem` says why a card is not used."""
 
     model: str
@@ -42,7 +42,7 @@ class Profile:
     signatures: dict[str, SignatureDef]
     card: Card | None
     card_problem: str = ""
-    _visions: dict[str, Vision] = field(default_factory=dict, compare=False, repr=False)
+    _image_signatures: dict[str, ImageSignature] = field(default_factory=dict, compare=False, repr=False)
 
     def signature(self, name: str = SIGNATURE) -> SignatureDef:
         """One signature. Raises BadRequestError that names those there are."""
@@ -59,12 +59,12 @@ class Profile:
         names = [name for name in self.signatures if not name.startswith("__")]
         return sorted(names, key=lambda name: (name != SIGNATURE, name))
 
-    def vision(self, name: str = SIGNATURE) -> Vision:
+    def image_signature(self, name: str = SIGNATURE) -> ImageSignature:
         """How a signature takes pictures. Raises ConflictError if it takes none, BadRequestError if it is not there."""
-        found = self._visions.get(name)
+        found = self._image_signatures.get(name)
         if found is None:
             signature = SignatureDef() if name == SIGNATURE and name not in self.signatures else self.signature(name)
-            found = self._visions[name] = image_signature.find(self.model, name, signature, self.card)
+            found = self._image_signatures[name] = image_signature.find(self.model, name, signature, self.card)
         return found
 
     def labels(self, classes: int) -> list[str]:
@@ -82,7 +82,7 @@ class Profile:
     def classifies(self, name: str = SIGNATURE) -> bool:
         """Whether a signature classifies images."""
         try:
-            self.vision(name)
+            self.image_signature(name)
         except ConflictError:
             return False
         return True
@@ -109,12 +109,12 @@ class _Versioned(Protocol):
 Answer = TypeVar("Answer", bound=_Versioned)
 
 
-class Profiles:
+class MetadataCache:
     """The profiles one process has read, by target. Every answer of serving names its version, so a change is seen."""
 
     def __init__(self, server: ModelServer) -> None:
         self._server = server
-        self._kept: OrderedDict[Target, Profile] = OrderedDict()
+        self._kept: OrderedDict[Target, ModelMetadata] = OrderedDict()
         self._lock = threading.Lock()
 
     def models(self) -> set[str]:
@@ -122,11 +122,11 @@ class Profiles:
         with self._lock:
             return {target.model for target in self._kept}
 
-    def get(self, target: Target) -> Profile:
+    def get(self, target: Target) -> ModelMetadata:
         """The kept profile, or a new one."""
         return self._kept.get(target) or self.read(target)
 
-    def read(self, target: Target) -> Profile:
+    def read(self, target: Target) -> ModelMetadata:
         """The profile as it is now. Raises NotFoundError for an unknown target."""
         try:
             version, signatures = self._server.signatures(target.model, target.version, target.label)
@@ -140,13 +140,13 @@ class Profiles:
                 break
         else:
             card, problem = model_card.find(self._server, target.model, version, signatures)
-            known = Profile(target.model, version, signatures, card, problem)
+            known = ModelMetadata(target.model, version, signatures, card, problem)
         independent = known.card is not None and known.card.independent_rows
         self._server.declare_independent(target.model, version, independent)
         self._keep(target, known)
         return known
 
-    def use(self, target: Target, ask: Callable[[Profile, Target], Answer]) -> Answer:
+    def use(self, target: Target, ask: Callable[[ModelMetadata, Target], Answer]) -> Answer:
         """`ask` with the kept profile; once more, of the very version read anew, if that is not the one that answers.
 
         `ask` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
@@ -176,10 +176,10 @@ class Profiles:
             for key in gone:
                 self._kept.pop(key, None)
 
-    def _keep(self, target: Target, profile: Profile) -> None:
+    def _keep(self, target: Target, metadata: ModelMetadata) -> None:
         with self._lock:
-            for key in {target, Target(target.model, profile.version)}:
-                self._kept[key] = profile
+            for key in {target, Target(target.model, metadata.version)}:
+                self._kept[key] = metadata
                 self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)

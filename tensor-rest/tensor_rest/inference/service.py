@@ -1,4 +1,4 @@
-"""What the gateway does, whatever the door: the rooms put together, one of each per process."""
+"""What the gateway does, whatever the route: its parts put together, one of each per process."""
 
 import re
 import time
@@ -12,15 +12,15 @@ from tensor_rest.errors import BadRequestError, NotFoundError
 from tensor_rest.images.decode import decode
 from tensor_rest.images.preprocess import Pixels
 from tensor_rest.inference import cascade
-from tensor_rest.inference.cascade import Judgement
+from tensor_rest.inference.cascade import ClassificationRun
 from tensor_rest.inference.catalogue import Catalogue
 from tensor_rest.inference.classifier import Answer, Classifier
 from tensor_rest.inference.concept import Companions
 from tensor_rest.inference.explain import explain
 from tensor_rest.inference.feedback import Feedback, Kept, check_label
-from tensor_rest.inference.image_signature import Vision
+from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.inventory import Inventory
-from tensor_rest.inference.metadata import SIGNATURE, Profile, Profiles, Target
+from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.inference.rules import Rules
 from tensor_rest.payloads.tensor_json import Array, Infos
 from tensor_rest.runtime import request_context
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 Reply = TypeVar("Reply", bound=Message)
 
 
-class Gateway:
+class InferenceService:
     """One per process. Every method raises the ApiError that fits what went wrong."""
 
     def __init__(self, settings: Settings) -> None:
@@ -43,13 +43,13 @@ class Gateway:
         self.server = ModelServer(
             settings.server, settings.timeout_seconds, _limits(settings), inventory.independent_rows
         )
-        self.profiles = Profiles(self.server)
+        self.metadata_cache = MetadataCache(self.server)
         self.catalogue = Catalogue(
-            self.server, self.profiles, inventory, settings.default_model, settings.grace_seconds
+            self.server, self.metadata_cache, inventory, settings.default_model, settings.grace_seconds
         )
         self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
-        companions = Companions(self.server, self.profiles, inventory, settings.concept_wait_ms / 1000)
-        self._classifier = Classifier(self.server, self.profiles, settings.max_pixels, companions)
+        companions = Companions(self.server, self.metadata_cache, inventory, settings.concept_wait_ms / 1000)
+        self._classifier = Classifier(self.server, self.metadata_cache, settings.max_pixels, companions)
         self._rules = Rules(settings.rules)
         self._max_pixels = settings.max_pixels
 
@@ -59,21 +59,23 @@ class Gateway:
         """Labels and scores for picture files; with `concept` how foreign each is, where a companion is served."""
         return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
 
-    def judge(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Judgement:
+    def classify_with_rules(
+        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
+    ) -> ClassificationRun:
         """The same by the rules, which may ask other models about some of them."""
         return cascade.classify(
             lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
         )
 
-    def explain(self, picture: bytes, pixels: Pixels, vision: Vision) -> dict[str, Any]:
+    def explain(self, picture: bytes, pixels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
         """What a model saw of a picture, and why."""
         request_context.check()
-        return explain(picture, pixels, vision, self._max_pixels)
+        return explain(picture, pixels, image_signature, self._max_pixels)
 
     def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
         """Store a picture under the label it should have had; also what the model says."""
         answer = self.classify(target, [picture])
-        answered = self.profiles.get(Target(target.model, answer.version))
+        answered = self.metadata_cache.get(Target(target.model, answer.version))
         check_label(label, answered.labels(len(answer.ranking)), target.model)
         decoded = decode(picture, self._max_pixels)
         predicted = answer.ranking[0][0]
@@ -88,8 +90,8 @@ class Gateway:
     ) -> Prediction:
         """Run a signature on what `inputs` makes of its input tensors; `outputs` are those wanted, none: all."""
 
-        def ask(profile: Profile, exact: Target) -> Prediction:
-            definition = profile.signature(signature)
+        def ask(metadata: ModelMetadata, exact: Target) -> Prediction:
+            definition = metadata.signature(signature)
             _check_outputs(outputs, definition.outputs)
             given = inputs(definition.inputs)
             few = all(array.ndim and len(array) <= _FEW_ROWS for array in given.values())
@@ -103,11 +105,11 @@ class Gateway:
                 batch=few,
             )
 
-        return self._found(target, lambda at: self.profiles.use(at, ask))
+        return self._found(target, lambda at: self.metadata_cache.use(at, ask))
 
-    def profile(self, target: Target) -> Profile:
+    def metadata(self, target: Target) -> ModelMetadata:
         """What a model takes and answers, as it is now."""
-        return self._found(target, self.profiles.read)
+        return self._found(target, self.metadata_cache.read)
 
     def models(self) -> dict[str, Any]:
         """Every model with its versions and their states."""
@@ -115,7 +117,7 @@ class Gateway:
 
     def model(self, name: str) -> dict[str, Any]:
         """One model in full."""
-        return self.catalogue.describe(name, self.profile(Target(name)))
+        return self.catalogue.describe(name, self.metadata(Target(name)))
 
     def check(self) -> None:
         """Return if the model server answers, whatever it serves."""
@@ -140,7 +142,7 @@ class Gateway:
                 return self.server.call(path, request(at), answer, at.model)
             except BadRequestError:
                 if at.label is not None:
-                    self.profiles.read(at)  # raises NotFoundError if it is the label that is at fault
+                    self.metadata_cache.read(at)  # raises NotFoundError if it is the label that is at fault
                 raise
 
         return self._found(target, ask, of_all)

@@ -32,7 +32,7 @@ _POLICY = (POLICY, SECURITY[POLICY])
 _SECURITY = [(name, value) for name, value in SECURITY.items() if name != POLICY]
 
 
-class Door:
+class Guard:
     """The guard before a WSGI application. One per process."""
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tensor_rest.errors import DeadlineError
 
 
-class Caller(NamedTuple):
+class RequestContext(NamedTuple):
     """`deadline` is an instant of `time.monotonic`, None where only the setting bounds a call; `environ` is WSGI's."""
 
     request_id: str = ""
@@ -17,17 +17,17 @@ class Caller(NamedTuple):
     environ: Mapping[str, Any] = MappingProxyType({})
 
 
-_CALLER: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - a named tuple never changes
+_CONTEXT: ContextVar[RequestContext] = ContextVar("caller", default=RequestContext())  # noqa: B039 - a named tuple never changes
 
 
 def begin(request_id: str, deadline: float | None, environ: Mapping[str, Any] = MappingProxyType({})) -> None:
     """From now on this thread works for that request."""
-    _CALLER.set(Caller(request_id, deadline, environ))
+    _CONTEXT.set(RequestContext(request_id, deadline, environ))
 
 
-def current() -> Caller:
+def current() -> RequestContext:
     """The request this thread works for; nobody's outside of one."""
-    return _CALLER.get()
+    return _CONTEXT.get()
 
 
 def body_bytes() -> int:

@@ -11,28 +11,28 @@ from typing import Any, Protocol
 import gevent
 from gevent import monkey
 
-_SOON = 0.005  # seconds; a loop that is never idle must not hold anybody up
+_SOON = 0.005  # seconds; an event loop that is never idle must not hold up the call
 
 
-class Baton(Protocol):
-    """One waits for it; another passes it on, before or meanwhile."""
+class OneShotEvent(Protocol):
+    """One waits for it; another sets it, before or meanwhile."""
 
     def wait(self, seconds: float) -> bool:
-        """Whether it came within `seconds`."""
+        """Return whether it was set within `seconds`."""
 
-    def pass_on(self) -> None:
-        """Wake who waits, or will wait."""
+    def set(self) -> None:
+        """Wake the one that waits, or will wait."""
 
 
-def baton() -> Baton:
-    """One for this process: between greenlets where threads are greenlets, else between threads."""
-    return _OfGreenlets() if monkey.is_module_patched("threading") else _OfThreads()
+def one_shot_event() -> OneShotEvent:
+    """Return an event for this process: between greenlets where threads are greenlets, else between threads."""
+    return _GreenletEvent() if monkey.is_module_patched("threading") else _ThreadEvent()
 
 
 def brief_lock() -> Any:
     """A lock around a few lines that never wait: the threads' own kind, also where threads are greenlets.
 
-    Greenlets cannot change places in such lines, so it is never waited for; gevent's takes several times as long.
+    Greenlets cannot switch in such lines, so it is never waited for; gevent's takes several times as long.
     """
     return monkey.get_original("threading", "Lock")()
 
@@ -48,7 +48,7 @@ def when_idle(act: Callable[[], None]) -> None:
         act()
 
 
-class _OfThreads:
+class _ThreadEvent:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -56,21 +56,21 @@ class _OfThreads:
     def wait(self, seconds: float) -> bool:
         return self._lock.acquire(timeout=max(0.0, seconds))
 
-    def pass_on(self) -> None:
+    def set(self) -> None:
         self._lock.release()
 
 
-class _OfGreenlets:
+class _GreenletEvent:
     """Wakes by switching to the greenlet, from the event loop only, and only while it waits here."""
 
-    __slots__ = ("_passed", "_waiting")
+    __slots__ = ("_set", "_waiting")
 
     def __init__(self) -> None:
-        self._passed = False
+        self._set = False
         self._waiting: gevent.Greenlet | None = None
 
     def wait(self, seconds: float) -> bool:
-        if not self._passed:
+        if not self._set:
             hub = gevent.get_hub()
             self._waiting = gevent.getcurrent()
             timer = hub.loop.timer(max(0.0, seconds))
@@ -81,11 +81,11 @@ class _OfGreenlets:
                 self._waiting = None
                 timer.stop()
                 timer.close()
-        passed, self._passed = self._passed, False
-        return passed
+        was_set, self._set = self._set, False
+        return was_set
 
-    def pass_on(self) -> None:
-        self._passed = True
+    def set(self) -> None:
+        self._set = True
         if self._waiting is not None:
             gevent.get_hub().loop.run_callback(self._wake)
 

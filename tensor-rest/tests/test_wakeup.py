@@ -5,7 +5,7 @@ from gateway_kit import played
 
 _SCENES = """
 import threading, time
-from tensor_rest.runtime.wakeup import baton
+from tensor_rest.runtime.wakeup import one_shot_event
 
 def played(act):
     done = threading.Thread(target=act)
@@ -13,23 +13,23 @@ def played(act):
     return done
 
 for _ in range(200):
-    one, found = baton(), []
+    one, found = one_shot_event(), []
     waits = played(lambda: found.append(one.wait(20)))
-    one.pass_on()
+    one.set()
     waits.join()
     assert found == [True]
 
-late = baton()
+late = one_shot_event()
 began = time.monotonic()
 assert not late.wait(0.05) and time.monotonic() - began >= 0.04
 assert not late.wait(-1)
-late.pass_on()
+late.set()
 assert late.wait(0)  # it was passed on while nobody waited
 assert not late.wait(0)  # and is gone
 
-both = baton()
+both = one_shot_event()
 waits = played(lambda: found.append(both.wait(20)))
-other = played(lambda: (time.sleep(0.02), both.pass_on()))
+other = played(lambda: (time.sleep(0.02), both.set()))
 waits.join(); other.join()
 assert found[-1] is True
 print("done")
@@ -37,22 +37,22 @@ print("done")
 
 
 @pytest.mark.parametrize("first", ["", "from gevent import monkey; monkey.patch_all()"])
-def test_a_baton_wakes_who_waits(first: str) -> None:
+def test_an_event_wakes_who_waits(first: str) -> None:
     assert played(first + _SCENES) == "done\n"
 
 
 _KILLED = """
 from gevent import monkey; monkey.patch_all()
 import gevent
-from tensor_rest.runtime.wakeup import baton
+from tensor_rest.runtime.wakeup import one_shot_event
 
-one = baton()
+one = one_shot_event()
 waits = gevent.spawn(one.wait, 20)
 gevent.sleep(0)
-one.pass_on()
+one.set()
 waits.kill()  # in the same turn: the wake-up that is under way must find nobody
 gevent.sleep(0.01)
-again = gevent.spawn(baton().wait, 0.05)
+again = gevent.spawn(one_shot_event().wait, 0.05)
 assert again.get() is False
 print("done")
 """

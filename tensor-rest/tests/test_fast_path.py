@@ -10,7 +10,7 @@ from api_kit import client_of
 from gateway_kit import picture
 from toy_model_server import ModelServer
 
-from tensor_rest.api.fast_path import Express
+from tensor_rest.api.fast_path import FastPath
 
 PLAIN = "multipart/form-data; boundary=XX"
 
@@ -61,14 +61,14 @@ PATHS = (
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Which of the requests were answered without Flask."""
-    taken, reply = [], Express._reply
+    taken, reply = [], FastPath._reply
 
-    def noted(self: Express, environ: Any) -> Any:
+    def noted(self: FastPath, environ: Any) -> Any:
         found = reply(self, environ)
         taken.append(found is not None)
         return found
 
-    monkeypatch.setattr(Express, "_reply", noted)
+    monkeypatch.setattr(FastPath, "_reply", noted)
     return taken
 
 
@@ -128,7 +128,7 @@ def test_the_guard_stands_before_the_short_way(ask: Any, short: list[bool]) -> N
 def test_what_nobody_foresaw_is_told_without_its_reason(
     ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tensor_rest.api.fast_path.upload.only", lambda files: files[9])
+    monkeypatch.setattr("tensor_rest.api.fast_path.multipart.only", lambda files: files[9])
     answer = ask("/predictlabel", FORMS["one"])
     assert answer.status_code == 500
     assert "IndexError" not in answer.text
