@@ -150,7 +150,7 @@ def test_files_that_the_development_guide_names_exist() -> None:
 def test_files_that_the_glossary_names_exist() -> None:
     names = re.findall(r"`([\w/]+(?:\.py|/))`", text("docs/glossary.md"))
     packages = [ROOT / "tensor-rest" / "tensor_rest", ROOT / "tensor-jupyter" / "tensor_jupyter"]
-    assert len(names) > 5
+    assert names
     assert not [name for name in names if not any((package / name).exists() for package in packages)]
 
 
