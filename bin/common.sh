@@ -61,8 +61,10 @@ find_python() { # print the first Python on the PATH that the pinned wheels exis
   die "the lab needs Python $min to $max on the PATH (found: ${found[*]:-none}); on Debian or Ubuntu: apt-get install python3 python3-venv"
 }
 
-run_engine() { # run_engine ARGUMENT...: replaces this shell
+run_module() { # run_module MODULE ARGUMENT...: of .deploy/, in place of this shell
   local python
   python=$(find_python)
-  PYTHONPATH=$ROOT/.deploy exec "$python" -B -m lab_engine "$@"
+  PYTHONPATH=$ROOT/.deploy exec "$python" -B -m "$@"
 }
+
+run_engine() { run_module lab_engine "$@"; }

@@ -17,7 +17,7 @@ NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
 
 def say_how_to_go_on(settings: Settings) -> None:
     """Send the sample picture through the lab, and print the answer, the addresses and what to try."""
-    console.say(f"\n{_proof(settings)}The lab is up. Open:")
+    console.say(f"\n{proof(settings)}The lab is up. Open:")
     console.rows(addresses(settings))
     picture = os.path.relpath(sample.picture())
     console.say(
@@ -28,7 +28,7 @@ def say_how_to_go_on(settings: Settings) -> None:
     )
 
 
-def _proof(settings: Settings) -> str:
+def proof(settings: Settings) -> str:
     """What the shipped model said of the sample picture, or why it was not asked."""
     try:
         if not sample.is_listed(settings):

@@ -52,7 +52,7 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
 
     if not wait_until(answered, seconds, pause=0.2):
         raise EngineError(
-            f"all services are up, but {MODEL} does not answer ({refusal}); see bin/compose.sh logs tensor-serving"
+            f"all services are up, but {MODEL} does not answer ({refusal}); see the logs of tensor-serving"
         )
     return result
 

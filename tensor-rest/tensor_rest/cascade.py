@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from .classify import Answer, Ranking
 from .errors import ApiError
 from .glyphs import Pixels
+from .inference.concept import Concept
 from .models import Target
 from .rules import Rule, Rules
 
@@ -17,6 +18,7 @@ Classify = Callable[[Target, Sequence[bytes]], Answer]
 class Verdict:
     """What was said of one picture in the end, by which answer, and the rules that fired on the way.
 
+    `concept`: how foreign the picture is to that answer's model, where that is known in time.
     `unsure`: the best score is below the rule of the model that answered, or of the one before if that one failed.
     """
 
@@ -25,6 +27,7 @@ class Verdict:
     pixels: Pixels | ApiError
     unsure: bool = False
     fired: tuple[dict[str, Any], ...] = field(default=())
+    concept: Concept | None = None
 
 
 class Judgement(NamedTuple):
@@ -37,7 +40,9 @@ class Judgement(NamedTuple):
 def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> Judgement:
     """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
     answer = ask(target, pictures)
-    verdicts = [Verdict(answer, *pair) for pair in zip(answer.rankings, answer.pixels, strict=True)]
+    concepts = answer.concepts or [None] * len(answer.rankings)
+    found = zip(answer.rankings, answer.pixels, concepts, strict=True)
+    verdicts = [Verdict(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
     rule = rules.get(target.model) if target == Target(target.model) else None
     if rule is None:
         return Judgement(verdicts, [answer])

@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import ApiError, BadGatewayError, TooLargeError
 from .glyphs import Pixels
+from .inference.concept import Companions, Concept
 from .models import SIGNATURE, Profile, Profiles, Target
 from .pictures import prepare
 from .serving import ModelServer, Prediction, caller
@@ -27,6 +28,7 @@ class Answer(NamedTuple):
     """What a version of a model said of some pictures.
 
     `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
+    `concepts` are the companion's scores in the same order, empty where none is served or asked for.
     `queue_seconds` is how long the pictures waited for room in a call, `model_seconds` how long the call took.
     """
 
@@ -37,6 +39,7 @@ class Answer(NamedTuple):
     pixels: list[Pixels | ApiError]
     queue_seconds: float
     model_seconds: float
+    concepts: Sequence[Concept | None] = ()
 
     @property
     def ranking(self) -> Ranking:
@@ -50,13 +53,16 @@ class Answer(NamedTuple):
 class Classifier:
     """Classifies with what `profiles` know of the models behind `server`; pictures have at most `max_pixels`."""
 
-    def __init__(self, server: ModelServer, profiles: Profiles, max_pixels: int) -> None:
+    def __init__(self, server: ModelServer, profiles: Profiles, max_pixels: int, companions: Companions) -> None:
+        self._companions = companions
         self._server = server
         self._profiles = profiles
         self._max_pixels = max_pixels
 
-    def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
-        """Labels and scores of each picture file, all from one version.
+    def classify(
+        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
+    ) -> Answer:
+        """Labels and scores of each picture file, all from one version; with `concept` its companion's scores, too.
 
         Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
         """
@@ -66,6 +72,9 @@ class Classifier:
             _check_count(len(pictures), vision)
             pixels: list[Pixels | ApiError] = []
             parts = self._prepared(pictures, vision, pixels)
+            scoring = self._companions.scoring(target.model) if concept else None
+            if scoring:
+                parts = map(scoring.add, parts)
             first = next(parts, None)
             if first is None:  # none can be read; whatever version answers by now, it cannot read them either
                 return Answer(profile.model, profile.version, vision, list(_errors(pixels)), pixels, 0, 0)
@@ -78,7 +87,9 @@ class Classifier:
             rankings = [item if isinstance(item, ApiError) else next(rows) for item in pixels]
             queue = sum(prediction.queue_seconds for prediction in predictions)
             model = sum(prediction.model_seconds for prediction in predictions)
-            return Answer(profile.model, profile.version, vision, rankings, pixels, queue, model)
+            scored = iter(scoring.scores()) if scoring else None
+            concepts = [None if isinstance(item, ApiError) else next(scored) for item in pixels] if scored else ()
+            return Answer(profile.model, profile.version, vision, rankings, pixels, queue, model, concepts)
 
         answer = self._profiles.use(target, ask)
         if len(answer.rankings) != len(pictures):

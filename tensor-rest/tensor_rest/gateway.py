@@ -15,6 +15,7 @@ from .errors import BadRequestError, NotFoundError
 from .explain import explain
 from .feedback import Feedback, Kept, check_label
 from .glyphs import Pixels
+from .inference.concept import Companions
 from .inventory import Inventory
 from .models import SIGNATURE, Profile, Profiles, Target
 from .pictures import decode
@@ -46,17 +47,22 @@ class Gateway:
             self.server, self.profiles, inventory, settings.default_model, settings.grace_seconds
         )
         self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
-        self._classifier = Classifier(self.server, self.profiles, settings.max_pixels)
+        companions = Companions(self.server, self.profiles, inventory, settings.concept_wait_ms / 1000)
+        self._classifier = Classifier(self.server, self.profiles, settings.max_pixels, companions)
         self._rules = Rules(settings.rules)
         self._max_pixels = settings.max_pixels
 
-    def classify(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Answer:
-        """Labels and scores for picture files."""
-        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature))
+    def classify(
+        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
+    ) -> Answer:
+        """Labels and scores for picture files; with `concept` how foreign each is, where a companion is served."""
+        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
 
     def judge(self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE) -> Judgement:
         """The same by the rules, which may ask other models about some of them."""
-        return cascade.classify(lambda at, some: self.classify(at, some, signature), self._rules, target, pictures)
+        return cascade.classify(
+            lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
+        )
 
     def explain(self, picture: bytes, pixels: Pixels, vision: Vision) -> dict[str, Any]:
         """What a model saw of a picture, and why."""
@@ -181,4 +187,5 @@ def _limits(settings: Settings) -> Limits:
         settings.max_message_bytes,
         settings.batch_rows,
         settings.batch_calls,
+        settings.repeat_lock,
     )

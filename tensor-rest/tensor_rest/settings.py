@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     default_model: str = "mnist-net"
     """The model that answers POST /predictlabel."""
 
+    concept_wait_ms: float = Field(default=20.0, ge=0, le=10_000)
+    """Milliseconds an answer waits, after the classification, for the score of `<model>-concept`, called beside it."""
+
     rules: Path | None = None
     """JSON file of score thresholds and second opinions (rules.py); empty, or no such file: none."""
 
@@ -200,6 +203,11 @@ class Settings(BaseSettings):
     def draining(self) -> Path:
         """A file that is there while the gateway stops."""
         return self.run_dir / "draining"
+
+    @property
+    def repeat_lock(self) -> Path:
+        """The file by which workers repeat calls that may have ended the model server one at a time."""
+        return self.run_dir / "repeat.lock"
 
     @property
     def socket(self) -> Path:

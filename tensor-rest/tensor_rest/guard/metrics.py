@@ -76,7 +76,14 @@ _breaker = Gauge(
     registry=_registry,
     multiprocess_mode="sum",
 )
-_METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker)
+_concept = Histogram(
+    "tensor_rest_concept_score",
+    "Concept scores of classified images, by the classifier: higher is more foreign.",
+    ["model"],
+    buckets=(0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
+    registry=_registry,
+)
+_METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker, _concept)
 
 _in_flight.set(0)  # a worker that died left its own numbers behind
 _breaker.set(0)
@@ -85,6 +92,7 @@ _models: set[str] = set()
 _versions: set[tuple[str, str]] = set()
 _lines: dict[tuple[str, str, int], Histogram] = {}  # a look-up here is half the price of one there
 _batch_lines: dict[str, Histogram] = {}
+_concept_lines: dict[str, Histogram] = {}
 
 
 def observe(model: str, version: str, outcome: int, seconds: float) -> None:
@@ -122,6 +130,15 @@ def batch(model: str, rows: int) -> None:
     if line is None:
         line = _batch_lines[model] = _batch_rows.labels(model)
     line.observe(rows)
+
+
+def concept(model: str, scores: list[float]) -> None:
+    """Images classified by a served `model` got these scores of its companion."""
+    line = _concept_lines.get(model)
+    if line is None:
+        line = _concept_lines[model] = _concept.labels(model)
+    for score in scores:
+        line.observe(score)
 
 
 def retried() -> None:

@@ -74,6 +74,14 @@ def classified(
 
 def _answer(api: Namespace) -> Any:
     label = api.model("LabelScore", {"label": fields.String(example="4"), "score": fields.Float(example=0.9987)})
+    concept = api.model(
+        "ConceptScore",
+        {
+            "score": fields.Float(example=0.004, description="Reconstruction error of the image"),
+            "threshold": fields.Float(example=0.013, description="99 % of the images it was made for are below"),
+            "in_distribution": fields.Boolean(example=True, description="Whether the score is not over the threshold"),
+        },
+    )
     result = api.model(
         "PictureResult",
         {
@@ -84,6 +92,12 @@ def _answer(api: Namespace) -> Any:
             "version": fields.Integer(description="Its version"),
             "unsure": fields.Boolean(description="Where a rule fired: the best score is below the model's threshold"),
             "rules": fields.List(fields.Raw, description="The rules that fired, in order"),
+            "concept": fields.Nested(
+                concept,
+                allow_null=True,
+                skip_none=True,
+                description="Where the model's companion <model>-concept is served: how foreign the image is to it",
+            ),
             "explain": fields.Raw(description="With explain=1: what the model saw, and why"),
         },
     )
@@ -120,6 +134,8 @@ def _result(gateway: Gateway, named: File, verdict: Verdict, limit: int, explain
         answer = verdict.answer
         rules = {"unsure": verdict.unsure, "rules": verdict.fired}
         result |= {"model": answer.model, "version": answer.version, **rules}
+    if verdict.concept:
+        result["concept"] = verdict.concept.document()
     if explain:
         result["explain"] = gateway.explain(data, verdict.pixels, verdict.answer.vision)
     return result

@@ -3,8 +3,10 @@
 - It could not connect: nothing was sent; the call is made when the server can be reached.
 - The connection was lost before all was sent, GOAWAY below the stream, UNAVAILABLE, CANCELLED: the server did not
   begin the call, or lives; it is repeated within a budget.
-- The connection was lost after all was sent: the call may have ended the server. It is repeated once, with no other
-  call under way. Lost again, it fails, and the same bytes are refused for a minute.
+- The connection was lost after all was sent: the call may have ended the server. It is repeated once, marked as a
+  repeat, with no other call of this worker and no other repeat of any worker under way. The embedded server refuses
+  it if it knows that this very call crashed it. Refused or lost again, it fails, and the same bytes are refused for a
+  minute.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -22,6 +25,7 @@ from ..wire.status import Code, RpcError
 from .channel import Channel, UnreachableError
 from .gate import Gate
 from .http2 import LostError
+from .repeats import RepeatLock
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +35,10 @@ _GONE = (Code.UNAVAILABLE, Code.CANCELLED)
 """The server is away or shuts down (it cancels what is under way; nothing else cancels our calls)."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds before a further repeat: a random part of it, doubled each time
+_REPEAT = ("x-previous-attempts", "1")  # as the embedded server reads it
 _MOST_IDS = 16  # of the requests a call is made for, in its metadata and in the log
 _REFUSED_SECONDS = 60
-_MOST_REFUSED = 64  # calls that were lost twice: the last ones
+_MOST_REFUSED = 64  # calls that ended the server: the last ones
 
 
 class SharedCallLostError(UnavailableError):
@@ -43,8 +48,8 @@ class SharedCallLostError(UnavailableError):
 class Calls:
     """Makes calls through `channel` as far as `gate` allows."""
 
-    def __init__(self, channel: Channel, gate: Gate) -> None:
-        self._channel, self._gate = channel, gate
+    def __init__(self, channel: Channel, gate: Gate, repeats: RepeatLock) -> None:
+        self._channel, self._gate, self._repeats = channel, gate, repeats
         self._refused: dict[bytes, float] = {}  # until when, by digest
 
     def ask(
@@ -71,7 +76,7 @@ class Calls:
                 lost = self._may_have_ended_it(error, path, request, ids, model, lost)
         pause = _FIRST_PAUSE
         while True:
-            with self._gate.turn(deadline, lost):
+            with self._gate.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
                     return self._once(path, request, answer, deadline, ids, lost)
                 except RpcError as error:
@@ -106,7 +111,9 @@ class Calls:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError("The model server did not answer in time.")
-        metadata = (("x-request-id", ",".join(ids[:_MOST_IDS])),) if ids and ids[0] else ()
+        metadata = [("x-request-id", ",".join(ids[:_MOST_IDS]))] if ids and ids[0] else []
+        if lost:
+            metadata.append(_REPEAT)
         try:
             reply = answer.FromString(self._channel.call(path, request, left, metadata, fresh=lost))
         except DecodeError as error:
@@ -123,15 +130,17 @@ class Calls:
         self, error: RpcError, path: str, request: bytes, ids: Sequence[str], model: str, lost: bool
     ) -> bool:
         """Whether the call may have ended the server. Raises the ApiError if it may not be repeated."""
+        if lost and error.code is Code.DATA_LOSS:
+            self._refuse(path, request, model, ids, "the model server crashed in")
+            raise _ended(model, _REFUSED_SECONDS) from error
         if error.code not in _GONE:
             raise from_grpc(error, self._channel.address) from error
         may_wait = self._gate.away() if isinstance(error, (UnreachableError, LostError)) else True
         if isinstance(error, LostError) and error.begun:
-            named = ", ".join(ids[:_MOST_IDS])
             if lost:
-                log.error("the model server was lost twice during a call of model %r, request %s", model, named)
-                self._refuse(path, request)
+                self._refuse(path, request, model, ids, "the model server was lost twice during")
                 raise _ended(model, _REFUSED_SECONDS) from error
+            named = ", ".join(ids[:_MOST_IDS])
             log.warning("the model server was lost during a call of model %r, requests %s: %s", model, named, error)
             if len(ids) > 1:
                 raise SharedCallLostError("The model server was lost during the call.") from error
@@ -143,7 +152,8 @@ class Calls:
         metrics.retried()
         return lost
 
-    def _refuse(self, path: str, request: bytes) -> None:
+    def _refuse(self, path: str, request: bytes, model: str, ids: Sequence[str], what: str) -> None:
+        log.error("%s a call of model %r, request %s", what, model, ", ".join(ids[:_MOST_IDS]))
         self._refused[_digest(path, request)] = time.monotonic() + _REFUSED_SECONDS
         while len(self._refused) > _MOST_REFUSED:
             self._refused.pop(next(iter(self._refused)), None)
@@ -161,7 +171,7 @@ def _digest(path: str, request: bytes) -> bytes:
 
 def _ended(model: str, seconds: float) -> UnavailableError:
     error = UnavailableError(
-        f"The model server ended twice while model {model!r} worked on this request; it is not sent again for "
+        f"The model server ended while model {model!r} worked on this request; it is not sent again for "
         f"{_REFUSED_SECONDS} s."
     )
     error.retry_after = 1 + int(seconds)

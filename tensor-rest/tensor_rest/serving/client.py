@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from .batching import Asked, Batcher, Inputs, Prediction, row_bytes
 from .calls import Calls, SharedCallLostError
 from .channel import Channel
 from .gate import Gate
+from .repeats import RepeatLock
 from .rows import Rows, Setting
 
 Answer = TypeVar("Answer", bound=Message)
@@ -40,6 +42,7 @@ class Limits:
     message_bytes: int = 64 << 20
     batch_rows: int = 32  # of one call
     batch_calls: int = 1  # under way at once for rows that could share one
+    repeat_lock: Path | None = None  # a file that all workers share
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class ModelServer:
         self._timeout = timeout
         channel = Channel(address, limits.message_bytes)
         self._gate = Gate(limits.grace, limits.calls, channel.reach)
-        self._calls = Calls(channel, self._gate)
+        self._calls = Calls(channel, self._gate, RepeatLock(limits.repeat_lock))
         self._rows = Rows(setting)
         independent = self._rows.are_independent
         self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls, independent)

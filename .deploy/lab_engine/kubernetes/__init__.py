@@ -1,0 +1,1 @@
+"""The lab on a Kubernetes cluster: manifests from .deploy/kubernetes, applied with kubectl."""

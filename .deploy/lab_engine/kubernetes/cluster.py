@@ -1,0 +1,205 @@
+"""What is done with a cluster: apply and wait, status, a sample request, logs, delete."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from .. import console, report, token, verbs
+from ..errors import EngineError
+from ..settings import Settings
+from . import manifests
+from .kubectl import Kubectl
+from .manifests import Choice
+
+_OURS = "app.kubernetes.io/part-of=tensor-lab"
+_KINDS = (
+    "deployments,services,ingresses,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,"
+    "serviceaccounts,configmaps"
+)
+_VOLUMES = "persistentvolumeclaims"
+
+
+def connect(kubectl: Kubectl, context: str, namespace: str) -> Kubectl:
+    """The kubectl for one cluster. Raises EngineError if no context is named and none is current."""
+    if not context:
+        code, printed, _ = kubectl.ask("config", "current-context")
+        context = printed.strip()
+        if code or not context:
+            raise EngineError("no cluster is chosen: name one with --context; kubectl config get-contexts lists them")
+    return Kubectl(kubectl.program, context, namespace)
+
+
+def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seconds: int) -> None:
+    """Bring the lab onto the cluster, wait until it is ready, and send the sample picture through it."""
+    rendered = manifests.render(kubectl, choice, settings)
+    kinds = re.findall(r"^kind: (\w+)$", rendered, re.MULTILINE)
+    console.rows(
+        [
+            ("context", kubectl.context),
+            ("cluster", _server(kubectl)),
+            ("namespace", choice.namespace),
+            ("manifests", " + ".join([f"overlay {choice.overlay}", *choice.components]) + f", {len(kinds)} objects"),
+            ("images", ", ".join(sorted(set(re.findall(r"^ +(?:- )?image: (\S+)$", rendered, re.MULTILINE))))),
+        ]
+    )
+    _confirm(sure, f"apply this to {kubectl.context}")
+    own = _own_objects(kubectl, choice, settings)
+    whole = Kubectl(kubectl.program, kubectl.context)  # the manifests name their namespaces
+    for first in (_namespace(rendered, choice), own):
+        whole.output("apply", "--filename", "-", given=json.dumps(first))
+    console.say(whole.output("apply", "--filename", "-", given=rendered).rstrip())
+    _wait(kubectl, _deployments(rendered), seconds)
+    test(kubectl, settings)
+    console.say("Open, each in a terminal of its own:")
+    console.rows(_addresses(kubectl, "JUPYTER_TOKEN_FILE" in rendered, settings))
+
+
+def status(kubectl: Kubectl) -> int:
+    """Show deployments, pods, autoscalers, volumes and the Ingress; returns 1 unless every Deployment is ready."""
+    kinds = f"deployments,pods,horizontalpodautoscalers,ingresses,{_VOLUMES}"
+    if code := kubectl.show("get", kinds, "--selector", _OURS):
+        return code
+    found = json.loads(kubectl.output("get", "deployments", "--selector", _OURS, "--output", "json"))["items"]
+    wanted = {each["metadata"]["name"]: each["spec"].get("replicas", 1) for each in found}
+    ready = {each["metadata"]["name"]: each["status"].get("readyReplicas", 0) for each in found}
+    missing = [name for name, count in wanted.items() if ready[name] < count]
+    if not found:
+        console.say(f"no lab is in namespace {kubectl.namespace}; bin/kube.sh apply brings it there")
+    for name in missing:
+        console.say(f"{console.bad('not ready')}: {name}, {ready[name]} of {wanted[name]} pods")
+    return 1 if missing or not found else 0
+
+
+def test(kubectl: Kubectl, settings: Settings) -> None:
+    """Send the sample picture to the gateway through a port-forward, and print the answer."""
+    with forwarded(kubectl, "tensor-rest", 8080) as port:
+        console.say(report.proof(replace(settings, ports=replace(settings.ports, rest=port))).rstrip())
+
+
+def logs(kubectl: Kubectl, services: Sequence[str], tail: int, follow: bool) -> int:
+    """Show the last lines of the services' pods; with `follow`, go on."""
+    listed = ",".join(verbs.chosen(services))
+    options = ["--all-containers", "--prefix", "--ignore-errors", "--max-log-requests=40", f"--tail={tail}"]
+    return kubectl.show(
+        "logs", "--selector", f"app.kubernetes.io/name in ({listed})", *options, *(["--follow"] if follow else [])
+    )
+
+
+def delete(kubectl: Kubectl, sure: bool, volumes: bool) -> int:
+    """Remove the lab; its volumes and Secrets stay, unless `volumes`: then the namespace goes, with all in it."""
+    if volumes:
+        what = f"namespace {kubectl.namespace} of {kubectl.context}, with every model, log and data file in it"
+        verbs.check_sure(sure, "delete --volumes", what)
+        return kubectl.show("delete", "namespace", kubectl.namespace)
+    _confirm(sure, f"remove the lab from namespace {kubectl.namespace} of {kubectl.context} (volumes stay)")
+    return kubectl.show("delete", _KINDS, "--selector", _OURS)
+
+
+@contextmanager
+def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[int]:
+    """A free port of this machine that leads to the service, while the context lasts. Raises EngineError."""
+    command = kubectl.command("port-forward", "--address", "127.0.0.1", f"service/{service}", f":{port}")
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stderr is not None
+            found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", program.stdout.readline())
+            if not found:
+                program.terminate()
+                raise EngineError(f"no way to {service}: {program.stderr.read().strip() or 'kubectl gave no port'}")
+            yield int(found[1])
+        finally:
+            program.terminate()
+
+
+def _server(kubectl: Kubectl) -> str:
+    """The address of the cluster's API server."""
+    return kubectl.output("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").strip()
+
+
+def _confirm(sure: bool, what: str) -> None:
+    """Raises EngineError unless the user agrees."""
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise EngineError(f"this would {what}: add --yes if that is meant")
+    console.say(f"This will {what}.")
+    try:
+        answer = input("Type yes to go on: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != "yes":
+        raise EngineError("nothing was changed")
+
+
+def _namespace(rendered: str, choice: Choice) -> dict[str, object]:
+    """The namespace with the labels of the manifests, which Secrets need before the rest."""
+    documents = [text for text in rendered.split("\n---\n") if re.search(r"^kind: Namespace$", text, re.MULTILINE)]
+    labels = dict(re.findall(r"^    ([a-z./-]+): (\S+)$", documents[0], re.MULTILINE)) if documents else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": choice.namespace, "labels": labels}}
+
+
+def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[str, object]:
+    """What comes from this machine: JupyterLab's token, API keys and rules, if there are any."""
+    objects = []
+    if "production" not in choice.components:
+        token.make(settings)
+        objects.append(_secret("tensor-jupyter-token", "jupyter-token", token.read(settings).encode(), choice))
+    if file := manifests.keys_file(settings):
+        objects.append(_secret("tensor-rest-api-keys", "api-keys", file.read_bytes(), choice))
+    elif "production" in choice.components and kubectl.ask("get", "secret", "tensor-rest-api-keys")[0]:
+        raise EngineError(
+            f"the component production wants API keys: set {manifests.KEYS_FILE} to a file of them (docs/security.md)"
+        )
+    rules = settings.config / "rules.json"
+    if rules.is_file():
+        data = {"rules.json": rules.read_text(encoding="utf-8")}
+        objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("tensor-rest-config", choice)})
+        objects[-1]["data"] = data
+    return {"apiVersion": "v1", "kind": "List", "items": objects}
+
+
+def _secret(name: str, key: str, content: bytes, choice: Choice) -> dict[str, object]:
+    data = {key: base64.b64encode(content).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": _named(name, choice), "data": data}
+
+
+def _named(name: str, choice: Choice) -> dict[str, object]:
+    return {"name": name, "namespace": choice.namespace}
+
+
+def _deployments(rendered: str) -> list[str]:
+    documents = [text for text in rendered.split("\n---\n") if re.search(r"^kind: Deployment$", text, re.MULTILINE)]
+    found = [re.search(r"^  name: (\S+)$", text, re.MULTILINE) for text in documents]
+    return [each[1] for each in found if each]
+
+
+def _wait(kubectl: Kubectl, deployments: Sequence[str], seconds: int) -> None:
+    """Raises EngineError, with the events of the pods, when a Deployment is not ready in time."""
+    for name in deployments:
+        if kubectl.show("rollout", "status", f"deployment/{name}", f"--timeout={seconds}s"):
+            kubectl.show("get", "pods", "--selector", f"app.kubernetes.io/name={name}")
+            kubectl.show("get", "events", "--field-selector", "type=Warning", "--sort-by", ".lastTimestamp")
+            raise EngineError(f"{name} is not ready after {seconds} s; the events above, or its logs, say why")
+
+
+def _addresses(kubectl: Kubectl, workbench: bool, settings: Settings) -> list[tuple[str, str]]:
+    """How the services are reached: by port-forward, and the gateway by the Ingress where it has an address."""
+    command = f"kubectl --context {kubectl.context} --namespace {kubectl.namespace} port-forward"
+    found = [("the page", f"{command} service/tensor-rest 8080, then http://127.0.0.1:8080/")]
+    if workbench:
+        page = f"http://127.0.0.1:8888{report.NOTEBOOK}?token={token.read(settings)}"
+        found.append(("JupyterLab", f"{command} service/tensor-jupyter 8888, then {page}"))
+        found.append(("TensorBoard", f"{command} service/tensor-board 6006, then http://127.0.0.1:6006/"))
+    ingress = kubectl.output("get", "ingress", "tensor-rest", "--output", "json")
+    document = json.loads(ingress)
+    where = document.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
+    address = where[0].get("hostname") or where[0].get("ip") or "no address yet: is there an Ingress controller?"
+    return [*found, ("Ingress", f"{document['spec']['rules'][0].get('host', '*')} at {address}")]

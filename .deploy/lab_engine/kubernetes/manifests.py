@@ -1,0 +1,140 @@
+"""The manifests as this clone and this environment want them: an overlay, components, images and settings, rendered.
+
+What is chosen becomes a kustomization of its own in a temporary folder, laid over the overlay; nothing in
+.deploy/kubernetes is changed. It is written as JSON, which is YAML.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..docker.deployment import COMPOSE_FILE
+from ..errors import EngineError
+from ..settings import ROOT, Settings
+from .kubectl import Kubectl
+
+FOLDER = ROOT / ".deploy" / "kubernetes"
+NAMESPACE = "tensor-lab"
+KEYS_FILE = "TENSOR_REST_API_KEYS_FILE"
+KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
+_DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, twice over
+_IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is rendered: `host` is the Ingress' name, "" for the overlay's own."""
+
+    overlay: str
+    components: tuple[str, ...] = ()
+    namespace: str = NAMESPACE
+    host: str = ""
+
+
+def names(kind: str) -> list[str]:
+    """The overlays or the components there are."""
+    return sorted(path.parent.name for path in (FOLDER / kind).glob("*/kustomization.yaml"))
+
+
+def render(kubectl: Kubectl, choice: Choice, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """The manifests as YAML. Raises EngineError with kustomize's reason."""
+    with tempfile.TemporaryDirectory(prefix="tensor-lab-") as name:
+        folder = Path(name).resolve()
+        document = kustomization(choice, settings, environ, folder)
+        (folder / "kustomization.yaml").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        return Kubectl(kubectl.program).output("kustomize", str(folder))
+
+
+def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """The kustomization over the chosen overlay; it will lie in `folder`, which all its paths are relative to."""
+    given = passed_on(environ)
+    patches = []
+    if choice.host:
+        rest = given.setdefault("tensor-rest", {})
+        rest.setdefault("TENSOR_REST_ALLOWED_HOSTS", choice.host)
+        patches.append(_patch("Ingress", "/spec/rules/0/host", choice.host))
+    if drain := given.get("tensor-rest", {}).get(_DRAIN):
+        seconds = _AFTER_DRAIN + int(_seconds(drain))
+        patches.append(_patch("Deployment", "/spec/template/spec/terminationGracePeriodSeconds", seconds))
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": choice.namespace,
+        "resources": [os.path.relpath(FOLDER / "overlays" / choice.overlay, folder)],
+        "components": [os.path.relpath(FOLDER / "components" / name, folder) for name in _components(choice, settings)],
+        "images": [_image(name, settings) for name in _IMAGES],
+        "configMapGenerator": [
+            {
+                "name": service,
+                "namespace": NAMESPACE,
+                "behavior": "merge",
+                "literals": [f"{name}={value}" for name, value in sorted(values.items())],
+            }
+            for service, values in given.items()
+        ],
+        "patches": patches,
+    }
+
+
+def passed_on(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """By service, those variables of the environment that Compose hands on as they are and that are set."""
+    text = COMPOSE_FILE.read_text(encoding="utf-8")
+    named = re.findall(r"^      ((?:TENSOR_REST|TENSOR_SERVING|TF_SERVER)_[A-Z_]+):(?: *#.*)?$", text, re.MULTILINE)
+    found: dict[str, dict[str, str]] = {}
+    for name in named:
+        if value := environ.get(name):
+            service = "tensor-serving" if name.startswith("TENSOR_SERVING_") else "tensor-rest"
+            found.setdefault(service, {})[name] = KEYS_MOUNTED if name == KEYS_FILE else value
+    return found
+
+
+def keys_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file of API keys on this machine; `/config/NAME` is the config folder's, as in Compose. None if not set."""
+    text = environ.get(KEYS_FILE)
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    return settings.config / path.name if path.parent == Path("/config") else path
+
+
+def tag(settings: Settings) -> str:
+    """LAB_TAG; the release in place of `latest`, with which nobody knows what a pod that starts anew will run."""
+    given = settings.versions["LAB_TAG"]
+    return settings.version if given == "latest" else given
+
+
+def _components(choice: Choice, settings: Settings) -> list[str]:
+    """The chosen ones, and gpu where LAB_SERVING says so; the overlay gpu has it already.
+
+    In the order of their names: production, the last, changes what others bring.
+    """
+    wanted = [*choice.components, *(["gpu"] if settings.versions["LAB_SERVING"] == "gpu" else [])]
+    return [name for name in sorted(set(wanted)) if name != choice.overlay]
+
+
+def _image(name: str, settings: Settings) -> dict[str, str]:
+    values = settings.versions
+    embedded = name == "tensor-serving-cpu" and values["LAB_SERVING"] == "embedded"
+    new = "tensor-serving-embedded" if embedded else name
+    return {
+        "name": f"localhost:5000/lab/{name}",
+        "newName": f"{values['LAB_REGISTRY']}/{values['LAB_GROUP']}/{new}",
+        "newTag": tag(settings),
+    }
+
+
+def _patch(kind: str, path: str, value: object) -> dict[str, Any]:
+    operation = {"op": "replace", "path": path, "value": value}
+    return {"target": {"kind": kind, "name": "tensor-rest"}, "patch": json.dumps([operation])}
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise EngineError(f"{_DRAIN}={text!r} is not a number of seconds") from None
