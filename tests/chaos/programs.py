@@ -30,6 +30,7 @@ def play(scene: Scene) -> bool:
             pid = _victims(scene)[program, service]  # of now: one that was staged may have been its parent
             working = works[service]
             os.kill(pid, number)
+            wait_until(partial(_fails, partial(_is_alive, pid)), 5, "the signal to act")
             waited = _seconds_without(scene, working, _BACK if number == signal.SIGKILL else _STOPPED_BACK)
             if waited == float("inf") and number == signal.SIGSTOP:
                 status = scene.lab.compose("status", code=None)
