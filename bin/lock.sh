@@ -40,7 +40,7 @@ compile() { # compile OUTPUT CONSTRAINTS INPUT...
 services=(tensor-board tensor-jupyter tensor-rest tensor-serving-gpu)
 lab=.deploy/requirements.txt
 compile "$lab" "$work/tensorflow.txt" .deploy/requirements.in "${services[@]/%//requirements.in}"
-for folder in "${services[@]}" .deploy/kubernetes tests; do
+for folder in "${services[@]}" .deploy/kubernetes .deploy/lab_sbom tests; do
   sed 's/ *--hash.*//; s/ *\\$//; /^ *$/d' "$lab" >"$work/lab.txt"
   compile "$folder/requirements.txt" "$work/lab.txt" "$folder/requirements.in"
 done

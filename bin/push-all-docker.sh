@@ -30,6 +30,7 @@ main() {
     show "$folder"
     push "$folder"
   done
+  sbom "${FOLDERS[@]}"
 }
 
 build_all() { # in rounds: an image is built when those it starts from are there

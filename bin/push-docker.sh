@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-OPTIONS="--group, --registry, --tag, --serving auto|cpu|gpu|embedded, --no-push, --help"
+OPTIONS="--group, --registry, --tag, --serving auto|cpu|gpu|embedded, --no-push, --sbom, --help"
 
 usage() {
   cat <<U
@@ -25,6 +25,7 @@ option_help() {
   --serving cpu|gpu|embedded     the model server in tensor-serving: TensorFlow Serving for CPU or GPU, or the embedded
                                  one; auto ($(setting LAB_SERVING) if not given): cpu if TensorFlow Serving's image can be had
   --no-push                      build only
+  --sbom                         then write bills of materials (CycloneDX) of the images and lock files to .lab/sbom
   -h, --help                     this text
 Defaults are in versions.env; LAB_REGISTRY, LAB_GROUP, LAB_TAG and LAB_SERVING in the environment win.
 The builds' output goes to .lab/build/IMAGE.log.
@@ -38,9 +39,11 @@ main() {
   build "${FOLDERS[0]}"
   show "${FOLDERS[0]}"
   push "${FOLDERS[0]}"
+  sbom "${FOLDERS[0]}"
 }
 
-read_options() { # sets REGISTRY, GROUP, TAG, SERVING, PUSH and FOLDERS
+read_options() { # sets REGISTRY, GROUP, TAG, SERVING, PUSH, SBOM and FOLDERS
+  SBOM=''
   REGISTRY=$(setting LAB_REGISTRY) GROUP=$(setting LAB_GROUP) TAG=$(setting LAB_TAG) PUSH=yes FOLDERS=()
   set_option --serving "$(setting LAB_SERVING)"
   while (($#)); do
@@ -48,6 +51,7 @@ read_options() { # sets REGISTRY, GROUP, TAG, SERVING, PUSH and FOLDERS
       --registry | --group | --tag | --serving) (($# > 1)) || refuse "$1 needs a value"; set_option "$1" "$2"; shift ;;
       --registry=* | --group=* | --tag=* | --serving=*) set_option "${1%%=*}" "${1#*=}" ;;
       --no-push) PUSH='' ;;
+      --sbom) SBOM=yes ;;
       -h | --help) usage; exit 0 ;;
       -*) refuse "unknown option '$1'; the options are $OPTIONS" ;;
       *) FOLDERS+=("${1%/}") ;;
@@ -139,6 +143,27 @@ push() { # push FOLDER
   image=$(image_of "$1")
   said=$(docker push --quiet "$image" 2>&1) ||
     die "$image is built, but could not be pushed (bin/registry.sh up starts a registry): ${said##*$'\n'}"
+}
+
+sbom() { # sbom FOLDER...: after the push, so that a bill names the digest that the registry has
+  local folder arguments=(--release "$(version_of LAB_VERSION)")
+  [[ -n $SBOM ]] || return 0
+  for folder; do
+    arguments+=(--image "$(image_of "$folder")")
+    [[ ! -f $folder/requirements.txt ]] || arguments+=(--lock "$folder/requirements.txt")
+  done
+  ((${#FOLDERS[@]} == 1)) || arguments+=(--lock "$ROOT/.deploy/requirements.txt") # the whole lab's
+  install_sbom_tool
+  PYTHONPATH=$ROOT/.deploy "$(state_folder sbom)/tool/bin/python" -B -m lab_sbom "$(state_folder sbom)" "${arguments[@]}"
+}
+
+install_sbom_tool() { # an environment of its own: few need it, and nothing else of the lab depends on it
+  local lock=$ROOT/.deploy/lab_sbom/requirements.txt tool
+  tool=$(state_folder sbom)/tool
+  ! cmp -s "$lock" "$tool/installed.txt" || return 0
+  "$(find_python)" -m venv --clear "$tool"
+  "$tool/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --requirement "$lock"
+  cp "$lock" "$tool/installed.txt"
 }
 
 base_image() { # what the folder's Dockerfile starts from, where that is for us to choose

@@ -61,7 +61,9 @@ lint() {
   "$python" -m ruff format --check .
   step "mypy"
   "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
-    .deploy/lab_engine tests
+    .deploy/lab_engine .deploy/lab_sbom tests
+  step "imports"
+  PYTHONPATH=tensor-jupyter:tensor-serving-gpu:tensor-rest:.deploy "$(dirname "$python")/lint-imports" --no-cache
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
     step "shellcheck"
     shellcheck --external-sources --source-path=SCRIPTDIR bin/*.sh bin/lab .ci/*

@@ -18,7 +18,7 @@ from kube_kit import COMPOSE, OVERLAYS, VERSIONS, config, containers, objects, o
 
 from lab_engine.settings import ROOT
 from lab_engine.verbs import SERVICES
-from tensor_rest.guard.headers import PROBES
+from tensor_rest.runtime.headers import PROBES
 from tensor_rest.settings import Settings as Gateway
 from tensor_serving.inventory import InventoryServer
 

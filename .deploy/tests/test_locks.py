@@ -27,7 +27,7 @@ def test_a_folder_runs_the_versions_the_lab_runs(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [LAB, *(ROOT / folder / "requirements.txt" for folder in (*FOLDERS, "tests"))], ids=str
+    "path", [LAB, *(ROOT / folder / "requirements.txt" for folder in (*FOLDERS, "tests", ".deploy/lab_sbom"))], ids=str
 )
 def test_a_lock_is_exact_hashed_and_names_no_address(path: Path) -> None:
     text = path.read_text()

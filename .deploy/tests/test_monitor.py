@@ -11,7 +11,7 @@ import pytest
 
 from lab_engine import memory, settings
 from lab_engine.local.manager import Manager, Process
-from lab_engine.local.monitor import Limits, Monitor
+from lab_engine.local.monitor import Limits, Monitor, _is_stopped
 from lab_engine.local.services import Program, Service
 from lab_engine.settings import ROOT
 from lab_engine.waiting import wait_until
@@ -28,11 +28,23 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [group:service]
 programs=answers,fails
 [program:answers]
-command={python} -m http.server {port} --bind 127.0.0.1 --directory {run}
+command={python} {run}/answers.py {port}
 startsecs=0
 [program:fails]
 command=cat {run}/later -
 startretries=0
+"""
+ANSWERS = """
+import http.server, sys, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/hang":
+            time.sleep(3600)  # no other request is answered meanwhile
+        self.send_response(200)
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 QUICK = Limits(pause=0.05, probe=0.2, silence=0.2, start=60, retry=0.2)
 
@@ -49,6 +61,7 @@ def lab(tmp_path: Path) -> Iterator[settings.Settings]:
         port = free.getsockname()[1]
     config = CONFIG.format(run=found.run, python=sys.executable, port=port)
     (found.run / "port").write_text(str(port))
+    (found.run / "answers.py").write_text(ANSWERS)
     manager = Manager(found)
     manager.start(config, {**os.environ, "TENSOR_LAB_SUPERVISED": str(found.home)})
     memory.note(found, "local", up=True)
@@ -58,8 +71,7 @@ def lab(tmp_path: Path) -> Iterator[settings.Settings]:
 
 def test_what_hangs_fails_or_lost_its_manager_runs_again(lab: settings.Settings) -> None:
     manager, port = Manager(lab), (lab.run / "port").read_text()
-    program = Program("answers", (), probe=f"http://127.0.0.1:{port}/")
-    watch = Monitor(lab, [Service("service", (program,))], QUICK)
+    watch = monitor(lab)
 
     def process(name: str) -> Process | None:
         return next((each for each in manager.processes() if each.program == name), None)
@@ -76,8 +88,9 @@ def test_what_hangs_fails_or_lost_its_manager_runs_again(lab: settings.Settings)
     assert wait_until(lambda: watch._records["answers"].answered or not watch.look(), 20)
     before = process("answers")
     assert before
-    os.kill(before.pid, signal.SIGSTOP)
-    assert wait_until(runs("answers", other_than=before.pid), 20)
+    with socket.create_connection(("127.0.0.1", int(port))) as client:
+        client.sendall(b"GET /hang HTTP/1.0\r\n\r\n")
+        assert wait_until(runs("answers", other_than=before.pid), 20)
 
     (lab.run / "later").touch()
     assert wait_until(runs("fails"), 20)
@@ -87,3 +100,21 @@ def test_what_hangs_fails_or_lost_its_manager_runs_again(lab: settings.Settings)
     assert wait_until(lambda: not watch.look(), 20)  # it has started another, and is to end with the old one
     assert wait_until(runs("answers", other_than=before.pid), 20)
     assert int((lab.run / "supervisord.pid").read_text()) != supervisord
+
+
+@pytest.mark.parametrize("name", ["answers", "supervisord"])
+def test_what_is_stopped_is_continued(lab: settings.Settings, name: str) -> None:
+    manager, watch = Manager(lab), monitor(lab)
+    assert wait_until(lambda: watch.look() and watch._records["answers"].answered, 20)
+    processes = {process.program: process.pid for process in manager.processes()} | {"supervisord": manager.pid}
+    os.kill(processes[name], signal.SIGSTOP)
+    assert wait_until(lambda: _is_stopped(processes[name]), 20)
+    assert wait_until(lambda: watch.look() and not _is_stopped(processes[name]), 20)
+    assert wait_until(lambda: watch.look() and watch._records["answers"].failures == 0, 20)
+    assert {process.program: process.pid for process in manager.processes()}["answers"] == processes["answers"]
+    assert manager.pid == processes["supervisord"]
+
+
+def monitor(lab: settings.Settings) -> Monitor:
+    program = Program("answers", (), probe=f"http://127.0.0.1:{(lab.run / 'port').read_text()}/")
+    return Monitor(lab, [Service("service", (program,))], QUICK)

@@ -9,9 +9,11 @@ from lab_engine.docker.deployment import Deployment
 from lab_engine.errors import EngineError
 from lab_engine.local.services import environment
 
+DEFAULTS = settings.read_env_file(settings.ROOT / "versions.env")
+
 
 def test_versions_env_gives_the_defaults(tmp_path: Path) -> None:
-    assert settings.load({"LAB_HOME": str(tmp_path)}).ports.rest == 8080
+    assert settings.load({"LAB_HOME": str(tmp_path)}).ports.rest == int(DEFAULTS["LAB_REST_PORT"])
     assert settings.load({}).home == settings.ROOT / ".lab"
 
 
@@ -41,8 +43,9 @@ def test_a_port_that_is_none_is_named(text: str) -> None:
 
 
 def test_two_services_on_one_port_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="LAB_REST_PORT and LAB_BOARD_PORT are both 6006"):
-        settings.load({"LAB_HOME": str(tmp_path), "LAB_REST_PORT": "6006"})
+    port = DEFAULTS["LAB_BOARD_PORT"]
+    with pytest.raises(EngineError, match=f"LAB_REST_PORT and LAB_BOARD_PORT are both {port}"):
+        settings.load({"LAB_HOME": str(tmp_path), "LAB_REST_PORT": port})
 
 
 def test_ports_of_the_last_start_hold_in_another_shell(tmp_path: Path) -> None:

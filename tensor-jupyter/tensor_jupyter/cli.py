@@ -18,6 +18,7 @@ from tensor_jupyter.commands import (
     imports,
     models,
     notebook,
+    pipeline,
     predict,
     runs,
     train,
@@ -65,6 +66,7 @@ app.command()(client.client)
 app.command("import", epilog=imports.EXAMPLES)(imports.import_model)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+app.add_typer(pipeline.app, name="pipeline")
 app.command()(doctor.doctor)
 app.command()(watch.watch)
 app.add_typer(notebook.app, name="notebook")

@@ -230,8 +230,8 @@ def test_an_address_that_is_none_is_named_without_what_may_be_a_password(monkeyp
 def test_in_docker_the_others_are_under_their_names():
     settings = Settings(rest_url="http://tensor-rest:8080", board_url="http://127.0.0.1:6006")
     found = where.find(settings, {"LAB_JUPYTER_PORT": "8888", "JUPYTER_TOKEN_FILE": "/run/secrets/jupyter-token"})
-    assert (found.board, found.watcher) == ("http://tensor-board:6006", "http://tensor-serving:8502")
-    assert (found.serving, found.ports) == (("tensor-serving", 9000), {8888: "tensor-jupyter"})
+    assert (found.board, found.watcher) == ("http://tensor-board:6006", "http://tensor-rest:8502")
+    assert (found.serving, found.ports) == (("tensor-rest", 9000), {8888: "tensor-jupyter"})
     assert found.container
 
 

@@ -1,13 +1,23 @@
 """Every setting of the gateway: typed, read once from the environment, documented under the field."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, HttpUrl, StringConstraints, ValidationError
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from . import resources
+from tensor_rest import resources
 
 _PORT = 8080
 _MOST_PROCESSES = 16  # by default
@@ -32,6 +42,7 @@ _Source = Annotated[
     str,
     StringConstraints(to_lower=True, pattern=r"^((\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
 ]
+_SERVER = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
 _TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$"
 
 
@@ -107,7 +118,7 @@ class Settings(BaseSettings):
 
     allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
     """Names under which browsers reach the gateway, `*.lab.example` with all below, `*` any. Addresses, localhost and
-    names that only exist inside a network are known without it (guard/browser.py)."""
+    names that only exist inside a network are known without it (middleware/hosts_cors.py)."""
 
     cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _Words] = ()
     """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
@@ -127,8 +138,11 @@ class Settings(BaseSettings):
     default_model: str = "mnist-net"
     """The model that answers POST /predictlabel."""
 
+    concept_wait_ms: float = Field(default=20.0, ge=0, le=10_000)
+    """Milliseconds an answer waits, after the classification, for the score of `<model>-concept`, called beside it."""
+
     rules: Path | None = None
-    """JSON file of score thresholds and second opinions (rules.py); empty, or no such file: none."""
+    """JSON file of score thresholds and second opinions (inference/rules.py); empty, or no such file: none."""
 
     feedback_dir: Path | None = None
     """Folder for labelled samples from POST .../feedback, which the workbench reads; empty: none are kept."""
@@ -142,6 +156,9 @@ class Settings(BaseSettings):
     board_url: HttpUrl | None = None
     """Where TensorBoard is, for the link on the page; empty hides the link."""
 
+    board_server: str = Field(default="", pattern=rf"^$|{_SERVER}")
+    """host:port of TensorBoard, which nginx then shows under /tensorboard/ of the gateway; empty: it does not."""
+
     jupyter_url: HttpUrl | None = None
     """Where JupyterLab is, for the link on the page; empty hides the link."""
 
@@ -152,6 +169,13 @@ class Settings(BaseSettings):
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"
     )
     """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
+
+    grpc_port: int = Field(default=0, ge=0, le=65535)
+    """Port at which nginx passes on those of the model server's gRPC calls that change nothing: predictions, metadata,
+    status and health. For a workbench that must not reach the one that loads other models; 0: none."""
+
+    inventory_port: int = Field(default=0, ge=0, le=65535)
+    """Port at which nginx passes on the watcher's list, for the same workbench; 0: none."""
 
     timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
     """How long one request may wait for serving, all its calls together; a client may ask for less (X-Timeout-Ms)."""
@@ -168,10 +192,22 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
     """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""
 
+    @field_validator("grpc_port")
+    @classmethod
+    def _one_server(cls, value: int, given: ValidationInfo) -> int:
+        if value and not re.match(_SERVER, given.data.get("server", "")):
+            raise ValueError("it needs host:port in TF_SERVER_HOST_PORT")
+        return value
+
     @property
     def draining(self) -> Path:
         """A file that is there while the gateway stops."""
         return self.run_dir / "draining"
+
+    @property
+    def repeat_lock(self) -> Path:
+        """The file by which workers repeat calls that may have ended the model server one at a time."""
+        return self.run_dir / "repeat.lock"
 
     @property
     def socket(self) -> Path:
@@ -186,7 +222,12 @@ class Settings(BaseSettings):
     @property
     def listen(self) -> str:
         """host:port as nginx and uWSGI write it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self.listen_at(self.port)
+
+    def listen_at(self, port: int) -> str:
+        """The same with another port; empty for 0."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{port}" if port else ""
 
     @property
     def longest_request(self) -> int:

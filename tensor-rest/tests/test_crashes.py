@@ -1,4 +1,4 @@
-"""A call that ends the model server: it is sent twice at most, and the calls beside it are answered late."""
+"""A call that ends the model server: it ends it twice at most, and the calls beside it are answered late."""
 
 import socket
 import threading
@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from client_kit import ask, connected, half_plus_two
 from gateway_kit import wait_until
 from toy_model_server import ModelServer
 
+from tensor_rest.backend.circuit_breaker import CircuitBreaker
 from tensor_rest.errors import ApiError, UnavailableError
-from tensor_rest.serving.gate import Gate
 
 FATAL = 666.0  # a value that ends the server
 AWAY_SECONDS = 0.2  # between its end and its start
@@ -25,7 +27,9 @@ class CrashingServer:
 
     def __init__(self) -> None:
         self.crashes = 0
+        self.knows_culprit = False  # as the embedded server may: it refuses the repeat of the call that ended it
         self.calls: list[str] = []
+        self.takes = 0.0  # seconds, of calls that are not fatal
         self.slow = threading.Event()  # calls wait for it, but for fatal ones
         self.slow.set()
         self._stopped = False
@@ -59,6 +63,8 @@ class _Life:
         model.compute = self._compute
         self.toy = ModelServer(half=model)
         self.toy.calls = server.calls
+        if server.knows_culprit and server.crashes:
+            self.toy.fail_repeats = (grpc.StatusCode.DATA_LOSS, "this call crashed the model server")
         self.toy.start()
         self._lock = threading.Lock()
         self._ended = False
@@ -85,6 +91,7 @@ class _Life:
                 self._server.crashed(self.toy)
         elif not self._server.slow.is_set():
             self._server.slow.wait(20)
+        time.sleep(self._server.takes)
         return {"y": inputs["x"] / 2 + 2}
 
     def _accept(self) -> None:
@@ -146,13 +153,26 @@ def test_a_call_that_ends_the_server_fails_alone(
     assert ask(client, 1).version == 1
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_call_that_the_server_knows_to_have_ended_it_ends_it_once(server: CrashingServer, batch: bool) -> None:
+    server.knows_culprit = True
+    client = connected(f"127.0.0.1:{server.port}", grace=20, calls=16)
+    for _ in range(2):  # the same bytes are not sent again
+        refused = fatal(client, batch=batch)
+        assert isinstance(refused, UnavailableError)
+        assert "model 'half'" in str(refused)
+        assert refused.retry_after > 30
+    assert server.crashes == 1
+    assert ask(client, 1).version == 1
+
+
 def test_lost_calls_are_repeated_one_at_a_time_however_long_one_takes() -> None:
-    gate, over = Gate(20, 8, lambda: None), threading.Event()
-    gate.away()
+    breaker, over = CircuitBreaker(20, 8, lambda: None), threading.Event()
+    breaker.away()
     entered = threading.Event()
 
     def repeat() -> None:
-        with gate.turn(time.monotonic() + 30, lost=True):
+        with breaker.turn(time.monotonic() + 30, lost=True):
             entered.set()
             over.wait(20)
 
@@ -165,6 +185,24 @@ def test_lost_calls_are_repeated_one_at_a_time_however_long_one_takes() -> None:
         over.set()
         first.result(10)
         second.result(10)
+
+
+def test_workers_repeat_one_call_at_a_time_among_them(server: CrashingServer, tmp_path: Path) -> None:
+    """Else the innocent calls of other workers would be lost twice, and refused."""
+    address, lock = f"127.0.0.1:{server.port}", tmp_path / "repeat.lock"
+    bad, *others = (connected(address, grace=20, repeat_lock=lock) for _ in range(4))
+    server.calls.clear()
+    server.slow.clear()
+    with ThreadPoolExecutor(4) as pool:
+        innocent = [pool.submit(ask, client) for client in others]
+        wait_until(lambda: server.calls.count("Predict") == len(others))
+        server.takes = 0.5  # of each repeat
+        culprit = pool.submit(fatal, bad)
+        wait_until(lambda: server.crashes)
+        server.slow.set()
+        assert isinstance(culprit.result(40), UnavailableError)
+        assert all(call.result(40) for call in innocent)
+    assert server.crashes == 2
 
 
 def test_many_calls_that_end_the_server_end_it_twice_each_at_most(server: CrashingServer) -> None:

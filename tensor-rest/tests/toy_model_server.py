@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 
-from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import from_tensor, write
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.tensors import from_tensor, write
 
 LABELS = [str(digit) for digit in range(10)]
 CARD = {
@@ -48,6 +48,7 @@ class ModelServer:
         self.models = {name.replace("_", "-"): model for name, model in models.items()}
         self.fail: tuple[grpc.StatusCode, str] | None = None
         self.fail_signature: tuple[str, grpc.StatusCode] | None = None  # calls of a signature that end with a code
+        self.fail_repeats: tuple[grpc.StatusCode, str] | None = None  # calls that say they were made before
         self.hold: threading.Event | None = None  # calls wait for it
         self.calls: list[str] = []
         self.request_ids: list[str] = []  # of each call, from its metadata
@@ -92,11 +93,14 @@ class ModelServer:
     def _guarded(self, name, method):
         def call(request, context):
             self.calls.append(name)
-            self.request_ids.append(dict(context.invocation_metadata()).get("x-request-id", ""))
+            metadata = dict(context.invocation_metadata())
+            self.request_ids.append(metadata.get("x-request-id", ""))
             if self.hold:
                 self.hold.wait(10)
             if self.fail:
                 context.abort(*self.fail)
+            if self.fail_repeats and "x-previous-attempts" in metadata:
+                context.abort(*self.fail_repeats)
             spec = request.model_spec
             if self.fail_signature and spec.signature_name == self.fail_signature[0]:
                 context.abort(self.fail_signature[1], "not now")

@@ -1,16 +1,20 @@
 """Which versions have calls running at this moment, in a file that outlives the process: a crash names its suspects.
 
-The file is mapped into memory; a call costs two stores of one byte, and the kernel keeps what was stored when the
-process ends. It is a table of slots of 512 bytes: the number of calls, then the version's folder up to a zero byte.
+The file is mapped into memory; a call costs a few stores, and the kernel keeps what was stored when the process ends.
+It is a table of slots of 512 bytes: the number of calls, then the version's folder up to a zero byte, and at the end
+the length and the text of the running call's request id, where it has been the version's only one since it began.
 """
 
 import mmap
 import os
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 _SLOT_BYTES = 512
 _SLOTS = 1024
+_ID_BYTES = 64
+_ID_AT = _SLOT_BYTES - 1 - _ID_BYTES
 
 
 class Slot:
@@ -19,10 +23,16 @@ class Slot:
     def __init__(self, table: mmap.mmap | None = None, offset: int = 0) -> None:
         self._table, self._offset = table, offset
 
-    def set(self, calls: int) -> None:
-        """Store how many calls are running."""
+    def set(self, calls: int, request_id: str = "") -> None:
+        """Store how many calls are running, and the id of one that begins to run alone."""
         if self._table:
+            start = self._offset + _ID_AT
+            self._table[start] = 0  # first, and its length last: a crash in between leaves no wrong one
             self._table[self._offset] = min(calls, 255)
+            text = request_id.encode("ascii", "replace")
+            if 0 < len(text) <= _ID_BYTES:
+                self._table[start + 1 : start + 1 + len(text)] = text
+                self._table[start] = len(text)
 
     def free(self) -> None:
         """Give the place to another version."""
@@ -44,7 +54,7 @@ class RunningVersions:
     def slot(self, folder: Path) -> Slot:
         """Return a place for this version. One that finds none is not recorded."""
         name = os.fsencode(folder)
-        if not self._table or len(name) > _SLOT_BYTES - 2:
+        if not self._table or len(name) > _ID_AT - 2:
             return Slot()
         with self._lock:
             for offset in range(0, len(self._table), _SLOT_BYTES):
@@ -54,12 +64,28 @@ class RunningVersions:
         return Slot()
 
 
-def read(path: Path) -> list[Path]:
-    """Return the folders of the versions that had calls running when the process of this file ended."""
+class Running(NamedTuple):
+    """A version that had calls running; `request_id` is empty unless that was a single one, with a known id."""
+
+    folder: Path
+    request_id: str
+
+
+def read(path: Path) -> list[Running]:
+    """Return the versions that had calls running when the process of this file ended."""
     try:
         with path.open("rb") as file:
             data = file.read(_SLOTS * _SLOT_BYTES)
     except OSError:
         return []
     slots = (data[start : start + _SLOT_BYTES] for start in range(0, len(data), _SLOT_BYTES))
-    return [Path(os.fsdecode(slot[1:].partition(b"\0")[0])) for slot in slots if slot[0] and slot[1:2].strip(b"\0")]
+    return [
+        Running(Path(os.fsdecode(slot[1:_ID_AT].partition(b"\0")[0])), _id_in(slot))
+        for slot in slots
+        if slot[0] and slot[1:2].strip(b"\0")
+    ]
+
+
+def _id_in(slot: bytes) -> str:
+    start = _ID_AT + 1
+    return slot[start : start + slot[_ID_AT]].decode("ascii", "replace")

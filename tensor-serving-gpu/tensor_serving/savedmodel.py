@@ -41,6 +41,7 @@ class Inspector:
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self._known: dict[Path, _Verdict] = {}
+        self._refused_and_gone: dict[Path, _Verdict] = {}  # the model server, too, remembers what it failed with
         self._allowed = allowed
         self.version_folders = layout.VersionFolders()
         self.rotation = Rotation()
@@ -49,6 +50,8 @@ class Inspector:
         """Return why the version cannot be served, or an empty string when it is sound. Raises nothing."""
         try:
             now = fingerprint(folder)
+            if returned := self._refused_and_gone.pop(folder, None):
+                self._known.setdefault(folder, returned)
             known = self._known.get(folder)
             # The list without a refused version has to reach the server, or the server will not try it again.
             if known and time.monotonic() < known.refused + _STALE:
@@ -90,9 +93,11 @@ class Inspector:
         return folder in self._known and self._known[folder].loads
 
     def forget(self, gone: set[Path]) -> None:
-        """Drop what is remembered of folders that are no longer there."""
+        """Drop what is remembered of folders that are no longer there, or are to be judged anew."""
         for folder in gone & self._known.keys():
-            del self._known[folder]
+            dropped = self._known.pop(folder)
+            if dropped.refused > -math.inf and not folder.exists():
+                self._refused_and_gone[folder] = dropped
 
     def known(self) -> set[Path]:
         """Return the folders judged so far."""

@@ -109,8 +109,8 @@ class Client:
             request.inputs[alias].CopyFrom(proto)
         return request
 
-    def send(self, request: Any, timeout: float = 30) -> Any:
-        return self.prediction.Predict(request, timeout=timeout)
+    def send(self, request: Any, timeout: float = 30, metadata: Sequence[tuple[str, str]] = ()) -> Any:
+        return self.prediction.Predict(request, timeout=timeout, metadata=tuple(metadata))
 
     def predict(self, name: str, signature: str = "", outputs: tuple[str, ...] = (), **inputs: Any) -> dict[str, Any]:
         """Return the outputs as nested lists."""
@@ -119,14 +119,14 @@ class Client:
         response = self.send(self.request(name, signature, outputs, **inputs))
         return {alias: tf.make_ndarray(proto).tolist() for alias, proto in response.outputs.items()}
 
-    def half(self, name: str, **choice: Any) -> tuple[int, float]:
+    def half(self, name: str, *metadata: tuple[str, str], **choice: Any) -> tuple[int, float]:
         """Return the version that answered x = 2, and its answer."""
         request = self.request(name, x=np.float32([2]))
         if "version" in choice:
             request.model_spec.version.value = choice["version"]
         if "label" in choice:
             request.model_spec.version_label = choice["label"]
-        response = self.send(request)
+        response = self.send(request, metadata=metadata)
         return response.model_spec.version.value, response.outputs["y"].float_val[0]
 
     def status(self, name: str) -> dict[int, tuple[str, str]]:

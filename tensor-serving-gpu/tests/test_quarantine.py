@@ -210,6 +210,30 @@ def test_calls_that_end_the_server_quarantine_their_version(served: Served) -> N
         assert "ended the model server 3 times while it answered calls (Aborted)" in served.reason("bad", 1)
 
 
+def test_the_call_that_crashed_the_server_is_not_run_again(served: Served) -> None:
+    """Known by its request id, if it ran alone; other calls with the id are run."""
+    served.publish("half_plus_two", "good", 1)
+    served.publish("aborting", "bad", 1)
+    culprit, repeat = ("x-request-id", "deadly"), ("x-previous-attempts", "1")
+    with served.running() as command:
+        assert served.answer("good") == (1, 3.0)
+        client = Client(served.port)
+        wait_until(lambda: client.available("bad") == [1], what="the version that will crash")
+        with pytest.raises(grpc.RpcError) as failure:
+            client.half("bad", culprit)
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+        client.channel.close()
+        assert served.answer("good") == (1, 3.0)
+        client = Client(served.port)
+        with pytest.raises(grpc.RpcError) as failure:
+            client.half("bad", culprit, repeat)
+        assert failure.value.code() is grpc.StatusCode.DATA_LOSS
+        assert client.half("good", culprit) == (1, 3.0)
+        assert client.half("good", ("x-request-id", "other"), repeat) == (1, 3.0)
+        client.channel.close()
+        assert command.text().count("it is started again") == 1
+
+
 @pytest.mark.usefixtures("binary")
 def test_a_server_that_gives_up_over_a_version_is_started_without_it(served: Served) -> None:
     served.publish("half_plus_two", "net", 1)

@@ -243,6 +243,24 @@ def test_a_refused_version_stays_off_the_list_and_then_on_it_long_enough_to_be_s
     assert inspector.problem(version) == "does not load: broken in another way"
 
 
+def test_a_version_published_in_place_of_a_deleted_refused_one_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, inspector, version = Clock(monkeypatch), Inspector(), tiny_saved_model(tmp_path / "1")
+    inspector.problem(version)
+    inspector.refuse(version, "broken")
+    shutil.rmtree(version)
+    inspector.forget({version})
+    clock.now += 100
+    tiny_saved_model(version)
+    assert inspector.problem(version) == ""
+    inspector.refuse(version, "broken")  # what the server still says of the deleted one
+    assert inspector.problem(version) == ""
+    clock.now += 3.1
+    inspector.refuse(version, "broken, too")
+    assert inspector.problem(version) == "does not load: broken, too"
+
+
 def test_a_version_is_known_to_load_until_its_files_change(tmp_path: Path) -> None:
     inspector, version = Inspector(), tiny_saved_model(tmp_path / "1")
     inspector.accept(version)

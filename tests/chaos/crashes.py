@@ -1,6 +1,7 @@
 """Models that end the model server: while they are loaded, and when they are called."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -81,21 +82,27 @@ def _killed_in_warm_up(scene: Scene, model: str, number: int) -> Iterator[None]:
 
 
 def in_request(scene: Scene) -> bool:
-    """Calls that abort a model's server, one after the other, beside the others' calls."""
-    requests = 6 if scene.long else 2
-    folder = scene.publish(scene.crash_model("request"), "chaos-request")
-    harmless, deadly = (
-        Client(scene.lab.url("REST", f"/v1/models/{folder.name}:predict"), body, {"Content-Type": "application/json"})
-        for body in (b'{"instances": [0.0]}', b'{"instances": [1.0]}')
-    )
-    wait_until(lambda: harmless() == "200", 60, "the model to be served")
+    """Calls that abort a model's server, one after the other, beside the others' calls.
+
+    No two have the same bytes, which would be refused unsent; and no model gets as many as would have it quarantined.
+    """
+    names = [f"chaos-request-{number}" for number in range(3 if scene.long else 1)]
+    for name in names:
+        scene.publish(scene.crash_model("request"), name)
+    wait_until(lambda: all(_halve(scene, name, 0) == "200" for name in names), 60, "the models to be served")
     before, answers = restarts_of(scene.lab, "model-server"), []
     with scene.load(20) as load:
-        for _ in range(requests):
-            answers.append(deadly())
+        for name, value in itertools.product(names, (1, 2)):
+            answers.append(_halve(scene, name, value))
             scene.pause(2)
         scene.seconds_until(scene.answers, 30)
     figures = scene.note_load(load.summary())
     crashes = restarts_of(scene.lab, "model-server") - before
-    scene.note(requests=requests, crashes=crashes, answers_to_them=", ".join(answers))
-    return crashes <= requests and not figures.failed
+    scene.note(requests=len(answers), crashes=crashes, answers_to_them=", ".join(answers))
+    return crashes <= len(answers) and not figures.failed
+
+
+def _halve(scene: Scene, model: str, value: int) -> str:
+    """The status of a call of the model that crashes above zero."""
+    url = scene.lab.url("REST", f"/v1/models/{model}:predict")
+    return Client(url, b'{"instances": [%d]}' % value, {"Content-Type": "application/json"})()

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import signal
+import time
 import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from lab_engine.chaos.load import Client
 from tests.chaos.processes import children, manager, pid_of, tree
-from tests.chaos.scene import Scene
+from tests.chaos.scene import FORM, PICTURE, Scene
 from tests.running import Answer, request, wait_until
 
 _BACK = 30.0  # seconds
@@ -17,7 +19,7 @@ _STOPPED_BACK = 60.0  # a stopped one has to be noticed first
 
 
 def play(scene: Scene) -> bool:
-    """One program after the other, and TensorBoard's data server, which is its child."""
+    """One program after the other, then what is not supervisord's child, and supervisord itself, the last."""
     signals = (signal.SIGKILL, signal.SIGSTOP) if scene.long else (signal.SIGKILL,)
     works = _works(scene)
     for name, condition in works.items():
@@ -26,10 +28,10 @@ def play(scene: Scene) -> bool:
     for number in signals:
         for program, service in list(_victims(scene)):
             pid = _victims(scene)[program, service]  # of now: one that was staged may have been its parent
-            os.kill(pid, number)
             working = works[service]
-            scene.seconds_until(partial(_fails, working), 3)
-            waited = scene.seconds_until(working, _BACK if number == signal.SIGKILL else _STOPPED_BACK)
+            os.kill(pid, number)
+            wait_until(partial(_fails, partial(_is_alive, pid)), 5, "the signal to act")
+            waited = _seconds_without(scene, working, _BACK if number == signal.SIGKILL else _STOPPED_BACK)
             if waited == float("inf") and number == signal.SIGSTOP:
                 status = scene.lab.compose("status", code=None)
                 healthy = any(line.split() == [service, "healthy"] for line in map(str.strip, status.splitlines()))
@@ -43,15 +45,27 @@ def play(scene: Scene) -> bool:
     return met
 
 
+def _seconds_without(scene: Scene, working: Callable[[], bool], most: float) -> float:
+    """From now until it works again; 0.0 if it was back before it was seen to fail."""
+    began = time.monotonic()
+    if scene.seconds_until(partial(_fails, working), 5) == float("inf"):
+        return 0.0
+    waited = scene.seconds_until(working, most)
+    return waited if waited == float("inf") else time.monotonic() - began
+
+
 def _fails(working: Callable[[], bool]) -> bool:
     return not working()
 
 
 def _victims(scene: Scene) -> dict[tuple[str, str], int]:
-    """Program and service -> process id."""
+    """Program, and what has to work again after it -> process id."""
     found = {(each.program, each.service): each.pid for each in manager(scene.lab).processes()}
     for pid in children(found["tensorboard", "tensor-board"]):
         found["data-server", "tensor-board"] = pid
+    for pid in children(found["monitor", "lab"]):
+        found["guard", "lab"] = pid
+    found["supervisord", "supervisord"] = int((scene.lab.home / "run" / "supervisord.pid").read_text())
     return found
 
 
@@ -68,16 +82,30 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
         answer = get(port, path)
         return answer is not None and answer.status == 200
 
-    def serving() -> bool:
-        return scene.client()() == "200" and answers("INVENTORY", "/")
+    def classifies() -> bool:
+        """With a connection of its own: a kept one may have been a dead worker's."""
+        path = "/tf/mnist/mnist-net"
+        return Client(lab.url("REST", path), PICTURE, FORM | {"Connection": "close"}, timeout=2)() == "200"
 
-    return {
+    def serving() -> bool:
+        return classifies() and answers("INVENTORY", "/")
+
+    def watched() -> bool:
+        monitor = pid_of(lab, "monitor")
+        return _is_alive(monitor) and any(map(_is_alive, children(monitor)))
+
+    services = {
         "tensor-serving": serving,
-        "tensor-rest": lambda: answers("REST", "/tf/models") and scene.answers(),
+        "tensor-rest": lambda: answers("REST", "/tf/models") and classifies(),
         "tensor-board": lambda: answers("BOARD", "/data/runs"),
         "tensor-jupyter": lambda: answers("JUPYTER", "/api"),
-        "lab": lambda: _is_alive(pid_of(lab, "monitor")),
+        "lab": watched,
     }
+
+    def supervised() -> bool:
+        return _is_alive(manager(lab).pid) and all(works() for works in services.values())
+
+    return {**services, "supervisord": supervised}
 
 
 def _is_alive(pid: int) -> bool:

@@ -15,8 +15,8 @@ from tests.running import ROOT, wait_until
 
 MB = 1_000_000
 LARGEST = {
-    "tensor-rest": 230 * MB,
-    "tensor-board": 250 * MB,
+    "tensor-rest": 215 * MB,
+    "tensor-board": 230 * MB,
     "tensor-serving-embedded": 820 * MB,
     "tensor-jupyter": 1450 * MB,
 }
@@ -146,7 +146,7 @@ def test_the_gateway_has_no_models(images: dict[str, str]) -> None:
 
 def test_what_was_left_out_is_not_missed(images: dict[str, str]) -> None:
     formats = (
-        "import io; from PIL import Image; from tensor_rest.pictures import FORMATS\n"
+        "import io; from PIL import Image; from tensor_rest.images.decode import FORMATS\n"
         "for name in FORMATS:\n"
         "    file = io.BytesIO(); Image.new('L', (28, 28)).save(file, name)\n"
         "    Image.open(io.BytesIO(file.getvalue()), formats=FORMATS).load()"

@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 
+from lab_engine.settings import read_env_file
+from tests.docs.documents import DOCUMENTS, anchors
 from tests.running import ROOT, Lab, new_lab
 
 README = (ROOT / "README.md").read_text()
 REST_API = (ROOT / "docs" / "rest-api.md").read_text()
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("tensor-*/README.md"))]
 DEFAULT_PORTS = {
-    "8080": "REST",
-    "8888": "JUPYTER",
-    "6006": "BOARD",
-    "9000": "SERVING",
-    "8501": "SERVING_REST",
-    "8502": "INVENTORY",
+    port: name.removeprefix("LAB_").removesuffix("_PORT")
+    for name, port in read_env_file(ROOT / "versions.env").items()
+    if name.endswith("_PORT")
 }
 
 # The clone is the one the tests run in, and bin/test.sh is what runs them.
@@ -87,14 +85,20 @@ def test_the_python_example_of_the_rest_documentation_works(lab: Lab) -> None:
     assert re.fullmatch(r"2 \d+\n", done.stdout), done.stderr
 
 
-def test_the_readme_names_ports_and_services_as_they_are() -> None:
-    assert set(re.findall(r"127\.0\.0\.1:(\d+)", README)) <= set(DEFAULT_PORTS)
+def test_documents_name_ports_and_services_as_they_are() -> None:
+    for document in DOCUMENTS:
+        assert set(re.findall(r"127\.0\.0\.1:(\d+)", document.read_text())) <= set(DEFAULT_PORTS), document
     for service in ("tensor-jupyter", "tensor-serving", "tensor-board", "tensor-rest"):
         assert service in README
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_to_a_file(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
-    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+def test_every_link_leads_to_a_file_and_heading(document: Path) -> None:
+    missing = []
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
+        if "://" in path:
+            continue
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            missing.append(f"{path}#{anchor}")
     assert not missing

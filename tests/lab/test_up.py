@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab_engine.local.services import find_nginx
 from tests.running import SAMPLES, UNPUBLISHED, Lab, kill, wait_until
 
 
@@ -26,6 +27,15 @@ def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab:
         lab.url("BOARD"),
     ):
         assert address in lab.said
+
+
+def test_tensorboard_is_under_the_gateways_origin_too(lab: Lab) -> None:
+    if lab.engine == "local" and not find_nginx():
+        pytest.skip("nginx is not installed")
+    assert lab.get("REST", "/tensorboard/data/runs").status == 200
+    assert "<title>TensorBoard</title>" in lab.get("REST", "/tensorboard/").body.decode()
+    assert '<a href="/tensorboard/">' in lab.get("REST").body.decode()
+    assert lab.get("REST", "/tensorboard/data/runs", Host="evil.example").status == 421
 
 
 def test_a_second_up_changes_nothing(lab: Lab) -> None:

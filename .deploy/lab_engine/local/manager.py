@@ -72,9 +72,15 @@ class Manager:
             with contextlib.suppress(xmlrpc.client.Fault):  # it is shutting down already
                 self._call.shutdown()
             wait_until(lambda: not self.is_running(), 60)
-        else:  # one that hangs would start again what is ended below
-            self._kill_hung()
-        end_processes(self._settings)
+            end_processes(self._settings)
+        else:
+            self.end_left()
+
+    def end_left(self, grace: float = 10.0) -> None:
+        """End a supervisord that does not answer, and the programs it left: those that are not done in `grace` seconds
+        are killed."""
+        self._kill_hung()  # first: it would start again what is ended
+        end_processes(self._settings, grace)
 
     def restart(self, service: str) -> None:
         self._call.stopProcessGroup(service, True)
@@ -95,10 +101,18 @@ class Manager:
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
         return [_process(info, log) for info in found]
 
-    def _kill_hung(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # no such file, no such process
+    @property
+    def pid(self) -> int:
+        """supervisord's process id; 0 if it has ended, or did not write it down."""
+        with contextlib.suppress(OSError, ValueError):
             pid = int((self._settings.run / "supervisord.pid").read_text())
-            if pid in _processes_of(self._settings):  # and not another program's by now
+            if _is_of(Path("/proc", str(pid)), self._settings):  # and not another program's by now
+                return pid
+        return 0
+
+    def _kill_hung(self) -> None:
+        if pid := self.pid:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     @property
@@ -106,7 +120,7 @@ class Manager:
         return self._settings.run / "supervisord.log"
 
 
-def end_processes(settings: Settings) -> None:
+def end_processes(settings: Settings, grace: float = 10.0) -> None:
     """End what of this lab still runs: children that a killed supervisord left behind."""
 
     def end_with(number: signal.Signals) -> None:
@@ -115,21 +129,24 @@ def end_processes(settings: Settings) -> None:
                 os.kill(pid, number)
 
     end_with(signal.SIGTERM)
-    if not wait_until(lambda: not _processes_of(settings), 10):
+    if not wait_until(lambda: not _processes_of(settings), grace):
         end_with(signal.SIGKILL)
         wait_until(lambda: not _processes_of(settings), 5)
 
 
 def _processes_of(settings: Settings) -> list[int]:
     # Linux only; elsewhere supervisord's own stop has to do. `exec` and `lab` commands carry no TENSOR_LAB_SUPERVISED.
-    mark = f"TENSOR_LAB_SUPERVISED={settings.home}".encode()
     found, own = [], str(os.getpid())  # this command may be typed in the lab's own JupyterLab
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            marked = mark in (folder / "environ").read_bytes().split(b"\0")
-            if folder.name != own and (marked or _is_nginx(folder, settings)):
+            if folder.name != own and (_is_of(folder, settings) or _is_nginx(folder, settings)):
                 found.append(int(folder.name))
     return found
+
+
+def _is_of(process: Path, settings: Settings) -> bool:
+    mark = f"TENSOR_LAB_SUPERVISED={settings.home}".encode()
+    return mark in (process / "environ").read_bytes().split(b"\0")
 
 
 def _is_nginx(process: Path, settings: Settings) -> bool:

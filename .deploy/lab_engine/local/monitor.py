@@ -2,10 +2,15 @@
 
 supervisord starts a program again when it has ended, but does not see that it hangs. This program is one of its own:
 
-    a program whose probe is not answered, or that is stopped  -> its processes are ended; supervisord starts them again
-    a program that supervisord gave up on (FATAL)              -> is started again, every 30 s
-    supervisord ended, or hangs                                -> everything is ended and started again as it was
-    this program hangs                                         -> its guard, a child, ends it; and the other way round
+    a program whose probe is not answered          -> its processes are ended; supervisord starts them again
+    a program that supervisord gave up on (FATAL)  -> is started again, every 30 s
+    supervisord ended, or hangs                    -> everything is ended and started again as it was
+    any of these is stopped, as by SIGSTOP         -> is continued; if that does not help, as above
+    this program hangs                             -> its guard, a child, ends it; and the other way round
+
+What hangs is to work again within 30 s. A start takes 3 s on an idle machine and 16 s where four runnable processes
+share each core; twelve seconds of silence are what that leaves. Less would end programs that are only slow, and a
+restart is work that makes a busy machine slower still. Load stops nobody, so that is acted on after three looks.
 
     python -m lab_engine.local.monitor
 """
@@ -43,6 +48,7 @@ class Limits:
 
 _PROBES = 3  # on a machine that is busy, or was suspended, a single one says little
 _GUARD_SECONDS = 15.0  # a round of this program takes half of them at most
+_GRACE_SECONDS = 2.0  # for programs without a supervisord: gateway and model server finish calls, others lose nothing
 
 
 def main() -> None:
@@ -62,6 +68,7 @@ class _Record:
     pid: int
     answered: bool = False  # since it was started
     failures: int = 0  # probes in a row
+    stopped: int = 0  # looks in a row
     since: float = 0.0  # of the first of them
 
 
@@ -78,9 +85,14 @@ class Monitor:
 
     def look(self) -> bool:
         """Look once at everything, and do what has to be done; False when another supervisord has taken over."""
-        if not self._manager.is_running():
+        pid = self._manager.pid
+        stopped = _is_stopped(pid)
+        if stopped or not self._manager.is_running():
             self._silent += 1
-            return self._silent < _PROBES or not self._recovered()
+            if stopped and self._silent == _PROBES:
+                _continue("supervisord", pid)
+                return True
+            return self._silent < _PROBES or not self._recovered(pid)
         self._silent = 0
         processes = {process.program: process for process in self._manager.processes()}
         list(self._pool.map(lambda service: self._check(service, processes), self._services))
@@ -101,32 +113,35 @@ class Monitor:
         record = self._records.get(program.name)
         if record is None or record.pid != process.pid:
             record = self._records[program.name] = _Record(process.pid)
-        began = time.monotonic()
-        if not _is_stopped(process.pid) and web.answers(program.probe, lab_id, self.limits.probe):
+        began, stopped = time.monotonic(), _is_stopped(process.pid)
+        record.stopped = record.stopped + 1 if stopped else 0
+        if not stopped and web.answers(program.probe, lab_id, self.limits.probe):
             record.answered, record.failures = True, 0
             return True
         record.since = record.since if record.failures else began
         record.failures += 1
         silence = time.monotonic() - record.since
         started = record.answered or process.uptime > self.limits.start
-        if started and record.failures >= _PROBES and silence >= self.limits.silence:
+        if record.stopped == _PROBES:
+            _continue(program.name, process.pid)
+        elif started and record.failures >= _PROBES and silence >= self.limits.silence:
             _say(f"{program.name}, process {process.pid}, has not answered {program.probe} for {silence:.0f} s: ended")
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # supervisord makes each program a group of its own
         return False
 
-    def _recovered(self) -> bool:
-        """Start supervisord, and with it everything, again; False if that is another command's business."""
+    def _recovered(self, pid: int) -> bool:
+        """Start supervisord, which had this process id, and with it everything, again; False if that did not work."""
         try:
             with exclusive(self._settings, RECOVERY):
                 last = memory.recall(self._settings)
-                if self._manager.is_running() or last != memory.Memory("local", up=True):
+                if self._manager.pid != pid or last != memory.Memory("local", up=True):
                     return True
                 run = self._settings.run
                 with (run / "log" / "monitor.log").open("a") as log:  # which supervisord no longer writes
                     log.write(f"{_now()} supervisord has ended or hangs: everything is started again\n")
                 config = (run / "supervisord.conf").read_text()
-                self._manager.stop()
+                self._manager.end_left(_GRACE_SECONDS)
                 self._manager.start(config, {**os.environ, "PYTHONPATH": ""})  # set for this program alone
         except (EngineError, OSError) as error:  # tried again at the next look
             _say(f"nothing was started: {error}")
@@ -169,6 +184,12 @@ def _is_stopped(pid: int) -> bool:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] == "T"
     except OSError:
         return False
+
+
+def _continue(name: str, pid: int) -> None:
+    _say(f"{name}, process {pid}, is stopped: continued")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def _say(text: str) -> None:

@@ -90,6 +90,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
         "TENSOR_REST_FRONT": "nginx" if find_nginx() else "uwsgi",
         "TENSOR_REST_FEEDBACK_DIR": str(settings.feedback),
         "TENSOR_REST_RULES": str(settings.config / "rules.json"),
+        "TENSOR_REST_BOARD_SERVER": f"{HOST}:{ports.board}",
         "TENSOR_REST_BOARD_URL": settings.url(ports.board),
         "TENSOR_REST_JUPYTER_URL": settings.url(ports.jupyter),
         "TF_SERVER_HOST_PORT": f"{HOST}:{ports.serving}",

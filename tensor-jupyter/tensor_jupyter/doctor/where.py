@@ -75,8 +75,8 @@ def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
     return replace(
         local,
         board="http://tensor-board:6006",
-        watcher="http://tensor-serving:8502",
-        serving=("tensor-serving", 9000),
+        watcher=f"http://{_GATEWAY}:8502",  # it passes on the list, and of gRPC what changes nothing
+        serving=(_GATEWAY, 9000),
         ports={jupyter: "tensor-jupyter"},
         container=True,
         home=None,

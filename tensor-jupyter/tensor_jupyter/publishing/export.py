@@ -58,6 +58,8 @@ def export(
     pixels: str | None = None,
     threshold: float | None = None,
     companion: str = "",
+    run: str = "",
+    decides: bool = True,
 ) -> Path:
     """Publish any Keras model as the context's version, or the next free one; return its folder in the models volume.
 
@@ -74,19 +76,22 @@ def export(
         labels: The names of the scores; else those of `data`.
         pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
         threshold: Of a concept model: the score above which an image is not of its concept; companion: its classifier.
+        run: Names the run of the pipeline that made it, for the card.
+        decides: False: set no labels; the caller decides which version is the default.
 
     Whether the version becomes the default is decided and logged by `default_version.decide`.
 
     Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
     """
     about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
-    more = {"threshold": threshold, "companion": companion}
+    more = {"threshold": threshold, "companion": companion, "run": run}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
     if metrics is None:
         metrics = _measured(version, data, threshold) if data else {}
     document = card(context.name, version.labels, version.picture, metrics, about, **more, scores=version.scores)
     published = publish_model(version.endpoint, document, version.samples, context)
-    decide(published, data, context)
+    if decides:
+        decide(published, data, context)
     _log.info("published %s version %s", context.name, published.name)
     return published
 

@@ -28,8 +28,8 @@ def measure(
         if not force or data:
             raise
         pictures = None
-    current = _current(registry, version, label, settings)
-    also = _other_sets(registry, current, pictures, settings) if current and not data else []
+    current = current_version(registry, version, label, settings)
+    also = other_sets(registry, current, pictures, settings) if current and not data else []
     report = judge(folder, registry.folder(current) if current else None, pictures, also=also)
     if data and not force:
         _check_measured(report, data)
@@ -46,7 +46,7 @@ def _check_measured(report: Report, data: str) -> None:
             raise LabError(f"With --data {data} {check.told}.")
 
 
-def _other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
+def other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
     """The current version's own test pictures, where they are other ones and can be had."""
     try:
         theirs = held_out(registry, current, None, settings)
@@ -55,7 +55,7 @@ def _other_sets(registry: Registry, current: int, pictures: Dataset | None, sett
     return [theirs] if theirs and (pictures is None or theirs.name != pictures.name) else []
 
 
-def _current(registry: Registry, version: int, label: str, settings: Settings) -> int:
+def current_version(registry: Registry, version: int, label: str, settings: Settings) -> int:
     """The version it would take the place of, 0 if there is none."""
     conf = registry.conf()
     others = [number for number in sound(registry, settings) if number != version]

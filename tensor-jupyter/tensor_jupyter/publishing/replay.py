@@ -11,8 +11,9 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -90,7 +91,14 @@ def _logged(finding: Finding) -> bool | None:
     return finding.independent
 
 
-def compare(graph: Graph, samples: Iterable[Sample], tolerance: float = TOLERANCE) -> None:
+class Runnable(Protocol):
+    """What answers as a version does: its graph, or the gateway that serves it."""
+
+    def run(self, signature: str, inputs: Mapping[str, Any], /) -> dict[str, np.ndarray]:
+        """Return every output of a signature by alias, for its inputs by alias."""
+
+
+def compare(graph: Runnable, samples: Iterable[Sample], tolerance: float = TOLERANCE) -> None:
     """Raises LabError for the first golden sample that does not get its recorded outputs."""
     for sample in samples:
         found = graph.run(sample.signature, sample.inputs)

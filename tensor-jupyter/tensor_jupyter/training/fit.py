@@ -1,5 +1,6 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,13 @@ def train(
         return _finished(network, run, data, held_out, context, state, model)
 
 
+def steps_per_epoch(run: Run, data: Dataset) -> int:
+    """How many batches an epoch of `train` has."""
+    learn, _ = data.subset(run.subset, run.seed).validation_split(run.validation_split, run.seed)
+    size, rounds = _epoch(run, len(learn))
+    return rounds * math.ceil(len(learn) / size)
+
+
 @dataclass(frozen=True)
 class _Phase:
     """Epochs with an optimizer of their own. strength: of the augmentation, 1 for all of it."""
@@ -140,11 +148,10 @@ def _compiled(
     network: keras.Model, learn: Pictures, data: Dataset, run: Run, phase: _Phase, first_epoch: int
 ) -> tuple[int, tf.data.Dataset]:
     """Compile the network for the phase; the steps of an epoch, and the pairs from `first_epoch` on."""
-    kind = models.NETWORKS[run.network]
-    rounds = max(1, kind.epoch_pictures // len(learn))
+    size, rounds = _epoch(run, len(learn))
     pairs, steps = augment.batches(
         *_targets(network, learn, data),
-        run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, len(learn) * rounds // 10)),
+        size,
         run.seed,
         augment.change_for(run, data, phase.strength),
         range(first_epoch * rounds, phase.epochs.stop * rounds),
@@ -157,6 +164,12 @@ def _compiled(
     else:
         network.compile(_optimizer(run, rate), "mean_absolute_error")
     return steps, pairs
+
+
+def _epoch(run: Run, count: int) -> tuple[int, int]:
+    """The pictures of a batch, and how often an epoch goes through so many pictures."""
+    rounds = max(1, models.NETWORKS[run.network].epoch_pictures // count)
+    return run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, count * rounds // 10)), rounds
 
 
 def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:

@@ -3,26 +3,16 @@
 Run.read(Path("run.toml"), epochs=5)      # LAB_TRAIN_BATCH_SIZE=64 in the environment counts as well
 """
 
-import json
 import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tensor_jupyter.errors import LabError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tensor_jupyter import layers
 
 PREFIX = "LAB_TRAIN_"
 """Of the environment's variables: LAB_TRAIN_LEARNING_RATE=0.001."""
-
-_LARGEST_FILE = 100_000  # bytes; a run's settings are a dozen lines
 
 
 class Run(BaseModel):
@@ -75,53 +65,9 @@ class Run(BaseModel):
 
         Raises LabError that names the first wrong value: where it stands, what was found and what is wanted.
         """
-        told: dict[str, tuple[object, str]] = {}
-        for name, value in _from_file(config).items() if config else ():
-            told[name] = value, f"{name} in {config}"
-        for name, value in _from_environment(os.environ).items():
-            told[name] = value, f"{PREFIX}{name.upper()}"
-        for name, value in flags.items():
-            if value is not None:
-                told[name] = value, f"--{name.replace('_', '-')}"
-        try:
-            return cls(**{name: value for name, (value, _) in told.items()})  # type: ignore[arg-type]
-        except ValidationError as error:
-            first = error.errors()[0]
-            value, source = told[str(first["loc"][0])]
-            raise LabError(f"{source} is {value!r}: {explained(first)}.") from error
+        variables = {name: name.removeprefix(PREFIX).lower() for name in os.environ if name.startswith(PREFIX)}
+        return layers.read(cls, "run", layers.read_file(config) if config else {}, config, variables, flags)
 
     def differences(self) -> dict[str, Any]:
         """What is not as it is by default."""
         return self.model_dump(mode="json", exclude_defaults=True)
-
-
-def explained(error: Mapping[str, Any]) -> str:
-    """One of pydantic's complaints as it is said to a person."""
-    if error["type"] == "extra_forbidden":
-        return f"a run has no such setting; it has {', '.join(Run.model_fields)}"
-    return str(error["msg"])
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Empty variables are as good as none: compose files pass them on."""
-    found = {name: value for name, value in environment.items() if name.startswith(PREFIX) and value}
-    return {name.removeprefix(PREFIX).lower(): value for name, value in found.items()}
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    if path.suffix not in (".toml", ".json"):
-        raise LabError(f"{path} is not a file of settings: .toml or .json is wanted.")
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-        if len(content) > _LARGEST_FILE:
-            raise LabError(f"{path} has more than {_LARGEST_FILE} bytes: a run's settings are a few lines.")
-        text = content.decode()
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, no JSON
-        raise LabError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(values, dict):
-        raise LabError(f'{path} holds a {type(values).__name__}: settings by name are wanted, as {{"epochs": 5}}.')
-    return values

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tensor_serving.embedded.tensors import Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """Feed these tensors, fetch those. Both in sorted order, so that requests that mean the same look the same."""
 
@@ -17,3 +17,5 @@ class Call:
     """One array per feed; strings as object arrays of bytes."""
     fetches: tuple[str, ...]
     """Tensor names to fetch, sorted, each once."""
+    request_id: str = ""
+    """The client's name for its request; empty where there is none, and for a part or a batch of requests."""

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from tensor_serving.load_record import LoadRecord
-from tensor_serving.running_versions import RunningVersions, read
+from tensor_serving.running_versions import Running, RunningVersions, read
 
 log = logging.getLogger(__name__)
 
@@ -17,23 +17,26 @@ _FATAL = "Fatal Python error: "  # what faulthandler begins with
 _MAX_CHARS = 10_000
 
 
-def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions]:
-    """Return the record of loads, with the last crash worked out, and the table for this process.
+def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions, str]:
+    """Return the record of loads, with the last crash worked out, the table for this process, and who is to blame.
+
+    That is the id of the request whose call crashed the last process, or an empty string: it is known if its call was
+    the only one that ran. A process that was killed says nothing of its calls.
 
     Without a path, or where nothing can be written, both go on in memory and a crash leaves no trace.
     """
     record = LoadRecord(path)
     if not path:
-        return record, RunningVersions(None)
+        return record, RunningVersions(None), ""
     trace, table = path.with_suffix(".trace"), path.with_suffix(".running")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _work_out(record, _text(trace), read(table))
+        culprit = _work_out(record, _text(trace), read(table))
         faulthandler.enable(trace.open("w", encoding="utf-8"), all_threads=False)
-        return record, RunningVersions(table)
+        return record, RunningVersions(table), culprit
     except OSError as error:
         log.error("%s cannot be written, a crash will leave no trace: %s", error.filename or path, error.strerror)
-        return record, RunningVersions(None)
+        return record, RunningVersions(None), ""
 
 
 def _text(trace: Path) -> str:
@@ -42,18 +45,20 @@ def _text(trace: Path) -> str:
     return text.partition("Extension modules:")[0].strip() if text.startswith(_FATAL) else ""
 
 
-def _work_out(record: LoadRecord, text: str, running: list[Path]) -> None:
+def _work_out(record: LoadRecord, text: str, running: list[Running]) -> str:
     if not text:
         record.server_crashed("Killed", by_itself=False)
-        return
+        return ""
     how = text.splitlines()[0].removeprefix(_FATAL)
-    calls = f"; calls were running of {', '.join(map(str, running))}" if running else ""
+    calls = f"; calls were running of {', '.join(str(version.folder) for version in running)}" if running else ""
     log.error("the model server before this one crashed%s: %s", calls, text)
     # TensorFlow's own threads have no Python stack.
     in_load, in_call = " in _load\n" in text, " in run_now\n" in text
     if in_load or (record.loading() and not in_call):
         record.server_crashed(how, by_itself=True)
-        return
+        return ""
     record.server_stopped()
-    if len(running) == 1:
-        record.call_crashed(running[0], how)
+    if len(running) != 1:
+        return ""
+    record.call_crashed(running[0].folder, how)
+    return running[0].request_id

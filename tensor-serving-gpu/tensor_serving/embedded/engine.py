@@ -34,6 +34,8 @@ _LONGEST_WAIT = 3600.0  # seconds; what cannot be waited for at once is waited f
 class Engine:
     """Serves what the options name, once started. `repository` takes calls from the beginning; they wait for it.
 
+    `culprit` is the id of the request that crashed the process before this one, if it is known.
+
     `ended` is done when the models thread has ended: with a ConfigError as its exception when the config cannot be
     read and will not be looked at again.
     """
@@ -45,7 +47,7 @@ class Engine:
         self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._stopping = False
         self._config_due = self._folders_due = float("inf")
-        self._record, self._running = open_record(options.load_record_file)
+        self._record, self._running, self.culprit = open_record(options.load_record_file)
         self.metrics = Metrics()
         self.execution = Execution(options, self.metrics)
         retries = Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)

@@ -107,7 +107,7 @@ class PoolRunner:
             if self._closing:
                 raise ServingError(grpc.StatusCode.CANCELLED, "the call was cancelled")
             self._running += 1
-            self._slot.set(self._running)
+            self._slot.set(self._running, call.request_id if self._running == 1 else "")
         try:
             return self._model.run(call)
         finally:

@@ -69,7 +69,7 @@ class _Server:
             return 1
         from tensor_serving.embedded.servicers import Servicers
 
-        servicers = Servicers(engine.repository, engine.reload, engine.metrics)
+        servicers = Servicers(engine.repository, engine.reload, engine.metrics, engine.culprit)
         handlers = servicers.handlers()
         plain.add_handlers(handlers)
         await plain.start()

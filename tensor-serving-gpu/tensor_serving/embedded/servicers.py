@@ -61,10 +61,11 @@ class Servicers:
     """The methods of TensorFlow Serving's two services and of the health service.
 
     `reload` follows a list of models, waits for those that are new, and raises ServingError if they cannot be had.
+    `culprit` is the id of the request that crashed the process before: its call is refused when it is repeated.
     """
 
-    def __init__(self, repository: Repository, reload: Reload, metrics: Metrics) -> None:
-        self._repository, self._reload, self._metrics = repository, reload, metrics
+    def __init__(self, repository: Repository, reload: Reload, metrics: Metrics, culprit: str = "") -> None:
+        self._repository, self._reload, self._metrics, self._culprit = repository, reload, metrics, culprit
         self.health = Health(repository)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -86,11 +87,14 @@ class Servicers:
         started, code, name = perf_counter(), "CANCELLED", ""
         try:
             name, version, label = _wanted(_first_task(request) if kind is _MULTIPLE else request)
+            if self._culprit:
+                self._refuse_culprit(context)
             await self._repository.settle(name, version, label)
             with self._repository.use(name, version, label) as (found, runner):
                 call = kind.prepare(runner.signatures, request)
                 if context.time_remaining() == 0:  # None without a deadline
                     raise deadline_exceeded("Deadline Exceeded")
+                call.request_id = _metadata(context, "x-request-id")
                 running = perf_counter()
                 outputs = await runner.run(call)
                 self._metrics.runtime(name, kind.api, perf_counter() - running)
@@ -108,6 +112,14 @@ class Servicers:
             raise
         finally:
             self._metrics.request(name, kind.api, "GRPC", code, perf_counter() - started)
+
+    def _refuse_culprit(self, context: Any) -> None:
+        """Raise ServingError for a repeat of the call that crashed the process before this one.
+
+        Only a call that says it is a repeat can be that one: clients may give all of theirs the same id.
+        """
+        if _metadata(context, "x-request-id") == self._culprit and _metadata(context, "x-previous-attempts"):
+            raise ServingError(grpc.StatusCode.DATA_LOSS, "this call crashed the model server: it is not run again")
 
     async def _get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, _context: Any
@@ -181,6 +193,11 @@ def _wanted(request: Any, nameless: bool = False) -> tuple[str, int | None, str 
         spec.version.value if choice == "version" else None,
         spec.version_label if choice == "version_label" else None,
     )
+
+
+def _metadata(context: Any, key: str) -> str:
+    """Return a value of the call's metadata, an empty string if there is none."""
+    return next((str(value) for name, value in context.invocation_metadata() if name == key), "")
 
 
 def _service(name: str, doors: Mapping[str, _Handler]) -> grpc.GenericRpcHandler:

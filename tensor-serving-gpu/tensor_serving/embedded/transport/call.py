@@ -15,6 +15,7 @@ from tensor_serving.embedded.transport.message import ENCODINGS, Message
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+_KEPT = ("x-request-id", "x-previous-attempts")  # of the metadata
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")  # as grpc-message travels
 
 OPENING = b"\x88" + fields.written(  # 0x88 is :status 200
@@ -36,11 +37,12 @@ class Call:
 
     __slots__ = (
         *("answer", "begun", "deadline", "held", "length", "message", "opened", "opening", "page", "path"),
-        *("received", "refused", "runs", "status", "stream", "task", "timer", "waits", "whole", "window"),
+        *("metadata", "received", "refused", "runs", "status", "stream", "task", "timer", "waits", "whole", "window"),
     )
 
     def __init__(self, stream: int, now: float) -> None:
         self.stream, self.path = stream, ""
+        self.metadata: tuple[tuple[str, str], ...] = ()
         self.begun = now
         self.window = 0  # bytes the client still takes, more than of a new call
         self.message = _NOTHING
@@ -62,6 +64,7 @@ class Call:
     def begin(self, found: Mapping[str, str], largest: int) -> None:
         """Learn from its header block what is asked for. Raises ServingError, ProtocolError."""
         self.path = found[":path"]
+        self.metadata = tuple([(name, found[name]) for name in _KEPT if name in found])
         if found[":method"] != "POST" or not found.get("content-type", "").startswith("application/grpc"):
             self.opening, self.page = _NOT_GRPC, b"" if found[":method"] == "HEAD" else f"{_NOT_GRPC_TEXT}\n".encode()
             self.refused = ServingError(grpc.StatusCode.INTERNAL, _NOT_GRPC_TEXT)
@@ -77,6 +80,10 @@ class Call:
     def time_remaining(self) -> float | None:
         """Return the seconds its client still waits, None for ever. See grpc.aio.ServicerContext."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what of its metadata the handlers use. See grpc.aio.ServicerContext."""
+        return self.metadata
 
     async def abort(self, code: grpc.StatusCode, text: str = "") -> None:
         """End it with a status. See grpc.aio.ServicerContext."""

@@ -1,0 +1,57 @@
+"""The step evaluate: both exported models on images they were not trained on, from their graphs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tensor_jupyter.pipeline import checks
+from tensor_jupyter.pipeline.bodies import gather
+from tensor_jupyter.pipeline.bodies.export import exported
+from tensor_jupyter.pipeline.execute import Job
+from tensor_jupyter.pipeline.parameters import Parameters
+from tensor_jupyter.publishing.gate import Bars, Check, judge
+from tensor_jupyter.publishing.graph import DEFAULT, Graph
+
+_BATCH = 256
+
+
+def run(job: Job) -> None:
+    parameters = job.parameters
+    data, letters = gather.read(job.root / "gather-mnist"), gather.read(job.root / "gather-notmnist")
+    classifier = exported(job.root, "export-classifier", parameters.model)
+    report = judge(classifier, None, data, bars(parameters))
+    threshold, inside, outside = _scores(
+        exported(job.root, "export-concept", parameters.concept), data.test.images, letters.test.images
+    )
+    found: list[Check] = [
+        *report.checks,
+        checks.leak(data),
+        checks.separation(inside, outside, parameters.min_auroc, "offline"),
+        checks.false_alarms(inside, threshold, parameters.max_false_alarms, "offline"),
+    ]
+    for check in found:
+        job.say(check.told)
+    job.write("evaluation.json", {"checks": checks.documents(found), "threshold": threshold})
+
+
+def bars(parameters: Parameters) -> Bars:
+    """Return the gate's bars: those of LAB_GATE_*, with the parameters of the pipeline."""
+    return Bars.read().model_copy(
+        update={"min_accuracy": parameters.min_accuracy, "max_latency_ms": parameters.max_latency_ms}
+    )
+
+
+def _scores(folder: Path, *sets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """The concept model's threshold, and its scores of two sets of images."""
+    with Graph(folder) as graph:
+        (alias,) = graph.signatures[DEFAULT].inputs
+        inside, outside = (
+            np.concatenate(
+                [
+                    graph.run(DEFAULT, {alias: images[start : start + _BATCH]})["score"]
+                    for start in range(0, len(images), _BATCH)
+                ]
+            )
+            for images in sets
+        )
+        return float((graph.card() or {})["threshold"]), inside, outside

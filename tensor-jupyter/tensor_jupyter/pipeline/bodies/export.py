@@ -1,0 +1,51 @@
+"""The steps export-classifier and export-concept: a served version each, in a models folder of the pipeline's own."""
+
+from pathlib import Path
+
+import keras
+
+from tensor_jupyter.context import Context
+from tensor_jupyter.data import Dataset
+from tensor_jupyter.pipeline.bodies import gather, train
+from tensor_jupyter.pipeline.execute import Job
+from tensor_jupyter.publishing import export as publishing
+from tensor_jupyter.training.run import Run
+
+
+def run_classifier(job: Job) -> None:
+    model, data = _trained(job, "train-classifier", train.classifier_run(job.parameters))
+    _export(job, "train-classifier", job.parameters.model, model, data)
+
+
+def run_concept(job: Job) -> None:
+    model, data = _trained(job, "train-concept", train.concept_run(job.parameters))
+    _export(job, "train-concept", job.parameters.concept, model, data, companion=job.parameters.model)
+
+
+def exported(root: Path, step: str, name: str) -> Path:
+    """Return the folder of the only version that an export step made."""
+    (folder,) = (root / step / "models" / name).glob("[0-9]*")
+    return folder
+
+
+def _trained(job: Job, step: str, run: Run) -> tuple[keras.Model, Dataset]:
+    data = gather.read(job.root / "gather-mnist")
+    return train.read(job.root / step, run, data), data
+
+
+def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, companion: str = "") -> None:
+    metrics, version = job.read(f"{step}/trained.json")["metrics"], job.read(f"{step}/{train.RUN}")["version"]
+    # Under the number of its run in TensorBoard, which it keeps when it is deployed.
+    settings = job.settings.model_copy(update={"models": job.folder / "models"})
+    published = publishing.export(
+        model,
+        Context(name, version, settings),
+        data,
+        metrics=metrics,
+        command=f"lab pipeline run --model {job.parameters.model}",
+        threshold=metrics.get("threshold"),
+        companion=companion,
+        run=job.run,
+        decides=False,
+    )
+    job.say(f"{name} is exported; its golden samples get their recorded answers ({published.name})")

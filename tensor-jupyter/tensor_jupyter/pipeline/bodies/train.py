@@ -1,0 +1,79 @@
+"""The steps train-classifier and train-concept: seen in TensorBoard, and resumed after their last whole epoch."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tensor_jupyter.context import Context
+from tensor_jupyter.data import Dataset
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.pipeline.bodies import gather
+from tensor_jupyter.pipeline.execute import Job
+from tensor_jupyter.pipeline.parameters import Parameters
+from tensor_jupyter.training import models
+from tensor_jupyter.training.fit import steps_per_epoch, train
+from tensor_jupyter.training.run import Run
+
+RUN = "run.json"
+"""Beside the outputs: the number of the run in TensorBoard."""
+
+
+def run_classifier(job: Job) -> None:
+    data = gather.read(job.root / "gather-mnist")
+    _train(job, _with_steps(classifier_run(job.parameters), job.parameters.learning_steps, data), job.parameters.model)
+
+
+def run_concept(job: Job) -> None:
+    _train(job, concept_run(job.parameters), job.parameters.concept)
+
+
+def classifier_run(parameters: Parameters) -> Run:
+    """Return the training settings of the classifier."""
+    given = parameters.model_dump(include={"network", "epochs", "learning_rate", "batch_size", "seed"})
+    return Run(**given)
+
+
+def concept_run(parameters: Parameters) -> Run:
+    """Return the training settings of the concept model."""
+    given = parameters.model_dump(include={"batch_size", "seed"})
+    return Run(network="autoencoder", epochs=parameters.concept_epochs, **given)
+
+
+def read(folder: Path, run: Run, data: Dataset) -> keras.Model:
+    """Return the model that a training step stored. Raises LabError when its weights do not fit the network."""
+    model = models.build(data, run)
+    with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in sorted(arrays.files)]
+    try:
+        model.set_weights(weights)
+    except ValueError as error:
+        raise LabError(f"{folder / 'weights.npz'} does not fit the network {run.network}.") from error
+    return model
+
+
+def _train(job: Job, run: Run, name: str) -> None:
+    data = gather.read(job.root / "gather-mnist")
+    context = Context(name, settings=job.settings)
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: job.say(_told(epoch, run, logs or {})))
+    trained = train(run, data, context, verbose=0, callbacks=[callback], say=job.say)
+    # Not a Keras file: that holds the time it was written, and an equal training should give equal bytes.
+    weights = {f"{number:04}": value for number, value in enumerate(trained.model.get_weights())}
+    np.savez(job.folder / "weights.npz", **weights)
+    job.write("trained.json", {"metrics": trained.metrics, "history": trained.history})
+    # Not an output with a hash: the number depends on what else was trained, and on trainings that were killed.
+    job.write(RUN, {"version": context.version})
+    job.say(", ".join(f"{key} {value:g}" for key, value in trained.metrics.items()))
+
+
+def _with_steps(run: Run, steps: int | None, data: Dataset) -> Run:
+    if steps is None:
+        return run
+    return run.model_copy(update={"epochs": math.ceil(steps / steps_per_epoch(run, data))})
+
+
+def _told(epoch: int, run: Run, values: dict[str, Any]) -> str:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if name != "learning_rate")
+    return f"epoch {epoch + 1} of {run.epochs}: {figures}"

@@ -1,0 +1,61 @@
+"""Why a step whose stamp holds has to run all the same: what it depends on, or has left, outside the pipeline's folder.
+
+TensorFlow is not imported here: a dry run comes at once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tensor_jupyter.pipeline.parameters import Parameters
+from tensor_jupyter.pipeline.stamps import why_stale
+from tensor_jupyter.pipeline.steps import LAST, Step, after, named
+from tensor_jupyter.settings import Settings
+
+
+def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings) -> str:
+    """Return the reason in words, "" if there is none.
+
+    Args:
+        step: Its stamp holds.
+        root: The pipeline's folder.
+        parameters: Of all steps.
+        settings: The lab's folders.
+    """
+    if step.name == "gather-mnist":
+        return _better_source(root / step.name, parameters.mnist_data_dir, settings)
+    if step.name == "gather-notmnist":
+        return _better_source(root / step.name, parameters.notmnist_data_dir, settings)
+    if step.name == "deploy":
+        return _gone(root, parameters, settings)
+    return ""
+
+
+def _better_source(folder: Path, given: str, settings: Settings) -> str:
+    """A stand-in does not stay once the real set may be had."""
+    wanted = _document(folder / "about.json")["stand_in_for"]
+    if wanted and not given and (not settings.offline or (settings.data / wanted).is_dir()):
+        return f"a stand-in is in place of {wanted}, which is looked for again"
+    return ""
+
+
+def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
+    """A deployed version that is gone; one that the gate refused is wanted again only where the verdict is open."""
+    deployed = _document(root / "deploy" / "deployed.json")
+    verdict = _document(root / LAST / "verdict.json")
+    refused = verdict.get("run") == deployed["run"] and not verdict["promoted"]
+    if refused and not any(why_stale(named(name), parameters, root) for name in after("deploy")):
+        return ""
+    for each in (deployed["classifier"], deployed["concept"]):
+        if not (settings.models / each["name"] / str(each["version"])).is_dir():
+            return f"version {each['version']} of {each['name']} is no longer in the models folder"
+    return ""
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """The JSON document in the file, empty where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    return found

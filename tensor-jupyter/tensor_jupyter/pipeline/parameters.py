@@ -1,0 +1,93 @@
+"""The parameters of all steps, typed and checked before anything runs: pipeline.yaml, then environment, then flags."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tensor_jupyter import layers
+from tensor_jupyter.context import NAME
+from tensor_jupyter.errors import LabError
+
+FILE = Path("pipeline.yaml")
+"""Read where it is in the working folder and no other file is given."""
+
+PREFIX = "LAB_PIPELINE_"
+"""Of the environment's variables: LAB_PIPELINE_EPOCHS=5."""
+
+_PLAIN = ("learning_rate", "learning_steps", "batch_size", "mnist_data_dir", "notmnist_data_dir")
+"""Parameters that the tutorial's variables set as well, without the prefix: LEARNING_RATE=0.001."""
+
+_SUFFIXES = (".yaml", ".yml", ".toml", ".json")
+_LONGEST = 63 - len("-concept")
+
+
+class Parameters(BaseModel):
+    """What the steps depend on. A step runs again when one of its own parameters changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field("mnist-net", description="What the classifier is called; the concept model is MODEL-concept.")
+    network: Literal["cnn", "dnn"] = Field("cnn", description="The classifier's network.")
+    epochs: int = Field(8, ge=1, le=10_000, description="How often the classifier goes through the images.")
+    learning_steps: int | None = Field(
+        None, ge=1, description="Batches to train the classifier on, rounded up to whole epochs; instead of epochs."
+    )
+    learning_rate: float | None = Field(None, gt=0, le=1, description="The classifier's highest; else its network's.")
+    batch_size: int | None = Field(None, ge=1, le=65_536, description="Images in one step; else as fits the data.")
+    concept_epochs: int = Field(20, ge=1, le=10_000, description="How often the concept model goes through the images.")
+    seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same models on the same CPU.")
+    subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training images; at least 2,000 are taken.")
+    mnist_data_dir: str = Field("", description="A folder with MNIST's files; else downloaded once.")
+    notmnist_data_dir: str = Field("", description="A folder of letters by class; else downloaded once.")
+    live_calls: int = Field(1000, ge=1, description="How many images are sent over REST.")
+    min_accuracy: float = Field(0.98, ge=0, le=1, description="Share of images that must be right, live and offline.")
+    min_auroc: float = Field(0.99, ge=0.5, le=1, description="How well the concept score tells digits from letters.")
+    max_false_alarms: float = Field(0.02, ge=0, le=1, description="Share of unseen digits over the threshold.")
+    max_latency_ms: float = Field(100.0, gt=0, description="Median milliseconds of the graph for one image.")
+    max_live_latency_ms: float = Field(250.0, gt=0, description="Median milliseconds of a live call.")
+
+    @field_validator("model")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if not NAME.fullmatch(value) or len(value) > _LONGEST:
+            raise ValueError(f"wanted are 1 to {_LONGEST} lower-case letters, digits, '.', '_' or '-'")
+        return value
+
+    @property
+    def concept(self) -> str:
+        """The concept model's name."""
+        return f"{self.model}-concept"
+
+    @classmethod
+    def read(cls, file: Path | None = None, **flags: object) -> "Parameters":
+        """Return the parameters from a file, the environment, and those `flags` that are not None.
+
+        Args:
+            file: YAML, TOML or JSON; pipeline.yaml of the working folder where None is given and it is there.
+            **flags: Values by name.
+
+        Raises:
+            LabError: For the first wrong value, with its source, the value and what is expected.
+        """
+        file = file or (FILE if FILE.is_file() else None)
+        values = layers.read_file(file, _SUFFIXES) if file else {}
+        found = layers.read(cls, "pipeline", values, file, dict(_variables()), flags)
+        for name in ("mnist_data_dir", "notmnist_data_dir"):
+            folder = getattr(found, name)
+            if folder and not Path(folder).is_dir():
+                raise LabError(f"{name} is {folder!r}: there is no such folder.")
+        return found
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give exactly these parameters, for a step's process."""
+        values = {name: value for name, value in self.model_dump(mode="json").items() if value not in (None, "")}
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _variables() -> Iterator[tuple[str, str]]:
+    """Environment variables and their parameters; one with the prefix wins over the tutorial's."""
+    yield from ((name.upper(), name) for name in _PLAIN)
+    yield from ((name, name.removeprefix(PREFIX).lower()) for name in os.environ if name.startswith(PREFIX))

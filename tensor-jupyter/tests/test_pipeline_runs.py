@@ -1,0 +1,239 @@
+"""Whole runs in processes of their own: by doit, killed and resumed, and by the commands of the Argo manifests."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pipeline_kit import MEASURED, small, write_sources
+from typer.testing import CliRunner
+
+from tensor_jupyter.cli import app
+from tensor_jupyter.pipeline import runner, stamps
+from tensor_jupyter.pipeline.argo import NAME, Target, manifests
+from tensor_jupyter.pipeline.execute import root_of
+from tensor_jupyter.pipeline.parameters import Parameters
+from tensor_jupyter.pipeline.steps import NAMES, STEPS
+
+LONG = bool(os.environ.get("LAB_LONG_TESTS"))
+KILLS = 20 if LONG else 2
+TRAINED = ("gather-mnist", "gather-notmnist", "train-classifier", "train-concept")
+REPEATED = MEASURED if LONG else ("gather-mnist", "gather-notmnist", "train-concept")
+"""Steps of the manifests that are run: each is a process that imports TensorFlow."""
+
+# A run of some steps, as `lab pipeline run` makes it; it prints what became of each.
+_SCRIPT = """
+import json, sys
+from tensor_jupyter.pipeline import runner
+from tensor_jupyter.pipeline.parameters import Parameters
+from tensor_jupyter.settings import Settings
+plan = runner.Plan(tuple(sys.argv[1].split(",")))
+results = runner.Run(plan, Parameters.read(), Settings.read(), lambda *line: None).start()
+print(json.dumps({name: result.state for name, result in results.items()}))
+"""
+
+
+def environment(folder: Path, parameters: Parameters) -> dict[str, str]:
+    folders = {f"LAB_{name.upper()}": str(folder / name) for name in ("models", "logs", "data")}
+    python_path = str(Path(__file__).parents[1])
+    return {**os.environ, **folders, **parameters.environment(), "LAB_OFFLINE": "1", "PYTHONPATH": python_path}
+
+
+def start(folder: Path, parameters: Parameters, steps: tuple[str, ...]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, ",".join(steps)],
+        env=environment(folder, parameters),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> dict[str, str]:
+    said, _ = process.communicate(timeout=500)
+    found: dict[str, str] = json.loads(said)
+    return found
+
+
+def outputs(folder: Path, parameters: Parameters, steps: tuple[str, ...]) -> dict[str, stamps.Stamp | None]:
+    settings = runner.Settings(**{name: folder / name for name in ("models", "logs", "data")})
+    return {name: stamps.read(root_of(parameters, settings) / name) for name in steps}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, str]:
+    import gzip
+    import struct
+
+    def write(path, array):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+        packed = gzip.compress(head + array.astype("uint8").tobytes(), mtime=0)
+        path.with_name(f"{path.name}.gz").write_bytes(packed)
+        return path
+
+    return write_sources(tmp_path_factory.mktemp("sources"), write)
+
+
+@pytest.fixture(scope="module")
+def clean(sources, tmp_path_factory) -> tuple[dict[str, stamps.Stamp | None], float]:
+    """The stamps of a run that nobody disturbed, and how long it took."""
+    folder, begin = tmp_path_factory.mktemp("clean"), time.monotonic()
+    assert set(finished(start(folder, small(sources), TRAINED)).values()) == {"done"}
+    seconds = time.monotonic() - begin
+    assert set(finished(start(folder, small(sources), TRAINED)).values()) == {"unchanged"}
+    return outputs(folder, small(sources), TRAINED), seconds
+
+
+def test_a_run_killed_at_any_moment_is_resumed_to_the_same_bytes(clean, sources, tmp_path):
+    wanted, seconds = clean
+    moments = random.Random(7)
+    for number in range(KILLS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = start(folder, small(sources), TRAINED)
+        try:
+            process.wait(moments.uniform(0, seconds))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the runner and its steps
+        process.communicate()
+        assert set(finished(start(folder, small(sources), TRAINED)).values()) <= {"done", "unchanged"}
+        assert outputs(folder, small(sources), TRAINED) == wanted
+
+
+def test_a_step_that_fails_stops_what_depends_on_it_and_nothing_else(sources, tmp_path, settings, monkeypatch):
+    (tmp_path / "broken").mkdir()
+    parameters = small({**sources, "mnist_data_dir": str(tmp_path / "broken")})
+    for name, value in environment(tmp_path, parameters).items():
+        monkeypatch.setenv(name, value)
+    results = runner.Run(runner.Plan(TRAINED), parameters, settings, lambda *_: None).start()
+    assert {name: result.state for name, result in results.items()} == {
+        "gather-mnist": "failed",
+        "gather-notmnist": "done",
+        "train-classifier": "not run",
+        "train-concept": "not run",
+    }
+    assert "has no" in results["gather-mnist"].last
+    assert runner.code_of([*results.values()], None) == runner.FAILED
+
+
+def test_a_dry_run_says_why(monkeypatch, tmp_path, settings):
+    for name in ("models", "logs", "data"):
+        monkeypatch.setenv(f"LAB_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["pipeline", "run", "--dry-run", "--only", "gather-mnist"])
+    assert said.stdout == "gather-mnist       would run: it was asked for\n"
+    said = CliRunner().invoke(app, ["pipeline", "run", "--dry-run"])
+    assert said.stdout.count("would run: it has not run yet") == len(STEPS)
+    assert CliRunner().invoke(app, ["pipeline", "run", "--from", "nowhere"]).exit_code == 1
+
+
+def test_a_run_that_needs_a_lab_wants_one_before_anything_runs(monkeypatch, tmp_path, dead_mirror):
+    monkeypatch.setenv("LAB_REST_URL", dead_mirror)
+    monkeypatch.setenv("LAB_DATA", str(tmp_path / "data"))
+    said = CliRunner().invoke(app, ["pipeline", "run"])
+    assert said.exit_code == 1
+    assert "does not answer" in said.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_exit_codes():
+    done, failed = runner.Result("promote", "done"), runner.Result("test", "failed")
+    assert runner.code_of([done], {"promoted": True}) == 0
+    assert runner.code_of([done], {"promoted": False}) == 3
+    assert runner.code_of([done, failed], {"promoted": True}) == 1
+    assert runner.code_of([runner.Result("evaluate", "done")], {"promoted": False}) == 0
+
+
+# ---- Argo
+
+
+def strict_schema(kind: str) -> dict:
+    """hera's schema of a manifest, in which no unknown field passes."""
+    from hera.workflows import models
+
+    schema = getattr(models, kind).model_json_schema(by_alias=True)
+    for each in [schema, *schema["$defs"].values()]:
+        if "properties" in each:
+            each["additionalProperties"] = False
+    return schema
+
+
+@pytest.mark.parametrize(("file", "kind"), [("workflow.yaml", "Workflow"), ("cron-workflow.yaml", "CronWorkflow")])
+def test_the_manifests_are_valid_against_the_strict_schema(file, kind):
+    (document,) = manifests(Parameters(), Target())[file]
+    document = yaml.safe_load(yaml.safe_dump(document))
+    jsonschema.validate(document, strict_schema(kind))
+    spec = document["spec"] if kind == "Workflow" else document["spec"]["workflowSpec"]
+    spec["templates"][0]["container"]["imagePullPolcy"] = "Always"
+    with pytest.raises(jsonschema.ValidationError, match="imagePullPolcy"):
+        jsonschema.validate(document, strict_schema(kind))
+
+
+def test_the_workflow_has_the_table_s_graph_and_least_rights():
+    found = manifests(Parameters(), Target(images="registry.example/lab", tag="7"))
+    spec = found["workflow.yaml"][0]["spec"]
+    *containers, graph = spec["templates"]
+    tasks = {task["name"]: task.get("depends", "") for task in graph["dag"]["tasks"]}
+    assert tasks == {step.name: " && ".join(step.needs) for step in STEPS}
+    assert [each["name"] for each in containers] == [*NAMES]
+    assert {each["container"]["image"] for each in containers} == {"registry.example/lab/tensor-jupyter:7"}
+    assert {each["name"] for each in containers if "retryStrategy" in each} == {"gather-mnist", "gather-notmnist"}
+    for each in containers:
+        context = each["container"]["securityContext"]
+        assert context["readOnlyRootFilesystem"]
+        assert not context["allowPrivilegeEscalation"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    account, role, binding = found["access.yaml"]
+    assert role["rules"] == [
+        {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
+    ]
+    assert account["metadata"]["name"] == binding["subjects"][0]["name"] == spec["serviceAccountName"] == NAME
+    claims = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in found["volumes.yaml"]}
+    assert claims == {name: ["ReadWriteMany"] for name in ("tensor-models", "tensor-data", "tensor-logs")}
+
+
+def test_the_default_images_are_those_that_the_lab_pushes():
+    lines = (Path(__file__).parents[2] / "versions.env").read_text().splitlines()
+    known = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert Target().images == f"{known['LAB_REGISTRY']}/{known['LAB_GROUP']}"
+    assert Target().tag == known["LAB_TAG"]
+
+
+def test_the_containers_commands_leave_the_same_stamps_as_a_run(clean, sources, tmp_path):
+    (document,) = manifests(small(sources), Target())["workflow.yaml"]
+    values = {each["name"]: each["value"] for each in document["spec"]["arguments"]["parameters"]}
+    for template in document["spec"]["templates"]:
+        if template["name"] not in REPEATED:
+            continue
+        container = template["container"]
+        variables = {each["name"]: each["value"] for each in container["env"]}
+        for name, value in values.items():
+            placeholder = f"{{{{workflow.parameters.{name}}}}}"
+            variables = {key: value if given == placeholder else given for key, given in variables.items()}
+        for name in ("LAB_MODELS", "LAB_DATA", "LAB_LOGS"):  # the mounted volumes
+            variables[name] = str(tmp_path / variables[name].strip("/"))
+        assert container["command"] == ["lab"]
+        variables |= {"PATH": os.environ["PATH"], "LAB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(
+            [sys.executable, "-m", "tensor_jupyter", *container["args"]],
+            env=variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    wanted, _ = clean
+    for name, found in outputs(tmp_path, small(sources), REPEATED).items():
+        assert found is not None
+        assert name not in wanted or found == wanted[name]

@@ -1,0 +1,1 @@
+"""Models, classification and feedback, without HTTP."""

@@ -1,0 +1,164 @@
+"""The documents hold a line for every setting, port, route, metric, command and flag, and name files that exist."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer.main
+
+from lab_engine import __main__ as engine
+from lab_engine.settings import Ports, read_env_file
+from tensor_jupyter import cli as workbench
+from tensor_jupyter.publishing.gate import Bars
+from tensor_jupyter.settings import Settings as Workbench
+from tensor_rest.app import create_app
+from tensor_rest.observability import metrics as gateway_metrics
+from tensor_rest.settings import Settings as Gateway
+from tensor_serving import cli as serving
+from tensor_serving.embedded.metrics import Metrics
+from tensor_serving.embedded.options import Options
+from tests.docs.documents import DOCUMENTS
+from tests.running import ROOT
+
+DEFAULTS = read_env_file(ROOT / "versions.env")
+DEVELOPMENT = (ROOT / "docs" / "development.md").read_text()
+NOT_SET_BY_USERS = {"LAB_VERSION"}  # the release itself
+VIEWS_OF_FLASK = ("/static/", "/swaggerui/")
+
+
+def text(*names: str) -> str:
+    return "\n".join((ROOT / name).read_text() for name in names)
+
+
+def missing(names: Iterator[str] | list[str], *documents: str) -> list[str]:
+    """The names that stand in none of the documents as a whole word."""
+    found = text(*documents)
+    return [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", found)]
+
+
+def test_every_setting_of_the_gateway_has_a_line() -> None:
+    aliases = [
+        str(each.validation_alias or f"TENSOR_REST_{name.upper()}") for name, each in Gateway.model_fields.items()
+    ]
+    names = [name for alias in aliases for name in (re.findall(r"[A-Z_]{6,}", alias))]
+    assert len(names) > 30
+    assert not missing(names, "tensor-rest/README.md", "docs/security.md")
+
+
+def test_every_setting_of_the_workbench_has_a_line() -> None:
+    names = [f"LAB_{name.upper()}" for name in Workbench.model_fields]
+    bars = [f"LAB_GATE_{name.upper()}" for name in Bars.model_fields]
+    assert not missing(names + bars, "tensor-jupyter/README.md")
+
+
+def test_every_default_of_the_lab_has_a_line() -> None:
+    names = [name for name in DEFAULTS if name not in NOT_SET_BY_USERS]
+    assert not missing(names, "docs/operations.md", "docs/images.md", "docs/development.md")
+
+
+def test_every_flag_of_the_model_server_has_a_line() -> None:
+    assert not missing([f"--{field.name}" for field in fields(Options)], "tensor-serving-gpu/README.md")
+
+
+def test_every_metric_has_a_line() -> None:
+    declared = [family for metric in gateway_metrics._METRICS for family in metric.describe()]
+    names = [f"{family.name}_total" if family.type == "counter" else family.name for family in declared]
+    assert not missing(names, "docs/security.md")
+    served = [family.name.rpartition(":")[2] for family in vars(Metrics()).values() if hasattr(family, "lines")]
+    assert len(served) > 8
+    assert not missing(served, "tensor-serving-gpu/README.md")
+
+
+def test_every_route_has_a_line(tmp_path: Path) -> None:
+    application = create_app(Gateway(run_dir=tmp_path))
+    rules = {str(rule) for rule in application.url_map.iter_rules() if not str(rule).startswith(VIEWS_OF_FLASK)}
+    # A version or label in a path is described once for all routes.
+    paths = {re.sub(r"/(versions|labels)/<[^>]*>", "", rule) for rule in rules}
+    paths = {re.sub(r"<(?:\w+:)?model>", "M", path) for path in paths}
+    paths = {re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", path) for path in paths}
+    assert len(paths) > 12
+    documented = set(re.findall(r"/[\w/:.<>-]*", text("docs/rest-api.md")))
+    assert not paths - documented
+
+
+def test_every_command_has_a_line() -> None:
+    assert not missing([f"lab {name}" for name in commands(typer.main.get_command(workbench.app))], *WORKBENCH)
+    verbs = engine._parsers()[1].choices
+    assert not [verb for verb in verbs if not re.search(rf"^\|.*`{verb}\b", text("docs/operations.md"), re.MULTILINE)]
+    assert not missing([f"`{name}`" for name in choices(serving._parser())], "tensor-serving-gpu/README.md")
+
+
+WORKBENCH = ("tensor-jupyter/README.md", "docs/operations.md")
+
+
+def commands(group: Any, before: str = "") -> Iterator[str]:
+    """The names of all commands below the group, with the names of the groups they are in."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield before + name
+
+
+def choices(parser: Any) -> list[str]:
+    (group,) = [action for action in parser._actions if action.dest == "command"]
+    return list(group.choices)
+
+
+@pytest.mark.parametrize("name", Ports.__annotations__)
+def test_a_port_has_one_default(name: str) -> None:
+    """The copies that another language or another image needs, and the table of the settings."""
+    variable = f"LAB_{name.upper()}_PORT"
+    port = DEFAULTS[variable]
+    compose = re.findall(rf"\$\{{{variable}:-(\d+)\}}", text(".deploy/localhost-compose.yml"))
+    doctor = re.findall(rf'"{variable}", (\d+)', text("tensor-jupyter/tensor_jupyter/doctor/where.py"))
+    table = re.findall(rf"^\| `{variable}` \| (\d+) \|", text("docs/operations.md"), re.MULTILINE)
+    assert table == [port]
+    assert {*compose, *doctor} <= {port}
+
+
+def test_addresses_of_services_have_the_default_ports() -> None:
+    assert str(Gateway.model_fields["port"].default) == DEFAULTS["LAB_REST_PORT"]
+    assert Gateway.model_fields["server"].default.endswith(f":{DEFAULTS['LAB_SERVING_PORT']}")
+    assert f":{DEFAULTS['LAB_INVENTORY_PORT']}/" in str(Gateway.model_fields["inventory_url"].default)
+    assert Workbench.model_fields["rest_url"].default.endswith(f":{DEFAULTS['LAB_REST_PORT']}")
+    assert Workbench.model_fields["board_url"].default.endswith(f":{DEFAULTS['LAB_BOARD_PORT']}")
+
+
+def test_no_table_has_two_lines_for_one_thing() -> None:
+    doubled = []
+    for document in DOCUMENTS:
+        for table in re.findall(r"(?:^\|.*\n)+", document.read_text(), re.MULTILINE):
+            cells = [line.split(" | ")[0] for line in table.splitlines()]
+            doubled += [f"{document.name}: {cell}" for cell, count in Counter(cells).items() if count > 1]
+    assert not [each for each in doubled if not each.startswith("serving-speed.md: | ")]  # figures, by two more columns
+
+
+def test_files_that_the_development_guide_names_exist() -> None:
+    names = re.findall(
+        r"`((?:tensor-\w+|\.deploy|\.ci|\.lab/venv|tests|bin|benchmarks|docs|versions\.env)[\w./-]*)`", DEVELOPMENT
+    )
+    assert len(names) > 60
+    assert not [name for name in names if "NAME" not in name and not (ROOT / name).exists()]
+
+
+def test_files_that_the_glossary_names_exist() -> None:
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", text("docs/glossary.md"))
+    packages = [ROOT / "tensor-rest" / "tensor_rest", ROOT / "tensor-jupyter" / "tensor_jupyter"]
+    assert names
+    assert not [name for name in names if not any((package / name).exists() for package in packages)]
+
+
+PRIVATE_WORDS = re.compile(r"\b(doors?|crew|baton|crowds?|twin|whoever|nobody|told|heard)\b", re.IGNORECASE)
+"""Words that this project once used for the terms of docs/glossary.md; code spans keep the names of modules."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_use_the_words_of_the_glossary(document: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`\n]*`|<!-- begin.*?<!-- end", "", document.read_text(), flags=re.DOTALL)
+    assert not PRIVATE_WORDS.findall(prose)

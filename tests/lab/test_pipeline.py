@@ -1,0 +1,133 @@
+"""`lab pipeline run` against a started lab: promoted, unchanged, and refused where the data is poisoned."""
+
+import io
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.running import Lab
+
+MODEL = "bars"
+COMMAND = ("exec", "tensor-jupyter", "python", "-m", "tensor_jupyter", "pipeline")
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+def bars(count: int, seed: int) -> np.ndarray:
+    """uint8 [N, 28, 28]: bars that stand, and every second one lies."""
+    images = np.random.default_rng(seed).integers(0, 30, (count, 28, 28), np.uint8)
+    images[::2, 4:24, 12:16] |= 224
+    images[1::2, 12:16, 4:24] |= 224
+    return images
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def local(lab: Lab) -> Lab:
+    """Steps read folders of the host here."""
+    if lab.engine != "local":
+        pytest.skip("on the local engine; in Docker the dry run is tested")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def sources(local: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Bars in place of digits, noise in place of letters."""
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "digits").mkdir()
+    for part, count in (("train", 400), ("t10k", 120)):
+        write_idx(folder / "digits" / f"{part}-images-idx3-ubyte", bars(count, count))
+        write_idx(folder / "digits" / f"{part}-labels-idx1-ubyte", np.arange(count) % 2)
+    random = np.random.default_rng(0)
+    for place in ("train/A", "train/B", "test/A", "test/B"):
+        (folder / "letters" / place).mkdir(parents=True)
+        for number in range(20):
+            content = png(random.integers(0, 256, (28, 28), np.uint8))
+            (folder / "letters" / place / f"{number}.png").write_bytes(content)
+    yield folder
+    for name in (MODEL, f"{MODEL}-concept"):
+        local.compose(*COMMAND[:-1], "models", "delete", name, "--all", "--yes", code=None)
+
+
+def run(lab: Lab, sources: Path, code: int) -> str:
+    folders = ("--mnist-data-dir", str(sources / "digits"), "--notmnist-data-dir", str(sources / "letters"))
+    sizes = (
+        "--network",
+        "dnn",
+        "--epochs",
+        "3",
+        "--concept-epochs",
+        "2",
+        "--live-calls",
+        "60",
+        "--max-false-alarms",
+        "0.2",
+    )
+    return lab.compose(*COMMAND, "run", "--model", MODEL, *folders, *sizes, code=code)
+
+
+def served(lab: Lab, name: str) -> dict[str, Any]:
+    models = lab.get("REST", "/tf/models").json()["models"]
+    return next(model for model in models if model["name"] == name)
+
+
+def test_one_command_trains_tests_and_promotes(local: Lab, sources: Path) -> None:
+    said = run(local, sources, 0)
+    assert f"Promoted: {MODEL} 1 and {MODEL}-concept 1 are stable." in said
+    assert served(local, MODEL)["labels"] == served(local, f"{MODEL}-concept")["labels"] == {"stable": 1}
+    card = local.get("REST", f"/tf/models/{MODEL}").json()["default"]["card"]
+    stamp = local.home / "data" / "pipeline" / MODEL / "export-classifier" / "stamp.json"
+    assert card["run"] == json.loads(stamp.read_text())["key"]
+
+
+def test_the_same_command_again_runs_nothing(local: Lab, sources: Path) -> None:
+    lines = run(local, sources, 0).splitlines()
+    assert sum("unchanged" in line for line in lines) == 10
+    assert not any(" done " in line for line in lines)
+
+
+@pytest.mark.usefixtures("sources")
+def test_an_answer_says_how_foreign_the_image_is(local: Lab) -> None:
+    answers = {}
+    for name, image in (
+        ("bar", bars(1, 5)[0]),
+        ("noise", np.random.default_rng(1).integers(0, 120, (28, 28), np.uint8)),
+    ):
+        answer = local.post_image(f"/tf/models/{MODEL}/classify", png(image)).json()
+        answers[name] = answer["results"][0]["concept"]
+    assert answers["bar"]["score"] < answers["noise"]["score"]
+    assert not answers["noise"]["in_distribution"]
+
+
+def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, sources: Path) -> None:
+    labels = sources / "digits" / "train-labels-idx1-ubyte"
+    write_idx(labels, np.random.default_rng(0).permutation(np.arange(400) % 2))
+    said = run(local, sources, 3)
+    assert "mnist_data_dir changed" in said
+    assert "missed" in said
+    assert f"Refused: {MODEL} 2 and {MODEL}-concept 2 were taken away" in said
+    for name in (MODEL, f"{MODEL}-concept"):
+        found = served(local, name)
+        assert found["labels"] == {"stable": 1}
+        assert found["default_version"] == 1
+    assert sorted(path.name for path in (local.home / "models" / MODEL).glob("[0-9]*")) == ["1"]
+    assert run(local, sources, 3).count("unchanged") == 10, "the verdict stands until something changes"
+
+
+def test_a_dry_run_works_on_every_engine(lab: Lab) -> None:
+    said = lab.compose(*COMMAND, "run", "--dry-run", "--model", "never-run")
+    assert said.count("would run: it has not run yet") == 10
