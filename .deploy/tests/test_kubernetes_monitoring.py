@@ -12,7 +12,7 @@ import yaml
 from kube_kit import Object, objects, of_kind
 
 from lab_engine.settings import ROOT
-from tensor_rest.middleware import metrics
+from tensor_rest.observability import metrics
 
 SUFFIXES = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",), "gauge": ("",)}
 ADDED = {"le", "pod"}  # by the library, and by Prometheus' own discovery
