@@ -71,15 +71,12 @@ def export(
         context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
-        command: How the model was made, for the card.
+        command: How the model was made, for the card; run: which run of the pipeline did.
         samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
         labels: The names of the scores; else those of `data`.
         pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
         threshold: Of a concept model: the score above which an image is not of its concept; companion: its classifier.
-        run: Names the run of the pipeline that made it, for the card.
-        decides: False: set no labels; the caller decides which version is the default.
-
-    Whether the version becomes the default is decided and logged by `default_version.decide`.
+        decides: Whether `default_version.decide` sets, and logs, which version is the default; else the caller does.
 
     Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
     """
