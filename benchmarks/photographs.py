@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tensor_rest.pictures import ImageInput, prepare
+from tensor_rest.images.decode import ImageInput, prepare
 
 HERE = Path(__file__).resolve().parent.parent
 SAMPLES = HERE / "tensor-rest/data/mnist"

@@ -18,7 +18,7 @@ started lab from end to end, the browser, the README's commands.
   -h, --help  this text
 
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:
-apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest
+apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest; promtool comes with Prometheus
 U
 }
 
@@ -45,7 +45,7 @@ main() {
   cd "$ROOT"
   unset LAB_HOME # tests make state folders of their own and share this clone's environment
   (run_engine install --tests)
-  for tool in shellcheck chromium nginx wrk slowhttptest; do
+  for tool in shellcheck chromium nginx promtool wrk slowhttptest; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done
 
@@ -62,6 +62,8 @@ lint() {
   step "mypy"
   "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
     .deploy/lab_engine .deploy/lab_sbom tests
+  step "imports"
+  PYTHONPATH=tensor-jupyter:tensor-serving-gpu:tensor-rest:.deploy "$(dirname "$python")/lint-imports" --no-cache
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
     step "shellcheck"
     shellcheck --external-sources --source-path=SCRIPTDIR bin/*.sh bin/lab .ci/*

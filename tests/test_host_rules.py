@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensor_rest.errors import MisdirectedError
-from tensor_rest.guard.browser import Browser
+from tensor_rest.middleware.hosts_cors import Browser
 from tensor_rest.settings import Settings
 from tensor_serving.hosts import Hosts
 

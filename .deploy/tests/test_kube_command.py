@@ -83,6 +83,20 @@ def test_nothing_is_applied_unless_it_is_confirmed(cluster: Cluster, capfd: pyte
     assert cluster.calls("delete") == []
 
 
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("y\n", 1), ("", 1)])
+def test_a_person_is_asked(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, typed: str, code: int) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert __main__.main(["delete"]) == code
+    assert bool(cluster.calls("delete")) is (code == 0)
+
+
 def test_without_a_context_nothing_is_asked(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     cluster.answers["config current-context"] = [1, "error: current-context is not set"]
     cluster.answer()

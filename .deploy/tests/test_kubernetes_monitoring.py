@@ -12,7 +12,7 @@ import yaml
 from kube_kit import Object, objects, of_kind
 
 from lab_engine.settings import ROOT
-from tensor_rest.guard import metrics
+from tensor_rest.observability import metrics
 
 SUFFIXES = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",), "gauge": ("",)}
 ADDED = {"le", "pod"}  # by the library, and by Prometheus' own discovery
@@ -94,7 +94,7 @@ def test_each_alert_has_a_case(found: list[Object]) -> None:
     assert fired == quiet == {rule["alert"] for rule in rules(found)}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (apt-get install prometheus)")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_alerts_fire_when_they_should(found: list[Object], tmp_path: Path) -> None:
     spec = of_kind(found, "PrometheusRule")["tensor-lab"]["spec"]
     (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(spec))

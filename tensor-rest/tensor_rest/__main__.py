@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from . import __version__
-from .front import both, nginx, uwsgi
-from .settings import Settings, explain
+from tensor_rest import __version__
+from tensor_rest.server import nginx, supervisor, uwsgi
+from tensor_rest.settings import Settings, explain
 
-_PROGRAMS = {"run": both.run, "uwsgi": uwsgi.run, "nginx": nginx.run}
+_PROGRAMS = {"run": supervisor.run, "uwsgi": uwsgi.run, "nginx": nginx.run}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,10 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _print_key(name: str) -> None:
-    from .guard import keys  # the programs start faster without it
+    from tensor_rest.middleware import api_keys  # the programs start faster without it
 
     try:
-        key, line = keys.create(name)
+        key, line = api_keys.create(name)
     except ValueError as error:
         sys.exit(f"No key was made: {error}")
     sys.stderr.write(f"The key of {name}, shown this once:\n  {key}\nIts line for the file:\n")
@@ -62,10 +62,10 @@ def _start(program: str) -> None:
 
 
 def _check_keys(file: Path) -> None:
-    from .guard import keys
+    from tensor_rest.middleware import api_keys
 
     try:
-        keys.Keys(file)
+        api_keys.Keys(file)
     except ValueError as error:
         sys.exit(f"The gateway cannot start, TENSOR_REST_API_KEYS_FILE is wrong: {error}.")
 

@@ -1,16 +1,18 @@
-"""The Flask application: a factory that puts the doors together, the guard before all of them."""
+"""The Flask application: a factory that puts routes, fast path and middleware together."""
 
 from typing import Any
 
 import flask
 
-from . import errors, pages, routes, samples, upload
-from .express import Express
-from .gateway import Gateway
-from .guard import health
-from .guard.door import MODEL_ASKED, Door
-from .guard.fetch import Fetcher
-from .settings import Settings
+from tensor_rest.api import error_handlers, routes
+from tensor_rest.api.fast_path import FastPath
+from tensor_rest.images.fetch import Fetcher
+from tensor_rest.inference.service import InferenceService
+from tensor_rest.middleware.guard import MODEL_ASKED, Guard
+from tensor_rest.observability import health
+from tensor_rest.payloads import multipart
+from tensor_rest.settings import Settings
+from tensor_rest.web import pages, samples
 
 
 class _Request(flask.Request):
@@ -18,9 +20,9 @@ class _Request(flask.Request):
 
     _file_count = 0
 
-    def _get_file_stream(self, *_: Any, **__: Any) -> upload.FileStream:
+    def _get_file_stream(self, *_: Any, **__: Any) -> multipart.FileStream:
         self._file_count += 1
-        return upload.FileStream(self._file_count)
+        return multipart.FileStream(self._file_count)
 
 
 class _App(flask.Flask):
@@ -32,20 +34,20 @@ class _App(flask.Flask):
 
 def create_app(settings: Settings) -> flask.Flask:
     """The whole gateway as a WSGI application. Nothing is connected before the first request."""
-    app = _App(__name__)
+    app = _App(__name__, static_folder="web/static", template_folder="web/templates")
     app.request_class = _Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["gateway"] = gateway = Gateway(settings)
+    app.extensions["gateway"] = service = InferenceService(settings)
     app.extensions["fetch"] = Fetcher(settings.url_allow, settings.max_upload_bytes)
     app.url_value_preprocessor(_note_model)
-    errors.init_app(app)
-    health.init_app(app, gateway.check, settings.lab_id, settings.draining)
+    error_handlers.init_app(app)
+    health.init_app(app, service.check, settings.lab_id, settings.draining)
     pages.init_app(app, settings)
     samples.init_app(app)
     routes.init_app(app, settings)
-    waiting = gateway.server.waiting
-    app.wsgi_app = Door(Express(app.wsgi_app, gateway, settings), settings, waiting)  # type: ignore[method-assign]
+    waiting = service.server.waiting
+    app.wsgi_app = Guard(FastPath(app.wsgi_app, service, settings), settings, waiting)  # type: ignore[method-assign]
     return app
 
 

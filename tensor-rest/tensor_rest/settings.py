@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from . import resources
+from tensor_rest import resources
 
 _PORT = 8080
 _MOST_PROCESSES = 16  # by default
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
 
     allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
     """Names under which browsers reach the gateway, `*.lab.example` with all below, `*` any. Addresses, localhost and
-    names that only exist inside a network are known without it (guard/browser.py)."""
+    names that only exist inside a network are known without it (middleware/hosts_cors.py)."""
 
     cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _Words] = ()
     """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     """Milliseconds an answer waits, after the classification, for the score of `<model>-concept`, called beside it."""
 
     rules: Path | None = None
-    """JSON file of score thresholds and second opinions (rules.py); empty, or no such file: none."""
+    """JSON file of score thresholds and second opinions (inference/rules.py); empty, or no such file: none."""
 
     feedback_dir: Path | None = None
     """Folder for labelled samples from POST .../feedback, which the workbench reads; empty: none are kept."""

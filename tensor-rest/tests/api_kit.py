@@ -10,8 +10,8 @@ from gateway_kit import nobody
 from toy_model_server import Model, ModelServer, signature
 
 from tensor_rest.app import create_app
+from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.settings import Settings
-from tensor_rest.wire import serving_pb2 as pb
 
 
 def half_plus_two() -> Model:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from toy_model_server import Model, ModelServer, signature
 
-from tensor_rest import serving
+from tensor_rest import backend
+from tensor_rest.backend import Limits, Prediction
+from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.errors import ApiError
-from tensor_rest.serving import Limits, Prediction
-from tensor_rest.wire import serving_pb2 as pb
 
 
 def half_plus_two(**options: Any) -> Model:
@@ -28,15 +28,15 @@ def half_server() -> Iterator[ModelServer]:
     server.stop()
 
 
-def connected(address: str, timeout: float = 20, **limits: Any) -> serving.ModelServer:
+def connected(address: str, timeout: float = 20, **limits: Any) -> backend.ModelServer:
     """A client with these Limits, which has read the model's signatures and card: its rows are independent."""
-    client = serving.ModelServer(address, timeout, Limits(**limits))
+    client = backend.ModelServer(address, timeout, Limits(**limits))
     version, _ = client.signatures("half")
     client.declare_independent("half", version, True)
     return client
 
 
-def ask(client: serving.ModelServer, value: float = 1, rows: int = 1, **options: Any) -> Prediction:
+def ask(client: backend.ModelServer, value: float = 1, rows: int = 1, **options: Any) -> Prediction:
     """The answer for rows of this value and those counted up from it, checked."""
     x = np.repeat(np.arange(value, value + rows, dtype=np.float32)[:, np.newaxis], 3, axis=1)
     answer = client.predict("half", {"x": x}, **options)
@@ -44,13 +44,13 @@ def ask(client: serving.ModelServer, value: float = 1, rows: int = 1, **options:
     return answer
 
 
-def error(client: serving.ModelServer, **options: Any) -> ApiError:
+def error(client: backend.ModelServer, **options: Any) -> ApiError:
     """What a call is refused with."""
     with pytest.raises(ApiError) as caught:
         ask(client, **options)
     return caught.value
 
 
-def waiting(client: serving.ModelServer) -> int:
+def waiting(client: backend.ModelServer) -> int:
     """Callers that queue for a shared call."""
-    return sum(len(lane.waiting) for lane in client._batcher._lanes.values())
+    return sum(len(queue.pending) for queue in client._batcher._queues.values())

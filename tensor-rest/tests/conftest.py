@@ -21,7 +21,7 @@ from gateway_kit import HTTP, nobody
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.app import create_app
-from tensor_rest.serving import caller
+from tensor_rest.runtime import request_context
 from tensor_rest.settings import Settings
 
 
@@ -34,7 +34,7 @@ def _close_client() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _nobodys_request() -> None:
     """The deadline of the last request this thread worked for would hold for the next test's calls."""
-    caller.begin("", None)
+    request_context.begin("", None)
 
 
 @pytest.fixture
@@ -83,34 +83,34 @@ def post(client: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def watcher() -> Iterator[Any]:
-    """A watcher's HTTP door; set `document` to what it answers, `hold` to what it waits for. `asked` counts."""
+    """A watcher's HTTP server; set `document` to what it answers, `hold` to what it waits for. `asked` counts."""
 
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            door.asked += 1
-            if door.hold:
-                door.hold.wait(10)
+            server.asked += 1
+            if server.hold:
+                server.hold.wait(10)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps(door.document).encode())
+            self.wfile.write(json.dumps(server.document).encode())
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    door: Any = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    door.asked, door.hold = 0, None
-    door.document = {
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.hold = 0, None
+    server.document = {
         "models": [
             {"name": "mnist-net", "versions": [1], "labels": {"stable": 1}, "quarantined": []},
             {"name": "bare-net", "versions": [1], "labels": {}, "quarantined": []},
             {"name": "ill-net", "versions": [], "quarantined": [{"version": 3, "reason": "saved_model.pb is missing"}]},
         ]
     }
-    thread = threading.Thread(target=door.serve_forever, args=(0.02,))  # seconds between looks for `shutdown`
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # seconds between looks for `shutdown`
     thread.start()
-    yield door
-    door.shutdown()
-    door.server_close()
+    yield server
+    server.shutdown()
+    server.server_close()
     thread.join()
 
 

@@ -28,8 +28,8 @@ import numpy as np
 from PIL import Image
 
 from tensor_rest.errors import ApiError
-from tensor_rest.glyphs import ImageInput
-from tensor_rest.pictures import prepare
+from tensor_rest.images.decode import prepare
+from tensor_rest.images.preprocess import ImageInput
 
 LONGEST = 2.0
 """Seconds of CPU time; an honest picture of 16 megapixels takes most of one."""

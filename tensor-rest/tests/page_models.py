@@ -4,7 +4,7 @@ import numpy as np
 from api_kit import half_plus_two
 from toy_model_server import CARD, Model, signature
 
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.backend.protos import serving_pb2 as pb
 
 Arrays = dict[str, np.ndarray]
 

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tensor_rest.serving.channel import Channel
-from tensor_rest.wire.status import RpcError
+from tensor_rest.backend.channel import Channel
+from tensor_rest.backend.status import RpcError
 
 MOST = 64 << 20
 OPTIONS = (

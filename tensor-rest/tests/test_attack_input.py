@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_model_server import ModelServer
 
-from tensor_rest import npy, values
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.tensors import write
 from tensor_rest.errors import BadRequestError, TooLargeError
-from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import write
+from tensor_rest.payloads import npy, tensor_json
 
 PREDICT = "/tf/models/half-net/predict"
 CLASSIFY = "/tf/models/mnist-net/classify"
@@ -53,7 +53,7 @@ def unless_refused(read: Callable[..., Any], *arguments: Any) -> Any:
 @given(JSON, st.sampled_from(KINDS), st.lists(st.sampled_from([-1, 0, 1, 2]), max_size=3), st.sampled_from(["x", "ab"]))
 def test_any_json_is_a_tensor_of_the_type_or_refused(value: Any, kind: int, sizes: list[int], aliases: str) -> None:
     wanted = infos(kind, sizes, aliases)
-    for read in (values.from_rows, values.from_columns):
+    for read in (tensor_json.from_rows, tensor_json.from_columns):
         arrays = unless_refused(read, value, wanted)
         if arrays is None:
             continue

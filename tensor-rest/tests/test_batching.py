@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from gateway_kit import wait_until
 
+from tensor_rest.backend.batching import Batcher, Inputs, Prediction, SignatureRef, row_bytes
 from tensor_rest.errors import ApiError, BadRequestError, DeadlineError, NotFoundError, UnavailableError
-from tensor_rest.serving.batching import Asked, Batcher, Inputs, Prediction, row_bytes
 
-ASKED = Asked("half-plus-two", None, None, "serving_default", ())
+ASKED = SignatureRef("half-plus-two", None, None, "serving_default", ())
 BAD = -1.0  # a row the model refuses
 
 
@@ -28,7 +28,7 @@ class HalfPlusTwo:
         self.hold: threading.Event | None = None
         self.fail: Callable[[np.ndarray[Any, Any]], ApiError | None] = lambda _: None
 
-    def run(self, _asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
+    def run(self, _asked: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
         x = inputs["x"]
         self.calls.append(x[:, 0].tolist())
         self.ids.append(ids)
@@ -49,7 +49,7 @@ def model() -> HalfPlusTwo:
 
 @pytest.fixture
 def batcher(model: HalfPlusTwo) -> Batcher:
-    return Batcher(model.run, most_rows=8, most_bytes=1 << 20, running=1)
+    return Batcher(model.run, max_rows=8, max_bytes=1 << 20, running=1)
 
 
 def ask(batcher: Batcher, *values: float, seconds: float = 10, width: int = 3, name: str = "") -> Any:
@@ -65,10 +65,10 @@ def ask(batcher: Batcher, *values: float, seconds: float = 10, width: int = 3, n
 
 
 def waiting(batcher: Batcher) -> int:
-    return sum(len(lane.waiting) for lane in batcher._lanes.values())
+    return sum(len(queue.pending) for queue in batcher._queues.values())
 
 
-class Crowd:
+class Callers:
     """One caller whose call is held, and others that queue behind it, one after the other."""
 
     def __init__(self, batcher: Batcher, model: HalfPlusTwo) -> None:
@@ -89,7 +89,7 @@ class Crowd:
         self.release()
         results = [result.result(20) for result in self._results]
         self._pool.shutdown()
-        assert self._batcher._lanes == {}
+        assert self._batcher._queues == {}
         return results
 
 
@@ -99,48 +99,48 @@ def test_one_caller_alone_goes_at_once(batcher: Batcher, model: HalfPlusTwo) -> 
 
 
 def test_who_comes_during_a_call_leaves_together_after_it_in_order(batcher: Batcher, model: HalfPlusTwo) -> None:
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     for number in range(1, 11):
-        crowd.add(float(number), name=f"r{number}")
-    answers = crowd.results()
+        callers.add(float(number), name=f"r{number}")
+    answers = callers.results()
     assert model.calls == [[0.0], [1.0, 2, 3, 4, 5, 6, 7, 8], [9.0, 10.0]]
     assert model.ids[2] == ["r9", "r10"]
     assert answers[1].queue_seconds > 0
 
 
 def test_a_callers_rows_stay_together(batcher: Batcher, model: HalfPlusTwo) -> None:
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     for values in ([1.0] * 5, [2.0] * 4, [3.0] * 2):
-        crowd.add(*values)
-    crowd.results()
+        callers.add(*values)
+    callers.results()
     assert model.calls[1:] == [[1.0] * 5, [2.0] * 4 + [3.0] * 2]
 
 
 def test_other_shapes_and_other_questions_do_not_wait_for_each_other(batcher: Batcher, model: HalfPlusTwo) -> None:
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     with ThreadPoolExecutor(2) as pool:
         other = pool.submit(ask, batcher, 1.0, width=4)
         wait_until(lambda: len(model.calls) == 2)
-        crowd.release()
+        callers.release()
         other.result(10)
-    crowd.results()
+    callers.results()
 
 
 def test_large_rows_make_small_batches(model: HalfPlusTwo) -> None:
-    batcher = Batcher(model.run, most_rows=8, most_bytes=24, running=1)  # a row has 12 bytes
-    crowd = Crowd(batcher, model)
+    batcher = Batcher(model.run, max_rows=8, max_bytes=24, running=1)  # a row has 12 bytes
+    callers = Callers(batcher, model)
     for number in range(1, 5):
-        crowd.add(float(number))
-    crowd.results()
+        callers.add(float(number))
+    callers.results()
     assert model.calls == [[0.0], [1.0, 2.0], [3.0, 4.0]]
-    assert batcher.most(row_bytes({"x": np.zeros((2, 1000))}, 2)) == 1
+    assert batcher.max_rows_of(row_bytes({"x": np.zeros((2, 1000))}, 2)) == 1
 
 
 def test_a_bad_row_fails_its_own_caller_only(batcher: Batcher, model: HalfPlusTwo) -> None:
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     for value in (1.0, BAD, 3.0):
-        crowd.add(value)
-    first, one, bad, three = crowd.results()
+        callers.add(value)
+    first, one, bad, three = callers.results()
     assert isinstance(bad, BadRequestError)
     assert all(isinstance(answer, Prediction) for answer in (first, one, three))
     assert sorted(model.calls[2:]) == [[BAD], [1.0], [3.0]]
@@ -150,11 +150,11 @@ def test_a_bad_row_fails_its_own_caller_only(batcher: Batcher, model: HalfPlusTw
 def test_what_is_nobodys_fault_is_told_to_all_without_more_calls(
     batcher: Batcher, model: HalfPlusTwo, kind: type[ApiError]
 ) -> None:
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     for number in (1.0, 2.0):
-        crowd.add(number)
+        callers.add(number)
     model.fail = lambda x: kind("gone") if 1.0 in x else None
-    _, *errors = crowd.results()
+    _, *errors = callers.results()
     assert [type(error) for error in errors] == [kind, kind]
     assert errors[0] is not errors[1]
     assert len(model.calls) == 2
@@ -163,15 +163,15 @@ def test_what_is_nobodys_fault_is_told_to_all_without_more_calls(
 def test_an_answer_without_a_row_for_each_row_is_asked_again_alone(batcher: Batcher, model: HalfPlusTwo) -> None:
     whole = model.run
 
-    def run(asked: Asked, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
-        answer = whole(asked, inputs, deadline, ids)
+    def run(ref: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:
+        answer = whole(ref, inputs, deadline, ids)
         return answer if len(inputs["x"]) == 1 else Prediction(1, {"y": answer.outputs["y"][:1]})
 
     batcher._run = run
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     for number in (1.0, 2.0):
-        crowd.add(number)
-    assert all(isinstance(answer, Prediction) for answer in crowd.results())
+        callers.add(number)
+    assert all(isinstance(answer, Prediction) for answer in callers.results())
 
 
 def test_a_fault_of_ours_in_a_shared_call_reaches_one_and_the_others_are_answered(
@@ -181,40 +181,40 @@ def test_a_fault_of_ours_in_a_shared_call_reaches_one_and_the_others_are_answere
         if len(x) == 2:
             raise MemoryError
 
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     for number in (1.0, 2.0):
-        crowd.add(number)
+        callers.add(number)
     model.fail = fail
-    crowd.release()
-    outcomes = [result.exception(20) for result in crowd._results]
+    callers.release()
+    outcomes = [result.exception(20) for result in callers._results]
     assert sum(isinstance(outcome, MemoryError) for outcome in outcomes) == 1
     assert outcomes.count(None) == 2
-    assert batcher._lanes == {}
+    assert batcher._queues == {}
 
 
 def test_everyone_leaves_when_his_time_is_up_and_the_call_goes_on_for_the_others(
     batcher: Batcher, model: HalfPlusTwo
 ) -> None:
-    crowd = Crowd(batcher, model)
+    callers = Callers(batcher, model)
     begun = time.monotonic()
     hurried = ask(batcher, 1.0, seconds=0.05)  # leaves the queue
     assert isinstance(hurried, DeadlineError)
     assert time.monotonic() - begun < 5
-    crowd.add(2.0, seconds=0.4)
-    crowd.add(3.0, seconds=20)
-    crowd.add(4.0, seconds=10)
+    callers.add(2.0, seconds=0.4)
+    callers.add(3.0, seconds=20)
+    callers.add(4.0, seconds=10)
     held, model.hold = model.hold, threading.Event()  # the group's call is held as well
     held.set()
     wait_until(lambda: len(model.calls) == 2)
     assert model.calls[1] == [2.0, 3.0, 4.0]
     assert model.deadlines[1] - time.monotonic() > 15  # the longest of the three
-    assert isinstance(crowd._results[1].result(5), DeadlineError)  # gone while its row is under way
-    assert not crowd._results[2].done()
+    assert isinstance(callers._results[1].result(5), DeadlineError)  # gone while its row is under way
+    assert not callers._results[2].done()
     model.hold.set()
-    assert [type(answer) for answer in crowd.results()] == [Prediction, DeadlineError, Prediction, Prediction]
+    assert [type(answer) for answer in callers.results()] == [Prediction, DeadlineError, Prediction, Prediction]
 
 
-def test_a_crowd_with_faults_and_hurry_gets_every_answer_right(batcher: Batcher, model: HalfPlusTwo) -> None:
+def test_many_callers_with_faults_and_hurry_gets_every_answer_right(batcher: Batcher, model: HalfPlusTwo) -> None:
     """Nothing hangs, nothing is swapped, and only what is at fault or out of time fails."""
     chance = random.Random(5)
     lock = threading.Lock()
@@ -240,7 +240,7 @@ def test_a_crowd_with_faults_and_hurry_gets_every_answer_right(batcher: Batcher,
 
     with ThreadPoolExecutor(24) as pool:
         outcomes = [each for group in pool.map(caller, range(24)) for each in group]
-    assert batcher._lanes == {}
+    assert batcher._queues == {}
     for bad, seconds, outcome in outcomes:
         assert isinstance(outcome, UnavailableError | BadRequestError | DeadlineError | Prediction)
         assert bad or not isinstance(outcome, BadRequestError)

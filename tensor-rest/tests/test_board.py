@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 from gateway_kit import HTTP, Front, check_http_error, free_port, needs_nginx, start_front
 
-from tensor_rest.guard import keys
+from tensor_rest.middleware import keys
 
 pytestmark = needs_nginx
 KEY, LINE = keys.create("ada")
@@ -84,8 +83,16 @@ def test_requests_reach_tensorboard_as_they_were_sent(front: Front, board: Board
     assert not {"x-api-key", "authorization"} & set(board.seen[-2][3])
     assert HTTP.get(f"{front.url}/tensorboard/nowhere").text == "a board"  # its own 404
     redirect = HTTP.get(f"{front.url}/tensorboard")
-    assert (redirect.status_code, httpx.URL(redirect.headers["Location"]).path) == (308, "/tensorboard/")
+    assert (redirect.status_code, redirect.headers["Location"]) == (301, "/tensorboard/")
     assert '<a href="/tensorboard/">TensorBoard</a>' in HTTP.get(front.url).text
+
+
+def test_bodies_of_any_length_and_form_reach_tensorboard(front: Front, board: Board) -> None:
+    for length in (10, 50_000, 300_000):
+        content = b"x" * length
+        for sent in (content, iter([content])):  # with its length, and chunked
+            assert HTTP.post(f"{front.url}/tensorboard/data/timeSeries", content=sent).text == "a board"
+            assert board.seen.pop()[2] == content
 
 
 def test_its_answers_keep_their_policy_and_may_not_be_framed_elsewhere(front: Front) -> None:

@@ -12,10 +12,10 @@ import pytest
 from gateway_kit import HTTP, Front, free_port, needs_nginx, picture, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
-from tensor_rest.guard import keys
+from tensor_rest.middleware import api_keys
 
 MIB = 1 << 20
-KEY, LINE = keys.create("ada")
+KEY, LINE = api_keys.create("ada")
 KEYED = {"X-API-Key": KEY}
 
 

@@ -13,9 +13,9 @@ import pytest
 from gateway_kit import PROJECT, free_port, wait_until
 from rpc_kit import MOST, OPTIONS, channel, error, serving
 
-from tensor_rest.serving.addresses import Address
-from tensor_rest.serving.channel import Channel
-from tensor_rest.wire.status import Code, RpcError
+from tensor_rest.backend.addresses import Address
+from tensor_rest.backend.channel import Channel
+from tensor_rest.backend.status import Code, RpcError
 
 UNICODE = "Größe 10 % überschritten: 数字 \U0001f600\nzweite Zeile"
 
@@ -254,8 +254,8 @@ _GREENLETS = """
 import gevent.monkey
 gevent.monkey.patch_all()
 import sys, time, gevent
-from tensor_rest.serving.channel import Channel
-from tensor_rest.wire.status import Code, RpcError
+from tensor_rest.backend.channel import Channel
+from tensor_rest.backend.status import Code, RpcError
 channel = Channel(sys.argv[1], 64 << 20)
 begun = time.monotonic()
 waits = gevent.spawn(channel.call, "/t/wait", b"m", 30)

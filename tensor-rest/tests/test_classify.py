@@ -12,7 +12,7 @@ from gateway_kit import check_error, picture
 from PIL import Image
 from toy_model_server import CARD, Model, ModelServer, signature
 
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.backend.protos import serving_pb2 as pb
 
 TWO, FIVE = picture(60), picture(130)
 CLASSIFY = "/tf/models/mnist-net/classify"

@@ -9,7 +9,7 @@ from api_kit import client_of, files
 from gateway_kit import picture, wait_until
 from toy_model_server import CARD, Model, ModelServer, signature
 
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.backend.protos import serving_pb2 as pb
 
 CLASSIFY = "/tf/models/mnist-net/classify"
 TWO, FOUR = picture(60), picture(120)  # both dark enough to be taken as light on dark

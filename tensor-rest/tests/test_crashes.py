@@ -15,8 +15,8 @@ from client_kit import ask, connected, half_plus_two
 from gateway_kit import wait_until
 from toy_model_server import ModelServer
 
+from tensor_rest.backend.circuit_breaker import CircuitBreaker
 from tensor_rest.errors import ApiError, UnavailableError
-from tensor_rest.serving.gate import Gate
 
 FATAL = 666.0  # a value that ends the server
 AWAY_SECONDS = 0.2  # between its end and its start
@@ -167,12 +167,12 @@ def test_a_call_that_the_server_knows_to_have_ended_it_ends_it_once(server: Cras
 
 
 def test_lost_calls_are_repeated_one_at_a_time_however_long_one_takes() -> None:
-    gate, over = Gate(20, 8, lambda: None), threading.Event()
-    gate.away()
+    breaker, over = CircuitBreaker(20, 8, lambda: None), threading.Event()
+    breaker.away()
     entered = threading.Event()
 
     def repeat() -> None:
-        with gate.turn(time.monotonic() + 30, lost=True):
+        with breaker.turn(time.monotonic() + 30, lost=True):
             entered.set()
             over.wait(20)
 

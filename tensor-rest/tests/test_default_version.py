@@ -13,8 +13,8 @@ from api_kit import client_of, half_plus_two
 from gateway_kit import check_error, picture, wait_until
 from toy_model_server import Model, ModelServer
 
-from tensor_rest import inventory
-from tensor_rest.inventory import Inventory
+from tensor_rest.inference import inventory
+from tensor_rest.inference.inventory import Inventory
 
 
 def entry(name: str, **known: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gateway_kit import check_error, picture
 from PIL import Image, PngImagePlugin
 from toy_model_server import CARD, Model, ModelServer
 
-from tensor_rest import feedback
+from tensor_rest.inference import feedback
 
 TWO, FIVE = picture(60), picture(130)
 ROUTE = "/tf/models/mnist-net/feedback"

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
 from tensor_rest.errors import BadRequestError
-from tensor_rest.glyphs import ImageInput, Polarity, fit
+from tensor_rest.images.preprocess import ImageInput, Polarity, fit
 
 MNIST = ImageInput(28, 28, 1, "light-on-dark", "mnist")
 

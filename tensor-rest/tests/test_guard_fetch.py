@@ -17,7 +17,7 @@ import pytest
 from gateway_kit import picture, wait_until
 
 from tensor_rest.errors import ApiError, UnavailableError
-from tensor_rest.guard.fetch import Fetcher
+from tensor_rest.images.fetch import Fetcher
 
 PICTURE = picture(60)
 

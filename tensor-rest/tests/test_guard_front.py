@@ -11,9 +11,9 @@ import pytest
 from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
-from tensor_rest.guard import keys
+from tensor_rest.middleware import api_keys
 
-KEY, LINE = keys.create("ada")
+KEY, LINE = api_keys.create("ada")
 PAGE = "https://app.example"
 FRONTS = [pytest.param("nginx", marks=needs_nginx), pytest.param("uwsgi")]
 only_nginx = pytest.mark.parametrize("front", FRONTS[:1], indirect=True, scope="module")
@@ -108,7 +108,7 @@ def test_probes_and_pages_need_none(front: Front) -> None:
 
 def test_keys_come_and_go_without_a_restart(front: Front) -> None:
     file = front.run_dir.parent / "keys"
-    key, line = keys.create("grace")
+    key, line = api_keys.create("grace")
     assert HTTP.get(f"{front.url}/tf/models", headers={"X-API-Key": key}).status_code == 401
     file.write_text(f"{LINE}\n{line}\n")
 

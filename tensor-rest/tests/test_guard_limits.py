@@ -16,9 +16,13 @@ from PIL import Image
 from toy_model_server import ModelServer
 
 from tensor_rest.errors import BadRequestError, UnavailableError
-from tensor_rest.guard import keys, limits, pieces
-from tensor_rest.guard.health import Readiness
-from tensor_rest.pictures import decode
+from tensor_rest.images import structure_limits
+from tensor_rest.images.decode import decode
+from tensor_rest.images.decoding_slot import decoding_slot
+from tensor_rest.middleware import api_keys
+from tensor_rest.middleware.admission import Admission
+from tensor_rest.observability.health import Readiness
+from tensor_rest.payloads import json_depth
 
 # ---- the depth of JSON
 
@@ -45,25 +49,25 @@ def test_json_is_as_deep_as_it_is() -> None:
     for _ in range(500):
         value = anything(chance)
         text, deep = json.dumps(value, ensure_ascii=chance.random() < 0.5).encode(), depth(value)
-        limits.check_json_depth(text, deep)
+        json_depth.check_json_depth(text, deep)
         if deep:
             with pytest.raises(BadRequestError, match=f"nests {deep} levels"):
-                limits.check_json_depth(text, deep - 1)
+                json_depth.check_json_depth(text, deep - 1)
 
 
 @pytest.mark.parametrize("text", [b"[" * 99, b'{"a":' * 99, b'"\\\\"' + b"[" * 40, b'[{"a":"\\""}]' + b"[" * 40])
 def test_json_too_deep_is_refused_though_broken(text: bytes) -> None:
     with pytest.raises(BadRequestError):
-        limits.check_json_depth(text)
+        json_depth.check_json_depth(text)
 
 
 @pytest.mark.parametrize("text", [b"", b"]" * 99, b'"' + b"[" * 99, b'"' + b'\\"[' * 99, b"\xff\x00", b"\\" * 99])
 def test_what_is_no_json_is_left_to_the_parser(text: bytes) -> None:
-    limits.check_json_depth(text)
+    json_depth.check_json_depth(text)
 
 
 def test_json_larger_than_a_chunk_is_followed_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_CHUNK", 7)
+    monkeypatch.setattr(json_depth, "_CHUNK", 7)
     test_json_is_as_deep_as_it_is()
 
 
@@ -71,7 +75,7 @@ def test_json_larger_than_a_chunk_is_followed_through(monkeypatch: pytest.Monkey
 
 
 def test_threads_may_all_be_busy_but_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    admission, now = limits.Admission(4), [100.0]
+    admission, now = Admission(4), [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     first = [admission.enter(None) for _ in range(4)]
     now[0] += 2
@@ -85,7 +89,7 @@ def test_threads_may_all_be_busy_but_not_stuck(monkeypatch: pytest.MonkeyPatch) 
 
 def test_requests_that_wait_for_the_model_server_take_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, now = [4], [100.0]
-    admission = limits.Admission(4, lambda: waiting[0])
+    admission = Admission(4, lambda: waiting[0])
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     for _ in range(5):
         admission.enter(None)
@@ -97,14 +101,14 @@ def test_requests_that_wait_for_the_model_server_take_no_place(monkeypatch: pyte
 
 
 def test_who_waited_too_long_is_not_served() -> None:
-    admission = limits.Admission(4)
+    admission = Admission(4)
     admission.leave(admission.enter(time.time() - 0.5))
     with pytest.raises(UnavailableError, match="in time"):
         admission.enter(time.time() - 60)
 
 
 def test_request_is_served_across_a_step_of_the_clock() -> None:
-    admission = limits.Admission(4)
+    admission = Admission(4)
     admission.leave(admission.enter(time.time() - 3600))
     admission.leave(admission.enter(time.time() + 3600))
 
@@ -113,11 +117,11 @@ def test_large_pictures_take_turns_and_small_ones_do_not_wait() -> None:
     most, at_once, lock = [0], [0], threading.Lock()
 
     def large(_: int) -> None:
-        with limits.decoding(4_000_000):
+        with decoding_slot(4_000_000):
             with lock:
                 at_once[0] += 1
                 most[0] = max(most[0], at_once[0])
-            with limits.decoding(784):
+            with decoding_slot(784):
                 time.sleep(0.01)
             with lock:
                 at_once[0] -= 1
@@ -154,7 +158,7 @@ def saved(kind: str, side: int = 200, **options: Any) -> bytes:
     ids=lambda data: f"{data[:4]!r} {len(data)}",
 )
 def test_usual_files_have_few_pieces(data: bytes) -> None:
-    pieces.check(data)
+    structure_limits.check(data)
 
 
 def test_exif_beyond_measure_is_refused() -> None:
@@ -233,10 +237,10 @@ def test_readiness_follows_serving(client: Any, server: ModelServer) -> None:
 
 
 def test_keys_are_made_once_and_only_their_hash_is_kept() -> None:
-    (first, line), (second, _) = keys.create("ada"), keys.create("ada")
+    (first, line), (second, _) = api_keys.create("ada"), api_keys.create("ada")
     assert first != second
     assert len(first) > 40
     assert first not in line
     for name in ("", "a b", "a:b", "a\n", "-a", "x" * 64):
         with pytest.raises(ValueError, match="cannot name a key"):
-            keys.create(name)
+            api_keys.create(name)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rpc_kit import ANSWER, OK_HEADERS, OK_TRAILERS, SETTINGS, Talk, channel, error, frame, peer, says
 
-from tensor_rest.serving import sending
-from tensor_rest.serving.http2 import LostError
-from tensor_rest.wire.status import Code
+from tensor_rest.backend import sending
+from tensor_rest.backend.http2 import LostError
+from tensor_rest.backend.status import Code
 
 DATA, HEADERS, RST, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 6, 7, 8, 9
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 from rpc_kit import ANSWER, OK_HEADERS, OK_TRAILERS, SETTINGS, Talk, channel, error, forever, frame, peer, says
 
-from tensor_rest.serving import frames
-from tensor_rest.wire.status import Code
+from tensor_rest.backend import frames
+from tensor_rest.backend.status import Code
 
 DATA, HEADERS, RST, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 6, 7, 8, 9
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tensor_rest.errors import BadRequestError
-from tensor_rest.glyphs import ImageInput
-from tensor_rest.pictures import prepare
+from tensor_rest.images.decode import prepare
+from tensor_rest.images.preprocess import ImageInput
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests/images"
 TABLE = json.loads((FOLDER / "table.json").read_text())

@@ -13,10 +13,10 @@ from api_kit import client_of, files
 from gateway_kit import picture, wait_until
 from toy_model_server import CARD, LABELS, Model, ModelServer, signature
 
+from tensor_rest.backend.batching import SignatureRef
+from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.errors import NotFoundError
-from tensor_rest.models import Target
-from tensor_rest.serving.batching import Asked
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.inference.metadata import Target
 
 CLIENTS, REQUESTS = 8, 12
 
@@ -132,7 +132,7 @@ def test_rows_share_calls_only_if_card_or_setting_say_so(
     batcher = client.application.extensions["gateway"].server._batcher
     with ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(classify) for _ in range(6)]
-        wait_until(lambda: len(server.calls) + sum(len(lane.waiting) for lane in batcher._lanes.values()) == 6)
+        wait_until(lambda: len(server.calls) + sum(len(queue.pending) for queue in batcher._queues.values()) == 6)
         hold.set()
         assert {answer.result(60) for answer in answers} == {200}
     assert sum(sizes) == 6
@@ -145,14 +145,14 @@ def test_a_version_that_is_replaced_loses_its_declaration(server: ModelServer, t
     client = client_of(server, tmp_path, timeout_seconds=60)
     gateway = client.application.extensions["gateway"]
     target, images = Target("mnist-net"), {"images": np.zeros((4, 28, 28, 1), np.uint8)}
-    asked = Asked("mnist-net", 1, None, "serving_default", ())
-    gateway.profile(target)
+    asked = SignatureRef("mnist-net", 1, None, "serving_default", ())
+    gateway.metadata(target)
     assert gateway.server._rows.count(asked, images) == 4
     removed = server.models.pop("mnist-net")
     with pytest.raises(NotFoundError):
-        gateway.profile(target)
+        gateway.metadata(target)
     server.models["mnist-net"] = replace(removed, card={**CARD, "independent_rows": False})
-    gateway.profile(target)
+    gateway.metadata(target)
     assert gateway.server._rows.count(asked, images) == 0
 
 
@@ -174,7 +174,7 @@ def test_an_answer_of_a_version_with_dependent_rows_is_not_shared(toy: ModelServ
     batcher = client.application.extensions["gateway"].server._batcher
     with ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(ask, value) for value in range(6)]
-        wait_until(lambda: len(toy.calls) + sum(len(lane.waiting) for lane in batcher._lanes.values()) == 6)
+        wait_until(lambda: len(toy.calls) + sum(len(queue.pending) for queue in batcher._queues.values()) == 6)
         toy.models["sum"] = model_of(np.cumsum, versions=[2])
         hold.set()
         for value, answer in enumerate(answers):

@@ -14,10 +14,10 @@ import pytest
 from gateway_kit import check_error, picture, wait_until
 from toy_model_server import CARD, Model, ModelServer, signature
 
-from tensor_rest import inventory
 from tensor_rest.app import create_app
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.inference import inventory
 from tensor_rest.settings import Settings
-from tensor_rest.wire import serving_pb2 as pb
 
 Post = Callable[..., Any]
 

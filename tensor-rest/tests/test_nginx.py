@@ -8,7 +8,7 @@ import pytest
 from gateway_kit import HTTP, NGINX, check_http_error, free_port, needs_nginx, start_front
 from toy_model_server import Model, ModelServer
 
-from tensor_rest.front.nginx import render
+from tensor_rest.server.nginx import render
 from tensor_rest.settings import Settings
 
 

@@ -3,13 +3,13 @@
 import pytest
 from gateway_kit import played
 
-from tensor_rest import offload
+from tensor_rest.runtime import offload
 
 _WORKER = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, os
-from tensor_rest import offload
+from tensor_rest.runtime import offload
 
 steps, (here, there) = [], os.pipe()
 select = monkey.get_original("select", "select")  # holds up the thread that waits

@@ -12,10 +12,10 @@ import pytest
 from gateway_kit import picture
 from PIL import Image
 
-from tensor_rest import pictures
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaError
-from tensor_rest.glyphs import ImageInput, fit
-from tensor_rest.pictures import FORMATS, decode, prepare
+from tensor_rest.images import decode as decoding
+from tensor_rest.images.decode import FORMATS, decode, prepare
+from tensor_rest.images.preprocess import ImageInput, fit
 
 LIMIT = 16_000_000
 
@@ -170,7 +170,7 @@ def test_the_fast_way_gives_the_same_pixels(mode: str, subsampling: int, channel
     for width, height in ((28, 28), (97, 61), (300, 200)):
         for quality in (40, 75, 95):
             data = saved(noise(width, height, mode), "JPEG", quality=quality, subsampling=subsampling)
-            assert pictures._plain_jpeg(data, channels, LIMIT) is not None
+            assert decoding._plain_jpeg(data, channels, LIMIT) is not None
             for wanted in (ImageInput(height, width, channels), ImageInput(28, 28, channels, "dark-on-light")):
                 assert np.array_equal(prepare(data, wanted, LIMIT), fit(decode(data, LIMIT), wanted))
 
@@ -190,7 +190,7 @@ def test_the_fast_way_leaves_to_the_other_what_needs_care() -> None:
         plain[:-40],
         plain[:60],
     ):
-        assert pictures._plain_jpeg(data, 3, LIMIT) is None
+        assert decoding._plain_jpeg(data, 3, LIMIT) is None
     with pytest.raises(BadRequestError, match="cut off"):
         prepare(plain[:-40], ImageInput(30, 40, 3), LIMIT)
     with pytest.raises(TooLargeError, match="40 x 30"):

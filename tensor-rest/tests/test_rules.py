@@ -153,7 +153,7 @@ def test_the_file_is_looked_at_once_a_second_at_most(client: Any, file: Path, mo
 
     monkeypatch.setattr(os, "stat", counted)
     now = [1000.0]
-    monkeypatch.setattr("tensor_rest.rules.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("tensor_rest.inference.rules.time", SimpleNamespace(monotonic=lambda: now[0]))
     for _ in range(5):
         ask(client)
     assert len(looks) == 1

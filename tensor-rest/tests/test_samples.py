@@ -8,10 +8,10 @@ from api_kit import half_plus_two
 from gateway_kit import nobody
 from toy_model_server import ModelServer
 
-from tensor_rest import samples
 from tensor_rest.app import create_app
-from tensor_rest.guard.keys import create
+from tensor_rest.middleware.api_keys import create
 from tensor_rest.settings import Settings
+from tensor_rest.web import samples
 
 
 @pytest.fixture

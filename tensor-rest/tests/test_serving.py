@@ -13,11 +13,13 @@ from client_kit import ask, connected, error, half_plus_two, half_server, waitin
 from gateway_kit import check_error, free_port, picture, wait_until
 from toy_model_server import ModelServer
 
-from tensor_rest import serving
-from tensor_rest.errors import DeadlineError, UnavailableError, from_grpc
-from tensor_rest.serving import Limits, Prediction, VersionState, caller, gate
-from tensor_rest.serving.batching import SHARED_STATUS
-from tensor_rest.wire.status import Code, RpcError
+from tensor_rest import backend
+from tensor_rest.backend import Limits, Prediction, VersionState, circuit_breaker
+from tensor_rest.backend.batching import SHARED_STATUS
+from tensor_rest.backend.grpc_errors import from_grpc
+from tensor_rest.backend.status import Code, RpcError
+from tensor_rest.errors import DeadlineError, UnavailableError
+from tensor_rest.runtime import request_context
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def toy() -> Iterator[ModelServer]:
     yield from half_server()
 
 
-def answers(client: serving.ModelServer) -> bool:
+def answers(client: backend.ModelServer) -> bool:
     try:
         ask(client)
     except UnavailableError:
@@ -55,8 +57,8 @@ def test_a_restart_loses_no_call(toy: ModelServer) -> None:
                 toy.hold = threading.Event()
                 wait_until(lambda: len(toy.calls) > 2)
                 toy.stop()
-                assert client._gate.state in ("closed", "waiting")
-                wait_until(lambda: client._gate.state == "waiting")
+                assert client._breaker.state in ("closed", "waiting")
+                wait_until(lambda: client._breaker.state == "waiting")
                 toy.hold = None
                 toy.calls.clear()
                 toy.start()
@@ -64,7 +66,7 @@ def test_a_restart_loses_no_call(toy: ModelServer) -> None:
         finally:
             over.set()
         assert all(each.result(20) for each in callers)
-    assert client._gate.state == "closed"
+    assert client._breaker.state == "closed"
 
 
 def test_serving_that_stays_away_is_refused_for_at_once_and_found_again(toy: ModelServer) -> None:
@@ -73,12 +75,12 @@ def test_serving_that_stays_away_is_refused_for_at_once_and_found_again(toy: Mod
     late = error(client, deadline=time.monotonic() + 0.4)  # waits until its time is up
     assert isinstance(late, UnavailableError)
     assert late.retry_after
-    wait_until(lambda: client._gate.state == "open")
+    wait_until(lambda: client._breaker.state == "open")
     for _ in range(20):
         assert isinstance(error(client, deadline=time.monotonic() + 600), UnavailableError)  # does not wait for that
     toy.start()
     wait_until(lambda: answers(client), 20)
-    assert client._gate.state == "closed"
+    assert client._breaker.state == "closed"
 
 
 def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
@@ -89,12 +91,12 @@ def test_a_call_that_waits_for_the_server_costs_no_place_but_memory(
     with ThreadPoolExecutor(40) as pool:
         calls: list[Future[Prediction]] = [pool.submit(ask, client, number, batch=False) for number in range(40)]
         wait_until(lambda: client.waiting() >= 35)  # the others came before the outage was known
-        monkeypatch.setattr(gate, "MAX_QUEUED_BYTES", client._gate._held_bytes)
+        monkeypatch.setattr(circuit_breaker, "MAX_QUEUED_BYTES", client._breaker._held_bytes)
         assert "fill the memory" in str(error(client))
         toy.start()
         assert all(future.result(20) for future in calls)
     ask(client)
-    assert (client.waiting(), client._gate._held_bytes) == (0, 0)
+    assert (client.waiting(), client._breaker._held_bytes) == (0, 0)
 
 
 def test_an_outage_is_waited_for_as_long_as_the_grace_and_longer_after_a_long_start(toy: ModelServer) -> None:
@@ -105,8 +107,8 @@ def test_an_outage_is_waited_for_as_long_as_the_grace_and_longer_after_a_long_st
     assert time.monotonic() - begun < 20
     wait_until(lambda: time.monotonic() - begun > 1)
     toy.start()
-    wait_until(lambda: client._gate.state == "closed" or answers(client), 20)
-    assert client._gate._grace >= 1.5
+    wait_until(lambda: client._breaker.state == "closed" or answers(client), 20)
+    assert client._breaker._grace >= 1.5
 
 
 def test_repeats_cannot_multiply_the_load_of_a_server_in_trouble(toy: ModelServer) -> None:
@@ -119,7 +121,7 @@ def test_repeats_cannot_multiply_the_load_of_a_server_in_trouble(toy: ModelServe
     assert len(toy.calls) <= 30 + 12  # one each, and what was saved for a restart: calls + 8
     toy.fail = None
     ask(client)
-    assert client._gate.state == "closed"
+    assert client._breaker.state == "closed"
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED])
@@ -168,21 +170,21 @@ def test_every_address_gets_calls_and_one_may_go(toy: ModelServer) -> None:
 
 
 def test_a_name_and_a_socket_are_addresses(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> None:
-    client = serving.ModelServer(f"localhost:{toy.port}", 20)
+    client = backend.ModelServer(f"localhost:{toy.port}", 20)
     assert ask(client).version == 1
     path = tmp_path_factory.mktemp("s") / "g"
     server = grpc.server(ThreadPoolExecutor(1), handlers=[toy._handlers("PredictionService")])
     server.add_insecure_port(f"unix:{path}")
     server.start()
     try:
-        assert ask(serving.ModelServer(f"unix:{path}", 20)).version == 1
+        assert ask(backend.ModelServer(f"unix:{path}", 20)).version == 1
     finally:
         server.stop(None).wait()
 
 
 def test_an_address_where_nobody_is_and_a_name_that_is_none_are_away() -> None:
     for address in (f"127.0.0.1:{free_port()}", "no-such-host.invalid:9000"):
-        client = serving.ModelServer(address, 0.3, Limits(grace=0.2))
+        client = backend.ModelServer(address, 0.3, Limits(grace=0.2))
         assert isinstance(error(client), UnavailableError)
 
 
@@ -193,11 +195,11 @@ def test_the_deadline_of_the_request_holds_for_each_call(toy: ModelServer) -> No
     client = connected(toy.address, timeout=600)
     toy.hold = threading.Event()
     try:
-        caller.begin("mine", time.monotonic() + 0.1)
+        request_context.begin("mine", time.monotonic() + 0.1)
         for batch in (True, False):
             assert isinstance(error(client, batch=batch), DeadlineError)
     finally:
-        caller.begin("", None)
+        request_context.begin("", None)
         toy.hold.set()
 
 
@@ -205,7 +207,7 @@ def test_the_ids_of_requests_travel_with_the_call(toy: ModelServer) -> None:
     client = connected(toy.address)
 
     def named(name: str) -> None:
-        caller.begin(name, None)
+        request_context.begin(name, None)
         ask(client)
 
     toy.request_ids.clear()

@@ -12,9 +12,9 @@ from client_kit import ask, connected, error, half_server, waiting
 from gateway_kit import wait_until
 from toy_model_server import Model, ModelServer, signature
 
+from tensor_rest.backend.batching import SignatureRef
+from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.errors import BadRequestError, DeadlineError
-from tensor_rest.serving.batching import Asked
-from tensor_rest.wire import serving_pb2 as pb
 
 
 @pytest.fixture
@@ -110,13 +110,13 @@ def test_a_new_version_with_other_signatures_is_not_batched_by_the_old_ones(toy:
     model.versions = [2]
     model.signatures = {"serving_default": signature({"x": (pb.DT_FLOAT, [1, 3])}, {"y": (pb.DT_FLOAT, [1, 3])})}
     assert ask(client).version == 2
-    asked = Asked("half", None, None, "serving_default", ())
-    assert client._rows.count(asked, {"x": np.zeros((2, 3), np.float32)}) == 0
+    ref = SignatureRef("half", None, None, "serving_default", ())
+    assert client._rows.count(ref, {"x": np.zeros((2, 3), np.float32)}) == 0
     client.signatures("half")
-    assert client._rows.count(asked, {"x": np.zeros((2, 3), np.float32)}) == 0
+    assert client._rows.count(ref, {"x": np.zeros((2, 3), np.float32)}) == 0
     model.versions = [1]  # rolled back: the signatures of version 1 are still known
     assert ask(client).version == 1
-    assert client._rows.count(asked, {"x": np.zeros((2, 3), np.float32)}) == 2
+    assert client._rows.count(ref, {"x": np.zeros((2, 3), np.float32)}) == 2
 
 
 def test_a_label_is_asked_for_by_its_name(toy: ModelServer) -> None:

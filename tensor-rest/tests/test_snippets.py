@@ -14,8 +14,8 @@ from api_kit import every_type, everything, half_plus_two
 from gateway_kit import HTTP, check_error, picture, start_front
 from toy_model_server import Model, ModelServer, signature
 
-from tensor_rest.guard import keys
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.middleware import api_keys
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_lab_s_own_address_goes_before_the_written_one(api: Any) -> None:
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The address of a gateway that wants a key, and a key."""
     folder = tmp_path_factory.mktemp("locked")
-    key, line = keys.create("ada")
+    key, line = api_keys.create("ada")
     (folder / "keys").write_text(f"{line}\n")
     toy = ModelServer(mnist_net=Model(), half_net=half_plus_two()).start()
     front = start_front("uwsgi", folder / "run", toy.address, TENSOR_REST_API_KEYS_FILE=str(folder / "keys"))

@@ -13,8 +13,8 @@ from api_kit import client_of, every_type, half_plus_two
 from gateway_kit import check_error, picture, wait_until
 from toy_model_server import ModelServer
 
-from tensor_rest import spec
-from tensor_rest.guard import keys
+from tensor_rest.api import specification as live_specification
+from tensor_rest.middleware import api_keys
 
 validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is for developers")
 
@@ -241,8 +241,8 @@ def test_a_model_server_that_hangs_holds_up_one_caller_for_a_moment(
 ) -> None:
     relist(watcher, serves)
     client = client_of(serves, tmp_path, inventory_url=watcher_url(watcher), timeout_seconds=60)
-    monkeypatch.setattr(spec, "_LOOK_SECONDS", 0.2)
-    monkeypatch.setattr(spec, "_LOOK_AGAIN_SECONDS", 60)
+    monkeypatch.setattr(live_specification, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(live_specification, "_LOOK_AGAIN_SECONDS", 60)
     serves.hold = threading.Event()
     try:
         for _ in range(3):
@@ -255,7 +255,7 @@ def test_a_model_server_that_hangs_holds_up_one_caller_for_a_moment(
 def test_it_names_the_key_where_one_is_required(lists: Any, serves: ModelServer, tmp_path: Path) -> None:
     open_to_all = specification(lists)
     assert "securityDefinitions" not in open_to_all
-    key, line = keys.create("ada")
+    key, line = api_keys.create("ada")
     (tmp_path / "keys").write_text(line)
     locked = client_of(serves, tmp_path, api_keys_file=tmp_path / "keys")
     check_error(locked.get("/tf/swagger.json"), 401)

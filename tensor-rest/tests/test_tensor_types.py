@@ -13,8 +13,8 @@ from api_kit import client_of
 from gateway_kit import check_error
 from toy_model_server import Model, ModelServer, signature
 
-from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import from_bfloat16, to_bfloat16
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.tensors import from_bfloat16, to_bfloat16
 
 NPY, NPZ = "application/x-npy", "application/x-npz"
 PREDICT, V1 = "/tf/models/{}/predict", "/v1/models/{}:predict"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy_model_server import Model, ModelServer, signature
 
-from tensor_rest.wire import serving_pb2 as pb
+from tensor_rest.backend.protos import serving_pb2 as pb
 
 
 def check_refused(answer: Any, status: int, *texts: str) -> None:

@@ -10,9 +10,9 @@ import flask
 import pytest
 from gateway_kit import picture
 
-from tensor_rest import upload
 from tensor_rest.app import _Request
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError
+from tensor_rest.payloads import multipart
 
 MOST = 4 << 20
 PLAIN = "multipart/form-data; boundary=XX"
@@ -26,9 +26,9 @@ def request(body: bytes, content_type: str = "multipart/form-data; boundary=XX")
     return app.test_request_context("/", method="POST", data=body, content_type=content_type)
 
 
-def files(body: bytes, content_type: str = "multipart/form-data; boundary=XX") -> list[upload.File]:
+def files(body: bytes, content_type: str = "multipart/form-data; boundary=XX") -> list[multipart.File]:
     with request(body, content_type):
-        return upload.images(flask.request)
+        return multipart.images(flask.request)
 
 
 def part(data: bytes, name: str = "image", file: str = "a.png", extra: str = "\r\nContent-Type: image/png") -> bytes:
@@ -94,7 +94,7 @@ def test_every_spelling_of_a_form_gives_the_file(body: bytes) -> None:
 def test_what_is_in_the_file_does_not_matter(data: bytes) -> None:
     assert files(in_form(data)) == [("a.png", data)]
     with request(in_form(data)):
-        assert upload.image(flask.request) == data
+        assert multipart.image(flask.request) == data
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_own_reader_agrees_with_the_parser_or_leaves_it_to_it() -> None:
         for _ in range(chance.randint(1, 3)):
             at, length = chance.randrange(len(body)), chance.randint(0, 4)
             body[at : at + length] = bytes(chance.choices(b'\r\n-X"; a\0=', k=chance.randint(0, 4)))
-        found = upload.usual(bytes(body), b"XX")
+        found = multipart.usual(bytes(body), b"XX")
         if found is not None:
             taken += 1
             with request(bytes(body)):
@@ -138,7 +138,7 @@ def test_several_files_come_in_order_and_one_picture_means_one() -> None:
     body = part(b"1", file="a") + part(b"2", file="b", name="data") + part(b"3", file="c") + b"--XX--\r\n"
     assert files(body) == files(b"preamble\r\n" + body) == [("a", b"1"), ("b", b"2"), ("c", b"3")]
     with request(body), pytest.raises(BadRequestError, match="the form has 3"):
-        upload.image(flask.request)
+        multipart.image(flask.request)
 
 
 def test_too_many_files_and_too_large_a_body_are_refused() -> None:
@@ -146,7 +146,7 @@ def test_too_many_files_and_too_large_a_body_are_refused() -> None:
         files(part(b"") * 1001 + b"--XX--\r\n")
     response = request(in_form(bytes(MOST)))
     with response, pytest.raises(Exception, match="413"):
-        upload.images(flask.request)
+        multipart.images(flask.request)
 
 
 # ---- zips

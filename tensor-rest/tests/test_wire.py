@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire import tensors
-from tensor_rest.wire.generate import PROJECT, generate
-from tensor_rest.wire.tensors import WireError, from_tensor, type_name, write
+from tensor_rest.backend import tensors
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.protos.generate import PROJECT, generate
+from tensor_rest.backend.tensors import WireError, from_tensor, type_name, write
 
 
 def shape(*sizes: int) -> pb.TensorShapeProto:
@@ -31,8 +31,10 @@ def test_generated_modules_are_up_to_date(tmp_path: Path) -> None:
     pytest.importorskip("grpc_tools", reason="grpcio-tools is for developers")
     generate(tmp_path)
     for name in ("serving_pb2.py", "serving_pb2.pyi"):
-        fresh = (tmp_path / "tensor_rest/wire" / name).read_text()
-        assert fresh == (PROJECT / "tensor_rest/wire" / name).read_text(), "run: python -m tensor_rest.wire.generate"
+        fresh = (tmp_path / "tensor_rest/backend/protos" / name).read_text()
+        assert fresh == (PROJECT / "tensor_rest/backend/protos" / name).read_text(), (
+            "run python -m tensor_rest.backend.protos.generate"
+        )
 
 
 @given(
@@ -127,8 +129,8 @@ INTEROPERATE = """
 import numpy as np, tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, get_model_metadata_pb2, get_model_status_pb2
 from tensorflow_serving.apis import classification_pb2, regression_pb2
-from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import from_tensor, write
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.tensors import from_tensor, write
 
 request = pb.PredictRequest(output_filter=["scores"])
 request.model_spec.name, request.model_spec.version_label, request.model_spec.signature_name = "m", "stable", "s"

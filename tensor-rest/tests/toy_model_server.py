@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 
-from tensor_rest.wire import serving_pb2 as pb
-from tensor_rest.wire.tensors import from_tensor, write
+from tensor_rest.backend.protos import serving_pb2 as pb
+from tensor_rest.backend.tensors import from_tensor, write
 
 LABELS = [str(digit) for digit in range(10)]
 CARD = {

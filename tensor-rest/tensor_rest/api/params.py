@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import snippets
-from ..models import Profile
+from tensor_rest.api import snippets
+from tensor_rest.inference.metadata import ModelMetadata
 
 Document = dict[str, Any]
 
@@ -30,21 +30,21 @@ _SAMPLE_LABEL = "2"  # of the image that Swagger UI sends where no file is chose
 class Served:
     """A served model: the profile of its default version, all its versions and its labels."""
 
-    profile: Profile
+    metadata: ModelMetadata
     versions: list[int] = field(default_factory=list)
     labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The model's name."""
-        return self.profile.model
+        return self.metadata.model
 
 
-def body(profile: Profile) -> Document | None:
+def body(metadata: ModelMetadata) -> Document | None:
     """A predict request that the model takes; None if it has no signature, or if the request is too large to show."""
-    if not profile.public():
+    if not metadata.public():
         return None
-    request = snippets.request(profile)
+    request = snippets.request(metadata)
     return request if len(str(request)) <= _MAX_EXAMPLE_CHARS else None
 
 
@@ -76,7 +76,7 @@ def _filled(path: str, item: Document, served: list[Served], default_model: str)
     needs = next((item[method].get("x-needs") for method in METHODS if method in item), None)
     if needs is None and "{model}" not in path:
         return item
-    suitable = [model for model in served if _SUITS.get(needs, lambda _: needs is None)(model.profile)]
+    suitable = [model for model in served if _SUITS.get(needs, lambda _: needs is None)(model.metadata)]
     if "{model}" not in path:
         suitable = [model for model in suitable if model.name == default_model]
     missing = needs
@@ -101,11 +101,11 @@ def _parameter(parameter: Document, suitable: list[Served]) -> Document:
     if where == "path" and name == "model":
         return {**parameter, "default": first.name, "enum": [model.name for model in suitable]}
     if where == "path" and name == "version":
-        versions = ", ".join(map(str, first.versions or [first.profile.version]))
+        versions = ", ".join(map(str, first.versions or [first.metadata.version]))
         return {
             **parameter,
             "type": "integer",
-            "default": first.profile.version,
+            "default": first.metadata.version,
             "description": f"Number of a version; model {first.name} has {versions}",
         }
     if where == "path" and name == "label":
@@ -116,30 +116,30 @@ def _parameter(parameter: Document, suitable: list[Served]) -> Document:
             "description": f"Label of a version; model {first.name} has {labels}",
         }
     if where == "formData" and name == "label":
-        return {**parameter, "default": _label(first.profile)}
+        return {**parameter, "default": _label(first.metadata)}
     if where == "body" and parameter["schema"].get("$ref", "").endswith("/PredictRequest"):
-        return {**parameter, "schema": {"allOf": [parameter["schema"]], "example": body(first.profile)}}
+        return {**parameter, "schema": {"allOf": [parameter["schema"]], "example": body(first.metadata)}}
     return parameter
 
 
-def _label(profile: Profile) -> str:
-    labels = profile.card.labels if profile.card and profile.card.labels else [_SAMPLE_LABEL]
+def _label(metadata: ModelMetadata) -> str:
+    labels = metadata.card.labels if metadata.card and metadata.card.labels else [_SAMPLE_LABEL]
     return _SAMPLE_LABEL if _SAMPLE_LABEL in labels else labels[0]
 
 
-def _classifies_digits(profile: Profile) -> bool:
-    labels: Iterable[str] = profile.card.labels if profile.card and profile.card.labels else ["0"]
-    return profile.classifies() and all(label.isascii() and label.isdigit() for label in labels)
+def _classifies_digits(metadata: ModelMetadata) -> bool:
+    labels: Iterable[str] = metadata.card.labels if metadata.card and metadata.card.labels else ["0"]
+    return metadata.classifies() and all(label.isascii() and label.isdigit() for label in labels)
 
 
-def _has_method(method: str) -> Callable[[Profile], bool]:
-    return lambda profile: any(signature.method_name.endswith(method) for signature in profile.signatures.values())
+def _has_method(method: str) -> Callable[[ModelMetadata], bool]:
+    return lambda metadata: any(signature.method_name.endswith(method) for signature in metadata.signatures.values())
 
 
-_SUITS: dict[str | None, Callable[[Profile], bool]] = {
-    IMAGES: Profile.classifies,
+_SUITS: dict[str | None, Callable[[ModelMetadata], bool]] = {
+    IMAGES: ModelMetadata.classifies,
     DIGITS: _classifies_digits,
-    TENSORS: lambda profile: body(profile) is not None,
+    TENSORS: lambda metadata: body(metadata) is not None,
     CLASSIFY: _has_method("/classify"),
     REGRESS: _has_method("/regress"),
 }

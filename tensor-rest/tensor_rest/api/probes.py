@@ -1,4 +1,4 @@
-"""The health paths as the specification shows them; guard/health.py answers them."""
+"""The health paths as the specification shows them; observability/health.py answers them."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""What a model says of images, without HTTP and without Flask."""
+"""Models, classification and feedback, without HTTP."""

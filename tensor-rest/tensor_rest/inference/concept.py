@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ApiError
-from ..guard import metrics
-from ..inventory import Inventory
-from ..models import SIGNATURE, Profile, Profiles, Target
-from ..serving import ModelServer, Prediction
-from ..wire.serving_pb2 import DataType
+from tensor_rest.backend import ModelServer, Prediction
+from tensor_rest.backend.protos.serving_pb2 import DataType
+from tensor_rest.errors import ApiError
+from tensor_rest.inference.inventory import Inventory
+from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
+from tensor_rest.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,12 @@ class Scoring:
 class Companions:
     """The concept models that the inventory lists."""
 
-    def __init__(self, server: ModelServer, profiles: Profiles, listed: Inventory, wait_seconds: float) -> None:
+    def __init__(
+        self, server: ModelServer, metadata_cache: MetadataCache, listed: Inventory, wait_seconds: float
+    ) -> None:
         self.wait_seconds = wait_seconds
         self._server = server
-        self._profiles = profiles
+        self._metadata_cache = metadata_cache
         self._inventory = listed
         self._pool = futures.ThreadPoolExecutor(_CALLS, "concept")  # threads start with the first companion
 
@@ -98,29 +100,29 @@ class Companions:
             target = Target(target.model, entry.stable)
         threshold = 0.0
 
-        def ask(profile: Profile, exact: Target) -> Prediction:
+        def ask(metadata: ModelMetadata, exact: Target) -> Prediction:
             nonlocal threshold
-            alias, threshold = _takes(profile, images)
+            alias, threshold = _takes(metadata, images)
             return self._server.predict(
                 exact.model, {alias: images}, version=exact.version, label=exact.label, outputs=(_OUTPUT,)
             )
 
-        scores = self._profiles.use(target, ask).outputs.get(_OUTPUT, np.empty(0))
+        scores = self._metadata_cache.use(target, ask).outputs.get(_OUTPUT, np.empty(0))
         if scores.shape != (len(images),) or not np.isfinite(scores).all():
             raise ApiError(f"{target} answered no finite score for each image.")
         metrics.concept(model, scores.tolist())
         return [Concept(score, threshold) for score in scores.tolist()]
 
 
-def _takes(profile: Profile, images: Batch) -> tuple[str, float]:
+def _takes(metadata: ModelMetadata, images: Batch) -> tuple[str, float]:
     """The input's alias and the threshold. Raises ApiError for a model that does not score such images."""
-    threshold: object = (profile.card.model_extra or {}).get("threshold") if profile.card else None
+    threshold: object = (metadata.card.model_extra or {}).get("threshold") if metadata.card else None
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        raise ApiError(f"The card of {profile.model} has no threshold.")
-    inputs: Sequence[tuple[str, Any]] = [*profile.signature(SIGNATURE).inputs.items()]
+        raise ApiError(f"The card of {metadata.model} has no threshold.")
+    inputs: Sequence[tuple[str, Any]] = [*metadata.signature(SIGNATURE).inputs.items()]
     for alias, info in inputs:
         sizes = [dim.size for dim in info.tensor_shape.dim]
         fits = len(sizes) == 4 and all(size in (-1, have) for size, have in zip(sizes, images.shape, strict=True))
         if len(inputs) == 1 and info.dtype == DataType.DT_UINT8 and fits:
             return alias, float(threshold)
-    raise ApiError(f"{profile.model} does not take images of {images.shape[1:]}.")
+    raise ApiError(f"{metadata.model} does not take images of {images.shape[1:]}.")

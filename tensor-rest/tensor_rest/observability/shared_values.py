@@ -1,8 +1,8 @@
 """Numbers of all uWSGI workers in shared memory: each worker writes its own, any of them adds them up.
 
-The memory is mapped by uWSGI's master before it forks (preload.py), so the successor of a worker that died goes on with
-its numbers. No file is behind it: a page of a mapped file that cannot be written on a full disk ends the process
-(SIGBUS).
+The memory is mapped by uWSGI's master before it forks (server/preload.py), so the successor of a worker that died
+goes on with its numbers. No file is behind it: a page of a mapped file that cannot be written on a full disk ends the
+process (SIGBUS).
 """
 
 import mmap

@@ -38,7 +38,7 @@ def toy() -> Iterator[ModelServer]:
 def inventory(toy: ModelServer) -> Iterator[str]:
     """The address of a watcher that lists what the toy serves."""
 
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             models = [
                 {"name": name, "versions": model.versions, "labels": model.labels, "quarantined": []}
@@ -51,12 +51,12 @@ def inventory(toy: ModelServer) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    door = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    thread = threading.Thread(target=door.serve_forever, args=(0.02,))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    yield f"http://127.0.0.1:{door.server_port}/"
-    door.shutdown()
-    door.server_close()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
     thread.join()
 
 

@@ -6,7 +6,7 @@ import pytest
 from gateway_kit import HTTP, Front, picture
 from page_kit import answer, draw, open_page, pick
 
-from tensor_rest import pages
+from tensor_rest.web import pages
 
 MOST_WEIGHT = 112 << 10  # bytes of document, styles and scripts
 

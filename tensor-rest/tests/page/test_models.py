@@ -10,7 +10,7 @@ from gateway_kit import Front, picture, start_front
 from page_kit import PATIENCE, answer, draw, open_page, pick, text
 from toy_model_server import Model, ModelServer
 
-from tensor_rest.guard.keys import create
+from tensor_rest.middleware.api_keys import create
 
 KEY, LINE = create("somebody")
 

@@ -1,0 +1,64 @@
+"""Requests and answers as the specification shows them."""
+
+from typing import Any
+
+from flask_restx import Api, fields
+from werkzeug.datastructures import FileStorage
+
+from tensor_rest.api import probes
+from tensor_rest.api.requests import DEFAULT_LIMIT
+
+_ERRORS = {
+    400: "The request is invalid; the message says where",
+    401: "An API key is missing or unknown, where the gateway requires one",
+    403: "Not allowed for this caller, from this page, or for this URL",
+    404: "The model, version or label is not served",
+    409: "The model, or the gateway as it is configured, cannot do this",
+    411: "The request body has no Content-Length",
+    413: "Too many bytes, pixels, files or values",
+    415: "A format, or a Content-Encoding, that is not supported",
+    421: "The Host header names another host",
+    429: "Too many requests of this client, or for the model server; see Retry-After",
+    502: "The model server's answer is invalid",
+    503: "The gateway or the model server is unavailable or busy; see Retry-After",
+    504: "The model server did not answer within the deadline",
+    507: "The limit of stored feedback is reached",
+}
+_GUARD = (400, 401, 403, 421, 429, 503)  # of every request behind the guard
+_WITH_BODY = (411, 413, 415)
+SERVING = (404, 429, 502, 503, 504)
+"""The errors of every route that calls the model server."""
+
+
+class Documents:
+    """The models of `api`. `keys`: callers need one. `keeps_feedback`: there is a folder for it."""
+
+    def __init__(self, api: Api, *, keys: bool, keeps_feedback: bool) -> None:
+        self.api = api
+        self.keys = keys
+        self.keeps_feedback = keeps_feedback
+        self.upload = api.parser().add_argument(
+            "image", type=FileStorage, location="files", required=True, help="PNG, JPEG, BMP, WEBP or GIF"
+        )
+        self.upload_limit = self.upload.copy().add_argument(
+            "limit", type=int, location="args", default=DEFAULT_LIMIT, help="How many answers, 1 to all"
+        )
+        self.error = api.model(
+            "Error",
+            {
+                "message": fields.String(required=True),
+                "code": fields.Integer(required=True, example=404),
+                "request_id": fields.String(required=True),
+            },
+        )
+        self.serving_error = api.model("ServingError", {"error": fields.String(required=True)})
+
+    def errors(self, *codes: int) -> dict[int, Any]:
+        """What stands in `responses` for these statuses; 413 among them: for a request with a body."""
+        all_codes = {*_GUARD, *codes, *(_WITH_BODY if 413 in codes else ())}
+        return {code: (_ERRORS[code], self.error) for code in sorted(all_codes)}
+
+    def paths_of_probes(self) -> dict[str, Any]:
+        """The health paths, which are not Flask-RESTX resources."""
+        schema = {"$ref": f"#/definitions/{self.error.name}"}
+        return probes.paths({str(code): {"description": text, "schema": schema} for code, text in _ERRORS.items()})

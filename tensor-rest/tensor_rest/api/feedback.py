@@ -1,0 +1,67 @@
+"""PUT or POST /tf/models/<model>/feedback: "this was a ...", kept for the workbench to train from."""
+
+import flask
+from flask_restx import Namespace, Resource, fields
+from werkzeug.datastructures import FileStorage
+
+from tensor_rest.api import params, requests, versions
+from tensor_rest.api.documents import SERVING, Documents
+from tensor_rest.errors import BadRequestError
+
+
+def add(api: Namespace, documents: Documents) -> None:
+    """Add the routes."""
+    request = api.parser()
+    request.add_argument("image", type=FileStorage, location="files", required=True, help="The picture")
+    request.add_argument("label", location="form", required=True, help="What it was: one of the model's labels")
+    answer = api.model(
+        "Feedback",
+        {
+            "model": fields.String(example="mnist-net"),
+            "version": fields.Integer(example=1),
+            "predicted": fields.String(description="What the model says", example="7"),
+            "label": fields.String(description="What it was", example="1"),
+            "stored": fields.Boolean(description="False if it was known already"),
+        },
+    )
+    responses = {
+        200: ("Known already", answer),
+        201: ("Kept", answer),
+        **documents.errors(400, 409, 413, 415, 507, *SERVING),
+    }
+
+    needs = {"x-needs": params.IMAGES if documents.keeps_feedback else params.FOLDER}
+
+    @api.route("/tf/models/<model>/feedback")
+    @api.doc(params=versions.MODEL)
+    class Feedback(Resource):
+        @api.expect(request, validate=False)
+        @api.doc(id="give_feedback", responses=responses, vendor=needs)
+        def post(self, model: str) -> flask.Response:
+            """Keep an image with its right label
+
+            For training, where the gateway is configured to keep feedback.
+            """
+            return _keep(model)
+
+        @api.expect(request, validate=False)
+        @api.doc(id="put_feedback", responses=responses, vendor=needs)
+        def put(self, model: str) -> flask.Response:
+            """Keep an image with its right label, as POST does
+
+            Sending an image twice changes nothing; another label replaces the first.
+            """
+            return _keep(model)
+
+
+def _keep(model: str) -> flask.Response:
+    service = requests.service()
+    service.feedback.folder()
+    label = flask.request.args.get("label") or flask.request.form.get("label", "")
+    if not label:
+        raise BadRequestError("Say what the picture was in the form's field 'label' (or ?label=).")
+    answer, kept = service.keep(requests.target(model), requests.image(), label)
+    document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
+    response = requests.answered({**document, "stored": kept.new}, model, answer.version)
+    response.status_code = 201 if kept.new else 200
+    return response

@@ -1,0 +1,179 @@
+"""One call over the channel: bounded in time, waiting for a server that restarts, repeated where that is safe.
+
+- It could not connect: nothing was sent; the call is made when the server can be reached.
+- The connection was lost before all was sent, GOAWAY below the stream, UNAVAILABLE, CANCELLED: the server did not
+  begin the call, or lives; it is repeated within a budget.
+- The connection was lost after all was sent: the call may have ended the server. It is repeated once, marked as a
+  repeat, with no other call of this worker and no other repeat of any worker under way. The embedded server refuses
+  it if it knows that this very call crashed it. Refused or lost again, it fails, and the same bytes are refused for a
+  minute.
+"""
+
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from tensor_rest.backend.channel import Channel, UnreachableError
+from tensor_rest.backend.circuit_breaker import CircuitBreaker
+from tensor_rest.backend.grpc_errors import from_grpc
+from tensor_rest.backend.http2 import LostError
+from tensor_rest.backend.repeats import RepeatLock
+from tensor_rest.backend.status import Code, RpcError
+from tensor_rest.errors import DeadlineError, UnavailableError
+from tensor_rest.observability import metrics
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer", bound=Message)
+
+_GONE = (Code.UNAVAILABLE, Code.CANCELLED)
+"""The server is away or shuts down (it cancels what is under way; nothing else cancels our calls)."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds before a further repeat: a random part of it, doubled each time
+_REPEAT = ("x-previous-attempts", "1")  # as the embedded server reads it
+_MOST_IDS = 16  # of the requests a call is made for, in its metadata and in the log
+_REFUSED_SECONDS = 60
+_MOST_REFUSED = 64  # calls that ended the server: the last ones
+
+
+class SharedCallLostError(UnavailableError):
+    """The server was lost while it worked on a call for several requests: each is to be made alone, as a lost one."""
+
+
+class Calls:
+    """Makes calls through `channel` as far as `breaker` allows."""
+
+    def __init__(self, channel: Channel, breaker: CircuitBreaker, repeats: RepeatLock) -> None:
+        self._channel, self._breaker, self._repeats = channel, breaker, repeats
+        self._refused: dict[bytes, float] = {}  # until when, by digest
+
+    def ask(
+        self,
+        path: str,
+        request: bytes,
+        answer: type[Answer],
+        deadline: float,
+        ids: Sequence[str],
+        model: str,
+        lost: bool = False,
+    ) -> Answer:
+        """The answer to a serialized request about `model`, at the latest at `deadline` (`time.monotonic`).
+
+        `lost`: the call was lost before, as part of a shared one. Raises the ApiError of grpc_errors.GRPC_ERRORS.
+        While the server is away the call waits for it, so that a restart which is over before the deadline loses none.
+        """
+        if self._refused:
+            self._check_refused(path, request, model)
+        if self._breaker.closed and not lost:
+            try:
+                return self._once(path, request, answer, deadline, ids)
+            except RpcError as error:
+                lost = self._may_have_ended_it(error, path, request, ids, model, lost)
+        pause = _FIRST_PAUSE
+        while True:
+            with self._breaker.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
+                try:
+                    return self._once(path, request, answer, deadline, ids, lost)
+                except RpcError as error:
+                    lost = self._may_have_ended_it(error, path, request, ids, model, lost)
+            time.sleep(min(random.uniform(0, pause), max(0.0, deadline - time.monotonic())))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def look(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+        """The same for a call that only asks for the state: it neither waits nor is repeated, whatever the gate says.
+
+        But for one over a kept connection, which may have been lost since its last call.
+        """
+        try:
+            try:
+                return self._once(path, request, answer, deadline, ids)
+            except LostError:
+                return self._once(path, request, answer, deadline, ids)
+        except RpcError as error:
+            raise from_grpc(error, self._channel.address) from error
+
+    def _once(
+        self,
+        path: str,
+        request: bytes,
+        answer: type[Answer],
+        deadline: float,
+        ids: Sequence[str],
+        lost: bool = False,
+    ) -> Answer:
+        """The answer. A call that was lost goes over a new connection: a kept one may lead to the server that ended,
+        and to lose it there would be taken for the end of a second one."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineError("The model server did not answer in time.")
+        metadata = [("x-request-id", ",".join(ids[:_MOST_IDS]))] if ids and ids[0] else []
+        if lost:
+            metadata.append(_REPEAT)
+        try:
+            reply = answer.FromString(self._channel.call(path, request, left, metadata, fresh=lost))
+        except DecodeError as error:
+            self._breaker.succeeded()
+            raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error
+        except RpcError as error:
+            if error.code not in (*_GONE, Code.DEADLINE_EXCEEDED):
+                self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return reply
+
+    def _may_have_ended_it(
+        self, error: RpcError, path: str, request: bytes, ids: Sequence[str], model: str, lost: bool
+    ) -> bool:
+        """Whether the call may have ended the server. Raises the ApiError if it may not be repeated."""
+        if lost and error.code is Code.DATA_LOSS:
+            self._refuse(path, request, model, ids, "the model server crashed in")
+            raise _ended(model, _REFUSED_SECONDS) from error
+        if error.code not in _GONE:
+            raise from_grpc(error, self._channel.address) from error
+        may_wait = self._breaker.away() if isinstance(error, (UnreachableError, LostError)) else True
+        if isinstance(error, LostError) and error.begun:
+            if lost:
+                self._refuse(path, request, model, ids, "the model server was lost twice during")
+                raise _ended(model, _REFUSED_SECONDS) from error
+            named = ", ".join(ids[:_MOST_IDS])
+            log.warning("the model server was lost during a call of model %r, requests %s: %s", model, named, error)
+            if len(ids) > 1:
+                raise SharedCallLostError("The model server was lost during the call.") from error
+            lost = True
+        elif not isinstance(error, UnreachableError):
+            may_wait = self._breaker.may_repeat()
+        if not may_wait:
+            raise from_grpc(error, self._channel.address) from error
+        metrics.retried()
+        return lost
+
+    def _refuse(self, path: str, request: bytes, model: str, ids: Sequence[str], what: str) -> None:
+        log.error("%s a call of model %r, request %s", what, model, ", ".join(ids[:_MOST_IDS]))
+        self._refused[_digest(path, request)] = time.monotonic() + _REFUSED_SECONDS
+        while len(self._refused) > _MOST_REFUSED:
+            self._refused.pop(next(iter(self._refused)), None)
+
+    def _check_refused(self, path: str, request: bytes, model: str) -> None:
+        now = time.monotonic()
+        self._refused = {digest: until for digest, until in self._refused.items() if until > now}
+        if until := self._refused.get(_digest(path, request)):
+            raise _ended(model, until - now)
+
+
+def _digest(path: str, request: bytes) -> bytes:
+    return hashlib.blake2b(path.encode() + b"\0" + request, digest_size=16).digest()
+
+
+def _ended(model: str, seconds: float) -> UnavailableError:
+    error = UnavailableError(
+        f"The model server ended while model {model!r} worked on this request; it is not sent again for "
+        f"{_REFUSED_SECONDS} s."
+    )
+    error.retry_after = 1 + int(seconds)
+    return error

@@ -1,0 +1,31 @@
+"""One slot per worker for the decoding of large images: each takes 100 MB and more."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tensor_rest.errors import UnavailableError
+from tensor_rest.observability import metrics
+
+_LARGE = 1 << 20  # pixels of a picture that is decoded only one at a time
+_LARGE_PATIENCE = 5.0  # seconds such a picture waits for its turn
+
+_large_picture = threading.Lock()
+
+
+@contextmanager
+def decoding_slot(pixels: int) -> Iterator[None]:
+    """Around the decoding of a picture: a worker decodes large ones one after the other, each takes 100 MB and more.
+
+    Raises UnavailableError if it is not this one's turn in time.
+    """
+    if pixels <= _LARGE:
+        yield
+        return
+    if not _large_picture.acquire(timeout=_LARGE_PATIENCE):
+        metrics.refused("busy")
+        raise UnavailableError("The gateway is busy with other large pictures; a smaller one is taken at once.")
+    try:
+        yield
+    finally:
+        _large_picture.release()

@@ -1,0 +1,75 @@
+"""Classifying by the rules: a picture on which a model is unsure goes to the model its rule names."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from tensor_rest.errors import ApiError
+from tensor_rest.images.preprocess import Pixels
+from tensor_rest.inference.classifier import Answer, Ranking
+from tensor_rest.inference.concept import Concept
+from tensor_rest.inference.metadata import Target
+from tensor_rest.inference.rules import Rule, Rules
+
+Classify = Callable[[Target, Sequence[bytes]], Answer]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What was said of one picture in the end, by which answer, and the rules that fired on the way.
+
+    `concept`: how foreign the picture is to that answer's model, where that is known in time.
+    `unsure`: the best score is below the rule of the model that answered, or of the one before if that one failed.
+    """
+
+    answer: Answer
+    ranking: Ranking | ApiError
+    pixels: Pixels | ApiError
+    unsure: bool = False
+    fired: tuple[dict[str, Any], ...] = field(default=())
+    concept: Concept | None = None
+
+
+class ClassificationRun(NamedTuple):
+    """One verdict for each picture, and every answer that was asked for on the way, that of the asked model first."""
+
+    classifications: list[Classification]
+    answers: list[Answer]
+
+
+def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
+    """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
+    answer = ask(target, pictures)
+    concepts = answer.concepts or [None] * len(answer.rankings)
+    found = zip(answer.rankings, answer.pixels, concepts, strict=True)
+    classifications = [Classification(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
+    rule = rules.get(target.model) if target == Target(target.model) else None
+    if rule is None:
+        return ClassificationRun(classifications, [answer])
+    unsure = [
+        number
+        for number, classification in enumerate(classifications)
+        if not isinstance(classification.ranking, ApiError) and classification.ranking[0][1] < rule.min_score
+    ]
+    for number in unsure:
+        classifications[number] = _fired(classifications[number], rule)
+    if rule.then is None or not unsure:
+        return ClassificationRun(classifications, [answer])
+    try:
+        second = classify(ask, rules, Target(rule.then), [pictures[number] for number in unsure])
+    except ApiError as error:  # an unsure answer is better than none
+        for number in unsure:
+            (fired,) = classifications[number].fired
+            classifications[number] = replace(classifications[number], fired=({**fired, "error": str(error)},))
+        return ClassificationRun(classifications, [answer])
+    for number, classification in zip(unsure, second.classifications, strict=True):
+        classifications[number] = replace(classification, fired=classifications[number].fired + classification.fired)
+    return ClassificationRun(classifications, [answer, *second.answers])
+
+
+def _fired(classification: Classification, rule: Rule) -> Classification:
+    """The verdict with a note of the rule; its ranking is there."""
+    answer = classification.answer
+    score = 0.0 if isinstance(classification.ranking, ApiError) else classification.ranking[0][1]
+    note = {"model": answer.model, "version": answer.version, "score": round(score, 6), **rule.model_dump()}
+    return replace(classification, unsure=True, fired=(note,))

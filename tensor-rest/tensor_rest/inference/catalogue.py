@@ -1,0 +1,145 @@
+"""Which models there are: the watcher's list where one answers, what this process knows by itself where none does."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from tensor_rest.backend import ModelServer, VersionState
+from tensor_rest.errors import ApiError, NotFoundError
+from tensor_rest.inference import inventory
+from tensor_rest.inference.inventory import STABLE, Ignored, Inventory
+from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
+
+_AGAIN_SECONDS = 60.0  # after which a listed model that is missing is waited for once more
+
+
+class Catalogue:
+    """Lists and describes models. `default_model` is the one that is always looked for.
+
+    `grace` is how many seconds a model is waited for that the watcher lists and the model server does not know.
+    """
+
+    def __init__(
+        self, server: ModelServer, metadata_cache: MetadataCache, listed: Inventory, default_model: str, grace: float
+    ) -> None:
+        self._server = server
+        self._metadata_cache = metadata_cache
+        self._inventory = listed
+        self._default_model = default_model
+        self._grace = grace
+        self._missing: dict[str, float] = {}  # since when models are that the watcher lists
+
+    def resolve(self, target: Target) -> Target:
+        """Return the target with its default filled in: label `stable` if neither version nor label is named.
+
+        The target is returned unchanged where the inventory lists no such label, or its version is not served.
+
+        Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a label that
+        moves is followed at once.
+        """
+        if target.version is None and target.label is None and target.model in self._inventory.known().stable:
+            return Target(target.model, label=STABLE)
+        return target
+
+    def numbered(self, target: Target) -> Target:
+        """The target with the version that the watcher lists for its label; without any if the label is not listed."""
+        entry = self._inventory.known().by_name.get(target.model)
+        version = entry.labels.get(target.label or "") if entry else None
+        return Target(target.model, version=version)
+
+    def models(self) -> dict[str, Any]:
+        """Every model with its versions and their states; `serving` and `inventory` say whether those two answer."""
+        entries, missing, ignored = self._listed()
+        problem = ""
+        try:
+            states = [self._states(entry.name) for entry in entries]
+            self.check()
+        except ApiError as error:
+            states, problem = [[] for _ in entries], str(error)
+        return {
+            "models": [_summary(entry, versions) for entry, versions in zip(entries, states, strict=True)],
+            "ignored": [folder.model_dump() for folder in ignored],
+            "serving": {"ready": not problem, "message": problem},
+            "inventory": {"ready": not missing, "message": missing},
+        }
+
+    def describe(self, name: str, metadata: ModelMetadata) -> dict[str, Any]:
+        """One model in full: versions, states, labels, quarantine; signatures and card of its default version."""
+        entries = [entry for entry in self.entries()[0] if entry.name == name]
+        entry = entries[0] if entries else inventory.Model(name=name)
+        summary = _summary(entry, self._states(name)) | {"default_version": metadata.version}
+        return {**summary, "default": metadata.document()}
+
+    def check(self) -> None:
+        """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""
+        self._states(self._default_model)
+
+    def entries(self) -> tuple[list[inventory.Model], str]:
+        """The models, and why the list cannot be read now ("" if it can)."""
+        return self._listed()[:2]
+
+    def loads(self, target: Target) -> bool:
+        """Whether a target that the model server does not know may only not be loaded yet: the watcher lists it.
+
+        True for as long as the grace, from the first such answer on.
+        """
+        entry = self._inventory.known().by_name.get(target.model)
+        if entry is None:
+            return False
+        version = entry.labels.get(target.label, -1) if target.label is not None else target.version
+        if not entry.serving or (version is not None and version not in entry.serving):
+            return False
+        now = time.monotonic()
+        since = self._missing.get(target.model, 0.0)
+        if now - since > _AGAIN_SECONDS + self._grace:
+            self._missing[target.model] = since = now
+        return now - since < self._grace
+
+    def missing(self, target: Target) -> NotFoundError:
+        """The error for a target that is not served, naming what is."""
+        entries, unknown = self.entries()
+        if target[1:] == (None, None):
+            names = [entry.name for entry in entries if entry.versions]
+            served = "" if unknown else f" Served now: {', '.join(names) or 'none'}."
+            return NotFoundError(f"{target} is not served.{served}")
+        versions = [str(state.version) for state in self._states(target.model) if state.state == "AVAILABLE"]
+        labels = [
+            f"{label} ({entry.labels[label]})"
+            for entry in entries
+            if entry.name == target.model
+            for label in sorted(entry.labels)
+        ]
+        served = f" Its versions: {', '.join(versions) or 'none'}; labels: {', '.join(labels) or 'none known'}."
+        return NotFoundError(f"{target} is not served.{served}")
+
+    def _listed(self) -> tuple[list[inventory.Model], str, list[Ignored]]:
+        """The models, why the list cannot be read now, and folders that are nearly models.
+
+        While the list cannot be read it is the last one, and the models this process knows by itself besides.
+        """
+        listing = self._inventory.read()
+        if not listing.problem:
+            return listing.models, "", listing.ignored
+        names = {self._default_model, *self._metadata_cache.models()} - listing.by_name.keys()
+        entries = [*listing.models, *(inventory.Model(name=name) for name in names)]
+        return sorted(entries, key=lambda entry: entry.name), listing.problem, listing.ignored
+
+    def _states(self, model: str) -> list[VersionState]:
+        """The versions the server knows of; none for a model it does not know."""
+        try:
+            return self._server.status(model)
+        except NotFoundError:
+            return []
+
+
+def _summary(entry: inventory.Model, states: list[VersionState]) -> dict[str, Any]:
+    available = [state.version for state in states if state.state == "AVAILABLE"]
+    return {
+        "name": entry.name,
+        "ready": bool(available),
+        "versions": [asdict(state) for state in states],
+        "default_version": entry.stable or max(available, default=entry.default_version),
+        "labels": entry.labels,
+        "independent_rows": entry.independent_rows,
+        "quarantined": [item.model_dump() for item in entry.quarantined],
+    }

@@ -1,0 +1,194 @@
+"""What the gateway does, whatever the route: its parts put together, one of each per process."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from tensor_rest.backend import Limits, ModelServer, Prediction
+from tensor_rest.errors import BadRequestError, NotFoundError
+from tensor_rest.images.decode import decode
+from tensor_rest.images.preprocess import Pixels
+from tensor_rest.inference import cascade
+from tensor_rest.inference.cascade import ClassificationRun
+from tensor_rest.inference.catalogue import Catalogue
+from tensor_rest.inference.classifier import Answer, Classifier
+from tensor_rest.inference.concept import Companions
+from tensor_rest.inference.explain import explain
+from tensor_rest.inference.feedback import Feedback, Kept, check_label
+from tensor_rest.inference.image_signature import ImageSignature
+from tensor_rest.inference.inventory import Inventory
+from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
+from tensor_rest.inference.rules import Rules
+from tensor_rest.payloads.tensor_json import Array, Infos
+from tensor_rest.runtime import request_context
+from tensor_rest.settings import Settings
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+_LOAD_INTERVAL_S = 0.1  # between two calls for a model that is being loaded
+_FEW_ROWS = 32  # of ready tensors share a call with others; more go as the one call they are, as to any model server
+
+Result = TypeVar("Result")
+Reply = TypeVar("Reply", bound=Message)
+
+
+class InferenceService:
+    """One per process. Every method raises the ApiError that fits what went wrong."""
+
+    def __init__(self, settings: Settings) -> None:
+        inventory = Inventory(str(settings.inventory_url))
+        self.server = ModelServer(
+            settings.server, settings.timeout_seconds, _limits(settings), inventory.independent_rows
+        )
+        self.metadata_cache = MetadataCache(self.server)
+        self.catalogue = Catalogue(
+            self.server, self.metadata_cache, inventory, settings.default_model, settings.grace_seconds
+        )
+        self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
+        companions = Companions(self.server, self.metadata_cache, inventory, settings.concept_wait_ms / 1000)
+        self._classifier = Classifier(self.server, self.metadata_cache, settings.max_pixels, companions)
+        self._rules = Rules(settings.rules)
+        self._max_pixels = settings.max_pixels
+
+    def classify(
+        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
+    ) -> Answer:
+        """Labels and scores for picture files; with `concept` how foreign each is, where a companion is served."""
+        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
+
+    def classify_with_rules(
+        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
+    ) -> ClassificationRun:
+        """The same by the rules, which may ask other models about some of them."""
+        return cascade.classify(
+            lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
+        )
+
+    def explain(self, picture: bytes, pixels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
+        """What a model saw of a picture, and why."""
+        request_context.check()
+        return explain(picture, pixels, image_signature, self._max_pixels)
+
+    def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
+        """Store a picture under the label it should have had; also what the model says."""
+        answer = self.classify(target, [picture])
+        answered = self.metadata_cache.get(Target(target.model, answer.version))
+        check_label(label, answered.labels(len(answer.ranking)), target.model)
+        decoded = decode(picture, self._max_pixels)
+        predicted = answer.ranking[0][0]
+        return answer, self.feedback.keep(decoded, target.model, answer.version, predicted, label)
+
+    def predict(
+        self,
+        target: Target,
+        signature: str,
+        inputs: Callable[[Infos], dict[str, Array]],
+        outputs: Sequence[str] = (),
+    ) -> Prediction:
+        """Run a signature on what `inputs` makes of its input tensors; `outputs` are those wanted, none: all."""
+
+        def ask(metadata: ModelMetadata, exact: Target) -> Prediction:
+            definition = metadata.signature(signature)
+            _check_outputs(outputs, definition.outputs)
+            given = inputs(definition.inputs)
+            few = all(array.ndim and len(array) <= _FEW_ROWS for array in given.values())
+            return self.server.predict(
+                exact.model,
+                given,
+                version=exact.version,
+                label=exact.label,
+                signature=signature,
+                outputs=outputs,
+                batch=few,
+            )
+
+        return self._found(target, lambda at: self.metadata_cache.use(at, ask))
+
+    def metadata(self, target: Target) -> ModelMetadata:
+        """What a model takes and answers, as it is now."""
+        return self._found(target, self.metadata_cache.read)
+
+    def models(self) -> dict[str, Any]:
+        """Every model with its versions and their states."""
+        return {**self.catalogue.models(), "rules": self._rules.document()}
+
+    def model(self, name: str) -> dict[str, Any]:
+        """One model in full."""
+        return self.catalogue.describe(name, self.metadata(Target(name)))
+
+    def check(self) -> None:
+        """Return if the model server answers, whatever it serves."""
+        self.catalogue.check()
+
+    def call(
+        self,
+        target: Target,
+        path: str,
+        request: Callable[[Target], Message],
+        answer: type[Reply],
+        *,
+        of_all: bool = False,
+    ) -> Reply:
+        """Any call of serving about `target`, by its gRPC path; `request` makes the message for where it goes.
+
+        `of_all`: without version and label it is about all versions, not about the default one.
+        """
+
+        def ask(at: Target) -> Reply:
+            try:
+                return self.server.call(path, request(at), answer, at.model)
+            except BadRequestError:
+                if at.label is not None:
+                    self.metadata_cache.read(at)  # raises NotFoundError if it is the label that is at fault
+                raise
+
+        return self._found(target, ask, of_all)
+
+    def _found(self, target: Target, ask: Callable[[Target], Result], of_all: bool = False) -> Result:
+        """What `ask` returns for `target`, or for its default version where it names none.
+
+        A model server that has just started may not know a model yet: one that the watcher lists is waited for. For a
+        model that is not there, the error names what is.
+        """
+        if not MODEL_NAME.fullmatch(target.model):
+            raise NotFoundError(
+                f"{target.model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
+            )
+        while True:
+            at = target if of_all else self.catalogue.resolve(target)
+            try:
+                try:
+                    return ask(at)
+                except NotFoundError:
+                    if at is target:
+                        raise
+                    return ask(self.catalogue.numbered(at))  # the server does not know the label, or not any more
+            except NotFoundError as error:
+                if _is_over(request_context.current().deadline) or not self.catalogue.loads(target):
+                    raise self.catalogue.missing(target) from error
+            time.sleep(_LOAD_INTERVAL_S)
+
+
+def _is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
+
+
+def _check_outputs(wanted: Sequence[str], outputs: Infos) -> None:
+    for name in wanted:
+        if name not in outputs:
+            known = ", ".join(sorted(outputs))
+            raise BadRequestError(f"The signature has no output {name[:80]!r}; its outputs are {known}.")
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.grace_seconds,
+        settings.concurrency,
+        settings.max_message_bytes,
+        settings.batch_rows,
+        settings.batch_calls,
+        settings.repeat_lock,
+    )

@@ -1,0 +1,159 @@
+"""Bodies as they come over the wire: packed ones are unpacked here, within the bound that holds for all."""
+
+import io
+import os
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+from gevent import monkey
+
+from tensor_rest.errors import (
+    BadRequestError,
+    LengthRequiredError,
+    RequestTimeoutError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedMediaError,
+)
+from tensor_rest.observability import metrics
+from tensor_rest.runtime import offload
+from tensor_rest.settings import UPLOAD_RATE, UPLOAD_SECONDS
+
+LARGE = 100_000
+"""Bytes from which on a body is large: nginx passes it on as it comes. nginx.conf counts the digits."""
+
+_MEMORY_FACTOR = 3  # times its bytes is what a request takes: the body, its parts, and what they unpack to
+_PATIENCE = 5.0  # seconds a large body waits for memory
+_DRAIN_SECONDS = 10.0  # for the same; a sender that is slower may miss the refusal
+_CHUNK = 1 << 16  # bytes
+_DRAIN_FACTOR = 4  # of the body limit is what is read and thrown away, so that the sender gets to read our refusal
+
+
+def unpack(environ: dict[str, Any], limit: int) -> None:
+    """Replace a gzip body by what is in it. Raises the ApiError for any other packing, and for more than `limit` bytes.
+
+    TensorFlow Serving's REST API takes gzip, and nginx does not unpack what it passes on.
+    """
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        # uWSGI's own HTTP does not collect a chunked body; nginx does, and takes the header away.
+        raise LengthRequiredError("A body without Content-Length (chunked) is not taken; send its length.")
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdigit()):  # nginx refuses them by itself
+        raise BadRequestError(f"Content-Length {length[:20]!r} is no number of bytes.")
+    packing = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if packing in ("", "identity"):
+        return
+    if packing not in ("gzip", "x-gzip"):
+        raise UnsupportedMediaError(f"Content-Encoding {packing[:20]!r} is not taken; send gzip, or the body as it is.")
+    if int(length) > limit:
+        raise TooLargeError(f"The request body is too large; at most {limit} bytes are taken.")
+    data = offload.run(_inflate, environ["wsgi.input"].read(int(length)), limit)
+    environ.update({"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))})
+    del environ["HTTP_CONTENT_ENCODING"]
+
+
+class Receiver:
+    """Reads large bodies within a bound on the memory of all of them. One per process."""
+
+    def __init__(self, memory: int, limit: int) -> None:
+        """`memory` in bytes for all, `limit` for one."""
+        self._memory, self._limit = memory, limit
+        self._used = 0
+        self._changed = threading.Condition()
+
+    def receive(self, environ: dict[str, Any]) -> int:
+        """Replace a large body by its bytes, once all have come; a small one is left alone.
+
+        Returns how much memory is to be given back when the request is answered. Raises UnavailableError if there is
+        none in time, RequestTimeoutError for a body that comes too slowly or ends early.
+        """
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not (length.isascii() and length.isdigit()) or not LARGE <= int(length) <= self._limit:
+            return 0
+        size = _MEMORY_FACTOR * int(length)
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._used or self._used + size <= self._memory, _PATIENCE):
+                metrics.refused("busy")
+                raise UnavailableError("The gateway is busy with other large requests; smaller ones are accepted.")
+            self._used += size
+        source, environ["wsgi.input"] = environ["wsgi.input"], io.BytesIO()  # after a failure nothing more is read
+        try:
+            environ["wsgi.input"] = io.BytesIO(_received(source, int(length)))
+        except BaseException:
+            self.release(size)
+            raise
+        return size
+
+    def release(self, size: int) -> None:
+        """Give memory back."""
+        with self._changed:
+            self._used -= size
+            self._changed.notify_all()
+
+
+def _received(body: Any, length: int) -> bytes:
+    chunks, left, until = [], length, time.monotonic() + UPLOAD_SECONDS
+    while left:
+        size = min(_CHUNK, left)
+        until += size / UPLOAD_RATE
+        with _cut_at(until, body):
+            try:
+                chunk = body.read(size)
+            except OSError:  # cut, nothing came for as long as uWSGI waits, or the sender is gone
+                chunk = b""
+        if not chunk:
+            raise RequestTimeoutError(
+                f"Of the request body's {length} bytes {length - left} came in time; wanted are {UPLOAD_RATE} a second."
+            )
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+@contextmanager
+def _cut_at(until: float, body: Any) -> Iterator[None]:
+    """End a read that takes until then: uWSGI's returns when all has come, or when nothing came for a while."""
+    if not monkey.is_module_patched("threading"):
+        yield
+        return
+    timer = gevent.get_hub().loop.timer(max(0.0, until - time.monotonic()))
+    timer.start(_cut, body.fileno())
+    try:
+        yield
+    finally:
+        timer.stop()
+        timer.close()
+
+
+def _cut(file: int) -> None:
+    with socket.socket(fileno=os.dup(file)) as connection:
+        connection.shutdown(socket.SHUT_RD)
+
+
+def drain(environ: dict[str, Any], limit: int) -> None:
+    """Read what is left of the body: closing a socket with unread bytes resets it, and the answer would be lost."""
+    body, left, until = environ["wsgi.input"], limit * _DRAIN_FACTOR, time.monotonic() + _DRAIN_SECONDS
+    try:
+        while left > 0 and time.monotonic() < until and (chunk := body.read(min(_CHUNK, left))):
+            left -= len(chunk)
+    except OSError:
+        pass  # the sender is gone or too slow; nobody waits for the answer
+
+
+def _inflate(data: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        unpacked = inflater.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise BadRequestError("The body is not gzip, as its Content-Encoding says.") from error
+    if len(unpacked) > limit:
+        raise TooLargeError(f"The body unpacks to more than {limit} bytes, which is what is taken.")
+    if not inflater.eof or inflater.unused_data:
+        raise BadRequestError("The gzip body is cut off." if not inflater.eof else "The gzip body has a second part.")
+    return unpacked

@@ -1,0 +1,24 @@
+"""How long a request may take: what its sender says in `X-Timeout-Ms`, at most what the setting allows."""
+
+import re
+import time
+from collections.abc import Mapping
+
+from tensor_rest.errors import BadRequestError
+from tensor_rest.runtime import request_context
+
+HEADER = "X-Timeout-Ms"
+
+
+def begin(environ: Mapping[str, str], longest: float) -> None:
+    """Shorten the running request's deadline to what its sender allows. Raises BadRequestError for no number."""
+    if text := environ.get("HTTP_X_TIMEOUT_MS", ""):
+        request_context.begin(
+            request_context.current().request_id, time.monotonic() + min(_seconds(text), longest), environ
+        )
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise BadRequestError(f"{HEADER}: {text[:20]!r} is not taken; wanted whole milliseconds, 1 or more.")
+    return int(text) / 1000

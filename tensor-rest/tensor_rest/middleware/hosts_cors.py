@@ -1,0 +1,93 @@
+"""What holds because the caller may be a browser that somebody else's page steers.
+
+A page may point its own DNS name at this address (rebinding) and is then of our origin as the browser sees it, so the
+name we are asked under must be ours. A page may send requests it cannot read the answer of, so what is not a mere GET
+must come from our own page or from an origin on the list. Programs send neither header and notice nothing.
+"""
+
+import functools
+import ipaddress
+from collections.abc import Mapping
+
+from tensor_rest.errors import ForbiddenError, MisdirectedError
+from tensor_rest.observability import metrics
+from tensor_rest.runtime.reply import Reply
+from tensor_rest.settings import Settings
+
+_INNER = ("localhost", "svc", "cluster.local", "internal")  # ends of names that no public DNS server may answer
+_READS = ("GET", "HEAD", "OPTIONS")
+
+_PREFLIGHT = [
+    ("Access-Control-Allow-Methods", "GET, POST, PUT"),
+    ("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, X-API-Key, X-Request-Id, X-Timeout-Ms"),
+    ("Access-Control-Max-Age", "600"),
+]
+_EXPOSED = "Retry-After, X-Model-Name, X-Model-Version, X-Request-Id"
+
+
+class Browser:
+    """The names we go by and the origins we answer to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._origins = frozenset(settings.cors_origins)
+        hosts = (*settings.allowed_hosts, settings.host.lower())
+        self._is_ours = functools.lru_cache(256)(lambda header: _is_ours(header, hosts))
+
+    def check(self, environ: Mapping[str, str]) -> None:
+        """Raise MisdirectedError for a name that is not ours, ForbiddenError for another page's request."""
+        host = environ.get("HTTP_HOST", "")
+        if not self._is_ours(host):
+            metrics.refused("host")
+            raise MisdirectedError(
+                f"This gateway is not known as {host[:80]!r}; TENSOR_REST_ALLOWED_HOSTS lists further names for it."
+            )
+        origin = environ.get("HTTP_ORIGIN", "")
+        if not origin or self._allows(origin) or origin.lower().partition("://")[2] == host.lower():
+            return
+        site = environ.get("HTTP_SEC_FETCH_SITE", "")
+        if site not in ("same-origin", "none") and (environ["REQUEST_METHOD"] not in _READS or _preflights(environ)):
+            metrics.refused("origin")
+            raise ForbiddenError(f"Pages of {origin[:80]!r} may not call this; TENSOR_REST_CORS_ORIGINS lists who may.")
+
+    def preflight(self, environ: Mapping[str, str]) -> Reply | None:
+        """The answer to a browser that asks before it sends, if this is such a question."""
+        if not (_preflights(environ) and self._allows(environ["HTTP_ORIGIN"])):
+            return None
+        return Reply(204, _PREFLIGHT, b"")
+
+    def marks(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The header fields of an answer that say that the page that asked may read it."""
+        if not self._origins:
+            return []
+        vary, origin = ("Vary", "Origin"), environ.get("HTTP_ORIGIN", "")
+        if not origin or not self._allows(origin):
+            return [vary]
+        allowed = ("Access-Control-Allow-Origin", "*" if "*" in self._origins else origin)
+        return [vary, allowed, ("Access-Control-Expose-Headers", _EXPOSED)]
+
+    def _allows(self, origin: str) -> bool:
+        return bool(self._origins) and ("*" in self._origins or origin.lower() in self._origins)
+
+
+def _preflights(environ: Mapping[str, str]) -> bool:
+    return (
+        environ["REQUEST_METHOD"] == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    )
+
+
+def _is_ours(header: str, hosts: tuple[str, ...]) -> bool:
+    """Whether a Host header (none: "") names us. An address does: a rebinding page always has a name."""
+    if not header or "*" in hosts:
+        return True
+    name, _, port = header.lower().rpartition(":") if not header.endswith("]") else (header.lower(), "", "")
+    if not name or not port.isdigit():
+        name = header.lower()
+    name = name.removesuffix(".")
+    try:
+        return bool(ipaddress.ip_address(name.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    inner = "." not in name or name.endswith(tuple(f".{end}" for end in _INNER))
+    return inner or any(name == host or (host.startswith("*.") and name.endswith(host[1:])) for host in hosts)

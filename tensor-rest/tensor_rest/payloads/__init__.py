@@ -1,0 +1,1 @@
+"""Bodies to arrays and back: JSON, forms, zips, .npy, tf.Example."""

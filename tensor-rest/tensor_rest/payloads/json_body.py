@@ -1,0 +1,115 @@
+"""Bodies of JSON, read within bounds and written fast; and room for what large bodies become."""
+
+import codecs
+import json
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import orjson
+
+from tensor_rest.errors import BadRequestError, TooLargeError, UnavailableError
+from tensor_rest.observability import metrics
+from tensor_rest.payloads.json_depth import check_json_depth
+
+_MOST_CONTAINERS = 1_000_000  # lists and objects: each takes some 80 bytes of memory, and 3 of the body
+_JSON_FACTOR = 20  # times its text is what JSON may take as values (measured: 8 to 60 with all copies)
+_ARRAY_FACTOR = 8  # times its bytes is what an array may take: bytes to float64
+_LARGE = 8 << 20  # bytes of values; requests that take more work one after the other, in each worker
+_PATIENCE = 5.0  # seconds one of those waits for its turn
+
+_turn = threading.Lock()
+
+
+@contextmanager
+def large_body_slot(body: int, *, arrays: bool = False) -> Iterator[None]:
+    """Around the work on a body of so many bytes, JSON or arrays: only one large one at a time may fill the memory.
+
+    Raises UnavailableError if it is not this one's turn in time.
+    """
+    if body * (_ARRAY_FACTOR if arrays else _JSON_FACTOR) <= _LARGE:
+        yield
+        return
+    if not _turn.acquire(timeout=_PATIENCE):
+        metrics.refused("busy")
+        raise UnavailableError("The gateway is busy with other large requests; smaller ones are taken at once.")
+    try:
+        yield
+    finally:
+        _turn.release()
+
+
+def loads(data: bytes, *, trailing: bool = False) -> Any:
+    """The value of a JSON text; NaN, Infinity and a byte order mark are taken as well, as TensorFlow Serving does.
+
+    `trailing`: text after the value is ignored. Raises BadRequestError for what is not JSON or nests too deep,
+    TooLargeError for too many lists and objects; both before anything is built.
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if not data:
+        raise BadRequestError("The body is empty; a JSON document was wanted.")
+    containers = data.count(b"[") + data.count(b"{")
+    if containers > _MOST_CONTAINERS:
+        raise TooLargeError(
+            f"The JSON has {containers:,} lists and objects; at most {_MOST_CONTAINERS:,} are taken. "
+            "Large tensors travel better as .npy."
+        )
+    check_json_depth(data)
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if trailing and "after document" in error.msg:
+            return orjson.loads(error.doc[: error.pos])
+        if b"NaN" in data or b"Infinity" in data:
+            return _loads_with_nan(data, trailing)
+        raise BadRequestError(f"The body is not JSON: {error}.") from error
+
+
+def dumps(document: Any) -> bytes:
+    """JSON of a document that may hold arrays. NaN and infinities become null: strict JSON has no word for them."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+def dumps_with_nan(document: Any) -> bytes:
+    """The same with NaN, Infinity and -Infinity as such, which TensorFlow Serving writes and Python's json reads."""
+    return json.dumps(document, default=_plain, ensure_ascii=False).encode()
+
+
+def _plain(array: Any) -> Any:
+    """Return an array or number of NumPy as Python's; a float gets the digits `dumps` writes, not a double's."""
+    array = np.asarray(array)
+    if array.dtype.kind != "f":
+        return array.tolist()
+    written = np.array(orjson.loads(dumps(np.ascontiguousarray(array.ravel()))), np.float64).reshape(array.shape)
+    return np.where(np.isfinite(array), written, array).tolist()
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"number is infinity when parsed as double: {text[:40]}")
+    return number
+
+
+def _whole(text: str) -> int | float:
+    """Return a whole number as orjson does: as a float if it has over 64 bits."""
+    if len(text) <= 20 and -(2**63) <= (number := int(text)) < 2**64:
+        return number
+    return _finite(text)
+
+
+_WITH_NAN = json.JSONDecoder(parse_float=_finite, parse_int=_whole)
+
+
+def _loads_with_nan(data: bytes, trailing: bool) -> Any:
+    """With Python's own reader, which knows NaN and Infinity; some times slower than orjson."""
+    try:
+        text = data.decode()
+        if trailing:
+            return _WITH_NAN.raw_decode(text.lstrip(" \t\n\r"))[0]
+        return _WITH_NAN.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"The body is not JSON: {error}.") from error

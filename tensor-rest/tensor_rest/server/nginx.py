@@ -1,0 +1,122 @@
+"""nginx: HTTP in front of uWSGI's socket, with limits, request ids, an access log in JSON and errors in our shape."""
+
+import contextlib
+import importlib.util
+import ipaddress
+import os
+import resource
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tensor_rest.runtime import headers, request_id
+from tensor_rest.settings import Settings
+
+_FILES = 8192
+_FOLDERS = {"static": "tensor_rest.web", "swaggerui": "flask_restx"}
+"""The pages' own files: their place in URLs, and the package whose folder `static` holds them."""
+
+
+def run(settings: Settings) -> None:
+    """Become nginx, in the foreground; never returns. Leaves with a message if nginx is not installed."""
+    folder = settings.run_dir.resolve()
+    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files, and links to what it sends by itself
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
+    for name, package in _FOLDERS.items():
+        _link(folder / "nginx" / name, package)
+    _write(folder / "nginx.conf", render(settings))
+    _write_no_pid(folder / "nginx.pid")
+    _end_orphans(folder)
+    os.chdir(folder)  # the configuration names the socket relative to here: absolute ones end at 107 characters
+    os.execv(program, [program, "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"])
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file, unless it holds this text already: on a full disk the gateway starts as it did the last time."""
+    with contextlib.suppress(OSError):
+        if file.read_text(encoding="utf-8") == text:
+            return
+    file.write_text(text, encoding="utf-8")
+
+
+def _write_no_pid(file: Path) -> None:
+    """Lead the file that nginx insists on to /dev/null: nothing reads it, and a full disk would keep nginx down."""
+    file.unlink(missing_ok=True)
+    file.symlink_to(os.devnull)
+
+
+def _link(place: Path, package: str) -> None:
+    """Let `place` lead to a package's files: below the run folder, nginx.conf has no strange path to quote."""
+    found = importlib.util.find_spec(package)  # without importing it: that takes a second
+    assert found is not None
+    assert found.origin is not None
+    place.unlink(missing_ok=True)
+    place.symlink_to(Path(found.origin).parent / "static")
+
+
+def _end_orphans(folder: Path) -> None:
+    """End workers whose master was killed: they hold the port, and a new master could not listen on it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text() == "nginx\n" and (process / "cwd").resolve() == folder:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _files() -> int:
+    """How many files nginx may have open: as many as the system lets it, 8192 are enough."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+
+
+def _resolver(file: Path = Path("/etc/resolv.conf")) -> str:
+    """The system's DNS server as nginx writes it, which does not read that file; empty if there is none."""
+    with contextlib.suppress(OSError):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.strip().partition(" ")
+            with contextlib.suppress(ValueError):
+                if name == "nameserver":
+                    address = ipaddress.ip_address(value.strip())
+                    return f"[{address}]" if address.version == 6 else str(address)
+    return ""
+
+
+def render(settings: Settings) -> str:
+    """nginx.conf as text; its paths are relative to the run folder."""
+    places = settings.concurrency * settings.processes
+    environment = Environment(loader=PackageLoader("tensor_rest.server"), undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template("nginx.conf").render(
+        listen=settings.listen,
+        max_body=settings.max_upload_bytes,
+        request_id=request_id.PATTERN,
+        requests=settings.requests_per_second,
+        connections=settings.connections_per_client,
+        # So many bodies may be in flight: medium ones and chunked ones in nginx's memory, large ones in the workers'.
+        medium_bodies=3 * places,
+        large_bodies=max(1, places // 2),  # a worker has places left for others
+        chunked_bodies=max(1, settings.body_memory_bytes // (4 * settings.max_upload_bytes)),
+        proxies=settings.trusted_proxies,
+        origins=settings.cors_origins,
+        folders=_FOLDERS,
+        probes=headers.PROBES,
+        headers=headers.SECURITY,
+        key_name=headers.KEY_NAME,
+        files=_files(),
+        read_timeout=settings.longest_request + 5,
+        repeat_timeout=settings.longest_request // 2,
+        board=settings.board_server,
+        resolver=_resolver(),
+        grpc_listen=settings.listen_at(settings.grpc_port),
+        serving=settings.server,
+        max_message=settings.max_message_bytes,
+        inventory_listen=settings.listen_at(settings.inventory_port),
+        inventory=f"{settings.inventory_url.host}:{settings.inventory_url.port}",
+        socket=settings.socket.name,
+        probe_socket=settings.probe_socket.name,
+        # Started by root the workers would change to a user who cannot reach root's socket.
+        user="root" if os.geteuid() == 0 else "",
+    )

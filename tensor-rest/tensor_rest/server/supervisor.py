@@ -1,0 +1,75 @@
+"""Start and stop nginx and uWSGI together; when one of them exits, the other is stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from tensor_rest.settings import Settings
+
+PATIENCE = 8.0
+"""Seconds for the requests in flight and the exit of both, after which they are killed; Docker waits for 10."""
+
+_UWSGI_SECONDS = 2.0  # of these are uWSGI's, after nginx
+_POLL_SECONDS = 0.05
+
+Programs = dict[str, subprocess.Popen[bytes]]
+
+
+def run(settings: Settings) -> None:
+    """Run both until TERM or Ctrl-C, then drain and return. If one exits by itself, stop the other and exit with 1.
+
+    Draining: /readyz answers 503 while requests are still accepted for `drain_seconds`; then nginx stops listening and
+    finishes the requests in flight, and uWSGI ends last. A second signal skips the wait.
+    """
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: signals.append(received))
+    settings.draining.unlink(missing_ok=True)
+    programs: Programs = {}
+    try:
+        for name in ("uwsgi",) if settings.front == "uwsgi" else ("uwsgi", "nginx"):
+            # A process group of its own each: workers whose master is gone are found by it.
+            command = [sys.executable, "-m", "tensor_rest", name]
+            programs[name] = subprocess.Popen(command, start_new_session=True)
+        ended = _wait(programs, signals, None)
+        if not ended:
+            with suppress(OSError):  # a full disk must not keep it from stopping
+                settings.draining.touch()
+            signals.clear()
+            ended = _wait(programs, signals, settings.drain_seconds)
+    finally:
+        _stop(programs)
+        settings.draining.unlink(missing_ok=True)
+    if ended:
+        sys.exit(f"{ended} ended by itself (exit code {programs[ended].returncode}), so the whole gateway stops.")
+
+
+def _wait(programs: Programs, signals: list[int], seconds: float | None) -> str:
+    """The name of a program that ended, or "" after a signal, or when `seconds` are over."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while not signals and (deadline is None or time.monotonic() < deadline):
+        for name, program in programs.items():
+            if program.poll() is not None:
+                return name
+        time.sleep(_POLL_SECONDS)
+    return ""
+
+
+def _stop(programs: Programs) -> None:
+    deadline = time.monotonic() + PATIENCE
+    if nginx := programs.get("nginx"):
+        nginx.send_signal(signal.SIGQUIT)  # it finishes what it has accepted; TERM would cut it
+        with suppress(subprocess.TimeoutExpired):
+            nginx.wait(PATIENCE - _UWSGI_SECONDS)
+    for program in programs.values():
+        # After nginx nothing is in flight: INT is quicker, and also ends a worker that is only starting.
+        # uWSGI looks for workers that ended once a second, and whenever a signal comes.
+        while program.poll() is None and time.monotonic() < deadline:
+            program.send_signal(signal.SIGINT if nginx else signal.SIGTERM)
+            time.sleep(_POLL_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.wait()

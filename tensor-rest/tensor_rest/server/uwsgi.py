@@ -1,0 +1,79 @@
+"""uWSGI: the worker processes behind nginx's socket, or alone with its own HTTP."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+from tensor_rest.settings import Settings
+
+_PROJECT = Path(__file__).parents[2]
+_LINE = 512
+_FILES = 256  # besides those of requests: a socket from nginx and one to the model server each
+_SILENCE = 6
+"""Seconds for which nothing may come of a large body."""
+
+_MERCY = 3
+"""Seconds after INT in which workers are to end, plus two; a starting one misses it. uWSGI's default is 60."""
+
+
+def run(settings: Settings) -> None:
+    """Become uWSGI, in the foreground; never returns."""
+    folder = settings.run_dir.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)  # the socket is named relative to here: absolute names end at 107 characters
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's room is never given back
+    _allow_files(2 * (settings.concurrency + settings.waiting) + _FILES)
+    # A fresh interpreter: what this one has loaded would sit in the master for nothing.
+    os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])
+
+
+def _allow_files(number: int) -> None:
+    """Raise the soft limit of open files, as far as the hard one lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def options(settings: Settings) -> list[str]:
+    """uWSGI's command line."""
+    return [
+        *_door(settings),
+        *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
+        *("--master", "--need-app", "--vacuum", "--strict"),
+        # TERM finishes the requests in flight, INT does not.
+        *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
+        *("--shared-import", "tensor_rest.server.preload"),  # libraries, before the fork
+        "--lazy-apps",  # the application after it: threads and open files do not survive one
+        *("--gevent", str(settings.concurrency + settings.waiting), "--processes", str(settings.processes)),
+        "--enable-threads",  # for runtime/offload.py
+        *("--socket-timeout", str(_SILENCE)),
+        *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
+        *("--worker-reload-mercy", str(_MERCY)),
+        *("--forkbomb-delay", "0"),  # else the master sleeps for 2 s when two workers end within as many
+        *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
+        *("--procname-prefix", "tensor-rest "),
+        *("--auto-procname", "--no-orphans"),
+        *("--listen", str(_line())),
+        "--disable-logging",  # nginx writes the access log, or middleware/guard.py where there is no nginx
+    ]
+
+
+def _door(settings: Settings) -> list[str]:
+    if settings.front == "uwsgi":
+        # The router closes after each answer and must say so, or clients reuse a connection that is gone.
+        closing = ["--add-header", "Connection: close"]
+        return ["--http", settings.listen, "--http-timeout", str(settings.longest_request), *closing]
+    return ["--socket", settings.socket.name, "--socket", settings.probe_socket.name, "--chmod-socket=600"]
+
+
+def _line() -> int:
+    """How many requests may wait for a worker: enough for a burst. Those that wait too long are refused there."""
+    try:
+        most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    except OSError:
+        most = _LINE  # no Linux: the kernel cuts it by itself
+    return min(_LINE, most)
