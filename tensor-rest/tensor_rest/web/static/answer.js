@@ -5,7 +5,7 @@ import { fromDataUrl } from "./pictures.js";
 import { headline, percent, probabilities, words } from "./scores.js";
 import { Side } from "./side.js";
 
-const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", "In line": "–" };
+const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", Queue: "–" };
 const side = new Side("", $("answer"));
 let sawing = 0; // pictures arrive decoded in any order; the newest wins
 
@@ -23,7 +23,7 @@ export function showAnswer(answer, card, labels, names) {
     "Answered by": answeredBy(answer, names),
     "Round trip": milliseconds(answer.total),
     Model: milliseconds(answer.computing),
-    "In line": milliseconds(answer.queue),
+    Queue: milliseconds(answer.queue),
     ...(answer.rules ? { "On the way": answer.rules.map(rule).join("; ") } : {}),
   });
   return reading;
