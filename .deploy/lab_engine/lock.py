@@ -11,14 +11,16 @@ from .settings import Settings
 from .waiting import wait_until
 
 RECOVERY = "recovery"  # the monitor's verb
+INSTALL = "install"
 _RECOVERY_SECONDS = 60.0
+_INSTALL_SECONDS = 900.0  # a first one, over a slow line
 
 
 @contextlib.contextmanager
 def exclusive(settings: Settings, verb: str) -> Iterator[None]:
     """Hold the lab for a verb that changes it; raises EngineError naming who holds it already.
 
-    A recovery by the monitor is waited for.
+    A recovery by the monitor is waited for, and one installation by another: both want the same.
     """
     settings.make_home()
     settings.run.mkdir(exist_ok=True)
@@ -33,7 +35,7 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
 
         if not taken():
             holder = _told(lock)
-            if f"'{RECOVERY}'" not in holder or not wait_until(taken, _RECOVERY_SECONDS):
+            if not wait_until(taken, _patience(verb, holder)):
                 raise EngineError(
                     f"another command is at work on this lab ({holder}): wait until it has ended, or stop it"
                 )
@@ -41,6 +43,13 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
         lock.write(f"'{verb}', process {os.getpid()}")
         lock.flush()
         yield
+
+
+def _patience(verb: str, holder: str) -> float:
+    """How many seconds to wait for the holder."""
+    if f"'{RECOVERY}'" in holder:
+        return _RECOVERY_SECONDS
+    return _INSTALL_SECONDS if verb == INSTALL and f"'{INSTALL}'" in holder else 0.0
 
 
 def _told(lock: TextIO) -> str:

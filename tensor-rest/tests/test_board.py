@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from gateway_kit import HTTP, Front, check_http_error, free_port, needs_nginx, start_front
 
-from tensor_rest.middleware import keys
+from tensor_rest.middleware import api_keys
 
 pytestmark = needs_nginx
-KEY, LINE = keys.create("ada")
+KEY, LINE = api_keys.create("ada")
 
 
 class Board(ThreadingHTTPServer):

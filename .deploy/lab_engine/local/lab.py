@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import archive, console, identity, memory, notebooks, ports, report
 from ..errors import EngineError
-from ..lock import exclusive
+from ..lock import INSTALL, exclusive
 from ..settings import ROOT, Settings
 from ..verbs import NOT_RUNNING, RUNNING, chosen, duration
 from . import environment, health, logs, preflight, services, volumes
@@ -25,7 +25,7 @@ class LocalLab:
     def install(self, tests: bool) -> None:
         """Make the Python environment; with `tests`, add what bin/test.sh needs."""
         self._check_room()
-        with exclusive(self._settings, "install"):
+        with exclusive(self._settings, INSTALL):
             self._ensure_environment()
             if tests:
                 lock = ROOT / "tests" / "requirements.txt"
