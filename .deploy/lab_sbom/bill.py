@@ -14,7 +14,6 @@ from packageurl import PackageURL
 from .sources import Image, Package
 
 VERSION = SchemaVersion.V1_6
-_FILES = "https://pypi.org/project/{}/{}/#files"
 _LABELS = {
     "org.opencontainers.image.revision": "tensor-lab:commit",
     "tensor-lab.source-hash": "tensor-lab:source-hash",
@@ -67,7 +66,7 @@ def _component(package: Package) -> Component:
     # The hashes are those of the files an index has; a component's own would be those of what was installed.
     files = ExternalReference(
         type=ExternalReferenceType.DISTRIBUTION,
-        url=XsUri(_FILES.format(package.name, package.version)),
+        url=XsUri(purl.to_string()),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in package.sha256],
     )
     return Component(

@@ -29,6 +29,7 @@ class Server:
     def __init__(self, *options: tuple[str, Any], where: str = "127.0.0.1:0") -> None:
         self.options, self.where = tuple({**dict(OPTIONS), **dict(options)}.items()), where
         self.calls: list[str] = []
+        self.ended: list[str] = []  # calls of /t/wait that ended, also those that the client gave up
         self.metadata: dict[str, str] = {}
         self.left = 0.0  # seconds the last caller waits
         self.hold = threading.Event()
@@ -61,7 +62,8 @@ class Server:
         context.abort(grpc.StatusCode[code], details)
         raise AssertionError
 
-    def wait(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def wait(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        context.add_callback(lambda: self.ended.append("wait"))
         self.calls.append("wait")
         self.hold.wait(20)
         return message

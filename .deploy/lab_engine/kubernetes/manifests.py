@@ -103,7 +103,7 @@ def keys_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Pa
 
 
 def tag(settings: Settings) -> str:
-    """LAB_TAG; the release in place of `latest`, with which nobody knows what a pod that starts anew will run."""
+    """LAB_TAG; the release in place of `latest`, which may have changed by the time a pod starts anew."""
     given = settings.versions["LAB_TAG"]
     return settings.version if given == "latest" else given
 

@@ -10,7 +10,7 @@ supervisord starts a program again when it has ended, but does not see that it h
 
 What hangs is to work again within 30 s. A start takes 3 s on an idle machine and 16 s where four runnable processes
 share each core; twelve seconds of silence are what that leaves. Less would end programs that are only slow, and a
-restart is work that makes a busy machine slower still. Load stops nobody, so that is acted on after three looks.
+restart is work that makes a busy machine slower still. Load never stops a process, so three looks are enough there.
 
     python -m lab_engine.local.monitor
 """

@@ -147,9 +147,9 @@ def argo(
 
 def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> None:
     for result in results:
-        told = f"{result.seconds:7.1f} s" if result.state != "not run" else " " * 9
+        duration = f"{result.seconds:7.1f} s" if result.state != "not run" else " " * 9
         out.print(
-            f"{result.step:18} {result.state:10} {told}  {result.last if result.state == 'failed' else ''}".rstrip()
+            f"{result.step:18} {result.state:10} {duration}  {result.last if result.state == 'failed' else ''}".rstrip()
         )
     if decided is None:
         return

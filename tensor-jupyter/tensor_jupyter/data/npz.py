@@ -34,7 +34,7 @@ def read_npz(path: Path) -> Dataset:
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = {name: _array(archive, entry, path) for name, entry in _entries(archive).items()}
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
         raise LabError(f"{path.name} cannot be read as .npz ({error}); get it anew.") from error
     keys = _pair(arrays, _TRAIN)
     if not keys:

@@ -72,7 +72,7 @@ _batch_rows = Histogram(
 _retries = Counter("tensor_rest_upstream_retries", "Calls to the model server sent once more.", registry=_registry)
 _breaker = Gauge(
     "tensor_rest_breaker_open",
-    "Workers that take the model server for away and refuse at once.",
+    "Workers whose circuit breaker is open: they refuse calls at once.",
     registry=_registry,
     multiprocess_mode="sum",
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .components import Box, components, pooled_sums
+from tensor_jupyter.data.images.components import Box, components, pooled_sums
 
 Levels = np.ndarray[Any, np.dtype[np.uint8]]  # [height, width], grey
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
