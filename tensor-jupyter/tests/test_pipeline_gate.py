@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -62,7 +63,12 @@ def poisoned(kind, folder, write_idx):
     write_digits(folder, write_idx, train_images, train_labels, test_images, test_labels)
 
 
-@pytest.mark.parametrize(("kind", "caught"), [("labels", "accuracy"), ("polarity", "false alarms offline")])
+long = pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="half a minute; set LAB_LONG_TESTS=1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "caught"), [("labels", "accuracy"), pytest.param("polarity", "false alarms offline", marks=long)]
+)
 def test_poisoned_data_is_caught(kind, caught, settings, tmp_path, write_idx):
     sources = write_sources(tmp_path, write_idx)
     poisoned(kind, tmp_path / "digits", write_idx)

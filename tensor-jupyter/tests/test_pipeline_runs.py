@@ -23,7 +23,7 @@ from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import NAMES, STEPS
 
 LONG = bool(os.environ.get("LAB_LONG_TESTS"))
-KILLS = 20 if LONG else 2
+KILLS = 20 if LONG else 1
 TRAINED = ("gather-mnist", "gather-notmnist", "train-classifier", "train-concept")
 REPEATED = MEASURED if LONG else ("gather-mnist", "gather-notmnist", "train-concept")
 """Steps of the manifests that are run: each is a process that imports TensorFlow."""

@@ -190,7 +190,10 @@ def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("stopped_in", [1, 2, 3])
+long = pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="half a minute; set LAB_LONG_TESTS=1")
+
+
+@pytest.mark.parametrize("stopped_in", [pytest.param(1, marks=long), 2, pytest.param(3, marks=long)])
 def test_a_refined_average_that_was_stopped_ends_the_same(tmp_path, stopped_in):
     """Two epochs and two that refine, stopped in the first part, in the first epoch of the second, and in its last."""
     run = RUN.model_copy(update={"epochs": 2, "refine_epochs": 2, "weight_average": 0.9, "weight_decay": 0.01})
