@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -125,6 +126,7 @@ def test_an_answer_says_how_foreign_the_image_is(local: Lab) -> None:
     assert not foreign["in_distribution"]
 
 
+@pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="two minutes; set LAB_LONG_TESTS=1")
 def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, sources: Path) -> None:
     labels = sources / "digits" / "train-labels-idx1-ubyte"
     write_idx(labels, np.random.default_rng(0).permutation(np.arange(400) % 2))
