@@ -25,7 +25,7 @@ from tensor_serving.inventory import InventoryServer
 FOLDERS = {name: ROOT / name for name in SERVICES} | {"tensor-serving": ROOT / "tensor-serving-gpu"}
 LEFT_OUT = {
     "tensor-rest": {
-        "LAB_ID",  # tells the labs of one machine apart
+        "LAB_ID",  # identifies one of several labs on a machine
         "TENSOR_REST_LAB_ID",
         "TENSOR_REST_BOARD_URL",  # links to addresses that only a port-forward has
         "TENSOR_REST_JUPYTER_URL",
