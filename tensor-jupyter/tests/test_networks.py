@@ -182,3 +182,35 @@ def test_scores_that_are_not_probabilities_have_an_accuracy_and_no_calibration()
     data = bars()
     scores = np.eye(len(data.labels))[data.test.labels] * 5 - 2
     assert measured(scores, data) == {"test_accuracy": 1.0, "test_images": len(data.test)}
+
+
+def test_a_network_learns_from_teachers_of_other_seeds_and_they_are_trained_once(tmp_path):
+    """Stopped in the third training, its own, it goes on without training its two teachers again."""
+    run = Run(network="dnn", epochs=2, teachers=2, validation_split=0)
+    said: list[str] = []
+
+    class Stop(keras.callbacks.Callback):
+        trainings = 0
+
+        def on_train_begin(self, logs=None):  # noqa: ARG002 - Keras names it
+            Stop.trainings += 1
+
+        def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
+            if Stop.trainings == 3 and epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=said.append)
+    assert said == ["Teacher 1 of 2", "Teacher 2 of 2"]
+    trained = train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=said.append)
+    assert said[2:] == ["Going on after epoch 1 of the training of version 1, which was stopped."]
+    assert trained.metrics["test_accuracy"] == 1
+    alone = train(run.model_copy(update={"teachers": 0}), bars(), context_in(tmp_path / "alone"), verbose=0)
+    assert not np.array_equal(trained.model.get_weights()[0], alone.model.get_weights()[0])
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["bars", "bars-teacher-1", "bars-teacher-2"]
+    assert not list((tmp_path / "data").rglob("teachers/*"))
+
+
+def test_an_autoencoder_has_no_teachers(tmp_path):
+    with pytest.raises(LabError, match="leave teachers at 0"):
+        train(Run(network="autoencoder", teachers=1), bars(), context_in(tmp_path))

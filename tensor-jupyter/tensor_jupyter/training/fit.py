@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensor_jupyter.context import Context, make_shared
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.training import augment, board, checkpoints, measure, models, results
+from tensor_jupyter.training import augment, board, checkpoints, distillation, measure, models, results
 from tensor_jupyter.training.average import Averaged
 from tensor_jupyter.training.run import Run
 
@@ -57,7 +57,11 @@ def train(
     data = data.subset(run.subset, run.seed)
     learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
+    def train_teacher(run: Run, data: Dataset, context: Context) -> keras.Model:
+        return train(run, data, context, verbose=verbose, callbacks=callbacks, say=say).model
+
     with checkpoints.opened(context, plan, resume, say) as state:
+        teachers = distillation.teachers(run, data, context, train_teacher, say)
         network = model or _built(data, run, context.settings.offline)
         keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3), say)
         for phase in _phases(run, state.epoch):
@@ -65,7 +69,7 @@ def train(
             steps, pairs = _started(network, learn, data, run, phase, context, state)
             averaged = [Averaged(resumed=state.epoch > phase.epochs.start)] if run.weight_average else []
             network.fit(
-                pairs,
+                distillation.taught(pairs, teachers),
                 epochs=phase.epochs.stop,
                 initial_epoch=state.epoch,
                 steps_per_epoch=steps,
@@ -230,4 +234,5 @@ def _finished(
     make_shared(context.keras_file.parent)
     network.save(context.keras_file)
     checkpoints.forget(context)
+    distillation.forget(run, data, context)
     return Trained(network, metrics, state.history, data)

@@ -42,6 +42,9 @@ class Run(BaseModel):
     weight_average: float = Field(
         0.0, ge=0, lt=1, description="Momentum of a moving average of the weights, which is what is kept; 0: none."
     )
+    teachers: int = Field(
+        0, ge=0, le=16, description="So many networks of other seeds are trained first; the kept one learns from them."
+    )
     augmentation: Literal["auto", "digits", "photographs", "none"] = Field(
         "auto", description="How the pictures are varied; auto: as fits the data."
     )
