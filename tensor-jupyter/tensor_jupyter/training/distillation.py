@@ -25,7 +25,9 @@ _TEACHERS_SHARE = 0.75
 Train = Callable[[Run, Dataset, Context], keras.Model]
 
 
-def teachers(run: Run, data: Dataset, context: Context, train: Train, say: Callable[[str], object]) -> list[keras.Model]:
+def teachers(
+    run: Run, data: Dataset, context: Context, train: Train, say: Callable[[str], object]
+) -> list[keras.Model]:
     """The run's teachers: those that were finished before are read again, the others are trained by `train`."""
     if run.teachers and run.network == "autoencoder":
         raise LabError("An autoencoder has no scores that a teacher could give: leave teachers at 0.")

@@ -57,6 +57,7 @@ def train(
     data = data.subset(run.subset, run.seed)
     learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
+
     def train_teacher(run: Run, data: Dataset, context: Context) -> keras.Model:
         return train(run, data, context, verbose=verbose, callbacks=callbacks, say=say).model
 
