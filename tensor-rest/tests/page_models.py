@@ -31,6 +31,8 @@ def every_kind() -> dict[str, Model]:
         "mood_net": _mood([0.03, 0.97]),
         "tone_net": _mood([0.0, 1.0], scores="logits"),
         "broken_net": _text(fails=True),
+        "known_net": Model(card=LEVELS),
+        "known_net_concept": _concept(),
     }
 
 
@@ -56,6 +58,20 @@ def _scores(row: list[float], **card: object) -> Model:
         return {"scores": np.tile(np.float32(row), (len(given["images"]), 1))}
 
     return Model(card=card or None, signatures=signatures, compute=compute)
+
+
+def _concept() -> Model:
+    """A concept model that finds images lighter than the level 100 foreign."""
+    signatures = {
+        "serving_default": signature({"images": (pb.DT_UINT8, [-1, 28, 28, 1])}, {"score": (pb.DT_FLOAT, [-1])}),
+        "describe": signature({"index": (pb.DT_INT32, [-1])}, {"card": (pb.DT_STRING, [-1])}),
+    }
+
+    def compute(given: Arrays) -> Arrays:
+        levels = given["images"].reshape(len(given["images"]), -1).mean(axis=1)
+        return {"score": (levels / 255).astype(np.float32)}
+
+    return Model(card={"threshold": 100 / 255}, signatures=signatures, compute=compute)
 
 
 def _one_number() -> Model:

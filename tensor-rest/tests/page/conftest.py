@@ -41,7 +41,13 @@ def inventory(toy: ModelServer) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             models = [
-                {"name": name, "versions": model.versions, "labels": model.labels, "quarantined": []}
+                {
+                    "name": name,
+                    "versions": model.versions,
+                    "serving": model.versions,
+                    "labels": model.labels,
+                    "quarantined": [],
+                }
                 for name, model in toy.models.items()
             ]
             self.send_response(200)
@@ -80,6 +86,7 @@ def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest
         TENSOR_REST_FEEDBACK_DIR=str(kept),
         TENSOR_REST_RULES=str(rules),
         TENSOR_REST_MAX_PIXELS="1000000",
+        TENSOR_REST_CONCEPT_WAIT_MS="5000",
     )
     yield running
     running.stop()

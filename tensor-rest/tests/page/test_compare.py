@@ -55,7 +55,7 @@ def test_only_models_of_the_same_inputs_are_offered_to_compare(page: Any, front:
     page.locator("#second[data-state=problem]").wait_for()
     assert text(page, "#second-problem") != ""
     assert "ABC" in text(page, "#outputs")
-    open_page(page, front, "?model=level-net")
+    open_page(page, front, "?model=half-net")
     assert page.locator("#compare").is_hidden()
 
 

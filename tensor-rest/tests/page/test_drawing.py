@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway_kit import Front, picture
 from page_kit import BOW, PATIENCE, answer, draw, open_page, pick, press, text
+from page_models import every_kind
 
 SHIFTS = """() => {
   window.shifts = 0;
@@ -14,7 +15,7 @@ SHIFTS = """() => {
 
 def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: Front) -> None:
     open_page(page, front)
-    assert text(page, "#health") == "Serving 14 models"
+    assert text(page, "#health") == f"Serving {len(every_kind())} models"
     draw(page)
     page.wait_for_selector("#recent button")  # the whole stroke's answer; before it, those of its parts
     labels = page.locator("#bars .label").all_inner_texts()

@@ -127,3 +127,19 @@ def test_where_pages_get_no_camera_the_devices_own_is_opened(page: Any, front: F
     assert chooser.value.element.get_attribute("capture") == "environment"
     chooser.value.set_files([{"name": "two.png", "mimeType": "image/png", "buffer": picture(60)}])
     answer(page, "2")
+
+
+def test_an_image_unlike_the_training_images_is_called_unfamiliar(page: Any, front: Front) -> None:
+    """The answer keeps its scores, but its best label is not the headline; alone and among several pictures."""
+    open_page(page, front, "?model=known-net")
+    pick(page, ("dark.png", picture(60)))
+    answer(page, "2")
+    assert text(page, "#facts").endswith("Concept score\n0.24, within the threshold of 0.39")
+    pick(page, ("light.png", picture(120)))
+    answer(page, "Unfamiliar")
+    assert text(page, "#sure").startswith("unlike the training images; closest 4 (")
+    assert text(page, "#facts").endswith("Concept score\n0.47, over the threshold of 0.39")
+    pick(page, ("dark.png", picture(60)), ("light.png", picture(120)))
+    rows = page.locator("#several-list .said")
+    rows.nth(1).get_by_text("Unfamiliar").wait_for()
+    assert rows.nth(0).locator("strong").inner_text() == "2"

@@ -24,6 +24,7 @@ export function showAnswer(answer, card, labels, names) {
     "Round trip": milliseconds(answer.total),
     Model: milliseconds(answer.computing),
     Queue: milliseconds(answer.queue),
+    ...(answer.concept ? { "Concept score": conceptScore(answer.concept) } : {}),
     ...(answer.rules ? { "On the way": answer.rules.map(rule).join("; ") } : {}),
   });
   return reading;
@@ -95,6 +96,11 @@ function reasons({ polarity, size }) {
   const { width, height, channels } = size.model;
   const pixels = `${width} × ${height} pixels in ${channels === 1 ? "grey" : "colour"}: ${size.how}.`;
   return `${pixels} ${polarity.inverted ? "Inverted" : "Not inverted"}: ${polarity.why}.`;
+}
+
+/** How unlike the training images the image is, beside what is still like them. */
+function conceptScore({ score, threshold, in_distribution: inside }) {
+  return `${score.toPrecision(2)}, ${inside ? "within" : "over"} the threshold of ${threshold.toPrecision(2)}`;
 }
 
 function rule({ model, score, then, error }) {

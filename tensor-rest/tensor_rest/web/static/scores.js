@@ -4,14 +4,16 @@ export const SURE = 0.6; // below it the best label is a candidate, not an answe
 const ROUNDING = 0.02; // by which the probabilities of an answer may miss 1
 
 /**
- * What an answer {labels: [{label, score}], unsure} says: {labels, probable, sure, text}. `complete`: the list holds
- * all labels. What the card says of the scores counts first.
+ * What an answer {labels: [{label, score}], unsure, concept} says: {labels, probable, sure, familiar, text}. `complete`:
+ * the list holds all labels. What the card says of the scores counts first. Not `familiar`: the concept model finds the
+ * image unlike those of the training, so that the scores mean little.
  */
-export function read({ labels, unsure }, card, complete) {
+export function read({ labels, unsure, concept }, card, complete) {
   const declared = card?.scores === "probabilities";
   const probable = labels.length > 1 && (declared ? withinOne(labels) : sumToOne(labels, complete));
-  const sure = !probable || (!unsure && labels[0].score >= SURE);
-  return { labels, probable, sure, text: (score) => (probable ? percent(score) : number(score)) };
+  const familiar = concept?.in_distribution ?? true;
+  const sure = familiar && (!probable || (!unsure && labels[0].score >= SURE));
+  return { labels, probable, sure, familiar, text: (score) => (probable ? percent(score) : number(score)) };
 }
 
 /** A row of raw outputs as the gateway's classify answers it: logits, by the card or the output's name, become probabilities. */
@@ -25,14 +27,17 @@ export function probabilities(row, alias, card) {
 }
 
 /** The words beside the best label; of an answer that is not sure, its candidates. */
-export function words({ labels, probable, sure, text }) {
-  if (!sure) return `${labels.slice(0, 3).map(({ label, score }) => `${label} (${text(score)})`).join(", ")}`;
+export function words({ labels, probable, sure, familiar, text }) {
+  const named = ({ label, score }) => `${label} (${text(score)})`;
+  if (!familiar) return `unlike the training images; closest ${named(labels[0])}`;
+  if (!sure) return labels.slice(0, 3).map(named).join(", ");
   if (probable) return `${text(labels[0].score)} sure`;
   return labels.length > 1 ? `score ${text(labels[0].score)}, the highest` : `output ${labels[0].label}`;
 }
 
-/** The headline: the best label, the value where there is only one, or that the model is not sure. */
-export function headline({ labels, sure, text }) {
+/** The headline: the best label, the value where there is only one, or that neither is to be trusted. */
+export function headline({ labels, sure, familiar, text }) {
+  if (!familiar) return "Unfamiliar";
   if (labels.length === 1) return text(labels[0].score);
   return sure ? labels[0].label : "Not sure";
 }
