@@ -15,6 +15,7 @@ from tensor_jupyter.settings import Settings
 MEASURED = (
     "gather-mnist",
     "gather-notmnist",
+    "gather-feedback",
     "train-classifier",
     "train-concept",
     "export-classifier",

@@ -23,8 +23,9 @@ from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import NAMES, STEPS
 
 LONG = bool(os.environ.get("LAB_LONG_TESTS"))
+FOLDERS = ("models", "data", "logs", "feedback")
 KILLS = 20 if LONG else 1
-TRAINED = ("gather-mnist", "gather-notmnist", "train-classifier", "train-concept")
+TRAINED = ("gather-mnist", "gather-notmnist", "gather-feedback", "train-classifier", "train-concept")
 REPEATED = MEASURED if LONG else ("gather-mnist", "gather-notmnist", "train-concept")
 """Steps of the manifests that are run: each is a process that imports TensorFlow."""
 
@@ -41,7 +42,7 @@ print(json.dumps({name: result.state for name, result in results.items()}))
 
 
 def environment(folder: Path, parameters: Parameters) -> dict[str, str]:
-    folders = {f"LAB_{name.upper()}": str(folder / name) for name in ("models", "logs", "data")}
+    folders = {f"LAB_{name.upper()}": str(folder / name) for name in FOLDERS}
     python_path = str(Path(__file__).parents[1])
     return {**os.environ, **folders, **parameters.environment(), "LAB_OFFLINE": "1", "PYTHONPATH": python_path}
 
@@ -118,6 +119,7 @@ def test_a_step_that_fails_stops_what_depends_on_it_and_nothing_else(sources, tm
     assert {name: result.state for name, result in results.items()} == {
         "gather-mnist": "failed",
         "gather-notmnist": "done",
+        "gather-feedback": "not run",
         "train-classifier": "not run",
         "train-concept": "not run",
     }
@@ -199,7 +201,7 @@ def test_the_workflow_has_the_table_s_graph_and_least_rights():
     ]
     assert account["metadata"]["name"] == binding["subjects"][0]["name"] == spec["serviceAccountName"] == NAME
     claims = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in found["volumes.yaml"]}
-    assert claims == {name: ["ReadWriteMany"] for name in ("tensor-models", "tensor-data", "tensor-logs")}
+    assert claims == {f"tensor-{name}": ["ReadWriteMany"] for name in FOLDERS}
 
 
 def test_the_default_images_are_those_that_the_lab_pushes():
@@ -220,8 +222,8 @@ def test_the_containers_commands_leave_the_same_stamps_as_a_run(clean, sources, 
         for name, value in values.items():
             placeholder = f"{{{{workflow.parameters.{name}}}}}"
             variables = {key: value if given == placeholder else given for key, given in variables.items()}
-        for name in ("LAB_MODELS", "LAB_DATA", "LAB_LOGS"):  # the mounted volumes
-            variables[name] = str(tmp_path / variables[name].strip("/"))
+        for name in FOLDERS:  # the mounted volumes
+            variables[f"LAB_{name.upper()}"] = str(tmp_path / variables[f"LAB_{name.upper()}"].strip("/"))
         assert container["command"] == ["lab"]
         variables |= {"PATH": os.environ["PATH"], "LAB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
         done = subprocess.run(

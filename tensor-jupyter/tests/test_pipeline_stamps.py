@@ -43,6 +43,7 @@ def run(step, settings, again=False, **parameters):
 
 def test_a_step_whose_stamp_holds_does_not_run_again(settings):
     assert run("gather-mnist", settings) == (True, ["it has not run yet"])
+    run("gather-feedback", settings)
     assert run("train-classifier", settings)[0]
     assert run("train-classifier", settings) == (False, [])
     assert run("train-classifier", settings, again=True) == (True, ["it was asked for"])
@@ -50,6 +51,7 @@ def test_a_step_whose_stamp_holds_does_not_run_again(settings):
 
 def test_each_change_is_told_in_words(settings):
     run("gather-mnist", settings)
+    run("gather-feedback", settings)
     run("train-classifier", settings, learning_rate=0.01)
     root = root_of(Parameters(), settings)
 
@@ -124,6 +126,7 @@ def test_a_step_waits_for_another_process_that_runs_it(settings):
 
 def test_the_key_names_inputs_and_parameters_and_not_outputs(settings):
     run("gather-mnist", settings)
+    run("gather-feedback", settings)
     run("train-classifier", settings)
     path = root_of(Parameters(), settings) / "train-classifier"
     first = stamps.read(path)

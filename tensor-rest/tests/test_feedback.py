@@ -4,6 +4,7 @@ import errno
 import fcntl
 import io
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,27 @@ def test_many_at_once_lose_nothing_and_write_whole_lines(tell: Tell, folder: Pat
         thread.join()
     assert sorted(statuses) == [200] * 8 + [201] * 24
     assert len(kept(folder)) == len(notes(folder)) == 24
+
+
+def test_corrections_are_counted_since_the_default_version_was_made(
+    serves: ModelServer, tmp_path: Path, folder: Path
+) -> None:
+    """One sample is older than the version, as its date says; one is newer; a card without a date counts both."""
+    made = "2020-01-01T00:00:00Z"
+    serves.models["dated-net"] = Model(card={**CARD, "created": made})
+    serves.models["undated-net"] = Model(card={**CARD, "created": "some day"})
+    client = client_of(serves, tmp_path, feedback_dir=folder)
+    for model in ("dated-net", "undated-net"):
+        route = f"/tf/models/{model}/feedback"
+        assert client.get(route).json == {"model": model, "version": 1, "samples": 0, "since_version": 0}
+        for image in (TWO, FIVE):
+            assert client.post(route, data={**files(("x.png", image)), "label": "7"}).status_code == 201
+        old = next((folder / model / "7").glob("*.png"))
+        os.utime(old, (0, 1))
+        since = {"dated-net": 1, "undated-net": 2}[model]
+        assert client.get(route).json == {"model": model, "version": 1, "samples": 2, "since_version": since}
+    assert client.get("/tf/models/none/feedback").status_code == 404
+
+
+def test_corrections_are_not_counted_where_none_are_kept(serves: ModelServer, tmp_path: Path) -> None:
+    check_error(client_of(serves, tmp_path).get(ROUTE), 409, "TENSOR_REST_FEEDBACK_DIR")

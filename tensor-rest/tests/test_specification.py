@@ -130,7 +130,7 @@ def test_what_no_model_can_answer_is_named_and_not_listed(lists: Any) -> None:
     assert "/v1/models/{model}:regress" not in document["paths"]
     assert "/tf/models/{model}/feedback" not in document["paths"]
     assert "a model with a regress signature: `POST /v1/models/{model}" in document["info"]["description"]
-    assert "TENSOR_REST_FEEDBACK_DIR: `POST /tf/models/{model}/feedback`" in document["info"]["description"]
+    assert "TENSOR_REST_FEEDBACK_DIR: `GET /tf/models/{model}/feedback`" in document["info"]["description"]
 
 
 def test_without_a_served_model_only_what_works_is_listed(tmp_path: Path) -> None:

@@ -94,14 +94,14 @@ _ALL = (
     Row(
         "dns-failure",
         "the model server's name does not resolve for 30 s, while it is restarted",
-        "answers or 503/504 within 15 s, recovery by itself within 15 s",
+        "answers or 503/504 within 16 s (their deadline is 15), recovery by itself within 15 s",
         network.dns,
         _NETWORK,
     ),
     Row(
         "network-drop",
         "packets to the model server vanish for 30 s",
-        "answers or 503/504 within 15 s, recovery by itself within 15 s",
+        "answers or 503/504 within 16 s (their deadline is 15), recovery by itself within 15 s",
         network.drop,
         _NETWORK,
     ),

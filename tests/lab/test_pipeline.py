@@ -17,7 +17,7 @@ from PIL import Image
 from tests.running import Lab, wait_until
 
 MODEL = "bars"
-pytestmark = pytest.mark.timeout(1200)  # each of the ten steps is a process that imports TensorFlow
+pytestmark = pytest.mark.timeout(1200)  # each of the eleven steps is a process that imports TensorFlow
 COMMAND = ("exec", "tensor-jupyter", "python", "-m", "tensor_jupyter", "pipeline")
 
 
@@ -103,7 +103,7 @@ def test_one_command_trains_tests_and_promotes(local: Lab, sources: Path) -> Non
 
 def test_the_same_command_again_runs_nothing(local: Lab, sources: Path) -> None:
     lines = run(local, sources, 0).splitlines()
-    assert sum("unchanged" in line for line in lines) == 10
+    assert sum("unchanged" in line for line in lines) == 11
     assert not any(" done " in line for line in lines)
 
 
@@ -139,9 +139,9 @@ def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, so
         assert found["labels"] == {"stable": 1}
         assert found["default_version"] == 1
     assert sorted(path.name for path in (local.home / "models" / MODEL).glob("[0-9]*")) == ["1"]
-    assert run(local, sources, 3).count("unchanged") == 10, "the verdict stands until something changes"
+    assert run(local, sources, 3).count("unchanged") == 11, "the verdict stands until something changes"
 
 
 def test_a_dry_run_works_on_every_engine(lab: Lab) -> None:
     said = lab.compose(*COMMAND, "run", "--dry-run", "--model", "never-run")
-    assert said.count("would run: it has not run yet") == 10
+    assert said.count("would run: it has not run yet") == 11

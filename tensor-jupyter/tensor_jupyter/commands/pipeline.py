@@ -1,6 +1,7 @@
 """`lab pipeline`: from data to a tested, served model in one command, or one step of it."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +10,14 @@ import typer
 from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
 from tensor_jupyter.commands.model_kit import mark
 from tensor_jupyter.commands.run_flags import setting_flags
+from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline.argo import Target
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import LAST, NAMES, STEPS, named
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
-    from tensor_jupyter.pipeline.runner import Result
+    from tensor_jupyter.pipeline.runner import Plan, Result
 
 _EXAMPLES = """Examples:
 
@@ -24,6 +26,8 @@ _EXAMPLES = """Examples:
   lab pipeline run --dry-run --network dnn        which steps would run, and why
 
   LEARNING_RATE=0.001 lab pipeline run --from train-classifier
+
+  lab pipeline watch --corrections 20             again whenever 20 corrections from the page wait
 
 Exit codes of run: 0 promoted, 1 a step failed, 3 the gate refused the models.
 """
@@ -58,7 +62,6 @@ def run(
     """
     with told_in_one_line():
         from tensor_jupyter.pipeline import runner
-        from tensor_jupyter.publishing import served
 
         parameters, settings = Parameters.read(config, **flags), Settings.read()
         plan = runner.Plan.of(start, only)
@@ -66,15 +69,44 @@ def run(
             for name, reason in runner.explain(plan, parameters, settings).items():
                 out.print(f"{name:18} {f'would run: {reason}' if reason else 'unchanged'}")
             return
-        if plan.is_live:
-            served.ask(settings)  # raises before hours of training where no lab answers
-        wide = max(map(len, NAMES))
-        results = runner.Run(plan, parameters, settings, lambda name, line: err.print(f"{name:{wide}}  {line}")).start()
-        decided = runner.verdict(parameters, settings) if LAST in plan.chosen else None
-        code = runner.code_of([*results.values()], decided)
-        _print_summary([*results.values()], decided if code != runner.FAILED else None)
+        code = _run(plan, parameters, settings)
         if code:
             sys.exit(code)
+
+
+@app.command()
+@setting_flags(Parameters, "pipeline", _PANEL)
+def watch(
+    config: Config = None,
+    count: Annotated[
+        int, typer.Option("--corrections", min=1, help="Run when so many corrections wait to be trained with.")
+    ] = 20,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="One look, then the end, with the run's exit code.")] = False,
+    *,
+    flags: dict[str, object],
+) -> None:
+    """Run the pipeline whenever people have corrected the model often enough on the page; until Ctrl-C.
+
+    What a run has gathered does not wait any more, whether its models were promoted or not.
+    """
+    with told_in_one_line():
+        from tensor_jupyter.pipeline import corrections, runner
+        from tensor_jupyter.pipeline.execute import root_of
+
+        parameters, settings = Parameters.read(config, **flags), Settings.read()
+        said = None
+        while True:
+            waiting = corrections.waiting(root_of(parameters, settings), parameters, settings)
+            enough = waiting >= count
+            line = f"{waiting} of {count} corrections wait{': running' if enough else ''}"
+            if line != said:
+                err.print(f"{time.strftime('%H:%M:%S')}  {line}")
+            said = None if enough else line
+            code = _attempt(runner.Plan(), parameters, settings, once) if enough else 0
+            if once:
+                sys.exit(code)
+            time.sleep(every)
 
 
 @app.command()
@@ -143,6 +175,32 @@ def argo(
         for name, documents in found.items():
             (folder / name).write_text(head + yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
             out.print(str(folder / name))
+
+
+def _run(plan: "Plan", parameters: Parameters, settings: Settings) -> int:
+    """Run the plan, say what became of it, and return the exit code. Raises LabError where no lab answers."""
+    from tensor_jupyter.pipeline import runner
+    from tensor_jupyter.publishing import served
+
+    if plan.is_live:
+        served.ask(settings)  # raises before hours of training
+    wide = max(map(len, NAMES))
+    results = runner.Run(plan, parameters, settings, lambda name, line: err.print(f"{name:{wide}}  {line}")).start()
+    decided = runner.verdict(parameters, settings) if LAST in plan.chosen else None
+    code = runner.code_of([*results.values()], decided)
+    _print_summary([*results.values()], decided if code != runner.FAILED else None)
+    return code
+
+
+def _attempt(plan: "Plan", parameters: Parameters, settings: Settings, once: bool) -> int:
+    """The same for a watch, which outlives a lab that is down for a while."""
+    try:
+        return _run(plan, parameters, settings)
+    except LabError as error:
+        if once:
+            raise
+        err.print(str(error))
+        return 1
 
 
 def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> None:

@@ -20,7 +20,8 @@ NAME = "tensor-pipeline"
 
 DEADLINE_SECONDS = 2 * 60 * 60
 
-_VOLUMES = {"tensor-models": "/models", "tensor-data": "/data", "tensor-logs": "/logs"}  # as in Compose
+_FOLDERS = ("models", "data", "logs", "feedback")
+_VOLUMES = {f"tensor-{name}": f"/{name}" for name in _FOLDERS}  # as in Compose
 _KEPT_SECONDS = 7 * 24 * 60 * 60  # finished workflows
 
 
@@ -108,7 +109,7 @@ def _container(step: Step, target: Target) -> Any:
 
     names = dict.fromkeys(("model", *step.params))
     variables = {f"{PREFIX}{name.upper()}": name for name in names} | {"LAB_REST_URL": "rest_url"}
-    folders = {"LAB_MODELS": "/models", "LAB_DATA": "/data", "LAB_LOGS": "/logs"}
+    folders = {f"LAB_{name.upper()}": f"/{name}" for name in _FOLDERS}
     program, *words = step.command
     retry = RetryStrategy(
         limit=step.retries, retry_policy="Always", backoff=m.Backoff(duration="30s", factor=m.IntOrString(root=2))

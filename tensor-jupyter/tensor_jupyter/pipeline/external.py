@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tensor_jupyter.pipeline import corrections
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.stamps import why_stale
 from tensor_jupyter.pipeline.steps import LAST, Step, after, named
@@ -26,6 +27,9 @@ def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings)
         return _better_source(root / step.name, parameters.mnist_data_dir, settings)
     if step.name == "gather-notmnist":
         return _better_source(root / step.name, parameters.notmnist_data_dir, settings)
+    if step.name == corrections.STEP:
+        count = len(corrections.changed(root, parameters, settings))
+        return f"{count} corrections have come or gone" if count else ""
     if step.name == "deploy":
         return _gone(root, parameters, settings)
     return ""

@@ -42,6 +42,9 @@ class Parameters(BaseModel):
     subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training images; at least 2,000 are taken.")
     mnist_data_dir: str = Field("", description="A folder with MNIST's files; else downloaded once.")
     notmnist_data_dir: str = Field("", description="A folder of letters by class; else downloaded once.")
+    feedback: Literal["use", "ignore"] = Field(
+        "use", description="Corrections that people gave the model on the page: train with them, or not."
+    )
     live_calls: int = Field(1000, ge=1, description="How many images are sent over REST.")
     min_accuracy: float = Field(0.98, ge=0, le=1, description="Share of images that must be right, live and offline.")
     min_auroc: float = Field(0.99, ge=0.5, le=1, description="How well the concept score tells digits from letters.")

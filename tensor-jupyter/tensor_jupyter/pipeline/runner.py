@@ -133,7 +133,10 @@ class Run:
 
 def environment(parameters: Parameters, settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
     """Return the variables for a step's process: the lab's, and exactly these parameters."""
-    folders = {f"LAB_{name.upper()}": str(getattr(settings, name).absolute()) for name in ("models", "logs", "data")}
+    folders = {
+        f"LAB_{name.upper()}": str(getattr(settings, name).absolute())
+        for name in ("models", "logs", "data", "feedback")
+    }
     return {**given, **folders, **parameters.environment(), "PYTHONUNBUFFERED": "1"}
 
 

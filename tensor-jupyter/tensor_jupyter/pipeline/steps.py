@@ -43,6 +43,7 @@ _DATA = ("data.npz", "about.json")
 _TRAINED = ("weights.npz", "trained.json")
 _DIGITS = tuple(f"gather-mnist/{file}" for file in _DATA)
 _LETTERS = tuple(f"gather-notmnist/{file}" for file in _DATA)
+_CORRECTIONS = tuple(f"gather-feedback/{file}" for file in _DATA)
 _CLASSIFIER = tuple(f"train-classifier/{file}" for file in _TRAINED)
 _CONCEPT = tuple(f"train-concept/{file}" for file in _TRAINED)
 _EXPORTS = ("export-classifier/models", "export-concept/models")
@@ -67,10 +68,18 @@ STEPS = (
         retries=3,
     ),
     Step(
-        "train-classifier",
-        "Train the classifier of digits.",
+        "gather-feedback",
+        "Gather the corrections that people gave the model on the page.",
         needs=("gather-mnist",),
         inputs=_DIGITS,
+        outputs=_DATA,
+        params=("model", "feedback"),
+    ),
+    Step(
+        "train-classifier",
+        "Train the classifier of digits.",
+        needs=("gather-mnist", "gather-feedback"),
+        inputs=(*_DIGITS, *_CORRECTIONS),
         outputs=_TRAINED,
         params=("model", "network", "epochs", "learning_steps", "learning_rate", "batch_size", "seed"),
         resources=Resources("2", "4Gi"),
@@ -88,7 +97,7 @@ STEPS = (
         "export-classifier",
         "Export the classifier with its card, and replay its golden samples.",
         needs=("train-classifier",),
-        inputs=(*_DIGITS, *_CLASSIFIER),
+        inputs=(*_DIGITS, *_CORRECTIONS, *_CLASSIFIER),
         outputs=("models",),
         params=("model", "network", "seed"),
     ),
@@ -104,7 +113,7 @@ STEPS = (
         "evaluate",
         "Measure both exported models on images they were not trained on.",
         needs=("export-classifier", "export-concept", "gather-notmnist"),
-        inputs=(*_EXPORTS, *_DIGITS, *_LETTERS),
+        inputs=(*_EXPORTS, *_DIGITS, *_CORRECTIONS, *_LETTERS),
         outputs=("evaluation.json",),
         params=("model", "min_accuracy", "max_latency_ms", "min_auroc", "max_false_alarms"),
     ),

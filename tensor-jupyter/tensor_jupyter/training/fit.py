@@ -1,5 +1,6 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,20 +50,16 @@ def train(
 
     model: a network of your own instead; it takes uint8 pictures and gives probabilities. resume: None goes on with a
     stopped training of the same run, data and name if there is one, False begins anew, True wants one. say: is given
-    what it resumes, and why it stops early. Raises LabError for a version that cannot be trained, weights that cannot
-    be had, or nothing to resume.
+    what it resumes and why it stops early. Raises LabError for what cannot be trained, had as weights or resumed.
     """
     if run.network == "autoencoder" and not run.validation_split:
         raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
     learn, held_out = data.validation_split(run.validation_split, run.seed)
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
-
-    def train_teacher(run: Run, data: Dataset, context: Context) -> keras.Model:
-        return train(run, data, context, verbose=verbose, callbacks=callbacks, say=say).model
-
     with checkpoints.opened(context, plan, resume, say) as state:
-        teachers = distillation.teachers(run, data, context, train_teacher, say)
+        same = functools.partial(train, verbose=verbose, callbacks=callbacks, say=say)
+        teachers = distillation.teachers(run, data, context, lambda *its: same(*its).model, say)
         network = model or _built(data, run, context.settings.offline)
         keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3), say)
         for phase in _phases(run, state.epoch):

@@ -1,4 +1,6 @@
-"""PUT or POST /tf/models/<model>/feedback: "this was a ...", kept for the workbench to train from."""
+"""/tf/models/<model>/feedback: "this was a ...", kept for the workbench to train from, and how many there are."""
+
+from typing import Any
 
 import flask
 from flask_restx import Namespace, Resource, fields
@@ -14,27 +16,26 @@ def add(api: Namespace, documents: Documents) -> None:
     request = api.parser()
     request.add_argument("image", type=FileStorage, location="files", required=True, help="The picture")
     request.add_argument("label", location="form", required=True, help="What it was: one of the model's labels")
-    answer = api.model(
-        "Feedback",
-        {
-            "model": fields.String(example="mnist-net"),
-            "version": fields.Integer(example=1),
-            "predicted": fields.String(description="What the model says", example="7"),
-            "label": fields.String(description="What it was", example="1"),
-            "stored": fields.Boolean(description="False if it was known already"),
-        },
-    )
+    answer, count = _documents(api)
     responses = {
         200: ("Known already", answer),
         201: ("Kept", answer),
         **documents.errors(400, 409, 413, 415, 507, *SERVING),
     }
-
+    count_responses = {200: ("How many", count), **documents.errors(404, 409, *SERVING)}
     needs = {"x-needs": params.IMAGES if documents.keeps_feedback else params.FOLDER}
 
     @api.route("/tf/models/<model>/feedback")
     @api.doc(params=versions.MODEL)
     class Feedback(Resource):
+        @api.doc(id="count_feedback", responses=count_responses, vendor=needs)
+        def get(self, model: str) -> flask.Response:
+            """How many images are kept, and how many since the default version was made
+
+            The latter wait to be trained with.
+            """
+            return flask.jsonify(requests.service().corrections(model))
+
         @api.expect(request, validate=False)
         @api.doc(id="give_feedback", responses=responses, vendor=needs)
         def post(self, model: str) -> flask.Response:
@@ -52,6 +53,30 @@ def add(api: Namespace, documents: Documents) -> None:
             Sending an image twice changes nothing; another label replaces the first.
             """
             return _keep(model)
+
+
+def _documents(api: Namespace) -> tuple[Any, Any]:
+    """What is answered of one image, and of all."""
+    answer = api.model(
+        "Feedback",
+        {
+            "model": fields.String(example="mnist-net"),
+            "version": fields.Integer(example=1),
+            "predicted": fields.String(description="What the model says", example="7"),
+            "label": fields.String(description="What it was", example="1"),
+            "stored": fields.Boolean(description="False if it was known already"),
+        },
+    )
+    count = api.model(
+        "FeedbackCount",
+        {
+            "model": fields.String(example="mnist-net"),
+            "version": fields.Integer(description="The default one", example=1),
+            "samples": fields.Integer(description="All that are kept", example=12),
+            "since_version": fields.Integer(description="Those kept since the version was made", example=5),
+        },
+    )
+    return answer, count
 
 
 def _keep(model: str) -> flask.Response:

@@ -86,6 +86,10 @@ class Feedback:
         finally:
             self._turn.release()
 
+    def count(self, model: str, since: float) -> tuple[int, int]:
+        """Return how many samples the model has, and how many of them were kept after `since`, seconds of Unix time."""
+        return offload.run(_dated, self.folder() / model, since)
+
     def _store(self, folder: Path, path: Path, content: bytes, note: dict[str, object]) -> Kept | None:
         """In a thread: keep the picture; None if another process has the folder's lock."""
         with _locked(folder) as locked:
@@ -160,6 +164,17 @@ def _counted(label: str) -> tuple[int, int]:
     with os.scandir(label) as entries:
         sizes = [entry.stat().st_size for entry in entries if entry.name.endswith(".png")]
     return len(sizes), sum(sizes)
+
+
+def _dated(model: Path, since: float) -> tuple[int, int]:
+    if not model.is_dir():
+        return 0, 0
+    samples = new = 0
+    for label in _folders(model):
+        with os.scandir(label) as entries:
+            dates = [entry.stat().st_mtime for entry in entries if entry.name.endswith(".png")]
+        samples, new = samples + len(dates), new + sum(date > since for date in dates)
+    return samples, new
 
 
 def _share(folder: Path) -> None:

@@ -3,6 +3,7 @@
 A `describe` that is not a card's, or does not answer a valid one, means: the model has no card. It is served without.
 """
 
+import datetime
 import json
 import logging
 from collections.abc import Mapping
@@ -56,6 +57,14 @@ class Card(BaseModel):
 
     scores: Literal["probabilities", "logits"] | None = None
     """What the scores are; None: logits if the output's name contains `logits`, else unknown and left as they are."""
+
+    @property
+    def created_at(self) -> float:
+        """When the version was made, seconds of Unix time; 0 if the card's `created` does not say."""
+        try:
+            return datetime.datetime.fromisoformat((self.model_extra or {})["created"]).timestamp()
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return 0.0
 
 
 class Found(NamedTuple):

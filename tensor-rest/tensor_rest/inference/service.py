@@ -81,6 +81,13 @@ class InferenceService:
         predicted = answer.ranking[0][0]
         return answer, self.feedback.keep(decoded, target.model, answer.version, predicted, label)
 
+    def corrections(self, model: str) -> dict[str, Any]:
+        """How many samples are kept of the model, and how many of them since its default version was made."""
+        self.feedback.folder()
+        metadata = self.metadata(Target(model))
+        samples, since = self.feedback.count(model, metadata.card.created_at if metadata.card else 0.0)
+        return {"model": model, "version": metadata.version, "samples": samples, "since_version": since}
+
     def predict(
         self,
         target: Target,

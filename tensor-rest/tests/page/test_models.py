@@ -196,3 +196,17 @@ def test_the_upload_form_of_swagger_ui_works(page: Any, front: Front, tmp_path: 
     form.locator(".execute").click()
     form.locator(".live-responses-table .response-col_status").first.wait_for()
     assert '"digit": 2' in form.locator(".live-responses-table").inner_text()
+
+
+def test_corrections_that_wait_are_counted_with_the_command_that_trains_with_them(page: Any, front: Front) -> None:
+    open_page(page, front, "?model=known-net")
+    assert page.locator("#waiting").is_hidden()
+    for level, count in ((61, "1 correction waits"), (62, "2 corrections wait")):
+        pick(page, ("image.png", picture(level)))
+        answer(page, "2")
+        page.click("#labels [data-label='5']")
+        page.locator("#waiting", has_text=f"{count}, given since version 1 was made.").wait_for()
+    assert text(page, "#train") == "bin/lab pipeline run --model known-net"
+    page.locator("#waiting").scroll_into_view_if_needed()
+    open_page(page, front, "?model=glyph-net")
+    assert page.locator("#waiting").is_hidden()

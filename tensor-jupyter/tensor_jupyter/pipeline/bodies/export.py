@@ -9,16 +9,17 @@ from tensor_jupyter.data import Dataset
 from tensor_jupyter.pipeline.bodies import gather, train
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.publishing import export as publishing
-from tensor_jupyter.training.run import Run
 
 
 def run_classifier(job: Job) -> None:
-    model, data = _trained(job, "train-classifier", train.classifier_run(job.parameters))
+    data = gather.read_all(job.root)
+    model = train.read(job.root / "train-classifier", train.classifier_run(job.parameters), data)
     _export(job, "train-classifier", job.parameters.model, model, data)
 
 
 def run_concept(job: Job) -> None:
-    model, data = _trained(job, "train-concept", train.concept_run(job.parameters))
+    data = gather.read(job.root / "gather-mnist")
+    model = train.read(job.root / "train-concept", train.concept_run(job.parameters), data)
     _export(job, "train-concept", job.parameters.concept, model, data, companion=job.parameters.model)
 
 
@@ -26,11 +27,6 @@ def exported(root: Path, step: str, name: str) -> Path:
     """Return the folder of the only version that an export step made."""
     (folder,) = (root / step / "models" / name).glob("[0-9]*")
     return folder
-
-
-def _trained(job: Job, step: str, run: Run) -> tuple[keras.Model, Dataset]:
-    data = gather.read(job.root / "gather-mnist")
-    return train.read(job.root / step, run, data), data
 
 
 def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, companion: str = "") -> None:

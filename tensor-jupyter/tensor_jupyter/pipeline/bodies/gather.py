@@ -1,4 +1,4 @@
-"""The steps gather-mnist and gather-notmnist: labelled images as one file, whichever source they come from."""
+"""The steps gather-mnist, gather-notmnist and gather-feedback: labelled images as one file each."""
 
 import json
 from dataclasses import asdict, replace
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from tensor_jupyter.data import Dataset, Picture, Pictures, load
+from tensor_jupyter.data.folders import read_feedback
+from tensor_jupyter.pipeline import corrections
 from tensor_jupyter.pipeline.execute import Job
 
 _PARTS = ("train", "test")
@@ -24,12 +26,43 @@ def run_notmnist(job: Job) -> None:
     _store(job, replace(data, polarity="light-on-dark"))
 
 
+def run_feedback(job: Job) -> None:
+    digits, names = read(job.root / "gather-mnist"), corrections.files(job.parameters, job.settings)
+    empty = digits.train.take(slice(0))
+    data = replace(digits, name=f"feedback:{job.parameters.model}", train=empty, test=empty, stand_in_for="")
+    data = replace(data, unreadable=0, split="none", message="There are no corrections to train with.")
+    if names:
+        data = _known(read_feedback(job.settings.feedback, job.parameters.model, digits.picture), digits.labels)
+    _store(job, data)
+    corrections.write(job.folder, names)
+
+
+def read_all(root: Path) -> Dataset:
+    """Return what the classifier is trained on: the digits, and the corrections if there are any."""
+    digits, found = read(root / "gather-mnist"), read(root / "gather-feedback")
+    return digits.plus(found) if len(found.train) or len(found.test) else digits
+
+
 def read(folder: Path) -> Dataset:
     """Return the data set that a gather step stored; it equals the one that was loaded."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz", allow_pickle=False) as arrays:
         parts = {part: Pictures(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in _PARTS}
     return Dataset(**{**about, **parts, "labels": tuple(about["labels"])})
+
+
+def _known(data: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """The images whose label is one of `labels`; a model of before may have had others."""
+    place = np.array([labels.index(label) if label in labels else -1 for label in data.labels], np.int64)
+
+    def known(part: Pictures) -> Pictures:
+        kept = part.take(np.flatnonzero(place[part.labels] >= 0))
+        return Pictures(kept.images, place[kept.labels])
+
+    train, test = known(data.train), known(data.test)
+    left_out = len(data.train) + len(data.test) - len(train) - len(test)
+    message = f"{data.message} {left_out} with other labels are left out." if left_out else data.message
+    return replace(data, labels=labels, message=message, train=train, test=test)
 
 
 def _source(folder: str, name: str) -> Path | str:

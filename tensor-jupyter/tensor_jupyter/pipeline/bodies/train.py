@@ -22,12 +22,13 @@ RUN = "run.json"
 
 
 def run_classifier(job: Job) -> None:
-    data = gather.read(job.root / "gather-mnist")
-    _train(job, _with_steps(classifier_run(job.parameters), job.parameters.learning_steps, data), job.parameters.model)
+    data = gather.read_all(job.root)
+    run = _with_steps(classifier_run(job.parameters), job.parameters.learning_steps, data)
+    _train(job, run, job.parameters.model, data)
 
 
 def run_concept(job: Job) -> None:
-    _train(job, concept_run(job.parameters), job.parameters.concept)
+    _train(job, concept_run(job.parameters), job.parameters.concept, gather.read(job.root / "gather-mnist"))
 
 
 def classifier_run(parameters: Parameters) -> Run:
@@ -54,8 +55,7 @@ def read(folder: Path, run: Run, data: Dataset) -> keras.Model:
     return model
 
 
-def _train(job: Job, run: Run, name: str) -> None:
-    data = gather.read(job.root / "gather-mnist")
+def _train(job: Job, run: Run, name: str, data: Dataset) -> None:
     context = Context(name, settings=job.settings)
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: job.say(_told(epoch, run, logs or {})))
     trained = train(run, data, context, verbose=0, callbacks=[callback], say=job.say)

@@ -1,6 +1,7 @@
 // "This was a ...": the right label of the picture on the paper, for the workbench to train from.
 import { $, button, element, say } from "./dom.js";
-import { Refusal, feedback } from "./gateway.js";
+import { Refusal, feedback, feedbackCount } from "./gateway.js";
+import { copyOn } from "./shell.js";
 
 const MOST_BUTTONS = 12;
 const OFF = "Feedback is not kept here; TENSOR_REST_FEEDBACK_DIR names the folder to keep it in.";
@@ -8,6 +9,7 @@ const INVITATION = "Press what it really was. The picture is kept for training."
 
 let tried = null; // {picture, answer, told} the labels are offered for
 let shown = null; // the labels, as text
+let counted = {}; // {model, digits} whose corrections are counted
 
 /** Offer `labels` for a try, or only their place where that is null. */
 export function offer(next, labels) {
@@ -19,6 +21,27 @@ export function offer(next, labels) {
   for (const control of $("labels").querySelectorAll("button, select")) control.disabled = !tried;
   tell(tried?.told);
 }
+
+/** Say how many corrections of `model` wait to be trained with, and of a model of `digits` how to. */
+export async function count(model, digits) {
+  const mine = (counted = { model, digits });
+  const found = model && $("feedback").dataset.kept === "yes" ? await feedbackCount(model).catch(nothing) : null;
+  if (mine !== counted) return;
+  const waiting = found?.since_version ?? 0;
+  $("waiting").hidden = !waiting;
+  if (!waiting) return;
+  const corrections = waiting === 1 ? "1 correction waits" : `${waiting} corrections wait`;
+  say($("waiting-text"), `${corrections}, given since version ${found.version} was made.`);
+  $("train-with").hidden = !digits;
+  say($("train"), `bin/lab pipeline run --model ${model}`);
+}
+
+function nothing(error) {
+  if (!(error instanceof Refusal)) throw error;
+  return null;
+}
+
+copyOn($("copy-train"), $("train"));
 
 function buttons(labels) {
   return (labels ?? []).map((label) => {
@@ -48,6 +71,7 @@ async function send(label) {
     const { stored } = await feedback(mine.answer.model, await mine.sent, label);
     mine.told = label;
     mine.changed?.();
+    if (mine.answer.model === counted.model) count(counted.model, counted.digits);
     if (mine !== tried) return;
     tell(label);
     if (!stored) say($("thanks"), `Known as ${label} already, thank you all the same.`);

@@ -73,6 +73,10 @@ export function feedback(model, picture, label) {
   return ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
 }
 
+/** How many pictures are kept of a model: {version, samples, since_version}, the last since its default version. */
+export const feedbackCount = (model) =>
+  ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { signal: AbortSignal.timeout(PATIENCE) });
+
 function form(pictures) {
   const made = new FormData();
   for (const { name, blob } of pictures) made.append("image", blob, name || "drawing.png");

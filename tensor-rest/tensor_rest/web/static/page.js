@@ -5,7 +5,7 @@ import { Chooser, modelOf } from "./chooser.js";
 import * as compare from "./compare.js";
 import { $, say } from "./dom.js";
 import { Paper } from "./drawing.js";
-import { offer } from "./feedback.js";
+import { count, offer } from "./feedback.js";
 import { filledIn, showForm } from "./form.js";
 import { galleryOn } from "./gallery.js";
 import { Refusal, classify, predict } from "./gateway.js";
@@ -180,6 +180,7 @@ function modelChanged(answered = false) {
     const digits = (served.labelsOf(model) ?? []).every((label) => /^\d$/.test(label));
     say($("try-title"), digits ? "Draw a digit" : "Draw or drop a picture");
     $("gallery").hidden = !digits;
+    count(model, digits);
     showImageCall(target);
     if (paper.empty) showNothing();
     else if (!answered) question();

@@ -17,9 +17,14 @@ export function showTensorCall(target, signature, inputs) {
 
 const secret = () => (hasKey() ? ' -H "X-API-Key: $LAB_API_KEY"' : "");
 
-$("copy").addEventListener("click", async () => {
-  getSelection().selectAllChildren($("curl")); // where the clipboard is closed to pages, Ctrl+C is left to do
-  const done = await navigator.clipboard?.writeText($("curl").textContent).then(() => true, () => false);
-  say($("copy"), done ? "Copied" : "Selected");
-  setTimeout(() => say($("copy"), "Copy"), 1500);
-});
+/** Pressing `button` copies the text of `source`. */
+export function copyOn(button, source) {
+  button.addEventListener("click", async () => {
+    getSelection().selectAllChildren(source); // where the clipboard is closed to pages, Ctrl+C is left to do
+    const done = await navigator.clipboard?.writeText(source.textContent).then(() => true, () => false);
+    say(button, done ? "Copied" : "Selected");
+    setTimeout(() => say(button, "Copy"), 1500);
+  });
+}
+
+copyOn($("copy"), $("curl"));
