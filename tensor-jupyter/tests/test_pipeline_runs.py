@@ -16,11 +16,11 @@ from pipeline_kit import MEASURED, small, write_sources
 from typer.testing import CliRunner
 
 from tensor_jupyter.cli import app
-from tensor_jupyter.pipeline import runner, stamps
+from tensor_jupyter.pipeline import containers, runner, stamps
 from tensor_jupyter.pipeline.argo import NAME, Target, manifests
 from tensor_jupyter.pipeline.execute import root_of
 from tensor_jupyter.pipeline.parameters import Parameters
-from tensor_jupyter.pipeline.steps import NAMES, STEPS
+from tensor_jupyter.pipeline.steps import NAMES, STEPS, named
 
 LONG = bool(os.environ.get("LAB_LONG_TESTS"))
 FOLDERS = ("models", "data", "logs", "feedback")
@@ -240,3 +240,24 @@ def test_the_containers_commands_leave_the_same_stamps_as_a_run(clean, sources, 
     for name, found in outputs(tmp_path, small(sources), REPEATED).items():
         assert found is not None
         assert name not in wanted or found == wanted[name]
+
+
+def test_a_step_s_container_has_the_lab_s_folders_and_no_rights_of_its_own(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_API_KEY", "secret")
+    parameters = Parameters(mnist_data_dir=str(tmp_path / "digits"), epochs=3)
+    words = containers.command(named("train-classifier"), containers.Images("lab", "7"), parameters, settings)
+    assert words[-6:] == ["--entrypoint", "lab", "lab/tensor-jupyter:7", "pipeline", "step", "train-classifier"]
+    mounts = [words[place + 1] for place, word in enumerate(words) if word == "--mount"]
+    assert mounts == [
+        *(f"type=bind,source={getattr(settings, name)},target=/{name}" for name in FOLDERS),
+        f"type=bind,source={tmp_path / 'digits'},target={tmp_path / 'digits'},readonly",
+    ]
+    assert {"--read-only", "no-new-privileges", "LAB_PIPELINE_EPOCHS=3", "LAB_API_KEY"} <= set(words)
+    assert not any("secret" in word for word in words)
+
+
+def test_without_docker_the_engine_is_refused_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = CliRunner().invoke(app, ["pipeline", "run", "--engine", "docker", "--only", "gather-mnist"])
+    assert said.exit_code == 1
+    assert "docker is not installed here" in said.output

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +11,9 @@ from tensor_jupyter.commands.console import err, out, print_json, told_in_one_li
 from tensor_jupyter.commands.model_kit import mark
 from tensor_jupyter.commands.run_flags import setting_flags
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.pipeline import containers
 from tensor_jupyter.pipeline.argo import Target
+from tensor_jupyter.pipeline.containers import Images
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import LAST, NAMES, STEPS, named
 from tensor_jupyter.settings import Settings
@@ -53,6 +55,12 @@ def run(
     ] = None,
     only: Annotated[str | None, typer.Option(help="Run this step alone, changed or not.", metavar="STEP")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which steps would run, and why.")] = False,
+    engine: Annotated[
+        Literal["local", "docker"],
+        typer.Option(help="docker: run each step in a container of its image, with the folders of this lab."),
+    ] = "local",
+    images: Annotated[str, typer.Option(help="Of docker: what comes before the images' names.")] = Target.images,
+    tag: Annotated[str, typer.Option(help="Of docker: the images' tag.")] = Target.tag,
     *,
     flags: dict[str, object],
 ) -> None:
@@ -69,7 +77,7 @@ def run(
             for name, reason in runner.explain(plan, parameters, settings).items():
                 out.print(f"{name:18} {f'would run: {reason}' if reason else 'unchanged'}")
             return
-        code = _run(plan, parameters, settings)
+        code = _run(plan, parameters, settings, Images(images, tag) if engine == "docker" else None)
         if code:
             sys.exit(code)
 
@@ -177,15 +185,21 @@ def argo(
             out.print(str(folder / name))
 
 
-def _run(plan: "Plan", parameters: Parameters, settings: Settings) -> int:
-    """Run the plan, say what became of it, and return the exit code. Raises LabError where no lab answers."""
+def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Images | None = None) -> int:
+    """Run the plan, say what became of it, and return the exit code. Raises LabError where no lab or docker answers."""
     from tensor_jupyter.pipeline import runner
     from tensor_jupyter.publishing import served
 
+    if images:
+        containers.check()
     if plan.is_live:
         served.ask(settings)  # raises before hours of training
     wide = max(map(len, NAMES))
-    results = runner.Run(plan, parameters, settings, lambda name, line: err.print(f"{name:{wide}}  {line}")).start()
+
+    def say(name: str, line: str) -> None:
+        err.print(f"{name:{wide}}  {line}")
+
+    results = runner.Run(plan, parameters, settings, say, images).start()
     decided = runner.verdict(parameters, settings) if LAST in plan.chosen else None
     code = runner.code_of([*results.values()], decided)
     _print_summary([*results.values()], decided if code != runner.FAILED else None)

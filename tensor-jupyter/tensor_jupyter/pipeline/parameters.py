@@ -82,6 +82,8 @@ class Parameters(BaseModel):
             folder = getattr(found, name)
             if folder and not Path(folder).is_dir():
                 raise LabError(f"{name} is {folder!r}: there is no such folder.")
+            if folder:  # the same in a stamp, wherever the command is given
+                found = found.model_copy(update={name: str(Path(folder).absolute())})
         return found
 
     def environment(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from doit.doit_cmd import DoitMain
 from doit.reporter import ZeroReporter
 
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.pipeline.containers import Images, command
 from tensor_jupyter.pipeline.execute import root_of, why_run
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import LAST, NAMES, STEPS, Step, after, named
@@ -71,12 +72,17 @@ def explain(plan: Plan, parameters: Parameters, settings: Settings) -> dict[str,
 
 @dataclass
 class Run:
-    """One run of a plan. say: is given a step's name and a line that it printed."""
+    """One run of a plan.
+
+    say: is given a step's name and a line that it printed. images: where each step runs in a container of its image;
+    None: in a process of this Python.
+    """
 
     plan: Plan
     parameters: Parameters
     settings: Settings
     say: Callable[[str, str], object]
+    images: Images | None = None
     results: dict[str, Result] = field(default_factory=dict)
 
     def start(self, processes: int = 2) -> dict[str, Result]:
@@ -112,6 +118,8 @@ class Run:
             return True
         result.state = "failed"
         words = [sys.executable, "-m", "tensor_jupyter", *step.command[1:]]
+        if self.images:
+            words = command(step, self.images, self.parameters, self.settings)
         if step.name in self.plan.again:
             words.append("--again")
         with subprocess.Popen(
