@@ -146,7 +146,7 @@ def test_the_gateway_has_no_models(images: dict[str, str]) -> None:
 
 def test_what_was_left_out_is_not_missed(images: dict[str, str]) -> None:
     formats = (
-        "import io; from PIL import Image; from tensor_rest.images.decode import FORMATS\n"
+        "import io; from PIL import Image; from tensor_rest.images.formats import FORMATS\n"
         "for name in FORMATS:\n"
         "    file = io.BytesIO(); Image.new('L', (28, 28)).save(file, name)\n"
         "    Image.open(io.BytesIO(file.getvalue()), formats=FORMATS).load()"

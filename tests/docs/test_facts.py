@@ -17,6 +17,7 @@ from tensor_jupyter import cli as workbench
 from tensor_jupyter.publishing.gate import Bars
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_rest.app import create_app
+from tensor_rest.images.formats import FORMATS_TEXT
 from tensor_rest.observability import metrics as gateway_metrics
 from tensor_rest.settings import Settings as Gateway
 from tensor_serving import cli as serving
@@ -128,6 +129,10 @@ def test_addresses_of_services_have_the_default_ports() -> None:
     assert f":{DEFAULTS['LAB_INVENTORY_PORT']}/" in str(Gateway.model_fields["inventory_url"].default)
     assert Workbench.model_fields["rest_url"].default.endswith(f":{DEFAULTS['LAB_REST_PORT']}")
     assert Workbench.model_fields["board_url"].default.endswith(f":{DEFAULTS['LAB_BOARD_PORT']}")
+
+
+def test_image_formats_are_those_of_the_decoder() -> None:
+    assert FORMATS_TEXT in text("docs/rest-api.md")
 
 
 def test_no_table_has_two_lines_for_one_thing() -> None:

@@ -43,7 +43,7 @@ def image() -> bytes:
     return flask.request.get_data() if _is_image() else multipart.image(flask.request)
 
 
-def pictures() -> list[multipart.File]:
+def images() -> list[multipart.File]:
     """Every image with its name: of a form (files or a zip), or the whole body as it is."""
     return [("", flask.request.get_data())] if _is_image() else multipart.images(flask.request)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 _Write = Callable[[bytes], object]  # named here: what stands in a function's head is made anew with each request
 
-MODEL_ASKED = "tensor_rest.model"
+REQUESTED_MODEL = "tensor_rest.model"
 """In the WSGI environment: the model a route is about, for the metrics of answers that name none."""
 
 _POLICY = (POLICY, SECURITY[POLICY])
@@ -96,7 +96,7 @@ class Guard:
         body.drain(environ, self._limit)
         model, version = named.get(MODEL, ""), named.get(VERSION, "")
         if not model:
-            model = metrics.known(environ.get(MODEL_ASKED, ""))
+            model = metrics.known(environ.get(REQUESTED_MODEL, ""))
         seconds = time.perf_counter() - visit.began
         metrics.observe(model, version, status, seconds)
         if self._alone:

@@ -2,6 +2,7 @@
 
 import flask
 
+from tensor_rest.images.formats import MEDIA_TYPES
 from tensor_rest.settings import Settings
 
 PAGE_POLICY = (
@@ -31,6 +32,7 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
             feedback=settings.feedback_dir is not None,
             most_bytes=int(settings.max_upload_bytes * _ROOM),
             most_pixels=settings.max_pixels,
+            accept=MEDIA_TYPES,
         )
 
     @app.get("/tf/")
