@@ -8,8 +8,8 @@ import threading
 import pytest
 from doctor_kit import TOKEN, found, healthy, lab, only
 
-from tensor_jupyter.doctor import examine, machine, web, where
-from tensor_jupyter.doctor.together import together
+from tensor_jupyter.doctor import discovery, examine, machine, web
+from tensor_jupyter.doctor.parallel import together
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -224,12 +224,12 @@ def test_an_address_that_is_none_is_named_without_what_may_be_a_password(monkeyp
     assert name in done.stderr
     assert "s3cret" not in done.output
     with pytest.raises(LabError, match=name):
-        where.find(Settings.read())
+        discovery.find(Settings.read())
 
 
 def test_in_docker_the_others_are_under_their_names():
     settings = Settings(rest_url="http://tensor-rest:8080", board_url="http://127.0.0.1:6006")
-    found = where.find(settings, {"LAB_JUPYTER_PORT": "8888", "JUPYTER_TOKEN_FILE": "/run/secrets/jupyter-token"})
+    found = discovery.find(settings, {"LAB_JUPYTER_PORT": "8888", "JUPYTER_TOKEN_FILE": "/run/secrets/jupyter-token"})
     assert (found.board, found.watcher) == ("http://tensor-board:6006", "http://tensor-rest:8502")
     assert (found.serving, found.ports) == (("tensor-rest", 9000), {8888: "tensor-jupyter"})
     assert found.container

@@ -7,7 +7,7 @@ import sys
 import pytest
 from doctor_kit import found, healthy, lab, only
 
-from tensor_jupyter.doctor import listening, where
+from tensor_jupyter.doctor import discovery, listening
 from tensor_jupyter.settings import Settings
 
 
@@ -114,7 +114,7 @@ def test_what_listens_beyond_this_machine_is_exposed(table, patient, address, to
 
 def test_an_exposed_gateway_is_well_with_keys_and_jupyterlab_never_quite(table, patient, monkeypatch):
     table("00000000")
-    place = where.find(Settings.read())
+    place = discovery.find(Settings.read())
     for service, key, level in (
         ("tensor-rest", "", "problem"),
         ("tensor-rest", "key", "ok"),

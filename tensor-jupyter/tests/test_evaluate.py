@@ -5,16 +5,16 @@ import json
 import signal
 import subprocess
 
-import asking_kit as kit
+import inference_kit as kit
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from tensor_jupyter.asking import evaluation, report
-from tensor_jupyter.asking.evaluation import Evaluation, evaluate
 from tensor_jupyter.data import Pictures
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.inference import evaluation, report
+from tensor_jupyter.inference.evaluation import Evaluation, evaluate
 from tensor_jupyter.settings import Settings
 
 

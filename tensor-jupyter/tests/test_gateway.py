@@ -3,7 +3,7 @@
 import socket
 import threading
 
-import asking_kit as kit
+import inference_kit as kit
 import pytest
 
 from tensor_jupyter.errors import LabError

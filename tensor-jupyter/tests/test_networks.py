@@ -10,7 +10,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.export import export
 from tensor_jupyter.training import Run, build, evaluate, mnist_net, train
 from tensor_jupyter.training.augment import batches, change_for, photographs
-from tensor_jupyter.training.measure import calibration_error, measured
+from tensor_jupyter.training.evaluation import calibration_error, measured
 from tensor_jupyter.training.models import vgg_net
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

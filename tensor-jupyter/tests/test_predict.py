@@ -6,15 +6,15 @@ import select
 import signal
 import subprocess
 
-import asking_kit as kit
+import inference_kit as kit
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tensor_jupyter.asking.local import Loaded
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.inference.local import Loaded
 from tensor_jupyter.publishing.export import export
 
 

@@ -21,7 +21,7 @@ import keras, numpy as np
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import export as exporting, gate, registry, staging
+from tensor_jupyter.publishing import export as exporting, release_gate, registry, staging
 from tensor_jupyter.settings import Settings
 
 def export(root, width=2):

@@ -16,7 +16,7 @@ from tensor_jupyter.commands.train import _called, _data_words, _run_words
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.training import Run
-from tensor_jupyter.training.suited import suited
+from tensor_jupyter.training.network_selection import suited
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def front(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         TF_SERVER_GRACE_SECONDS="0",
     )
     yield running
-    running.kill()  # after what it went through here; how it ends when asked to is test_front's
+    running.kill()  # after what it went through here; how it ends when asked to is test_server's
 
 
 def connect(front: Front) -> socket.socket:

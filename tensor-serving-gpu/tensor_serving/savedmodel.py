@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from tensor_serving import bundle, layout, operations, wire
+from tensor_serving import bundle, layout, operations, proto_scanner
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -147,9 +147,9 @@ def _judge(folder: Path, allowed: Collection[str]) -> str:
         return "saved_model.cpb, a graph in several parts, cannot be checked; save it as saved_model.pb"
     if graph.is_file():
         try:
-            with wire.open_regular(graph) as file:
+            with proto_scanner.open_regular(graph) as file:
                 outline = _outline(file, check_operations="*" not in allowed)
-        except wire.TornError as error:
+        except proto_scanner.TornError as error:
             return f"saved_model.pb is incomplete: {error}"
         missing = [name for name in outline.assets if not (folder / "assets" / name).is_file()]
         if missing:
@@ -183,7 +183,7 @@ def _judge_variables(variables: Path, restores: bool) -> str:
         return "variables/variables.index is missing" if restores or any(variables.iterdir()) else ""
     try:
         count, sizes = bundle.shards(index)
-    except wire.TornError as error:
+    except proto_scanner.TornError as error:
         return f"variables/variables.index is incomplete: {error}"
     present = len(list(variables.iterdir()))
     if count > present:
@@ -210,11 +210,11 @@ class _Outline:
 def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
     """Return what all graphs tagged 'serve' are like: which of several is served depends on the server's tags.
 
-    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises wire.TornError.
+    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises proto_scanner.TornError.
     """
-    walk = wire.Walk(file)
+    walk = proto_scanner.Walk(file)
     if not walk.whole.end:
-        raise wire.TornError("it is empty")
+        raise proto_scanner.TornError("it is empty")
     outline, found, serving = _Outline(), list[str](), False
     for graph in walk.inside(walk.whole, 2):
         tags = _texts(walk, graph, 1, 4)
@@ -229,9 +229,9 @@ def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
                 outline.refused |= operations.refused(walk, graph)
         found += tags
     if not serving:
-        raise wire.TornError(f"no graph in it is tagged 'serve' (found: {', '.join(found[:9]) or 'none'})")
+        raise proto_scanner.TornError(f"no graph in it is tagged 'serve' (found: {', '.join(found[:9]) or 'none'})")
     return outline
 
 
-def _texts(walk: wire.Walk, message: wire.Field, *path: int) -> list[str]:
+def _texts(walk: proto_scanner.Walk, message: proto_scanner.Field, *path: int) -> list[str]:
     return [text.decode(errors="replace") for text in walk.strings(message, *path)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tensor_serving.layout import NAME
 from tensor_serving.policy import Policy
-from tensor_serving.wire import open_regular
+from tensor_serving.proto_scanner import open_regular
 
 _LARGEST_FILE = 64 * 1024
 _TOKEN = re.compile(

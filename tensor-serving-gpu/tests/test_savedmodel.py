@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from serving_kit import tiny_saved_model
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tensor_serving import bundle, wire
+from tensor_serving import bundle, proto_scanner
 from tensor_serving.embedded import tfrecord
 from tensor_serving.embedded.errors import ServingError
 from tensor_serving.savedmodel import Inspector
@@ -91,7 +91,7 @@ def test_a_fifo_is_named_and_not_opened(version: Path, name: str) -> None:
     os.mkfifo(version / name)
     assert Inspector().problem(version) == f"{name} is not a regular file"
     with pytest.raises(OSError, match="it is not a regular file"):
-        wire.open_regular(version / name)
+        proto_scanner.open_regular(version / name)
 
 
 def varint(number: int) -> bytes:
@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_named(version: Path, monkeypatch: pytest.MonkeyP
     def refuse(path: Path) -> BinaryIO:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(wire, "open_regular", refuse)
+    monkeypatch.setattr(proto_scanner, "open_regular", refuse)
     assert Inspector().problem(version) == f"{version / 'saved_model.pb'} cannot be read: Permission denied"
 
 

@@ -10,7 +10,7 @@ from tests.running import Lab
 # Runs in the workbench and prints a line for each thing it tries.
 REACH = """
 import grpc, numpy, socket, urllib.request
-from tensor_jupyter.wire import PredictRequest, make_tensor_proto, prediction_stub
+from tensor_jupyter.grpc_stub import PredictRequest, make_tensor_proto, prediction_stub
 for port in (9000, 8501, 8502):
     try:
         socket.create_connection(("tensor-serving", port), 3).close()

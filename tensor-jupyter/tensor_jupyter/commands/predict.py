@@ -12,7 +12,7 @@ from tensor_jupyter.commands.console import err, told_in_one_line
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
-    from tensor_jupyter.asking.verdict import Asker, Verdict
+    from tensor_jupyter.inference.prediction import Asker, Verdict
 
 PREDICT_EXAMPLES = """Examples:
 
@@ -78,7 +78,7 @@ def label(
     with told_in_one_line():
         settings = Settings.read()
         if model is None:
-            from tensor_jupyter.asking.catalogue import trained_last
+            from tensor_jupyter.inference.catalogue import trained_last
 
             model, default = trained_last(settings)
             err.print(f"lab: {model} {version or default} is used, the model trained last; --model names another")
@@ -90,17 +90,17 @@ def _asker(settings: Settings, model: str, version: int | None, label: str | Non
     if version is not None and label is not None:
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
     if local:  # TensorFlow comes with it
-        from tensor_jupyter.asking.local import Loaded
+        from tensor_jupyter.inference.local import Loaded
 
         return Loaded(settings, model, version, label, top)
-    from tensor_jupyter.asking.remote import Served
+    from tensor_jupyter.inference.remote import Served
 
     return Served(settings, model, version, label, top)
 
 
 def _print(files: list[str], asker: "Asker", line: "Callable[[str, Verdict], str]") -> None:
     """A line for each picture, out at once; exit code 1 at the end if one could not be read."""
-    from tensor_jupyter.asking import stream
+    from tensor_jupyter.inference import stream
 
     failed = False
     for told in stream.told(stream.paths(files), asker):

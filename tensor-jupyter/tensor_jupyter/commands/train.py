@@ -101,7 +101,7 @@ def retrain(
 
         pictures = load(image_dir, context.settings, Picture(size, size, 3) if size else None)
         (err if as_json else out).print(pictures.message)
-        from tensor_jupyter.training.suited import suited
+        from tensor_jupyter.training.network_selection import suited
 
         run, said = suited(run, pictures, context.settings.offline)
         err.print(said)

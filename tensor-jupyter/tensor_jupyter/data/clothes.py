@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from tensor_jupyter.data.dataset import Dataset, Pictures
-from tensor_jupyter.data.drawn import Pen, varied
 from tensor_jupyter.data.idx_sets import FASHION_MNIST, cached, read_idx_folder
+from tensor_jupyter.data.synthetic import Pen, varied
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tensor_jupyter.data import pictures
-from tensor_jupyter.data.bar import shown
 from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
+from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 TEST_SHARE = 0.2

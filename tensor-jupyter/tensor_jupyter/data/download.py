@@ -20,7 +20,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from tensor_jupyter.data.bar import shown
+from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 CONNECT_SECONDS = 4.0

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tensor_jupyter.data.archive import read_archive
 from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
 from tensor_jupyter.data.download import Remote, fetch, problem
-from tensor_jupyter.data.drawn import varied
+from tensor_jupyter.data.synthetic import varied
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tensor_jupyter.data.drawn import Pen
+from tensor_jupyter.data.synthetic import Pen
 from tensor_jupyter.settings import Settings
 
 EACH = 60

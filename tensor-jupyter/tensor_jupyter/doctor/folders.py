@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tensor_jupyter.doctor.discovery import Where, is_there
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import Where, is_there
 from tensor_jupyter.publishing.staging import YOUNG_SECONDS
 from tensor_jupyter.settings import Settings
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tensor_jupyter.doctor import web
+from tensor_jupyter.doctor.discovery import Where
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import Where
 
 _PROC = Path("/proc")
 _MARK = b"TENSOR_LAB_SUPERVISED="  # what the local engine's manager puts into the environment of all it starts

@@ -5,8 +5,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from tensor_jupyter.doctor.discovery import is_there
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import is_there
 from tensor_jupyter.settings import Settings
 
 GIB = 2**30

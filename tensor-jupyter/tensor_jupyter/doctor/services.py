@@ -5,10 +5,10 @@ import socket
 from collections.abc import Callable
 
 from tensor_jupyter.doctor import web
+from tensor_jupyter.doctor.discovery import Where
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 from tensor_jupyter.doctor.listening import next_free
-from tensor_jupyter.doctor.together import together
-from tensor_jupyter.doctor.where import Where
+from tensor_jupyter.doctor.parallel import together
 from tensor_jupyter.gateway import other_lab
 from tensor_jupyter.settings import Settings
 

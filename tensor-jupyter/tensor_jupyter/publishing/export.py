@@ -34,7 +34,7 @@ from tensor_jupyter.publishing.made_up import made_up
 from tensor_jupyter.publishing.replay import TOLERANCE, check
 from tensor_jupyter.publishing.samples import Sample, write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
-from tensor_jupyter.training.measure import measured
+from tensor_jupyter.training.evaluation import measured
 
 GOLDEN_SAMPLES = 8
 """How many test pictures travel with the model: they warm a server up, and their scores must come out again."""

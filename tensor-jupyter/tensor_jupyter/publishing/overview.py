@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tensor_jupyter.asking.catalogue import default_version
 from tensor_jupyter.context import NAME
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, SilentError
+from tensor_jupyter.inference.catalogue import default_version
 from tensor_jupyter.publishing import served
 from tensor_jupyter.publishing.near_models import NearModel, near_models
 from tensor_jupyter.publishing.registry import Registry

@@ -5,10 +5,10 @@ from typing import Any
 from tensor_jupyter.data import Dataset, load
 from tensor_jupyter.data.dataset import Picture
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing.gate import Report, judge
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import sound
 from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.release_gate import Report, judge
 from tensor_jupyter.settings import Settings
 
 

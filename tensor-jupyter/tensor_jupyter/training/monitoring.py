@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import api as hparams  # type: ignore[import-un
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.progress import EpochProgress
-from tensor_jupyter.training import board, checkpoints, measure, results
+from tensor_jupyter.training import board, checkpoints, evaluation, results
 
 
 def callbacks(context: Context, data: Dataset | None = None) -> list[keras.callbacks.Callback]:
@@ -77,7 +77,7 @@ class _Results(keras.callbacks.Callback):
         self.context, self.data = context, data
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        scores = measure.scores_of(self.model, self.data.test)
+        scores = evaluation.scores_of(self.model, self.data.test)
         if scores.shape[1:] in ((), (len(self.data.labels),)):
-            metrics = measure.measured(scores, self.data)
+            metrics = evaluation.measured(scores, self.data)
             results.write(self.context.log_dir, self.model, self.data, scores, metrics, self.params["epochs"])

@@ -14,7 +14,7 @@ import grpc
 from tensorflow.core.framework import graph_pb2, op_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tensor_serving import wire
+from tensor_serving import proto_scanner
 from tensor_serving.embedded import dtypes
 from tensor_serving.embedded.errors import ServingError, by_number, invalid
 from tensor_serving.embedded.native.library import Buffer, Output, library, trim_memory
@@ -158,7 +158,7 @@ def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef]
     data = ctypes.string_at(meta_graph.data, meta_graph.length)
     info = meta_graph_pb2.MetaGraphDef.MetaInfoDef()
     signatures = {}
-    for field in wire.fields(io.BytesIO(data), 0, len(data)):
+    for field in proto_scanner.fields(io.BytesIO(data), 0, len(data)):
         if field.number == _INFO:
             info.MergeFromString(data[field.start : field.end])
         elif field.number == _SIGNATURES:

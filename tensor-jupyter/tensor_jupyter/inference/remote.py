@@ -4,9 +4,9 @@ import time
 import urllib.parse
 from typing import Any
 
-from tensor_jupyter.asking.verdict import Verdict
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, Reply, foreign, form
+from tensor_jupyter.inference.prediction import Verdict
 from tensor_jupyter.settings import Settings
 
 _SECONDS = 60.0  # for an answer; the gateway's own deadline comes before

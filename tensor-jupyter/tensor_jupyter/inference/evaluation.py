@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from tensor_jupyter.asking.remote import verdicts
 from tensor_jupyter.data import Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway
+from tensor_jupyter.inference.remote import verdicts
 from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 

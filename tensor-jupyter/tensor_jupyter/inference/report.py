@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tensor_jupyter.asking.evaluation import OTHER, Evaluation
+from tensor_jupyter.inference.evaluation import OTHER, Evaluation
 
 _MOST_LABELS = 15  # that a table, or numbers in a plot, have room for
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from tensor_jupyter import wire
+from tensor_jupyter import grpc_stub
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.grpc_stub import PredictRequest, make_ndarray, make_tensor_proto, prediction_stub
 from tensor_jupyter.publishing.export import write
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.keras_endpoint import Endpoint
-from tensor_jupyter.wire import PredictRequest, make_ndarray, make_tensor_proto, prediction_stub
 
 
 class _Server(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -37,7 +37,7 @@ def address(brightness_net, tmp_path):
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         yield f"127.0.0.1:{port}"
-        wire._channel.cache_clear()
+        grpc_stub._channel.cache_clear()
         server.stop(0).wait()
 
 
@@ -59,6 +59,6 @@ def test_more_than_grpcs_own_four_megabytes_come_back(address):
 
 
 def test_where_nobody_listens_it_is_said_what_to_do(monkeypatch):
-    monkeypatch.setattr(wire, "_SECONDS", 0.2)
+    monkeypatch.setattr(grpc_stub, "_SECONDS", 0.2)
     with pytest.raises(LabError, match=r"No model server answers gRPC at 127\.0\.0\.1:9: start the lab"):
         prediction_stub("127.0.0.1:9")

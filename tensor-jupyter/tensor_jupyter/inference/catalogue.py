@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tensor_jupyter.asking.remote import path_of
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, foreign
+from tensor_jupyter.inference.remote import path_of
 from tensor_jupyter.settings import Settings
 
 

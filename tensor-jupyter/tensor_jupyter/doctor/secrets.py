@@ -6,8 +6,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from tensor_jupyter.doctor.discovery import Where, is_there
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import Where, is_there
 from tensor_jupyter.settings import Settings
 
 _CONTAINERS = 100  # the group that the lab's containers run in, which may read the token

@@ -4,8 +4,8 @@ import shlex
 from typing import Any
 
 from tensor_jupyter.doctor import web
+from tensor_jupyter.doctor.discovery import Where, is_there
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import Where, is_there
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway
 from tensor_jupyter.publishing.near_models import near_models

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tensor_jupyter.asking.verdict import Verdict
 from tensor_jupyter.data import pictures as files
 from tensor_jupyter.data.dataset import Picture
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.inference.prediction import Verdict
 from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.settings import Settings

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-from tensor_jupyter import live
+from tensor_jupyter import metrics_import
 from tensor_jupyter.cli import app
 from tensor_jupyter.commands import watch
 from tensor_jupyter.errors import LabError
@@ -68,7 +68,7 @@ def metrics(settings, monkeypatch):
 def reading(metrics, settings):
     """reading(): what the gateway says now."""
     with Gateway(settings.model_copy(update={"rest_url": f"http://127.0.0.1:{metrics.server_port}"})) as gateway:
-        yield lambda: live.read(gateway)
+        yield lambda: metrics_import.read(gateway)
 
 
 def test_figures_are_of_the_time_between_two_readings(metrics, reading):
@@ -78,7 +78,7 @@ def test_figures_are_of_the_time_between_two_readings(metrics, reading):
     metrics.answered(10, 0.05, version="2")
     metrics.answered(5, 0.0001, outcome="503")
     metrics.answered(7, 0.0001, model="")  # nobody answered
-    ((name, figures),) = live.since(before, reading(), 10).items()
+    ((name, figures),) = metrics_import.since(before, reading(), 10).items()
     assert name == "b"
     assert figures["answers_per_second"] == 10.5
     assert (figures["outcome/200"], figures["outcome/503"]) == (10, 0.5)
@@ -90,7 +90,7 @@ def test_figures_are_of_the_time_between_two_readings(metrics, reading):
 def test_nothing_answered_is_a_rate_of_nothing_and_no_latency(metrics, reading):
     metrics.answered(1, 0.5)
     before = reading()
-    figures = live.since(before, reading(), 10)["b"]
+    figures = metrics_import.since(before, reading(), 10)["b"]
     assert figures == {"answers_per_second": 0, "outcome/200": 0, "version/1": 0}
 
 
@@ -99,14 +99,14 @@ def test_a_gateway_that_began_anew_counts_from_its_start(metrics, reading):
     before = reading()
     metrics.restart()
     metrics.answered(3, 0.0005)
-    assert live.since(before, reading(), 1)["b"]["outcome/200"] == 3
+    assert metrics_import.since(before, reading(), 1)["b"]["outcome/200"] == 3
 
 
 def test_percentiles_lie_within_their_bucket():
     counts = Counter({0.001: 0, 0.01: 100, float("inf"): 200})
-    assert live.percentile(counts, 0.25) == pytest.approx(0.0055)
-    assert live.percentile(counts, 0.99) == 0.01  # no telling how far beyond
-    assert live.percentile(Counter({0.001: 0}), 0.5) != live.percentile(Counter(), 0.5)  # nan, both
+    assert metrics_import.percentile(counts, 0.25) == pytest.approx(0.0055)
+    assert metrics_import.percentile(counts, 0.99) == 0.01  # no telling how far beyond
+    assert metrics_import.percentile(Counter({0.001: 0}), 0.5) != metrics_import.percentile(Counter(), 0.5)  # nan, both
 
 
 def test_one_point_is_written_and_tensorboard_reads_it(metrics, settings, monkeypatch):

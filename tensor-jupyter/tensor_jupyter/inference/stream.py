@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tensor_jupyter.asking.verdict import Asker, Verdict
 from tensor_jupyter.data.pictures import MAX_BYTES
+from tensor_jupyter.inference.prediction import Asker, Verdict
 
 _TOGETHER = 32  # pictures in one request, at most
 _ROOM = 8 * 2**20  # bytes in one request, at most, unless one picture has more
