@@ -20,7 +20,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.param == "docker":
         request.getfixturevalue("images")
     with new_lab(request.param) as started:
-        started.said = started.compose("up")
+        started.output = started.compose("up")
         yield started
 
 

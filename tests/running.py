@@ -47,7 +47,7 @@ class Lab:
     engine: str  # local or docker
     home: Path
     ports: dict[str, int]
-    said: str = ""  # what the `up` that started it printed
+    output: str = ""  # what the `up` that started it printed
     project: str = field(default_factory=lambda: f"lab-test-{os.getpid()}-{next(_NUMBERS)}")  # in Docker
 
     @property

@@ -35,9 +35,9 @@ def test_another_users_lab_is_said_to_be_that(
 
     monkeypatch.setattr(settings, "load", load)
     assert __main__.main(["status"]) == 1
-    said = capsys.readouterr().err
-    assert "/home/ada/.lab/lab.json: Permission denied; the lab may be another user's" in said
-    assert "disk" not in said
+    output = capsys.readouterr().err
+    assert "/home/ada/.lab/lab.json: Permission denied; the lab may be another user's" in output
+    assert "disk" not in output
 
 
 def test_compose_works_through_a_link_and_knows_its_release(tmp_path: Path) -> None:

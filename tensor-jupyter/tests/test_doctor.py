@@ -90,7 +90,7 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "check", "level", "said", "fix"),
+    ("path", "answer", "check", "level", "output", "fix"),
     [
         (
             "/healthz",
@@ -132,11 +132,11 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
         ),
     ],
 )
-def test_each_service_is_told_from_what_it_answers(patient, path, answer, check, level, said, fix):
+def test_each_service_is_told_from_what_it_answers(patient, path, answer, check, level, output, fix):
     patient.answers[path] = answer
     finding = only()
     assert (finding.check, finding.level) == (check, level)
-    assert said in finding.found
+    assert output in finding.found
     assert fix in finding.fix
     assert finding.wanted
 

@@ -44,14 +44,14 @@ def test_folders_that_are_well_are_named(lab):
 
 
 @pytest.mark.parametrize(
-    ("mode", "said", "fix"),
+    ("mode", "output", "fix"),
     [(0o777, "by every user", "chmod o-w "), (0o775, "is not the group's", "chmod g+s "), (0o2775, "", "")],
 )
-def test_a_folders_mode(lab, mode, said, fix):
+def test_a_folders_mode(lab, mode, output, fix):
     lab[1].logs.chmod(mode)
     finding = only(folders.check(*lab))
     assert (finding.level == "ok") == (not fix)
-    assert said in finding.found
+    assert output in finding.found
     assert finding.fix == (f"{fix}{lab[1].logs}" if fix else "")
 
 
@@ -179,13 +179,13 @@ def test_a_containers_bound_counts(tmp_path, monkeypatch, names, bound, used, le
 
 
 @pytest.mark.parametrize(
-    ("driver", "level", "said"),
+    ("driver", "level", "output"),
     [
         ("#!/bin/sh\necho 'NVIDIA T4, 15360 MiB'\n", "ok", "NVIDIA T4, 15360 MiB"),
         ("#!/bin/sh\nexit 9\n", "warning", "tells of none"),
     ],
 )
-def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver, level, said):
+def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver, level, output):
     assert only(machine.gpu(tmp_path)).found.startswith("none here")
     (tmp_path / "nvidia0").touch()
     (tmp_path / "nvidia-smi").write_text(driver)
@@ -193,7 +193,7 @@ def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = only(machine.gpu(tmp_path))
     assert finding.level == level
-    assert said in finding.found
+    assert output in finding.found
 
 
 def test_packages_are_held_to_the_lock_file(tmp_path):

@@ -145,11 +145,13 @@ def test_without_a_known_sum_the_first_downloads_is_kept(tmp_path, origin, mirro
     assert problem(path, remote).startswith("SHA-256 is")
 
 
-@pytest.mark.parametrize(("content", "said"), [(CONTENT[:-1], "299999 bytes, wanted 300000"), (bytes(300_000), "MD5")])
-def test_without_a_known_sum_size_and_md5_are_checked(tmp_path, origin, mirror, content, said):
+@pytest.mark.parametrize(
+    ("content", "output"), [(CONTENT[:-1], "299999 bytes, wanted 300000"), (bytes(300_000), "MD5")]
+)
+def test_without_a_known_sum_size_and_md5_are_checked(tmp_path, origin, mirror, content, output):
     remote = Remote(REMOTE.name, size=len(CONTENT), md5=hashlib.md5(CONTENT, usedforsecurity=False).hexdigest())
     (origin / REMOTE.name).write_bytes(content)
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         fetch(remote, [mirror(origin).url], tmp_path / "data")
     assert names(tmp_path / "data") == []
 

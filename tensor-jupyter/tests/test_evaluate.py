@@ -44,8 +44,8 @@ def lab(tmp_path, gateway):
 
 
 def test_it_says_how_well_how_fast_and_who_is_taken_for_whom(lab, tmp_path, gateway):
-    said, _ = lab("shades", "--data", "set", "--concurrency", "3")
-    lines = said.splitlines()
+    output, _ = lab("shades", "--data", "set", "--concurrency", "3")
+    lines = output.splitlines()
     assert lines[1:5] == [
         "It has 20 test pictures, fewer than 1000: all are sent.",
         "shades 3, 3 connections:",
@@ -68,8 +68,8 @@ def test_it_says_how_well_how_fast_and_who_is_taken_for_whom(lab, tmp_path, gate
 
 
 def test_as_json_with_a_plot_where_it_is_wanted(lab, tmp_path):
-    said, _ = lab("shades", "--data", "set", "--n", "20", "--plot", "p.png", "--json", "--max-error", "0.05")
-    told = json.loads(said)
+    output, _ = lab("shades", "--data", "set", "--n", "20", "--plot", "p.png", "--json", "--max-error", "0.05")
+    told = json.loads(output)
     assert told["confusion"] == {
         "labels": ["dark", "light"],
         "read": ["dark", "light", "other"],
@@ -82,15 +82,15 @@ def test_as_json_with_a_plot_where_it_is_wanted(lab, tmp_path):
 
 
 def test_more_misread_than_allowed_is_exit_code_1(lab):
-    said, complaint = lab("shades", "--data", "set", "--max-error", "0.04", "--json", code=1)
-    assert json.loads(said)["missed"] == ["5.00% were misread, more than 4.00%"]
+    output, complaint = lab("shades", "--data", "set", "--max-error", "0.04", "--json", code=1)
+    assert json.loads(output)["missed"] == ["5.00% were misread, more than 4.00%"]
     assert complaint.splitlines()[-1] == "lab: 5.00% were misread, more than 4.00%"
 
 
 def test_failed_calls_are_counted_apart(lab, gateway):
     gateway.refusals = [0, 503, 503, 429]  # the first answer is the card
-    said, complaint = lab("shades", "--data", "set", "--json", "--max-error", "1", code=1)
-    told = json.loads(said)
+    output, complaint = lab("shades", "--data", "set", "--json", "--max-error", "1", code=1)
+    told = json.loads(output)
     assert told["failures"] == {"refused with 503": 2, "refused with 429": 1}
     assert (told["failed"], told["answered"]) == (3, 17)
     assert np.sum(told["confusion"]["counts"]) == 17
@@ -99,8 +99,8 @@ def test_failed_calls_are_counted_apart(lab, gateway):
 
 def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
     gateway.models["digits"] = {"labels": list("0123456789"), "data_set": {"name": "sklearn", "stand_in_for": "mnist"}}
-    said, _ = lab("digits", "--n", "30", code=0)
-    assert said.startswith("Offline data: scikit-learn's digits")
+    output, _ = lab("digits", "--n", "30", code=0)
+    assert output.startswith("Offline data: scikit-learn's digits")
     gateway.models["mine"] = {**kit.CARD, "data_set": {"name": "elsewhere"}}
     assert "mine was trained on elsewhere, which cannot be had" in lab("mine", code=1)[1]
     assert "give --data SET" in lab("shades", code=1)[1]

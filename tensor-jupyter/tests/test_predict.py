@@ -111,8 +111,8 @@ def test_a_slow_producer_gets_each_answer_at_once(started):
         process.stdin.write(f"{name}.png\n".encode())
         process.stdin.flush()
         assert line(process).startswith(f"{name}.png\t{name}".encode())
-    _, said = process.communicate()
-    assert (process.returncode, said) == (0, b"")
+    _, output = process.communicate()
+    assert (process.returncode, output) == (0, b"")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(started):
@@ -222,8 +222,8 @@ def test_local_finds_versions_and_labels_as_the_server_would(published):
     (published.models / "shades" / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
     picture = kit.png(8, 230)
     for chosen in ({}, {"version": 1}, {"label": "stable"}):
-        (verdict,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
-        assert (verdict.version, [label for label, _ in verdict.labels]) == (1, ["light", "dark"])
+        (prediction,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
+        assert (prediction.version, [label for label, _ in prediction.labels]) == (1, ["light", "dark"])
     for chosen, expected in (
         ({"version": 2}, "no version 2"),
         ({"label": "x"}, "no label 'x'; there are: stable"),
@@ -242,8 +242,8 @@ def test_local_takes_a_model_of_floats_without_a_card(settings):
     model = keras.Model(pictures, dense(flat))
     dense.set_weights([np.array([[1, 0], [0, 1], [0, 0]], np.float32)])  # red, green
     model.export(str(settings.models / "colours" / "1"), verbose=False)
-    (verdict,) = Loaded(settings, "colours", top=2).classify([kit.png(9, (0, 255, 0))])
-    assert verdict.labels == (("1", 1.0), ("0", 0.0))
+    (prediction,) = Loaded(settings, "colours", top=2).classify([kit.png(9, (0, 255, 0))])
+    assert prediction.labels == (("1", 1.0), ("0", 0.0))
 
 
 def test_local_says_what_is_no_classifier(settings):

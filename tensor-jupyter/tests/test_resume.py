@@ -174,16 +174,16 @@ def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Keeper, "on_epoch_end", lambda self, epoch, logs: kept(self, epoch, {**logs, "val_loss": next(losses)})
     )
-    weights, said = [], []
+    weights, output = [], []
     snapshot = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: weights.append(trained_model.get_weights()))
     from tensor_jupyter.training import build
 
     trained_model = build(bars(), RUN)
     run = RUN.model_copy(update={"epochs": 10, "patience": 2})
     trained = train(
-        run, bars(), context_in(tmp_path), model=trained_model, verbose=0, callbacks=[snapshot], say=said.append
+        run, bars(), context_in(tmp_path), model=trained_model, verbose=0, callbacks=[snapshot], say=output.append
     )
-    assert "after epoch 4: the validation loss has been lowest (0.4000) in epoch 2" in said[-1]
+    assert "after epoch 4: the validation loss has been lowest (0.4000) in epoch 2" in output[-1]
     assert trained.history["val_loss"] == [0.5, 0.4, 0.45, 0.46]
     assert all(
         np.array_equal(mine, theirs) for mine, theirs in zip(trained.model.get_weights(), weights[1], strict=True)

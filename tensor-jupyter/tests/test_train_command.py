@@ -16,7 +16,7 @@ from tensor_jupyter.commands.train import _called, _data_words, _run_words
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.training import Run
-from tensor_jupyter.training.network_selection import suited
+from tensor_jupyter.training.network_selection import choose_network
 
 
 @pytest.fixture
@@ -85,14 +85,14 @@ def test_retrain_teaches_a_folder_of_pictures_and_publishes_it(lab, flowers, tmp
 
 def test_photographs_without_weights_get_a_small_network_unless_weights_were_asked_for():
     photographs, digits = bars(64, 3), bars()
-    assert suited(Run(), digits, offline=True)[0].network == "cnn"
-    run, said = suited(Run(), photographs, offline=True)
+    assert choose_network(Run(), digits, offline=True)[0].network == "cnn"
+    run, output = choose_network(Run(), photographs, offline=True)
     assert run.network == "cnn"
-    assert "(LAB_OFFLINE is set). Give --weights FILE" in said
-    assert "a small network learns from scratch" in said
-    assert suited(Run(weights="none", alpha=0.35), photographs, offline=True)[0].network == "transfer"
+    assert "(LAB_OFFLINE is set). Give --weights FILE" in output
+    assert "a small network learns from scratch" in output
+    assert choose_network(Run(weights="none", alpha=0.35), photographs, offline=True)[0].network == "transfer"
     with pytest.raises(LabError, match="LAB_OFFLINE is set"):
-        suited(Run(weights="imagenet"), photographs, offline=True)
+        choose_network(Run(weights="imagenet"), photographs, offline=True)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from tensor_rest import resources
 
 _PORT = 8080
-_MOST_PROCESSES = 16  # by default
+_MAX_PROCESSES = 16  # by default
 _BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
-_MOST_BODY_BYTES = 192 << 20
+_MAX_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
 """Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
 
@@ -52,13 +52,13 @@ def _own_port(value: Any) -> Any:
 
 
 def _body_memory() -> int:
-    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 3)
+    return min(_MAX_BODY_BYTES, resources.memory_bytes() // 3)
 
 
 def _processes() -> int:
     """One worker for two CPUs, as many as the memory has room for."""
     room = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
-    return max(1, min(int(resources.cpus()) // 2, room, _MOST_PROCESSES))
+    return max(1, min(int(resources.cpus()) // 2, room, _MAX_PROCESSES))
 
 
 class Settings(BaseSettings):

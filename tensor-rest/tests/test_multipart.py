@@ -14,7 +14,7 @@ from tensor_rest.app import _Request
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError
 from tensor_rest.payloads import multipart
 
-MOST = 4 << 20
+MAX_BYTES = 4 << 20
 PLAIN = "multipart/form-data; boundary=XX"
 
 
@@ -22,7 +22,7 @@ def request(body: bytes, content_type: str = "multipart/form-data; boundary=XX")
     """The context of a POST with this body."""
     app = flask.Flask("test")
     app.request_class = _Request
-    app.config["MAX_CONTENT_LENGTH"] = MOST
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     return app.test_request_context("/", method="POST", data=body, content_type=content_type)
 
 
@@ -144,7 +144,7 @@ def test_several_files_come_in_order_and_one_picture_means_one() -> None:
 def test_too_many_files_and_too_large_a_body_are_refused() -> None:
     with pytest.raises(TooLargeError, match="1001 files"):
         files(part(b"") * 1001 + b"--XX--\r\n")
-    response = request(in_form(bytes(MOST)))
+    response = request(in_form(bytes(MAX_BYTES)))
     with response, pytest.raises(Exception, match="413"):
         multipart.images(flask.request)
 
@@ -172,7 +172,7 @@ def test_a_zip_in_a_zip_stays_closed() -> None:
 
 
 def test_bombs_are_refused_before_they_are_unpacked() -> None:
-    refused(TooLargeError, zipped(("zeros", bytes(MOST))), "200 times")
+    refused(TooLargeError, zipped(("zeros", bytes(MAX_BYTES))), "200 times")
     refused(
         TooLargeError, zipped(*((str(n), random.Random(n).randbytes(1 << 10) * 3500) for n in range(3))), "unpacks to"
     )

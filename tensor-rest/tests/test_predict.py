@@ -160,7 +160,7 @@ def test_texts_of_very_different_length_take_no_more_room_than_they_have(api: An
 def test_large_bodies_wait_for_each_other_and_small_ones_do_not(
     api: Any, serves: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tensor_rest.payloads.json_body._PATIENCE", 0.05)
+    monkeypatch.setattr("tensor_rest.payloads.json_body._SLOT_TIMEOUT_S", 0.05)
     path, large = "/tf/models/half-net/predict", json.dumps({"instances": [0.5] * 200_000})
     assert api.post(path, data=large).status_code == 200
     serves.hold = held = threading.Event()

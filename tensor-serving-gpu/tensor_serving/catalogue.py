@@ -94,8 +94,8 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
     except serving_conf.ConfError as error:
         conf = serving_conf.ServingConf(independent_rows=False)
         problems.append(f"serving.conf is ignored: {error}")
-    verdicts = _verdicts(versions, {*conf.labels.values(), *conf.policy.versions}, inspector, rotation)
-    sound = [number for number, reason in verdicts.items() if not reason]
+    results = _validation_results(versions, {*conf.labels.values(), *conf.policy.versions}, inspector, rotation)
+    sound = [number for number, reason in results.items() if not reason]
     labels = {label: number for label, number in sorted(conf.labels.items()) if number in sound}
     problems += [
         f"label {label} is ignored: version {number} is {'quarantined' if number in versions else 'not there'}"
@@ -114,15 +114,15 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
         versions=sound,
         serving=serving,
         labels=labels,
-        quarantined={number: reason for number, reason in verdicts.items() if reason},
+        quarantined={number: reason for number, reason in results.items() if reason},
         problems=problems,
         folders=versions,
         independent_rows=conf.independent_rows,
-        complete=len(verdicts) == len(versions),
+        complete=len(results) == len(versions),
     )
 
 
-def _verdicts(
+def _validation_results(
     versions: dict[int, Path], named: Collection[int], inspector: Inspector, rotation: Rotation
 ) -> dict[int, str]:
     """Return the reason by version, empty for a sound one; without those that wait to be judged for the first time.

@@ -122,9 +122,9 @@ def _run(given: argparse.Namespace) -> int:
         config = folder / "models.config"
         command = server_command(given.host, given.port, given.rest_port, config, given.flags)
         server = model_server(command, folder / "loads.json")
-        asked = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
+        host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
         watcher = Watcher(
-            given.models, config, ModelServer(f"{asked}:{given.rest_port}"), server.record, _max_age(given)
+            given.models, config, ModelServer(f"{host}:{given.rest_port}"), server.record, _max_age(given)
         )
         with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
             return run(watcher, server, stop, given.poll_seconds)

@@ -4,7 +4,7 @@ import http.client
 import json
 from typing import NamedTuple
 
-_PATIENCE = 1.0  # seconds for one answer
+_TIMEOUT_S = 1.0  # seconds for one answer
 _LARGEST_ANSWER = 1024 * 1024  # bytes
 
 
@@ -28,7 +28,7 @@ class ModelServer:
         One that is starting or away does not answer, which is no error here.
         """
         found: dict[str, dict[int, VersionState]] = {}
-        connection = http.client.HTTPConnection(self.address, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection(self.address, timeout=_TIMEOUT_S)
         try:
             connection.connect()
             self.answered = True

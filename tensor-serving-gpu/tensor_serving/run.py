@@ -14,7 +14,7 @@ from tensor_serving.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 8.0
+STOP_TIMEOUT_S = 8.0
 """Seconds the model server gets to stop in before it is killed; Docker waits for 10."""
 
 
@@ -52,6 +52,6 @@ def _run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) -
 def _end(server: "subprocess.Popen[bytes]") -> None:
     server.terminate()
     try:
-        server.wait(PATIENCE)
+        server.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         server.kill()

@@ -20,7 +20,7 @@ _STALE = 3.0  # seconds after which a model server that looks every second has s
 
 
 @dataclass
-class _Verdict:
+class _ValidationResult:
     """What is known of a version folder as long as its files stay as they are."""
 
     fingerprint: Fingerprint
@@ -40,8 +40,8 @@ class Inspector:
     """
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
-        self._known: dict[Path, _Verdict] = {}
-        self._refused_and_gone: dict[Path, _Verdict] = {}  # the model server, too, remembers what it failed with
+        self._known: dict[Path, _ValidationResult] = {}
+        self._refused_and_gone: dict[Path, _ValidationResult] = {}  # the model server remembers them too
         self._allowed = allowed
         self.version_folders = layout.VersionFolders()
         self.rotation = Rotation()
@@ -58,13 +58,13 @@ class Inspector:
                 return known.reason
             if not known or known.fingerprint != now:
                 again = time.monotonic() if known and known.refused > -math.inf else -math.inf
-                known = self._known[folder] = _Verdict(now, _judge(folder, self._allowed), relisted=again)
+                known = self._known[folder] = _ValidationResult(now, _validate(folder, self._allowed), relisted=again)
             return known.reason
         except OSError as error:
             reason = f"{error.filename or folder} cannot be read: {error.strerror}"
         except Exception as error:  # noqa: BLE001 - one version, whatever is in it, must not keep others from being served
             reason = f"it cannot be checked: {type(error).__name__}: {error}"
-        self._known.setdefault(folder, _Verdict((), reason))  # the next look may succeed: what was known before counts
+        self._known.setdefault(folder, _ValidationResult((), reason))  # what was known before counts
         return reason
 
     def last_problem(self, folder: Path) -> str | None:
@@ -134,7 +134,7 @@ def fingerprint(folder: Path) -> Fingerprint:
     return tuple(sorted(found))
 
 
-def _judge(folder: Path, allowed: Collection[str]) -> str:
+def _validate(folder: Path, allowed: Collection[str]) -> str:
     for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
         # Opening a FIFO would keep this process or the model server waiting for ever.
         for entry in sorted(place.iterdir()) if place.is_dir() else ():
@@ -162,10 +162,10 @@ def _judge(folder: Path, allowed: Collection[str]) -> str:
             return "saved_model.pbtxt is empty"
         if "*" not in allowed:
             return f"the operations of a saved_model.pbtxt cannot be checked; {operations.VARIABLE}='*' serves it"
-    return _judge_variables(folder / "variables", outline.restores) or _judge_operations(outline.refused, allowed)
+    return _validate_variables(folder / "variables", outline.restores) or _validate_operations(outline.refused, allowed)
 
 
-def _judge_operations(refused: set[str], allowed: Collection[str]) -> str:
+def _validate_operations(refused: set[str], allowed: Collection[str]) -> str:
     if not (names := sorted(refused.difference(allowed))):
         return ""
     return (
@@ -174,7 +174,7 @@ def _judge_operations(refused: set[str], allowed: Collection[str]) -> str:
     )
 
 
-def _judge_variables(variables: Path, restores: bool) -> str:
+def _validate_variables(variables: Path, restores: bool) -> str:
     if not variables.is_dir():
         return "variables/ is missing, though saved_model.pb restores variables from it" if restores else ""
     index = variables / "variables.index"

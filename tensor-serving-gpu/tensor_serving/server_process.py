@@ -106,7 +106,7 @@ class Binary:
         """See ServerProcess.start."""
         self._failed = False
 
-        def hear(event: str, name: str, number: int, reason: str) -> None:
+        def on_event(event: str, name: str, number: int, reason: str) -> None:
             folder = find(name, number)
             if folder and event == "loading":
                 with contextlib.suppress(OSError):  # it is being deleted
@@ -120,7 +120,7 @@ class Binary:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}  # loads are logged at this level
         server = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
         assert server.stdout
-        self._output = ServerOutput(server.stdout, hear)
+        self._output = ServerOutput(server.stdout, on_event)
         return server
 
     def stopped(self) -> None:

@@ -50,7 +50,7 @@ class Watcher:
         self._inspector = Inspector(operations.allowed())
         self._seen = self._shown = Catalogue([])  # the one shown is that of the last look that has ended
         self._error = ""
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._looks = Looks(self._poll)
         self._looked: datetime | None = None
         self._looked_at = time.monotonic()  # or made
@@ -115,15 +115,15 @@ class Watcher:
         for name, model in listed.items():
             states = {number: state for number, (state, _) in found.get(name, {}).items() if number in model.serving}
             if "AVAILABLE" not in states.values():
-                told = ", ".join(f"{number} {states.get(number, 'not loaded')}" for number in model.serving)
-                reasons.append(f"no version of {name} is available: {told}")
+                listed_states = ", ".join(f"{number} {states.get(number, 'not loaded')}" for number in model.serving)
+                reasons.append(f"no version of {name} is available: {listed_states}")
         return reasons
 
     def _poll(self) -> bool:
         error = ""
         try:
             if self._server:
-                self._hear(self._server)
+                self._poll_status(self._server)
             self._seen = self._look()
             if write_if_changed(self._output, render(self._seen)):
                 log.info("%s lists %s", self._output, _summary(self._seen.models))
@@ -139,7 +139,7 @@ class Watcher:
         self._error = error
         if not error:
             self._looked, self._looked_at = datetime.now(timezone.utc), time.monotonic()
-        self._say()
+        self._log_changes()
         self._shown = self._seen
         return not error
 
@@ -192,14 +192,14 @@ class Watcher:
     def _scan(self) -> Catalogue:
         return scan(self._models, self._inspector, tried=self._server is not None)
 
-    def _hear(self, server: ModelServer) -> None:
+    def _poll_status(self, server: ModelServer) -> None:
         """Ask the model server about the versions listed, and pass on which of them load and which do not."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK
         listed = {model.name: model for model in self._seen.models if model.serving}
-        asked = [name for name, model in listed.items() if recheck or not self._loads(model)]
-        for name, states in server.states(asked).items():
+        checked = [name for name, model in listed.items() if recheck or not self._loads(model)]
+        for name, states in server.states(checked).items():
             for number, (state, error) in states.items():
                 folder = listed[name].folders.get(number)
                 if folder and number in listed[name].serving and state == "AVAILABLE":
@@ -216,15 +216,15 @@ class Watcher:
     def _loads(self, model: Model) -> bool:
         return all(self._inspector.loads(model.folders[number]) for number in model.serving)
 
-    def _say(self) -> None:
+    def _log_changes(self) -> None:
         """Log each quarantine, each problem and each near model once, and again only after it was gone."""
         now = {near.line() for near in self._seen.ignored}
         for model in self._seen.models:
             now |= {f"{model.name} version {n} is quarantined: {why}" for n, why in model.quarantined.items()}
             now |= {f"{model.name}: {problem}" for problem in model.problems}
-        for line in sorted(now - self._said):
+        for line in sorted(now - self._logged):
             log.warning("%s", line)
-        self._said = now
+        self._logged = now
 
 
 def _folders(seen: Catalogue) -> set[Path]:

@@ -1,4 +1,4 @@
-"""The server the case tables ask: the twin, started on the case models, or a running one that was named."""
+"""The server the case tables call: the embedded server, started on the case models, or a running one that was named."""
 
 import re
 import socket
@@ -12,11 +12,11 @@ from serving_kit import Command
 
 @dataclass(frozen=True)
 class CaseServer:
-    """Addresses as host:port; None for an API that cannot be asked. `twin` is the process, if it is ours."""
+    """Addresses as host:port; None for an API that cannot be asked. `embedded` is the process, if it is ours."""
 
     grpc: str | None
     rest: str | None
-    twin: Command | None = None
+    embedded: Command | None = None
 
 
 def free_port() -> int:

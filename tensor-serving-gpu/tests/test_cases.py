@@ -1,4 +1,4 @@
-"""The case table of the gRPC API, against the twin, or with --server HOST:PORT against any model server.
+"""The case table of the gRPC API, against the embedded server, or with --server HOST:PORT against any model server.
 
 Of a server that is not ours only the cases are asked whose models it has: `python tests/case_models.py FOLDER` writes
 them and the config to serve them by.
@@ -69,7 +69,7 @@ def asked(served_cases: CaseServer) -> Iterator[Asked]:
     if served_cases.grpc is None:
         pytest.skip("no --server")
     with grpc.insecure_channel(served_cases.grpc) as channel:
-        yield Asked(channel, served_cases.twin is not None)
+        yield Asked(channel, served_cases.embedded is not None)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^\w:,]+", "-", f"{row.method}: {row.name}"))

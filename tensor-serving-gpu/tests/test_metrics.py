@@ -45,17 +45,19 @@ def test_calls_of_both_apis_are_counted(
     config.write_text('prometheus_config { enable: true, path: "/metrics" }')
     folder = tmp_path_factory.mktemp("metered")
     flags = (f"--monitoring_config_file={config}", "--enable_batching")
-    with case_server.started(folder, declared, *flags) as twin:
-        assert twin.rest
-        assert twin.grpc
-        client = Client(int(twin.grpc.rpartition(":")[2]))
+    with case_server.started(folder, declared, *flags) as embedded:
+        assert embedded.rest
+        assert embedded.grpc
+        client = Client(int(embedded.grpc.rpartition(":")[2]))
         client.predict("several", x=[2.0])
-        ask(twin.rest, "/v1/models/several:predict", '{"instances": [2, 4]}')
-        ask(twin.rest, "/v1/models/several:predict", '{"instances": ["x"]}')
-        ask(twin.rest, "/v1/models/half_plus_two:regress", '{"examples": [{"x": 2.0}], "signature_name": "regress"}')
-        ask(twin.rest, "/v1/models/nope:predict", '{"instances": [1]}')
+        ask(embedded.rest, "/v1/models/several:predict", '{"instances": [2, 4]}')
+        ask(embedded.rest, "/v1/models/several:predict", '{"instances": ["x"]}')
+        ask(
+            embedded.rest, "/v1/models/half_plus_two:regress", '{"examples": [{"x": 2.0}], "signature_name": "regress"}'
+        )
+        ask(embedded.rest, "/v1/models/nope:predict", '{"instances": [1]}')
         client.channel.close()
-        page = ask(twin.rest, "/metrics")
+        page = ask(embedded.rest, "/metrics")
         assert (page.status, page.headers["content-type"]) == (200, "text/plain")
         found = series(page.body.decode())
     count = f"{SERVING}request_count"
@@ -75,8 +77,8 @@ def test_calls_of_both_apis_are_counted(
 
 
 def test_without_a_config_there_is_no_page(served_cases: case_server.CaseServer) -> None:
-    if not (served_cases.rest and served_cases.twin):
-        pytest.skip("needs a twin that was started without one")
+    if not (served_cases.rest and served_cases.embedded):
+        pytest.skip("needs a embedded that was started without one")
     assert ask(served_cases.rest, PATH).status == 404
 
 

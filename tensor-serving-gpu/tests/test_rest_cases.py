@@ -1,4 +1,4 @@
-"""The case table of the REST API, against the twin, or with --rest-server HOST:PORT against any model server."""
+"""The case table of the REST API, against the embedded server, or with --rest-server HOST:PORT against another one."""
 
 import json
 import re
@@ -19,9 +19,9 @@ def address(served_cases: CaseServer) -> str:
 @pytest.mark.parametrize("row", [*answered.ROWS, *refused.ROWS], ids=lambda row: re.sub(r"\W+", "-", row.name))
 def test_the_answer_is_that_of_the_real_server(address: str, served_cases: CaseServer, row: RestCase) -> None:
     model = re.split("[:/?]", row.path)[0]
-    if not served_cases.twin and model.isidentifier() and model != "nope" and not _has(address, model):
+    if not served_cases.embedded and model.isidentifier() and model != "nope" and not _has(address, model):
         pytest.skip(f"the server has no model {model}")
-    if row.ours and not served_cases.twin:
+    if row.ours and not served_cases.embedded:
         pytest.skip(f"ours on purpose: {row.ours}")
     answer = ask(address, f"/v1/models/{row.path}", row.body, row.method)
     assert answer.headers["content-type"] == "application/json"
@@ -29,7 +29,7 @@ def test_the_answer_is_that_of_the_real_server(address: str, served_cases: CaseS
         # As text: NaN is equal to NaN there.
         assert (answer.status, _sorted(answer.document)) == (200, _sorted(row.gives)), answer.body
     else:
-        _is_refused(answer, row, bool(served_cases.twin))
+        _is_refused(answer, row, bool(served_cases.embedded))
 
 
 def _has(address: str, model: str) -> bool:

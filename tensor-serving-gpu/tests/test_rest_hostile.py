@@ -17,19 +17,19 @@ MEBI = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, case_config: Path) -> Iterator[case_server.CaseServer]:
-    with case_server.started(tmp_path_factory.mktemp("hostile"), case_config) as twin:
-        yield twin
+def embedded(tmp_path_factory: pytest.TempPathFactory, case_config: Path) -> Iterator[case_server.CaseServer]:
+    with case_server.started(tmp_path_factory.mktemp("hostile"), case_config) as embedded:
+        yield embedded
 
 
 @pytest.fixture
-def address(twin: case_server.CaseServer) -> Iterator[str]:
+def address(embedded: case_server.CaseServer) -> Iterator[str]:
     """The address of a server that answers, also afterwards."""
-    assert twin.rest
-    assert twin.twin
-    yield twin.rest
-    assert ask(twin.rest, PATH, '{"instances": [2]}').document == {"predictions": [3.0]}
-    assert "Traceback" not in twin.twin.text()
+    assert embedded.rest
+    assert embedded.embedded
+    yield embedded.rest
+    assert ask(embedded.rest, PATH, '{"instances": [2]}').document == {"predictions": [3.0]}
+    assert "Traceback" not in embedded.embedded.text()
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_a_message_shows_the_beginning_of_a_value(address: str) -> None:
     assert len(answer.error) < 1000
 
 
-def test_a_gzip_bomb_takes_no_more_memory_than_a_body_may(address: str, twin: case_server.CaseServer) -> None:
-    assert twin.twin
+def test_a_gzip_bomb_takes_no_more_memory_than_a_body_may(address: str, embedded: case_server.CaseServer) -> None:
+    assert embedded.embedded
     packer = zlib.compressobj(1, wbits=31)
     bomb = b"".join(packer.compress(b"[" * MEBI) for _ in range(512)) + packer.flush()
-    before = peak_memory(twin.twin.process.pid)
+    before = peak_memory(embedded.embedded.process.pid)
     answer = ask(address, PATH, bomb, headers={"Content-Encoding": "gzip"})
     assert (answer.status, answer.error) == (413, f"the body is larger than {64 * MEBI} bytes")
-    assert peak_memory(twin.twin.process.pid) - before < 200 * MEBI  # of the 512 it unpacks to
+    assert peak_memory(embedded.embedded.process.pid) - before < 200 * MEBI  # of the 512 it unpacks to
 
 
 def test_all_bodies_together_are_bounded(address: str) -> None:
@@ -141,8 +141,8 @@ def test_what_follows_a_document_is_not_looked_at(address: str) -> None:
     assert answer.document == {"predictions": [3.0]}
 
 
-def test_so_many_lists_are_refused_before_they_are_made(address: str, twin: case_server.CaseServer) -> None:
-    assert twin.twin
+def test_so_many_lists_are_refused_before_they_are_made(address: str, embedded: case_server.CaseServer) -> None:
+    assert embedded.embedded
     answer = ask(address, PATH, b'{"instances": [' + b"[]," * 16_000_000 + b"[]]}")
     assert (answer.status, answer.error) == (400, "JSON Parse error: more than 4000000 lists and objects")
-    assert peak_memory(twin.twin.process.pid) < 2048 * MEBI  # with all the tests before this one
+    assert peak_memory(embedded.embedded.process.pid) < 2048 * MEBI  # with all the tests before this one

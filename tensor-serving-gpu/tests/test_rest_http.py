@@ -24,20 +24,20 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, case_config: Path) -> Iterator[case_server.CaseServer]:
+def embedded(tmp_path_factory: pytest.TempPathFactory, case_config: Path) -> Iterator[case_server.CaseServer]:
     folder = tmp_path_factory.mktemp("impatient")
-    with case_server.started(folder, case_config, "--rest_api_timeout_in_ms=1000", "--grpc_max_threads=1") as twin:
-        yield twin
+    with case_server.started(folder, case_config, "--rest_api_timeout_in_ms=1000", "--grpc_max_threads=1") as embedded:
+        yield embedded
 
 
 @pytest.fixture
-def address(twin: case_server.CaseServer) -> Iterator[str]:
+def address(embedded: case_server.CaseServer) -> Iterator[str]:
     """The address of a server that answers, also afterwards."""
-    assert twin.rest
-    assert twin.twin
-    yield twin.rest
-    assert ask(twin.rest, PATH, BODY).document == THREE
-    assert "Traceback" not in twin.twin.text()
+    assert embedded.rest
+    assert embedded.embedded
+    yield embedded.rest
+    assert ask(embedded.rest, PATH, BODY).document == THREE
+    assert "Traceback" not in embedded.embedded.text()
 
 
 def test_a_gzip_body_is_unpacked(address: str) -> None:

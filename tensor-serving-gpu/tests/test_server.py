@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from serving_kit import Client, Command, wait_until
 
-from tensor_serving.embedded.server import LARGEST_MESSAGE, MOST_CALLS
+from tensor_serving.embedded.server import LARGEST_MESSAGE, MAX_CALLS
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -164,9 +164,7 @@ def test_messages_and_calls_are_bounded(tmp_path: Path, exports: Path) -> None:
         slow = client.request("half", "slow", x=np.float32([2]))
         apart = [("grpc.use_local_subchannel_pool", 1)]  # a connection each: gRPC keeps back what is too much for one
         clients = [Client(port_of(command), apart) for _ in range(6)]
-        calls = [
-            other.prediction.Predict.future(slow, timeout=300) for _ in range(MOST_CALLS // 5) for other in clients
-        ]
+        calls = [other.prediction.Predict.future(slow, timeout=300) for _ in range(MAX_CALLS // 5) for other in clients]
         exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
         wait_until(lambda: any(call.done() and call.code() is exhausted for call in calls))
         for call in calls:

@@ -251,7 +251,7 @@ def test_calls_and_memory_are_bounded_and_shared(monkeypatch: pytest.MonkeyPatch
         wire.close()
         second.close()
 
-    scene(play, most_calls=4)
+    scene(play, max_calls=4)
 
 
 def test_what_is_unpacked_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_a_flood_is_cut_off_and_an_honest_client_answered(flood: str) -> None:
         assert await ends == CALM
         wire.close()
 
-    scene(play, most_calls=1000)
+    scene(play, max_calls=1000)
 
 
 def test_frames_beside_many_calls_are_no_flood() -> None:
@@ -69,7 +69,7 @@ def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch:
                 assert most <= 5 * LARGEST
             assert here.server.answers.used == 0
 
-    scene(play, most_calls=1000)
+    scene(play, max_calls=1000)
 
 
 def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_calls_beyond_those_a_connection_may_have_are_refused_to_be_made_again()
         )
         wire.close()
 
-    scene(play, most_calls=1000)
+    scene(play, max_calls=1000)
 
 
 def test_a_lost_client_is_noticed_by_its_kernel() -> None:

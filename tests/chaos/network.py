@@ -11,7 +11,7 @@ from tests.chaos.scene import Scene, SkippedError
 from tests.running import ROOT, free_ports, wait_until
 
 _BACK = 15.0  # seconds
-_LONGEST = 15_000.0  # milliseconds until a call is answered, if with an error
+_MAX_MS = 15_000.0  # milliseconds until a call is answered, if with an error
 _CLEAR = {"200", "503", "504"}
 _CLOCK = Path(__file__).with_name("clock.c")
 _NAME = "model-server.test"
@@ -95,7 +95,7 @@ def _judge(scene: Scene, load: Load, begin: float, end: float, back: float) -> b
     after = scene.note_load(summary(load.between(end + min(back, _BACK) + 1, time.monotonic())), "after")
     slowest = max(call.seconds for call in load.calls) * 1000
     scene.note(back_after_s=back, slowest_answer_ms=slowest)
-    return set(during.outcomes) <= _CLEAR and not after.failed and back <= _BACK and slowest <= _LONGEST
+    return set(during.outcomes) <= _CLEAR and not after.failed and back <= _BACK and slowest <= _MAX_MS
 
 
 def _network() -> None:

@@ -94,8 +94,8 @@ def test_container_that_hangs_is_ended_after_failed_checks(rendered: Any, images
         passes()
         wait_until(lambda: not inspect(name)["State"]["Running"], 20, "the container to end")
         assert inspect(name)["State"]["ExitCode"] == 137
-        said = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
-        assert "failed 12 times in a row" in said.stderr
+        output = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+        assert "failed 12 times in a row" in output.stderr
     finally:
         docker("rm", "--force", name)
 

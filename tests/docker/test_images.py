@@ -164,9 +164,9 @@ def test_what_was_left_out_is_not_missed(images: dict[str, str]) -> None:
 def test_it_runs_hardened_as_any_user_and_stops_when_told(images: dict[str, str], name: str, user: str) -> None:
     with running(images[name], "--user", user) as container:
         until_healthy(container)
-        said = docker("logs", container).lower()
+        output = docker("logs", container).lower()
         for trouble in ("denied", "read-only", "traceback"):
-            assert trouble not in said
+            assert trouble not in output
         before = time.monotonic()
         docker("stop", "--time", "30", container)
         assert time.monotonic() - before < 10, "Docker kills what takes longer"

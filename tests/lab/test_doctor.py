@@ -14,9 +14,9 @@ LAB = ("python", "-m", "tensor_jupyter")
 
 def examined(lab: Lab) -> dict[str, list[dict[str, Any]]]:
     """The doctor's findings by check."""
-    said = lab.compose("exec", "tensor-jupyter", *LAB, "doctor", "--json", code=None)
+    output = lab.compose("exec", "tensor-jupyter", *LAB, "doctor", "--json", code=None)
     found: dict[str, list[dict[str, Any]]] = {}
-    for finding in json.loads(said)["findings"]:
+    for finding in json.loads(output)["findings"]:
         found.setdefault(finding["check"], []).append(finding)
     return found
 

@@ -23,9 +23,9 @@ def last_document(text: str) -> Any:
 
 
 def test_pictures_are_classified_as_a_stream(lab: Lab) -> None:
-    said = lab.compose("exec", "tensor-jupyter", "sh", "-c", CLASSIFY).splitlines()
-    assert said[0].startswith("20 digits written")
-    told = [json.loads(line) for line in said[1:]]
+    output = lab.compose("exec", "tensor-jupyter", "sh", "-c", CLASSIFY).splitlines()
+    assert output[0].startswith("20 digits written")
+    told = [json.loads(line) for line in output[1:]]
     names = [one["file"].rpartition("/")[2] for one in told]
     assert names == sorted(names)
     assert len(names) == 20

@@ -16,9 +16,9 @@ def label_of(sample: Path) -> int:
 
 def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab: Lab) -> None:
     published = [str(port) for name, port in lab.ports.items() if name not in UNPUBLISHED]
-    for said in ("engine", "tensorflow", lab.engine.title().replace("Local", "local processes"), *published):
-        assert said in lab.said
-    assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.said)
+    for output in ("engine", "tensorflow", lab.engine.title().replace("Local", "local processes"), *published):
+        assert output in lab.output
+    assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.output)
     token = (lab.home / "jupyter.token").read_text()
     for address in (
         lab.url("REST"),
@@ -26,7 +26,7 @@ def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab:
         lab.url("JUPYTER", f"/lab/tree/notebook/MNIST/MnistNet.ipynb?token={token}"),
         lab.url("BOARD"),
     ):
-        assert address in lab.said
+        assert address in lab.output
 
 
 def test_tensorboard_is_under_the_gateways_origin_too(lab: Lab) -> None:

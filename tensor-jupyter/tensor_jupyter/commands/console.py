@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
+def errors_in_one_line() -> Iterator[None]:
     """What a person can put right becomes one line on stderr and exit code 1; Ctrl-C becomes 130."""
     try:
         yield

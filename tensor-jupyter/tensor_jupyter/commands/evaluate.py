@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -54,7 +54,7 @@ def evaluate(
     """
     if version is not None and label is not None:
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
-    with told_in_one_line():
+    with errors_in_one_line():
         if plot and not plot.parent.is_dir():
             raise LabError(f"{plot.parent} is no folder: the plot could not be written.")
         from tensor_jupyter.inference.remote import path_of
@@ -75,7 +75,7 @@ def evaluate(
 
             print_json({**about, **document(found), "passed": not missed, "missed": missed})
         else:
-            _tell(found, f"{model} {versions}, {concurrency} connections:", target)
+            _print_report(found, f"{model} {versions}, {concurrency} connections:", target)
         if missed:
             raise LabError("; ".join(missed))
 
@@ -152,7 +152,7 @@ def _missed(found: "Evaluation", max_error: float | None) -> list[str]:
     return missed
 
 
-def _tell(found: "Evaluation", title: str, plot: Path) -> None:
+def _print_report(found: "Evaluation", title: str, plot: Path) -> None:
     from tensor_jupyter.inference.report import show
 
     out.print(title)

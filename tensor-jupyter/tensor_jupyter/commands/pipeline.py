@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
 from tensor_jupyter.commands.model_kit import mark
 from tensor_jupyter.commands.run_flags import setting_flags
 from tensor_jupyter.pipeline.argo import Target
@@ -56,7 +56,7 @@ def run(
 
     The candidate becomes `stable` if every check passes. Else it is taken away, and what was served goes on.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.pipeline import runner
         from tensor_jupyter.publishing import served
 
@@ -87,7 +87,7 @@ def step(
     flags: dict[str, object],
 ) -> None:
     """Run one step, as the runner and Argo do; prints "unchanged" where its stamp holds."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.pipeline import runner
         from tensor_jupyter.pipeline.execute import execute
 
@@ -131,7 +131,7 @@ def argo(
 
     kubectl apply -f manifests/volumes.yaml -f manifests/access.yaml && kubectl create -f manifests/workflow.yaml
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         import yaml
 
         from tensor_jupyter.pipeline.argo import ARGO_VERSIONS, manifests

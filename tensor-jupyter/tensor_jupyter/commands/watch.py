@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -16,7 +16,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="One point, then the end.")] = False,
 ) -> None:
     """Write the served models' latency and answers into TensorBoard, as the runs serving/MODEL, until Ctrl-C."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter import metrics_import
         from tensor_jupyter.gateway import Gateway
 
@@ -39,13 +39,13 @@ def watch(
                         if name not in events:
                             events[name] = metrics_import.Events(settings.logs / "serving" / name)
                         events[name].write(figures)
-                        out.print(f"{time.strftime('%H:%M:%S')}  {name}  {_told(figures)}")
+                        out.print(f"{time.strftime('%H:%M:%S')}  {name}  {_format_figures(figures)}")
                 if once:
                     return
                 before, then = now, later
 
 
-def _told(figures: dict[str, float]) -> str:
+def _format_figures(figures: dict[str, float]) -> str:
     latency = "  ".join(
         f"{name} {figures[f'latency_ms/{name}']:.1f} ms" for name in ("p50", "p99") if f"latency_ms/{name}" in figures
     )

@@ -126,8 +126,8 @@ def _split(found: Sequence[Found], digests: list[bytes], classes: np.ndarray) ->
         again = np.array([digest in held_out for digest in digests], bool)
         train = readable & (parts != "test") & ~again
         twice = (readable & (parts != "test") & again).sum()
-        said = f"; {twice} test pictures found among the training pictures were left out there" if twice else ""
-        return train, test, f"the set's own training and test pictures{said}"
+        removed = f"; {twice} test pictures found among the training pictures were left out there" if twice else ""
+        return train, test, f"the set's own training and test pictures{removed}"
     draw = np.array([int.from_bytes(digest[:6], "big") for digest in digests], np.float64) / 2**48
     test = readable & (draw < TEST_SHARE)
     for number in range(classes.max() + 1):  # a class of few pictures may have drawn none, or all

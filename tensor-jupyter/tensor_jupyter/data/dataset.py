@@ -86,7 +86,7 @@ class Dataset:
     @property
     def about(self) -> dict[str, Any]:
         """The card's `data_set`: enough to tell, later, what a model has learned from and what it was measured with."""
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "name": self.name,
             "hash": self.hash,
             "train_images": len(self.train),
@@ -94,10 +94,10 @@ class Dataset:
             "split": self.split,
         }
         if self.unreadable:
-            told["unreadable"] = self.unreadable
+            document["unreadable"] = self.unreadable
         if self.stand_in_for:
-            told["stand_in_for"] = self.stand_in_for
-        return told
+            document["stand_in_for"] = self.stand_in_for
+        return document
 
     def validation_split(self, fraction: float, seed: int = 7) -> tuple[Pictures, Pictures]:
         """Return the training images in random order: those to learn from, and a part to validate with.

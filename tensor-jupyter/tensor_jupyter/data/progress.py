@@ -31,12 +31,12 @@ class _Lines:
         self._total = total
         self._done = done
         self._in_bytes = in_bytes
-        self._told = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def advance(self, n: int) -> None:
         self._done += n
-        if time.monotonic() - self._told > _EVERY_SECONDS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._printed_at > _EVERY_SECONDS:
+            self._printed_at = time.monotonic()
             of = f" of {self._amount(self._total)}" if self._total else ""
             self._console.print(f"{self._what}: {self._amount(self._done)}{of}", soft_wrap=True)
 

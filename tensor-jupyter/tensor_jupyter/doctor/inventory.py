@@ -30,10 +30,10 @@ def check(where: Where, settings: Settings) -> list[Finding]:
 
 
 def _summary(entries: list[dict[str, Any]]) -> list[Finding]:
-    told = [f"{entry['name']} {', '.join(map(str, entry['serving']))}" for entry in entries if entry["serving"]]
-    if not told:
+    serving = [f"{entry['name']} {', '.join(map(str, entry['serving']))}" for entry in entries if entry["serving"]]
+    if not serving:
         return [warning("models", "none is served", "one to ask", "bin/lab train mnist-net")]
-    return [ok("models", f"served: {'; '.join(told)}")]
+    return [ok("models", f"served: {'; '.join(serving)}")]
 
 
 def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
@@ -49,8 +49,8 @@ def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
         for each in entry["quarantined"]
     ]
     edit = f"${{EDITOR:-vi}} {shlex.quote(str(settings.models / name / 'serving.conf'))}"
-    said = [warning("models", f"{name}: {each}", "a file that is followed", edit) for each in entry["problems"]]
-    return [*held, *said]
+    followed = [warning("models", f"{name}: {each}", "a file that is followed", edit) for each in entry["problems"]]
+    return [*held, *followed]
 
 
 def _elsewhere(entries: list[dict[str, Any]], settings: Settings) -> list[Finding]:

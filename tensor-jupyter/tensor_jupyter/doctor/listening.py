@@ -55,8 +55,8 @@ def check(where: Where, silent: set[str]) -> list[Finding]:
     if others:
         return [_taken(where, others)]
     if where.container:
-        return [ok("ports", f"{_told(found)}; those of other containers: bin/compose.sh ps")]
-    return [ok("ports", _told(found) if found else f"free: {', '.join(map(str, where.ports))}")]
+        return [ok("ports", f"{_format_listeners(found)}; those of other containers: bin/compose.sh ps")]
+    return [ok("ports", _format_listeners(found) if found else f"free: {', '.join(map(str, where.ports))}")]
 
 
 def exposure(where: Where) -> list[Finding]:
@@ -69,8 +69,8 @@ def exposure(where: Where) -> list[Finding]:
         found = [each for each in listeners(where) if each.is_open]
     except OSError:
         return [ok("exposure", "who listens cannot be seen on this system")]
-    told = [finding for each in found for finding in _exposed(where, each)]
-    return told or [ok("exposure", "nothing of the lab listens beyond this machine")]
+    exposed = [finding for each in found for finding in _exposed(where, each)]
+    return exposed or [ok("exposure", "nothing of the lab listens beyond this machine")]
 
 
 def _exposed(where: Where, each: Listener) -> list[Finding]:
@@ -111,14 +111,16 @@ def _is_other(each: Listener, where: Where, silent: set[str]) -> bool:
 
 def _taken(where: Where, others: list[Listener]) -> Finding:
     """All of them at once, with other ports for the lab."""
-    told, settings = [], []
+    taken, settings = [], []
     used = {*where.ports}
     for each in others:
         of_lab = f", of the lab in {each.lab}" if each.lab else ""
-        told.append(f"{each.port} by {each.process or 'a process of another user'}{of_lab}")
+        taken.append(f"{each.port} by {each.process or 'a process of another user'}{of_lab}")
         used.add(offer := next_free(used))
         settings.append(f"{_variable(where, each.port)}={offer}")
-    return problem("ports", f"taken: {'; '.join(told)}", "ports for the lab", f"{' '.join(settings)} bin/compose.sh up")
+    return problem(
+        "ports", f"taken: {'; '.join(taken)}", "ports for the lab", f"{' '.join(settings)} bin/compose.sh up"
+    )
 
 
 def _variable(where: Where, port: int) -> str:
@@ -177,5 +179,5 @@ def _lab(process: Path) -> str:
     return ""
 
 
-def _told(found: list[Listener]) -> str:
+def _format_listeners(found: list[Listener]) -> str:
     return ", ".join(f"{each.port} {each.process}".strip() for each in found) or "nobody listens"

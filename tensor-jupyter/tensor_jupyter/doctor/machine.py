@@ -28,7 +28,7 @@ def disks(settings: Settings) -> list[Finding]:
         disk = there.stat().st_dev
         by_disk.setdefault(disk, []).append(name)
         free[disk] = shutil.disk_usage(there).free
-    return [_room("disk", f"for {', '.join(names)}", free[disk]) for disk, names in by_disk.items()]
+    return [_free_space("disk", f"for {', '.join(names)}", free[disk]) for disk, names in by_disk.items()]
 
 
 def memory() -> list[Finding]:
@@ -61,7 +61,7 @@ def gpu(devices: Path = Path("/dev")) -> list[Finding]:
     return [ok("GPU", f"{named}, which TensorFlow may use")]
 
 
-def _room(check: str, what: str, free: int) -> Finding:
+def _free_space(check: str, what: str, free: int) -> Finding:
     found = f"{free / GIB:.1f} GiB free {what}"
     fix = "bin/lab models; bin/lab models delete MODEL VERSION"
     if free < _DISK_NEEDED:

@@ -123,8 +123,8 @@ def _silent(check: str, found: str) -> Finding:
 
 
 def _strange(check: str, url: str, reply: web.Reply, variable: str) -> Finding:
-    said = f"{reply.status}" + (f": {_message(reply)}" if _message(reply) else "")
-    return problem(check, f"something else answers at {url} ({said})", f"the lab's own, or {variable} set", UP)
+    status = f"{reply.status}" + (f": {_message(reply)}" if _message(reply) else "")
+    return problem(check, f"something else answers at {url} ({status})", f"the lab's own, or {variable} set", UP)
 
 
 def _message(reply: web.Reply) -> str:

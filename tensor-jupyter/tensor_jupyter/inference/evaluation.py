@@ -13,7 +13,7 @@ import numpy as np
 from tensor_jupyter.data import Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway
-from tensor_jupyter.inference.remote import verdicts
+from tensor_jupyter.inference.remote import predictions
 from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
@@ -138,8 +138,8 @@ class _Calls:
                     seconds = time.perf_counter() - begin
                     if reply.status != 200:
                         raise LabError(reply.message)
-                    (verdict,) = verdicts(reply, 1)
-                    answer, failure = (row, seconds, verdict.labels[0][0], verdict.version), ""
+                    (prediction,) = predictions(reply, 1)
+                    answer, failure = (row, seconds, prediction.labels[0][0], prediction.version), ""
                 except LabError as error:
                     answer, failure = None, str(error)
                 with self._lock:

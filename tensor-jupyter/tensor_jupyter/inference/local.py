@@ -5,7 +5,7 @@ import numpy as np
 from tensor_jupyter.data import pictures as files
 from tensor_jupyter.data.dataset import Picture
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.inference.prediction import Verdict
+from tensor_jupyter.inference.prediction import Prediction
 from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.settings import Settings
@@ -39,15 +39,15 @@ class Loaded:
         self._logits = card.get("scores", "logits" if "logits" in self._output.lower() else "") == "logits"
         self._form = _form(self._sizes, card.get("input") or {}, whose)
 
-    def classify(self, pictures: list[bytes]) -> list[Verdict]:
+    def classify(self, pictures: list[bytes]) -> list[Prediction]:
         """See Asker."""
         read = [self._read(content) for content in pictures]
         images = [one for one in read if not isinstance(one, str)]
         rankings = iter(self._rankings(np.stack(images)) if images else [])
         return [
-            Verdict(self._model, self._version, error=one)
+            Prediction(self._model, self._version, error=one)
             if isinstance(one, str)
-            else Verdict(self._model, self._version, next(rankings))
+            else Prediction(self._model, self._version, next(rankings))
             for one in read
         ]
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Prediction:
     """What a version says of one picture: labels with their scores, best first; or why it cannot be read."""
 
     model: str
@@ -14,8 +14,8 @@ class Verdict:
     error: str = ""
 
 
-class Asker(Protocol):
+class Classifier(Protocol):
     """A model that can be asked."""
 
-    def classify(self, pictures: list[bytes]) -> list[Verdict]:
+    def classify(self, pictures: list[bytes]) -> list[Prediction]:
         """One verdict for each picture file, in their order. Raises LabError when the model itself cannot answer."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, Reply, foreign, form
-from tensor_jupyter.inference.prediction import Verdict
+from tensor_jupyter.inference.prediction import Prediction
 from tensor_jupyter.settings import Settings
 
 _SECONDS = 60.0  # for an answer; the gateway's own deadline comes before
-_PATIENCE_SECONDS = 30.0  # with a gateway that is busy, or whose model server restarts
+_RETRY_TIMEOUT_S = 30.0  # with a gateway that is busy, or whose model server restarts
 _WAIT_SECONDS = 0.5  # at least, between two tries
 _BUSY = (429, 502, 503, 504)
 _REFUSED = (400, 413, 415)  # because of the pictures
@@ -28,21 +28,21 @@ class Served:
         # What was published a moment ago is served in a moment; any other name is wrong.
         self._published = (settings.models / model).is_dir()
 
-    def classify(self, pictures: list[bytes]) -> list[Verdict]:
+    def classify(self, pictures: list[bytes]) -> list[Prediction]:
         """See Asker."""
-        reply = self._asked(pictures)
+        reply = self._send(pictures)
         if reply.status == 200:
-            return verdicts(reply, len(pictures))
+            return predictions(reply, len(pictures))
         if reply.status not in _REFUSED:
             raise LabError(reply.message)
         if len(pictures) == 1:
-            return [Verdict(self._model, 0, error=reply.message)]
+            return [Prediction(self._model, 0, error=reply.message)]
         # None of them can be read, which is answered with the first one's error, or there is no room for so many.
         middle = len(pictures) // 2
         return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
 
-    def _asked(self, pictures: list[bytes]) -> Reply:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+    def _send(self, pictures: list[bytes]) -> Reply:
+        deadline = time.monotonic() + _RETRY_TIMEOUT_S
         patient = (*_BUSY, 404) if self._published else _BUSY
         while True:
             reply = self._gateway.send("POST", self._path, *form(pictures))
@@ -53,11 +53,11 @@ class Served:
             time.sleep(wait)
 
 
-def verdicts(reply: Reply, count: int) -> list[Verdict]:
+def predictions(reply: Reply, count: int) -> list[Prediction]:
     """What a reply of `classify` says of so many pictures. Raises SilentError when it is not the gateway's."""
     document = reply.document()
     try:
-        found = [_verdict({**document, **result}) for result in document["results"]]
+        found = [_prediction({**document, **result}) for result in document["results"]]
     except (LookupError, TypeError, ValueError) as error:
         raise foreign(reply.url, repr(error)) from error
     if len(found) != count:
@@ -75,12 +75,12 @@ def path_of(model: str, version: int | None = None, label: str | None = None) ->
     return f"{path}/labels/{urllib.parse.quote(label, safe='')}" if label is not None else path
 
 
-def _verdict(result: dict[str, Any]) -> Verdict:
+def _prediction(result: dict[str, Any]) -> Prediction:
     """result: a picture's result, over the answer's model and version; a rule may have had another model answer."""
     model, version = str(result["model"]), int(result["version"])
     if "error" in result:
-        return Verdict(model, version, error=str(result["error"]))
+        return Prediction(model, version, error=str(result["error"]))
     labels = tuple((str(one["label"]), float(one["score"])) for one in result["labels"])
     if not labels:
         raise ValueError("no labels")
-    return Verdict(model, version, labels)
+    return Prediction(model, version, labels)

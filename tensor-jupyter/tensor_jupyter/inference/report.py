@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tensor_jupyter.inference.evaluation import OTHER, Evaluation
 
-_MOST_LABELS = 15  # that a table, or numbers in a plot, have room for
+_MAX_LABELS = 15  # that a table, or numbers in a plot, have room for
 
 
 def document(found: Evaluation) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def show(found: Evaluation, console: Console) -> None:
         console.print(f"            {count} times: {reason}")
     console.print(f"Latency:    p50 {found.milliseconds(50):.1f} ms, p99 {found.milliseconds(99):.1f} ms")
     console.print(f"Rate:       {found.rate:.0f} answers/s")
-    if len(found.labels) > _MOST_LABELS:
+    if len(found.labels) > _MAX_LABELS:
         for label, read, count in found.mistakes():
             console.print(f"{label} read as {read}: {count}")
     elif console.is_terminal:
@@ -71,7 +71,7 @@ def _plot_confusion(found: Evaluation, axes: Any) -> None:
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set(xlabel="read as", ylabel="is", title=f"{found.error_rate:.2%} misread of {found.answered}")
-    if len(found.labels) > _MOST_LABELS:
+    if len(found.labels) > _MAX_LABELS:
         return
     turned = max(map(len, read)) > 3
     axes.set_xticks(range(len(read)), [_short(label) for label in read], rotation=45 if turned else 0)

@@ -7,19 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tensor_jupyter.data.pictures import MAX_BYTES
-from tensor_jupyter.inference.prediction import Asker, Verdict
+from tensor_jupyter.inference.prediction import Classifier, Prediction
 
-_TOGETHER = 32  # pictures in one request, at most
-_ROOM = 8 * 2**20  # bytes in one request, at most, unless one picture has more
+_MAX_PICTURES = 32  # pictures in one request, at most
+_MAX_REQUEST_BYTES = 8 * 2**20  # bytes in one request, at most, unless one picture has more
 _READ = 2**16
 
 
 @dataclass(frozen=True)
-class Told:
+class FilePrediction:
     """A file's path, as it was given, and what the model says of it, or why nothing."""
 
     path: str
-    verdict: Verdict | None
+    prediction: Prediction | None
     error: str = ""
 
 
@@ -32,7 +32,7 @@ def paths(words: Iterable[str], stdin: int = 0) -> Iterator[str | None]:
             yield word
 
 
-def told(found: Iterable[str | None], asker: Asker) -> Iterator[Told]:
+def predictions_of(found: Iterable[str | None], classifier: Classifier) -> Iterator[FilePrediction]:
     """What `asker` says of each file; None among the paths: do not wait for more before asking.
 
     Raises LabError when the model itself cannot answer.
@@ -41,28 +41,28 @@ def told(found: Iterable[str | None], asker: Asker) -> Iterator[Told]:
     size = 0
     for path in found:
         if path is None:
-            yield from _asked(waiting, asker)
+            yield from _predicted(waiting, classifier)
             waiting, size = [], 0
             continue
         content = _content(path)
         length = len(content) if isinstance(content, bytes) else 0
-        if waiting and (len(waiting) == _TOGETHER or size + length > _ROOM):
-            yield from _asked(waiting, asker)
+        if waiting and (len(waiting) == _MAX_PICTURES or size + length > _MAX_REQUEST_BYTES):
+            yield from _predicted(waiting, classifier)
             waiting, size = [], 0
         waiting.append((path, content))
         size += length
-    yield from _asked(waiting, asker)
+    yield from _predicted(waiting, classifier)
 
 
-def _asked(files: list[tuple[str, bytes | str]], asker: Asker) -> Iterator[Told]:
+def _predicted(files: list[tuple[str, bytes | str]], classifier: Classifier) -> Iterator[FilePrediction]:
     pictures = [content for _, content in files if isinstance(content, bytes)]
-    verdicts = iter(asker.classify(pictures) if pictures else [])
+    predictions = iter(classifier.classify(pictures) if pictures else [])
     for path, content in files:
         if isinstance(content, str):
-            yield Told(path, None, content)
+            yield FilePrediction(path, None, content)
             continue
-        verdict = next(verdicts)
-        yield Told(path, None, verdict.error) if verdict.error else Told(path, verdict)
+        prediction = next(predictions)
+        yield FilePrediction(path, None, prediction.error) if prediction.error else FilePrediction(path, prediction)
 
 
 def _content(path: str) -> bytes | str:

@@ -121,7 +121,7 @@ def _keras_file(
             )
         raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.{hint}")
     if classes:
-        _say_range(path, endpoint, found, how)
+        _print_range(path, endpoint, found, how)
     if not names and (classes or 0) > 1:
         names = [*map(str, range(classes or 0))]
     made = {"command": f"lab import {path.name} --name {context.name}"}
@@ -140,7 +140,7 @@ def _no_answer(path: Path, text: str) -> str:
     return f"{path.name} cannot be called with made-up inputs of its types and shapes: {' '.join(text.split())[:300]}"
 
 
-def _say_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
+def _print_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
     """Log what was found of the pixels of a classifier. Raises LabError if images would get wrong answers."""
     if pixels == "":
         raise LabError(

@@ -56,7 +56,7 @@ def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen]
     seen = ask(settings).get(name, Seen())
     while not arrived(seen):
         if time.monotonic() > deadline:
-            raise LabError(f"After {seconds:g} s the gateway still shows {name} {_told(seen)}.")
+            raise LabError(f"After {seconds:g} s the gateway still shows {name} {_format_states(seen)}.")
         time.sleep(_POLL_SECONDS)
         try:
             seen = ask(settings).get(name, Seen())
@@ -75,7 +75,7 @@ def _seen(entry: dict[str, Any]) -> Seen:
     )
 
 
-def _told(seen: Seen) -> str:
+def _format_states(seen: Seen) -> str:
     versions = ", ".join(map(str, seen.available)) or "none"
     labels = ", ".join(f"{label} {version}" for label, version in sorted(seen.labels.items())) or "none"
     held = "".join(f"; {version} is quarantined: {reason}" for version, reason in sorted(seen.quarantined.items()))

@@ -35,12 +35,12 @@ def staging(models: Path) -> Iterator[Path]:
     no room for it.
     """
     root = models / ".staging"
-    with _room(models):
+    with _check_free_space(models):
         make_shared(root)
         sweep(root)
         area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
     try:
-        with _room(models), (area / _LOCK).open("w") as lock:
+        with _check_free_space(models), (area / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield area / "version"
     finally:
@@ -76,7 +76,7 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
 
 
 @contextlib.contextmanager
-def _room(models: Path) -> Iterator[None]:
+def _check_free_space(models: Path) -> Iterator[None]:
     """Tell a full disk in one sentence."""
     try:
         yield

@@ -9,7 +9,7 @@ PHOTOGRAPH = 64
 """Pixels a side: from here on a network that has seen photographs helps."""
 
 
-def suited(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str]:
+def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str]:
     """The run with the network that suits the pictures and the weights at hand, and a line that says why.
 
     A network that the run names is kept. offline: download nothing. Raises LabError when weights that the run names
@@ -25,8 +25,8 @@ def suited(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str
     except LabError as error:
         if "weights" in run.model_fields_set:
             raise
-        said = f"{error} This time a small network learns from scratch; it will know less."
-        return run.model_copy(update={"network": "cnn"}), said
+        message = f"{error} This time a small network learns from scratch; it will know less."
+        return run.model_copy(update={"network": "cnn"}), message
     if run.weights == "none":
         return transfer, f"{run.base} learns from scratch, as asked for."
     return transfer, f"{run.base}, which has seen a million photographs, gets a new last layer."

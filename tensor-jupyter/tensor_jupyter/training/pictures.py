@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-MOST_CLASSES = 40
+MAX_CLASSES = 40
 """A confusion matrix of more cannot be read."""
 
 _TILE = 84  # pixels a side of a picture on a sheet

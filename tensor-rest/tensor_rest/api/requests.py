@@ -19,7 +19,7 @@ DIGITS = 6
 """Of a probability: what float32 is good for."""
 
 _VERSION = re.compile(r"[0-9]{1,18}")
-_LONGEST_LABEL = 100
+_MAX_LABEL_CHARS = 100
 _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
@@ -33,7 +33,7 @@ def target(model: str, version: str | None = None, label: str | None = None) -> 
     """What the path names. Raises NotFoundError for a version that is no number, a label that cannot be one."""
     if version is not None and not _VERSION.fullmatch(version):
         raise NotFoundError(f"{version[:40]!r} cannot be a version; versions are whole numbers, such as 1.")
-    if label is not None and (len(label) > _LONGEST_LABEL or not label.isprintable()):
+    if label is not None and (len(label) > _MAX_LABEL_CHARS or not label.isprintable()):
         raise NotFoundError(f"{label[:40]!r} cannot be a label of a version; labels are words such as stable.")
     return Target(model, None if version is None else int(version), label)
 

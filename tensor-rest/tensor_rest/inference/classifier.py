@@ -16,7 +16,7 @@ from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
-_MOST_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
+_MAX_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
 
 Batch = np.ndarray[Any, np.dtype[np.uint8]]
 """Pictures as a model wants them, [N,H,W,C]."""
@@ -154,7 +154,7 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
 def _check_count(pictures: int, image_signature: ImageSignature) -> None:
     """Raise TooLargeError for more pictures than there is room for once they have the size the model wants."""
     wanted = image_signature.wanted
-    most = max(1, _MOST_BYTES // (wanted.height * wanted.width * wanted.channels))
+    most = max(1, _MAX_BYTES // (wanted.height * wanted.width * wanted.channels))
     if pictures > most:
         raise TooLargeError(
             f"The request has {pictures} pictures; of {wanted.width} x {wanted.height} pixels, as this model takes "

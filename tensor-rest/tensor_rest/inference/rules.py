@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0  # between two looks at the file's time
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 Stamp = tuple[int, int, int]
 
@@ -84,7 +84,7 @@ def _stamp(path: Path) -> Stamp | None:
 def _parsed(path: Path) -> dict[str, Rule]:
     """The rules of a file. Raises ValueError in words for what is wrong with it."""
     with path.open("rb") as file:
-        text = file.read(_MOST_BYTES)
+        text = file.read(_MAX_BYTES)
     try:
         rules = _FILE.validate_json(text)
     except ValidationError as error:

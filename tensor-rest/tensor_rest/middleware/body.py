@@ -29,7 +29,7 @@ LARGE = 100_000
 """Bytes from which on a body is large: nginx passes it on as it comes. nginx.conf counts the digits."""
 
 _MEMORY_FACTOR = 3  # times its bytes is what a request takes: the body, its parts, and what they unpack to
-_PATIENCE = 5.0  # seconds a large body waits for memory
+_TIMEOUT_S = 5.0  # seconds a large body waits for memory
 _DRAIN_SECONDS = 10.0  # for the same; a sender that is slower may miss the refusal
 _CHUNK = 1 << 16  # bytes
 _DRAIN_FACTOR = 4  # of the body limit is what is read and thrown away, so that the sender gets to read our refusal
@@ -78,7 +78,7 @@ class Receiver:
             return 0
         size = _MEMORY_FACTOR * int(length)
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._used or self._used + size <= self._memory, _PATIENCE):
+            if not self._changed.wait_for(lambda: not self._used or self._used + size <= self._memory, _TIMEOUT_S):
                 metrics.refused("busy")
                 raise UnavailableError("The gateway is busy with other large requests; smaller ones are accepted.")
             self._used += size

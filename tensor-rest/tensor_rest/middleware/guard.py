@@ -40,7 +40,7 @@ class Guard:
     ) -> None:
         self._application = application
         self._limit = settings.max_upload_bytes
-        self._longest = settings.timeout_seconds
+        self._timeout_s = settings.timeout_seconds
         self._bodies = body.Receiver(settings.body_memory_bytes // settings.processes, self._limit)
         self._admission = Admission(settings.concurrency, waiting)
         self._browser = Browser(settings)
@@ -63,8 +63,8 @@ class Guard:
             return reply.send(environ, start) if reply else self._application(environ, start)
         finally:
             metrics.in_flight(-1)
-            if visit.ticket is not None:
-                self._admission.leave(visit.ticket)
+            if visit.admission_number is not None:
+                self._admission.leave(visit.admission_number)
             if visit.memory:
                 self._bodies.release(visit.memory)
 
@@ -72,11 +72,11 @@ class Guard:
         """Raise the ApiError that says why it may not come in; an answer for a browser that only asks whether."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
-        request_context.begin(visit.request_id, time.monotonic() + self._longest, environ)  # holds for refusals, too
+        request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # holds for refusals, too
         path = environ["PATH_INFO"]
         if path not in PROBES:
             arrived = environ.get("tensor_rest.arrived")
-            visit.ticket = self._admission.enter(float(arrived) if arrived else None)
+            visit.admission_number = self._admission.enter(float(arrived) if arrived else None)
             self._browser.check(environ)
             if preflight := self._browser.preflight(environ):
                 return preflight
@@ -85,9 +85,9 @@ class Guard:
             visit.memory = self._bodies.receive(environ)
             if visit.memory:  # the time it took to come is its sender's
                 visit.began = time.perf_counter()
-                request_context.begin(visit.request_id, time.monotonic() + self._longest, environ)
+                request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)
             body.unpack(environ, self._limit)
-        deadline.begin(environ, self._longest)
+        deadline.begin(environ, self._timeout_s)
         return None
 
     def _finished(self, visit: "_Visit", status: int, headers: Headers) -> Headers:
@@ -110,13 +110,13 @@ class Guard:
 class _Visit:
     """What is remembered of a request until it is answered."""
 
-    __slots__ = ("began", "environ", "key_name", "memory", "request_id", "ticket")
+    __slots__ = ("admission_number", "began", "environ", "key_name", "memory", "request_id")
 
     def __init__(self, environ: "WSGIEnvironment") -> None:
         self.environ = environ
         self.began = time.perf_counter()
         self.request_id = request_id.checked(environ.get("HTTP_X_REQUEST_ID", ""))
-        self.ticket: int | None = None
+        self.admission_number: int | None = None
         self.memory = 0  # bytes that its body takes of those for all
         self.key_name = ""
 

@@ -13,7 +13,7 @@ from tensor_rest.observability import metrics
 from tensor_rest.runtime import request_context
 
 _FRESH = 1.0  # seconds an answer about the model server is good for
-_LONGEST = 2.0  # seconds a look may take
+_CHECK_TIMEOUT_S = 2.0  # seconds a look may take
 _FIRST = 0.5  # seconds to wait for the very first one: until then nothing is known, and "no" would be a guess
 _NEVER = float("-inf")
 
@@ -67,7 +67,7 @@ def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: 
 
     @app.get("/readyz")
     def readyz() -> dict[str, str]:
-        request_context.begin(request_context.current().request_id, time.monotonic() + _LONGEST)
+        request_context.begin(request_context.current().request_id, time.monotonic() + _CHECK_TIMEOUT_S)
         if draining.exists():
             raise UnavailableError("The gateway stops; requests in flight are finished.")
         readiness.check()

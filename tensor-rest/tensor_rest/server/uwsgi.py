@@ -13,7 +13,7 @@ _FILES = 256  # besides those of requests: a socket from nginx and one to the mo
 _SILENCE = 6
 """Seconds for which nothing may come of a large body."""
 
-_MERCY = 3
+_KILL_AFTER_S = 3
 """Seconds after INT in which workers are to end, plus two; a starting one misses it. uWSGI's default is 60."""
 
 
@@ -52,7 +52,7 @@ def options(settings: Settings) -> list[str]:
         "--enable-threads",  # for runtime/offload.py
         *("--socket-timeout", str(_SILENCE)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
-        *("--worker-reload-mercy", str(_MERCY)),
+        *("--worker-reload-mercy", str(_KILL_AFTER_S)),
         *("--forkbomb-delay", "0"),  # else the master sleeps for 2 s when two workers end within as many
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
         *("--procname-prefix", "tensor-rest "),

@@ -30,8 +30,8 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
             links={name: str(url) for name, url in links.items() if url},
             default_model=settings.default_model,
             feedback=settings.feedback_dir is not None,
-            most_bytes=int(settings.max_upload_bytes * _ROOM),
-            most_pixels=settings.max_pixels,
+            max_bytes=int(settings.max_upload_bytes * _ROOM),
+            max_pixels=settings.max_pixels,
             accept=MEDIA_TYPES,
         )
 

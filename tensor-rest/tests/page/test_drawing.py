@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway_kit import Front, picture
-from page_kit import BOW, PATIENCE, answer, draw, open_page, pick, press, text
+from page_kit import BOW, TIMEOUT_MS, answer, draw, open_page, pick, press, text
 
 SHIFTS = """() => {
   window.shifts = 0;
@@ -66,7 +66,7 @@ def test_a_finger_draws_on_a_phone(browser: Any, front: Front) -> None:
     phone = {"width": 360, "height": 740}
     context = browser.new_context(viewport=phone, has_touch=True, is_mobile=True)
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     open_page(tab, front)
     box = tab.locator("#canvas").bounding_box()
     hand = context.new_cdp_session(tab)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gateway_kit import HTTP, Front, picture
-from page_kit import PATIENCE, answer, draw, open_page, pick, text
+from page_kit import TIMEOUT_MS, answer, draw, open_page, pick, text
 from PIL import Image, ImageDraw
 
 
@@ -94,7 +94,7 @@ def test_what_an_image_lacks_is_a_hint_in_the_gateways_words(page: Any, front: F
 def test_the_camera_is_seen_on_the_paper_and_photographs(browser: Any, front: Front) -> None:
     context = browser.new_context(permissions=["camera"])
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     open_page(tab, front)
     tab.click("#camera")
     tab.locator("#shoot:visible").wait_for()

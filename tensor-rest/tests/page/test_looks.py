@@ -8,7 +8,7 @@ from page_kit import answer, draw, open_page, pick
 
 from tensor_rest.web import pages
 
-MOST_WEIGHT = 112 << 10  # bytes of document, styles and scripts
+MAX_PAGE_BYTES = 112 << 10  # bytes of document, styles and scripts
 
 FAINT = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
@@ -89,7 +89,7 @@ def test_the_page_is_light_and_its_policy_strict(page: Any, front: Front) -> Non
     open_page(page, front)
     own = {path: size for path, size in weights.items() if not path.startswith("/tf/") and not path.endswith(".svg")}
     assert len([path for path in own if path.endswith(".js")]) > 5
-    assert sum(own.values()) < MOST_WEIGHT, own
+    assert sum(own.values()) < MAX_PAGE_BYTES, own
     policy = HTTP.get(front.url).headers["Content-Security-Policy"]
     assert policy == pages.PAGE_POLICY
     assert "unsafe" not in policy

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gateway_kit import Front, picture, start_front
-from page_kit import PATIENCE, answer, draw, open_page, pick, text
+from page_kit import TIMEOUT_MS, answer, draw, open_page, pick, text
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.middleware.api_keys import create
@@ -119,7 +119,7 @@ def test_serving_goes_and_comes_back_without_a_reload(page: Any, front: Front, t
 def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     tab.goto(locked.url)
     tab.wait_for_selector("#key-form:visible")
     tab.fill("#key", "lab_wrong")
@@ -145,7 +145,7 @@ def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Fron
 def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(f"{locked.url}/tf/")
@@ -175,7 +175,7 @@ def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -
 def test_no_key_no_questions(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url) if "/tf/" in request.url else None)
     tab.clock.install()

@@ -23,7 +23,7 @@ _SLOW = 0.01
 """Seconds a batch takes from which on threads are worth it: the event loop runs what is expected to be shorter, and a
 second thread may take what waits, though it be no full batch."""
 
-_MOST_PACES = 1000
+_MAX_PACES = 1000
 
 Outcome = list[Array] | Exception
 
@@ -77,7 +77,7 @@ class Queue:
 
     def took(self, seconds: float, rows: int) -> None:
         """Note how long a batch of so many rows took."""
-        if len(self.kind.paces) >= _MOST_PACES:  # shapes are the callers'
+        if len(self.kind.paces) >= _MAX_PACES:  # shapes are the callers'
             self.kind.paces.clear()
         self.kind.seconds = seconds
         self.kind.paces[self.key] = seconds / max(1, rows)

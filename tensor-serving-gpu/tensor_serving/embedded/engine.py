@@ -28,7 +28,7 @@ from tensor_serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 3600.0  # seconds; what cannot be waited for at once is waited for again
+_MAX_WAIT_S = 3600.0  # seconds; what cannot be waited for at once is waited for again
 
 
 class Engine:
@@ -116,7 +116,7 @@ class Engine:
         """Do the next job, or look at what is due by now."""
         due = min(self._config_due, self._folders_due, self.repository.next_try())
         try:
-            job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _LONGEST_WAIT))
+            job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _MAX_WAIT_S))
         except Empty:
             self._look()
         else:

@@ -13,7 +13,7 @@ from tensor_serving.embedded.predict import DEFAULT_SIGNATURE, Signatures
 from tensor_serving.embedded.tensors import LARGEST_BYTES, Array
 
 INPUTS = "inputs"  # the alias of the examples in all of these signatures
-_MOST_EXAMPLES = 1 << 20  # in one request: 60 MB can hold 30 million empty ones, a minute's work
+_MAX_EXAMPLES = 1 << 20  # in one request: 60 MB can hold 30 million empty ones, a minute's work
 _DTYPES = {"object": "DT_STRING", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
 
 
@@ -29,8 +29,8 @@ def to_array(given: input_pb2.Input) -> Array:
         context = given.example_list_with_context.context.SerializeToString()
     if not examples:
         raise invalid("Input is empty.")
-    if len(examples) > _MOST_EXAMPLES:
-        raise invalid(f"Input has {len(examples)} examples, at most {_MOST_EXAMPLES} are taken: send fewer at a time")
+    if len(examples) > _MAX_EXAMPLES:
+        raise invalid(f"Input has {len(examples)} examples, at most {_MAX_EXAMPLES} are taken: send fewer at a time")
     if len(context) * len(examples) > LARGEST_BYTES:
         raise invalid(
             f"Input has {len(examples)} examples with a context of {len(context)} bytes: send fewer at a time"

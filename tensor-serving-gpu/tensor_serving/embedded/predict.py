@@ -88,7 +88,7 @@ class _Plan:
 
 # By the identity of the message, which each plan holds on to: as long as it is here no other can take its place.
 _plans: dict[int, _Plan] = {}
-_MOST_PLANS = 1000
+_MAX_PLANS = 1000
 
 
 def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
@@ -99,7 +99,7 @@ def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
         feeds = tuple(name for name, _, _ in by_name)
         inputs = tuple((alias, dtype) for _, alias, dtype in by_name)
         plan = _Plan(signature, inputs, feeds, outputs, tuple(sorted(set(outputs.values()))))
-        if len(_plans) == _MOST_PLANS:  # of models unloaded long ago, mostly
+        if len(_plans) == _MAX_PLANS:  # of models unloaded long ago, mostly
             _plans.clear()
         _plans[id(signature)] = plan
     return plan

@@ -21,7 +21,7 @@ const LIVE_MS = 120; // between questions while a stroke grows
 const HOPE = "Your picture is sent again as soon as it may be answered.";
 const BLANK = "Nothing is drawn: there is no stroke that stands out from the ground.";
 
-const most = { bytes: Number(document.body.dataset.mostBytes), pixels: Number(document.body.dataset.mostPixels) };
+const most = { bytes: Number(document.body.dataset.maxBytes), pixels: Number(document.body.dataset.maxPixels) };
 const chooser = new Chooser();
 const watch = new Watch(() => chooser.wanted?.split("/")[0]);
 const paper = new Paper($("canvas"));

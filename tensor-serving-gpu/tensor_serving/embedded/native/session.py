@@ -20,7 +20,7 @@ from tensor_serving.embedded.errors import ServingError, by_number, invalid
 from tensor_serving.embedded.native.library import Buffer, Output, library, trim_memory
 from tensor_serving.embedded.native.tensors import Array, to_array, to_tensor
 
-_LONGEST_TEXT = 1024  # characters of an error the real server sends
+_MAX_TEXT_CHARS = 1024  # characters of an error the real server sends
 _REFERENCE = 100  # is added to the dtype of what TensorFlow 1 calls a reference; its value is fetched
 _INFO, _SIGNATURES = 1, 5  # field numbers of MetaGraphDef.meta_info_def and .signature_def
 
@@ -201,7 +201,7 @@ def _checked(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         result = function(*arguments, status)
         if code := api.TF_GetCode(status):
-            raise by_number(code, api.TF_Message(status).decode(errors="replace")[:_LONGEST_TEXT])
+            raise by_number(code, api.TF_Message(status).decode(errors="replace")[:_MAX_TEXT_CHARS])
         return result
     finally:
         api.TF_DeleteStatus(status)

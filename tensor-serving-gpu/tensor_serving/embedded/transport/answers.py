@@ -27,7 +27,7 @@ class Answers(asyncio.Protocol, ABC):
         self._last = 0  # the newest stream
         self._window = frames.WINDOW  # bytes the client takes,
         self._stream_window = frames.WINDOW  # of a new call (the windows of calls are relative to it),
-        self._most_frame = frames.LEAST_FRAME  # in a frame
+        self._max_frame = frames.LEAST_FRAME  # in a frame
         self._unsent: dict[int, Call] = {}  # calls whose answer waits for room,
         self._ready: OrderedDict[int, Call] = OrderedDict()  # and those of them whose own window is open
         self._unread = 0  # bytes of these answers
@@ -46,7 +46,7 @@ class Answers(asyncio.Protocol, ABC):
             if status:
                 self._finish(call, status)
             return
-        fits = len(body) <= min(self._window, call.window + self._stream_window, self._most_frame)
+        fits = len(body) <= min(self._window, call.window + self._stream_window, self._max_frame)
         if call.answer or self._blocked or not fits:
             self._keep(call, body, status)
             return
@@ -82,7 +82,7 @@ class Answers(asyncio.Protocol, ABC):
         """Send of what waits as much as the client takes, call after call."""
         while self._ready and not self._blocked and self._window > 0 and not self._transport.is_closing():
             stream, call = next(iter(self._ready.items()))
-            room = min(self._window, call.window + self._stream_window, self._most_frame)
+            room = min(self._window, call.window + self._stream_window, self._max_frame)
             if room <= 0:
                 del self._ready[stream]
                 continue
@@ -173,7 +173,7 @@ class Answers(asyncio.Protocol, ABC):
 
     def _check_unread(self) -> None:
         """Raise ProtocolError where a client asks more than it reads."""
-        if self._transport.get_write_buffer_size() > limits.MAX_UNREAD_CONTROL_BYTES + self._most_frame:
+        if self._transport.get_write_buffer_size() > limits.MAX_UNREAD_CONTROL_BYTES + self._max_frame:
             raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
 
     def _stalls(self, now: float) -> bool:
@@ -199,4 +199,4 @@ class Answers(asyncio.Protocol, ABC):
             self._transport.pause_reading()  # closing with bytes unread would take the reason from the client
             if self._transport.can_write_eof():
                 self._transport.write_eof()
-            self._loop.call_later(limits.FAREWELL_S, self._transport.abort)
+            self._loop.call_later(limits.CLOSE_TIMEOUT_S, self._transport.abort)

@@ -159,7 +159,7 @@ class Incoming(Calls):
             elif setting == frames.MAX_FRAME_SIZE:
                 if not frames.LEAST_FRAME <= value < 1 << 24:
                     raise ProtocolError(f"frames of {value} bytes")
-                self._most_frame = value
+                self._max_frame = value
             elif setting == frames.ENABLE_PUSH and value > 1:
                 raise ProtocolError(f"ENABLE_PUSH of {value}")
         if window != self._stream_window:

@@ -67,7 +67,7 @@ FLOOD_S = 1.0
 """A connection that had more than a turn's frames is read in turns for so long."""
 
 CHECK_INTERVAL_S = 1.0
-FAREWELL_S = 1.0
+CLOSE_TIMEOUT_S = 1.0
 """In which a client that broke the rules can read why."""
 
 

@@ -38,13 +38,13 @@ class Server:
     `listen` first, then `add_handlers`, then `start`: clients that connect earlier wait.
     """
 
-    def __init__(self, most_calls: int, largest: int) -> None:
+    def __init__(self, max_calls: int, largest: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.largest = largest
         self.now = self.loop.time()  # as of the last check
         self.requests = Pool(limits.REQUEST_MESSAGES * largest)
         self.answers = Pool(limits.ANSWER_MESSAGES * largest)
-        self._calls = Pool(most_calls)
+        self._calls = Pool(max_calls)
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._known: dict[str, Any] = {}
         self._sockets: list[socket.socket] = []
