@@ -102,8 +102,10 @@ class Lab:
         """What is still there: processes of the lab's state folder, containers, volumes."""
         mark, found = str(self.home).encode(), []
         if self.engine == "docker":
-            asked = (["ps", "--all", "--format", "{{.Names}}"], ["volume", "ls", "--format", "{{.Name}}"])
-            listed = [subprocess.run(["docker", *words], capture_output=True, text=True, check=True) for words in asked]
+            commands = (["ps", "--all", "--format", "{{.Names}}"], ["volume", "ls", "--format", "{{.Name}}"])
+            listed = [
+                subprocess.run(["docker", *words], capture_output=True, text=True, check=True) for words in commands
+            ]
             found = [name for done in listed for name in done.stdout.split() if name.startswith(self.project)]
         for folder in Path("/proc").glob("[0-9]*"):
             try:

@@ -76,16 +76,16 @@ def _runs_in_docker(settings: Settings) -> bool:
 
 def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
     """Why the model server is not TensorFlow Serving, where nobody asked for another."""
-    asked = options.serving or settings.versions["LAB_SERVING"]
-    if wanted.serving != "embedded" or asked == "embedded":
+    requested = options.serving or settings.versions["LAB_SERVING"]
+    if wanted.serving != "embedded" or requested == "embedded":
         return ""
     return f"; the embedded model server, because {settings.versions['TF_SERVING_IMAGE']} cannot be had"
 
 
 def _deployment(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
     """What the options ask for; a lab that is up stays what it is where they are silent."""
-    told = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
-    if running and not any(told):
+    given = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
+    if running and not any(given):
         return running
     versions = settings.versions
     project = options.project or versions["LAB_PROJECT"]

@@ -45,12 +45,12 @@ def declared() -> dict[str, set[str]]:
 
 def test_every_metric_and_label_that_is_asked_for_exists(found: list[Object]) -> None:
     panels = dashboard(found)["panels"]
-    asked = [rule["expr"] for rule in rules(found)] + [each["expr"] for one in panels for each in one["targets"]]
-    asked.append(
+    expressions = [rule["expr"] for rule in rules(found)] + [each["expr"] for one in panels for each in one["targets"]]
+    expressions.append(
         re.sub(r"label_values\((\w+), (\w+)\)", r"\1{\2=}", dashboard(found)["templating"]["list"][1]["query"])
     )
     series = declared()
-    for expression in asked:
+    for expression in expressions:
         names = set(re.findall(r"\b(tensor_\w+)", expression))
         assert names <= set(series)
         assert names or "up{" in expression

@@ -34,8 +34,8 @@ def test_every_taken_port_is_told_at_once(taken: int) -> None:
         also = another.getsockname()[1]
         with pytest.raises(EngineError) as refusal:
             ports.check({"rest": taken, "board": also})
-    for told in (f"port {taken} is taken by", f"port {also} is taken by", "LAB_REST_PORT=", "LAB_BOARD_PORT="):
-        assert told in str(refusal.value)
+    for text in (f"port {taken} is taken by", f"port {also} is taken by", "LAB_REST_PORT=", "LAB_BOARD_PORT="):
+        assert text in str(refusal.value)
 
 
 def test_a_port_that_is_offered_is_used_by_no_other_setting(taken: int) -> None:

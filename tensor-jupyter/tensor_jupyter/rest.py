@@ -33,7 +33,7 @@ class Answer:
         return f"version {self.version} says {best}; it is {role}"
 
 
-def ask(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
+def classify(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
     """Classify an image by the served model; with `version`, by that one as soon as it is served.
 
     Args:

@@ -83,7 +83,7 @@ class Mirror(http.server.ThreadingHTTPServer):
         self.cuts: list[int] = []  # after how many bytes each of the next answers ends
         self.ranges = True  # whether it knows Range at all
         self.shift = 0  # how far off the ranges are that it sends
-        self.asked: list[tuple[str, str]] = []  # path and Range of every request
+        self.requests: list[tuple[str, str]] = []  # path and Range of every request
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
@@ -92,7 +92,7 @@ class _MirrorHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range", "")
-        self.server.asked.append((self.path[1:], wanted))
+        self.server.requests.append((self.path[1:], wanted))
         path = self.server.folder / self.path[1:]
         if not path.is_file():
             self.send_error(404)

@@ -38,7 +38,7 @@ class Gateway(http.server.ThreadingHTTPServer):
         self.key = ""
         self.lab = ""  # the id that /healthz answers, if any
         self.keys: list[str | None] = []  # what each request was sent as its key
-        self.asked: list[tuple[str, str]] = []  # method and path of every request
+        self.requests: list[tuple[str, str]] = []  # method and path of every request
         self.sent: list[int] = []  # pictures in each classify
         self.connections = 0
         self.closes = False  # a connection after each answer, without a word
@@ -99,7 +99,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return [part.get_payload(decode=True) for part in parts]
 
     def answer(self, status: int, document: dict) -> None:
-        self.server.asked.append((self.command, self.path))
+        self.server.requests.append((self.command, self.path))
         if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":
             status, document = 401, {"message": "no key"}
         elif self.server.refusals and (refusal := self.server.refusals.pop(0)):

@@ -103,9 +103,9 @@ def test_an_error_nobody_foresaw_is_one_line_too_and_verbose_tells_where(lab, tm
     done = lab("samples", "--out", tmp_path / "out", PYTHONPATH=path)
     assert done.returncode == 1
     assert "AttributeError: 'NoneType' object has no attribute 'load_digits'" in output(done)
-    told = lab("--verbose", "samples", "--out", tmp_path / "out", PYTHONPATH=path)
-    assert "Traceback" in told.stderr
-    assert "load_digits" in told.stderr
+    result = lab("--verbose", "samples", "--out", tmp_path / "out", PYTHONPATH=path)
+    assert "Traceback" in result.stderr
+    assert "load_digits" in result.stderr
 
 
 def test_samples_are_written(lab, tmp_path):

@@ -90,7 +90,7 @@ def table(monkeypatch, tmp_path, patient):
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "shown"),
     [
         ("0100007F", None),
         ("0200007F", None),
@@ -101,14 +101,14 @@ def table(monkeypatch, tmp_path, patient):
         ("0000000000000000FFFF00000100007F", None),  # ::ffff:127.0.0.1
     ],
 )
-def test_what_listens_beyond_this_machine_is_exposed(table, patient, address, told):
+def test_what_listens_beyond_this_machine_is_exposed(table, patient, address, shown):
     table(address)
     exposed = [finding for finding in found() if finding.check == "exposure"]
-    if told is None:
+    if shown is None:
         assert exposed == []
         return
     (finding,) = exposed
-    assert f"at {told}:{patient.server_port}" in finding.found
+    assert f"at {shown}:{patient.server_port}" in finding.found
     assert finding.level == "problem"
 
 

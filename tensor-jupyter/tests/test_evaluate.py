@@ -69,16 +69,21 @@ def test_it_says_how_well_how_fast_and_who_is_taken_for_whom(lab, tmp_path, gate
 
 def test_as_json_with_a_plot_where_it_is_wanted(lab, tmp_path):
     output, _ = lab("shades", "--data", "set", "--n", "20", "--plot", "p.png", "--json", "--max-error", "0.05")
-    told = json.loads(output)
-    assert told["confusion"] == {
+    document = json.loads(output)
+    assert document["confusion"] == {
         "labels": ["dark", "light"],
         "read": ["dark", "light", "other"],
         "counts": [[10, 1, 0], [0, 9, 0]],
     }
-    assert (told["answered"], told["misread"], told["error_rate"], told["failed"]) == (20, 1, 0.05, 0)
-    assert (told["model"], told["versions"], told["connections"], told["passed"]) == ("shades", [3], 8, True)
-    assert 0 < told["p50_ms"] <= told["p99_ms"]
-    assert (tmp_path / told["plot"]).is_file()
+    assert (document["answered"], document["misread"], document["error_rate"], document["failed"]) == (20, 1, 0.05, 0)
+    assert (document["model"], document["versions"], document["connections"], document["passed"]) == (
+        "shades",
+        [3],
+        8,
+        True,
+    )
+    assert 0 < document["p50_ms"] <= document["p99_ms"]
+    assert (tmp_path / document["plot"]).is_file()
 
 
 def test_more_misread_than_allowed_is_exit_code_1(lab):
@@ -90,10 +95,10 @@ def test_more_misread_than_allowed_is_exit_code_1(lab):
 def test_failed_calls_are_counted_apart(lab, gateway):
     gateway.refusals = [0, 503, 503, 429]  # the first answer is the card
     output, complaint = lab("shades", "--data", "set", "--json", "--max-error", "1", code=1)
-    told = json.loads(output)
-    assert told["failures"] == {"refused with 503": 2, "refused with 429": 1}
-    assert (told["failed"], told["answered"]) == (3, 17)
-    assert np.sum(told["confusion"]["counts"]) == 17
+    document = json.loads(output)
+    assert document["failures"] == {"refused with 503": 2, "refused with 429": 1}
+    assert (document["failed"], document["answered"]) == (3, 17)
+    assert np.sum(document["confusion"]["counts"]) == 17
     assert "3 of 20 calls failed" in complaint
 
 
@@ -110,7 +115,7 @@ def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
     ("words", "code", "expected"),
     [
         (["shades", "--data", "mnist"], 1, "has the label '0', which shades does not know: dark, light."),
-        (["nobody"], 1, "Model 'nobody' is not served."),
+        (["missing-net"], 1, "Model 'missing-net' is not served."),
         (["shades", "--data", "set", "--plot", "no/p.png"], 1, "no is no folder: the plot could not be written."),
         (["shades", "--version", "1", "--label", "x"], 2, "not both"),
         (["shades", "--max-error", "3"], 2, "--max-error"),

@@ -58,10 +58,10 @@ def test_the_key_of_the_environment_or_a_file_is_sent_by_everything_that_asks(se
 def test_without_the_key_or_with_a_wrong_one_the_error_names_the_variables_and_no_key(server, tmp_path):
     server.key = "lab_secret"
     with pytest.raises(SilentError, match=r"wants an API key: set LAB_API_KEY, or .* LAB_API_KEY_FILE"):
-        served.ask(settings(tmp_path))
+        served.fetch(settings(tmp_path))
     wrong = settings(tmp_path, api_key="lab_wrong")
     with pytest.raises(SilentError, match="does not take the API key that was sent: set LAB_API_KEY") as caught:
-        served.ask(wrong)
+        served.fetch(wrong)
     assert "lab_wrong" not in f"{caught.value}{wrong!r}"
 
 
@@ -86,7 +86,7 @@ def test_no_proxy_of_the_environment_gets_to_see_a_call(server, tmp_path, monkey
     monkeypatch.setenv("http_proxy", dead_mirror)
     with Gateway(settings(tmp_path)) as gateway:
         assert gateway.send("GET", "/tf/models").status == 200
-    assert server.asked
+    assert server.requests
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", "http://x:port"])
@@ -156,7 +156,7 @@ def test_another_labs_gateway_is_sent_neither_key_nor_request(server, tmp_path, 
     monkeypatch.setenv("LAB_API_KEY", "lab_secret")
     with Gateway(settings(tmp_path)) as gateway, pytest.raises(SilentError, match="Another lab answers at http"):
         gateway.send("GET", "/tf/models")
-    assert server.asked == [("GET", "/healthz")]
+    assert server.requests == [("GET", "/healthz")]
     assert server.keys == [None]
 
 
@@ -177,4 +177,4 @@ def test_what_is_not_a_gateway_is_sent_no_key(server, tmp_path, monkeypatch):
         pytest.raises(SilentError, match="does not answer as the lab's gateway"),
     ):
         gateway.send("GET", "/tf/models")
-    assert server.asked == [("GET", "/healthz")]
+    assert server.requests == [("GET", "/healthz")]

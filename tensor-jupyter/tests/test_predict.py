@@ -155,7 +155,7 @@ def test_a_name_that_is_no_text_or_has_a_tab_comes_out_whole(lab, tmp_path):
 def test_a_version_or_a_label_is_asked_but_not_both(lab, gateway):
     lab("predict", "light.png", "--model", "shades", "--version", "2")
     lab("predict", "light.png", "--model", "shades", "--label", "stable", "--top", "2")
-    assert [path for _, path in gateway.asked] == [
+    assert [path for _, path in gateway.requests] == [
         "/tf/models/shades/versions/2/classify?limit=1",
         "/tf/models/shades/labels/stable/classify?limit=2",
     ]
@@ -182,8 +182,8 @@ def test_label_asks_no_regression_model_and_names_the_choice(lab, gateway):
     gateway.models["words"] = {"labels": ["a", "b"], "created": "2026-12-02T00:00:00Z"}
     assert b"shades 3 is used" in lab("label", "light.png").stderr
     del gateway.models["shades"]
-    told = lab("label", "light.png", code=1).stderr
-    assert b"name one with --model, of price, words" in told
+    output = lab("label", "light.png", code=1).stderr
+    assert b"name one with --model, of price, words" in output
 
 
 def test_label_says_the_label_only_and_asks_what_was_trained_last(lab, gateway):

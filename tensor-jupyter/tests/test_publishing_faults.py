@@ -83,10 +83,10 @@ def run(script, *words, **more):
 
 def test_a_kill_at_any_moment_leaves_a_whole_version_or_none(tmp_path):
     done = run(KILLED, tmp_path)
-    told = dict(line.split() for line in done.stdout.splitlines())
-    assert len(told) == 12, done.stderr
-    assert set(told.values()) == {"True"}, done.stderr
-    for moment in told:
+    results = dict(line.split() for line in done.stdout.splitlines())
+    assert len(results) == 12, done.stderr
+    assert set(results.values()) == {"True"}, done.stderr
+    for moment in results:
         versions = list((tmp_path / moment / "models").glob("[!.]*/[!.]*"))
         assert [path.name for path in versions] == (["1"] if moment in PUBLISHED else []), moment
         for path in versions:
@@ -101,7 +101,7 @@ root = Path(sys.argv[1])
 try:
     print(export(root, width=300_000))
 except LabError as error:
-    print("told:", error)
+    print("error:", error)
 """
 )
 
@@ -124,7 +124,7 @@ def nothing_is_left(root):
 
 def test_a_full_disk_is_told_and_leaves_nothing(small_disk):
     done = run(FULL, small_disk)
-    assert "told: There is no room left in" in done.stdout, done.stdout + done.stderr
+    assert "error: There is no room left in" in done.stdout, done.stdout + done.stderr
     assert nothing_is_left(small_disk)
 
 
@@ -135,7 +135,7 @@ def test_a_write_that_fails_is_told_and_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 
     done = run(FULL, tmp_path, preexec_fn=little)
-    assert "told: " in done.stdout, done.stdout + done.stderr
+    assert "error: " in done.stdout, done.stdout + done.stderr
     assert nothing_is_left(tmp_path)
 
 

@@ -23,7 +23,7 @@ SIGNATURES = {
 @pytest.fixture
 def gateway(monkeypatch):
     """What the gateway was asked, (path, type, body); it serves version 3 of `greys` from the second look on."""
-    asked, looks = [], []
+    received, looks = [], []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -35,7 +35,7 @@ def gateway(monkeypatch):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((self.path, self.headers["Content-Type"], body))
+            received.append((self.path, self.headers["Content-Type"], body))
             if "classify" in self.path:
                 results = [{"labels": [{"label": "dark", "score": 0.75}]}] * body.count(b"PNG\r\n")
                 self.answer(200, {"results": results})
@@ -60,7 +60,7 @@ def gateway(monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("LAB_REST_URL", f"http://127.0.0.1:{server.server_port}")
-    yield asked
+    yield received
     server.shutdown()
     server.server_close()
 

@@ -43,8 +43,8 @@ def lab(begin):
 
     def run(*words, **more):
         process = begin(*words, **more)
-        answers, told = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(words, process.returncode, answers, told)
+        answers, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(words, process.returncode, answers, errors)
 
     return run
 

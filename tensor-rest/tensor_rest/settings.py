@@ -57,8 +57,8 @@ def _body_memory() -> int:
 
 def _processes() -> int:
     """One worker for two CPUs, as many as the memory has room for."""
-    room = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
-    return max(1, min(int(resources.cpus()) // 2, room, _MAX_PROCESSES))
+    fitting = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
+    return max(1, min(int(resources.cpus()) // 2, fitting, _MAX_PROCESSES))
 
 
 class Settings(BaseSettings):

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from gateway_kit import check_error, free_port, nobody, picture, wait_until
+from gateway_kit import check_error, free_port, picture, unused_address, wait_until
 from toy_model_server import LABELS, ModelServer
 
 from tensor_rest.app import create_app
@@ -183,7 +183,7 @@ def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client
 
 def test_a_server_that_was_never_there_is_503(tmp_path: Path) -> None:
     client = create_app(
-        Settings(run_dir=tmp_path, server=f"127.0.0.1:{free_port()}", inventory_url=nobody(), grace_seconds=0)
+        Settings(run_dir=tmp_path, server=f"127.0.0.1:{free_port()}", inventory_url=unused_address(), grace_seconds=0)
     ).test_client()
     check_error(client.post("/predictlabel", data={"image": (io.BytesIO(picture(60)), "x")}), 503)
 

@@ -93,7 +93,7 @@ def load(front: Front, clients: int) -> Iterator[set[int | str]]:
     """So many clients ask without a break; the statuses they get, `cut: ...` for a connection that was cut."""
     over, found = threading.Event(), set[int | str]()
 
-    def ask() -> None:
+    def send() -> None:
         while not over.is_set():
             try:
                 found.add(post(front).status_code)
@@ -102,7 +102,7 @@ def load(front: Front, clients: int) -> Iterator[set[int | str]]:
 
     with ThreadPoolExecutor(clients) as pool:
         for _ in range(clients):
-            pool.submit(ask)
+            pool.submit(send)
         wait_until(lambda: found)
         try:
             yield found
@@ -160,8 +160,8 @@ def test_a_flood_of_connections_hinders_nobody(front: Front) -> None:
 def test_a_storm_of_probes_reaches_serving_a_few_times(front: Front, toy: ModelServer) -> None:
     before = len(toy.calls)
     with ThreadPoolExecutor(16) as pool:
-        asked = list(pool.map(lambda _: HTTP.get(f"{front.url}/readyz").status_code, range(400)))
-    assert set(asked) == {200}
+        statuses = list(pool.map(lambda _: HTTP.get(f"{front.url}/readyz").status_code, range(400)))
+    assert set(statuses) == {200}
     assert len(toy.calls) - before < 100
 
 

@@ -128,11 +128,11 @@ def test_no_request_waits_for_a_watcher_that_hangs(client: Any, watcher: Any, mo
     assert version(client, *ROUTES[0]) == "1"
     monkeypatch.setattr(inventory, "_KEPT_SECONDS", 0.0)
     client.application.extensions["gateway"].catalogue._inventory._until = time.monotonic()
-    asked, watcher.hold = watcher.asked, threading.Event()
+    received, watcher.hold = watcher.received, threading.Event()
     try:
         for _ in range(3):
             assert version(client, *ROUTES[0]) == "1"
-        wait_until(lambda: watcher.asked == asked + 1)  # one reads in the background; the requests are answered
+        wait_until(lambda: watcher.received == received + 1)  # one reads in the background; the requests are answered
     finally:
         watcher.hold.set()
     watcher.document = {"models": [entry("mnist-net", labels={})]}

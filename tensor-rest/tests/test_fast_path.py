@@ -66,93 +66,93 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 @pytest.fixture
-def ask(serves: ModelServer, tmp_path: Path) -> Any:
+def send(serves: ModelServer, tmp_path: Path) -> Any:
     client = client_of(serves, tmp_path, max_upload_bytes=1 << 20)
 
-    def send(path: str, body: bytes, **headers: str) -> Any:
+    def post(path: str, body: bytes, **headers: str) -> Any:
         sent = {"X-Request-Id": "same", **headers}
         return client.post(path, data=body, content_type=PLAIN, headers=sent)
 
-    return send
+    return post
 
 
-def both(ask: Any, path: str, body: bytes) -> list[Any]:
+def both(send: Any, path: str, body: bytes) -> list[Any]:
     """What the fast path (or Flask, where it passes the request on) and Flask alone answer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FastPath, "_reply", lambda _, __: None)
-        flask = ask(path, body)
-    return [(answer.status_code, answer.data, sorted(answer.headers)) for answer in (ask(path, body), flask)]
+        flask = send(path, body)
+    return [(answer.status_code, answer.data, sorted(answer.headers)) for answer in (send(path, body), flask)]
 
 
 @pytest.mark.parametrize("kind", FORMS)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-def test_fast_path_and_flask_answer_the_same(route: ImageRoute, kind: str, ask: Any) -> None:
+def test_fast_path_and_flask_answer_the_same(route: ImageRoute, kind: str, send: Any) -> None:
     for model in MODELS if "<model>" in route.path else MODELS[:1]:
         for query in QUERIES:
             path = route.path.replace("<model>", model) + query
-            fast, flask = both(ask, path, FORMS[kind])
+            fast, flask = both(send, path, FORMS[kind])
             assert fast == flask, path
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-def test_fast_path_and_flask_without_model_server_answer_503(route: ImageRoute, serves: ModelServer, ask: Any) -> None:
+def test_fast_path_and_flask_without_model_server_answer_503(route: ImageRoute, serves: ModelServer, send: Any) -> None:
     serves.stop()
-    fast, flask = both(ask, route.path.replace("<model>", "mnist-net"), FORMS["one"])
+    fast, flask = both(send, route.path.replace("<model>", "mnist-net"), FORMS["one"])
     assert fast[0] == 503
     assert fast == flask
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-def test_fast_path_takes_a_form_of_one_image_of_each_route(route: ImageRoute, ask: Any, taken: list[bool]) -> None:
+def test_fast_path_takes_a_form_of_one_image_of_each_route(route: ImageRoute, send: Any, taken: list[bool]) -> None:
     path = route.path.replace("<model>", "mnist-net")
-    assert [ask(path + query, FORMS["one"]).status_code for query in ("", "?limit=1")] == [200, 200]
+    assert [send(path + query, FORMS["one"]).status_code for query in ("", "?limit=1")] == [200, 200]
     assert taken == [True, True]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-def test_fast_path_passes_other_queries_on_to_flask(route: ImageRoute, ask: Any, taken: list[bool]) -> None:
-    assert ask(route.path.replace("<model>", "mnist-net") + "?explain=0", FORMS["one"]).status_code == 200
+def test_fast_path_passes_other_queries_on_to_flask(route: ImageRoute, send: Any, taken: list[bool]) -> None:
+    assert send(route.path.replace("<model>", "mnist-net") + "?explain=0", FORMS["one"]).status_code == 200
     assert taken == [False]
 
 
 @pytest.mark.parametrize("field", ["data", "file", "image", "f"])
-def test_file_in_a_field_of_any_name_is_read(field: str, ask: Any, taken: list[bool]) -> None:
+def test_file_in_a_field_of_any_name_is_read(field: str, send: Any, taken: list[bool]) -> None:
     body = form(picture(60), field=field)
-    answers = [ask(path, body).json for path in ("/predictlabel", "/tf/mnist/mnist-net", CLASSIFY)]
+    answers = [send(path, body).json for path in ("/predictlabel", "/tf/mnist/mnist-net", CLASSIFY)]
     assert answers[0]["most_probable_label"] == "2"
     assert answers[1]["classification_result"][0]["digit"] == 2
     assert [result["labels"][0]["label"] for result in answers[2]["results"]] == ["2"]
     assert taken == [True] * 3
 
 
-def test_files_of_several_fields_are_all_classified(ask: Any) -> None:
-    results = ask(CLASSIFY, FORMS["two fields"]).json["results"]
+def test_files_of_several_fields_are_all_classified(send: Any) -> None:
+    results = send(CLASSIFY, FORMS["two fields"]).json["results"]
     assert [result["labels"][0]["label"] for result in results] == ["2", "4"]
 
 
-def test_middleware_checks_come_before_the_fast_path(ask: Any, taken: list[bool]) -> None:
-    asked = [
-        ask("/predictlabel", FORMS["one"], Host="evil.example.com"),
-        ask("/predictlabel", FORMS["one"], Origin="https://evil.example.com"),
-        ask("/predictlabel", FORMS["one"], **{"X-Timeout-Ms": "soon"}),
-        ask("/predictlabel", FORMS["one"], **{"Content-Encoding": "br"}),
+def test_middleware_checks_come_before_the_fast_path(send: Any, taken: list[bool]) -> None:
+    answers = [
+        send("/predictlabel", FORMS["one"], Host="evil.example.com"),
+        send("/predictlabel", FORMS["one"], Origin="https://evil.example.com"),
+        send("/predictlabel", FORMS["one"], **{"X-Timeout-Ms": "soon"}),
+        send("/predictlabel", FORMS["one"], **{"Content-Encoding": "br"}),
     ]
-    assert [answer.status_code for answer in asked] == [421, 403, 400, 415]
+    assert [answer.status_code for answer in answers] == [421, 403, 400, 415]
     assert taken == []
 
 
 def test_unexpected_error_is_500_without_its_reason(
-    ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    send: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tensor_rest.api.fast_path.multipart.only", lambda files: files[9])
-    answer = ask("/predictlabel", FORMS["one"])
+    answer = send("/predictlabel", FORMS["one"])
     assert answer.status_code == 500
     assert "IndexError" not in answer.text
     assert "IndexError" in caplog.text
 
 
-def test_body_over_the_limit_is_passed_on_to_flask(ask: Any, taken: list[bool]) -> None:
-    assert ask("/predictlabel", form(bytes(1 << 20))).status_code == 413
+def test_body_over_the_limit_is_passed_on_to_flask(send: Any, taken: list[bool]) -> None:
+    assert send("/predictlabel", form(bytes(1 << 20))).status_code == 413
     assert taken == [False]
 
 
@@ -181,9 +181,9 @@ def test_connection_closed_within_the_body_is_400(
 
 
 def test_unexpected_error_of_the_middleware_has_the_same_document(
-    ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    send: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tensor_rest.middleware.guard.body.unpack", lambda *given: given[1] / 0)
-    answer = ask("/predictlabel", FORMS["one"])
+    answer = send("/predictlabel", FORMS["one"])
     assert (answer.status_code, answer.json["code"], answer.headers["X-Request-Id"]) == (500, 500, "same")
     assert "ZeroDivisionError" in caplog.text

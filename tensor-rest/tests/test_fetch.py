@@ -28,7 +28,7 @@ def site() -> Iterator[Any]:
 
     class Site(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            server.asked.append((self.path, self.headers["Host"]))
+            server.received.append((self.path, self.headers["Host"]))
             name = self.path.partition("?")[0].removeprefix("/")
             status, headers, body = ANSWERS.get(name, (404, {}, b""))
             self.send_response(status)
@@ -46,7 +46,7 @@ def site() -> Iterator[Any]:
             pass
 
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    server.asked, server.cut, server.daemon_threads = [], threading.Event(), True
+    server.received, server.cut, server.daemon_threads = [], threading.Event(), True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -100,7 +100,7 @@ def test_a_listed_host_is_asked(site: Any) -> None:
     fetching = fetcher(site)
     assert fetching.image(f"{base}/a.png?size=1#part") == PICTURE
     assert fetching.image(f"{base}/sized.png") == PICTURE
-    assert site.asked[-2:] == [
+    assert site.received[-2:] == [
         ("/a.png?size=1", f"127.0.0.1:{site.server_port}"),
         ("/sized.png", f"127.0.0.1:{site.server_port}"),
     ]
@@ -202,7 +202,7 @@ def test_a_name_is_looked_up_once_and_that_address_is_used(
     assert fetcher(site, "*.below.example").image("http://a.below.example./a.png") == PICTURE
     assert went == [("93.184.216.34", 80)]
     assert names["looked"] == ["a.below.example"]
-    assert site.asked[-1] == ("/a.png", "a.below.example")
+    assert site.received[-1] == ("/a.png", "a.below.example")
 
 
 @pytest.mark.parametrize(

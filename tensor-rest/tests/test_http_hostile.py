@@ -142,10 +142,10 @@ def test_many_slow_clients_hinder_nobody(front: Front, stall: Callable[[socket.s
     try:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(stall, connections))
-            asked = [
+            sent = [
                 pool.submit(HTTP.post, f"{front.url}/predictlabel", files={"image": picture(60)}) for _ in range(50)
             ]
-            assert {one.result().status_code for one in asked} == {200}
+            assert {one.result().status_code for one in sent} == {200}
         assert HTTP.get(f"{front.url}/readyz").status_code == 200
     finally:
         for connection in connections:
@@ -190,9 +190,9 @@ def test_slowhttptest_finds_others_served_and_itself_cut_off(front: Front) -> No
             with suppress(subprocess.TimeoutExpired):
                 slow[-1].wait(0.1)
         for each in slow:
-            told = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", each.communicate()[0])  # colours
-            assert "No open connections left" in told, told[-2000:]  # not: the test's time was over
-            assert re.findall(r"service available: +(\w+)", told)[-1] == "YES"
+            report = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", each.communicate()[0])  # colours
+            assert "No open connections left" in report, report[-2000:]  # not: the test's time was over
+            assert re.findall(r"service available: +(\w+)", report)[-1] == "YES"
     finally:
         for each in slow:
             each.kill()

@@ -66,7 +66,7 @@ def test_requests_of_all_workers_are_counted_even_of_dead_ones(front: Front) -> 
 def test_a_model_is_named_by_what_it_answers_and_by_nothing_else(front: Front) -> None:
     for model in ("unknown", "mnist-net%22%7D", "x" * 60, "mnist-net%0Aevil"):
         classify(front, model)
-    assert HTTP.get(f"{front.url}/tf/models/nobody").status_code == 404
+    assert HTTP.get(f"{front.url}/tf/models/missing-net").status_code == 404
     names = {name for line in samples(front) for name in re.findall(r'model="([^"]*)"', line)}
     assert names <= {"", "mnist-net"}
     wait_until(lambda: classify(front) == 200 and answered(front) >= 1, 10)

@@ -47,7 +47,7 @@ def front(
     running.stop()
 
 
-def ask(front: Front, method: str = "GET", path: str = "/tf/models", **headers: str) -> httpx.Response:
+def send(front: Front, method: str = "GET", path: str = "/tf/models", **headers: str) -> httpx.Response:
     given = {"X-API-Key": KEY, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return HTTP.request(method, front.url + path, headers=given)
 
@@ -114,8 +114,8 @@ def test_keys_come_and_go_without_a_restart(front: Front) -> None:
 
     def answers(status: int) -> bool:
         """Every worker follows by itself: a few in a row."""
-        asked = [HTTP.get(f"{front.url}/tf/models", headers={"X-API-Key": key}).status_code for _ in range(12)]
-        return set(asked) == {status}
+        statuses = [HTTP.get(f"{front.url}/tf/models", headers={"X-API-Key": key}).status_code for _ in range(12)]
+        return set(statuses) == {status}
 
     wait_until(lambda: answers(200), 20)
     file.write_text(f"{LINE}\nnonsense\n")
@@ -130,12 +130,12 @@ def test_keys_come_and_go_without_a_restart(front: Front) -> None:
 
 def test_a_strange_page_may_send_nothing(front: Front) -> None:
     for method in ("POST", "PUT", "DELETE"):
-        check_http_error(ask(front, method, "/predictlabel", Origin="https://evil.example"), 403)
-    check_http_error(ask(front, "POST", "/predictlabel", Origin="null"), 403)
-    asked = {"Access_Control_Request_Method": "POST"}
-    response = ask(front, "OPTIONS", "/predictlabel", Origin="https://evil.example", **asked)
+        check_http_error(send(front, method, "/predictlabel", Origin="https://evil.example"), 403)
+    check_http_error(send(front, "POST", "/predictlabel", Origin="null"), 403)
+    preflight_fields = {"Access_Control_Request_Method": "POST"}
+    response = send(front, "OPTIONS", "/predictlabel", Origin="https://evil.example", **preflight_fields)
     check_http_error(response, 403)
-    response = ask(front, Origin="https://evil.example")
+    response = send(front, Origin="https://evil.example")
     assert response.status_code == 200  # the browser keeps it to itself
     assert "Access-Control-Allow-Origin" not in response.headers
     assert "Origin" in response.headers["Vary"]
@@ -151,7 +151,7 @@ def test_our_own_page_and_listed_ones_may(front: Front) -> None:
     )
     assert preflight.status_code == 204
     assert "X-API-Key" in preflight.headers["Access-Control-Allow-Headers"]
-    for response in (preflight, ask(front, Origin=PAGE), ask(front, "POST", "/predictlabel", Origin=PAGE)):
+    for response in (preflight, send(front, Origin=PAGE), send(front, "POST", "/predictlabel", Origin=PAGE)):
         assert response.headers["Access-Control-Allow-Origin"] == PAGE
         assert "Origin" in response.headers["Vary"]
         assert "Access-Control-Allow-Credentials" not in response.headers
@@ -170,9 +170,9 @@ def test_a_listed_page_can_read_errors_of_nginx(front: Front) -> None:
     ["evil.example", "evil.example:8080", "lab.example.evil.example", "school.example", "127.0.0.1.evil.example"],
 )
 def test_a_name_that_is_not_ours_is_refused(front: Front, host: str) -> None:
-    check_http_error(ask(front, Host=host), 421)
-    check_http_error(ask(front, path="/", Host=host), 421)
-    assert ask(front, path="/healthz", Host=host).status_code == 200
+    check_http_error(send(front, Host=host), 421)
+    check_http_error(send(front, path="/", Host=host), 421)
+    assert send(front, path="/healthz", Host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_a_name_that_is_not_ours_is_refused(front: Front, host: str) -> None:
     ],
 )
 def test_names_of_ours_are_answered(front: Front, host: str) -> None:
-    assert ask(front, Host=host).status_code == 200
+    assert send(front, Host=host).status_code == 200
 
 
 def test_every_answer_has_the_security_headers(front: Front) -> None:
     for path in ("/", "/tf/models", "/nowhere", "/static/page.js", "/healthz"):
-        headers = ask(front, path=path).headers
+        headers = send(front, path=path).headers
         for name in ("X-Content-Type-Options", "X-Frame-Options", "Content-Security-Policy", "Permissions-Policy"):
             assert len(headers.get_list(name)) == 1, (path, name)
 
@@ -206,15 +206,15 @@ def test_every_answer_has_the_security_headers(front: Front) -> None:
 
 @only_nginx
 def test_a_client_that_asks_too_often_is_told_and_others_are_not(front: Front) -> None:
-    answers = [ask(front, X_Forwarded_For="198.51.100.1") for _ in range(8)]
+    answers = [send(front, X_Forwarded_For="198.51.100.1") for _ in range(8)]
     refused = [answer for answer in answers if answer.status_code == 429]
     assert [answer.status_code for answer in answers[:3]] == [200] * 3  # one, and twice the rate at once
     assert refused
     check_http_error(refused[0], 429)
     assert refused[0].headers["Retry-After"] == "1"
-    assert ask(front, X_Forwarded_For="198.51.100.2").status_code == 200
-    assert ask(front, path="/healthz", X_Forwarded_For="198.51.100.1").status_code == 200
-    assert {ask(front).status_code for _ in range(8)} == {200}  # this machine's own users are not counted
+    assert send(front, X_Forwarded_For="198.51.100.2").status_code == 200
+    assert send(front, path="/healthz", X_Forwarded_For="198.51.100.1").status_code == 200
+    assert {send(front).status_code for _ in range(8)} == {200}  # this machine's own users are not counted
 
 
 @only_nginx

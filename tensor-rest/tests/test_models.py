@@ -179,23 +179,23 @@ def test_a_watcher_that_hangs_holds_up_one_caller_at_most(
     with ThreadPoolExecutor(1) as pool:
         try:
             held = pool.submit(listed.application.test_client().get, "/tf/models/nope-net")
-            wait_until(lambda: watcher.asked == 2)
+            wait_until(lambda: watcher.received == 2)
             for _ in range(5):
                 check_error(listed.get("/tf/models/nope-net"), 404, "Served now: bare-net, mnist-net")
-            assert watcher.asked == 2
+            assert watcher.received == 2
         finally:
             watcher.hold.set()
         check_error(held.result(), 404, "Served now: bare-net, mnist-net")
     now[0] += 0.5
     check_error(listed.get("/tf/models/nope-net"), 404)
-    assert watcher.asked == 2
+    assert watcher.received == 2
 
 
 def test_a_list_that_cannot_be_read_is_not_asked_for_again_at_once(listed: Any, watcher: Any) -> None:
     watcher.document = None
     for _ in range(3):
         assert "not an inventory" in listed.get("/tf/models").json["inventory"]["message"]
-    assert watcher.asked == 1
+    assert watcher.received == 1
 
 
 def test_a_model_is_described_by_signature_and_card(listed: Any) -> None:

@@ -26,9 +26,9 @@ def other():
 def broken():
     raise ValueError("broken picture")
 
-asked = gevent.spawn(offload.run, long)
+running = gevent.spawn(offload.run, long)
 gevent.spawn_later(0.01, other)
-assert asked.get() == 7
+assert running.get() == 7
 try:
     offload.run(broken)
 except ValueError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, PROJECT, free_port, nobody, picture, wait_until
+from gateway_kit import HTTP, PROJECT, free_port, picture, unused_address, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +32,7 @@ class Run:
             "TENSOR_REST_RUN_DIR": str(self.folder),
             "TENSOR_REST_PORT": str(self.port),
             "TENSOR_REST_FRONT": front,
-            "TF_SERVER_INVENTORY_URL": nobody(),
+            "TF_SERVER_INVENTORY_URL": unused_address(),
             **more,
         }
         with self.log.open("wb") as file:

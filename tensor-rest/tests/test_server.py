@@ -127,12 +127,12 @@ def test_paths_that_lead_elsewhere_are_refused(front: Front, toy: ModelServer, p
 def test_sixteen_at_once_get_their_own_answers(front: Front) -> None:
     digits = [index % 10 for index in range(320)]
 
-    def ask(digit: int) -> int:
+    def send(digit: int) -> int:
         response = post(front, "/tf/mnist/bare-net?limit=1", picture(25 * digit + 12))
         return int(response.json()["classification_result"][0]["digit"])
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(ask, digits)) == digits
+        assert list(pool.map(send, digits)) == digits
 
 
 def test_feedback_that_waits_for_the_lock_of_its_folder_holds_up_no_other_request(front: Front) -> None:
@@ -154,14 +154,14 @@ def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -
     """Requests under way and those that come meanwhile are answered late; the probes go on telling the truth."""
     over = threading.Event()
 
-    def ask() -> set[int]:
+    def send() -> set[int]:
         statuses = set()
         while not over.is_set():
             statuses.add(post(front, "/predictlabel", picture(60)).status_code)
         return statuses
 
     with ThreadPoolExecutor(12) as pool:
-        callers = [pool.submit(ask) for _ in range(12)]
+        callers = [pool.submit(send) for _ in range(12)]
         try:
             wait_until(lambda: len(toy.calls) > 50)
             toy.stop()

@@ -10,7 +10,7 @@ from pathlib import Path
 import case_server
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from rest_kit import ask
+from rest_kit import send
 from serving_kit import Client, Command, wait_until
 
 from tensor_serving.embedded.metrics import PATH, Metrics, read_monitoring_config
@@ -50,14 +50,14 @@ def test_calls_of_both_apis_are_counted(
         assert embedded.grpc
         client = Client(int(embedded.grpc.rpartition(":")[2]))
         client.predict("several", x=[2.0])
-        ask(embedded.rest, "/v1/models/several:predict", '{"instances": [2, 4]}')
-        ask(embedded.rest, "/v1/models/several:predict", '{"instances": ["x"]}')
-        ask(
+        send(embedded.rest, "/v1/models/several:predict", '{"instances": [2, 4]}')
+        send(embedded.rest, "/v1/models/several:predict", '{"instances": ["x"]}')
+        send(
             embedded.rest, "/v1/models/half_plus_two:regress", '{"examples": [{"x": 2.0}], "signature_name": "regress"}'
         )
-        ask(embedded.rest, "/v1/models/nope:predict", '{"instances": [1]}')
+        send(embedded.rest, "/v1/models/nope:predict", '{"instances": [1]}')
         client.channel.close()
-        page = ask(embedded.rest, "/metrics")
+        page = send(embedded.rest, "/metrics")
         assert (page.status, page.headers["content-type"]) == (200, "text/plain")
         found = series(page.body.decode())
     count = f"{SERVING}request_count"
@@ -79,7 +79,7 @@ def test_calls_of_both_apis_are_counted(
 def test_without_a_config_there_is_no_page(served_cases: case_server.CaseServer) -> None:
     if not (served_cases.rest and served_cases.embedded):
         pytest.skip("needs a embedded that was started without one")
-    assert ask(served_cases.rest, PATH).status == 404
+    assert send(served_cases.rest, PATH).status == 404
 
 
 def test_the_page_is_prometheus_text() -> None:

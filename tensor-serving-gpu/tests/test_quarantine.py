@@ -63,7 +63,7 @@ class Served:
         """Return the model's first answer. Until it comes the server may be away, but never without the model."""
         client = Client(self.port)
 
-        def ask() -> tuple[int, float] | None:
+        def first_answer() -> tuple[int, float] | None:
             try:
                 return client.half(name)
             except grpc.RpcError as error:
@@ -72,7 +72,7 @@ class Served:
                 return None
 
         try:
-            found: tuple[int, float] = wait_until(ask, 60, f"an answer of {name}")
+            found: tuple[int, float] = wait_until(first_answer, 60, f"an answer of {name}")
             return found
         finally:
             client.channel.close()

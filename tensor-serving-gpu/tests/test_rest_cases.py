@@ -6,7 +6,7 @@ import re
 import pytest
 from case_server import CaseServer
 from rest_cases import RestCase, answered, refused
-from rest_kit import Answer, ask
+from rest_kit import Answer, send
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_the_answer_is_that_of_the_real_server(address: str, served_cases: CaseS
         pytest.skip(f"the server has no model {model}")
     if row.ours and not served_cases.embedded:
         pytest.skip(f"ours on purpose: {row.ours}")
-    answer = ask(address, f"/v1/models/{row.path}", row.body, row.method)
+    answer = send(address, f"/v1/models/{row.path}", row.body, row.method)
     assert answer.headers["content-type"] == "application/json"
     if row.status == 200:
         # As text: NaN is equal to NaN there.
@@ -33,7 +33,7 @@ def test_the_answer_is_that_of_the_real_server(address: str, served_cases: CaseS
 
 
 def _has(address: str, model: str) -> bool:
-    return ask(address, f"/v1/models/{model}").status == 200
+    return send(address, f"/v1/models/{model}").status == 200
 
 
 def _is_refused(answer: Answer, row: RestCase, ours: bool) -> None:
@@ -48,7 +48,7 @@ def _sorted(document: object) -> str:
 
 
 def test_metadata_is_the_signatures(address: str) -> None:
-    document = ask(address, "/v1/models/keras2/metadata").document
+    document = send(address, "/v1/models/keras2/metadata").document
     signature = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert document["model_spec"] == {"name": "keras2", "signature_name": "", "version": "1"}
     assert signature["method_name"] == "tensorflow/serving/predict"
@@ -63,4 +63,4 @@ def test_metadata_is_the_signatures(address: str) -> None:
 
 
 def test_without_a_model_status_says_so(address: str) -> None:
-    assert ask(address, "/v1/models").error == "Missing model name in request."
+    assert send(address, "/v1/models").error == "Missing model name in request."

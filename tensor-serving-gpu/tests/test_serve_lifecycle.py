@@ -181,12 +181,14 @@ def test_a_call_under_way_outlives_its_version(lab: Lab) -> None:
 
 
 def test_the_log_has_one_line_per_event_and_no_noise(lab: Lab) -> None:
-    lab.publish("half_plus_two", "told", 1)
-    lab.serving("told", 1)
-    (lab.models / "told").rename(lab.models / ".told")
-    lab.serving("told")
-    wait_until(lambda: "told version 1: unloaded" in lab.serve.text())
-    events = [line.split("told version 1: ")[1] for line in lab.serve.text().splitlines() if "told version 1: " in line]
+    lab.publish("half_plus_two", "hidden", 1)
+    lab.serving("hidden", 1)
+    (lab.models / "hidden").rename(lab.models / ".hidden")
+    lab.serving("hidden")
+    wait_until(lambda: "hidden version 1: unloaded" in lab.serve.text())
+    events = [
+        line.split("hidden version 1: ")[1] for line in lab.serve.text().splitlines() if "hidden version 1: " in line
+    ]
     assert [event.split()[0] for event in events] == ["found", "loading", "available", "unloading", "unloaded"]
     noise = [line for line in lab.serve.text().splitlines() if not line.startswith("20")]
     assert noise == []

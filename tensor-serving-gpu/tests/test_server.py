@@ -60,12 +60,12 @@ def test_calls_at_the_same_time_are_batched_and_get_their_own_answers(tmp_path: 
     with served(tmp_path, exports, *flags, *more) as command:
         client = Client(port_of(command))
 
-        def ask(number: int) -> None:
+        def call(number: int) -> None:
             rows = [float(number), number + 1.0][: 1 + number % 2]
             assert client.predict("half", x=np.float32(rows))["y"] == [row / 2 + 2 for row in rows]
 
         with ThreadPoolExecutor(32) as threads:
-            list(threads.map(ask, range(400)))
+            list(threads.map(call, range(400)))
         assert client.predict("half", x=np.zeros(9, np.float32))["y"] == [2.0] * 9  # more than a batch may have
         page = f"http://127.0.0.1:{rest_port}/monitoring/prometheus/metrics"
         with urllib.request.urlopen(page, timeout=10) as answer:
@@ -117,13 +117,13 @@ def test_tls(tmp_path: Path, exports: Path, pems: dict[str, str], verify: bool) 
         target = f"localhost:{port_of(command)}"
         own = (pems["key"].encode(), pems["cert"].encode())
         known = grpc.ssl_channel_credentials(pems["cert"].encode(), *own)
-        stranger = grpc.ssl_channel_credentials(pems["cert"].encode())
+        untrusted = grpc.ssl_channel_credentials(pems["cert"].encode())
         with grpc.secure_channel(target, known) as channel:
             assert channel.unary_unary(HEALTH)(b"", timeout=10) == b"\x08\x01"
         with grpc.insecure_channel(target) as channel, pytest.raises(grpc.RpcError):
             channel.unary_unary(HEALTH)(b"", timeout=5)
         if verify:
-            with grpc.secure_channel(target, stranger) as channel, pytest.raises(grpc.RpcError):
+            with grpc.secure_channel(target, untrusted) as channel, pytest.raises(grpc.RpcError):
                 channel.unary_unary(HEALTH)(b"", timeout=5)
 
 

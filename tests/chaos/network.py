@@ -33,7 +33,7 @@ def drop(scene: Scene) -> bool:
         end = time.monotonic()
         back = scene.seconds_until(scene.answers, 60)
         scene.pause(3)
-    return _judge(scene, load, begin, end, back)
+    return _bar_met(scene, load, begin, end, back)
 
 
 def dns(scene: Scene) -> bool:
@@ -56,7 +56,7 @@ def dns(scene: Scene) -> bool:
         end = time.monotonic()
         back = scene.seconds_until(lambda: call() == "200", 60)
         scene.pause(3)
-    return _judge(scene, load, begin, end, back)
+    return _bar_met(scene, load, begin, end, back)
 
 
 def clock(scene: Scene) -> bool:
@@ -90,7 +90,7 @@ def _seconds(scene: Scene) -> float:
     return 30.0 if scene.long else 6.0
 
 
-def _judge(scene: Scene, load: Load, begin: float, end: float, back: float) -> bool:
+def _bar_met(scene: Scene, load: Load, begin: float, end: float, back: float) -> bool:
     during = scene.note_load(summary(load.between(begin, end)), "during")
     after = scene.note_load(summary(load.between(end + min(back, _BACK) + 1, time.monotonic())), "after")
     slowest = max(call.seconds for call in load.calls) * 1000

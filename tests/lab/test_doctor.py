@@ -41,10 +41,10 @@ def test_a_lab_as_it_comes_up_is_well(lab: Lab) -> None:
 
 @pytest.mark.usefixtures("without_model_server")
 def test_a_model_server_that_is_away_comes_with_the_command_that_brings_it_back(lab: Lab) -> None:
-    def away() -> list[dict[str, Any]]:
+    def problems() -> list[dict[str, Any]]:
         return [each for each in examined(lab)["model server"] if each["level"] == "problem"]
 
-    (finding,) = wait_until(away, 30, "the gateway to notice")
+    (finding,) = wait_until(problems, 30, "the gateway to notice")
     assert finding["fix"] == "bin/compose.sh restart tensor-serving"
 
 

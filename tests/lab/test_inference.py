@@ -25,21 +25,21 @@ def last_document(text: str) -> Any:
 def test_pictures_are_classified_as_a_stream(lab: Lab) -> None:
     output = lab.compose("exec", "tensor-jupyter", "sh", "-c", CLASSIFY).splitlines()
     assert output[0].startswith("20 digits written")
-    told = [json.loads(line) for line in output[1:]]
-    names = [one["file"].rpartition("/")[2] for one in told]
+    documents = [json.loads(line) for line in output[1:]]
+    names = [one["file"].rpartition("/")[2] for one in documents]
     assert names == sorted(names)
     assert len(names) == 20
-    right = [one["labels"][0]["label"] == name.split("_")[1] for one, name in zip(told, names, strict=True)]
+    right = [one["labels"][0]["label"] == name.split("_")[1] for one, name in zip(documents, names, strict=True)]
     assert sum(right) >= 18
-    assert {one["model"] for one in told} == {MODEL}
-    assert all(one["version"] >= 1 for one in told)  # other tests may have published some
+    assert {one["model"] for one in documents} == {MODEL}
+    assert all(one["version"] >= 1 for one in documents)  # other tests may have published some
 
 
 def test_an_evaluation_counts_what_is_misread_and_what_failed(lab: Lab) -> None:
-    told = last_document(workbench(lab, "evaluate", MODEL, "--n", "100", "--max-error", "0.1", "--json"))
-    assert (told["answered"], told["failed"], told["passed"]) == (100, 0, True)
-    assert told["error_rate"] <= 0.1
-    assert lab.compose("exec", "tensor-jupyter", "test", "-s", told["plot"]) == ""
+    documents = last_document(workbench(lab, "evaluate", MODEL, "--n", "100", "--max-error", "0.1", "--json"))
+    assert (documents["answered"], documents["failed"], documents["passed"]) == (100, 0, True)
+    assert documents["error_rate"] <= 0.1
+    assert lab.compose("exec", "tensor-jupyter", "test", "-s", documents["plot"]) == ""
 
 
 def test_feedback_given_at_the_gateway_can_be_learned_from(lab: Lab) -> None:
@@ -50,8 +50,8 @@ def test_feedback_given_at_the_gateway_can_be_learned_from(lab: Lab) -> None:
     listed = {one["name"]: one for one in json.loads(workbench(lab, "data", "list", "--json"))}
     assert f"{len(samples)} pictures" in listed[f"feedback:{MODEL}"]["about"]
 
-    told = last_document(workbench(lab, "data", "show", f"feedback:{MODEL}", "--json"))
-    counts = {label: sum(parts.values()) for label, parts in told["classes"].items()}
+    documents = last_document(workbench(lab, "data", "show", f"feedback:{MODEL}", "--json"))
+    counts = {label: sum(parts.values()) for label, parts in documents["classes"].items()}
     assert counts == {digit: sum(f"mnist_{digit}_" in sample.name for sample in samples) for digit in "27"}
-    assert told["picture"]["height"] == 28
-    assert told["unreadable"] == 0
+    assert documents["picture"]["height"] == 28
+    assert documents["unreadable"] == 0

@@ -67,14 +67,14 @@ class Fault:
     about: str
     bar: str
     play: Callable[[Stage], bool]
-    asks: str = ""  # what the user has to agree to
+    confirmation: str = ""  # what the user has to agree to
 
 
 def run(settings: Settings, name: str, sure: bool) -> int:
     """Stage a fault; returns the exit code: 0 if its bar was met, else 1."""
     fault = FAULTS[name]
-    if fault.asks:
-        confirm(sure, f"{fault.asks} of the lab in {settings.home}")
+    if fault.confirmation:
+        confirm(sure, f"{fault.confirmation} of the lab in {settings.home}")
     sample.classify(settings)
     console.say(f"{name}: {fault.about}")
     stage = Stage(settings)

@@ -250,8 +250,8 @@ def _line(container: dict[str, Any]) -> list[str]:
     ]
 
 
-def _report(container: dict[str, Any], verdict: str) -> str:
+def _report(container: dict[str, Any], state: str) -> str:
     name = container["Name"].lstrip("/")
     lines = "".join(f"\n    {line}" for line in client.last_lines(name, 15))
     service = _service(container)
-    return f"{service} {verdict}\n  last lines of {name}:{lines}\n  The rest: bin/compose.sh logs {service}"
+    return f"{service} {state}\n  last lines of {name}:{lines}\n  The rest: bin/compose.sh logs {service}"

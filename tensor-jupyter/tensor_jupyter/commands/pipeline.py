@@ -67,7 +67,7 @@ def run(
                 out.print(f"{name:18} {f'would run: {reason}' if reason else 'unchanged'}")
             return
         if plan.is_live:
-            served.ask(settings)  # raises before hours of training where no lab answers
+            served.fetch(settings)  # raises before hours of training where no lab answers
         wide = max(map(len, NAMES))
         results = runner.Run(plan, parameters, settings, lambda name, line: err.print(f"{name:{wide}}  {line}")).start()
         decided = runner.verdict(parameters, settings) if LAST in plan.chosen else None

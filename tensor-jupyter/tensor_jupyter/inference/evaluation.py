@@ -88,25 +88,25 @@ def evaluate(
 
     Raises LabError when no call was answered.
     """
-    asked = _Calls(settings, path, pictures, advance)
+    calls = _Calls(settings, path, pictures, advance)
     begin = time.perf_counter()
     with ThreadPoolExecutor(connections) as pool:
         try:
-            for done in [pool.submit(asked.work) for _ in range(connections)]:
+            for done in [pool.submit(calls.work) for _ in range(connections)]:
                 done.result()
         finally:  # Ctrl-C: no further calls
-            asked.stop()
+            calls.stop()
     elapsed = time.perf_counter() - begin
-    if not asked.answers:
-        reason, count = asked.failed.most_common(1)[0]
+    if not calls.answers:
+        reason, count = calls.failed.most_common(1)[0]
         raise LabError(f"None of {len(pictures)} calls was answered; {count} of them: {reason}")
-    rows, seconds, read, versions = zip(*asked.answers, strict=True)
+    rows, seconds, read, versions = zip(*calls.answers, strict=True)
     number = {label: place for place, label in enumerate(labels)}
     confusion = np.zeros((len(labels), len(labels) + 1), np.int64)
     for row, label in zip(rows, read, strict=True):
         confusion[pictures.labels[row], number.get(label, len(labels))] += 1
     return Evaluation(
-        tuple(labels), confusion, np.array(seconds), elapsed, tuple(sorted(set(versions))), dict(asked.failed)
+        tuple(labels), confusion, np.array(seconds), elapsed, tuple(sorted(set(versions))), dict(calls.failed)
     )
 
 

@@ -100,7 +100,7 @@ def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[
 
 def _quarantined(name: str, settings: Settings) -> dict[int, str]:
     try:
-        return served.ask(settings).get(name, Seen()).quarantined
+        return served.fetch(settings).get(name, Seen()).quarantined
     except SilentError:
         return {}
 

@@ -28,7 +28,7 @@ class Seen:
         return sorted(version for version, state in self.states.items() if state == "AVAILABLE")
 
 
-def ask(settings: Settings) -> dict[str, Seen]:
+def fetch(settings: Settings) -> dict[str, Seen]:
     """Every model the gateway lists, by name. Raises SilentError when it does not answer."""
     return listed(settings)[0]
 
@@ -53,13 +53,13 @@ def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen]
     waited for.
     """
     deadline = time.monotonic() + seconds
-    seen = ask(settings).get(name, Seen())
+    seen = fetch(settings).get(name, Seen())
     while not arrived(seen):
         if time.monotonic() > deadline:
             raise LabError(f"After {seconds:g} s the gateway still shows {name} {_format_states(seen)}.")
         time.sleep(_POLL_SECONDS)
         try:
-            seen = ask(settings).get(name, Seen())
+            seen = fetch(settings).get(name, Seen())
         except SilentError:
             continue
     return seen

@@ -93,8 +93,8 @@ def output_names(document: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     named = (document or {}).get("outputs", [])
     if not isinstance(named, list) or not all(map(_is_name, named)):
         raise BadRequestError('"outputs" must be a list of names of outputs, such as ["scores"].')
-    asked = [name for text in flask.request.args.getlist("outputs") for name in text.split(",") if name]
-    return tuple(dict.fromkeys([*named, *asked]))
+    listed = [name for text in flask.request.args.getlist("outputs") for name in text.split(",") if name]
+    return tuple(dict.fromkeys([*named, *listed]))
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

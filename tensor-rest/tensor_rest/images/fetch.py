@@ -65,7 +65,7 @@ class Fetcher:
         self._allow = frozenset(allow)
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
 
     def image(self, url: str) -> bytes:
@@ -78,11 +78,11 @@ class Fetcher:
             raise ForbiddenError("Pictures by URL are switched off here (TENSOR_REST_URL_ALLOW); send the picture.")
         parts = _parsed(url)
         listed = self._listed(parts)
-        if not self._room.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise UnavailableError("The gateway is fetching other pictures; try again in a moment.")
         download = _Download(parts, listed, self._max_bytes, time.monotonic() + self._seconds)
         work: Future[bytes] = self._pool.submit(download.run)
-        work.add_done_callback(lambda _: self._room.release())
+        work.add_done_callback(lambda _: self._slots.release())
         try:
             return work.result(self._seconds)
         except LateError as error:

@@ -37,9 +37,9 @@ class ClassificationRun(NamedTuple):
     answers: list[Answer]
 
 
-def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
+def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
     """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
-    answer = ask(target, pictures)
+    answer = classify_once(target, pictures)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)
     classifications = [Classification(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
@@ -56,7 +56,7 @@ def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[byt
     if rule.then is None or not unsure:
         return ClassificationRun(classifications, [answer])
     try:
-        second = classify(ask, rules, Target(rule.then), [pictures[number] for number in unsure])
+        second = classify(classify_once, rules, Target(rule.then), [pictures[number] for number in unsure])
     except ApiError as error:  # an unsure answer is better than none
         for number in unsure:
             (fired,) = classifications[number].fired

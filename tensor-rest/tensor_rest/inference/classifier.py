@@ -70,7 +70,7 @@ class Classifier:
         Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
         """
 
-        def ask(metadata: ModelMetadata, exact: Target) -> Answer:
+        def call(metadata: ModelMetadata, exact: Target) -> Answer:
             image_signature = metadata.image_signature(signature)
             _check_count(len(pictures), image_signature)
             pixels: list[Pixels | ApiError] = []
@@ -81,7 +81,7 @@ class Classifier:
             first = next(parts, None)
             if first is None:  # none can be read; whatever version answers by now, it cannot read them either
                 return Answer(metadata.model, metadata.version, image_signature, list(_errors(pixels)), pixels, 0, 0)
-            predictions = self._asked(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
+            predictions = self._predicted(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
             others = {prediction.version for prediction in predictions} - {metadata.version}
             if others:  # other labels may hold there
                 return Answer(metadata.model, others.pop(), image_signature, [], [], 0, 0)
@@ -94,14 +94,14 @@ class Classifier:
             concepts = [None if isinstance(item, ApiError) else next(scored) for item in pixels] if scored else ()
             return Answer(metadata.model, metadata.version, image_signature, rankings, pixels, queue, model, concepts)
 
-        answer = self._metadata_cache.use(target, ask)
+        answer = self._metadata_cache.use(target, call)
         if len(answer.rankings) != len(pictures):
             raise BadGatewayError(f"{target} answered as version {answer.version}, which was not asked.")
         if all(isinstance(item, ApiError) for item in answer.rankings):
             raise next(_errors(answer.pixels))
         return answer
 
-    def _asked(
+    def _predicted(
         self, image_signature: ImageSignature, at: Target, first: Batch, more: Iterator[Batch] | None
     ) -> list[Prediction]:
         """One call for the first part, several for more; or one for each picture where the signature takes no more."""

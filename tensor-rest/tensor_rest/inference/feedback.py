@@ -97,7 +97,7 @@ class Feedback:
         if path.exists():
             return Kept(where, new=False)
         others = list(path.parents[1].glob(f"*/{path.name}"))
-        self._check_room(folder, len(content), path.parents[1] / INDEX, moved=bool(others))
+        self._check_space(folder, len(content), path.parents[1] / INDEX, moved=bool(others))
         _share(path.parents[1])
         _share(path.parent)
         fresh = folder / f".{os.getpid()}.part"
@@ -114,7 +114,7 @@ class Feedback:
             index.write(line + "\n")
         return Kept(where, new=True)
 
-    def _check_room(self, folder: Path, size: int, index: Path, *, moved: bool) -> None:
+    def _check_space(self, folder: Path, size: int, index: Path, *, moved: bool) -> None:
         samples, size_of_all = self._counts.total(folder)
         if not moved and (samples >= self._max_samples or size_of_all + size > self._max_bytes):
             raise FullError(

@@ -146,7 +146,7 @@ class MetadataCache:
         self._keep(target, known)
         return known
 
-    def use(self, target: Target, ask: Callable[[ModelMetadata, Target], Answer]) -> Answer:
+    def use(self, target: Target, call: Callable[[ModelMetadata, Target], Answer]) -> Answer:
         """`ask` with the kept profile; once more, of the very version read anew, if that is not the one that answers.
 
         `ask` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
@@ -157,7 +157,7 @@ class MetadataCache:
             kept = self.read(target)
         refused: ApiError | None = None
         try:
-            answer = ask(kept, target)
+            answer = call(kept, target)
             if answer.version == kept.version:
                 return answer
         except ApiError as error:
@@ -167,7 +167,7 @@ class MetadataCache:
         fresh = self.read(target)
         if refused is not None and fresh is kept:
             raise refused
-        return ask(fresh, Target(target.model, fresh.version))
+        return call(fresh, Target(target.model, fresh.version))
 
     def _forget(self, target: Target) -> None:
         """Forget a target that is not served; all versions of a model that has none: its numbers may be used anew."""

@@ -21,7 +21,7 @@ class Admission:
     """
 
     def __init__(self, most: int, waiting: Callable[[], int] = lambda: 0) -> None:
-        self._room = max(1, most - _SPARE)
+        self._capacity = max(1, most - _SPARE)
         self._waiting = waiting
         self._started: dict[int, float] = {}  # when each request at work began, oldest first
         self._numbers = itertools.count()
@@ -52,8 +52,8 @@ class Admission:
 
     def _full(self, now: float) -> bool:
         """Whether as many requests as there is room for have been here too long. Short ones may use every place."""
-        if len(self._started) < self._room:
+        if len(self._started) < self._capacity:
             return False
-        room = self._room + self._waiting()
-        last = next(itertools.islice(self._started.values(), room - 1, None), now)
+        capacity = self._capacity + self._waiting()
+        last = next(itertools.islice(self._started.values(), capacity - 1, None), now)
         return now - last > _STUCK

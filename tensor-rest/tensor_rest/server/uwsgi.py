@@ -41,7 +41,7 @@ def _allow_files(number: int) -> None:
 def options(settings: Settings) -> list[str]:
     """uWSGI's command line."""
     return [
-        *_door(settings),
+        *_listen_options(settings),
         *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
         *("--master", "--need-app", "--vacuum", "--strict"),
         # TERM finishes the requests in flight, INT does not.
@@ -62,7 +62,7 @@ def options(settings: Settings) -> list[str]:
     ]
 
 
-def _door(settings: Settings) -> list[str]:
+def _listen_options(settings: Settings) -> list[str]:
     if settings.front == "uwsgi":
         # The router closes after each answer and must say so, or clients reuse a connection that is gone.
         closing = ["--add-header", "Connection: close"]

@@ -10,7 +10,7 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 BOARD = "/tensorboard/"
-_ROOM = 0.95  # of a request's body is for pictures, the rest for the form around them
+_IMAGE_SHARE = 0.95  # of a request's body is for pictures, the rest for the form around them
 _BOARD_METHODS = ["GET", "POST"]  # it asks for time series by POST
 # Swagger UI sets style attributes on its elements and draws its icons from data: addresses.
 _SWAGGER_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
@@ -30,7 +30,7 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
             links={name: str(url) for name, url in links.items() if url},
             default_model=settings.default_model,
             feedback=settings.feedback_dir is not None,
-            max_bytes=int(settings.max_upload_bytes * _ROOM),
+            max_bytes=int(settings.max_upload_bytes * _IMAGE_SHARE),
             max_pixels=settings.max_pixels,
             accept=MEDIA_TYPES,
         )

@@ -68,13 +68,13 @@ def test_only_samples_are_served_from_their_folder(front: Front, path: str) -> N
 
 def test_a_blank_sheet_gets_a_hint_and_is_not_sent(page: Any, front: Front) -> None:
     open_page(page, front, "?model=glyph-net")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/classify" in request.url else None)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url) if "/classify" in request.url else None)
     pick(page, ("paper.png", picture(230, (300, 300))))
     page.locator("#answer[data-state=hint] #sure", has_text="Nothing is drawn").wait_for()
     assert text(page, "#best") == ""
     assert page.locator(".tell:enabled").count() == 0
-    assert asked == []
+    assert requested == []
     page.click("#clear")
     page.locator("#answer[data-state=empty]").wait_for()
     draw(page)

@@ -12,7 +12,7 @@ from toy_model_server import Model, ModelServer
 
 from tensor_rest.middleware.api_keys import create
 
-KEY, LINE = create("somebody")
+KEY, LINE = create("ada")
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +146,8 @@ def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -
     context = browser.new_context()
     tab = context.new_page()
     tab.set_default_timeout(TIMEOUT_MS)
-    asked: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    tab.on("request", lambda request: requested.append(request.url))
     tab.goto(f"{locked.url}/tf/")
     for key, what in (("lab_wrong", "not known"), (KEY, "")):
         tab.wait_for_selector("#key-form:visible")
@@ -168,7 +168,7 @@ def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -
     dialog.locator(".btn-done").click()
     listing.locator(".execute").click()
     status.get_by_text("401").wait_for()
-    assert not [url for url in asked if KEY in url or "lab_wrong" in url]
+    assert not [url for url in requested if KEY in url or "lab_wrong" in url]
     context.close()
 
 
@@ -176,13 +176,13 @@ def test_no_key_no_questions(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
     tab.set_default_timeout(TIMEOUT_MS)
-    asked: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url) if "/tf/" in request.url else None)
+    requested: list[str] = []
+    tab.on("request", lambda request: requested.append(request.url) if "/tf/" in request.url else None)
     tab.clock.install()
     tab.goto(locked.url)
     tab.wait_for_selector("#key-form:visible")
     tab.clock.run_for(60_000)
-    assert asked == [f"{locked.url}/tf/models"]
+    assert requested == [f"{locked.url}/tf/models"]
     context.close()
 
 
