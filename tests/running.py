@@ -121,7 +121,7 @@ class Lab:
         return f"{self.project}-{name}"
 
     def stop_model_server(self) -> None:
-        """Take the model server away as no verb does; `up` brings it back."""
+        """Stop the model server as no verb does; `up` starts it again."""
         if self.engine == "docker":
             command = ["docker", "stop", self.container("tensor-serving-cpu")]
         else:
@@ -214,7 +214,7 @@ def request(prepared: urllib.request.Request, timeout: float = 60) -> Answer:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Ask until the condition gives something true, and return that; fails with `what` when the time is over."""
+    """Poll until the condition gives something true, and return that; fails with `what` when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():

@@ -75,7 +75,7 @@ def _runs_in_docker(settings: Settings) -> bool:
 
 
 def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
-    """Why the model server is not TensorFlow Serving, where nobody asked for another."""
+    """Why the model server is not TensorFlow Serving, where no other was requested."""
     requested = options.serving or settings.versions["LAB_SERVING"]
     if wanted.serving != "embedded" or requested == "embedded":
         return ""
@@ -83,7 +83,7 @@ def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Depl
 
 
 def _deployment(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
-    """What the options ask for; a lab that is up stays what it is where they are silent."""
+    """What the options select; a lab that is up stays what it is where they are not given."""
     given = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
     if running and not any(given):
         return running

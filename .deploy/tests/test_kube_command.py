@@ -1,4 +1,4 @@
-"""bin/kube.sh with a kubectl that stands in for a cluster: what is applied, asked, sent, and refused."""
+"""bin/kube.sh with a kubectl that stands in for a cluster: what is applied, read, sent, and refused."""
 
 import base64
 import io

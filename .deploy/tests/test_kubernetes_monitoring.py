@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics that the gateway has; promtool, where it is installed, runs the alerts."""
+"""Alerts and dashboard use metrics that the gateway has; promtool, where it is installed, runs the alerts."""
 
 import json
 import re

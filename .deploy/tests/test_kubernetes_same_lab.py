@@ -1,4 +1,4 @@
-"""The lab on Kubernetes is Compose's: names, ports, variables, volumes, limits; and its probes ask for what exists."""
+"""The lab on Kubernetes is Compose's: names, ports, variables, volumes, limits; its probes call paths that exist."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Ports: a taken one is told with its holder and the way out."""
+"""Ports: a taken one is reported with its holder and a remedy."""
 
 import os
 import socket

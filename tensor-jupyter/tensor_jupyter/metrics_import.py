@@ -33,10 +33,10 @@ class Answers:
 
 
 def read(gateway: Gateway) -> dict[str, Answers]:
-    """What each model that has answered has answered so far. Raises LabError where the gateway does not tell."""
+    """What each model that has answered has answered so far. Raises LabError where the gateway refuses it."""
     reply = gateway.send("GET", "/metrics")
     if reply.status != 200:
-        raise LabError(f"The gateway does not tell its metrics: {reply.message}")
+        raise LabError(f"The gateway refuses its metrics: {reply.message}")
     found: dict[str, Answers] = {}
     try:
         families = [each for each in text_string_to_metric_families(reply.body.decode()) if each.name == _FAMILY]

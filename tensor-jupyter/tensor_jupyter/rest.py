@@ -60,7 +60,7 @@ def client(model: str, language: str) -> str:
     """
     settings = Settings.read()
     path = f"/tf/models/{urllib.parse.quote(model, safe='')}/client?lang={urllib.parse.quote(language)}"
-    # The gateway writes the address it was asked under; a call is pasted outside as well.
+    # The gateway writes the address it was called under; a call is pasted outside as well.
     host = urllib.parse.urlsplit(settings.rest_public_url or settings.rest_url).netloc
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", path, headers={"Host": host})

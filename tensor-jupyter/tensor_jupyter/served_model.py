@@ -1,4 +1,4 @@
-"""A served model as a notebook has it: what it takes, and what it says, asked through the lab's gateway.
+"""A served model as a notebook has it: what it takes and answers, through the lab's gateway.
 
 model = ServedModel("clothes", version=2)          # waits until that version answers
 model                                              # its signatures and labels

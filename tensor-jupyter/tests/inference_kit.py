@@ -1,6 +1,6 @@
-"""A gateway on loopback for the workbench's tests: it classifies pictures by their mean level, and fails as it is told.
+"""A gateway on loopback for the workbench's tests: it classifies pictures by their mean level, and fails as configured.
 
-The real one is asked by tests/lab, from the repository's root.
+The real one is tested by tests/lab, from the repository's root.
 """
 
 import email.parser

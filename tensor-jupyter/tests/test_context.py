@@ -112,7 +112,7 @@ def test_a_published_version_is_not_claimed_again_and_nothing_is_lost(settings, 
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch):
-    """Docker's compose file passes LAB_OFFLINE on, empty where nobody set it."""
+    """Docker's compose file passes LAB_OFFLINE on, empty where it is not set."""
     monkeypatch.setenv("LAB_OFFLINE", "")
     monkeypatch.setenv("LAB_REST_URL", "")
     assert (Settings.read().offline, Settings.read().rest_url) == (False, Settings().rest_url)

@@ -237,9 +237,9 @@ def test_in_docker_the_others_are_under_their_names():
 
 def test_what_hangs_or_breaks_is_told_and_hangs_nobody():
     def broken():
-        raise ValueError("as told")
+        raise ValueError("as staged")
 
     results, errors = together({"good": lambda: 1, "hung": threading.Event().wait, "bad": broken}, 0.1)
     assert results == {"good": 1}
-    assert str(errors["bad"]) == "as told"
+    assert str(errors["bad"]) == "as staged"
     assert isinstance(errors["hung"], TimeoutError)

@@ -1,4 +1,4 @@
-"""`lab doctor` on what lies on the disk and what the machine has: folders, secrets, room, GPU, versions."""
+"""`lab doctor` on what lies on the disk and what the machine has: folders, secrets, space, GPU, versions."""
 
 import fcntl
 import os
@@ -55,7 +55,7 @@ def test_a_folders_mode(lab, mode, output, fix):
     assert finding.fix == (f"{fix}{lab[1].logs}" if fix else "")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a folder away")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root changes a folder's owner")
 def test_folders_of_others_are_found_unless_they_are_shared(lab):
     models = lab[1].models
     theirs = models / "theirs" / "1"
@@ -182,7 +182,7 @@ def test_a_containers_bound_counts(tmp_path, monkeypatch, names, bound, used, le
     ("driver", "level", "output"),
     [
         ("#!/bin/sh\necho 'NVIDIA T4, 15360 MiB'\n", "ok", "NVIDIA T4, 15360 MiB"),
-        ("#!/bin/sh\nexit 9\n", "warning", "tells of none"),
+        ("#!/bin/sh\nexit 9\n", "warning", "lists none"),
     ],
 )
 def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver, level, output):

@@ -139,7 +139,7 @@ def test_a_gateway_of_the_lab_or_without_an_id_is_asked(server, tmp_path, monkey
     monkeypatch.setenv("LAB_API_KEY", "lab_secret")
     with Gateway(settings(tmp_path)) as gateway:
         assert [gateway.send("GET", "/tf/models").status for _ in range(2)] == [200] * 2
-    assert server.keys == [None]  # asked once, on the connection that is kept
+    assert server.keys == [None]  # checked once, on the connection that is kept
     assert server.connections == 1
 
 

@@ -77,7 +77,7 @@ def test_figures_are_of_the_time_between_two_readings(metrics, reading):
     metrics.answered(90, 0.0005)
     metrics.answered(10, 0.05, version="2")
     metrics.answered(5, 0.0001, outcome="503")
-    metrics.answered(7, 0.0001, model="")  # nobody answered
+    metrics.answered(7, 0.0001, model="")  # no model answered
     ((name, figures),) = metrics_import.since(before, reading(), 10).items()
     assert name == "b"
     assert figures["answers_per_second"] == 10.5
@@ -151,6 +151,6 @@ def test_a_gateway_that_is_away_for_a_moment_is_waited_for(metrics, monkeypatch)
 
 def test_a_gateway_that_does_not_tell_is_an_error(metrics, reading):
     metrics.status = 403
-    with pytest.raises(LabError, match="does not tell its metrics: not for you"):
+    with pytest.raises(LabError, match="refuses its metrics: not for you"):
         reading()
     assert CliRunner().invoke(app, ["watch", "--once"]).exit_code == 1

@@ -108,7 +108,7 @@ except LabError as error:
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder with room for 2 MB. Needs root, and a kernel that lets it mount."""
+    """A folder on a disk of 2 MB. Needs root, and a kernel that lets it mount."""
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode:

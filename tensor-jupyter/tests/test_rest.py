@@ -1,4 +1,4 @@
-"""The notebook's REST call, against a gateway on loopback that answers as it is told."""
+"""The notebook's REST call, against a gateway on loopback that answers as configured."""
 
 import email.parser
 import email.policy

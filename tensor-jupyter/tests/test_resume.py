@@ -168,7 +168,7 @@ def test_a_training_that_runs_is_left_alone(tmp_path):
 
 
 def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
-    """Staged: validation gets worse after the second epoch, by what the keeper is told."""
+    """Staged: validation gets worse after the second epoch, by what the keeper gets."""
     losses = iter([0.5, 0.4, 0.45, 0.46, 0.1])
     kept = Keeper.on_epoch_end
     monkeypatch.setattr(

@@ -22,7 +22,7 @@ SIGNATURES = {
 
 @pytest.fixture
 def gateway(monkeypatch):
-    """What the gateway was asked, (path, type, body); it serves version 3 of `greys` from the second look on."""
+    """What the gateway received, (path, type, body); it serves version 3 of `greys` from the second look on."""
     received, looks = [], []
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said_at_the_start(lab, words, variables, code, expecte
 
 
 def test_the_same_command_goes_on_after_ctrl_c(begin, lab, tmp_path):
-    """Stopped by the signal of Ctrl-C once the first of many epochs is told; then given again."""
+    """Stopped by the signal of Ctrl-C once the first of many epochs is printed; then given again."""
     words = ("train", "digits", "--network", "dnn", "--epochs", "12", "--batch-size", "64")
     process = begin(*words)
     for line in process.stderr:

@@ -26,7 +26,7 @@ class _Request(flask.Request):
 
 
 class _App(flask.Flask):
-    """Flask, told once that nothing here is a coroutine: it would look at every function of every request again."""
+    """Flask without its check of every function of every request for being a coroutine: none is."""
 
     def ensure_sync(self, func: Any) -> Any:
         return func

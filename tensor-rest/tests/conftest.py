@@ -83,7 +83,7 @@ def post(client: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def watcher() -> Iterator[Any]:
-    """A watcher's HTTP server; set `document` to what it answers, `hold` to what it waits for. `asked` counts."""
+    """A watcher's HTTP server; `document` is its answer, `hold` what it waits for, `received` counts requests."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

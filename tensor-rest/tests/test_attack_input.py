@@ -1,4 +1,4 @@
-"""Names, JSON, arrays and forms written by somebody who means harm: each is answered or refused, never a 5xx."""
+"""Names, JSON, arrays and forms of hostile clients: each is answered or refused, never a 5xx."""
 
 import io
 import json

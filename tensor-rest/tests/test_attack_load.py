@@ -46,7 +46,7 @@ def front(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         TF_SERVER_GRACE_SECONDS="0",
     )
     yield running
-    running.kill()  # after what it went through here; how it ends when asked to is test_server's
+    running.kill()  # after what it went through here; how it ends at a signal is test_server's
 
 
 def connect(front: Front) -> socket.socket:
@@ -70,7 +70,7 @@ def metric(front: Front, name: str) -> float:
 
 
 def is_idle(front: Front) -> bool:
-    """Nothing is at work but the request that asks."""
+    """No request is in flight but the one that reads this."""
     return metric(front, "tensor_rest_in_flight") == 1
 
 
@@ -90,7 +90,7 @@ def answers_well(front: Front) -> bool:
 
 @contextmanager
 def load(front: Front, clients: int) -> Iterator[set[int | str]]:
-    """So many clients ask without a break; the statuses they get, `cut: ...` for a connection that was cut."""
+    """So many clients send without a break; the statuses they get, `cut: ...` for a connection that was cut."""
     over, found = threading.Event(), set[int | str]()
 
     def send() -> None:

@@ -1,4 +1,4 @@
-"""TensorBoard under the gateway's origin: what passes the guard, what it is sent, and what is said while it is away."""
+"""TensorBoard under the gateway's origin: what passes the middleware, what it gets, and the answer without it."""
 
 import threading
 from collections.abc import Iterator

@@ -93,6 +93,6 @@ def test_json_that_nests_without_end(front: Front, path: str) -> None:
 
 
 def test_after_all_of_them_the_workers_live(front: Front) -> None:
-    """Seen from outside: nobody had to be replaced. Runs last in this file."""
+    """Seen from outside: no worker had to be replaced. Runs last in this file."""
     assert HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}).json()["most_probable_label"] == "2"
     assert "DAMN" not in front.log.read_text()  # uWSGI's word for a worker that died

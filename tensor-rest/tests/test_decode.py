@@ -1,4 +1,4 @@
-"""Bytes of strangers: what is a picture, what is refused, and that bounds come before decoding."""
+"""Untrusted bytes: what is an image, what is refused, and that bounds come before decoding."""
 
 import contextlib
 import io

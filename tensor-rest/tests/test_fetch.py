@@ -24,7 +24,7 @@ PICTURE = picture(60)
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Any]:
-    """A web server on this machine; `asked` are the paths and Host headers it saw."""
+    """A web server on this machine; `received` are the paths and Host headers it saw."""
 
     class Site(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -245,7 +245,7 @@ def test_an_endless_answer_is_cut_and_only_so_many_run(site: Any) -> None:
             return fetching.image(f"http://127.0.0.1:{site.server_port}/a.png") == PICTURE
         return False
 
-    wait_until(answers, 10)  # the threads ended, and there is room again
+    wait_until(answers, 10)  # the threads ended, and slots are free again
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

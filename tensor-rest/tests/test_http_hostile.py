@@ -105,7 +105,7 @@ def test_a_request_line_that_is_none_is_refused(front: Front, line: str) -> None
 def test_broken_chunks_are_refused(front: Front, chunks: str) -> None:
     head = "POST /predictlabel HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     found = statuses(front, head + chunks + SMUGGLED, end=True)
-    assert found in ([400], [])  # none: the body was cut off, and nobody is there to be told
+    assert found in ([400], [])  # none: the body was cut off, and the connection is closed
     assert "smuggled" not in front.log.read_text()
 
 
@@ -153,7 +153,7 @@ def test_many_slow_clients_hinder_nobody(front: Front, stall: Callable[[socket.s
 
 
 def test_slow_headers_and_bodies_are_given_up(front: Front) -> None:
-    """Both at the same time, as each takes its time: the connection is closed, or told first."""
+    """Both at the same time, as each takes its time: the connection is closed, or gets an answer first."""
 
     def ended(stall: Callable[[socket.socket], None]) -> bytes:
         with connect(front) as connection:

@@ -1,4 +1,4 @@
-"""Who may ask and how much, through real nginx and uWSGI: keys, names, origins, limits, the access log."""
+"""The middleware through real nginx and uWSGI: keys, names, origins, limits, the access log."""
 
 import json
 import threading
@@ -31,7 +31,7 @@ def front(
     request: pytest.FixtureRequest, toy: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp(request.param)
-    (folder / "keys").write_text(f"# who may ask\n\n{LINE}\n")
+    (folder / "keys").write_text(f"# API keys\n\n{LINE}\n")
     running = start_front(
         request.param,
         folder / "run",

@@ -101,7 +101,7 @@ def test_a_describe_signature_of_another_kind_is_no_card(post: Post, client: Any
     }
     server.models["mnist-net"] = Model(signatures=signatures)
     assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
-    assert server.calls.count("Predict") == 1  # nobody asked for a card
+    assert server.calls.count("Predict") == 1  # no card was requested
     found = client.get("/tf/models/mnist-net").json["default"]
     assert (found["card"], found["card_problem"]) == (None, "")
 

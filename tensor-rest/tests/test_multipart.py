@@ -1,4 +1,4 @@
-"""Forms and zips of strangers: every spelling of a form gives the same files, and bounds hold before unpacking."""
+"""Untrusted forms and zips: every spelling of a form gives the same files, and bounds hold before unpacking."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""Long work under gevent: the worker's other requests go on, and what fails fails where it was asked for."""
+"""Long work under gevent: the worker's other requests go on, and an error is raised where the work was started."""
 
 import pytest
 from gateway_kit import played

@@ -1,4 +1,4 @@
-"""`python -m tensor_rest run`: nginx and uWSGI as one process that is told to stop, or ends because one of them did."""
+"""`python -m tensor_rest run`: nginx and uWSGI as one process that stops at a signal, or ends when one of them does."""
 
 import os
 import re

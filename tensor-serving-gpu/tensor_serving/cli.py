@@ -28,7 +28,7 @@ log = logging.getLogger("tensor_serving")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and return its exit code: 0 done or told to stop, 1 failed, 2 wrong usage."""
+    """Run one command and return its exit code: 0 done or stopped by a signal, 1 failed, 2 wrong usage."""
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO, stream=sys.stderr)
     # Told to stop while still starting, a command ends at once and in good order.
     on_stop(lambda: sys.exit(0))
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--server",
         type=_address,
         metavar="HOST:PORT",
-        help="the model server's REST API: what does not load there is quarantined (default: nobody is asked)",
+        help="the model server's REST API: what does not load there is quarantined (default: none)",
     )
     run.add_argument("--port", type=int, default=9000, help="the model server's gRPC port (default: %(default)s)")
     run.add_argument("--rest-port", type=_port, default=8501, help="its REST port, not 0 (default: %(default)s)")

@@ -25,7 +25,7 @@ class ModelServer:
     def states(self, names: list[str]) -> dict[str, dict[int, VersionState]]:
         """Return the state of every version the server knows, by model; of as many models as it answers for.
 
-        One that is starting or away does not answer, which is no error here.
+        One that is starting or unavailable does not answer, which is not an error here.
         """
         found: dict[str, dict[int, VersionState]] = {}
         connection = http.client.HTTPConnection(self.address, timeout=_TIMEOUT_S)

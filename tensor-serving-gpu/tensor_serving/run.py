@@ -19,7 +19,7 @@ STOP_TIMEOUT_S = 8.0
 
 
 def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) -> int:
-    """Watch while the model server runs. Return 0 when told to stop, 1 when it ended by itself."""
+    """Watch while the model server runs. Return 0 when stopped by a signal, 1 when it ended by itself."""
     while True:
         code = _run(watcher, server, stop, seconds)
         if stop.is_set():

@@ -27,13 +27,13 @@ class _ValidationResult:
     reason: str
     loads: bool = False  # the model server has it AVAILABLE
     refused: float = -math.inf  # time.monotonic() at which the model server was first seen to have failed with it
-    relisted: float = -math.inf  # time.monotonic() of the verdict, where an earlier one was refused
+    relisted: float = -math.inf  # time.monotonic() of the result, where an earlier one was refused
 
 
 class Inspector:
     """Judges version folders, each again only when its files have changed.
 
-    What can be told without loading a version it tells itself; the model server has the last word (accept, refuse).
+    It finds what can be found without loading a version; the model server's result overrules it (accept, refuse).
 
     Args:
         allowed: The operations that are refused where they are not named here (operations.py); "*" allows all.
@@ -68,7 +68,7 @@ class Inspector:
         return reason
 
     def last_problem(self, folder: Path) -> str | None:
-        """Return what `problem` returned last, without a look at the files; None where it has never been asked."""
+        """Return what `problem` returned last, without a look at the files; None where it has not been called."""
         known = self._known.get(folder)
         return known.reason if known else None
 
@@ -93,14 +93,14 @@ class Inspector:
         return folder in self._known and self._known[folder].loads
 
     def forget(self, gone: set[Path]) -> None:
-        """Drop what is remembered of folders that are no longer there, or are to be judged anew."""
+        """Drop what is remembered of folders that are no longer there, or are to be validated anew."""
         for folder in gone & self._known.keys():
             dropped = self._known.pop(folder)
             if dropped.refused > -math.inf and not folder.exists():
                 self._refused_and_gone[folder] = dropped
 
     def known(self) -> set[Path]:
-        """Return the folders judged so far."""
+        """Return the folders validated so far."""
         return set(self._known)
 
 

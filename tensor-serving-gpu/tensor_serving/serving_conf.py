@@ -6,7 +6,7 @@
     # requests may be batched, split and joined; false forbids it whatever the versions declare
     independent_rows: true
 
-Anything else is refused as a whole: a file read half would serve something nobody asked for. `independent_rows` is
+Anything else is refused as a whole: a file read half would serve something not configured. `independent_rows` is
 not a field of ModelConfig; this file is read by the watcher and the embedded server, never by TensorFlow Serving.
 """
 

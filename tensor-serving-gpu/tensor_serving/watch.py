@@ -1,7 +1,7 @@
 """The watcher beside the model server: keeps its config file in step with the models volume, and answers what is there.
 
 TensorFlow Serving has no call that lists models; the inventory served here is that list. What looks sound but does not
-load, only the model server can tell: it is asked after each look, and what it failed with is no longer listed. With a
+load, only the model server knows: its states are read after each poll, and what failed is no longer listed. With a
 record of loads that holds over restarts: what did not load is left out of a start's list and tried again afterwards.
 """
 
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Looks at the volume when told to (`poll`), and remembers what it saw for the inventory.
+    """Looks at the volume at each `poll`, and remembers what it saw for the inventory.
 
-    Without a `server` to ask, what looks sound counts as sound. `record` is for a server that keeps none itself. The
+    Without a `server`, a version that looks sound counts as sound. `record` is for a server that keeps none itself. The
     inventory is out of date when the last complete look was more than `max_age` seconds ago.
     """
 
@@ -71,7 +71,7 @@ class Watcher:
 
     @property
     def complete(self) -> bool:
-        """Whether every version has been judged; of thousands each look takes some."""
+        """Whether every version has been validated; of thousands each poll takes some."""
         return self._seen.complete
 
     @property
@@ -108,7 +108,7 @@ class Watcher:
             return [*reasons, "no model is served"]
         if not self._server:
             return reasons
-        # Its own connection: what the watcher has heard of the server is not this thread's to change.
+        # Its own connection: the watcher's state of the server is not this thread's to change.
         found = ModelServer(self._server.address).states(list(listed))
         if not found:
             return [*reasons, "the model server does not answer"]
@@ -163,7 +163,7 @@ class Watcher:
         return next((model.folders.get(number) for model in self._seen.models if model.name == name), None)
 
     def run(self, stop: Event, seconds: float) -> None:
-        """Poll every so many seconds until told to stop."""
+        """Poll every so many seconds until stopped."""
         while not stop.wait(seconds):
             self.poll()
 

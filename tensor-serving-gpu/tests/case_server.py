@@ -12,7 +12,7 @@ from serving_kit import Command
 
 @dataclass(frozen=True)
 class CaseServer:
-    """Addresses as host:port; None for an API that cannot be asked. `embedded` is the process, if it is ours."""
+    """Addresses as host:port; None for an API that cannot be called. `embedded` is the process, if it is ours."""
 
     grpc: str | None
     rest: str | None
@@ -20,7 +20,7 @@ class CaseServer:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody has now."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -18,7 +18,7 @@ import serving_kit
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the case tables ask a server that is there; `tests/case_models.py` writes the models it has to serve."""
+    """Let the case tables call a running server; `tests/case_models.py` writes the models it has to serve."""
     for option, api in (("--server", "gRPC"), ("--rest-server", "REST")):
         parser.addoption(
             option, metavar="HOST:PORT", help=f"call the {api} API of this model server, not of the embedded one"

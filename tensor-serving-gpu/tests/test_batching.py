@@ -217,7 +217,7 @@ def test_a_cancelled_call_leaves_the_queue() -> None:
         futures[0].cancel()
         futures[1].cancel()
         await asyncio.wait(futures)
-        (last,) = await several(model, call(3))  # there is room again
+        (last,) = await several(model, call(3))  # the queue has space again
         await go()
         assert (await last)[0].tolist() == [6]
 

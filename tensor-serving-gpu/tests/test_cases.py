@@ -1,6 +1,6 @@
 """The case table of the gRPC API, against the embedded server, or with --server HOST:PORT against any model server.
 
-Of a server that is not ours only the cases are asked whose models it has: `python tests/case_models.py FOLDER` writes
+Of a server that is not ours only the cases are sent whose models it has: `python tests/case_models.py FOLDER` writes
 them and the config to serve them by.
 """
 

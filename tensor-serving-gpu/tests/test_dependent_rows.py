@@ -124,7 +124,7 @@ def wanted(loaded: Any, signature: str, inputs: Inputs) -> Outputs:
 
 
 def differs(answer: Outputs, right: Outputs) -> bool:
-    """Tell whether an answer is another than the right one; JSON has one kind of number and no shape of nothing."""
+    """Return whether an answer is another than the right one; JSON has one kind of number and no shape of nothing."""
     if list(answer) == [""]:
         answer = {next(iter(right)): answer[""]}
     if answer.keys() != right.keys():

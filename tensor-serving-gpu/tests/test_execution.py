@@ -48,7 +48,7 @@ def half_plus_two(tmp_path: Path, exports: Path) -> Path:
 
 
 def ran_alone(runner: Runner, call: Call) -> bool:
-    """Run a call; tell whether the model ran it in a thread of the pool."""
+    """Run a call; return whether the model ran it in a thread of the pool."""
     threads: list[str] = []
     assert isinstance(runner, BatchRunner)
     model = runner._alone._model

@@ -113,5 +113,5 @@ def _peak(served: CaseServer) -> int:
     """Return the most memory the server has had, in bytes."""
     status = Path(f"/proc/{served.embedded.process.pid}/status")
     if not status.exists():
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not show it")
     return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024

@@ -10,7 +10,7 @@ from serving_kit import Client, Command, wait_until
 
 
 class Reloaded:
-    """A server on the models `half` (versions 1, 2) and `other`, and folders of models it can be told to serve."""
+    """A server on the models `half` (versions 1, 2) and `other`, and folders of models it may be configured with."""
 
     def __init__(self, folder: Path, exports: Path, command: Command, config: Path) -> None:
         self.folder, self.exports, self.command, self.config = folder, exports, command, config

@@ -12,7 +12,7 @@ from serving_kit import Client, Command, tiny_saved_model, wait_until
 
 from tensor_serving.server_process import server_command
 
-# Writes what it was told, and lives until TERM, which ends it at once as it does the real binary.
+# Writes its arguments, and runs until TERM, which ends it at once as it does the real binary.
 BINARY = """#!{python}
 import signal, sys
 print("FLAGS", *sys.argv[1:], file=sys.stderr, flush=True)

@@ -203,7 +203,7 @@ def test_a_version_is_judged_again_when_its_files_change(version: Path) -> None:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass by a call."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -264,7 +264,7 @@ def test_a_version_published_in_place_of_a_deleted_refused_one_is_tried(
 def test_a_version_is_known_to_load_until_its_files_change(tmp_path: Path) -> None:
     inspector, version = Inspector(), tiny_saved_model(tmp_path / "1")
     inspector.accept(version)
-    assert not inspector.loads(version)  # never judged: not known at all
+    assert not inspector.loads(version)  # never validated: not known at all
     inspector.problem(version)
     inspector.accept(version)
     assert inspector.loads(version)

@@ -39,7 +39,7 @@ def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_two_servers_do_not_share_a_port_silently(tmp_path: Path, exports: Path) -> None:
-    """And TERM, heard while the server is still starting, ends it with 0."""
+    """And TERM, sent while the server is still starting, ends it with 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

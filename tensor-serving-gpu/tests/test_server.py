@@ -1,4 +1,4 @@
-"""The server process: sockets, TLS, bounds, batching over the wire, and being told to stop."""
+"""The server process: sockets, TLS, bounds, batching over the wire, and stop signals."""
 
 import json
 import shutil
@@ -181,10 +181,10 @@ def test_a_second_term_ends_it_at_once(tmp_path: Path, exports: Path) -> None:
         calls = [client.prediction.Predict.future(slow, timeout=60) for _ in range(200)]
         wait_until(lambda: any(call.done() for call in calls))  # in whatever order they came
         command.process.send_signal(signal.SIGTERM)
-        command.said("told to stop")
+        command.said("stop signal")
         command.process.send_signal(signal.SIGTERM)
         assert command.process.wait(10) == 1
-        assert "told to stop a second time" in command.text()
+        assert "stop signal again" in command.text()
         client.channel.close()
 
 
@@ -201,7 +201,7 @@ def test_a_drained_server_has_answered_what_was_under_way(tmp_path: Path, export
             calls = [client.prediction.Predict.future(slow, timeout=60) for _ in range(4)]
             wait_until(lambda: any(call.done() for call in calls))  # the others wait for the one thread
             command.process.send_signal(signal.SIGINT)  # as a terminal does, to the parent too, which then says TERM:
-            command.said("told to stop")
+            command.said("stop signal")
             assert command.stop() == 0  # that is not a second time
             assert b" 200 OK" in over_rest.recv(65536)
         assert [call.result().outputs["y"].float_val[0] for call in calls] == [3.0] * 4
@@ -216,7 +216,7 @@ def _answers(client: Client) -> bool:
 
 
 def _refuses(client: Client) -> bool:
-    """Tell whether the server drains: calls under way go on, new ones are for another server, or for later."""
+    """Return whether the server drains: calls in flight go on, new ones are for another server, or for later."""
     try:
         client.half("half")
     except grpc.RpcError as error:

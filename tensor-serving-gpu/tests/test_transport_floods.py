@@ -55,7 +55,7 @@ def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch:
     monkeypatch.setattr(limits, "CHECK_INTERVAL_S", 0.1)
 
     async def play(here: Place) -> None:
-        for window in (2**31 - 1, 0):  # it reads nothing, or gives no room
+        for window in (2**31 - 1, 0):  # it reads nothing, or opens no window
             with await asyncio.to_thread(deaf, ("127.0.0.1", here.port), "/t/large", b"", 200, window):
                 await until(lambda: here.server.answers.used > 2 * LARGEST)
                 most = 0

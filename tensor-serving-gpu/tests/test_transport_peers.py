@@ -1,4 +1,4 @@
-"""gRPC over plain HTTP/2: peers that mean harm or talk nonsense, and sockets somebody left behind."""
+"""gRPC over plain HTTP/2: hostile or broken peers, and sockets left behind."""
 
 import asyncio
 import logging

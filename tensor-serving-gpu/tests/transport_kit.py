@@ -169,7 +169,7 @@ def ping_flood(_path: str, _data: bytes) -> Iterator[bytes]:
 
 
 def priority_flood(_path: str, _data: bytes) -> Iterator[bytes]:
-    """Priorities, which nobody heeds."""
+    """Priorities, which are ignored."""
     return itertools.repeat(frames.frame(frames.PRIORITY, 0, 1, bytes(5)) * 1000)
 
 

@@ -68,7 +68,7 @@ def running(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterato
 
 
 def healthy(container: str) -> bool:
-    """Ask as the engine would, without waiting for its next turn."""
+    """Run the health check as the engine would, without waiting for its next turn."""
     state = inspect(container)
     assert state["State"]["Running"], docker("logs", container)
     test = state["Config"]["Healthcheck"]["Test"]
@@ -232,7 +232,7 @@ def test_the_workbenchs_pip_keeps_packages_in_the_data_volume(images: dict[str, 
 
 # ---- TensorFlow Serving's own image, which a test cannot pull everywhere
 
-# The real binary's name and flags before the embedded server; like it, it is told no address and knows these flags.
+# The real binary's name and flags before the embedded server; like it, it gets no address and knows these flags.
 STAND_IN = """#!/opt/venv/bin/python3
 import os, sys
 polls = ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.running import SAMPLES, Lab, new_lab, wait_until
 
-ELSEWHERE = ("disk", "memory", "GPU", "models")  # the machine may be short of room; others' tests leave models behind
+ELSEWHERE = ("disk", "memory", "GPU", "models")  # the machine may be short of space; others' tests leave models behind
 LAB = ("python", "-m", "tensor_jupyter")
 
 
@@ -23,7 +23,7 @@ def examined(lab: Lab) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def without_model_server(lab: Lab) -> Iterator[None]:
-    """The model server is away, and back at the end."""
+    """The model server is stopped, and started at the end."""
     lab.stop_model_server()
     yield
     lab.compose("up")

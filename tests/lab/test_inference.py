@@ -1,4 +1,4 @@
-"""The running lab is asked from its workbench: a stream of pictures, an evaluation, and what people corrected."""
+"""The running lab is called from its workbench: a stream of pictures, an evaluation, and what people corrected."""
 
 import json
 from typing import Any

@@ -144,7 +144,7 @@ def _fill_disk(stage: Stage) -> bool:
         stage.pause(10)
     stage.undo.close()
     again = stage.answers_again(10)
-    stage.say(f"room again: an answer after {again:.1f} s")
+    stage.say(f"space again: an answer after {again:.1f} s")
     return not _say(stage, load.summary()).failed and again < 10
 
 

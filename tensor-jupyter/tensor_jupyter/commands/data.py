@@ -84,7 +84,7 @@ def show(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Tell what is in a set: its classes, sizes and split, and with --out show some pictures of every class."""
+    """Show what is in a set: its classes, sizes and split, and with --out show some pictures of every class."""
     with errors_in_one_line():
         picture = _picture(size)
         from tensor_jupyter.data import load
@@ -115,7 +115,7 @@ def samples(
 
 
 def _picture(size: str) -> "Picture | None":
-    """The form that `--size` asks for. A wrong one is a mistake in the usage: exit code 2."""
+    """The form that `--size` names. A wrong one is a mistake in the usage: exit code 2."""
     if not size:
         return None
     from tensor_jupyter.data import Picture

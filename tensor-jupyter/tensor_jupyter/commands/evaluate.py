@@ -40,7 +40,7 @@ Plot = Annotated[Path | None, typer.Option(help="Where the plot goes; else LAB_D
 def evaluate(
     model: Annotated[str, typer.Argument(help="A served model.")] = "mnist-net",
     n: Annotated[int, typer.Option("--n", min=1, help="Test pictures that are sent, drawn the same each time.")] = 1000,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Connections that ask at the same time.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Connections that send at the same time.")] = 8,
     data: Data = None,
     version: Version = None,
     label: Label = None,
@@ -125,7 +125,7 @@ def _measured(
     some = evaluation.drawn(pictures.test, n)
     # Without labels on a card a model answers with the indices of its scores.
     labels = pictures.labels if card.get("labels") else [str(number) for number in range(len(pictures.labels))]
-    with shown("asking", len(some)) as advance:
+    with shown("sending", len(some)) as advance:
         return evaluation.evaluate(settings, path, some, labels, concurrency, advance)
 
 

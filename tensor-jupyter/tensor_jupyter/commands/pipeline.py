@@ -54,7 +54,7 @@ def run(
 ) -> None:
     """Run every step whose inputs, parameters or outputs have changed; branches run in parallel.
 
-    The candidate becomes `stable` if every check passes. Else it is taken away, and what was served goes on.
+    The candidate becomes `stable` if every check passes. Else it is removed, and what was served goes on.
     """
     with errors_in_one_line():
         from tensor_jupyter.pipeline import runner
@@ -160,4 +160,4 @@ def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> N
     if decided["promoted"]:
         out.print(f"Promoted: {names} are stable.")
     else:
-        out.print(f"Refused: {names} were taken away; what was served before goes on.")
+        out.print(f"Refused: {names} were removed; what was served before goes on.")

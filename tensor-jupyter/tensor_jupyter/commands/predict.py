@@ -47,7 +47,7 @@ Label = Annotated[str | None, typer.Option("--label", help="The version under th
 
 def predict(
     files: Files,
-    model: Annotated[str, typer.Option(help="Which model is asked.")] = "mnist-net",
+    model: Annotated[str, typer.Option(help="The model to call.")] = "mnist-net",
     version: Version = None,
     label: Label = None,
     top: Annotated[int, typer.Option(min=1, help="Labels for each picture, at most.")] = 1,
@@ -69,13 +69,13 @@ def predict(
 def label(
     files: Files,
     model: Annotated[
-        str | None, typer.Option(help="Which model is asked; else the one that was trained last.", show_default=False)
+        str | None, typer.Option(help="The model to call; else the one that was trained last.", show_default=False)
     ] = None,
     version: Version = None,
 ) -> None:
     """Say only the label: of one picture nothing else, of several file and label, with a tab between.
 
-    Without --model it is asked of what was trained last of all that is served, as by `lab retrain` just now.
+    Without --model the model is the one that was trained last of all that are served, as by `lab retrain` just now.
     """
     with errors_in_one_line():
         settings = Settings.read()

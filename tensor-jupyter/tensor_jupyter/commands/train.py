@@ -112,7 +112,7 @@ def retrain(
 def _train(
     run: Run, pictures: "Dataset", context: Context, resume: bool | None, words: list[str], as_json: bool
 ) -> None:
-    """Train, publish and tell; words: the command so far, for the card."""
+    """Train, publish and report; words: the command so far, for the card."""
     from tensor_jupyter.progress import EpochProgress
     from tensor_jupyter.publishing.export import export
     from tensor_jupyter.training.checkpoints import is_kept

@@ -29,7 +29,7 @@ def watch(
                 time.sleep(every)
                 try:
                     now, later = metrics_import.read(gateway), time.monotonic()
-                except LabError as error:  # away, or started anew: it may be back for the next point
+                except LabError as error:  # unavailable, or restarted: it may answer for the next point
                     if once:
                         raise
                     err.print(str(error))

@@ -26,7 +26,7 @@ MAX_PICTURES = 200_000
 MAX_BYTES = 2 * 2**30
 """The most that a set may take in memory."""
 
-_SIDE = 96  # pixels, for pictures of many sizes when no size is asked for
+_SIDE = 96  # pixels, for pictures of many sizes when no size is given
 _LARGEST_SIDE = 128  # pixels; a size shared by all is kept up to this
 _log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ class Pictures:
 class Dataset:
     """A named set of pictures, how it was split, and one line that says where it came from.
 
-    unreadable: how many files were left out because they are no pictures. stand_in_for: the set that was asked for,
+    unreadable: how many files were left out because they are no pictures. stand_in_for: the set that was wanted,
     when this one took its place offline; else "".
     """
 
@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The card's `data_set`: enough to tell, later, what a model has learned from and what it was measured with."""
+        """The card's `data_set`: enough to know, later, what a model has learned from and what it was measured with."""
         document: dict[str, Any] = {
             "name": self.name,
             "hash": self.hash,

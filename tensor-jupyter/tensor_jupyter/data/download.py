@@ -39,7 +39,7 @@ class Remote:
     """A file on mirrors, and how to know that it is the right one.
 
     sha256: of the file, or with `unpacked` of what gzip makes of it, for mirrors that repack. Where none is known,
-    `size` and `md5` tell the first download, and the SHA-256 learned then is kept beside the file for all later ones.
+    `size` and `md5` check the first download, and the SHA-256 learned then is kept beside the file for all later ones.
     """
 
     name: str

@@ -59,7 +59,7 @@ def load_notmnist(settings: Settings) -> Dataset:
         path = cached(settings)
     except LabError as error:
         return rendered_letters(str(error).rstrip("."))
-    # Not asked for as light on dark: a bold letter that fills its picture would be taken for the ground, and inverted.
+    # Not declared as light on dark: a bold letter that fills its picture would be taken for the ground, and inverted.
     return replace(read_archive(path, Picture(_SIDE, _SIDE, 1), "notmnist"), polarity="light-on-dark")
 
 

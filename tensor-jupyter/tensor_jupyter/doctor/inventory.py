@@ -32,7 +32,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
 def _summary(entries: list[dict[str, Any]]) -> list[Finding]:
     serving = [f"{entry['name']} {', '.join(map(str, entry['serving']))}" for entry in entries if entry["serving"]]
     if not serving:
-        return [warning("models", "none is served", "one to ask", "bin/lab train mnist-net")]
+        return [warning("models", "none is served", "one to call", "bin/lab train mnist-net")]
     return [ok("models", f"served: {'; '.join(serving)}")]
 
 
@@ -54,7 +54,7 @@ def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
 
 
 def _elsewhere(entries: list[dict[str, Any]], settings: Settings) -> list[Finding]:
-    """Training would publish where nobody looks."""
+    """Training would publish where no model server looks."""
     served = [settings.models / entry["name"] / str(version) for entry in entries for version in entry["serving"]]
     if not served or any(is_there(folder) for folder in served):
         return []

@@ -15,7 +15,7 @@ from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 
 _PROC = Path("/proc")
 _MARK = b"TENSOR_LAB_SUPERVISED="  # what the local engine's manager puts into the environment of all it starts
-_GUARDED = ("tensor-rest", "tensor-jupyter")  # the two that can ask who is there; whether they do is asked elsewhere
+_GUARDED = ("tensor-rest", "tensor-jupyter")  # the two with authentication; whether it is on is checked elsewhere
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def listeners(where: Where) -> list[Listener]:
 
 
 def check(where: Where, silent: set[str]) -> list[Finding]:
-    """Whether others are in the lab's place: another lab, or a stranger where a service does not answer (`silent`)."""
+    """Whether others are in the lab's place: a lab, or a program where a service does not answer (`silent`)."""
     try:
         found = listeners(where)
     except OSError:
@@ -60,7 +60,7 @@ def check(where: Where, silent: set[str]) -> list[Finding]:
 
 
 def exposure(where: Where) -> list[Finding]:
-    """What strangers reach, and whether it asks them who they are."""
+    """What other hosts reach, and whether it authenticates them."""
     if where.container:  # it listens for the other containers; what is published is the engine's matter
         return [
             ok("exposure", "in a container: `docker ps` shows what is published, 127.0.0.1 in the lab's compose file")
@@ -82,7 +82,7 @@ def _exposed(where: Where, each: Listener) -> list[Finding]:
         fix = "bin/compose.sh down && TENSOR_REST_API_KEYS_FILE=keys.txt bin/compose.sh up"
         return [problem("exposure", f"{found} without a key", "127.0.0.1, or API keys (docs/security.md)", fix)]
     level = warning if service in _GUARDED else problem
-    why = "its token is all that guards it" if service in _GUARDED else "it asks nobody who he is"
+    why = "its token is all that guards it" if service in _GUARDED else "it has no authentication"
     return [level("exposure", f"{found}; {why}", "127.0.0.1", "bin/compose.sh down && bin/compose.sh up")]
 
 
@@ -180,4 +180,4 @@ def _lab(process: Path) -> str:
 
 
 def _format_listeners(found: list[Listener]) -> str:
-    return ", ".join(f"{each.port} {each.process}".strip() for each in found) or "nobody listens"
+    return ", ".join(f"{each.port} {each.process}".strip() for each in found) or "nothing listens"

@@ -1,4 +1,4 @@
-"""Room on the disks, memory for a training, and whether TensorFlow could see a GPU. TensorFlow is not imported."""
+"""Space on the disks, memory for a training, and whether TensorFlow could see a GPU. TensorFlow is not imported."""
 
 import shutil
 import subprocess
@@ -53,9 +53,7 @@ def gpu(devices: Path = Path("/dev")) -> list[Finding]:
         return [ok("GPU", "none here: TensorFlow computes on the processor")]
     named = _driver()
     if not named:
-        return [
-            warning("GPU", f"{nodes[0]} is there, but nvidia-smi tells of none", "a driver that works", "nvidia-smi")
-        ]
+        return [warning("GPU", f"{nodes[0]} is there, but nvidia-smi lists none", "a driver that works", "nvidia-smi")]
     if _has("tensorflow-cpu"):  # built without CUDA
         return [ok("GPU", f"{named}; for the model server, by `bin/compose.sh up --gpu`; training uses the processor")]
     return [ok("GPU", f"{named}, which TensorFlow may use")]

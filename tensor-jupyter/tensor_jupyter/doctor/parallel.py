@@ -1,4 +1,4 @@
-"""Several looks at the same time, none for longer than a bound: what hangs is told, and hangs nobody."""
+"""Several checks at the same time, each with a timeout: one that hangs is reported, and holds up no other."""
 
 import threading
 import time

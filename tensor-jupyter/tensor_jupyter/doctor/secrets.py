@@ -1,4 +1,4 @@
-"""What only its user may read: that it is there and closed to others. What is in it is never told."""
+"""What only its user may read: that it is there and closed to others. What is in it is never shown."""
 
 import os
 import shlex

@@ -65,7 +65,7 @@ def _model_server(where: Where, settings: Settings) -> Finding:
         socket.create_connection((host, port), web.SECONDS / 2).close()
     except OSError as error:
         return _silent("model server", f"no answer at {host}:{port} ({error.strerror or error})")
-    return ok("model server", f"takes connections at {host}:{port}; there is no gateway to ask it")
+    return ok("model server", f"takes connections at {host}:{port}; there is no gateway to call it")
 
 
 def _watcher(where: Where) -> Finding:
@@ -102,7 +102,7 @@ def _board(where: Where, settings: Settings) -> Finding:
 
 
 def _jupyter(where: Where) -> Finding:
-    """Whether it answers, and whether it asks who is there: what it runs can do all that its user can."""
+    """Whether it answers, and whether it authenticates: what it runs can do all that its user can."""
     reply = web.get(f"{where.jupyter}/api")
     if reply.silence:
         return _silent("JupyterLab", f"no answer at {where.jupyter} ({reply.silence})")
@@ -111,7 +111,7 @@ def _jupyter(where: Where) -> Finding:
     if web.get(f"{where.jupyter}/api/status").status == 200:
         return problem(
             "JupyterLab",
-            f"answers at {where.jupyter} without a token: whoever reaches it runs what he likes",
+            f"answers at {where.jupyter} without a token: any client that reaches it can run any command",
             "a token",
             "bin/compose.sh restart tensor-jupyter",
         )

@@ -1,4 +1,4 @@
-"""Asking an address of the lab once, without a proxy, for a short time and a bounded answer."""
+"""One request to an address of the lab: without a proxy, with a short timeout and a bounded answer."""
 
 import json
 import urllib.error

@@ -1,4 +1,4 @@
-"""What the gateway tells of the models it serves: cards, and which one was trained last."""
+"""What the gateway lists of the models it serves: cards, and which one was trained last."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def trained_last(settings: Settings) -> tuple[str, int]:
         for name in names:
             try:
                 version, card = default_version(gateway, name)
-            except LabError:  # broken, or gone by now: others may be asked
+            except LabError:  # broken, or gone by now: others may be read
                 continue
             # One score is a number, not a choice between labels, whatever its card calls it.
             if len(card.get("labels") or ()) > 1 and card.get("input") and card.get("created"):

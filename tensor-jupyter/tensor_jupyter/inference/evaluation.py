@@ -1,4 +1,4 @@
-"""How well, and how fast, a served model reads pictures whose labels are known: asked over REST, as any client asks."""
+"""How well, and how fast, a served model reads pictures whose labels are known: over REST, as any client."""
 
 import threading
 import time

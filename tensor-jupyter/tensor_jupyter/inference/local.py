@@ -1,4 +1,4 @@
-"""Asking a version that is loaded into this process, as the model server would, from its graph; no lab has to run."""
+"""Predictions of a version that is loaded into this process, from its graph; no lab has to run."""
 
 import numpy as np
 

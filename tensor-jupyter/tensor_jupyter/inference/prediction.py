@@ -1,4 +1,4 @@
-"""What both ways of asking answer, for each picture."""
+"""The prediction for a picture, by a served model or one loaded here."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +15,7 @@ class Prediction:
 
 
 class Classifier(Protocol):
-    """A model that can be asked."""
+    """A model that classifies pictures."""
 
     def classify(self, pictures: list[bytes]) -> list[Prediction]:
-        """One verdict for each picture file, in their order. Raises LabError when the model itself cannot answer."""
+        """Return a prediction for each picture file, in order. Raises LabError when the model itself cannot answer."""

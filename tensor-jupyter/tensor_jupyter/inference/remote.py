@@ -1,4 +1,4 @@
-"""Asking a served model through the gateway: several pictures in one request, over one connection."""
+"""Predictions of a served model through the gateway: several pictures in one request, over one connection."""
 
 import time
 import urllib.parse
@@ -37,7 +37,7 @@ class Served:
             raise LabError(reply.message)
         if len(pictures) == 1:
             return [Prediction(self._model, 0, error=reply.message)]
-        # None of them can be read, which is answered with the first one's error, or there is no room for so many.
+        # None of them can be read, which is answered with the first one's error, or they are too many.
         middle = len(pictures) // 2
         return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
 

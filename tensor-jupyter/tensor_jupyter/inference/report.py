@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tensor_jupyter.inference.evaluation import OTHER, Evaluation
 
-_MAX_LABELS = 15  # that a table, or numbers in a plot, have room for
+_MAX_LABELS = 15  # that fit into a table, or as numbers into a plot
 
 
 def document(found: Evaluation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Picture files to verdicts, in their order: together where many are there already, at once where they come slowly."""
+"""Picture files to predictions, in order: together where many are there already, at once where they come slowly."""
 
 import os
 import select
@@ -16,7 +16,7 @@ _READ = 2**16
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """A file's path, as it was given, and what the model says of it, or why nothing."""
+    """A file's path, as it was given, and its prediction, or why there is none."""
 
     path: str
     prediction: Prediction | None
@@ -33,7 +33,7 @@ def paths(words: Iterable[str], stdin: int = 0) -> Iterator[str | None]:
 
 
 def predictions_of(found: Iterable[str | None], classifier: Classifier) -> Iterator[FilePrediction]:
-    """What `asker` says of each file; None among the paths: do not wait for more before asking.
+    """Yield the prediction of `classifier` for each file; None among the paths: send those before it now.
 
     Raises LabError when the model itself cannot answer.
     """

@@ -43,7 +43,7 @@ _BATCH = 256  # images measured at once
 _COARSE = 1e-2  # tolerance where the scores were made in half precision or on a GPU, and are replayed on the CPU
 
 _log = logging.getLogger(__name__)
-tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would tell the name of the staging folder
+tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would print the name of the staging folder
 
 
 def export(

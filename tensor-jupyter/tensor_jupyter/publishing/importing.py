@@ -1,6 +1,6 @@
 """Models that people have, made into served versions: .keras and .h5 files, and SavedModel folders as they are.
 
-No code out of a file is run: Lambda layers and layers of somebody's own are refused, with a word on what to do.
+No code out of a file is run: Lambda layers and custom layers are refused, with a remedy.
 """
 
 import logging

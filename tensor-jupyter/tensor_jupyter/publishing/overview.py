@@ -34,7 +34,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Overview:
-    """Every model's versions, newest first, by name; silent: why the gateway could not be asked, else "".
+    """Every model's versions, newest first, by name; silent: why the gateway could not be called, else "".
 
     ignored: folders and files that are nearly models.
     """

@@ -182,7 +182,7 @@ class Registry:
         raise LabError(f"{folder} is empty: there is nothing to look at again.")
 
     def delete(self, version: int, present: list[int], force: bool = False) -> None:
-        """Take a version away in one step, with its report; `force` takes one that is served, with its labels.
+        """Remove a version in one step, with its report; `force` takes one that is served, with its labels.
 
         present: the sound versions; the last of them is never deleted.
         """

@@ -183,7 +183,7 @@ def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
 
 
 def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
-    """What the model says of the held-out pictures, or why it cannot be asked."""
+    """What the model says of the held-out pictures, or why it cannot be run."""
     if held is None:
         return "no held-out pictures are given"
     signature = graph.signatures.get(DEFAULT)

@@ -1,4 +1,4 @@
-"""What the gateway says is served: asked to list the versions, and to see a change arrive."""
+"""What the gateway lists as served: to list the versions, and to see a change arrive."""
 
 import time
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
 def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen], bool]) -> Seen:
     """The model as the gateway lists it, once `arrived` says so. Raises LabError when the time is over before.
 
-    Raises SilentError when the gateway does not answer at all; one that answered and is away for a moment is
+    Raises SilentError when the gateway does not answer at all; one that answered and is unavailable for a moment is
     waited for.
     """
     deadline = time.monotonic() + seconds

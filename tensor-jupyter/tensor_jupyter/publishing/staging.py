@@ -77,7 +77,7 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
 
 @contextlib.contextmanager
 def _check_free_space(models: Path) -> Iterator[None]:
-    """Tell a full disk in one sentence."""
+    """Report a full disk in one sentence."""
     try:
         yield
     except shutil.Error as error:  # what copying a folder collects
@@ -85,7 +85,7 @@ def _check_free_space(models: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise LabError(f"There is no room left in {models}, so nothing was published: make room there.") from error
+        raise LabError(f"The disk of {models} is full, so nothing was published: free space there.") from error
 
 
 def _renamed(source: Path, target: Path) -> bool:

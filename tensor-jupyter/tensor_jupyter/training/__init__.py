@@ -3,7 +3,7 @@
     trained = train(Run(network="cnn", epochs=5), data, Context("mnist-net"))
     trained.model, trained.metrics, trained.history
 
-`Run` is cheap to import; the rest brings TensorFlow, and only when it is asked for.
+`Run` is cheap to import; the rest brings TensorFlow, and only when it is used.
 """
 
 import importlib

@@ -16,7 +16,7 @@ def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[
     cannot be had.
     """
     if "network" in run.model_fields_set:
-        return run, f"As asked for, the network is {run.network}."
+        return run, f"The network is {run.network}, as given."
     if min(pictures.picture.height, pictures.picture.width) < PHOTOGRAPH:
         return run.model_copy(update={"network": "cnn"}), "Small pictures: a small network learns from scratch."
     transfer = run.model_copy(update={"network": "transfer"})
@@ -28,5 +28,5 @@ def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[
         message = f"{error} This time a small network learns from scratch; it will know less."
         return run.model_copy(update={"network": "cnn"}), message
     if run.weights == "none":
-        return transfer, f"{run.base} learns from scratch, as asked for."
+        return transfer, f"{run.base} learns from scratch, as given."
     return transfer, f"{run.base}, which has seen a million photographs, gets a new last layer."

@@ -59,7 +59,7 @@ def add(api: Namespace, documents: Documents) -> None:
             """Run any signature of any model on tensors.
 
             JSON as TensorFlow Serving's REST API takes it, one array as .npy (application/x-npy), or several by alias
-            as .npz (application/x-npz). The header Accept asks for the answer as any of the three.
+            as .npz (application/x-npz). The header Accept selects any of the three for the answer.
             """
             target = requests.target(model, version, label)
             kind = flask.request.accept_mimetypes.best_match(_KINDS, requests.JSON)

@@ -57,7 +57,7 @@ def _is_image() -> bool:
 def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
     """The body as a JSON object, whatever Content-Type says: clients of TensorFlow Serving set it as they like.
 
-    There is room for it as long as the context lasts. `trailing`: text after the document is ignored.
+    Memory for it is reserved as long as the context lasts. `trailing`: text after the document is ignored.
     """
     data = flask.request.get_data()
     with json_body.large_body_slot(len(data)):
@@ -74,7 +74,7 @@ def refuse_form() -> None:
 
 
 def limit() -> int:
-    """How many answers are asked for."""
+    """Return how many answers the request wants."""
     text = flask.request.args.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise BadRequestError(f"limit={text[:20]!r} is no number of answers; wanted 1 or more.")

@@ -1,4 +1,4 @@
-"""Bytes a stranger sent to a picture, with every bound checked before anything is decoded."""
+"""Untrusted bytes to an image, with every bound checked before anything is decoded."""
 
 import io
 
@@ -21,7 +21,7 @@ _BRIEF = 1 << 16  # pixels, which take a millisecond or two with any decoder
 # The bound below is stricter than Pillow's own, which only warns up to twice its limit.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20  # bytes that all texts in a PNG may unpack to
-_MAX_EXIF = 1 << 16  # bytes, what a JPEG has room for
+_MAX_EXIF = 1 << 16  # bytes, as many as a JPEG can hold
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:

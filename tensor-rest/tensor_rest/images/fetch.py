@@ -1,6 +1,6 @@
 """A picture by its URL: from hosts on a list only, over an address that was checked, within bounds of time and size.
 
-The server behind a URL a stranger chose sees a request from inside our network. So the host must be on the list, its
+The server behind an untrusted URL sees a request from inside our network. So the host must be on the list, its
 name is looked up once, every address it has must be public, the connection goes to the one that was checked, and a
 redirect is an error. An entry that is an address itself is the operator's word that it is meant, public or not.
 """
@@ -34,7 +34,7 @@ from tensor_rest.errors import (
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _SECONDS = 5.0  # for all of it: name, connection, answer
-_AT_ONCE = 4  # fetches of one worker; more are told to come back
+_AT_ONCE = 4  # fetches of one worker; more are answered 503
 _MAX_URL = 2048
 _PORTS = {"http": 80, "https": 443}
 _HARMLESS = re.compile(r"[!-\[\]-~]+")  # printable ASCII without space and backslash

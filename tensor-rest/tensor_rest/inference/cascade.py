@@ -31,14 +31,14 @@ class Classification:
 
 
 class ClassificationRun(NamedTuple):
-    """One verdict for each picture, and every answer that was asked for on the way, that of the asked model first."""
+    """One classification for each picture, and every answer received for them, that of the requested model first."""
 
     classifications: list[Classification]
     answers: list[Answer]
 
 
 def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
-    """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
+    """Call the model, and by its rule others. Rules apply only to requests that name no version or label."""
     answer = classify_once(target, pictures)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)
@@ -68,7 +68,7 @@ def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Se
 
 
 def _fired(classification: Classification, rule: Rule) -> Classification:
-    """The verdict with a note of the rule; its ranking is there."""
+    """The classification with a note of the rule; its ranking is there."""
     answer = classification.answer
     score = 0.0 if isinstance(classification.ranking, ApiError) else classification.ranking[0][1]
     note = {"model": answer.model, "version": answer.version, "score": round(score, 6), **rule.model_dump()}

@@ -29,8 +29,8 @@ class Answer(NamedTuple):
     """What a version of a model said of some pictures.
 
     `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
-    `concepts` are the companion's scores in the same order, empty where none is served or asked for.
-    `queue_seconds` is how long the pictures waited for room in a call, `model_seconds` how long the call took.
+    `concepts` are the companion's scores in the same order, empty where none is served or wanted.
+    `queue_seconds` is how long the pictures waited in the batch queue, `model_seconds` how long the call took.
     """
 
     model: str
@@ -96,7 +96,7 @@ class Classifier:
 
         answer = self._metadata_cache.use(target, call)
         if len(answer.rankings) != len(pictures):
-            raise BadGatewayError(f"{target} answered as version {answer.version}, which was not asked.")
+            raise BadGatewayError(f"{target} answered as version {answer.version}, which was not requested.")
         if all(isinstance(item, ApiError) for item in answer.rankings):
             raise next(_errors(answer.pixels))
         return answer
@@ -152,7 +152,7 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
 
 
 def _check_count(pictures: int, image_signature: ImageSignature) -> None:
-    """Raise TooLargeError for more pictures than there is room for once they have the size the model wants."""
+    """Raise TooLargeError for more pictures than fit into memory at the size the model wants."""
     wanted = image_signature.wanted
     most = max(1, _MAX_BYTES // (wanted.height * wanted.width * wanted.channels))
     if pictures > most:

@@ -60,9 +60,9 @@ class Feedback:
         return self._folder
 
     def keep(self, picture: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
-        """Store the picture under `label` and note it. The label is one of the model's: whoever calls has checked.
+        """Store the picture under `label` and note it. The label is one of the model's: the caller has checked.
 
-        Raises FullError when there is no room, UnavailableError when the folder cannot be written.
+        Raises FullError when the limit is reached, UnavailableError when the folder cannot be written.
         """
         folder = self.folder()
         content, name = offload.run(_file, picture)

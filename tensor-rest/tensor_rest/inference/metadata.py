@@ -15,7 +15,7 @@ from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.model_card import Card
 
 SIGNATURE = "serving_default"
-_KEPT = 512  # profiles in one process; whoever asks for more versions than that waits for one more call
+_KEPT = 512  # entries in one process; a version beyond them costs one more call
 
 
 class Target(NamedTuple):
@@ -118,7 +118,7 @@ class MetadataCache:
         self._lock = threading.Lock()
 
     def models(self) -> set[str]:
-        """The models asked for so far that are served."""
+        """The models requested so far that are served."""
         with self._lock:
             return {target.model for target in self._kept}
 

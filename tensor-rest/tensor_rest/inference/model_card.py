@@ -24,7 +24,7 @@ SIGNATURE = "describe"
 Range = Literal["0..255", "0..1", "-1..1"]
 
 MAX_SIDE = 4096
-"""Pixels a model may ask for in height or width."""
+"""Pixels a model may want in height or width."""
 
 _MAX_PROBLEM = 500  # characters
 

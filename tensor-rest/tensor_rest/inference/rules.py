@@ -1,4 +1,4 @@
-"""The rules file: below which score a model is unsure, and which model is asked then. Read again whenever it changes.
+"""The rules file: below which score a model is unsure, and which model is called then. Read again whenever it changes.
 
 {"mnist-net": {"min_score": 0.6, "then": "letters-net"}, "letters-net": {"min_score": 0.5}}
 """
@@ -19,7 +19,7 @@ Stamp = tuple[int, int, int]
 
 
 class Rule(BaseModel):
-    """A model whose best score is below `min_score` is unsure; then the model `then` is asked, if one is named."""
+    """A model whose best score is below `min_score` is unsure; then the model `then` is called, if one is named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -62,7 +62,7 @@ class InferenceService:
     def classify_with_rules(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
     ) -> ClassificationRun:
-        """The same by the rules, which may ask other models about some of them."""
+        """The same by the rules, which may call other models for some of them."""
         return cascade.classify(
             lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
         )

@@ -51,7 +51,7 @@ class Admission:
             del self._started[number]
 
     def _full(self, now: float) -> bool:
-        """Whether as many requests as there is room for have been here too long. Short ones may use every place."""
+        """Whether as many requests as the capacity have been here too long. Short ones may use all of it."""
         if len(self._started) < self._capacity:
             return False
         capacity = self._capacity + self._waiting()

@@ -32,7 +32,7 @@ _MEMORY_FACTOR = 3  # times its bytes is what a request takes: the body, its par
 _TIMEOUT_S = 5.0  # seconds a large body waits for memory
 _DRAIN_SECONDS = 10.0  # for the same; a sender that is slower may miss the refusal
 _CHUNK = 1 << 16  # bytes
-_DRAIN_FACTOR = 4  # of the body limit is what is read and thrown away, so that the sender gets to read our refusal
+_DRAIN_FACTOR = 4  # of the body limit is what is read and dropped, so that the client can read the error
 
 
 def unpack(environ: dict[str, Any], limit: int) -> None:
@@ -41,7 +41,7 @@ def unpack(environ: dict[str, Any], limit: int) -> None:
     TensorFlow Serving's REST API takes gzip, and nginx does not unpack what it passes on.
     """
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        # uWSGI's own HTTP does not collect a chunked body; nginx does, and takes the header away.
+        # uWSGI's own HTTP does not collect a chunked body; nginx does, and removes the header.
         raise LengthRequiredError("A body without Content-Length (chunked) is not taken; send its length.")
     length = environ.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit()):  # nginx refuses them by itself
@@ -143,7 +143,7 @@ def drain(environ: dict[str, Any], limit: int) -> None:
         while left > 0 and time.monotonic() < until and (chunk := body.read(min(_CHUNK, left))):
             left -= len(chunk)
     except OSError:
-        pass  # the sender is gone or too slow; nobody waits for the answer
+        pass  # the client closed the connection or is too slow: no answer is awaited
 
 
 def _inflate(data: bytes, limit: int) -> bytes:

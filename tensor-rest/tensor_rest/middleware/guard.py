@@ -58,7 +58,7 @@ class Guard:
         try:
             try:
                 reply = self._enter(visit)
-            except Exception as error:  # noqa: BLE001 - a refusal, or what nobody foresaw: told in one shape
+            except Exception as error:  # noqa: BLE001 - a refusal, or an unexpected error: answered in one form
                 reply = error_reply(error, environ)
             return reply.send(environ, start) if reply else self._application(environ, start)
         finally:
@@ -69,7 +69,7 @@ class Guard:
                 self._bodies.release(visit.memory)
 
     def _enter(self, visit: "_Visit") -> Reply | None:
-        """Raise the ApiError that says why it may not come in; an answer for a browser that only asks whether."""
+        """Raise the ApiError that says why it is refused; return the answer to a preflight request."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
         request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # holds for refusals, too

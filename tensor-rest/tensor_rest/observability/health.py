@@ -1,4 +1,4 @@
-"""Probes: does the process live, does the model server answer it; cheap however often they are asked. And metrics."""
+"""Probes: does the process live, does the model server answer it; cheap at any rate of calls. And metrics."""
 
 import ipaddress
 import threading
@@ -41,7 +41,7 @@ class Readiness:
         return time.monotonic() - self._since > _FRESH
 
     def _renew(self) -> None:
-        """With the lock held: look, unless somebody else just has."""
+        """With the lock held: look, unless another thread just has."""
         if not self._is_old():
             return
         try:
@@ -75,7 +75,7 @@ def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: 
 
     @app.get("/metrics")
     def numbers() -> flask.Response:
-        """For whoever may ask and comes from this machine or a private network."""
+        """For clients of this machine or a private network."""
         client = ipaddress.ip_address(flask.request.remote_addr or "127.0.0.1")
         if client.is_global:
             raise ForbiddenError("/metrics answers private addresses only.")

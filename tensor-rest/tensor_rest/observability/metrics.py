@@ -120,7 +120,7 @@ def in_flight(change: Literal[1, -1]) -> None:
 
 
 def refused(reason: Reason) -> None:
-    """A request was turned away."""
+    """A request was refused."""
     _refused.labels(reason).inc()
 
 

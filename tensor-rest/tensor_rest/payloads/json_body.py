@@ -1,4 +1,4 @@
-"""Bodies of JSON, read within bounds and written fast; and room for what large bodies become."""
+"""Bodies of JSON, read within bounds and written fast; and a slot for what large bodies become."""
 
 import codecs
 import json

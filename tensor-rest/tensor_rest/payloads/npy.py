@@ -23,7 +23,7 @@ _MAX_ARRAYS = 64  # of an .npz
 _MAX_DIRECTORY_BYTES = _MAX_ARRAYS * 512  # bytes of the list at the end of an .npz
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAX_TEXTS = 1_000_000  # in all arrays of a body: each takes some 60 bytes of memory besides itself
-_MAX_TEXT_BYTES = 64 << 20  # bytes of an array of texts: each gets the room of the longest
+_MAX_TEXT_BYTES = 64 << 20  # bytes of an array of texts: each takes as much as the longest
 
 Array = np.ndarray[Any, Any]
 
@@ -98,7 +98,7 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
 
 
 def _checked(data: bytes) -> bytes:
-    """`data` if the list of entries at its end is short: Python reads all of it before it can be asked."""
+    """`data` if the list of entries at its end is short: zipfile reads all of it at once."""
     end = data.rfind(zip_archive.END, max(0, len(data) - 65_557))
     if end < 0 or len(data) < end + zip_archive.END_BYTES:
         raise BadRequestError("This is no .npz file: it has no end of a zip. numpy.savez writes one.")
@@ -150,5 +150,5 @@ def _plain(array: Array) -> Array:
         return np.asarray(array, order="C")
     items = array.ravel().tolist()
     if max(map(len, items), default=0) * len(items) > _MAX_TEXT_BYTES or any(item.endswith(b"\0") for item in items):
-        raise BadRequestError("These texts cannot be written as .npy; ask for application/json.")
+        raise BadRequestError("These texts cannot be written as .npy; send Accept: application/json.")
     return array.astype(bytes)

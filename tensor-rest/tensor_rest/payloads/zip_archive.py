@@ -1,4 +1,4 @@
-"""Strangers' zips before Python's zipfile, which reads the whole list of their entries before it can be asked."""
+"""Checks of untrusted zips before Python's zipfile, which reads the whole list of their entries at once."""
 
 import zipfile
 import zlib

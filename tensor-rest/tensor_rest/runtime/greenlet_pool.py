@@ -35,7 +35,7 @@ def _work(act: Callable[..., Any], given: tuple[Any, ...]) -> None:
     while True:
         try:
             act(*given)
-        except Exception:  # noqa: BLE001 - told in the log, as gevent does it
+        except Exception:  # noqa: BLE001 - logged, as gevent does it
             hub.handle_error(me, *sys.exc_info())
         del act, given  # who rests holds nothing
         _resting.append(me)

@@ -29,5 +29,5 @@ def _outcome(work: Callable[..., Result], given: tuple[object, ...]) -> tuple[li
     """The result or the error: gevent would write the traceback of one that is raised to the log."""
     try:
         return [work(*given)], None
-    except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+    except Exception as error:  # noqa: BLE001 - raised in the waiting greenlet
         return [], error

@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
     os.chdir(folder)  # the socket is named relative to here: absolute names end at 107 characters
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's room is never given back
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's memory is never given back
     _allow_files(2 * (settings.concurrency + settings.waiting) + _FILES)
     # A fresh interpreter: what this one has loaded would sit in the master for nothing.
     os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])

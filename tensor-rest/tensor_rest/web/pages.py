@@ -11,7 +11,7 @@ PAGE_POLICY = (
 )
 BOARD = "/tensorboard/"
 _IMAGE_SHARE = 0.95  # of a request's body is for pictures, the rest for the form around them
-_BOARD_METHODS = ["GET", "POST"]  # it asks for time series by POST
+_BOARD_METHODS = ["GET", "POST"]  # it reads time series by POST
 # Swagger UI sets style attributes on its elements and draws its icons from data: addresses.
 _SWAGGER_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
     "img-src 'self'", "img-src 'self' data:"
@@ -45,7 +45,7 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
 
 
 def _board(_: str = "") -> flask.Response:
-    """Let nginx ask TensorBoard, once the guard has let the request in."""
+    """Let nginx pass the request to TensorBoard, once the middleware has accepted it."""
     response = flask.Response()
     del response.headers["Content-Type"]  # nginx would keep it for its own errors
     response.headers["X-Accel-Redirect"] = "@board"

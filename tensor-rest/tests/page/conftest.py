@@ -97,7 +97,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, front: Front) -> Iterator[Any]:
-    """A fresh page on a desktop; fails if anything was asked of another host or a policy or script complained."""
+    """A fresh page on a desktop; fails on a request to another host, and on a violated policy or a script error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     tab.set_default_timeout(TIMEOUT_MS)

@@ -49,7 +49,7 @@ def test_a_second_opinion_is_told(page: Any, front: Front) -> None:
     pick(page, ("two.png", picture(60)))
     answer(page, "2")
     assert "mnist-net version 2" in text(page, "#facts")
-    assert "unsure-net was unsure (91.0 %), so mnist-net was asked" in text(page, "#facts")
+    assert "unsure-net was unsure (91.0 %), so mnist-net was called" in text(page, "#facts")
 
 
 def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, kept: Path) -> None:

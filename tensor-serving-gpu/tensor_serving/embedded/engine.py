@@ -1,6 +1,6 @@
 """Everything behind the ports: the models, and keeping them in step with the config file and the folders.
 
-One thread of its own, "models", reads, loads, warms up and unloads; the event loop only asks the repository.
+One thread of its own, "models", reads, loads, warms up and unloads; the event loop only reads the repository.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Engine:
             while not self._stopping:
                 self._next_turn()
             self.repository.close()
-        except Exception as error:  # noqa: BLE001 - told to whoever waits for the end
+        except Exception as error:  # noqa: BLE001 - raised where the end is awaited
             self.ended.set_exception(error)
         else:
             self.ended.set_result(None)

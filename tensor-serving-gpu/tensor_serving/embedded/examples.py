@@ -65,5 +65,5 @@ def dtype(array: Array) -> str:
 
 
 def unfit(text: str, signature: meta_graph_pb2.SignatureDef) -> ServingError:
-    """Return the refusal of a signature that cannot do what is asked; like the real one's it shows the signature."""
+    """Return the error for a signature that cannot serve the request; like the real one's it shows the signature."""
     return invalid(f"{text}{signature}")

@@ -153,7 +153,7 @@ def _renamed(used: str, read: set[str]) -> str:
 
 
 def _size(handle: node_def_pb2.NodeDef) -> int:
-    """Return a variable's size in bytes; 0 where it cannot be told, or is to be left alone."""
+    """Return a variable's size in bytes; 0 where it is unknown, or the variable is to be left alone."""
     dtype, shape = handle.attr["dtype"].type, handle.attr["shape"].shape
     if (
         dtype == dtypes.STRING

@@ -43,7 +43,7 @@ class Health:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def drain(self) -> "asyncio.Task[None]":
-        """Say NOT_SERVING from now on and end the watchers' streams; what is returned is done when they have heard."""
+        """Answer NOT_SERVING and end the watchers' streams; the returned task ends when they have read it."""
         self._drained.set_result(None)
         return asyncio.ensure_future(self._wait_for_watchers())
 

@@ -1,6 +1,6 @@
 """Whether the rows of a version are independent: only then are its requests batched, split or joined.
 
-A graph does not tell: a sum over axis 0, a sort or a counter has the same signature as a layer. So it has to be
+A graph does not show it: a sum over axis 0, a sort or a counter has the same signature as a layer. So it has to be
 declared, by the exporter, which has checked it, or by the operator.
 """
 

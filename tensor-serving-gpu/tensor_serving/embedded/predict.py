@@ -1,6 +1,6 @@
 """What Predict means for a loaded model. Rules and texts are those of the real server; nothing here waits or runs.
 
-    prepare    a request -> the run of the graph it asks for
+    prepare    a request -> the run of the graph for it
     answer     the run's outputs -> the response
     call_for   the same as prepare for inputs that are arrays already
 
@@ -25,7 +25,7 @@ Signatures = Mapping[str, meta_graph_pb2.SignatureDef]
 
 
 def prepare(signatures: Signatures, request: predict_pb2.PredictRequest) -> Call:
-    """Return the run of the graph a request asks for. Raises ServingError when it asks for what is not there."""
+    """Return the run of the graph for a request. Raises ServingError when it names what is not there."""
     key, plan = _find(signatures, request.model_spec.signature_name)
     sent = request.inputs
     if not plan.takes(sent):
@@ -40,7 +40,7 @@ def prepare(signatures: Signatures, request: predict_pb2.PredictRequest) -> Call
 def answer(
     signatures: Signatures, request: predict_pb2.PredictRequest, call: Call, outputs: Sequence[Array]
 ) -> predict_pb2.PredictResponse:
-    """Return the outputs asked for by alias and the signature that made them; name and version are the caller's."""
+    """Return the requested outputs by alias and the signature that made them; name and version are the caller's."""
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = call.signature
     names = _plan(signatures[call.signature]).outputs
@@ -52,7 +52,7 @@ def answer(
 def call_for(
     signatures: Signatures, signature_name: str, inputs: Mapping[str, Array], output_filter: Sequence[str] = ()
 ) -> tuple[Call, dict[str, int]]:
-    """Return the run of the graph for these inputs, and where in its outputs each alias asked for is found.
+    """Return the run of the graph for these inputs, and where in its outputs each requested alias is found.
 
     The arrays are taken to be of the signature's dtypes. An empty signature name is the default one, an empty filter
     means all outputs. Raises ServingError like prepare().
@@ -158,7 +158,7 @@ def _fetches(plan: _Plan, output_filter: Sequence[str]) -> tuple[str, ...]:
                 )
             if alias in output_filter[:position]:
                 raise invalid(f"duplicate output tensor alias: {alias}")
-        # One order for one set, so that clients asking in another order ask for the same.
+        # One order for one set, so that clients with another order share its entry.
         fetches = tuple(sorted({plan.outputs[alias] for alias in output_filter}))
     if "" in fetches:
         raise _sparse("output", next(alias for alias in output_filter or plan.outputs if not plan.outputs[alias]))

@@ -1,6 +1,6 @@
 """Which versions of which models are loaded, and the change from one set to the next.
 
-One thread changes (`follow`, `reconcile`, `close`); any thread and the event loop ask (`use`, `status`, `settle`).
+One thread changes (`follow`, `reconcile`, `close`); any thread and the event loop read (`use`, `status`, `settle`).
 """
 
 import asyncio
@@ -205,7 +205,7 @@ class Repository:
         return labels[label]
 
     def _aspired(self, name: str) -> dict[int, Path] | None:
-        """Return the folders of the versions wanted; None when that cannot be told now, so that all stays as it is."""
+        """Return the folders of the versions wanted; None when that is unknown now, so that all stays as it is."""
         settings = self._settings.get(name)
         if not settings:
             return {}

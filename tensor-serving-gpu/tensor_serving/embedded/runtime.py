@@ -19,7 +19,7 @@ from tensor_serving.savedmodel import Inspector
 
 log = logging.getLogger(__name__)
 
-# Requests may ask for any subset of a signature's outputs. For every subset the library prepares a graph of its own and
+# Requests may name any subset of a signature's outputs. For every subset the library prepares a graph of its own and
 # keeps it until the model is closed: only so many are let through.
 _MAX_SUBSETS = 64
 
@@ -83,7 +83,7 @@ class Model:
 
         Mostly the graph decides what it can take. But the kernels with a data format (convolution, pooling, ...) end
         the process when dimensions are missing, the real server's as well. All that is known to be harmless is a
-        BiasAdd; a model that does not tell its operations is not trusted.
+        BiasAdd; a model whose operations are unknown is not trusted.
         """
         operations = self._session.operations
         formats = {op.name for op in operations if any(attribute.name == "data_format" for attribute in op.attr)}

@@ -1,6 +1,6 @@
 """The process: one event loop for gRPC and REST, the ports, and stopping in good order.
 
-The ports are taken first, so that a taken one is known at once. Then the doors open, long before the models are
+The ports are taken first, so that a taken one is known at once. Then the APIs accept calls, long before the models are
 loaded: calls that come early wait, and are answered late instead of refused. TERM drains: no new calls, those under
 way finish, everything is unloaded.
 """
@@ -28,12 +28,12 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 MAX_CALLS = 1024
 """gRPC calls in the server at the same time, waiting ones too; what comes on top gets RESOURCE_EXHAUSTED."""
 GRACE = 5.0
-"""Seconds that calls under way get to finish when told to stop."""
+"""Seconds that calls in flight get to finish after a stop signal."""
 _UNLOAD = 1.0  # seconds
 
 
 def serve(options: Options) -> int:
-    """Serve until TERM or Ctrl-C. Return the exit code: 0 told to stop, 1 could not start."""
+    """Serve until TERM or Ctrl-C. Return the exit code: 0 stopped by a signal, 1 could not start."""
     loop = _event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(_Server(options, loop).run())
@@ -92,19 +92,19 @@ class _Server:
             log.info("stopped")
         # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun,
         # and clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a
-        # load or a run be told to stop that is under way in native code.
+        # load or a run be stopped that is in native code.
         logging.shutdown()
         os._exit(0)
 
     def _stop(self, number: int) -> None:
-        """Stop in good order; at once when told a second time. Ctrl-C and then the parent's TERM is once."""
+        """Drain and stop; at once at a second signal. Ctrl-C and then the parent's TERM is one."""
         if number in self._signals:
-            log.warning("told to stop a second time: calls under way are cut off")
+            log.warning("stop signal again: calls in flight are cut off")
             logging.shutdown()
             os._exit(1)
         self._signals.add(number)
         if not self._stopping.is_set():
-            log.info("told to stop; calls under way get %.0f s to finish", GRACE)
+            log.info("stop signal; calls in flight get %.0f s to finish", GRACE)
             self._stopping.set()
 
     def _listen(self, plain: Transport, over_tls: Any) -> int:

@@ -1,4 +1,4 @@
-"""The gRPC door on the event loop. It translates, nothing else; gRPC answers UNIMPLEMENTED for methods not listed.
+"""The gRPC service handlers on the event loop. They only translate; gRPC answers UNIMPLEMENTED for methods not listed.
 
 Bytes come in and go out, and one place turns an exception into a status. A call that is cancelled, or whose deadline
 passes, gRPC cancels here as well: it leaves the queue it waits in.

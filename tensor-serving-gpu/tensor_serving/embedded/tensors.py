@@ -63,7 +63,7 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto) -> Array:
 
     As TensorFlow does it, fewer values than the shape wants are continued with the last one, none with zeros, of more
     the first ones count, and an unknown rank is that of the dimensions given: a scalar without any.
-    Raises ServingError INVALID_ARGUMENT when dtype, shape and values do not fit together or ask for too much.
+    Raises ServingError INVALID_ARGUMENT when dtype, shape and values do not fit together or are too large.
     """
     try:
         dtype = dtypes.to_numpy(proto.dtype)

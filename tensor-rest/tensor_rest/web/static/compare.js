@@ -36,7 +36,7 @@ export function hint(text) {
   side.hint(text);
 }
 
-/** Ask the second target about an image {name, blob}. */
+/** Classify an image {name, blob} with the second target. */
 export function askImage(target, image) {
   return answered(target, async (signal) => {
     const [answer] = await classify(target, [image], signal);
@@ -46,7 +46,7 @@ export function askImage(target, image) {
   });
 }
 
-/** Ask the second target for what a signature makes of `inputs`. */
+/** Run a signature of the second target on `inputs`. */
 export function askTensors(target, signature, inputs) {
   return answered(target, async (signal) => {
     const answer = await predict(target, signature, inputs, signal);

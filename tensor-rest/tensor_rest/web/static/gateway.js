@@ -1,9 +1,9 @@
-// Everything the page asks of the gateway's REST API.
+// Every call of the page to the gateway's REST API.
 
 import { store } from "./dom.js";
 
 const KEY = "tensor-lab.key";
-const MOST_LABELS = 100; // asked for each picture: with all of them it shows whether they are probabilities
+const MOST_LABELS = 100; // of each picture: with all of them it shows whether they are probabilities
 const PATIENCE = 20_000; // milliseconds for what is not a picture
 
 /** What the gateway refused, in its own words. `status` 0: it did not answer at all. */
@@ -66,7 +66,7 @@ export async function samples() {
   return found.map((sample) => ({ ...sample, url: `/samples/${encodeURIComponent(sample.name)}` }));
 }
 
-/** Tell the gateway what a picture was. The answer's `stored` says whether that was news. */
+/** Send feedback: what a picture was. The answer's `stored` is false where that was known. */
 export function feedback(model, picture, label) {
   const body = form([picture]);
   body.append("label", label);

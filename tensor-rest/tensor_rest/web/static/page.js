@@ -28,14 +28,14 @@ const paper = new Paper($("canvas"));
 const recent = new Recent($("recent"), $("recent-box"), open);
 const several = new Several(most, (item) => open(itemTry(item)));
 
-let asking = null; // the question under way
+let asking = null; // the request in flight
 let live = 0; // timer of the next question about a growing stroke
 
 const imageMode = () => document.body.dataset.mode === "image";
 
 // ---- an image
 
-/** Ask about what is on the paper; a `growing` stroke only if nothing else is under way. */
+/** Classify what is on the paper; a `growing` stroke only if no request is in flight. */
 async function question(growing = false) {
   const { target, second } = chooser;
   if (!target || !imageMode() || paper.empty || (growing && (asking || watch.hurried))) return;
@@ -59,7 +59,7 @@ async function question(growing = false) {
   }
 }
 
-/** What was asked before is of no interest any more. */
+/** Abort the request before. */
 function renew(next = new AbortController()) {
   asking?.abort();
   clearTimeout(live);

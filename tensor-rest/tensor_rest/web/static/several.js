@@ -1,4 +1,4 @@
-// Several pictures at once: a list of what the model says of each, asked in groups that fit into one request.
+// Several pictures at once: a list of each one's classification, in groups that fit into one request.
 import { $, button, element, say } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { Refusal, classify } from "./gateway.js";
@@ -34,7 +34,7 @@ export class Several {
     $("several").hidden = true;
   }
 
-  /** Ask the model behind `target` about these files, in place of those before. */
+  /** Classify these files with the model behind `target`, in place of those before. */
   start(files, target) {
     this.#items = [...files].slice(0, MOST_FILES).map((file) => ({ name: file.name || "picture", file }));
     this.left = files.length - this.#items.length;
@@ -45,7 +45,7 @@ export class Several {
     this.ask(target);
   }
 
-  /** Ask about all of them again. */
+  /** Classify all of them again. */
   ask(target) {
     for (const item of this.#items) item.answer = item.wrong = undefined;
     this.resume(target);
@@ -92,7 +92,7 @@ export class Several {
     bitmap?.close();
   }
 
-  /** One request; where all of a group are refused only the first one's reason is said, so each is asked alone. */
+  /** One request; where all of a group are refused the answer has only the first one's reason, so each is sent alone. */
   async #askGroup(group, target, signal) {
     try {
       const answers = await classify(target, group, signal);

@@ -1,4 +1,4 @@
-// Looks again and again at what is served, and says in the header and below whether it answers. Asks for an API key.
+// Looks again and again at what is served, and says in the header and below whether it answers. Shows the form for an API key.
 import { $, say } from "./dom.js";
 import { Refusal, useKey } from "./gateway.js";
 import * as listing from "./listing.js";

@@ -169,11 +169,11 @@ def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef]
 
 @functools.cache
 def _hush(config: bytes) -> None:
-    """Have the library say its first words in graph mode into the void.
+    """Have the library print its first lines in graph mode to nowhere.
 
-    They are two lines on stderr, once per process, about a compiler pass nobody asked for; no log level and no option
-    reaches them. A graph that does nothing is enough to have them said. The threads it starts are the process's, so
-    that it has to be told the same as the first model.
+    They are two lines on stderr, once per process, about a compiler pass that is not used; no log level and no option
+    reaches them. A graph that does nothing is enough to have them printed. The threads it starts are the process's, so
+    that it needs the same options as the first model.
     """
     api = library()
     graph, options = api.TF_NewGraph(), api.TF_NewSessionOptions()

@@ -28,7 +28,7 @@ class Answers(asyncio.Protocol, ABC):
         self._window = frames.WINDOW  # bytes the client takes,
         self._stream_window = frames.WINDOW  # of a new call (the windows of calls are relative to it),
         self._max_frame = frames.LEAST_FRAME  # in a frame
-        self._unsent: dict[int, Call] = {}  # calls whose answer waits for room,
+        self._unsent: dict[int, Call] = {}  # calls whose answer waits for window,
         self._ready: OrderedDict[int, Call] = OrderedDict()  # and those of them whose own window is open
         self._unread = 0  # bytes of these answers
         self._blocked = False  # the client does not read
@@ -39,7 +39,7 @@ class Answers(asyncio.Protocol, ABC):
         self._ended = False
 
     def _send(self, call: Call, body: bytes, status: Status | None) -> None:
-        """Send of an answer, and the status after the last of it; what there is no room for waits."""
+        """Send of an answer, and the status after the last of it; what the windows do not allow waits."""
         if self._calls.get(call.stream) is not call:
             return  # reset meanwhile
         if not body and not call.answer:
@@ -166,15 +166,15 @@ class Answers(asyncio.Protocol, ABC):
     # ---- floods and stalls
 
     def _spend(self, frames_: int = 1) -> None:
-        """Count a frame that asks for no answer. Raises ProtocolError for one too many."""
+        """Count a frame without an answer. Raises ProtocolError for one too many."""
         self._credit -= frames_
         if self._credit < 0:
             raise ProtocolError("too many frames beside calls", frames.ENHANCE_YOUR_CALM)
 
     def _check_unread(self) -> None:
-        """Raise ProtocolError where a client asks more than it reads."""
+        """Raise ProtocolError where a client sends more requests than it reads answers."""
         if self._transport.get_write_buffer_size() > limits.MAX_UNREAD_CONTROL_BYTES + self._max_frame:
-            raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
+            raise ProtocolError("more requested than read", frames.ENHANCE_YOUR_CALM)
 
     def _stalls(self, now: float) -> bool:
         """Whether the client takes nothing of what waits for it; called every CHECK_INTERVAL_S."""

@@ -55,14 +55,14 @@ class Call:
         self.timer: asyncio.TimerHandle | None = None
         self.runs = False  # its handler is at work
         self.held = 0  # bytes of the request in memory, as the server counts them
-        self.opening, self.page = OPENING, b""  # the page is for those who speak HTTP and not gRPC
+        self.opening, self.page = OPENING, b""  # the page is for clients of HTTP without gRPC
         self.opened = False  # the answer's header block is sent
         self.answer = bytearray()  # what of the answer is not sent
         self.status: Status | None = None  # to be sent after that: the answer is complete
         self.waits: asyncio.Future[None] | None = None  # done when the answer so far is sent
 
     def begin(self, found: Mapping[str, str], largest: int) -> None:
-        """Learn from its header block what is asked for. Raises ServingError, ProtocolError."""
+        """Read from its header block what is called. Raises ServingError, ProtocolError."""
         self.path = found[":path"]
         self.metadata = tuple([(name, found[name]) for name in _KEPT if name in found])
         if found[":method"] != "POST" or not found.get("content-type", "").startswith("application/grpc"):

@@ -74,7 +74,7 @@ CLOSE_TIMEOUT_S = 1.0
 class Pool:
     """An amount that all connections share: calls, or bytes.
 
-    One may have as much as is still free: half of it alone, a third each of two, and a newcomer finds room beside any
+    One may have as much as is still free: half of it alone, a third each of two, and a new one finds memory beside any
     number of them (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
     """
 
