@@ -27,7 +27,7 @@ def test_a_lab_that_is_down_is_a_json_document_too(
     assert json.loads(capsys.readouterr().out) == document
 
 
-def test_another_users_lab_is_said_to_be_that(
+def test_another_users_lab_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def load(running: bool) -> None:  # noqa: ARG001 - as it is called

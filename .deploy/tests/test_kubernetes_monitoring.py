@@ -43,7 +43,7 @@ def declared() -> dict[str, set[str]]:
     }
 
 
-def test_every_metric_and_label_that_is_asked_for_exists(found: list[Object]) -> None:
+def test_every_metric_and_label_that_is_used_exists(found: list[Object]) -> None:
     panels = dashboard(found)["panels"]
     expressions = [rule["expr"] for rule in rules(found)] + [each["expr"] for one in panels for each in one["targets"]]
     expressions.append(

@@ -146,7 +146,7 @@ def test_a_board_that_runs_shows_a_new_run_and_compares_hyper_parameters(runs, t
         process.wait(30)
 
 
-def test_a_profile_is_traced_when_asked_for(tmp_path):
+def test_a_profile_is_traced_on_request(tmp_path):
     context = context_in(tmp_path)
     train(Run(network="dnn", epochs=1, batch_size=256, profile=True), bars(), context, verbose=0)
     assert list(context.log_dir.rglob("*.xplane.pb"))

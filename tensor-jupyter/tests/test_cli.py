@@ -95,7 +95,7 @@ def test_a_wrong_setting_is_named(lab):
     assert "LAB_OFFLINE is 'perhaps'" in output(done)
 
 
-def test_an_error_nobody_foresaw_is_one_line_too_and_verbose_tells_where(lab, tmp_path):
+def test_an_unexpected_error_is_one_line_and_verbose_shows_where(lab, tmp_path):
     """Staged: a library that is not what it should be."""
     (tmp_path / "sklearn").mkdir()
     (tmp_path / "sklearn" / "__init__.py").write_text("datasets = None")
@@ -115,7 +115,7 @@ def test_samples_are_written(lab, tmp_path):
     assert len(list((tmp_path / "out").glob("mnist_*.jpg"))) == 20
 
 
-def test_train_publishes_and_tells(lab, tmp_path, write_idx):
+def test_train_publishes_and_reports(lab, tmp_path, write_idx):
     """From a folder of 600 pictures that are all dark or all light; of those not held out, one epoch."""
     labels = np.arange(600) % 2
     write_idx(tmp_path / "set" / "train-images-idx3-ubyte", np.broadcast_to(255 * labels[:, None, None], (600, 28, 28)))

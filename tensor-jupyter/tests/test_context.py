@@ -77,7 +77,7 @@ def test_two_contexts_that_train_do_not_share_a_log_folder(settings):
     assert first.version == 3
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_training(settings, monkeypatch):
+def test_an_unwritable_folder_fails_before_training(settings, monkeypatch):
     """Staged, because root may write everywhere."""
     monkeypatch.setattr("os.access", lambda path, _: path != settings.models)
     with pytest.raises(LabError, match=r"models cannot be written by user \d+; it belongs to \d+"):

@@ -100,7 +100,7 @@ def test_mnist_is_downloaded_once(small_mnist, settings, mirror):
     assert again.hash == loaded.hash
 
 
-def test_without_a_good_mirror_the_digits_stand_in_and_say_why(small_mnist, settings, mirror, dead_mirror, tmp_path):
+def test_without_a_good_mirror_the_digits_stand_in_with_a_reason(small_mnist, settings, mirror, dead_mirror, tmp_path):
     bad = mirror(spoiled(tmp_path / "bad", small_mnist)).url
     loaded = load_mnist(settings=online(settings, bad, dead_mirror))
     assert loaded.name == "sklearn-digits"
@@ -155,7 +155,7 @@ def test_rendered_letters_stand_in_for_notmnist(settings):
     assert load("notmnist", settings).hash == loaded.hash
 
 
-def test_offline_is_said_and_asks_nobody(settings):
+def test_offline_is_reported_and_sends_no_request(settings):
     loaded = load_mnist(settings=settings)
     assert loaded.name == "sklearn-digits"
     assert "LAB_OFFLINE is set" in loaded.message

@@ -73,7 +73,7 @@ def test_get_takes_nothing_else_and_no_stand_in(lab, tmp_path, mirror):
     assert "did you mean mnist?" in wrong.stderr
 
 
-def test_show_tells_classes_sizes_and_split(lab, shades, tmp_path):
+def test_show_prints_classes_sizes_and_split(lab, shades, tmp_path):
     done = lab("show", shades, "--out", tmp_path / "sheet.png", "--each", "3")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -102,7 +102,7 @@ def test_show_as_json(lab, shades):
     assert done.stderr == ""
 
 
-def test_a_stand_in_is_said_in_words_and_in_json(lab):
+def test_a_stand_in_is_reported_as_text_and_json(lab):
     done = lab("show", "mnist", "--json")
     document = json.loads(done.stdout)
     assert document["stand_in_for"] == "mnist"
@@ -119,7 +119,7 @@ def test_a_stand_in_is_said_in_words_and_in_json(lab):
         (["show", "mnist", "--out", "/nowhere/sheet.png"], 1, "No such file or directory: /nowhere/sheet.png"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_an_exit_code(lab, words, code, expected):
+def test_what_cannot_be_done_is_reported_with_an_exit_code(lab, words, code, expected):
     done = lab(*words)
     assert done.returncode == code
     assert expected in done.stderr

@@ -172,7 +172,7 @@ def test_a_publication_that_fails_does_not_leave_the_default_pinned(publish, reg
     assert registry.conf().labels == {"stable": 1}  # a person's
 
 
-def test_a_version_that_cannot_be_measured_leaves_the_default_and_says_what_to_do(publish, registry, monkeypatch):
+def test_a_version_that_cannot_be_measured_leaves_the_default(publish, registry, monkeypatch):
     publish()
     monkeypatch.setenv("LAB_GATE_PICTURES", "many")
     decision = publish()

@@ -50,7 +50,7 @@ def test_a_folder_that_is_nearly_a_model_is_found(patient, settings):
 
 
 @pytest.mark.usefixtures("patient")
-def test_it_is_told_in_lines_as_a_table_and_as_json(monkeypatch):
+def test_it_is_printed_as_lines_a_table_and_json(monkeypatch):
     monkeypatch.setattr(machine, "gpu", lambda: [machine.warning("GPU", "is hot", "a cool one", "cool it")])
     done = lab()
     assert done.exit_code == 0, done.output
@@ -132,7 +132,7 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
         ),
     ],
 )
-def test_each_service_is_told_from_what_it_answers(patient, path, answer, check, level, output, fix):
+def test_each_service_is_identified_by_its_answer(patient, path, answer, check, level, output, fix):
     patient.answers[path] = answer
     finding = only()
     assert (finding.check, finding.level) == (check, level)
@@ -235,7 +235,7 @@ def test_in_docker_the_others_are_under_their_names():
     assert found.container
 
 
-def test_what_hangs_or_breaks_is_told_and_hangs_nobody():
+def test_a_check_that_hangs_or_raises_holds_up_no_other():
     def broken():
         raise ValueError("as staged")
 

@@ -96,7 +96,7 @@ def test_exports_whose_maker_is_gone_are_found_and_others_left_alone(lab):
     assert finding.fix == f"rm -r {root / 'export-gone'}"
 
 
-def test_secrets_that_are_closed_are_named_but_not_told(lab):
+def test_closed_secrets_are_named_but_not_shown(lab):
     finding = only(secrets.check(*lab))
     assert finding.level == "ok"
     assert "jupyter.token" in finding.found
@@ -150,7 +150,7 @@ def test_the_other_secrets(lab):
 
 
 @pytest.mark.parametrize(("free", "level"), [(100 * 2**20, "problem"), (2**30, "warning"), (100 * 2**30, "ok")])
-def test_room_on_the_disk(lab, monkeypatch, free, level):
+def test_free_space_on_the_disk(lab, monkeypatch, free, level):
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(free))
     finding = only(machine.disks(lab[1]))
     assert finding.level == level

@@ -47,7 +47,7 @@ def listener():
         process.stdout.close()
 
 
-def test_who_is_in_the_labs_place_is_named_but_not_its_command_line(patient, listener):
+def test_another_program_on_a_port_is_named_without_its_command_line(patient, listener):
     port = patient.server_port
     patient.stop()
     listener(port)

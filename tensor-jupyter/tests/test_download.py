@@ -89,7 +89,7 @@ def test_a_mirror_without_ranges_sends_all_again(tmp_path, origin, mirror):
     assert fetch(REMOTE, [here.url], tmp_path / "data").read_bytes() == CONTENT
 
 
-def test_another_range_than_asked_for_is_not_taken(tmp_path, origin, mirror):
+def test_another_range_than_requested_is_not_taken(tmp_path, origin, mirror):
     here = mirror(origin)
     here.cuts, here.shift = [100_000], 7
     with pytest.raises(LabError, match="sends bytes 100007-"):
@@ -97,7 +97,7 @@ def test_another_range_than_asked_for_is_not_taken(tmp_path, origin, mirror):
     assert names(tmp_path / "data") == []
 
 
-def test_the_next_mirror_is_asked_and_all_reasons_told(tmp_path, origin, mirror, dead_mirror):
+def test_the_next_mirror_is_tried_and_all_reasons_reported(tmp_path, origin, mirror, dead_mirror):
     bad = tmp_path / "bad"
     bad.mkdir()
     (bad / REMOTE.name).write_bytes(CONTENT[:-1] + b"!")
@@ -110,7 +110,7 @@ def test_the_next_mirror_is_asked_and_all_reasons_told(tmp_path, origin, mirror,
     assert fetch(REMOTE, [*mirrors, mirror(origin).url], tmp_path / "data").read_bytes() == CONTENT
 
 
-def test_no_mirror_at_all_is_said(tmp_path):
+def test_no_mirror_at_all_is_reported(tmp_path):
     with pytest.raises(LabError, match="no mirror is set"):
         fetch(REMOTE, [], tmp_path / "data")
 

@@ -43,7 +43,7 @@ def lab(tmp_path, gateway):
     return run
 
 
-def test_it_says_how_well_how_fast_and_who_is_taken_for_whom(lab, tmp_path, gateway):
+def test_it_reports_accuracy_latency_and_confusion(lab, tmp_path, gateway):
     output, _ = lab("shades", "--data", "set", "--concurrency", "3")
     lines = output.splitlines()
     assert lines[1:5] == [
@@ -122,11 +122,11 @@ def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
         (["shades", "--n", "0"], 2, "--n"),
     ],
 )
-def test_what_cannot_be_measured_is_told(lab, words, code, expected):
+def test_what_cannot_be_measured_is_reported(lab, words, code, expected):
     assert expected in lab(*words, code=code)[1]
 
 
-def test_when_nothing_is_answered_the_reason_is_told(gateway, tmp_path):
+def test_when_nothing_is_answered_the_reason_is_reported(gateway, tmp_path):
     gateway.refusals = [500] * 9
     pictures = Pictures(np.zeros((5, 4, 4, 1), np.uint8), np.zeros(5, np.int64))
     settings = Settings(rest_url=gateway.url, data=tmp_path)

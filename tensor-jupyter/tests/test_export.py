@@ -207,7 +207,7 @@ def test_every_version_has_the_gates_report_beside_it(brightness_net, brightness
 
 
 @pytest.mark.usefixtures("quick_check")
-def test_publishing_beside_a_pinned_version_is_told(brightness_net, brightness_data, settings, caplog):
+def test_publishing_beside_a_pinned_version_is_reported(brightness_net, brightness_data, settings, caplog):
     export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)
     Registry(settings.models, "b").rollback([1], target=1)
     export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)

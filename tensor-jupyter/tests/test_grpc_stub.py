@@ -58,7 +58,7 @@ def test_more_than_grpcs_own_four_megabytes_come_back(address):
     assert make_ndarray(answer.outputs["scores"]).shape == (700_000, 2)
 
 
-def test_where_nobody_listens_it_is_said_what_to_do(monkeypatch):
+def test_a_closed_port_is_reported_with_a_remedy(monkeypatch):
     monkeypatch.setattr(grpc_stub, "_SECONDS", 0.2)
     with pytest.raises(LabError, match=r"No model server answers gRPC at 127\.0\.0\.1:9: start the lab"):
         prediction_stub("127.0.0.1:9")

@@ -55,7 +55,7 @@ def test_a_clone_whose_lab_was_never_started_has_its_folders(clone, capsys):
     assert "gateway: not started yet" in capsys.readouterr().err
 
 
-def test_outside_of_every_clone_it_says_where_models_go(clone, monkeypatch, tmp_path_factory, capsys):
+def test_outside_of_every_clone_it_reports_where_models_are_written(clone, monkeypatch, tmp_path_factory, capsys):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(home.sys, "prefix", str(elsewhere / "venv"))

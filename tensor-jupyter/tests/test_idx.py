@@ -35,7 +35,7 @@ def test_reads_gzipped_and_plain_files(tmp_path, write_idx, name):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_refuses_rubbish_and_says_what_it_found(tmp_path, content, output, packed):
+def test_refuses_rubbish_and_reports_what_it_found(tmp_path, content, output, packed):
     path = tmp_path / ("file.gz" if packed else "file")
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(LabError, match=output):

@@ -117,7 +117,7 @@ def test_code_out_of_a_file_is_not_run(tmp_path, context, settings, ending):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ending", ["keras", "h5"])
-def test_a_layer_of_ones_own_is_told(tmp_path, context, ending):
+def test_a_layer_of_ones_own_is_reported(tmp_path, context, ending):
     class Mine(keras.layers.Layer):
         def call(self, value):
             return value

@@ -129,7 +129,7 @@ def test_one_point_is_written_and_tensorboard_reads_it(metrics, settings, monkey
     assert point.step == pytest.approx(point.wall_time, abs=2)
 
 
-def test_a_gateway_that_is_away_for_a_moment_is_waited_for(metrics, monkeypatch):
+def test_a_gateway_that_restarts_is_waited_for(metrics, monkeypatch):
     turns = iter(range(4))
 
     def sleep(_):
@@ -149,7 +149,7 @@ def test_a_gateway_that_is_away_for_a_moment_is_waited_for(metrics, monkeypatch)
     assert len([line for line in done.stdout.splitlines() if "  b  " in line]) == 3
 
 
-def test_a_gateway_that_does_not_tell_is_an_error(metrics, reading):
+def test_a_gateway_that_refuses_its_metrics_is_an_error(metrics, reading):
     metrics.status = 403
     with pytest.raises(LabError, match="refuses its metrics: not for you"):
         reading()

@@ -112,7 +112,7 @@ def test_near_models_are_listed_with_the_mending_command(lab, gateway, settings)
     assert [each["path"] for each in ignored] == ["ResNet", "old.h5"]
 
 
-def test_an_empty_lab_says_what_to_do(lab):
+def test_an_empty_lab_is_reported_with_a_remedy(lab):
     assert "`lab train mnist-net` makes one" in lab("models").stdout
 
 
@@ -236,7 +236,7 @@ def test_independent_rows_are_set_and_left_to_the_model_again(lab, versions):
     lab("models", "independent-rows", "b", "yes", code=2)
 
 
-def test_a_change_the_gateway_does_not_show_is_an_error_but_a_silent_gateway_is_only_told(lab, versions, gateway):
+def test_a_change_not_shown_is_an_error_a_silent_gateway_a_warning(lab, versions, gateway):
     gateway.document = lambda: {"models": []}
     assert "After 0.3 s the gateway still shows b" in lab("models", "label", "b", "x", 1, "--wait", 0.3, code=1).stderr
     gateway.document = lambda: "no list"

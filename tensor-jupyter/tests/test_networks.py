@@ -26,7 +26,7 @@ def test_the_dnn_takes_imgs_and_learns(tmp_path):
     assert list(trained.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
 
 
-def test_the_autoencoder_tells_what_it_knows_from_what_it_does_not(tmp_path):
+def test_the_autoencoder_separates_known_from_unknown(tmp_path):
     data = bars()
     context = context_in(tmp_path)
     trained = train(Run(network="autoencoder", epochs=4), data, context, verbose=0)

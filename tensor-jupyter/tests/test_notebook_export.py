@@ -106,7 +106,7 @@ def test_display_is_there_unless_the_notebook_has_its_own(notebook, run):
         (["x = 1", "from __future__ import annotations"], "from __future__ imports must occur at the beginning"),
     ],
 )
-def test_what_would_not_run_is_told_with_its_cell(notebook, cells, output):
+def test_code_that_would_not_run_is_reported_with_its_cell(notebook, cells, output):
     path = notebook(*cells)
     done = lab(path)
     assert done.exit_code == 1
@@ -131,7 +131,7 @@ def test_a_notebook_of_another_language_is_refused(notebook):
 
 
 @pytest.mark.parametrize("content", [b'{"cells": [1', b'{"cells": 3}', b"[]", b"\xff\xfe\x00", b"", b'{"cells": [{}]}'])
-def test_what_is_no_notebook_is_told_in_one_line(tmp_path, content):
+def test_a_file_that_is_not_a_notebook_is_reported_in_one_line(tmp_path, content):
     broken = tmp_path / "broken.ipynb"
     broken.write_bytes(content)
     done = lab(broken)

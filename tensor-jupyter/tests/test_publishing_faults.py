@@ -122,13 +122,13 @@ def nothing_is_left(root):
     return not [*models.glob("[!.]*/*"), *(models / ".staging").iterdir()]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(small_disk):
+def test_a_full_disk_is_reported_and_leaves_nothing(small_disk):
     done = run(FULL, small_disk)
     assert "error: There is no room left in" in done.stdout, done.stdout + done.stderr
     assert nothing_is_left(small_disk)
 
 
-def test_a_write_that_fails_is_told_and_leaves_nothing(tmp_path):
+def test_a_failed_write_is_reported_and_leaves_nothing(tmp_path):
     """Staged: no file may grow beyond 1 MB, so the variables cannot be written."""
 
     def little():

@@ -65,7 +65,7 @@ def gateway(monkeypatch):
     server.server_close()
 
 
-def test_it_waits_for_its_version_and_says_what_it_takes(gateway):
+def test_it_waits_for_its_version_and_shows_its_inputs(gateway):
     model = ServedModel("greys", version=3)
     assert model.version == 3
     assert repr(model).splitlines() == [
@@ -79,7 +79,7 @@ def test_it_waits_for_its_version_and_says_what_it_takes(gateway):
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_version_that_does_not_come_is_told():
+def test_a_version_that_does_not_come_is_reported():
     with pytest.raises(LabError, match=r"After 0\.3 s the gateway still shows greys with these versions: 2, 3"):
         ServedModel("greys", version=4, wait=0.3)
 
@@ -102,7 +102,7 @@ def test_numbers_go_as_json_and_as_arrays(gateway):
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_refusal_is_told_in_the_gateways_words_and_what_json_cannot_hold_is_not_sent():
+def test_a_refusal_has_the_gateways_message():
     model = ServedModel("greys")
     with pytest.raises(LabError, match="There is no input 'y'"):
         model.predict(y=[1])

@@ -83,7 +83,7 @@ def test_retrain_teaches_a_folder_of_pictures_and_publishes_it(lab, flowers, tmp
     assert "epoch 3/3  accuracy" in done.stderr
 
 
-def test_photographs_without_weights_get_a_small_network_unless_weights_were_asked_for():
+def test_photographs_without_weights_get_a_small_network_by_default():
     photographs, digits = bars(64, 3), bars()
     assert choose_network(Run(), digits, offline=True)[0].network == "cnn"
     run, output = choose_network(Run(), photographs, offline=True)
@@ -105,7 +105,7 @@ def test_photographs_without_weights_get_a_small_network_unless_weights_were_ask
         (["--resume"], {}, 1, "no stopped training of mnist-net to resume: none was kept"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_start(lab, words, variables, code, expected):
+def test_what_is_wrong_is_reported_at_the_start(lab, words, variables, code, expected):
     done = lab("train", *words, **variables)
     assert done.returncode == code
     assert expected in " ".join(done.stderr.split())

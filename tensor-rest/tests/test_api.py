@@ -52,7 +52,7 @@ def test_predictlabel_answers_every_label_as_text(post: Post) -> None:
     assert {entry["label"] for entry in document["predictions"]} == set(LABELS)
 
 
-def test_a_dark_on_light_picture_is_inverted_only_where_a_card_says_so(post: Post) -> None:
+def test_a_dark_on_light_picture_is_inverted_only_by_its_card(post: Post) -> None:
     light = picture(190)  # inverted: 65, a 2
     assert post("/tf/mnist/mnist-net?limit=1", light).json["classification_result"][0]["digit"] == 2
     assert post("/tf/mnist/bare-net?limit=1", light).json["classification_result"][0]["digit"] == 7
@@ -136,7 +136,7 @@ def test_paths_and_methods_that_do_not_exist_are_refused(client: Any) -> None:
 # ---- serving at fault
 
 
-def test_an_unknown_model_is_told_what_is_served(post: Post, listed: Any) -> None:
+def test_an_unknown_model_is_404_with_what_is_served(post: Post, listed: Any) -> None:
     check_error(post("/tf/mnist/nope", picture(60)), 404, "'nope' is not served.")
     response = listed.post("/tf/mnist/nope", data={"image": (io.BytesIO(picture(60)), "x.png")})
     check_error(response, 404, "'nope' is not served. Served now: bare-net, mnist-net.")
@@ -168,7 +168,7 @@ def test_every_status_of_serving_has_its_own(
     assert ("Retry-After" in response.headers) is (status in (429, 503))
 
 
-def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client: Any, server: ModelServer) -> None:
+def test_no_model_server_is_503_at_once_until_it_is_back(post: Post, client: Any, server: ModelServer) -> None:
     assert client.get("/readyz").status_code == 200
     assert post("/predictlabel", picture(60)).status_code == 200
     server.stop()

@@ -142,7 +142,7 @@ def test_clients_that_vanish_before_their_answer_free_their_threads(front: Front
     assert answers_well(front)
 
 
-def test_a_flood_of_connections_hinders_nobody(front: Front) -> None:
+def test_a_flood_of_connections_blocks_no_other_client(front: Front) -> None:
     """A thousand that say nothing, and as many requests on one connection that reads no answers."""
     connections = [connect(front) for _ in range(1000)]
     silent = connect(front)
@@ -168,7 +168,7 @@ def test_a_storm_of_probes_reaches_serving_a_few_times(front: Front, toy: ModelS
 # ---- serving
 
 
-def test_while_serving_hangs_threads_are_bounded_and_the_gateway_says_so(front: Front, toy: ModelServer) -> None:
+def test_a_hanging_model_server_leaves_threads_bounded_and_503(front: Front, toy: ModelServer) -> None:
     let_go = threading.Event()
     assert answers_well(front)
     before = threads(front)

@@ -119,7 +119,7 @@ def test_no_more_than_the_bounds_are_kept(serves: ModelServer, tmp_path: Path, f
     assert len(kept(folder)) == 2
 
 
-def test_what_others_take_away_makes_room(serves: ModelServer, tmp_path: Path, folder: Path) -> None:
+def test_what_others_remove_frees_space(serves: ModelServer, tmp_path: Path, folder: Path) -> None:
     few = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_samples=2)
 
     def send(level: int) -> int:
@@ -141,7 +141,7 @@ def test_a_folder_that_another_process_has_locked_is_busy(
     assert give(TWO, "2").status_code == 201
 
 
-def test_a_full_disk_and_a_folder_that_is_not_ours_are_told(
+def test_a_full_disk_and_a_folder_that_is_not_ours_are_reported(
     give: Give, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(code: int) -> Callable[..., None]:

@@ -95,7 +95,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return known
 
 
-def test_a_listed_host_is_asked(site: Any) -> None:
+def test_a_listed_host_is_called(site: Any) -> None:
     base = f"http://127.0.0.1:{site.server_port}"
     fetching = fetcher(site)
     assert fetching.image(f"{base}/a.png?size=1#part") == PICTURE
@@ -221,7 +221,7 @@ def test_other_answers_are_refused(site: Any, path: str, status: int, text: str)
     assert text in message
 
 
-def test_nobody_there_is_a_bad_gateway() -> None:
+def test_a_refused_connection_is_a_bad_gateway() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]

@@ -232,7 +232,7 @@ def test_usual_answers_give_the_window_back(monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(heard.count(frame(WINDOW, 0, 0, (21).to_bytes(4, "big"))) for heard in updates) == 3
 
 
-def test_a_stream_that_is_reset_after_its_usual_answer_concerns_nobody() -> None:
+def test_a_reset_after_the_usual_answer_is_ignored() -> None:
     answered, output = threading.Event(), threading.Event()
 
     def talk(connected: socket.socket) -> None:

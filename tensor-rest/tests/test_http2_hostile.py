@@ -110,7 +110,7 @@ BEGUN = SETTINGS + frame(HEADERS, 4, 1, OK_HEADERS)
         ((SETTINGS, frame(PING, 0, 0, b"short")), Code.UNAVAILABLE, "PING"),
     ],
 )
-def test_what_breaks_the_rules_is_told(parts: tuple[bytes, ...], code: Code, text: str) -> None:
+def test_what_breaks_the_rules_is_reported(parts: tuple[bytes, ...], code: Code, text: str) -> None:
     with peer(says(*parts)) as (address, _), channel(address, 1 << 20) as made:
         found = error(made, "/t/m")
         assert found.code is code
@@ -180,7 +180,7 @@ def test_a_flood_is_cut_off_at_once_and_takes_little_memory(begin: bytes, piece:
             tracemalloc.stop()
 
 
-def test_a_server_that_floods_is_told_to_calm_down() -> None:
+def test_a_server_that_floods_gets_enhance_your_calm() -> None:
     output = bytearray()
 
     def talk(connected: socket.socket) -> None:

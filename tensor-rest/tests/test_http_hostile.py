@@ -136,7 +136,7 @@ def slow_reader(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("stall", [slow_header, slow_body, slow_reader])
-def test_many_slow_clients_hinder_nobody(front: Front, stall: Callable[[socket.socket], None]) -> None:
+def test_many_slow_clients_block_no_other_client(front: Front, stall: Callable[[socket.socket], None]) -> None:
     """Three hundred, four times as many as there are threads in the workers."""
     connections = [connect(front) for _ in range(300)]
     try:

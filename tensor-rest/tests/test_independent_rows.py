@@ -110,7 +110,7 @@ def test_pictures_whose_scores_depend_on_others_are_classified_as_alone(toy: Mod
     [(True, None, True), (False, None, False), (None, None, False), (None, True, True), (True, False, False)],
     ids=["card", "card says no", "nothing", "setting", "setting overrules card"],
 )
-def test_rows_share_calls_only_if_card_or_setting_say_so(
+def test_rows_share_calls_only_by_card_or_setting(
     server: ModelServer, watcher: Any, tmp_path: Path, declared: bool | None, setting: bool | None, shared: bool
 ) -> None:
     card = None if declared is None else {**CARD, "independent_rows": declared}

@@ -100,7 +100,7 @@ def test_requests_that_wait_for_the_model_server_take_no_place(monkeypatch: pyte
         admission.enter(None)
 
 
-def test_who_waited_too_long_is_not_served() -> None:
+def test_a_request_that_waited_too_long_is_refused() -> None:
     admission = Admission(4)
     admission.leave(admission.enter(time.time() - 0.5))
     with pytest.raises(UnavailableError, match="in time"):

@@ -95,6 +95,6 @@ def test_rows_and_histogram_are_whole(front: Front) -> None:
     assert buckets[-1] == found['tensor_rest_request_seconds_count{model="mnist-net",outcome="200",version="1"}']
 
 
-def test_strangers_do_not_get_them(front: Front) -> None:
+def test_clients_of_other_networks_do_not_get_them(front: Front) -> None:
     check_http_error(HTTP.get(f"{front.url}/metrics", headers={"X-Forwarded-For": "8.8.8.8"}), 403)
     assert HTTP.get(f"{front.url}/metrics", headers={"X-Forwarded-For": "10.2.3.4"}).status_code == 200

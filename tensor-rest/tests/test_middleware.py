@@ -205,7 +205,7 @@ def test_every_answer_has_the_security_headers(front: Front) -> None:
 
 
 @only_nginx
-def test_a_client_that_asks_too_often_is_told_and_others_are_not(front: Front) -> None:
+def test_a_client_over_its_rate_gets_429_and_others_do_not(front: Front) -> None:
     answers = [send(front, X_Forwarded_For="198.51.100.1") for _ in range(8)]
     refused = [answer for answer in answers if answer.status_code == 429]
     assert [answer.status_code for answer in answers[:3]] == [200] * 3  # one, and twice the rate at once

@@ -110,7 +110,7 @@ def test_what_is_in_the_file_does_not_matter(data: bytes) -> None:
     ],
     ids=["empty", "no part", "other boundary", "no boundary", "no form", "no file chosen", "text only"],
 )
-def test_a_request_without_the_file_is_told_what_to_send(body: bytes, content_type: str) -> None:
+def test_a_request_without_the_file_is_400_with_an_example(body: bytes, content_type: str) -> None:
     with pytest.raises(BadRequestError, match="this request has no file"):
         files(body, content_type)
 

@@ -102,7 +102,7 @@ def test_a_second_opinion_that_fails_leaves_the_first(client: Any, file: Path) -
     assert "'nope-net' is not served" in result["rules"][0]["error"]
 
 
-def test_who_names_a_version_or_label_gets_that_one(client: Any, file: Path) -> None:
+def test_a_request_with_version_or_label_gets_that_one(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.95, "then": "shy-net"}})
     for path in ("mnist-net/versions/1", "mnist-net/labels/stable"):
         assert "rules" not in classify(client, path)["results"][0]
@@ -129,7 +129,9 @@ def test_a_changed_file_holds_at_once_and_a_removed_one_no_more(client: Any, fil
         ({"a": {"min_score": 0.5, "then": "a"}}, "circle: a -> a"),
     ],
 )
-def test_a_broken_file_keeps_the_rules_before_it_and_is_told(client: Any, file: Path, broken: Any, text: str) -> None:
+def test_a_broken_file_keeps_the_rules_before_it_and_is_reported(
+    client: Any, file: Path, broken: Any, text: str
+) -> None:
     write(file, {"mnist-net": {"min_score": 0.95}})
     before = rules_of(client)["models"]
     write(file, broken)

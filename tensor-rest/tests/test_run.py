@@ -91,7 +91,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_stops_both_and_ends_with_zero(run: Run, number: signal.Signals) -> None:
+def test_term_stops_both_and_the_exit_code_is_zero(run: Run, number: signal.Signals) -> None:
     assert set(run.programs()) == {"nginx", "uwsgi"}
     run.process.send_signal(number)
     assert run.process.wait(20) == 0

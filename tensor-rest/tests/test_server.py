@@ -279,7 +279,7 @@ def test_the_access_log_is_json_without_bodies(front: Front) -> None:
 
 
 @only_uwsgi
-def test_a_chunked_body_without_nginx_is_told_what_to_do(front: Front) -> None:
+def test_a_chunked_body_without_nginx_is_411_with_a_remedy(front: Front) -> None:
     answer = raw(front, b"POST /predictlabel HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert b" 411 " in answer.splitlines()[0]
     assert b"Content-Length" in answer

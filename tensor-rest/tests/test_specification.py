@@ -210,7 +210,7 @@ def test_a_new_version_changes_the_schema(lists: Any, serves: ModelServer, watch
     wait_until(lambda: specification(lists)["paths"][path] != before)
 
 
-def test_serving_is_asked_about_what_is_new_only(lists: Any, serves: ModelServer, watcher: Any) -> None:
+def test_model_server_is_called_only_for_what_is_new(lists: Any, serves: ModelServer, watcher: Any) -> None:
     specification(lists)
     before = len(serves.calls)
     first = specification(lists)
@@ -222,7 +222,7 @@ def test_serving_is_asked_about_what_is_new_only(lists: Any, serves: ModelServer
     assert serves.calls[before:] == ["GetModelMetadata"]
 
 
-def test_it_is_bounded_and_what_is_known_stays_while_serving_is_away(
+def test_it_is_bounded_and_keeps_what_is_known_without_model_server(
     lists: Any, serves: ModelServer, watcher: Any
 ) -> None:
     for number in range(60):

@@ -37,7 +37,7 @@ print("done")
 
 
 @pytest.mark.parametrize("first", ["", "from gevent import monkey; monkey.patch_all()"])
-def test_an_event_wakes_who_waits(first: str) -> None:
+def test_an_event_wakes_its_waiter(first: str) -> None:
     assert played(first + _SCENES) == "done\n"
 
 
@@ -101,5 +101,5 @@ print("done")
 """
 
 
-def test_who_waits_for_an_idle_loop_is_called_once_and_in_time() -> None:
+def test_a_waiter_for_an_idle_loop_is_called_once_and_in_time() -> None:
     assert played(_IDLE) == "done\n"

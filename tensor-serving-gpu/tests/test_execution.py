@@ -130,7 +130,7 @@ def test_a_wrong_declaration_ends_at_the_first_answer_that_is_not_rows(
 
 
 @pytest.mark.parametrize("batching", [False, True])
-def test_closing_waits_for_a_run_nobody_waits_for(
+def test_closing_waits_for_a_run_without_a_caller(
     executions: dict[bool, Execution], exports: Path, batching: bool
 ) -> None:
     folder = exports / "half_plus_two"

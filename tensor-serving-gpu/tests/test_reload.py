@@ -90,7 +90,7 @@ def test_a_label_names_what_is_loaded_or_nothing_is_changed(server: Reloaded) ->
     assert server.client.half("half", label="stable") == (1, 3.0)
 
 
-def test_a_model_that_does_not_load_is_told_at_its_first_failure_and_the_others_are_followed(server: Reloaded) -> None:
+def test_a_failed_load_is_logged_once_and_others_are_followed(server: Reloaded) -> None:
     code, text = server.refusal({"name": "half"}, {"name": "broken"}, {"name": "empty"})
     assert code is grpc.StatusCode.UNKNOWN
     assert text.startswith(

@@ -62,5 +62,5 @@ def test_metadata_is_the_signatures(address: str) -> None:
     }
 
 
-def test_without_a_model_status_says_so(address: str) -> None:
+def test_status_without_a_model_is_an_error(address: str) -> None:
     assert send(address, "/v1/models").error == "Missing model name in request."

@@ -58,7 +58,7 @@ def test_a_broken_gzip_body_is_refused(address: str, body: bytes, text: str) -> 
     assert (answer.status, answer.error[: len(text)]) == (400, text)
 
 
-def test_a_long_answer_is_packed_for_those_who_take_it(address: str) -> None:
+def test_a_long_answer_is_compressed_for_clients_that_accept_it(address: str) -> None:
     body = json.dumps({"instances": [2] * 1000})
     plain = send(address, PATH, body)
     packed = send(address, PATH, body, headers={"Accept-Encoding": "deflate, gzip"})
@@ -69,7 +69,7 @@ def test_a_long_answer_is_packed_for_those_who_take_it(address: str) -> None:
         assert send(address, PATH, body, headers={"Accept-Encoding": declined}).body == plain.body
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread(address: str) -> None:
+def test_a_body_with_too_large_a_content_length_is_refused_unread(address: str) -> None:
     answer = send_raw(address, HEAD + b"Content-Length: 99999999999\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'{"error":"the body is larger than 67108864 bytes"}' in answer

@@ -75,7 +75,7 @@ def test_a_file_cut_short_is_named(version: Path, file: str, share: float) -> No
     assert Inspector().problem(version).startswith(f"{file} is incomplete: ")
 
 
-def test_a_graph_for_another_use_is_told(tmp_path: Path) -> None:
+def test_a_graph_for_another_use_is_reported(tmp_path: Path) -> None:
     version = tiny_saved_model(tmp_path / "1")
     graph = version / "saved_model.pb"
     graph.write_bytes(graph.read_bytes().replace(b"serve", b"train"))
@@ -171,7 +171,7 @@ def damaged(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=3000 if os.environ.get("LAB_LONG_TESTS") else 60, deadline=None)
 @given(changes=CHANGES, cut=st.none() | st.integers(0), name=st.sampled_from(["saved_model.pb", INDEX, WARM_UP]))
-def test_whatever_is_changed_in_its_files_a_version_is_judged(
+def test_a_version_is_validated_after_any_change_of_its_files(
     damaged: Path, changes: list[tuple[int, bytes, bool]], cut: int | None, name: str
 ) -> None:
     """A change may pass, but never ends in another exception than the project's own."""
@@ -193,7 +193,7 @@ def test_every_cut_of_a_graph_is_noticed(version: Path) -> None:
         assert Inspector().problem(version).startswith("saved_model.pb is incomplete: ")
 
 
-def test_a_version_is_judged_again_when_its_files_change(version: Path) -> None:
+def test_a_version_is_validated_again_when_its_files_change(version: Path) -> None:
     inspector = Inspector()
     whole = (version / DATA).read_bytes()
     (version / DATA).write_bytes(whole[:-1])

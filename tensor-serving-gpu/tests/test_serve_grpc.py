@@ -43,7 +43,7 @@ def test_predict_answers(served: Lab, name: str, signature: str, inputs: dict, o
     assert served.client.predict(name, signature, **inputs) == outputs
 
 
-def test_answer_names_who_answered_and_writes_floats_as_the_real_server_does(served: Lab) -> None:
+def test_answer_names_its_version_and_has_floats_of_the_real_server(served: Lab) -> None:
     response = served.client.send(served.client.request("half", x=np.float32([2])))
     assert (response.model_spec.name, response.model_spec.version.value) == ("half", 1)
     assert response.model_spec.signature_name == "serving_default"

@@ -126,7 +126,7 @@ def test_a_version_that_looks_whole_but_does_not_load_leaves_the_old_one(lab: La
     lab.serving("flipped", 3)
 
 
-def test_warm_up_records_are_replayed_and_a_refused_one_keeps_the_version_away(lab: Lab) -> None:
+def test_warm_up_records_are_replayed_and_a_refused_one_is_an_error(lab: Lab) -> None:
     lab.publish("warmed", "warm", 1)
     lab.serving("warm", 1)
     lab.publish("badly_warmed", "warm", 2)
@@ -153,7 +153,7 @@ def test_labels_and_policies_of_serving_conf(lab: Lab) -> None:
     assert lab.client.half("labelled") == (1, 3.0)
 
 
-def test_a_model_taken_away_is_unloaded_and_others_stay(lab: Lab) -> None:
+def test_a_removed_model_is_unloaded_and_others_stay(lab: Lab) -> None:
     for name in ("stays", "goes"):
         lab.publish("half_plus_two", name, 1)
         lab.serving(name, 1)

@@ -127,7 +127,7 @@ def test_tls(tmp_path: Path, exports: Path, pems: dict[str, str], verify: bool) 
                 channel.unary_unary(HEALTH)(b"", timeout=5)
 
 
-def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, exports: Path) -> None:
+def test_what_cannot_be_served_is_reported_in_one_line(tmp_path: Path, exports: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -79,7 +79,7 @@ def test_header_blocks_with_tables_and_packed_texts_are_read_before_and_after_th
         (GREETING + frames.frame(frames.PUSH_PROMISE, 4, 1, bytes(8)), PROTOCOL),
     ],
 )
-def test_who_breaks_the_rules_is_told_and_cut_off(sent: bytes, code: int) -> None:
+def test_a_client_that_violates_the_protocol_is_cut_off(sent: bytes, code: int) -> None:
     async def play(here: Place) -> None:
         wire = await here.wire(sent)
         assert await wire.ended() == code
@@ -268,7 +268,7 @@ def test_what_is_unpacked_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) 
     scene(play)
 
 
-def test_who_asks_and_never_reads_is_cut_off() -> None:
+def test_a_client_that_never_reads_is_cut_off() -> None:
     async def play(here: Place) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1 << 10)
         writer.write(GREETING)

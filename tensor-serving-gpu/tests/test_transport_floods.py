@@ -93,7 +93,7 @@ def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.Monk
     scene(play)
 
 
-def test_unused_connections_make_room_and_those_with_calls_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unused_connections_are_closed_and_those_with_calls_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 8)
 
     async def play(here: Place) -> None:

@@ -13,7 +13,7 @@ from transport_kit import GREETING, Place, headers, message, place, scene
 from tensor_serving.embedded.transport import frames
 
 
-def test_who_asks_for_acknowledgements_and_reads_none_is_cut_off() -> None:
+def test_a_client_that_reads_no_acknowledgements_is_cut_off() -> None:
     async def play(here: Place) -> None:
         with socket.create_connection(("127.0.0.1", here.port)) as deaf:
             deaf.setblocking(False)

@@ -136,7 +136,7 @@ def test_term_ends_it_with_zero(watch: Watch) -> None:
     assert [path.name for path in watch.output.parent.iterdir()] == ["models.config"]
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -156,7 +156,7 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
         (("run", "--rest-port", "0"), "argument --rest-port: '0' is not a port, a number from 1 to 65535"),
     ],
 )
-def test_a_wrong_address_of_the_model_server_is_told(tmp_path: Path, flags: tuple[str, ...], message: str) -> None:
+def test_a_wrong_address_of_the_model_server_is_reported(tmp_path: Path, flags: tuple[str, ...], message: str) -> None:
     with Command(tmp_path / "log", *flags, "--models", tmp_path) as command:
         assert command.process.wait(20) == 2
         assert message in command.text()

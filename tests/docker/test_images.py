@@ -100,7 +100,7 @@ def test_it_is_small(images: dict[str, str], name: str) -> None:
 
 
 @all_images
-def test_it_says_what_it_is_and_runs_as_nobody_special(images: dict[str, str], name: str) -> None:
+def test_it_has_labels_and_runs_without_privileges(images: dict[str, str], name: str) -> None:
     config = inspect(images[name])["Config"]
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == name
@@ -161,7 +161,7 @@ def test_what_was_left_out_is_not_missed(images: dict[str, str]) -> None:
 
 @all_images
 @pytest.mark.parametrize("user", USERS)
-def test_it_runs_hardened_as_any_user_and_stops_when_told(images: dict[str, str], name: str, user: str) -> None:
+def test_it_runs_hardened_as_any_user_and_stops_at_term(images: dict[str, str], name: str, user: str) -> None:
     with running(images[name], "--user", user) as container:
         until_healthy(container)
         output = docker("logs", container).lower()
@@ -192,7 +192,7 @@ def test_if_one_half_dies_the_container_ends(images: dict[str, str], name: str, 
         assert text in docker("logs", container)
 
 
-def test_a_wrong_setting_is_told_in_a_line(images: dict[str, str]) -> None:
+def test_a_wrong_setting_is_reported_in_one_line(images: dict[str, str]) -> None:
     with running(images["tensor-rest"], "--env", "TENSOR_REST_PORT=none") as container:
         assert until_ended(container) == 1
         assert "TENSOR_REST_PORT='none'" in docker("logs", container)

@@ -90,7 +90,7 @@ def catalog(registry: str) -> list[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_says_how_it_is_used(clone: Clone, script: str) -> None:
+def test_help_shows_the_usage(clone: Clone, script: str) -> None:
     assert clone.run(script, "--help").startswith(f"usage: bin/{script} ")
 
 
@@ -124,14 +124,14 @@ def test_what_is_not_understood_is_refused(clone: Clone, script: str, arguments:
         ("push-all-docker.sh", [], {}, "has a Dockerfile"),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_what_cannot_be_done_is_reported(
     clone: Clone, script: str, arguments: list[str], environment: dict[str, str], text: str
 ) -> None:
     assert text in clone.run(script, *arguments, code=1, **environment)
 
 
 @pytest.mark.parametrize(("script", "arguments"), [("base-image.sh", []), ("push-all-docker.sh", [])])
-def test_without_docker_it_says_what_to_install(
+def test_without_docker_it_fails_with_what_to_install(
     clone: Clone, script: str, arguments: list[str], tmp_path: Path
 ) -> None:
     clone.folder("tiny")
@@ -145,7 +145,7 @@ def test_without_docker_it_says_what_to_install(
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not installed")
 @pytest.mark.parametrize("script", ["base-image.sh", "push-all-docker.sh"])
-def test_without_an_engine_it_says_so(clone: Clone, script: str, tmp_path: Path) -> None:
+def test_without_an_engine_it_fails_with_a_message(clone: Clone, script: str, tmp_path: Path) -> None:
     clone.folder("tiny")
     output = clone.run(script, code=1, DOCKER_HOST=f"unix://{tmp_path}/none")
     assert "no Docker engine answers" in output
@@ -209,7 +209,7 @@ def test_every_folder_is_built_those_others_start_from_first(clone: Clone, regis
 
 
 @with_engine
-def test_images_that_start_from_each_other_are_told(clone: Clone) -> None:
+def test_images_that_start_from_each_other_are_reported(clone: Clone) -> None:
     for name, other in (("hen", "egg"), ("egg", "hen")):
         clone.folder(name, f"FROM localhost:1/{clone.group}/{other}:latest\n")
     assert "these images start from each other: egg hen" in clone.run("push-all-docker.sh", "--no-push", code=1)
@@ -223,7 +223,7 @@ def test_no_push_needs_no_registry(clone: Clone) -> None:
 
 
 @with_engine
-def test_a_registry_that_is_not_there_is_told(clone: Clone) -> None:
+def test_a_registry_that_is_not_there_is_reported(clone: Clone) -> None:
     clone.folder("tiny")
     output = clone.run("push-docker.sh", "tiny", "--registry=localhost:1", code=1)
     assert f"localhost:1/{clone.group}/tiny:latest is built, but could not be pushed (bin/registry.sh up" in output
@@ -241,7 +241,7 @@ def test_a_build_that_fails_is_named_with_its_last_lines_and_nothing_is_pushed(c
 
 
 @with_engine
-def test_a_base_that_cannot_be_pulled_is_told_before_anything_is_built(clone: Clone) -> None:
+def test_a_missing_base_image_fails_before_anything_is_built(clone: Clone) -> None:
     clone.folder("tensor-serving-gpu", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
     bases = {"TF_SERVING_IMAGE": "localhost:1/none:1", "PYTHON_IMAGE": "localhost:1/none:2"}
     output = clone.run("push-all-docker.sh", "--no-push", "--serving", "gpu", code=1, **bases)

@@ -34,7 +34,7 @@ def test_modules_and_functions_stay_readable(path: Path) -> None:
     assert not long
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     silent = [
         str(path) for path in tracked("*.py") if path.read_text() and not ast.get_docstring(ast.parse(path.read_text()))
     ]

@@ -40,7 +40,7 @@ def test_a_lab_as_it_comes_up_is_well(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("without_model_server")
-def test_a_model_server_that_is_away_comes_with_the_command_that_brings_it_back(lab: Lab) -> None:
+def test_a_stopped_model_server_is_reported_with_its_remedy(lab: Lab) -> None:
     def problems() -> list[dict[str, Any]]:
         return [each for each in examined(lab)["model server"] if each["level"] == "problem"]
 
@@ -48,7 +48,7 @@ def test_a_model_server_that_is_away_comes_with_the_command_that_brings_it_back(
     assert finding["fix"] == "bin/compose.sh restart tensor-serving"
 
 
-def test_a_lab_that_is_down_is_told_to_be_brought_up() -> None:
+def test_a_lab_that_is_down_gets_the_command_up() -> None:
     with new_lab() as lab:
         (finding,) = examined(lab)["lab"]
     assert (finding["level"], finding["fix"]) == ("problem", "bin/compose.sh up")

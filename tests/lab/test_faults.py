@@ -63,7 +63,7 @@ def test_of_two_ups_at_once_one_wins(where: str) -> None:
             check_that_down_keeps_the_data(lab)
 
 
-def test_down_asks_before_it_removes_and_goes_where_up_went(where: str) -> None:
+def test_down_confirms_before_it_removes_the_volumes_of_up(where: str) -> None:
     with new_lab(where) as lab:
         lab.compose("up")
         lab.compose("down")

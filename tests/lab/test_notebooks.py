@@ -39,7 +39,9 @@ def executed(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Lab, st
         copy.unlink()
 
 
-def test_it_runs_says_what_it_should_and_its_models_are_served(executed: tuple[Lab, str, list[dict[str, Any]]]) -> None:
+def test_it_runs_with_the_expected_output_and_its_models_are_served(
+    executed: tuple[Lab, str, list[dict[str, Any]]],
+) -> None:
     lab, name, cells = executed
     assert all(cell["execution_count"] for cell in cells)
     models, wanted = NOTEBOOKS[name]

@@ -110,7 +110,7 @@ def test_the_camera_is_seen_on_the_paper_and_photographs(browser: Any, front: Fr
     context.close()
 
 
-def test_without_permission_the_page_says_so_and_goes_on(page: Any, front: Front) -> None:
+def test_without_permission_the_page_shows_it_and_goes_on(page: Any, front: Front) -> None:
     open_page(page, front)
     page.click("#camera")
     page.locator("#note", has_text="does not let this page use the camera. Choose a picture instead.").wait_for()

@@ -74,7 +74,7 @@ def test_nothing_is_wider_than_the_screen(page: Any, front: Front, width: int) -
     assert page.evaluate(TOO_WIDE, width) == []
 
 
-def test_who_wants_no_motion_gets_none(page: Any, front: Front) -> None:
+def test_reduced_motion_is_respected(page: Any, front: Front) -> None:
     page.emulate_media(reduced_motion="reduce")
     open_page(page, front)
     draw(page)

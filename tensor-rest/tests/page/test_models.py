@@ -44,7 +44,7 @@ def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, fron
     assert "mnist-net/labels/candidate/classify" in text(page, "#curl")
 
 
-def test_a_second_opinion_is_told(page: Any, front: Front) -> None:
+def test_a_second_opinion_is_reported(page: Any, front: Front) -> None:
     open_page(page, front, "?model=unsure-net")
     pick(page, ("two.png", picture(60)))
     answer(page, "2")
@@ -116,7 +116,7 @@ def test_serving_goes_and_comes_back_without_a_reload(page: Any, front: Front, t
         toy.models["mnist-net"].labels["stable"] = 2
 
 
-def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
+def test_a_key_is_entered_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
     tab.set_default_timeout(TIMEOUT_MS)
@@ -142,7 +142,7 @@ def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Fron
     context.close()
 
 
-def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -> None:
+def test_swagger_ui_has_a_field_for_the_key_and_sends_it(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
     tab.set_default_timeout(TIMEOUT_MS)
