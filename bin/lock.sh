@@ -37,7 +37,8 @@ compile() { # compile OUTPUT CONSTRAINTS INPUT...
   echo "$output: $(grep -c '==' "$output") packages"
 }
 
-services=(tensor-board tensor-jupyter tensor-rest tensor-serving-gpu)
+inputs=(tensor-*/requirements.in)
+services=("${inputs[@]%/requirements.in}")
 lab=.deploy/requirements.txt
 compile "$lab" "$work/tensorflow.txt" .deploy/requirements.in "${services[@]/%//requirements.in}"
 for folder in "${services[@]}" .deploy/kubernetes .deploy/lab_sbom tests; do

@@ -9,9 +9,10 @@ import pytest
 from lab_engine import choice, settings
 from lab_engine.docker.deployment import Deployment
 from lab_engine.docker.images import obstacle as obstacle_of
+from lab_engine.verbs import SERVICES
 from tests.running import ROOT, Lab, free_ports, new_lab
 
-IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-embedded")
+IMAGES = tuple("tensor-serving-embedded" if name == "tensor-serving" else name for name in SERVICES)
 
 
 @pytest.fixture(scope="session", params=["local", "docker"])

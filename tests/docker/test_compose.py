@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from lab_engine.docker import client, source
+from lab_engine.verbs import SERVICES
 from tensor_rest.settings import Settings as Fields
 from tests.running import ROOT, SAMPLES, Lab, request, wait_until
 
 in_docker = pytest.mark.parametrize("lab", ["docker"], indirect=True)
-SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
-CONTAINERS = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu")
+CONTAINERS = tuple("tensor-serving-cpu" if name == "tensor-serving" else name for name in SERVICES)
 
 
 def docker(*arguments: str, given: bytes = b"") -> str:

@@ -14,6 +14,7 @@ import typer.main
 from lab_engine import __main__ as engine
 from lab_engine.settings import Ports, read_env_file
 from tensor_jupyter import cli as workbench
+from tensor_jupyter import ports as workbench_ports
 from tensor_jupyter.publishing.release_gate import Bars
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_rest.app import create_app
@@ -113,22 +114,19 @@ def choices(parser: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", Ports.__annotations__)
 def test_a_port_has_one_default(name: str) -> None:
-    """The copies that another language or another image needs, and the table of the settings."""
+    """The copy in the workbench, whose image has no versions.env, and the table of the settings; none in Compose."""
     variable = f"LAB_{name.upper()}_PORT"
     port = DEFAULTS[variable]
-    compose = re.findall(rf"\$\{{{variable}:-(\d+)\}}", text(".deploy/localhost-compose.yml"))
-    doctor = re.findall(rf'"{variable}", (\d+)', text("tensor-jupyter/tensor_jupyter/doctor/discovery.py"))
     table = re.findall(rf"^\| `{variable}` \| (\d+) \|", text("docs/operations.md"), re.MULTILINE)
     assert table == [port]
-    assert {*compose, *doctor} <= {port}
+    assert str(getattr(workbench_ports, name.upper())) == port
+    assert f"${{{variable}:-" not in text(".deploy/localhost-compose.yml")
 
 
 def test_addresses_of_services_have_the_default_ports() -> None:
     assert str(Gateway.model_fields["port"].default) == DEFAULTS["LAB_REST_PORT"]
     assert Gateway.model_fields["server"].default.endswith(f":{DEFAULTS['LAB_SERVING_PORT']}")
     assert f":{DEFAULTS['LAB_INVENTORY_PORT']}/" in str(Gateway.model_fields["inventory_url"].default)
-    assert Workbench.model_fields["rest_url"].default.endswith(f":{DEFAULTS['LAB_REST_PORT']}")
-    assert Workbench.model_fields["board_url"].default.endswith(f":{DEFAULTS['LAB_BOARD_PORT']}")
 
 
 def test_image_formats_are_those_of_the_decoder() -> None:

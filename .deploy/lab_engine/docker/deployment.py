@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import memory
 from ..settings import ROOT, Settings
+from ..verbs import SERVICES
 from . import client
 
 COMPOSE_FILE = ROOT / ".deploy" / "localhost-compose.yml"
@@ -29,12 +30,7 @@ class Deployment:
     @property
     def images(self) -> dict[str, str]:
         """Image references by service."""
-        names = {
-            "tensor-board": "tensor-board",
-            "tensor-jupyter": "tensor-jupyter",
-            "tensor-rest": "tensor-rest",
-            "tensor-serving": f"tensor-serving-{self.serving}",
-        }
+        names = {service: service for service in SERVICES} | {"tensor-serving": f"tensor-serving-{self.serving}"}
         return {service: f"{self.registry}/{self.group}/{name}:{self.tag}" for service, name in names.items()}
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tensor_jupyter import home
+from tensor_jupyter import home, ports
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -46,16 +46,19 @@ def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
     Raises LabError for what is not an address.
     """
     environ = home.environment() if environ is None else environ
-    jupyter = _port(environ, "LAB_JUPYTER_PORT", 8888)
-    watcher = environ.get("TF_SERVER_INVENTORY_URL") or f"http://127.0.0.1:{_port(environ, 'LAB_INVENTORY_PORT', 8502)}"
-    server = environ.get("TF_SERVER_HOST_PORT") or f"127.0.0.1:{_port(environ, 'LAB_SERVING_PORT', 9000)}"
+    jupyter = _port(environ, "LAB_JUPYTER_PORT", ports.JUPYTER)
+    watcher = (
+        environ.get("TF_SERVER_INVENTORY_URL")
+        or f"http://127.0.0.1:{_port(environ, 'LAB_INVENTORY_PORT', ports.INVENTORY)}"
+    )
+    server = environ.get("TF_SERVER_HOST_PORT") or f"127.0.0.1:{_port(environ, 'LAB_SERVING_PORT', ports.SERVING)}"
     serving = _address("TF_SERVER_HOST_PORT", f"//{server}")
-    ports = {
+    found = {
         _address("LAB_REST_URL", settings.rest_url)[1]: "tensor-rest",
         jupyter: "tensor-jupyter",
         _address("LAB_BOARD_URL", settings.board_url)[1]: "tensor-board",
         serving[1]: "tensor-serving",
-        _port(environ, "LAB_SERVING_REST_PORT", 8501): "tensor-serving",
+        _port(environ, "LAB_SERVING_REST_PORT", ports.SERVING_REST): "tensor-serving",
         _address("TF_SERVER_INVENTORY_URL", watcher)[1]: "tensor-serving",
     }
     local = Where(
@@ -64,7 +67,7 @@ def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
         watcher=watcher.rstrip("/"),
         jupyter=f"http://127.0.0.1:{jupyter}",
         serving=serving,
-        ports=ports,
+        ports=found,
         container=False,
         home=_path(environ, "LAB_HOME"),
         token_file=_path(environ, "JUPYTER_TOKEN_FILE"),
