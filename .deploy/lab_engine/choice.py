@@ -32,14 +32,18 @@ def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
         if in_docker and _runs_in_docker(settings):
             raise EngineError("the lab is running in Docker: stop it first, with bin/compose.sh down")
         return Choice(
-            local, "local processes, as asked" if options.engine == "local" else "local processes, as it runs"
+            local, "local processes, as requested" if options.engine == "local" else "local processes, as it runs"
         )
     obstacle = engine_obstacle()
     if obstacle is None:
         wanted = _deployment(settings, options, running=deployment.load(settings) if in_docker else None)
         obstacle = images.obstacle(wanted, settings)
         if obstacle is None:
-            why = "Docker, as asked" if options.engine == "docker" else "Docker: it answers, and the images can be had"
+            why = (
+                "Docker, as requested"
+                if options.engine == "docker"
+                else "Docker: it answers, and the images can be had"
+            )
             return Choice(DockerLab(settings, wanted), why + _about_serving(settings, options, wanted))
     if options.engine == "docker":
         raise EngineError(f"the lab cannot run in Docker: {obstacle}")

@@ -18,7 +18,7 @@ _INSTALL_SECONDS = 900.0  # a first one, over a slow line
 
 @contextlib.contextmanager
 def exclusive(settings: Settings, verb: str) -> Iterator[None]:
-    """Hold the lab for a verb that changes it; raises EngineError naming who holds it already.
+    """Hold the lab for a verb that changes it; raises EngineError naming its holder.
 
     A recovery by the monitor is waited for, and one installation by another: both want the same.
     """

@@ -52,7 +52,7 @@ moments = [
     (exporting, "check", False),
     (staging, "_make_readable", True), (staging, "_sync", True),
     (staging, "_renamed", False), (staging, "_renamed", True), (staging, "_sync_folder", True),
-    (gate, "judge", False), (registry.Registry, "store_report", False),
+    (release_gate, "judge", False), (registry.Registry, "store_report", False),
 ]
 for module, name, after in moments:
     root = Path(sys.argv[1]) / f"{name}-{'after' if after else 'before'}"
@@ -124,7 +124,7 @@ def nothing_is_left(root):
 
 def test_a_full_disk_is_reported_and_leaves_nothing(small_disk):
     done = run(FULL, small_disk)
-    assert "error: There is no room left in" in done.stdout, done.stdout + done.stderr
+    assert "error: The disk of " in done.stdout, done.stdout + done.stderr
     assert nothing_is_left(small_disk)
 
 

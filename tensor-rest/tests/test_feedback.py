@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def give(serves: ModelServer, tmp_path: Path, folder: Path) -> Give:
-    """tell(picture, label) sends feedback to an application that keeps it."""
+    """give(picture, label) sends feedback to an application that keeps it."""
     client = client_of(serves, tmp_path, feedback_dir=folder)
 
     def send(data: bytes, label: str | None, path: str = ROUTE, method: str = "POST") -> Any:

@@ -30,7 +30,7 @@ log = logging.getLogger("tensor_serving")
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code: 0 done or stopped by a signal, 1 failed, 2 wrong usage."""
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO, stream=sys.stderr)
-    # Told to stop while still starting, a command ends at once and in good order.
+    # At a stop signal while still starting, a command ends at once and in good order.
     on_stop(lambda: sys.exit(0))
     if arguments[:1] == ["serve"]:
         return _serve(arguments[1:])

@@ -73,7 +73,7 @@ class Walk:
         return self._file.read(part.end - part.start)
 
     def may_hold(self, part: Field, pattern: re.Pattern[bytes]) -> bool:
-        """Tell whether the pattern occurs in the payload of a field; True for a large one, which is not searched."""
+        """Return whether the pattern occurs in the payload of a field; True for a large one, which is not searched."""
         return part.end - part.start > _WINDOW or bool(pattern.search(self.read(part)))
 
 

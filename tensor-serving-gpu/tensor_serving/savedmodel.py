@@ -1,4 +1,4 @@
-"""Is a version folder a whole SavedModel? Judged from names, sizes and the messages' outlines, without loading it."""
+"""Is a version folder a whole SavedModel? Found from names, sizes and the messages' outlines, without loading it."""
 
 import errno
 import math
@@ -31,7 +31,7 @@ class _ValidationResult:
 
 
 class Inspector:
-    """Judges version folders, each again only when its files have changed.
+    """Validates version folders, each again only when its files have changed.
 
     It finds what can be found without loading a version; the model server's result overrules it (accept, refuse).
 
@@ -89,7 +89,7 @@ class Inspector:
             known.reason, known.loads, known.refused = f"does not load: {text}", False, time.monotonic()
 
     def loads(self, folder: Path) -> bool:
-        """Tell whether the model server has loaded the version as it is now."""
+        """Return whether the model server has loaded the version as it is now."""
         return folder in self._known and self._known[folder].loads
 
     def forget(self, gone: set[Path]) -> None:
@@ -116,7 +116,7 @@ class Rotation:
         return self
 
     def includes(self, position: int) -> bool:
-        """Tell whether it is the turn of the version at this position in its model."""
+        """Return whether it is the turn of the version at this position in its model."""
         return position % self._parts == self._turn % self._parts
 
 

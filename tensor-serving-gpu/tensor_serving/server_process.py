@@ -64,7 +64,7 @@ class ServerProcess(Protocol):
         """Take note that it was stopped on purpose."""
 
     def can_go_on(self, code: int) -> bool:
-        """Tell whether another start would get further, after one that ended with this exit code.
+        """Return whether another start would get further, after one that ended with this exit code.
 
         It would when a version that was loaded or called is to blame: that one is left out then, or after some crashes.
         """

@@ -193,7 +193,7 @@ class Watcher:
         return scan(self._models, self._inspector, tried=self._server is not None)
 
     def _poll_status(self, server: ModelServer) -> None:
-        """Ask the model server about the versions listed, and pass on which of them load and which do not."""
+        """Read the states of the listed versions from the model server, and pass on which load and which do not."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK

@@ -48,7 +48,7 @@ def evaluate(
     plot: Plot = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Send test pictures through the gateway: error rate, latency, answers/s, who is taken for whom, and a plot.
+    """Send test pictures through the gateway: error rate, latency, answers/s, confusions, and a plot.
 
     Exit code 1 when more is misread than --max-error allows, or when a call failed: those are counted apart.
     """

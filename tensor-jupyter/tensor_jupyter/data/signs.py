@@ -1,4 +1,4 @@
-"""Road signs, drawn before skies and hedges: a folder of pictures by class for those who have none at hand."""
+"""Road signs, drawn before skies and hedges: a folder of pictures by class, for a try without one of one's own."""
 
 import shutil
 import tempfile

@@ -2,9 +2,9 @@
 
     services    whether gateway, model server, watcher, TensorBoard and JupyterLab answer, each as itself
     served      what is served, what is held back and why
-    listening   who listens on the lab's ports, and for whom
+    listening   what listens on the lab's ports, and on which addresses
     private     token, API keys, state folder: closed to others
-    folders     who may write where, unfinished exports
+    folders     permissions, unfinished exports
     machine     disk, memory, GPU
     versions    Python and packages against the pins
 

@@ -1,4 +1,4 @@
-"""The lab's folders: who may write there, whose files lie in them, and what stopped exports left behind."""
+"""The lab's folders: their permissions, the owners of the files in them, and what stopped exports left behind."""
 
 import fcntl
 import os

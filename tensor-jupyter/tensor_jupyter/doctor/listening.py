@@ -50,7 +50,7 @@ def check(where: Where, silent: set[str]) -> list[Finding]:
     try:
         found = listeners(where)
     except OSError:
-        return [ok("ports", "who listens cannot be seen on this system")]
+        return [ok("ports", "what listens cannot be seen on this system")]
     others = [each for each in found if _is_other(each, where, silent)]
     if others:
         return [_taken(where, others)]
@@ -68,7 +68,7 @@ def exposure(where: Where) -> list[Finding]:
     try:
         found = [each for each in listeners(where) if each.is_open]
     except OSError:
-        return [ok("exposure", "who listens cannot be seen on this system")]
+        return [ok("exposure", "what listens cannot be seen on this system")]
     exposed = [finding for each in found for finding in _exposed(where, each)]
     return exposed or [ok("exposure", "nothing of the lab listens beyond this machine")]
 

@@ -30,7 +30,7 @@ def document(found: Evaluation) -> dict[str, Any]:
 
 
 def show(found: Evaluation, console: Console) -> None:
-    """The figures, and who was taken for whom."""
+    """The figures, and the confusion matrix."""
     console.print(f"Error rate: {found.error_rate:.2%}, {found.misread} misread of {found.answered} answered")
     failed = sum(found.failed.values())
     console.print(f"Failed:     {failed} {'call' if failed == 1 else 'calls'}")

@@ -228,7 +228,7 @@ def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | No
     if isinstance(mine, str) or held is None:
         return Check("accuracy", None, f"accuracy is not measured: {mine}")
     found, before = _share_right(mine, held), None
-    # Other labels are no excuse: who does not know one of the set's gets it wrong.
+    # Other labels are not an excuse: a model without one of the set's labels gets it wrong.
     if not isinstance(theirs, str) and bool(mine.labels) == bool(theirs.labels):
         before = _share_right(theirs, held)
     bar, why = bars.min_accuracy, ""

@@ -24,7 +24,7 @@ class Seen:
 
     @property
     def available(self) -> list[int]:
-        """The versions that answer now, ascending; the last one answers who names none."""
+        """The versions that answer now, ascending; the last one answers requests that name none."""
         return sorted(version for version, state in self.states.items() if state == "AVAILABLE")
 
 
@@ -34,7 +34,7 @@ def fetch(settings: Settings) -> dict[str, Seen]:
 
 
 def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
-    """As `ask`, and the gateway's whole document."""
+    """As `fetch`, and the gateway's whole document."""
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", "/tf/models")
     if reply.status != 200:

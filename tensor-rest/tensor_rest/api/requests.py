@@ -90,14 +90,14 @@ def flag(name: str) -> bool:
 
 
 def answered(document: Any, model: str, version: int) -> flask.Response:
-    """JSON of a model's answer, with the headers that say who answered."""
+    """JSON of a model's answer, with the headers that name the model and version that answered."""
     return response(reply(document, model, version))
 
 
 def reply(document: Any, model: str, version: int) -> Reply:
     """The same as WSGI takes it."""
-    who = (MODEL, model), (VERSION, str(version))
-    return Reply(200, [("Content-Type", JSON), *who], json_body.dumps(document))
+    named = (MODEL, model), (VERSION, str(version))
+    return Reply(200, [("Content-Type", JSON), *named], json_body.dumps(document))
 
 
 def response(reply: Reply) -> flask.Response:
@@ -106,7 +106,7 @@ def response(reply: Reply) -> flask.Response:
 
 
 def marked(response: flask.Response, model: str, version: int) -> flask.Response:
-    """The response with the headers that say who answered."""
+    """The response with the headers that name the model and version that answered."""
     response.headers[MODEL] = model
     response.headers[VERSION] = str(version)
     return response

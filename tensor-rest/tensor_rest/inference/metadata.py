@@ -1,4 +1,4 @@
-"""What a served model takes and answers: its profile, read once per version, from its signatures and its card."""
+"""What a served model takes and answers: its metadata, read once per version, from its signatures and its card."""
 
 import threading
 from collections import OrderedDict
@@ -88,7 +88,7 @@ class ModelMetadata:
         return True
 
     def document(self) -> dict[str, Any]:
-        """The profile as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
+        """The metadata as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
         return {
             "version": self.version,
             "signatures": {
@@ -110,7 +110,7 @@ Answer = TypeVar("Answer", bound=_Versioned)
 
 
 class MetadataCache:
-    """The profiles one process has read, by target. Every answer of serving names its version, so a change is seen."""
+    """The metadata cache of a process, by target. Every answer names its version, so a change is seen."""
 
     def __init__(self, server: ModelServer) -> None:
         self._server = server
@@ -123,11 +123,11 @@ class MetadataCache:
             return {target.model for target in self._kept}
 
     def get(self, target: Target) -> ModelMetadata:
-        """The kept profile, or a new one."""
+        """The cached metadata, or newly read."""
         return self._kept.get(target) or self.read(target)
 
     def read(self, target: Target) -> ModelMetadata:
-        """The profile as it is now. Raises NotFoundError for an unknown target."""
+        """The metadata as it is now. Raises NotFoundError for an unknown target."""
         try:
             version, signatures = self._server.signatures(target.model, target.version, target.label)
         except (NotFoundError, BadRequestError) as error:
@@ -147,9 +147,9 @@ class MetadataCache:
         return known
 
     def use(self, target: Target, call: Callable[[ModelMetadata, Target], Answer]) -> Answer:
-        """`ask` with the kept profile; once more, of the very version read anew, if that is not the one that answers.
+        """`call` with the cached metadata; once more, of the version read anew, if another one than the cached answers.
 
-        `ask` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
+        `call` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
         another signature, answers by now.
         """
         kept = self._kept.get(target)

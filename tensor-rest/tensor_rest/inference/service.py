@@ -148,7 +148,7 @@ class InferenceService:
         return self._found(target, call, of_all)
 
     def _found(self, target: Target, call: Callable[[Target], Result], of_all: bool = False) -> Result:
-        """What `ask` returns for `target`, or for its default version where it names none.
+        """What `call` returns for `target`, or for its default version where it names none.
 
         A model server that has just started may not know a model yet: one that the watcher lists is waited for. For a
         model that is not there, the error names what is.

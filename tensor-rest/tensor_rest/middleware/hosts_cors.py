@@ -47,7 +47,9 @@ class Browser:
         site = environ.get("HTTP_SEC_FETCH_SITE", "")
         if site not in ("same-origin", "none") and (environ["REQUEST_METHOD"] not in _READS or _preflights(environ)):
             metrics.refused("origin")
-            raise ForbiddenError(f"Pages of {origin[:80]!r} may not call this; TENSOR_REST_CORS_ORIGINS lists who may.")
+            raise ForbiddenError(
+                f"Pages of {origin[:80]!r} may not call this; TENSOR_REST_CORS_ORIGINS lists those allowed."
+            )
 
     def preflight(self, environ: Mapping[str, str]) -> Reply | None:
         """Return the answer to a preflight request; None for any other."""

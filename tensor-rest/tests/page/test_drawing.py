@@ -88,7 +88,7 @@ def test_the_keyboard_alone_is_enough(page: Any, front: Front) -> None:
     for key in ("Space", *["ArrowDown"] * 6, "Space"):
         page.keyboard.press(key)
     answer(page, "")
-    page.wait_for_selector(".tell:enabled")
+    page.wait_for_selector(".choice:enabled")
     ring = "getComputedStyle(document.activeElement).outlineStyle"
     passed = reach(page, "copy")
     assert {"file", "undo", "clear"} <= set(passed)

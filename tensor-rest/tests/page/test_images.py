@@ -73,7 +73,7 @@ def test_a_blank_sheet_gets_a_hint_and_is_not_sent(page: Any, front: Front) -> N
     pick(page, ("paper.png", picture(230, (300, 300))))
     page.locator("#answer[data-state=hint] #sure", has_text="Nothing is drawn").wait_for()
     assert text(page, "#best") == ""
-    assert page.locator(".tell:enabled").count() == 0
+    assert page.locator(".choice:enabled").count() == 0
     assert requested == []
     page.click("#clear")
     page.locator("#answer[data-state=empty]").wait_for()

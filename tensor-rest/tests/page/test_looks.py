@@ -56,7 +56,7 @@ def test_every_text_stands_out_from_its_ground(page: Any, front: Front, scheme: 
     pick(page, ("two.png", picture(60)), ("no.png", b"no picture"))
     answer(page, "2")
     page.get_by_role("button", name="2", exact=True).click()
-    page.wait_for_selector(".tell[aria-pressed=true]")
+    page.wait_for_selector(".choice[aria-pressed=true]")
     page.mouse.move(0, 0)
     assert page.evaluate(FAINT) == []
     pick(page, ("no.png", b"no picture"))

@@ -79,12 +79,12 @@ def test_a_model_that_is_not_served_is_named_and_taken_when_it_comes(page: Any, 
 
 def test_feedback_lands_as_a_file_and_another_label_moves_it(page: Any, front: Front, kept: Path) -> None:
     open_page(page, front)
-    assert page.locator(".tell:enabled").count() == 0
+    assert page.locator(".choice:enabled").count() == 0
     draw(page)
     answer(page, "")
     page.get_by_role("button", name="7", exact=True).click()
     page.locator("#thanks", has_text="Kept as 7, thank you").wait_for()
-    assert page.locator(".tell[aria-pressed=true]").all_inner_texts() == ["7"]
+    assert page.locator(".choice[aria-pressed=true]").all_inner_texts() == ["7"]
     (sample,) = (kept / "mnist-net" / "7").glob("*.png")
     page.get_by_role("button", name="4", exact=True).click()
     page.locator("#thanks", has_text="Kept as 4, thank you").wait_for()
@@ -136,7 +136,7 @@ def test_a_key_is_entered_once_and_kept_for_the_tab(browser: Any, locked: Front)
     assert "X-API-Key" in text(tab, "#curl")
     assert KEY not in tab.content()
     assert "TENSOR_REST_FEEDBACK_DIR" in text(tab, "#thanks")
-    assert tab.locator(".tell").count() == 0
+    assert tab.locator(".choice").count() == 0
     tab.goto(f"{locked.url}/tf/")
     tab.locator("#operations-digits-classify_digit").wait_for()
     context.close()

@@ -1,4 +1,4 @@
-"""The embedded model server: TensorFlow Serving's wire twin, for machines where the C++ binary cannot be had.
+"""The embedded model server: TensorFlow Serving's APIs where its C++ binary cannot be had.
 
 The APIs: bytes in, bytes out, one place each that turns an error into a status.
     transport               HTTP/2, for gRPC without TLS

@@ -70,7 +70,7 @@ class Queue:
     called: bool = False  # the event loop will look after it
 
     def brief(self) -> bool:
-        """Tell whether all that waits may be run now, and will not take long."""
+        """Return whether all that waits may be run now, and will not take long."""
         if len(self.batches) != 1 or self.running or self.due() != 0.0:
             return False
         return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _SLOW

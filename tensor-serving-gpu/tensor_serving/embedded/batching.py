@@ -1,7 +1,7 @@
 """Dynamic batching: calls that wait at the same time are run as one.
 
 The event loop puts calls into queues, one queue for each kind of call (model, tensors fed and fetched, dtypes, shapes
-but for axis 0); a few threads, shared by all models, take batches out of them, queue after queue. Nobody waits for
+but for axis 0); a few threads, shared by all models, take batches out of them, queue after queue. No call waits for
 company unless `batch_timeout_micros` says so: a batch is what came while the one before it ran. For that to be much,
 and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
 batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
@@ -246,7 +246,7 @@ def _settle_from_thread(tasks: list[Task], outcomes: list[Outcome]) -> None:
 
 
 def _settle(tasks: list[Task], outcomes: list[Outcome]) -> None:
-    """Hand the outcomes to those who wait for them, on the event loop."""
+    """Set the outcomes of the waiting calls, on the event loop."""
     for task, outcome in zip(tasks, outcomes, strict=True):
         if task.future.done():
             continue

@@ -70,7 +70,7 @@ class Engine:
         """Serve these models and no others, until the config file changes; wait until the new ones are loaded.
 
         Raises ServingError: before anything is changed for a config that makes no sense or a label on a version that
-        is not loaded; afterwards when a model that is new has no version that could be loaded. That is told after the
+        is not loaded; afterwards when a model that is new has no version that could be loaded. That is raised after the
         first try; the real server would have the caller wait for all retries.
         """
         settings = settings_of(models)

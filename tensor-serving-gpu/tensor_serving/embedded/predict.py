@@ -82,7 +82,7 @@ class _Plan:
     fetches: tuple[str, ...]
 
     def takes(self, sent: Collection[str]) -> bool:
-        """Tell whether these are exactly the inputs."""
+        """Return whether these are exactly the inputs."""
         return len(sent) == len(self.inputs) and all(alias in sent for alias, _ in self.inputs)
 
 

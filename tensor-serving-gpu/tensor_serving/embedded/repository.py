@@ -71,7 +71,7 @@ class Repository:
             self._followed.set_result(None)
 
     def reconcile(self) -> None:
-        """Look at the folders and load and unload what has changed: new before old, one model's trouble its own."""
+        """Look at the folders, load and unload what has changed: new before old; a failure affects its model only."""
         logged_before, self._logged = self._logged, set()
         aspired = {name: self._aspired(name) for name in sorted(self._settings.keys() | self._servables.keys())}
         wanted = {name: folders for name, folders in aspired.items() if folders is not None}

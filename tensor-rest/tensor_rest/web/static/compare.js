@@ -7,7 +7,7 @@ import * as served from "./served.js";
 import { Side } from "./side.js";
 
 const side = new Side("second-", $("second"));
-let asking = null;
+let inFlight = null;
 
 /** Open or close the second column; "" closes it. */
 export function compareWith(target) {
@@ -19,8 +19,8 @@ export function compareWith(target) {
 }
 
 export function cancel() {
-  asking?.abort();
-  asking = null;
+  inFlight?.abort();
+  inFlight = null;
 }
 
 /** Forget the last answer: there is nothing to answer. */
@@ -55,11 +55,11 @@ export function askTensors(target, signature, inputs) {
   });
 }
 
-async function answered(target, ask) {
+async function answered(target, call) {
   cancel();
-  const mine = (asking = new AbortController());
+  const mine = (inFlight = new AbortController());
   try {
-    await ask(mine.signal);
+    await call(mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
     if (!(error instanceof Refusal)) throw error;

@@ -34,7 +34,7 @@ class Ends:
 
 
 class Session:
-    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` what its nodes do, as far as it tells.
+    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` what its nodes do, as far as it is known.
 
     Runs may come from any number of threads.
     """

@@ -137,7 +137,7 @@ def to_bytes(value: Any) -> bytes:
 
 
 def is_object(value: Any) -> bool:
-    """Tell whether a value is a JSON object, and not base64 data."""
+    """Return whether a value is a JSON object, and not base64 data."""
     return type(value) is dict and not (len(value) == 1 and type(value.get("b64")) is str)
 
 

@@ -82,12 +82,12 @@ class Answers(asyncio.Protocol, ABC):
         """Send of what waits as much as the client takes, call after call."""
         while self._ready and not self._blocked and self._window > 0 and not self._transport.is_closing():
             stream, call = next(iter(self._ready.items()))
-            room = min(self._window, call.window + self._stream_window, self._max_frame)
-            if room <= 0:
+            allowed = min(self._window, call.window + self._stream_window, self._max_frame)
+            if allowed <= 0:
                 del self._ready[stream]
                 continue
-            piece = bytes(memoryview(call.answer)[:room])
-            del call.answer[:room]
+            piece = bytes(memoryview(call.answer)[:allowed])
+            del call.answer[:allowed]
             self._count_unread(-len(piece))
             self._window -= len(piece)
             call.window -= len(piece)
