@@ -31,8 +31,8 @@ def staging(models: Path) -> Iterator[Path]:
     """A new area to make a version in, gone at the end; what dead exporters left behind is swept first.
 
         Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
-        beside it: the kernel lets go of the lock when the process dies, whatever it dies of. Raises LabError when there is
-    the disk is full.
+    beside it: the kernel releases the lock when the process ends, for whatever reason. Raises LabError when the disk
+    is full.
     """
     root = models / ".staging"
     with _check_free_space(models):
