@@ -30,7 +30,7 @@ _LOCK = "lock"
 def staging(models: Path) -> Iterator[Path]:
     """A new area to make a version in, gone at the end; what dead exporters left behind is swept first.
 
-        Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
+    Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
     beside it: the kernel releases the lock when the process ends, for whatever reason. Raises LabError when the disk
     is full.
     """
