@@ -63,7 +63,7 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def announce(environ: Mapping[str, str] = os.environ) -> None:
-    """Say once on stderr which lab is used, where the environment does not say it."""
+    """Print once on stderr which lab is used, where the environment does not set it."""
     if not environ.get("LAB_HOME") and not environ.get("LAB_MODELS"):
         _print_once(find(environ), environ.get("LAB_REST_URL", ""))
 

@@ -26,7 +26,7 @@ class Shards(NamedTuple):
 
 
 def shards(index: Path) -> Shards:
-    """Return what the index says of its data files; no lengths where the table is compressed.
+    """Return what the index declares of its data files; no lengths where the table is compressed.
 
     Raises proto_scanner.TornError when the index is cut off or is no such table, OSError when it cannot be read.
     """

@@ -16,7 +16,7 @@ class Model:
     """One model folder as found.
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
-    by version. `problems` says what in its serving.conf is not followed and why. `folders` are those of all versions.
+    by version. `problems`: what in its serving.conf is not followed and why. `folders` are those of all versions.
     `complete` is False while some wait to be validated for the first time.
     `independent_rows` is what serving.conf declares, None when it does not; False while it has a mistake, as it might
     have said so.

@@ -1,4 +1,4 @@
-"""What the model server beside the watcher says of the versions it was given, over TensorFlow Serving's REST API."""
+"""The states of the versions in the model server beside the watcher, over TensorFlow Serving's REST API."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ _LARGEST_ANSWER = 1024 * 1024  # bytes
 
 
 class VersionState(NamedTuple):
-    """A version's state by its name in TF Serving's API; `error` says why it ended, if it did not end in order."""
+    """A version's state by its name in TF Serving's API; `error`: why it ended, if it did not end in order."""
 
     state: str
     error: str

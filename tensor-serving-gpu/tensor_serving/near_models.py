@@ -37,7 +37,7 @@ class NearModel:
         return asdict(self)
 
     def line(self) -> str:
-        """Return what the log says of it."""
+        """Return its line for the log."""
         return f"{self.path!r} is ignored: {self.reason}" + (f"; to serve it: {self.fix}" if self.fix else "")
 
 

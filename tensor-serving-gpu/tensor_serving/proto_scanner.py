@@ -18,7 +18,7 @@ _MAX_TAG = 2**32  # protobuf takes tags for 32 bits wide
 
 
 class TornError(ValueError):
-    """The bytes end, or stop making sense, before the message does. The text says where."""
+    """The bytes end, or stop making sense, before the message does. The text names the place."""
 
 
 class Field(NamedTuple):

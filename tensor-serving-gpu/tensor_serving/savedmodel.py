@@ -80,7 +80,7 @@ class Inspector:
     def refuse(self, folder: Path, reason: str) -> None:
         """Hold the version back, as the model server could not load it, until its files change.
 
-        What the server says of a version that was refused before, and is listed again, may still be the old failure.
+        The server's state of a version that was refused before, and is listed again, may still be the old failure.
         """
         known = self._known.get(folder)
         if known and not known.reason and time.monotonic() >= known.relisted + _STALE:

@@ -41,7 +41,7 @@ class ServerOutput(Thread):
 
 
 def events(line: bytes) -> list[tuple[str, str, int, str]]:
-    """Return what a line says of versions."""
+    """Return the version events of a line."""
     for event, pattern in (("loading", _LOADING), ("loaded", _LOADED), ("failed", _FAILED)):
         if found := pattern.search(line):
             return [_event(event, *found.groups())]

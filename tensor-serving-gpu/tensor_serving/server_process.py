@@ -38,7 +38,7 @@ EMBEDDED_FLAGS = (
     # The cores are shared out by the batcher; TensorFlow's own sharing costs a small model more than its run.
     "--tensorflow_intra_op_parallelism=1",
 )
-"""How the embedded server is run for small models. A lab with slow ones may say --tensorflow_intra_op_parallelism=0.
+"""How the embedded server is run for small models. A lab with slow ones may set --tensorflow_intra_op_parallelism=0.
 
 The C++ server is left without batching: it would fail calls whose shapes differ, and signatures without a batch axis.
 """

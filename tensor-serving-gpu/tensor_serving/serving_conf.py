@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 
 
 class ConfError(ValueError):
-    """The file cannot be used. The text says what was found where, and what was wanted."""
+    """The file cannot be used. The text names what was found where, and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ServingConf:
 
 
 def read(path: Path) -> ServingConf:
-    """Return what the file says, or the defaults when there is none. Raises ConfError."""
+    """Return the settings of the file, or the defaults when there is none. Raises ConfError."""
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST_FILE + 1)
@@ -56,7 +56,7 @@ def read(path: Path) -> ServingConf:
 
 
 def parse(text: str) -> ServingConf:
-    """Return what the text says. Raises ConfError."""
+    """Return the settings of the text. Raises ConfError."""
     tokens = _Tokens(text)
     policy: Policy | None = None
     labels: dict[str, int] = {}

@@ -207,7 +207,7 @@ class Watcher:
                     self._record.loaded(folder)
                 elif folder and number in listed[name].serving and state == "END" and error:
                     self._inspector.refuse(folder, error)
-                    if self._inspector.problem(folder):  # or it is what the server said of the files before
+                    if self._inspector.problem(folder):  # or it is the server's state of the files before
                         self._record.failed(folder, error)
         if server.answered and not answered:
             for folder in self._record.retry():

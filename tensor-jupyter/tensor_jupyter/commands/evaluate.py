@@ -95,7 +95,7 @@ def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Sett
     made = card.get("data_set") or {}
     name = data or made.get("stand_in_for") or made.get("name")
     if not name or name == "unknown":
-        raise LabError(f"{model} does not say what it was trained on: give --data SET, a set or folder of its labels.")
+        raise LabError(f"{model} has no card of its data set: give --data SET, a set or folder of its labels.")
     try:
         form = Picture(**card["input"]) if card.get("input") else None
     except TypeError:

@@ -58,7 +58,7 @@ def predict(
 ) -> None:
     """Say what is in pictures, one line each, in their order: file, label, score, and more of them with --top.
 
-    Fields are separated by tabs. What cannot be read is said on stderr and the others go on; the exit code is then 1.
+    Fields are separated by tabs. What cannot be read is named on stderr and the others go on; the exit code is then 1.
     """
     with errors_in_one_line():
         settings = Settings.read()

@@ -25,7 +25,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def load_clothes(settings: Settings | None = None) -> Dataset:
-    """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded; without a network drawn clothes, and it says so."""
+    """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded; without a network drawn clothes."""
     settings = settings or Settings.read()
     try:
         return read_idx_folder(cached(FASHION_MNIST, settings, settings.fashion_mnist_mirrors))

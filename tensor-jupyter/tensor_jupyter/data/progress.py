@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_EVERY_SECONDS = 5.0  # between two plain lines; what takes less says nothing
+_EVERY_SECONDS = 5.0  # between two plain lines; what takes less prints nothing
 
 
 @contextlib.contextmanager

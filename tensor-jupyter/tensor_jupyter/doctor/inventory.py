@@ -21,7 +21,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
     ]
     entries = document.get("models")
     if not isinstance(entries, list):
-        return ignored  # what is wrong with the watcher is said elsewhere
+        return ignored  # what is wrong with the watcher is reported elsewhere
     try:
         found = [*_summary(entries), *(finding for entry in entries for finding in _of(entry, settings))]
         return [*found, *ignored, *_elsewhere(entries, settings), *_of_gateway(where, settings)]

@@ -163,7 +163,7 @@ def _sockets(process: Path) -> set[str]:
     links = []
     for link in (process / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            links.append(os.readlink(link))  # noqa: PTH115 - what a socket's link says is no path
+            links.append(os.readlink(link))  # noqa: PTH115 - a socket's link is not a path
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 

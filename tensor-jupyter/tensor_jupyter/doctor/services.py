@@ -59,7 +59,7 @@ def _model_server(where: Where, settings: Settings) -> Finding:
     if reply.status == 200 and reply.document().get("status") == "ready":
         return ok("model server", "answers the gateway")
     if reply.status == 503:
-        return _silent("model server", f"the gateway says: {_message(reply)}")
+        return _silent("model server", f"the gateway answers: {_message(reply)}")
     host, port = where.serving
     try:
         socket.create_connection((host, port), web.SECONDS / 2).close()

@@ -133,5 +133,5 @@ def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> Pictu
         named.centering,
     )
     if min(form.height, form.width) < 1 or form.channels not in (1, 3):
-        raise LabError(f"{whose}: neither its signature nor its card says how large they are, grey or RGB.")
+        raise LabError(f"{whose}: their size and channels are neither in its signature nor in its card.")
     return form

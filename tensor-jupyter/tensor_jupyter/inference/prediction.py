@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a version says of one picture: labels with their scores, best first; or why it cannot be read."""
+    """The answer of a version for one picture: labels with their scores, best first; or why it cannot be read."""
 
     model: str
     version: int

@@ -54,7 +54,7 @@ class Served:
 
 
 def predictions(reply: Reply, count: int) -> list[Prediction]:
-    """What a reply of `classify` says of so many pictures. Raises SilentError when it is not the gateway's."""
+    """The `count` predictions in a reply of `classify`. Raises SilentError when it is not the gateway's."""
     document = reply.document()
     try:
         found = [_prediction({**document, **result}) for result in document["results"]]

@@ -41,7 +41,7 @@ def import_model(
         context: The name and the version.
         labels: The names of its scores, for the card.
         data: Its test images become golden samples, and the gate's report is made with them.
-        hints: What the model's layers do not say of its images and scores.
+        hints: What the model's layers do not declare of its images and scores.
         independent_rows: True or False is the user's word; None: only what the check finds.
 
     Raises:

@@ -20,8 +20,8 @@ _STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNL
 @dataclass(frozen=True)
 class Version:
     """One version. state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or
-    listed (to be served; the gateway was not there to say more). reason: why it failed or is quarantined. accuracy: on
-    the test pictures of data_set, and created: as its card says, None and "" where it does not."""
+    listed (to be served; the gateway did not answer). reason: why it failed or is quarantined. accuracy: on
+    the test pictures of data_set, and created: from its card, None and "" where they are missing."""
 
     version: int
     state: str
@@ -75,7 +75,7 @@ def about(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def sound(registry: Registry, settings: Settings) -> list[int]:
-    """The versions of a model in the volume that are not quarantined, ascending, as far as the gateway can say."""
+    """The versions of a model in the volume that are not quarantined, ascending, as far as the gateway knows."""
     held = _quarantined(registry.name, settings)
     return [number for number in registry.numbers() if number not in held]
 

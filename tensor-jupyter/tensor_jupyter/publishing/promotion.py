@@ -40,7 +40,7 @@ def measure(
 
 
 def _check_measured(report: Report, data: str) -> None:
-    """Raise LabError where the given pictures say nothing about the model: that is a mistake, not a pass."""
+    """Raise LabError where the given pictures do not fit the model: that is a mistake, not a pass."""
     for check in report.checks:
         if check.name == "accuracy" and check.passed is None:
             raise LabError(f"With --data {data} {check.told}.")

@@ -47,7 +47,7 @@ class Registry:
         return found[version]
 
     def conf(self) -> ServingConf:
-        """What serving.conf says now."""
+        """The settings of serving.conf now."""
         return serving_conf.read(self._conf_path)
 
     def label(self, label: str, version: int) -> None:

@@ -60,7 +60,7 @@ class Bars(BaseSettings):
 
 @dataclass(frozen=True)
 class Check:
-    """One number against its bar. passed: None where it could not be measured, and `told` says why."""
+    """One number against its bar. passed: None where it could not be measured, and `told` has the reason."""
 
     name: str
     passed: bool | None
@@ -113,7 +113,7 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Decisions:
-    """What a model says of each picture: a label, or whether it is beyond a concept model's threshold."""
+    """A model's decision for each picture: a label, or whether it is beyond a concept model's threshold."""
 
     said: np.ndarray
     labels: tuple[str, ...]
@@ -129,7 +129,7 @@ def judge(
     """Measure the version in `folder`, and the one in `current`, on the test pictures of `data` and of the sets `also`.
 
     The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers
-    that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report says why.
+    that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report has the reason.
     Raises LabError when the version does not load.
     """
     bars = bars or Bars.read()
@@ -183,7 +183,7 @@ def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
 
 
 def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
-    """What the model says of the held-out pictures, or why it cannot be run."""
+    """The model's decisions for the held-out pictures, or why it cannot be run."""
     if held is None:
         return "no held-out pictures are given"
     signature = graph.signatures.get(DEFAULT)

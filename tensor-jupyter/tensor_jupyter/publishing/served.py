@@ -47,7 +47,7 @@ def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
 
 
 def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen], bool]) -> Seen:
-    """The model as the gateway lists it, once `arrived` says so. Raises LabError when the time is over before.
+    """The model as the gateway lists it, once `arrived` is true of it. Raises LabError when the time is over before.
 
     Raises SilentError when the gateway does not answer at all; one that answered and is unavailable for a moment is
     waited for.

@@ -70,7 +70,7 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
         if exact:
             raise LabError(f"Version {number} of {name} is published, and a published version is never changed.")
         number = max(number, greatest_version(family)) + 1
-    with contextlib.suppress(OSError):  # it is there, and whole, whatever the disk says now
+    with contextlib.suppress(OSError):  # it is there, and whole, whatever error follows
         _sync_folder(family)
     return family / str(number)
 

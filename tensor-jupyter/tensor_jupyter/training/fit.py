@@ -187,7 +187,7 @@ def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) 
 
 
 def _targets(network: keras.Model, pictures: Pictures, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Images, and what the network should say of them: one-hot labels, or an error of nothing."""
+    """Images, and the network's targets: one-hot labels, or an error of nothing."""
     if models.is_classifier(network):
         return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
     return pictures.images, np.zeros(len(pictures), np.float32)

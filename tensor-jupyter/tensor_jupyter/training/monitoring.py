@@ -70,7 +70,7 @@ class _Best(keras.callbacks.Callback):
 
 
 class _Results(keras.callbacks.Callback):
-    """At the end, what the model says of the test images: confusion matrix, surest errors, curves, projector."""
+    """At the end, the model's answers for the test images: confusion matrix, surest errors, curves, projector."""
 
     def __init__(self, context: Context, data: Dataset) -> None:
         super().__init__()

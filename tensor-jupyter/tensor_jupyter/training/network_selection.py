@@ -10,7 +10,7 @@ PHOTOGRAPH = 64
 
 
 def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str]:
-    """The run with the network that suits the pictures and the weights at hand, and a line that says why.
+    """The run with the network that suits the pictures and the weights at hand, and a line with the reason.
 
     A network that the run names is kept. offline: download nothing. Raises LabError when weights that the run names
     cannot be had.

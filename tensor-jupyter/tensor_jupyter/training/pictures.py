@@ -32,7 +32,7 @@ def sheet(images: np.ndarray, titles: Sequence[str], columns: int = 10) -> np.nd
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Rows: what it is; columns: what the model says; in the cells, how often: uint8 [1, H, W, 3].
+    """Rows: what it is; columns: the model's answer; in the cells, how often: uint8 [1, H, W, 3].
 
     counts: int [classes, classes].
     """

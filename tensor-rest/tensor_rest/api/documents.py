@@ -7,7 +7,7 @@ from flask_restx import Api, fields
 from tensor_rest.api import probes
 
 _ERRORS = {
-    400: "The request is invalid; the message says where",
+    400: "The request is invalid; the message names the place",
     401: "An API key is missing or unknown, where the gateway requires one",
     403: "Not allowed for this caller, from this page, or for this URL",
     404: "The model, version or label is not served",

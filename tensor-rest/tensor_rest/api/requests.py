@@ -55,7 +55,7 @@ def _is_image() -> bool:
 
 @contextmanager
 def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
-    """The body as a JSON object, whatever Content-Type says: clients of TensorFlow Serving set it as they like.
+    """The body as a JSON object, whatever its Content-Type: clients of TensorFlow Serving set it as they like.
 
     Memory for it is reserved as long as the context lasts. `trailing`: text after the document is ignored.
     """
@@ -82,7 +82,7 @@ def limit() -> int:
 
 
 def flag(name: str) -> bool:
-    """Whether a query parameter says yes."""
+    """Whether a query parameter is true."""
     text = flask.request.args.get(name, "")
     if text not in _YES + _NO:
         raise BadRequestError(f"{name}={text[:20]!r} is neither yes nor no; wanted 1 or 0.")

@@ -53,7 +53,7 @@ class _Url:
 
 
 def image(url: str) -> bytes:
-    """The bytes at `url`, by the current application's list. Raises the ApiError that says why not."""
+    """The bytes at `url`, by the current application's list. Raises an ApiError with the reason if not."""
     fetcher: Fetcher = flask.current_app.extensions["fetch"]
     return fetcher.image(url)
 

@@ -16,7 +16,7 @@ Classify = Callable[[Target, Sequence[bytes]], Answer]
 
 @dataclass(frozen=True)
 class Classification:
-    """What was said of one picture in the end, by which answer, and the rules that fired on the way.
+    """The final classification of one image, the answer it is from, and the rules that fired.
 
     `concept`: how foreign the picture is to that answer's model, where that is known in time.
     `unsure`: the best score is below the rule of the model that answered, or of the one before if that one failed.

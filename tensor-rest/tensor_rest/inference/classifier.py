@@ -26,7 +26,7 @@ Ranking = list[tuple[str, float]]
 
 
 class Answer(NamedTuple):
-    """What a version of a model said of some pictures.
+    """The answer of a version for some images.
 
     `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
     `concepts` are the companion's scores in the same order, empty where none is served or wanted.

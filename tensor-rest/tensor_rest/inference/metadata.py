@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """One version of a model: its signatures, and its card or None; `card_problem` says why a card is not used."""
+    """One version of a model: its signatures, and its card or None; `card_problem`: why a card is not used."""
 
     model: str
     version: int
@@ -134,7 +134,7 @@ class MetadataCache:
             self._forget(target)
             if target.label is None:
                 raise
-            raise NotFoundError(str(error)) from error  # TensorFlow Serving says 400 of an unknown label
+            raise NotFoundError(str(error)) from error  # TensorFlow Serving answers an unknown label with 400
         for known in (self._kept.get(target), self._kept.get(Target(target.model, version))):
             if known is not None and (known.version, known.signatures) == (version, signatures):
                 break

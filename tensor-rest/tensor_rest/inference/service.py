@@ -73,7 +73,7 @@ class InferenceService:
         return explain(picture, pixels, image_signature, self._max_pixels)
 
     def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
-        """Store a picture under the label it should have had; also what the model says."""
+        """Store a picture under its right label; return also the model's answer."""
         answer = self.classify(target, [picture])
         answered = self.metadata_cache.get(Target(target.model, answer.version))
         check_label(label, answered.labels(len(answer.ranking)), target.model)

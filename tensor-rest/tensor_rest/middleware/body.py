@@ -151,7 +151,7 @@ def _inflate(data: bytes, limit: int) -> bytes:
     try:
         unpacked = inflater.decompress(data, limit + 1)
     except zlib.error as error:
-        raise BadRequestError("The body is not gzip, as its Content-Encoding says.") from error
+        raise BadRequestError("The body is not gzip, which its Content-Encoding declares.") from error
     if len(unpacked) > limit:
         raise TooLargeError(f"The body unpacks to more than {limit} bytes, which is what is taken.")
     if not inflater.eof or inflater.unused_data:

@@ -1,4 +1,4 @@
-"""How long a request may take: what its sender says in `X-Timeout-Ms`, at most what the setting allows."""
+"""How long a request may take: the client's `X-Timeout-Ms`, at most the setting."""
 
 import re
 import time

@@ -69,7 +69,7 @@ class Guard:
                 self._bodies.release(visit.memory)
 
     def _enter(self, visit: "_Visit") -> Reply | None:
-        """Raise the ApiError that says why it is refused; return the answer to a preflight request."""
+        """Raise an ApiError if it is refused; return the answer to a preflight request."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
         request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # holds for refusals, too

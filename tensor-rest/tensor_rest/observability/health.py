@@ -19,7 +19,7 @@ _NEVER = float("-inf")
 
 
 class Readiness:
-    """What the last look at the model server said. One thread looks at a time; the others take what is known."""
+    """The result of the last check of the model server. One thread looks at a time; the others take what is known."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
@@ -28,7 +28,7 @@ class Readiness:
         self._since = _NEVER
 
     def check(self) -> None:
-        """Return if the model server answers. Raises the ApiError that says why not."""
+        """Return if the model server answers. Raises an ApiError with the reason if not."""
         if self._is_old() and self._looking.acquire(timeout=_FIRST if self._since == _NEVER else 0):
             try:
                 self._renew()

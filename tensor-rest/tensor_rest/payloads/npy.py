@@ -37,7 +37,7 @@ def loads(data: bytes) -> Array:
     count = math.prod(shape)
     if len(data) - start != count * dtype.itemsize:
         raise BadRequestError(
-            f"The .npy says shape {list(shape)} of {dtype}, {count * dtype.itemsize} bytes; it has {len(data) - start}."
+            f"The .npy declares {list(shape)} of {dtype}, {count * dtype.itemsize} bytes; it has {len(data) - start}."
         )
     if dtype.kind in "SU":
         _check_texts(count)
@@ -108,7 +108,7 @@ def _checked(data: bytes) -> bytes:
 
 
 def _contents(archive: zipfile.ZipFile, max_bytes: int) -> Any:
-    """Each entry with its unpacked bytes, `max_bytes` in all: counted while unpacking, whatever the headers say."""
+    """Each entry with its unpacked bytes, `max_bytes` in all: counted while unpacking, not taken from the headers."""
     entries = archive.infolist()
     if not 0 < len(entries) <= _MAX_ARRAYS:
         raise BadRequestError(f"The .npz holds {len(entries)} arrays; wanted 1 to {_MAX_ARRAYS}.")

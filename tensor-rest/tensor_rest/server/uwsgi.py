@@ -64,7 +64,7 @@ def options(settings: Settings) -> list[str]:
 
 def _listen_options(settings: Settings) -> list[str]:
     if settings.front == "uwsgi":
-        # The router closes after each answer and must say so, or clients reuse a connection that is gone.
+        # The router closes after each answer and must announce it, or clients reuse a connection that is gone.
         closing = ["--add-header", "Connection: close"]
         return ["--http", settings.listen, "--http-timeout", str(settings.longest_request), *closing]
     return ["--socket", settings.socket.name, "--socket", settings.probe_socket.name, "--chmod-socket=600"]

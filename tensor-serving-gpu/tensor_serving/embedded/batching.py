@@ -2,7 +2,7 @@
 
 The event loop puts calls into queues, one queue for each kind of call (model, tensors fed and fetched, dtypes, shapes
 but for axis 0); a few threads, shared by all models, take batches out of them, queue after queue. No call waits for
-company unless `batch_timeout_micros` says so: a batch is what came while the one before it ran. For that to be much,
+others unless `batch_timeout_micros` is set: a batch is what came while the one before it ran. For that to be much,
 and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
 batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
 count. What is expected to take less than ten milliseconds the loop runs itself, once it knows which others arrived: the

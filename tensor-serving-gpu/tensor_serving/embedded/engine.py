@@ -149,7 +149,7 @@ class Engine:
             log.exception("the models could not be looked at; what is served stays as it is")
 
     def _read_config(self) -> bool:
-        """Take over the config if it is new and sound; else keep the old one and say why, once."""
+        """Take over the config if it is new and sound; else keep the old one and log why, once."""
         settings, error = None, ""
         try:
             settings = self._config.read()

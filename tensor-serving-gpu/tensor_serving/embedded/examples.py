@@ -1,7 +1,7 @@
 """The input of Classify, Regress and MultiInference: tf.Examples, which the graph gets as a vector of their bytes.
 
 A signature is fit for these methods by its aliases alone. Its method_name is not looked at, as in the real server
-without --enable_signature_method_name_check: models written by TensorFlow 2 all say "predict" there.
+without --enable_signature_method_name_check: models written by TensorFlow 2 all have "predict" there.
 """
 
 import numpy as np

@@ -15,7 +15,7 @@ def independent_rows(version: Path) -> bool:
     """Return whether the rows of this version folder are declared independent.
 
     `independent_rows` in the model's serving.conf decides. Without it the version's batching parameters do: the file
-    is there or not. A serving.conf with a mistake might have said false, so the rows count as dependent.
+    is there or not. A serving.conf with a mistake might mean false, so the rows count as dependent.
     """
     try:
         declared = serving_conf.read(version.parent / "serving.conf").independent_rows

@@ -5,7 +5,7 @@
     call_for   the same as prepare for inputs that are arrays already
 
 The shape of an input is not compared with the signature's: the graph decides, as in the real server, where
-half_plus_two takes a plain list though its signature says [-1, 1].
+half_plus_two takes a plain list though its signature declares [-1, 1].
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -188,7 +188,7 @@ class Repository:
             version = self._labelled(name, label)
         versions = live.versions
         if not versions or version not in (None, *versions):
-            # GetModelStatus says AVAILABLE from when a version is loaded, a moment before it is published here.
+            # GetModelStatus answers AVAILABLE from when a version is loaded, a moment before it is published here.
             known = dict(self._servables.get(name, {}))
             versions = {number: servable for number, servable in known.items() if servable.state is State.AVAILABLE}
         if version is None and versions:

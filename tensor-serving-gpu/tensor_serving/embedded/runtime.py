@@ -32,7 +32,7 @@ _LARGEST_GRAPH = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one has
 class Model:
     """A loaded SavedModel; `signatures` are its SignatureDefs by key. Calls may come from any number of threads.
 
-    The threads TensorFlow works with are the process's: what the first model says of their number holds for all.
+    The threads TensorFlow works with are the process's: the number that the first model sets holds for all.
     0 means one for each core. `freeze` small models whose weights nothing changes (see `freezing`).
     Raises ServingError when it cannot be loaded.
     """
@@ -79,7 +79,7 @@ class Model:
         self._session.close()
 
     def _inputs_of_fixed_rank(self) -> dict[str, list[int]]:
-        """Return the inputs whose number of dimensions has to be as the signature says: their shapes by tensor name.
+        """Return the inputs whose number of dimensions has to be the signature's: their shapes by tensor name.
 
         Mostly the graph decides what it can take. But the kernels with a data format (convolution, pooling, ...) end
         the process when dimensions are missing, the real server's as well. All that is known to be harmless is a

@@ -40,7 +40,7 @@ def serve(options: Options) -> int:
 
 
 class CannotServeError(Exception):
-    """The server cannot start. The text says why, and what to do."""
+    """The server cannot start. The text has the reason and a remedy."""
 
 
 class _Server:

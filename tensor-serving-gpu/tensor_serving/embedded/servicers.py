@@ -116,7 +116,7 @@ class Servicers:
     def _refuse_culprit(self, context: Any) -> None:
         """Raise ServingError for a repeat of the call that crashed the process before this one.
 
-        Only a call that says it is a repeat can be that one: clients may give all of theirs the same id.
+        Only a call that is marked as a repeat can be that one: clients may give all of theirs the same id.
         """
         if _metadata(context, "x-request-id") == self._culprit and _metadata(context, "x-previous-attempts"):
             raise ServingError(grpc.StatusCode.DATA_LOSS, "this call crashed the model server: it is not run again")

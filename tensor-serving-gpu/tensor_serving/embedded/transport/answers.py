@@ -130,7 +130,7 @@ class Answers(asyncio.Protocol, ABC):
     def _forget(self, call: Call, cancel: bool) -> None:
         """Drop a call that is over; `cancel` ends its work as well."""
 
-    # ---- what the client says of its windows
+    # ---- the client's windows
 
     def _window_update(self, _flags: int, stream: int, payload: bytes) -> None:
         self._spend()

@@ -46,7 +46,7 @@ class Call:
         self.begun = now
         self.window = 0  # bytes the client still takes, more than of a new call
         self.message = _NOTHING
-        self.length: int | None = None  # of the data, where the client says it,
+        self.length: int | None = None  # of the data, where the client declares it,
         self.received = 0  # and how much has come
         self.refused: ServingError | None = None  # with this, once the request is whole
         self.whole = False  # the client has sent all of it

@@ -148,7 +148,7 @@ class Connection(Incoming):
         self._server.wait_for_turn(self)
 
     def _read(self, data: bytes | bytearray) -> int:
-        """Do what the whole frames say, a turn's at most, and return how many bytes they were."""
+        """Process the whole frames, a turn's at most, and return how many bytes they were."""
         at = 0
         self._left = limits.FRAMES_PER_TURN
         try:

@@ -1,4 +1,4 @@
-"""The frames of one client: what each of them says."""
+"""Reads the frames of one client."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from tensor_serving.embedded.transport.frames import ProtocolError
 if TYPE_CHECKING:
     from tensor_serving.embedded.transport.server import Server
 
-STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we say that we have them,
+STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we acknowledge them,
 CONNECTION_WINDOW = 16 << 20  # and of all its calls
 
 
