@@ -104,7 +104,7 @@ def pattern(routes: Iterable[ImageRoute]) -> re.Pattern[str]:
     Its group `r0` matches for the first of them and so on, `m0` is the model's name where the path has one.
     """
     name = "(?P<m{}>[a-z0-9._-]{{1,63}})"
-    paths = (f"(?P<r{at}>{route.path.replace(_MODEL, name.format(at))})" for at, route in enumerate(routes))
+    paths = (f"(?P<r{at}>{re.escape(route.path).replace(_MODEL, name.format(at))})" for at, route in enumerate(routes))
     return re.compile("|".join(paths))
 
 
