@@ -88,7 +88,7 @@ finish() { # finish ROOT: what the official image has or does; run by mmdebstrap
   chroot "$1" update-ca-certificates
   ln -s ../../bin/python3 "$1/usr/local/bin/python3"
   ln -s python3 "$1/usr/local/bin/python"
-  # pip has certificates of its own unless it is told.
+  # pip has certificates of its own unless it is configured.
   printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$1/etc/pip.conf"
   # Packages that are installed later start no service and leave no archive behind.
   printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"

@@ -41,7 +41,7 @@ have_image() { # have_image REFERENCE: whether the engine has it
   docker image inspect "$1" >/dev/null 2>&1
 }
 
-wait_until() { # wait_until SECONDS COMMAND...: ask ten times a second; fails when the time is over
+wait_until() { # wait_until SECONDS COMMAND...: poll ten times a second; fails when the time is over
   local end=$((SECONDS + $1))
   shift
   until "$@"; do

@@ -22,9 +22,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 printf '%s\n' "tensorflow==$TENSORFLOW_VERSION" "tensorflow-cpu==$TENSORFLOW_VERSION" \
   "tensorflow-serving-api==$TENSORFLOW_VERSION" "tensorboard==${TENSORFLOW_VERSION%.*}.*" >"$work/tensorflow.txt"
-# tensorflow-serving-api asks for the full tensorflow beside tensorflow-cpu; only machines other than x86-64 take it.
+# tensorflow-serving-api requires the full tensorflow beside tensorflow-cpu; only machines other than x86-64 take it.
 echo "tensorflow==$TENSORFLOW_VERSION; platform_machine != 'x86_64'" >"$work/overrides.txt"
-# openapi-python-client, a test tool, asks for an older typer than the lab's own; it works with that one.
+# openapi-python-client, a test tool, requires an older typer than the lab's own; it works with that one.
 echo "typer>=0.29" >>"$work/overrides.txt"
 
 compile() { # compile OUTPUT CONSTRAINTS INPUT...
@@ -37,7 +37,8 @@ compile() { # compile OUTPUT CONSTRAINTS INPUT...
   echo "$output: $(grep -c '==' "$output") packages"
 }
 
-services=(tensor-board tensor-jupyter tensor-rest tensor-serving-gpu)
+inputs=(tensor-*/requirements.in)
+services=("${inputs[@]%/requirements.in}")
 lab=.deploy/requirements.txt
 compile "$lab" "$work/tensorflow.txt" .deploy/requirements.in "${services[@]/%//requirements.in}"
 for folder in "${services[@]}" .deploy/kubernetes .deploy/lab_sbom tests; do

@@ -7,11 +7,13 @@ that JUPYTER_TOKEN_FILE names.
 import os
 from pathlib import Path
 
+from tensor_jupyter import ports
+
 c = get_config()  # noqa: F821 - Jupyter provides it
 
 c.ServerApp.root_dir = os.environ.get("LAB_WORKSPACE") or str(Path(__file__).resolve().parent)
 c.ServerApp.ip = os.environ.get("LAB_JUPYTER_HOST", "127.0.0.1")
-c.ServerApp.port = int(os.environ.get("LAB_JUPYTER_PORT", "8888"))
+c.ServerApp.port = int(os.environ.get("LAB_JUPYTER_PORT", ports.JUPYTER))
 c.ServerApp.port_retries = 0  # a taken port is an error, not another port
 c.ServerApp.open_browser = False
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"

@@ -9,9 +9,10 @@ import pytest
 from lab_engine import choice, settings
 from lab_engine.docker.deployment import Deployment
 from lab_engine.docker.images import obstacle as obstacle_of
+from lab_engine.verbs import SERVICES
 from tests.running import ROOT, Lab, free_ports, new_lab
 
-IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-embedded")
+IMAGES = tuple("tensor-serving-embedded" if name == "tensor-serving" else name for name in SERVICES)
 
 
 @pytest.fixture(scope="session", params=["local", "docker"])
@@ -20,7 +21,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.param == "docker":
         request.getfixturevalue("images")
     with new_lab(request.param) as started:
-        started.said = started.compose("up")
+        started.output = started.compose("up")
         yield started
 
 

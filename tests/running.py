@@ -47,7 +47,7 @@ class Lab:
     engine: str  # local or docker
     home: Path
     ports: dict[str, int]
-    said: str = ""  # what the `up` that started it printed
+    output: str = ""  # what the `up` that started it printed
     project: str = field(default_factory=lambda: f"lab-test-{os.getpid()}-{next(_NUMBERS)}")  # in Docker
 
     @property
@@ -102,8 +102,10 @@ class Lab:
         """What is still there: processes of the lab's state folder, containers, volumes."""
         mark, found = str(self.home).encode(), []
         if self.engine == "docker":
-            asked = (["ps", "--all", "--format", "{{.Names}}"], ["volume", "ls", "--format", "{{.Name}}"])
-            listed = [subprocess.run(["docker", *words], capture_output=True, text=True, check=True) for words in asked]
+            commands = (["ps", "--all", "--format", "{{.Names}}"], ["volume", "ls", "--format", "{{.Name}}"])
+            listed = [
+                subprocess.run(["docker", *words], capture_output=True, text=True, check=True) for words in commands
+            ]
             found = [name for done in listed for name in done.stdout.split() if name.startswith(self.project)]
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -119,7 +121,7 @@ class Lab:
         return f"{self.project}-{name}"
 
     def stop_model_server(self) -> None:
-        """Take the model server away as no verb does; `up` brings it back."""
+        """Stop the model server as no verb does; `up` starts it again."""
         if self.engine == "docker":
             command = ["docker", "stop", self.container("tensor-serving-cpu")]
         else:
@@ -212,7 +214,7 @@ def request(prepared: urllib.request.Request, timeout: float = 60) -> Answer:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Ask until the condition gives something true, and return that; fails with `what` when the time is over."""
+    """Poll until the condition gives something true, and return that; fails with `what` when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():

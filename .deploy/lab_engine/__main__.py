@@ -23,7 +23,7 @@ _ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}
 _ADVICE: dict[int | None, str] = {
     errno.EACCES: _ANOTHER_USER,
     errno.EPERM: _ANOTHER_USER,
-    errno.ENOSPC: "; make room there, or set LAB_HOME to a folder on another disk",
+    errno.ENOSPC: "; free space there, or set LAB_HOME to a folder on another disk",
 }
 
 

@@ -32,14 +32,18 @@ def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
         if in_docker and _runs_in_docker(settings):
             raise EngineError("the lab is running in Docker: stop it first, with bin/compose.sh down")
         return Choice(
-            local, "local processes, as asked" if options.engine == "local" else "local processes, as it runs"
+            local, "local processes, as requested" if options.engine == "local" else "local processes, as it runs"
         )
     obstacle = engine_obstacle()
     if obstacle is None:
         wanted = _deployment(settings, options, running=deployment.load(settings) if in_docker else None)
         obstacle = images.obstacle(wanted, settings)
         if obstacle is None:
-            why = "Docker, as asked" if options.engine == "docker" else "Docker: it answers, and the images can be had"
+            why = (
+                "Docker, as requested"
+                if options.engine == "docker"
+                else "Docker: it answers, and the images can be had"
+            )
             return Choice(DockerLab(settings, wanted), why + _about_serving(settings, options, wanted))
     if options.engine == "docker":
         raise EngineError(f"the lab cannot run in Docker: {obstacle}")
@@ -75,17 +79,17 @@ def _runs_in_docker(settings: Settings) -> bool:
 
 
 def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
-    """Why the model server is not TensorFlow Serving, where nobody asked for another."""
-    asked = options.serving or settings.versions["LAB_SERVING"]
-    if wanted.serving != "embedded" or asked == "embedded":
+    """Why the model server is not TensorFlow Serving, where no other was requested."""
+    requested = options.serving or settings.versions["LAB_SERVING"]
+    if wanted.serving != "embedded" or requested == "embedded":
         return ""
     return f"; the embedded model server, because {settings.versions['TF_SERVING_IMAGE']} cannot be had"
 
 
 def _deployment(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
-    """What the options ask for; a lab that is up stays what it is where they are silent."""
-    told = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
-    if running and not any(told):
+    """What the options select; a lab that is up stays what it is where they are not given."""
+    given = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
+    if running and not any(given):
         return running
     versions = settings.versions
     project = options.project or versions["LAB_PROJECT"]

@@ -87,9 +87,9 @@ class Progress:
         return self
 
     def __exit__(self, error: object, *_: object) -> None:
-        verdict = bad("failed") if error else good("done")
+        outcome = bad("failed") if error else good("done")
         self._clear()
-        say(f"{self._title}: {verdict} ({self.seconds:.0f} s)")
+        say(f"{self._title}: {outcome} ({self.seconds:.0f} s)")
 
     @property
     def seconds(self) -> float:

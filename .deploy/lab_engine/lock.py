@@ -18,7 +18,7 @@ _INSTALL_SECONDS = 900.0  # a first one, over a slow line
 
 @contextlib.contextmanager
 def exclusive(settings: Settings, verb: str) -> Iterator[None]:
-    """Hold the lab for a verb that changes it; raises EngineError naming who holds it already.
+    """Hold the lab for a verb that changes it; raises EngineError naming its holder.
 
     A recovery by the monitor is waited for, and one installation by another: both want the same.
     """
@@ -34,7 +34,7 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
             return True
 
         if not taken():
-            holder = _told(lock)
+            holder = _holder(lock)
             if not wait_until(taken, _patience(verb, holder)):
                 raise EngineError(
                     f"another command is at work on this lab ({holder}): wait until it has ended, or stop it"
@@ -52,15 +52,15 @@ def _patience(verb: str, holder: str) -> float:
     return _INSTALL_SECONDS if verb == INSTALL and f"'{INSTALL}'" in holder else 0.0
 
 
-def _told(lock: TextIO) -> str:
+def _holder(lock: TextIO) -> str:
     """What the holder of the lock wrote into it; it may be about to."""
-    told = ""
+    holder = ""
 
     def read() -> bool:
-        nonlocal told
+        nonlocal holder
         lock.seek(0)
-        told = lock.read().strip()
-        return bool(told)
+        holder = lock.read().strip()
+        return bool(holder)
 
     wait_until(read, 1)
-    return told
+    return holder

@@ -81,5 +81,5 @@ def _socket_inodes(pid: str) -> set[str]:
     with contextlib.suppress(OSError):  # another user's process
         for link in Path("/proc", pid, "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                found.add(os.readlink(link))  # noqa: PTH115 - what a socket's link says is no path
+                found.add(os.readlink(link))  # noqa: PTH115 - a socket's link is not a path
     return {link[len("socket:[") : -1] for link in found if link.startswith("socket:[")}

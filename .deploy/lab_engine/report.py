@@ -23,13 +23,13 @@ def say_how_to_go_on(settings: Settings) -> None:
     console.say(
         "\nTry:\n"
         f"  curl -F image=@{shlex.quote(picture)} {settings.url(settings.ports.rest, f'/tf/mnist/{sample.MODEL}')}\n"
-        "  Run All Cells in the notebook, then ask the new version the same\n"
+        "  Run All Cells in the notebook, then send the same to the new version\n"
         "  bin/compose.sh status | logs -f | restart tensor-serving | down"
     )
 
 
 def proof(settings: Settings) -> str:
-    """What the shipped model said of the sample picture, or why it was not asked."""
+    """What the shipped model answered for the sample picture, or why it was not called."""
     try:
         if not sample.is_listed(settings):
             return ""

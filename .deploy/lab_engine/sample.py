@@ -60,8 +60,8 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
 def models(settings: Settings) -> list[dict[str, Any]]:
     """What GET /tf/models lists. Raises OSError when the gateway does not answer, OtherLabError for another lab's."""
     _check_ours(settings)
-    asked = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
-    found: list[dict[str, Any]] = json.loads(web.fetch(asked, timeout=10))["models"]
+    request = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
+    found: list[dict[str, Any]] = json.loads(web.fetch(request, timeout=10))["models"]
     return found
 
 

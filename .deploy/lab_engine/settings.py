@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"  # the lab listens nowhere else
 
 # Linux allows 107 bytes for the path of a Unix socket (unix(7)); supervisord makes its own under a longer name first.
-LONGEST_HOME = 107 - len("/run/supervisor.sock.12345678")
+MAX_HOME_BYTES = 107 - len("/run/supervisor.sock.12345678")
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
     if values["LAB_ENGINE"] not in ("auto", "docker", "local"):
         raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is no engine: set it to auto, docker or local")
     home = Path(values.get("LAB_HOME") or ROOT / ".lab").expanduser().absolute()
-    if (length := len(os.fsencode(home))) > LONGEST_HOME:
+    if (length := len(os.fsencode(home))) > MAX_HOME_BYTES:
         raise EngineError(
-            f"the state folder's path is {length} bytes long and Unix sockets below it allow {LONGEST_HOME}: {home}; "
+            f"the state folder's path is {length} bytes long and Unix sockets below it allow {MAX_HOME_BYTES}: {home}; "
             "set LAB_HOME to a shorter one"
         )
     if unfit := set(str(home)) & set("\"'\n%;{}"):

@@ -22,7 +22,7 @@ print(json.dumps({"release": release, "python": python, "debian": debian}))
 """
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
 _HASH = re.compile(r"^\s+--hash=sha256:([0-9a-f]{64})")
-_LONGEST_LICENSE = 80  # characters; some packages have the whole text in that field
+_MAX_LICENSE_CHARS = 80  # characters; some packages have the whole text in that field
 
 
 @dataclass
@@ -100,7 +100,7 @@ def lock_file(path: Path) -> list[Package]:
 
 def _short(license_field: str) -> str:
     text = license_field.strip()
-    return text if len(text) <= _LONGEST_LICENSE and "\n" not in text and text.upper() != "UNKNOWN" else ""
+    return text if len(text) <= _MAX_LICENSE_CHARS and "\n" not in text and text.upper() != "UNKNOWN" else ""
 
 
 def _docker(*arguments: str) -> str:

@@ -27,7 +27,7 @@ def test_a_lab_that_is_down_is_a_json_document_too(
     assert json.loads(capsys.readouterr().out) == document
 
 
-def test_another_users_lab_is_said_to_be_that(
+def test_another_users_lab_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def load(running: bool) -> None:  # noqa: ARG001 - as it is called
@@ -35,9 +35,9 @@ def test_another_users_lab_is_said_to_be_that(
 
     monkeypatch.setattr(settings, "load", load)
     assert __main__.main(["status"]) == 1
-    said = capsys.readouterr().err
-    assert "/home/ada/.lab/lab.json: Permission denied; the lab may be another user's" in said
-    assert "disk" not in said
+    output = capsys.readouterr().err
+    assert "/home/ada/.lab/lab.json: Permission denied; the lab may be another user's" in output
+    assert "disk" not in output
 
 
 def test_compose_works_through_a_link_and_knows_its_release(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_what_up_started_is_remembered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("here", "pullable", "told"),
+    ("here", "pullable", "reason"),
     [
         ({"localhost:5000"}, set(), None),  # the images are here
         (set(), {"localhost:5000"}, None),  # the registry has them
@@ -49,13 +49,13 @@ def test_what_up_started_is_remembered(tmp_path: Path) -> None:
     ],
 )
 def test_docker_is_in_the_way_only_if_the_images_cannot_be_had(
-    monkeypatch: pytest.MonkeyPatch, here: set[str], pullable: set[str], told: str | None
+    monkeypatch: pytest.MonkeyPatch, here: set[str], pullable: set[str], reason: str | None
 ) -> None:
     monkeypatch.setattr(client, "has_image", lambda image: any(image.startswith(start) for start in here))
     monkeypatch.setattr(client, "can_pull", lambda image: any(image.startswith(start) for start in pullable))
     monkeypatch.setattr(client, "pull", lambda _image, **_: False)
     obstacle = images.obstacle(CPU, settings.load({}))
-    assert (told in obstacle) if told and obstacle else obstacle is told
+    assert (reason in obstacle) if reason and obstacle else obstacle is reason
 
 
 def test_both_engines_read_the_rules_from_one_file(tmp_path: Path) -> None:

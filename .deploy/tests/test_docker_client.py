@@ -18,8 +18,8 @@ DENIED = "permission denied while trying to connect to the Docker daemon socket"
 def docker_that(path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, str]) -> None:
     """Put a docker command in front of the PATH that prints the words for its first argument, or fails with them."""
     lines = [
-        f"{name}) echo '{said.removeprefix('!')}' {'>&2; exit 1' if said[:1] == '!' else ''};;"
-        for name, said in words.items()
+        f"{name}) echo '{output.removeprefix('!')}' {'>&2; exit 1' if output[:1] == '!' else ''};;"
+        for name, output in words.items()
     ]
     (path / "docker").write_text("#!/bin/sh\ncase $1 in\n" + "\n".join(lines) + "\nesac\n")
     (path / "docker").chmod(0o755)

@@ -1,4 +1,4 @@
-"""bin/kube.sh with a kubectl that stands in for a cluster: what is applied, asked, sent, and refused."""
+"""bin/kube.sh with a kubectl that stands in for a cluster: what is applied, read, sent, and refused."""
 
 import base64
 import io
@@ -91,13 +91,13 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("y\n", 1), ("", 1)])
-def test_a_person_is_asked(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, typed: str, code: int) -> None:
+def test_a_person_confirms(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, typed: str, code: int) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     assert __main__.main(["delete"]) == code
     assert bool(cluster.calls("delete")) is (code == 0)
 
 
-def test_without_a_context_nothing_is_asked(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_context_nothing_is_called(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     cluster.answers["config current-context"] = [1, "error: current-context is not set"]
     cluster.answer()
     assert __main__.main(["status"]) == 1
@@ -152,7 +152,7 @@ def test_status_is_by_ready_pods(
     assert text in capfd.readouterr().out
 
 
-def test_delete_keeps_volumes_unless_told(cluster: Cluster) -> None:
+def test_delete_keeps_volumes_by_default(cluster: Cluster) -> None:
     assert __main__.main(["delete", "--yes", "--namespace", "mine"]) == 0
     (words,) = cluster.calls("delete")
     assert words[:4] == ["--context", "kind-lab", "--namespace", "mine"]

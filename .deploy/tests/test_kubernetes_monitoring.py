@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics that the gateway has; promtool, where it is installed, runs the alerts."""
+"""Alerts and dashboard use metrics that the gateway has; promtool, where it is installed, runs the alerts."""
 
 import json
 import re
@@ -43,14 +43,14 @@ def declared() -> dict[str, set[str]]:
     }
 
 
-def test_every_metric_and_label_that_is_asked_for_exists(found: list[Object]) -> None:
+def test_every_metric_and_label_that_is_used_exists(found: list[Object]) -> None:
     panels = dashboard(found)["panels"]
-    asked = [rule["expr"] for rule in rules(found)] + [each["expr"] for one in panels for each in one["targets"]]
-    asked.append(
+    expressions = [rule["expr"] for rule in rules(found)] + [each["expr"] for one in panels for each in one["targets"]]
+    expressions.append(
         re.sub(r"label_values\((\w+), (\w+)\)", r"\1{\2=}", dashboard(found)["templating"]["list"][1]["query"])
     )
     series = declared()
-    for expression in asked:
+    for expression in expressions:
         names = set(re.findall(r"\b(tensor_\w+)", expression))
         assert names <= set(series)
         assert names or "up{" in expression

@@ -1,4 +1,4 @@
-"""The lab on Kubernetes is Compose's: names, ports, variables, volumes, limits; and its probes ask for what exists."""
+"""The lab on Kubernetes is Compose's: names, ports, variables, volumes, limits; its probes call paths that exist."""
 
 import json
 import os
@@ -128,7 +128,7 @@ def test_gpu_is_composes() -> None:
 
 
 @pytest.mark.parametrize("service", ["tensor-board", "tensor-jupyter", "tensor-rest"])
-def test_probes_ask_what_the_images_health_check_asks(service: str) -> None:
+def test_probes_call_what_the_images_health_check_calls(service: str) -> None:
     container = pods(objects("local"))[service]["containers"][0]
     paths = {container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe")}
     check = (FOLDERS[service] / "healthcheck.py").read_text()

@@ -8,7 +8,7 @@ import pytest
 from lab_engine.settings import ROOT, read_env_file
 
 LAB = ROOT / ".deploy" / "requirements.txt"
-FOLDERS = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-gpu")
+FOLDERS = sorted(path.parent.name for path in ROOT.glob("tensor-*/requirements.in"))
 
 
 def pins(path: Path) -> set[str]:

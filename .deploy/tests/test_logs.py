@@ -22,7 +22,7 @@ def test_the_last_lines_of_a_log(lab: Settings) -> None:
     assert logs.last_lines(lab, "uwsgi", 0) == []
 
 
-def test_as_many_lines_as_were_asked_for(lab: Settings) -> None:
+def test_as_many_lines_as_requested(lab: Settings) -> None:
     lines = [f"{number} {'x' * 100}" for number in range(10_000)]  # a megabyte
     (lab.run / "log" / "uwsgi.log").write_text("\n".join(lines))
     assert logs.last_lines(lab, "uwsgi", 100_000) == lines

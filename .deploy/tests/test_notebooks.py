@@ -6,7 +6,7 @@ from pathlib import Path
 from lab_engine import notebooks, settings
 
 
-def test_a_new_release_replaces_what_nobody_edited_and_stands_beside_the_rest(tmp_path: Path) -> None:
+def test_a_new_release_replaces_only_unedited_notebooks(tmp_path: Path) -> None:
     shipped, lab = tmp_path / "shipped", settings.load({"LAB_HOME": str(tmp_path / "lab")})
     for name in ("A/edited.ipynb", "A/opened.ipynb", "B/removed.ipynb", "B/.ipynb_checkpoints/removed.ipynb"):
         (shipped / name).parent.mkdir(parents=True, exist_ok=True)

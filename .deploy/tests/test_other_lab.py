@@ -82,7 +82,7 @@ def test_another_labs_gateway_is_not_healthy_and_gets_no_key(
 
 
 @pytest.mark.parametrize("gateway", ["ours", ""], indirect=True)
-def test_the_labs_own_gateway_and_one_without_an_id_are_asked(lab: settings.Settings, gateway: Gateway) -> None:
+def test_the_labs_own_gateway_and_one_without_an_id_are_called(lab: settings.Settings, gateway: Gateway) -> None:
     here = at(lab, gateway)
     (rest,) = [service for service in all_services(here) if service.name == "tensor-rest"]
     assert health.is_healthy(rest)

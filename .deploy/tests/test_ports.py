@@ -1,4 +1,4 @@
-"""Ports: a taken one is told with its holder and the way out."""
+"""Ports: a taken one is reported with its holder and a remedy."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def test_a_taken_port_is_told_from_a_free_one(taken: int) -> None:
+def test_a_taken_port_is_distinguished_from_a_free_one(taken: int) -> None:
     assert not ports.is_free(taken)
     assert ports.is_free(ports.next_free(taken))
 
@@ -27,15 +27,15 @@ def test_the_holder_of_a_port_is_named(taken: int) -> None:
     assert ports.holder(taken).startswith(f"process {os.getpid()} (")
 
 
-def test_every_taken_port_is_told_at_once(taken: int) -> None:
+def test_all_taken_ports_are_reported_together(taken: int) -> None:
     with socket.socket() as another:
         another.bind(("127.0.0.1", 0))
         another.listen()
         also = another.getsockname()[1]
         with pytest.raises(EngineError) as refusal:
             ports.check({"rest": taken, "board": also})
-    for told in (f"port {taken} is taken by", f"port {also} is taken by", "LAB_REST_PORT=", "LAB_BOARD_PORT="):
-        assert told in str(refusal.value)
+    for text in (f"port {taken} is taken by", f"port {also} is taken by", "LAB_REST_PORT=", "LAB_BOARD_PORT="):
+        assert text in str(refusal.value)
 
 
 def test_a_port_that_is_offered_is_used_by_no_other_setting(taken: int) -> None:

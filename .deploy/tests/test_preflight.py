@@ -10,7 +10,7 @@ from lab_engine.errors import EngineError
 from lab_engine.local import preflight
 
 
-def test_too_little_space_is_told_in_gibibytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_reported_in_gibibytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=preflight.GIB)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(EngineError, match=r"has 1\.0 GiB free and 4\.0 GiB are needed"):

@@ -1,4 +1,4 @@
-"""The programs of the local engine, as they are told to start."""
+"""The programs of the local engine, as they are configured to start."""
 
 from configparser import RawConfigParser
 from pathlib import Path

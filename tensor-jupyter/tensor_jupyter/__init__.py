@@ -1,6 +1,6 @@
 """The workbench: data, models, training, and the export of self-contained models that the lab serves.
 
-Importing this package is cheap; TensorFlow is imported by the modules that need it, and says only what matters.
+Importing this package is cheap; TensorFlow is imported by the modules that need it, and logs only what matters.
 """
 
 import os

@@ -2,8 +2,8 @@
 
 
 class LabError(Exception):
-    """Something the user can put right; the text says what was found, what was wanted and what to do."""
+    """Something the user can put right; the text names what was found, what was expected and a remedy."""
 
     def _render_traceback_(self) -> list[str]:
-        """IPython asks for this: in a notebook the message is shown, not the way to it."""
+        """Return what IPython shows in a notebook: the message, not the traceback."""
         return [f"{type(self).__name__}: {self}"]

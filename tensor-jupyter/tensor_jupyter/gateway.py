@@ -4,8 +4,8 @@ with Gateway(settings) as gateway:
     reply = gateway.send("GET", "/tf/models")       # any status is a reply
     reply.document()["models"]
 
-It is asked directly, never through a proxy of the environment, and no redirect is followed: the key goes nowhere else.
-Where the lab's id is known, each new connection first asks /healthz, without the key, whether it is this lab's.
+It is called directly, never through a proxy of the environment, and no redirect is followed: the key goes nowhere else.
+Where the lab's id is known, each new connection first checks with /healthz, without the key, that it is this lab's.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ class Reply:
 
     @property
     def retry_after(self) -> float:
-        """Seconds after which the gateway wants to be asked again; 0 if it does not say."""
+        """Seconds of Retry-After; 0 without it."""
         try:
             seconds = float(self.headers.get("Retry-After", "0"))
         except ValueError:

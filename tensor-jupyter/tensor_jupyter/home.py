@@ -63,13 +63,13 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def announce(environ: Mapping[str, str] = os.environ) -> None:
-    """Say once on stderr which lab is used, where the environment does not say it."""
+    """Print once on stderr which lab is used, where the environment does not set it."""
     if not environ.get("LAB_HOME") and not environ.get("LAB_MODELS"):
-        _say_once(find(environ), environ.get("LAB_REST_URL", ""))
+        _print_once(find(environ), environ.get("LAB_REST_URL", ""))
 
 
 @functools.cache
-def _say_once(home: Path | None, gateway: str) -> None:
+def _print_once(home: Path | None, gateway: str) -> None:
     if home is None:
         text = f"no lab was found from {Path.cwd()} upwards: models go to {Path('.lab/models').absolute()}"
         text += "; work in the lab's clone, or set LAB_HOME to its state folder"

@@ -34,8 +34,8 @@ class EpochProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = logs or {}
         shown = {"accuracy": "accuracy", "validation": "val_accuracy", "loss": "val_loss"}
-        told = (f"  {word} {values[name]:.4f}" for word, name in shown.items() if name in values)
-        self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}{''.join(told)}", highlight=False)
+        texts = (f"  {word} {values[name]:.4f}" for word, name in shown.items() if name in values)
+        self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}{''.join(texts)}", highlight=False)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         if self.console.is_terminal:  # elsewhere it was never started, and would still end with an empty line

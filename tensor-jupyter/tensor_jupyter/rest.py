@@ -33,7 +33,7 @@ class Answer:
         return f"version {self.version} says {best}; it is {role}"
 
 
-def ask(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
+def classify(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
     """Classify an image by the served model; with `version`, by that one as soon as it is served.
 
     Args:
@@ -60,7 +60,7 @@ def client(model: str, language: str) -> str:
     """
     settings = Settings.read()
     path = f"/tf/models/{urllib.parse.quote(model, safe='')}/client?lang={urllib.parse.quote(language)}"
-    # The gateway writes the address it was asked under; a call is pasted outside as well.
+    # The gateway writes the address it was called under; a call is pasted outside as well.
     host = urllib.parse.urlsplit(settings.rest_public_url or settings.rest_url).netloc
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", path, headers={"Host": host})

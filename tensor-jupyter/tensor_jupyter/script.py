@@ -13,7 +13,7 @@ from typing import Any
 
 from tensor_jupyter.errors import LabError
 
-_MOST_BYTES = 100 * 2**20  # a notebook with large outputs, which are left out
+_MAX_BYTES = 100 * 2**20  # a notebook with large outputs, which are left out
 _SHELL = """\
 # The notebook's magics and shell escapes, outside of a notebook.
 def get_ipython():
@@ -62,8 +62,8 @@ def _cells(notebook: Path) -> Iterator[tuple[int, Any]]:
 def _read(notebook: Path) -> Any:
     import nbformat
 
-    if notebook.stat().st_size > _MOST_BYTES:
-        raise LabError(f"{notebook} has more than {_MOST_BYTES >> 20} MiB: clear its outputs first.")
+    if notebook.stat().st_size > _MAX_BYTES:
+        raise LabError(f"{notebook} has more than {_MAX_BYTES >> 20} MiB: clear its outputs first.")
     try:
         document = nbformat.read(str(notebook), as_version=4)
         nbformat.validate(document)

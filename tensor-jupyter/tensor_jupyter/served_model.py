@@ -1,4 +1,4 @@
-"""A served model as a notebook has it: what it takes, and what it says, asked through the lab's gateway.
+"""A served model as a notebook has it: what it takes and answers, through the lab's gateway.
 
 model = ServedModel("clothes", version=2)          # waits until that version answers
 model                                              # its signatures and labels
@@ -22,7 +22,7 @@ from tensor_jupyter.publishing import served
 from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
-MOST_PICTURES = 500
+MAX_PICTURES = 500
 """In one request; more are sent in several."""
 
 _SECONDS = 30.0  # for an answer
@@ -55,7 +55,10 @@ class ServedModel:
         """By name, the "inputs" and "outputs", each by name as "uint8 [*, 28, 28, 1]"; * is any number."""
         found: dict[str, Any] = self._default()["signatures"]
         return {
-            name: {side: {alias: _told(given) for alias, given in one[side].items()} for side in ("inputs", "outputs")}
+            name: {
+                side: {alias: _format_tensor(given) for alias, given in one[side].items()}
+                for side in ("inputs", "outputs")
+            }
             for name, one in sorted(found.items(), key=lambda item: (item[0] != "serving_default", item[0]))
         }
 
@@ -70,8 +73,8 @@ class ServedModel:
         images: uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3].
         """
         found: list[dict[str, float]] = []
-        for start in range(0, len(images), MOST_PICTURES):
-            body, headers = form([png(image) for image in images[start : start + MOST_PICTURES]])
+        for start in range(0, len(images), MAX_PICTURES):
+            body, headers = form([png(image) for image in images[start : start + MAX_PICTURES]])
             reply = self._send("POST", f"{self._path}/classify?limit={limit}", body, headers)
             for result in reply.document()["results"]:
                 if "error" in result:
@@ -117,7 +120,7 @@ class ServedModel:
         return reply
 
 
-def _told(tensor: Mapping[str, Any]) -> str:
+def _format_tensor(tensor: Mapping[str, Any]) -> str:
     sizes = tensor.get("shape")
     if sizes is None:
         return f"{tensor['dtype']} of any shape"

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tensor_jupyter import home
+from tensor_jupyter import home, ports
 from tensor_jupyter.errors import LabError
 
 _MAX_KEY = 4096  # bytes
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
     """LAB_NOTMNIST_MIRRORS: the same for notMNIST_small.tar.gz."""
 
-    rest_url: str = "http://127.0.0.1:8080"
+    rest_url: str = f"http://127.0.0.1:{ports.REST}"
     """LAB_REST_URL: the lab's gateway, as the notebooks call it."""
 
     rest_public_url: str = ""
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     api_key_file: Path | None = None
     """LAB_API_KEY_FILE: a file with the key, where LAB_API_KEY is empty; if not set, `<LAB_DATA>/api-key` if there."""
 
-    board_url: str = "http://127.0.0.1:6006"
+    board_url: str = f"http://127.0.0.1:{ports.BOARD}"
     """LAB_BOARD_URL: the lab's TensorBoard, as the browser reaches it."""
 
     def key(self) -> str:

@@ -26,7 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def _no_lab_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A lab that runs on this machine must not be read, written or asked."""
+    """A lab that runs on this machine must not be read, written or called."""
     for name in [name for name in os.environ if name.startswith("LAB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LAB_HOME", str(tmp_path_factory.getbasetemp() / "no-lab"))
@@ -75,7 +75,7 @@ def write_idx():
 
 
 class Mirror(http.server.ThreadingHTTPServer):
-    """A mirror on loopback that serves `folder`, with ETags and ranges, and breaks off as it is told."""
+    """A mirror on loopback that serves `folder`, with ETags and ranges, and breaks off as configured."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _MirrorHandler)
@@ -83,7 +83,7 @@ class Mirror(http.server.ThreadingHTTPServer):
         self.cuts: list[int] = []  # after how many bytes each of the next answers ends
         self.ranges = True  # whether it knows Range at all
         self.shift = 0  # how far off the ranges are that it sends
-        self.asked: list[tuple[str, str]] = []  # path and Range of every request
+        self.requests: list[tuple[str, str]] = []  # path and Range of every request
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
@@ -92,7 +92,7 @@ class _MirrorHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range", "")
-        self.server.asked.append((self.path[1:], wanted))
+        self.server.requests.append((self.path[1:], wanted))
         path = self.server.folder / self.path[1:]
         if not path.is_file():
             self.send_error(404)
@@ -138,7 +138,7 @@ def mirror():
 
 @pytest.fixture
 def dead_mirror():
-    """An address that refuses connections: its port is ours, but nobody listens."""
+    """An address that refuses connections: its port is ours, but nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/"

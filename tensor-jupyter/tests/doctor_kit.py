@@ -1,4 +1,4 @@
-"""A lab on loopback for the doctor to look at: one server in the place of all services, ill as it is told."""
+"""A lab on loopback for the doctor to look at: one server in place of all services, with staged faults."""
 
 import contextlib
 import http.server
@@ -44,7 +44,7 @@ class Patient(http.server.ThreadingHTTPServer):
         return self.answers["/"][1]["models"][0]  # type: ignore[index, return-value]
 
     def environment(self) -> dict[str, str]:
-        """What the local engine tells a command, for this lab."""
+        """What the local engine passes to a command, for this lab."""
         port = str(self.server_port)
         return {
             "LAB_REST_URL": self.url,
@@ -110,7 +110,7 @@ def healthy(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def found(check=None, but=("disk", "memory", "GPU", "Python", "packages")):
-    """What is not ok; of one check, all of it. The machine that runs the tests may be short of room."""
+    """What is not ok; of one check, all of it. The machine that runs the tests may be short of space."""
     findings = examine(Settings.read())
     if check:
         return [finding for finding in findings if finding.check == check]

@@ -10,7 +10,7 @@ class Gateway(http.server.ThreadingHTTPServer):
     """Answers GET /tf/models from the folder, as watcher and gateway would; `quarantined`: reasons by version."""
 
     def __init__(self, models):
-        self.models, self.quarantined, self.ignored, self.asked = models, {}, [], 0
+        self.models, self.quarantined, self.ignored, self.requests = models, {}, [], 0
         super().__init__(("127.0.0.1", 0), Answers)
 
     def document(self):
@@ -34,7 +34,7 @@ class Gateway(http.server.ThreadingHTTPServer):
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.asked += 1
+        self.server.requests += 1
         body = json.dumps(self.server.document()).encode()
         self.send_response(200 if self.path == "/tf/models" else 404)
         self.send_header("Content-Length", str(len(body)))

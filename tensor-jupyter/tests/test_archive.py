@@ -71,7 +71,7 @@ def sparse(name):
 
 
 @pytest.mark.parametrize(
-    ("member", "said"),
+    ("member", "output"),
     [
         ("../evil.png", "leads out of it"),
         ("set/../../evil.png", "leads out of it"),
@@ -86,8 +86,8 @@ def sparse(name):
     ],
     ids=str,
 )
-def test_an_archive_made_to_do_harm_is_not_read(tmp_path, member, said):
-    with pytest.raises(LabError, match=said):
+def test_an_archive_made_to_do_harm_is_not_read(tmp_path, member, output):
+    with pytest.raises(LabError, match=output):
         load(packed(tmp_path / "set.tar.gz", [*GOOD, (member, b"")]))
 
 

@@ -120,33 +120,33 @@ def test_a_board_that_runs_shows_a_new_run_and_compares_hyper_parameters(runs, t
         stderr=subprocess.DEVNULL,
     )
 
-    def ask(path, body=None):
+    def fetch(path, body=None):
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(f"{base}{path}", data, {"Content-Type": "application/json"})
         with HTTP.open(request, timeout=20) as answer:
             return json.load(answer)
 
     try:
-        until(lambda: ask("/data/runs") == [], 60)
+        until(lambda: fetch("/data/runs") == [], 60)
         (empty / "bars").symlink_to(logs / "bars")
         names = {f"bars/{run}{part}" for run in (1, 2) for part in ("", "/train", "/validation")}
-        until(lambda: set(ask("/data/runs")) == names, 30)
-        tags = ask("/data/plugin/scalars/tags")
+        until(lambda: set(fetch("/data/runs")) == names, 30)
+        tags = fetch("/data/plugin/scalars/tags")
         assert "epoch_accuracy" in tags["bars/2/validation"]
         assert "test_accuracy" in tags["bars/1"]
         wanted = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "colParams": [], "startIndex": 0}
-        groups = ask("/data/plugin/hparams/session_groups", {**wanted, "sliceSize": 9})
+        groups = fetch("/data/plugin/hparams/session_groups", {**wanted, "sliceSize": 9})
         found = {group["name"]: group["hparams"] for group in groups["sessionGroups"]}
         assert {name: hparams["epochs"] for name, hparams in found.items()} == {"bars/1": 1.0, "bars/2": 2.0}
         query = urllib.parse.urlencode({"run": "bars/1", "tag": "precision_recall/lies/pr_curves"})
-        assert ask(f"/data/plugin/pr_curves/pr_curves?{query}")["bars/1"]
-        assert ask("/data/plugin/projector/info?run=bars/1")["embeddings"][0]["tensorShape"] == [40, 64]
+        assert fetch(f"/data/plugin/pr_curves/pr_curves?{query}")["bars/1"]
+        assert fetch("/data/plugin/projector/info?run=bars/1")["embeddings"][0]["tensorShape"] == [40, 64]
     finally:
         process.terminate()
         process.wait(30)
 
 
-def test_a_profile_is_traced_when_asked_for(tmp_path):
+def test_a_profile_is_traced_on_request(tmp_path):
     context = context_in(tmp_path)
     train(Run(network="dnn", epochs=1, batch_size=256, profile=True), bars(), context, verbose=0)
     assert list(context.log_dir.rglob("*.xplane.pb"))

@@ -36,7 +36,7 @@ def lab(tmp_path):
     return run
 
 
-def said(done):
+def output(done):
     """The one line on stderr of a command that failed."""
     (line,) = done.stderr.splitlines()
     assert line.startswith("lab: ")
@@ -86,26 +86,26 @@ def test_wrong_usage_is_exit_code_2(lab, words, expected):
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(lab, words, expected):
     done = lab(*words)
     assert done.returncode == 1
-    assert expected in said(done)
+    assert expected in output(done)
 
 
 def test_a_wrong_setting_is_named(lab):
     done = lab("train", LAB_OFFLINE="perhaps")
     assert done.returncode == 1
-    assert "LAB_OFFLINE is 'perhaps'" in said(done)
+    assert "LAB_OFFLINE is 'perhaps'" in output(done)
 
 
-def test_an_error_nobody_foresaw_is_one_line_too_and_verbose_tells_where(lab, tmp_path):
+def test_an_unexpected_error_is_one_line_and_verbose_shows_where(lab, tmp_path):
     """Staged: a library that is not what it should be."""
     (tmp_path / "sklearn").mkdir()
     (tmp_path / "sklearn" / "__init__.py").write_text("datasets = None")
     path = f"{tmp_path}{os.pathsep}{PACKAGE_ROOT}"
     done = lab("samples", "--out", tmp_path / "out", PYTHONPATH=path)
     assert done.returncode == 1
-    assert "AttributeError: 'NoneType' object has no attribute 'load_digits'" in said(done)
-    told = lab("--verbose", "samples", "--out", tmp_path / "out", PYTHONPATH=path)
-    assert "Traceback" in told.stderr
-    assert "load_digits" in told.stderr
+    assert "AttributeError: 'NoneType' object has no attribute 'load_digits'" in output(done)
+    result = lab("--verbose", "samples", "--out", tmp_path / "out", PYTHONPATH=path)
+    assert "Traceback" in result.stderr
+    assert "load_digits" in result.stderr
 
 
 def test_samples_are_written(lab, tmp_path):
@@ -115,7 +115,7 @@ def test_samples_are_written(lab, tmp_path):
     assert len(list((tmp_path / "out").glob("mnist_*.jpg"))) == 20
 
 
-def test_train_publishes_and_tells(lab, tmp_path, write_idx):
+def test_train_publishes_and_reports(lab, tmp_path, write_idx):
     """From a folder of 600 pictures that are all dark or all light; of those not held out, one epoch."""
     labels = np.arange(600) % 2
     write_idx(tmp_path / "set" / "train-images-idx3-ubyte", np.broadcast_to(255 * labels[:, None, None], (600, 28, 28)))
@@ -136,5 +136,5 @@ def test_train_publishes_and_tells(lab, tmp_path, write_idx):
 def test_a_call_of_a_lab_that_does_not_run_is_one_line(lab):
     done = lab("client", "mnist-net", "--lang", "curl", LAB_REST_URL="http://127.0.0.1:1")
     assert done.returncode == 1
-    assert "does not answer at http://127.0.0.1:1/" in said(done)
+    assert "does not answer at http://127.0.0.1:1/" in output(done)
     assert lab("client", "--lang", "cobol").returncode == 2

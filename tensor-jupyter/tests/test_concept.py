@@ -1,4 +1,4 @@
-"""What the concept notebook shows: pictures drawn again, how well two worlds can be told apart, a camera askew."""
+"""What the concept notebook shows: pictures drawn again, how well two sets are separated, a camera askew."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tensor_jupyter.concept import auroc, reconstruct, turned
 from tensor_jupyter.training.models import autoencoder
 
 
-def test_a_picture_drawn_again_has_its_shape_and_the_error_the_model_says():
+def test_a_reconstruction_has_its_shape_and_the_models_error():
     model = autoencoder(8, 8)
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
     again = reconstruct(model, images)

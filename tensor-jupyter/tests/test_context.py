@@ -77,7 +77,7 @@ def test_two_contexts_that_train_do_not_share_a_log_folder(settings):
     assert first.version == 3
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_training(settings, monkeypatch):
+def test_an_unwritable_folder_fails_before_training(settings, monkeypatch):
     """Staged, because root may write everywhere."""
     monkeypatch.setattr("os.access", lambda path, _: path != settings.models)
     with pytest.raises(LabError, match=r"models cannot be written by user \d+; it belongs to \d+"):
@@ -112,7 +112,7 @@ def test_a_published_version_is_not_claimed_again_and_nothing_is_lost(settings, 
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch):
-    """Docker's compose file passes LAB_OFFLINE on, empty where nobody set it."""
+    """Docker's compose file passes LAB_OFFLINE on, empty where it is not set."""
     monkeypatch.setenv("LAB_OFFLINE", "")
     monkeypatch.setenv("LAB_REST_URL", "")
     assert (Settings.read().offline, Settings.read().rest_url) == (False, Settings().rest_url)

@@ -100,7 +100,7 @@ def test_mnist_is_downloaded_once(small_mnist, settings, mirror):
     assert again.hash == loaded.hash
 
 
-def test_without_a_good_mirror_the_digits_stand_in_and_say_why(small_mnist, settings, mirror, dead_mirror, tmp_path):
+def test_without_a_good_mirror_the_digits_stand_in_with_a_reason(small_mnist, settings, mirror, dead_mirror, tmp_path):
     bad = mirror(spoiled(tmp_path / "bad", small_mnist)).url
     loaded = load_mnist(settings=online(settings, bad, dead_mirror))
     assert loaded.name == "sklearn-digits"
@@ -155,7 +155,7 @@ def test_rendered_letters_stand_in_for_notmnist(settings):
     assert load("notmnist", settings).hash == loaded.hash
 
 
-def test_offline_is_said_and_asks_nobody(settings):
+def test_offline_is_reported_and_sends_no_request(settings):
     loaded = load_mnist(settings=settings)
     assert loaded.name == "sklearn-digits"
     assert "LAB_OFFLINE is set" in loaded.message
@@ -186,7 +186,7 @@ def test_a_folder_of_another_set_is_taken_under_its_own_name(tmp_path, write_idx
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "said"),
+    ("images", "labels", "output"),
     [
         ((20, 28, 28), 19, "one label from 0 to 9 for each"),
         ((20, 27, 28), 20, "pictures of 28x28"),
@@ -194,10 +194,10 @@ def test_a_folder_of_another_set_is_taken_under_its_own_name(tmp_path, write_idx
         ((5, 28, 28), 5, "at least 6 are wanted"),
     ],
 )
-def test_a_folder_that_will_not_do_is_named(tmp_path, write_idx, images, labels, said):
+def test_a_folder_that_will_not_do_is_named(tmp_path, write_idx, images, labels, output):
     write_idx(tmp_path / idx_sets.TRAIN_FILES[0], np.zeros(images))
     write_idx(tmp_path / idx_sets.TRAIN_FILES[1], np.zeros(labels))
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         load_mnist(tmp_path)
 
 
@@ -274,7 +274,7 @@ def test_the_hash_is_of_pixels_and_labels_alone(brightness_data):
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "output"),
     [
         ("fashion-minst", "did you mean fashion-mnist"),
         ("/nowhere", "nor a file or folder that is there"),
@@ -282,8 +282,8 @@ def test_the_hash_is_of_pixels_and_labels_alone(brightness_data):
         ("feedback:mnist-net", "has no feedback for 'mnist-net'; there is some for: none"),
     ],
 )
-def test_what_is_no_set_is_named(settings, what, said):
-    with pytest.raises(LabError, match=said):
+def test_what_is_no_set_is_named(settings, what, output):
+    with pytest.raises(LabError, match=output):
         load(what, settings)
 
 

@@ -52,9 +52,9 @@ def test_list_names_every_set_and_what_there_is_of_it(lab, tmp_path):
     assert "not downloaded; offline: scikit-learn's 1,797 digits" in lines["mnist"]
     assert "offline: nothing stands in" in lines["fashion-mnist"]
     assert "1 pictures that people labelled (here)" in lines["feedback:shoes"]
-    told = json.loads(lab("list", "--json").stdout)
-    assert [one["name"] for one in told] == list(lines)
-    assert told[0]["downloaded"] is False
+    document = json.loads(lab("list", "--json").stdout)
+    assert [one["name"] for one in document] == list(lines)
+    assert document[0]["downloaded"] is False
 
 
 def test_get_takes_nothing_else_and_no_stand_in(lab, tmp_path, mirror):
@@ -73,7 +73,7 @@ def test_get_takes_nothing_else_and_no_stand_in(lab, tmp_path, mirror):
     assert "did you mean mnist?" in wrong.stderr
 
 
-def test_show_tells_classes_sizes_and_split(lab, shades, tmp_path):
+def test_show_prints_classes_sizes_and_split(lab, shades, tmp_path):
     done = lab("show", shades, "--out", tmp_path / "sheet.png", "--each", "3")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -94,19 +94,19 @@ def test_show_tells_classes_sizes_and_split(lab, shades, tmp_path):
 
 def test_show_as_json(lab, shades):
     done = lab("show", shades, "--size", "4x6x3", "--json")
-    told = json.loads(done.stdout)
-    assert told["picture"] == {"height": 4, "width": 6, "channels": 3, "polarity": None, "centering": "none"}
-    assert (told["name"], told["unreadable"], set(told["classes"])) == ("shades", 1, {"dark", "light"})
-    assert len(told["hash"]) == 64
-    assert told["sheet"] is None
+    document = json.loads(done.stdout)
+    assert document["picture"] == {"height": 4, "width": 6, "channels": 3, "polarity": None, "centering": "none"}
+    assert (document["name"], document["unreadable"], set(document["classes"])) == ("shades", 1, {"dark", "light"})
+    assert len(document["hash"]) == 64
+    assert document["sheet"] is None
     assert done.stderr == ""
 
 
-def test_a_stand_in_is_said_in_words_and_in_json(lab):
+def test_a_stand_in_is_reported_as_text_and_json(lab):
     done = lab("show", "mnist", "--json")
-    told = json.loads(done.stdout)
-    assert told["stand_in_for"] == "mnist"
-    assert told["message"].startswith("Offline data: scikit-learn's digits at 28x28 instead of MNIST.")
+    document = json.loads(done.stdout)
+    assert document["stand_in_for"] == "mnist"
+    assert document["message"].startswith("Offline data: scikit-learn's digits at 28x28 instead of MNIST.")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_stand_in_is_said_in_words_and_in_json(lab):
         (["show", "mnist", "--out", "/nowhere/sheet.png"], 1, "No such file or directory: /nowhere/sheet.png"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_an_exit_code(lab, words, code, expected):
+def test_what_cannot_be_done_is_reported_with_an_exit_code(lab, words, code, expected):
     done = lab(*words)
     assert done.returncode == code
     assert expected in done.stderr

@@ -8,8 +8,8 @@ import threading
 import pytest
 from doctor_kit import TOKEN, found, healthy, lab, only
 
-from tensor_jupyter.doctor import examine, machine, web, where
-from tensor_jupyter.doctor.together import together
+from tensor_jupyter.doctor import discovery, examine, machine, web
+from tensor_jupyter.doctor.parallel import together
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -50,7 +50,7 @@ def test_a_folder_that_is_nearly_a_model_is_found(patient, settings):
 
 
 @pytest.mark.usefixtures("patient")
-def test_it_is_told_in_lines_as_a_table_and_as_json(monkeypatch):
+def test_it_is_printed_as_lines_a_table_and_json(monkeypatch):
     monkeypatch.setattr(machine, "gpu", lambda: [machine.warning("GPU", "is hot", "a cool one", "cool it")])
     done = lab()
     assert done.exit_code == 0, done.output
@@ -90,7 +90,7 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "check", "level", "said", "fix"),
+    ("path", "answer", "check", "level", "output", "fix"),
     [
         (
             "/healthz",
@@ -132,11 +132,11 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
         ),
     ],
 )
-def test_each_service_is_told_from_what_it_answers(patient, path, answer, check, level, said, fix):
+def test_each_service_is_identified_by_its_answer(patient, path, answer, check, level, output, fix):
     patient.answers[path] = answer
     finding = only()
     assert (finding.check, finding.level) == (check, level)
-    assert said in finding.found
+    assert output in finding.found
     assert fix in finding.fix
     assert finding.wanted
 
@@ -224,22 +224,22 @@ def test_an_address_that_is_none_is_named_without_what_may_be_a_password(monkeyp
     assert name in done.stderr
     assert "s3cret" not in done.output
     with pytest.raises(LabError, match=name):
-        where.find(Settings.read())
+        discovery.find(Settings.read())
 
 
 def test_in_docker_the_others_are_under_their_names():
     settings = Settings(rest_url="http://tensor-rest:8080", board_url="http://127.0.0.1:6006")
-    found = where.find(settings, {"LAB_JUPYTER_PORT": "8888", "JUPYTER_TOKEN_FILE": "/run/secrets/jupyter-token"})
+    found = discovery.find(settings, {"LAB_JUPYTER_PORT": "8888", "JUPYTER_TOKEN_FILE": "/run/secrets/jupyter-token"})
     assert (found.board, found.watcher) == ("http://tensor-board:6006", "http://tensor-rest:8502")
     assert (found.serving, found.ports) == (("tensor-rest", 9000), {8888: "tensor-jupyter"})
     assert found.container
 
 
-def test_what_hangs_or_breaks_is_told_and_hangs_nobody():
+def test_a_check_that_hangs_or_raises_holds_up_no_other():
     def broken():
-        raise ValueError("as told")
+        raise ValueError("as staged")
 
     results, errors = together({"good": lambda: 1, "hung": threading.Event().wait, "bad": broken}, 0.1)
     assert results == {"good": 1}
-    assert str(errors["bad"]) == "as told"
+    assert str(errors["bad"]) == "as staged"
     assert isinstance(errors["hung"], TimeoutError)

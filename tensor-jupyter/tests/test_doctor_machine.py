@@ -1,4 +1,4 @@
-"""`lab doctor` on what lies on the disk and what the machine has: folders, secrets, room, GPU, versions."""
+"""`lab doctor` on what lies on the disk and what the machine has: folders, secrets, space, GPU, versions."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tensor_jupyter.doctor import folders, machine, private, versions, where
+from tensor_jupyter.doctor import discovery, folders, machine, secrets, versions
 from tensor_jupyter.settings import Settings
 
 DAY = 86_400
@@ -25,7 +25,7 @@ def lab(settings, tmp_path):
     home.mkdir(mode=0o700)
     token.write_text("t0k3n")
     token.chmod(0o600)
-    return where.find(settings, {"LAB_HOME": str(home), "JUPYTER_TOKEN_FILE": str(token)}), settings
+    return discovery.find(settings, {"LAB_HOME": str(home), "JUPYTER_TOKEN_FILE": str(token)}), settings
 
 
 def only(findings):
@@ -44,18 +44,18 @@ def test_folders_that_are_well_are_named(lab):
 
 
 @pytest.mark.parametrize(
-    ("mode", "said", "fix"),
+    ("mode", "output", "fix"),
     [(0o777, "by every user", "chmod o-w "), (0o775, "is not the group's", "chmod g+s "), (0o2775, "", "")],
 )
-def test_a_folders_mode(lab, mode, said, fix):
+def test_a_folders_mode(lab, mode, output, fix):
     lab[1].logs.chmod(mode)
     finding = only(folders.check(*lab))
     assert (finding.level == "ok") == (not fix)
-    assert said in finding.found
+    assert output in finding.found
     assert finding.fix == (f"{fix}{lab[1].logs}" if fix else "")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a folder away")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root changes a folder's owner")
 def test_folders_of_others_are_found_unless_they_are_shared(lab):
     models = lab[1].models
     theirs = models / "theirs" / "1"
@@ -96,8 +96,8 @@ def test_exports_whose_maker_is_gone_are_found_and_others_left_alone(lab):
     assert finding.fix == f"rm -r {root / 'export-gone'}"
 
 
-def test_secrets_that_are_closed_are_named_but_not_told(lab):
-    finding = only(private.check(*lab))
+def test_closed_secrets_are_named_but_not_shown(lab):
+    finding = only(secrets.check(*lab))
     assert finding.level == "ok"
     assert "jupyter.token" in finding.found
     assert "t0k3n" not in str(finding)
@@ -113,7 +113,7 @@ def test_a_token_that_others_can_read(lab, mode, group, well):
     elif token.stat().st_gid != group:
         pytest.skip("only root gives a file to any group")
     token.chmod(mode)
-    finding = only(private.check(*lab))
+    finding = only(secrets.check(*lab))
     assert (finding.level == "ok") == well
     if not well:
         assert finding.level == "problem"
@@ -123,34 +123,34 @@ def test_a_token_that_others_can_read(lab, mode, group, well):
 def test_the_other_secrets(lab):
     place, settings = lab
     place.token_file.write_text("")
-    assert "is empty" in ill(private.check(*lab)).found
+    assert "is empty" in ill(secrets.check(*lab)).found
     place.token_file.unlink()
-    assert "is not there" in ill(private.check(*lab)).found
+    assert "is not there" in ill(secrets.check(*lab)).found
     place.token_file.write_text("t0k3n")
     place.token_file.chmod(0o600)
 
     place.home.chmod(0o750)
-    assert ill(private.check(*lab)).fix == f"chmod 700 {place.home}"
+    assert ill(secrets.check(*lab)).fix == f"chmod 700 {place.home}"
     place.home.chmod(0o700)
 
     key = settings.data / "api-key"
     key.write_text("lab_key")
     key.chmod(0o644)
-    finding = ill(private.check(*lab))
+    finding = ill(secrets.check(*lab))
     assert (finding.level, finding.fix) == ("problem", f"chmod 600 {key}")
     assert "lab_key" not in str(finding)
     key.unlink()
 
     keys = settings.data / "keys.txt"
-    named = where.find(settings, {"TENSOR_REST_API_KEYS_FILE": str(keys)})
-    assert "which is not there" in ill(private.check(named, settings)).found
+    named = discovery.find(settings, {"TENSOR_REST_API_KEYS_FILE": str(keys)})
+    assert "which is not there" in ill(secrets.check(named, settings)).found
     keys.write_text("ada:00")
     keys.chmod(0o664)
-    assert ill(private.check(named, settings)).level == "warning"
+    assert ill(secrets.check(named, settings)).level == "warning"
 
 
 @pytest.mark.parametrize(("free", "level"), [(100 * 2**20, "problem"), (2**30, "warning"), (100 * 2**30, "ok")])
-def test_room_on_the_disk(lab, monkeypatch, free, level):
+def test_free_space_on_the_disk(lab, monkeypatch, free, level):
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(free))
     finding = only(machine.disks(lab[1]))
     assert finding.level == level
@@ -179,13 +179,13 @@ def test_a_containers_bound_counts(tmp_path, monkeypatch, names, bound, used, le
 
 
 @pytest.mark.parametrize(
-    ("driver", "level", "said"),
+    ("driver", "level", "output"),
     [
         ("#!/bin/sh\necho 'NVIDIA T4, 15360 MiB'\n", "ok", "NVIDIA T4, 15360 MiB"),
-        ("#!/bin/sh\nexit 9\n", "warning", "tells of none"),
+        ("#!/bin/sh\nexit 9\n", "warning", "lists none"),
     ],
 )
-def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver, level, said):
+def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver, level, output):
     assert only(machine.gpu(tmp_path)).found.startswith("none here")
     (tmp_path / "nvidia0").touch()
     (tmp_path / "nvidia-smi").write_text(driver)
@@ -193,7 +193,7 @@ def test_a_gpu_is_known_by_its_node_and_its_driver(tmp_path, monkeypatch, driver
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = only(machine.gpu(tmp_path))
     assert finding.level == level
-    assert said in finding.found
+    assert output in finding.found
 
 
 def test_packages_are_held_to_the_lock_file(tmp_path):
@@ -228,10 +228,10 @@ def test_the_lock_file_is_the_services_own():
 
 def test_commands_are_those_to_type_on_the_host(lab, monkeypatch):
     place = lab[0]
-    monkeypatch.setattr(where.os, "getuid", lambda: 1000)
+    monkeypatch.setattr(discovery.os, "getuid", lambda: 1000)
     assert place.typed("ls") == "ls"
     assert place.typed("ls", root=True) == "sudo ls"
-    docker = where.find(Settings(rest_url="http://tensor-rest:8080"), {"JUPYTER_TOKEN_FILE": str(place.token_file)})
+    docker = discovery.find(Settings(rest_url="http://tensor-rest:8080"), {"JUPYTER_TOKEN_FILE": str(place.token_file)})
     assert docker.typed("ls").startswith("docker exec --privileged --user 0 ")
     place.token_file.chmod(0o644)
-    assert ill(private.check(docker, lab[1])).fix == 'chmod 600 "${LAB_HOME:-.lab}/jupyter.token"'
+    assert ill(secrets.check(docker, lab[1])).fix == 'chmod 600 "${LAB_HOME:-.lab}/jupyter.token"'

@@ -7,7 +7,7 @@ import sys
 import pytest
 from doctor_kit import found, healthy, lab, only
 
-from tensor_jupyter.doctor import listening, where
+from tensor_jupyter.doctor import discovery, listening
 from tensor_jupyter.settings import Settings
 
 
@@ -47,7 +47,7 @@ def listener():
         process.stdout.close()
 
 
-def test_who_is_in_the_labs_place_is_named_but_not_its_command_line(patient, listener):
+def test_another_program_on_a_port_is_named_without_its_command_line(patient, listener):
     port = patient.server_port
     patient.stop()
     listener(port)
@@ -90,7 +90,7 @@ def table(monkeypatch, tmp_path, patient):
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "shown"),
     [
         ("0100007F", None),
         ("0200007F", None),
@@ -101,20 +101,20 @@ def table(monkeypatch, tmp_path, patient):
         ("0000000000000000FFFF00000100007F", None),  # ::ffff:127.0.0.1
     ],
 )
-def test_what_listens_beyond_this_machine_is_exposed(table, patient, address, told):
+def test_what_listens_beyond_this_machine_is_exposed(table, patient, address, shown):
     table(address)
     exposed = [finding for finding in found() if finding.check == "exposure"]
-    if told is None:
+    if shown is None:
         assert exposed == []
         return
     (finding,) = exposed
-    assert f"at {told}:{patient.server_port}" in finding.found
+    assert f"at {shown}:{patient.server_port}" in finding.found
     assert finding.level == "problem"
 
 
 def test_an_exposed_gateway_is_well_with_keys_and_jupyterlab_never_quite(table, patient, monkeypatch):
     table("00000000")
-    place = where.find(Settings.read())
+    place = discovery.find(Settings.read())
     for service, key, level in (
         ("tensor-rest", "", "problem"),
         ("tensor-rest", "key", "ok"),

@@ -37,7 +37,7 @@ def test_a_file_comes_whole_and_only_once(tmp_path, origin, mirror):
     assert names(path.parent) == ["file.bin"]
     assert path.stat().st_mode & 0o777 == 0o644
     assert fetch(REMOTE, [here.url], tmp_path / "data") == path
-    assert len(here.asked) == 1
+    assert len(here.requests) == 1
 
 
 def test_a_connection_that_breaks_is_gone_on_from(tmp_path, origin, mirror):
@@ -45,7 +45,7 @@ def test_a_connection_that_breaks_is_gone_on_from(tmp_path, origin, mirror):
     here.cuts = [100_000, 100_000]
     path = fetch(REMOTE, [here.url], tmp_path / "data")
     assert path.read_bytes() == CONTENT
-    assert [asked for _, asked in here.asked] == ["", "bytes=100000-", "bytes=200000-"]
+    assert [wanted for _, wanted in here.requests] == ["", "bytes=100000-", "bytes=200000-"]
     assert names(path.parent) == ["file.bin"]
 
 
@@ -56,7 +56,7 @@ def test_a_later_try_goes_on_where_an_earlier_one_ended(tmp_path, origin, mirror
         fetch(REMOTE, [here.url], tmp_path / "data")
     assert not (tmp_path / "data" / REMOTE.name).exists()
     assert fetch(REMOTE, [here.url], tmp_path / "data").read_bytes() == CONTENT
-    assert here.asked[-1] == ("file.bin", "bytes=100000-")
+    assert here.requests[-1] == ("file.bin", "bytes=100000-")
 
 
 def test_parts_of_two_states_of_a_file_are_not_joined(tmp_path, origin, mirror):
@@ -89,7 +89,7 @@ def test_a_mirror_without_ranges_sends_all_again(tmp_path, origin, mirror):
     assert fetch(REMOTE, [here.url], tmp_path / "data").read_bytes() == CONTENT
 
 
-def test_another_range_than_asked_for_is_not_taken(tmp_path, origin, mirror):
+def test_another_range_than_requested_is_not_taken(tmp_path, origin, mirror):
     here = mirror(origin)
     here.cuts, here.shift = [100_000], 7
     with pytest.raises(LabError, match="sends bytes 100007-"):
@@ -97,20 +97,20 @@ def test_another_range_than_asked_for_is_not_taken(tmp_path, origin, mirror):
     assert names(tmp_path / "data") == []
 
 
-def test_the_next_mirror_is_asked_and_all_reasons_told(tmp_path, origin, mirror, dead_mirror):
+def test_the_next_mirror_is_tried_and_all_reasons_reported(tmp_path, origin, mirror, dead_mirror):
     bad = tmp_path / "bad"
     bad.mkdir()
     (bad / REMOTE.name).write_bytes(CONTENT[:-1] + b"!")
     mirrors = [dead_mirror, mirror(tmp_path / "empty").url, mirror(bad).url, origin.as_uri()]
-    with pytest.raises(LabError) as told:
+    with pytest.raises(LabError) as raised:
         fetch(REMOTE, mirrors, tmp_path / "data")
     for reason in ("Connection refused", "404", "SHA-256 is", "is not an http address"):
-        assert reason in str(told.value)
+        assert reason in str(raised.value)
     assert names(tmp_path / "data") == []
     assert fetch(REMOTE, [*mirrors, mirror(origin).url], tmp_path / "data").read_bytes() == CONTENT
 
 
-def test_no_mirror_at_all_is_said(tmp_path):
+def test_no_mirror_at_all_is_reported(tmp_path):
     with pytest.raises(LabError, match="no mirror is set"):
         fetch(REMOTE, [], tmp_path / "data")
 
@@ -145,11 +145,13 @@ def test_without_a_known_sum_the_first_downloads_is_kept(tmp_path, origin, mirro
     assert problem(path, remote).startswith("SHA-256 is")
 
 
-@pytest.mark.parametrize(("content", "said"), [(CONTENT[:-1], "299999 bytes, wanted 300000"), (bytes(300_000), "MD5")])
-def test_without_a_known_sum_size_and_md5_are_checked(tmp_path, origin, mirror, content, said):
+@pytest.mark.parametrize(
+    ("content", "output"), [(CONTENT[:-1], "299999 bytes, wanted 300000"), (bytes(300_000), "MD5")]
+)
+def test_without_a_known_sum_size_and_md5_are_checked(tmp_path, origin, mirror, content, output):
     remote = Remote(REMOTE.name, size=len(CONTENT), md5=hashlib.md5(CONTENT, usedforsecurity=False).hexdigest())
     (origin / REMOTE.name).write_bytes(content)
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         fetch(remote, [mirror(origin).url], tmp_path / "data")
     assert names(tmp_path / "data") == []
 
@@ -166,4 +168,4 @@ def test_two_that_want_the_same_file_get_it_once(tmp_path, origin, mirror):
     os.close(other)
     waiting.join(20)
     assert got == [folder / REMOTE.name]
-    assert here.asked == []
+    assert here.requests == []

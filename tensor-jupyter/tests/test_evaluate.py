@@ -5,16 +5,16 @@ import json
 import signal
 import subprocess
 
-import asking_kit as kit
+import inference_kit as kit
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from tensor_jupyter.asking import evaluation, report
-from tensor_jupyter.asking.evaluation import Evaluation, evaluate
 from tensor_jupyter.data import Pictures
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.inference import evaluation, report
+from tensor_jupyter.inference.evaluation import Evaluation, evaluate
 from tensor_jupyter.settings import Settings
 
 
@@ -43,9 +43,9 @@ def lab(tmp_path, gateway):
     return run
 
 
-def test_it_says_how_well_how_fast_and_who_is_taken_for_whom(lab, tmp_path, gateway):
-    said, _ = lab("shades", "--data", "set", "--concurrency", "3")
-    lines = said.splitlines()
+def test_it_reports_accuracy_latency_and_confusion(lab, tmp_path, gateway):
+    output, _ = lab("shades", "--data", "set", "--concurrency", "3")
+    lines = output.splitlines()
     assert lines[1:5] == [
         "It has 20 test pictures, fewer than 1000: all are sent.",
         "shades 3, 3 connections:",
@@ -68,39 +68,44 @@ def test_it_says_how_well_how_fast_and_who_is_taken_for_whom(lab, tmp_path, gate
 
 
 def test_as_json_with_a_plot_where_it_is_wanted(lab, tmp_path):
-    said, _ = lab("shades", "--data", "set", "--n", "20", "--plot", "p.png", "--json", "--max-error", "0.05")
-    told = json.loads(said)
-    assert told["confusion"] == {
+    output, _ = lab("shades", "--data", "set", "--n", "20", "--plot", "p.png", "--json", "--max-error", "0.05")
+    document = json.loads(output)
+    assert document["confusion"] == {
         "labels": ["dark", "light"],
         "read": ["dark", "light", "other"],
         "counts": [[10, 1, 0], [0, 9, 0]],
     }
-    assert (told["answered"], told["misread"], told["error_rate"], told["failed"]) == (20, 1, 0.05, 0)
-    assert (told["model"], told["versions"], told["connections"], told["passed"]) == ("shades", [3], 8, True)
-    assert 0 < told["p50_ms"] <= told["p99_ms"]
-    assert (tmp_path / told["plot"]).is_file()
+    assert (document["answered"], document["misread"], document["error_rate"], document["failed"]) == (20, 1, 0.05, 0)
+    assert (document["model"], document["versions"], document["connections"], document["passed"]) == (
+        "shades",
+        [3],
+        8,
+        True,
+    )
+    assert 0 < document["p50_ms"] <= document["p99_ms"]
+    assert (tmp_path / document["plot"]).is_file()
 
 
 def test_more_misread_than_allowed_is_exit_code_1(lab):
-    said, complaint = lab("shades", "--data", "set", "--max-error", "0.04", "--json", code=1)
-    assert json.loads(said)["missed"] == ["5.00% were misread, more than 4.00%"]
+    output, complaint = lab("shades", "--data", "set", "--max-error", "0.04", "--json", code=1)
+    assert json.loads(output)["missed"] == ["5.00% were misread, more than 4.00%"]
     assert complaint.splitlines()[-1] == "lab: 5.00% were misread, more than 4.00%"
 
 
 def test_failed_calls_are_counted_apart(lab, gateway):
     gateway.refusals = [0, 503, 503, 429]  # the first answer is the card
-    said, complaint = lab("shades", "--data", "set", "--json", "--max-error", "1", code=1)
-    told = json.loads(said)
-    assert told["failures"] == {"refused with 503": 2, "refused with 429": 1}
-    assert (told["failed"], told["answered"]) == (3, 17)
-    assert np.sum(told["confusion"]["counts"]) == 17
+    output, complaint = lab("shades", "--data", "set", "--json", "--max-error", "1", code=1)
+    document = json.loads(output)
+    assert document["failures"] == {"refused with 503": 2, "refused with 429": 1}
+    assert (document["failed"], document["answered"]) == (3, 17)
+    assert np.sum(document["confusion"]["counts"]) == 17
     assert "3 of 20 calls failed" in complaint
 
 
 def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
     gateway.models["digits"] = {"labels": list("0123456789"), "data_set": {"name": "sklearn", "stand_in_for": "mnist"}}
-    said, _ = lab("digits", "--n", "30", code=0)
-    assert said.startswith("Offline data: scikit-learn's digits")
+    output, _ = lab("digits", "--n", "30", code=0)
+    assert output.startswith("Offline data: scikit-learn's digits")
     gateway.models["mine"] = {**kit.CARD, "data_set": {"name": "elsewhere"}}
     assert "mine was trained on elsewhere, which cannot be had" in lab("mine", code=1)[1]
     assert "give --data SET" in lab("shades", code=1)[1]
@@ -110,18 +115,18 @@ def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
     ("words", "code", "expected"),
     [
         (["shades", "--data", "mnist"], 1, "has the label '0', which shades does not know: dark, light."),
-        (["nobody"], 1, "Model 'nobody' is not served."),
+        (["missing-net"], 1, "Model 'missing-net' is not served."),
         (["shades", "--data", "set", "--plot", "no/p.png"], 1, "no is no folder: the plot could not be written."),
         (["shades", "--version", "1", "--label", "x"], 2, "not both"),
         (["shades", "--max-error", "3"], 2, "--max-error"),
         (["shades", "--n", "0"], 2, "--n"),
     ],
 )
-def test_what_cannot_be_measured_is_told(lab, words, code, expected):
+def test_what_cannot_be_measured_is_reported(lab, words, code, expected):
     assert expected in lab(*words, code=code)[1]
 
 
-def test_when_nothing_is_answered_the_reason_is_told(gateway, tmp_path):
+def test_when_nothing_is_answered_the_reason_is_reported(gateway, tmp_path):
     gateway.refusals = [500] * 9
     pictures = Pictures(np.zeros((5, 4, 4, 1), np.uint8), np.zeros(5, np.int64))
     settings = Settings(rest_url=gateway.url, data=tmp_path)

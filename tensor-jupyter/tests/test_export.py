@@ -40,7 +40,7 @@ def nothing_visible(settings):
     return not list(settings.models.glob("[!.]*/*")) and not list(settings.models.glob(".staging/*"))
 
 
-def ask(folder, signature, name, value):
+def run_signature(folder, signature, name, value):
     """Outputs of a signature by name, from the graph alone as the C++ server has it."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
@@ -57,12 +57,12 @@ def test_the_published_model_is_self_contained(brightness_net, brightness_data, 
     assert list((settings.models / ".staging").iterdir()) == []
 
     pictures = np.array([0, 51, 255], np.uint8).repeat(4).reshape(3, 2, 2, 1)
-    scores = ask(published, "serving_default", "images", pictures)["scores"]
+    scores = run_signature(published, "serving_default", "images", pictures)["scores"]
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, [[0, 1], [0.2, 0.8], [1, 0]], atol=1e-6)
 
     for rows in (1, 3):
-        cards = ask(published, "describe", "index", np.zeros(rows, np.int32))["card"]
+        cards = run_signature(published, "describe", "index", np.zeros(rows, np.int32))["card"]
         assert cards.shape == (rows,)
         assert len(set(cards)) == 1
     assert (published / DECLARATION).read_text().startswith("# The rows of every signature are independent")
@@ -179,8 +179,8 @@ def test_a_concept_model_answers_one_score_and_its_card_has_the_threshold(bright
         keras.Model(images, error), context, brightness_data, metrics={}, threshold=200.0, companion="brightness"
     )
     pictures = np.array([0, 51], np.uint8).repeat(4).reshape(2, 2, 2, 1)
-    np.testing.assert_allclose(ask(published, "serving_default", "images", pictures)["score"], [0, 51])
-    card = json.loads(ask(published, "describe", "index", [0])["card"][0])
+    np.testing.assert_allclose(run_signature(published, "serving_default", "images", pictures)["score"], [0, 51])
+    card = json.loads(run_signature(published, "describe", "index", [0])["card"][0])
     assert (card["threshold"], card["companion"]) == (200.0, "brightness")
     checks = {check["name"]: check for check in Registry(settings.models, "concept").report(1)["checks"]}
     assert checks["accuracy"]["value"] == pytest.approx(
@@ -207,7 +207,7 @@ def test_every_version_has_the_gates_report_beside_it(brightness_net, brightness
 
 
 @pytest.mark.usefixtures("quick_check")
-def test_publishing_beside_a_pinned_version_is_told(brightness_net, brightness_data, settings, caplog):
+def test_publishing_beside_a_pinned_version_is_reported(brightness_net, brightness_data, settings, caplog):
     export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)
     Registry(settings.models, "b").rollback([1], target=1)
     export(brightness_net, Context("b", settings=settings), brightness_data, metrics=METRICS)

@@ -3,7 +3,7 @@
 import socket
 import threading
 
-import asking_kit as kit
+import inference_kit as kit
 import pytest
 
 from tensor_jupyter.errors import LabError
@@ -38,7 +38,7 @@ def test_a_kept_connection_that_was_closed_is_opened_anew(server, tmp_path):
     assert server.connections == 3
 
 
-def test_the_key_of_the_environment_or_a_file_is_sent_by_everything_that_asks(server, tmp_path, monkeypatch):
+def test_the_key_of_the_environment_or_a_file_is_sent_by_all_calls(server, tmp_path, monkeypatch):
     server.key = "lab_secret"
     (tmp_path / "mine").write_text("lab_secret\n")
     (tmp_path / "data").mkdir()
@@ -58,10 +58,10 @@ def test_the_key_of_the_environment_or_a_file_is_sent_by_everything_that_asks(se
 def test_without_the_key_or_with_a_wrong_one_the_error_names_the_variables_and_no_key(server, tmp_path):
     server.key = "lab_secret"
     with pytest.raises(SilentError, match=r"wants an API key: set LAB_API_KEY, or .* LAB_API_KEY_FILE"):
-        served.ask(settings(tmp_path))
+        served.fetch(settings(tmp_path))
     wrong = settings(tmp_path, api_key="lab_wrong")
     with pytest.raises(SilentError, match="does not take the API key that was sent: set LAB_API_KEY") as caught:
-        served.ask(wrong)
+        served.fetch(wrong)
     assert "lab_wrong" not in f"{caught.value}{wrong!r}"
 
 
@@ -69,7 +69,7 @@ def test_without_the_key_or_with_a_wrong_one_the_error_names_the_variables_and_n
     ("content", "expected"),
     [(b"", "is empty"), (b"two words", "no API key"), (b"a\r\nX-Evil: b", "no API key"), (b"\xff", "no API key")],
 )
-def test_a_file_without_a_key_is_told_without_what_it_holds(tmp_path, content, expected):
+def test_a_file_without_a_key_is_reported_without_its_content(tmp_path, content, expected):
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(LabError, match=expected) as caught:
         settings(tmp_path, api_key_file=tmp_path / "key").key()
@@ -86,11 +86,11 @@ def test_no_proxy_of_the_environment_gets_to_see_a_call(server, tmp_path, monkey
     monkeypatch.setenv("http_proxy", dead_mirror)
     with Gateway(settings(tmp_path)) as gateway:
         assert gateway.send("GET", "/tf/models").status == 200
-    assert server.asked
+    assert server.requests
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", "http://x:port"])
-def test_what_is_no_address_is_told(tmp_path, url):
+def test_what_is_no_address_is_reported(tmp_path, url):
     with pytest.raises(LabError, match=r"LAB_REST_URL is .* wanted is http://HOST:PORT"):
         Gateway(settings(tmp_path, rest_url=url))
 
@@ -127,23 +127,23 @@ def test_a_redirect_is_not_followed_the_key_would_go_with_it(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n[]"])
-def test_what_is_no_gateway_is_told(tmp_path, answer):
+def test_what_is_no_gateway_is_reported(tmp_path, answer):
     with pytest.raises(SilentError, match="does not answer as the lab's gateway does"):
         answering(answer, tmp_path).document()
 
 
 @pytest.mark.parametrize("lab", ["", "mine"])
-def test_a_gateway_of_the_lab_or_without_an_id_is_asked(server, tmp_path, monkeypatch, lab):
+def test_a_gateway_of_the_lab_or_without_an_id_is_called(server, tmp_path, monkeypatch, lab):
     server.lab, server.key = lab, "lab_secret"
     monkeypatch.setenv("LAB_ID", "mine")
     monkeypatch.setenv("LAB_API_KEY", "lab_secret")
     with Gateway(settings(tmp_path)) as gateway:
         assert [gateway.send("GET", "/tf/models").status for _ in range(2)] == [200] * 2
-    assert server.keys == [None]  # asked once, on the connection that is kept
+    assert server.keys == [None]  # checked once, on the connection that is kept
     assert server.connections == 1
 
 
-def test_a_gateway_that_closes_each_connection_is_asked_after_the_check(server, tmp_path, monkeypatch):
+def test_a_gateway_that_closes_each_connection_is_called_again(server, tmp_path, monkeypatch):
     server.closes, server.lab = True, "mine"
     monkeypatch.setenv("LAB_ID", "mine")
     with Gateway(settings(tmp_path)) as gateway:
@@ -156,7 +156,7 @@ def test_another_labs_gateway_is_sent_neither_key_nor_request(server, tmp_path, 
     monkeypatch.setenv("LAB_API_KEY", "lab_secret")
     with Gateway(settings(tmp_path)) as gateway, pytest.raises(SilentError, match="Another lab answers at http"):
         gateway.send("GET", "/tf/models")
-    assert server.asked == [("GET", "/healthz")]
+    assert server.requests == [("GET", "/healthz")]
     assert server.keys == [None]
 
 
@@ -177,4 +177,4 @@ def test_what_is_not_a_gateway_is_sent_no_key(server, tmp_path, monkeypatch):
         pytest.raises(SilentError, match="does not answer as the lab's gateway"),
     ):
         gateway.send("GET", "/tf/models")
-    assert server.asked == [("GET", "/healthz")]
+    assert server.requests == [("GET", "/healthz")]

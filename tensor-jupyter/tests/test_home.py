@@ -20,7 +20,7 @@ def clone(tmp_path, monkeypatch):
     (state / "lab.json").write_text(json.dumps({"id": "mine", "ports": PORTS}))
     monkeypatch.delenv("LAB_HOME")
     monkeypatch.chdir(notebooks)
-    home._say_once.cache_clear()
+    home._print_once.cache_clear()
     return tmp_path
 
 
@@ -32,8 +32,8 @@ def test_the_clones_lab_is_found_and_named_once(clone, capsys):
     assert settings.id == "mine"
     assert home.environment()["TF_SERVER_HOST_PORT"] == "127.0.0.1:19000"
     Settings.read()
-    said = capsys.readouterr().err
-    assert said == f"tensor-lab: using the lab in {clone}/.lab (gateway: http://127.0.0.1:18080)\n"
+    output = capsys.readouterr().err
+    assert output == f"tensor-lab: using the lab in {clone}/.lab (gateway: http://127.0.0.1:18080)\n"
 
 
 def test_lab_home_comes_first_and_every_variable_before_it(clone, monkeypatch, tmp_path, capsys):
@@ -55,7 +55,7 @@ def test_a_clone_whose_lab_was_never_started_has_its_folders(clone, capsys):
     assert "gateway: not started yet" in capsys.readouterr().err
 
 
-def test_outside_of_every_clone_it_says_where_models_go(clone, monkeypatch, tmp_path_factory, capsys):
+def test_outside_of_every_clone_it_reports_where_models_are_written(clone, monkeypatch, tmp_path_factory, capsys):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(home.sys, "prefix", str(elsewhere / "venv"))

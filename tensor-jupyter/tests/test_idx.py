@@ -22,7 +22,7 @@ def test_reads_gzipped_and_plain_files(tmp_path, write_idx, name):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "output"),
     [
         (b"", "starts with nothing"),
         (b"<html>not found</html>", "starts with 3c68746d"),
@@ -35,10 +35,10 @@ def test_reads_gzipped_and_plain_files(tmp_path, write_idx, name):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_refuses_rubbish_and_says_what_it_found(tmp_path, content, said, packed):
+def test_refuses_rubbish_and_reports_what_it_found(tmp_path, content, output, packed):
     path = tmp_path / ("file.gz" if packed else "file")
     path.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         read_idx(path, 3)
 
 

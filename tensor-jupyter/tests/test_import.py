@@ -117,7 +117,7 @@ def test_code_out_of_a_file_is_not_run(tmp_path, context, settings, ending):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ending", ["keras", "h5"])
-def test_a_layer_of_ones_own_is_told(tmp_path, context, ending):
+def test_a_layer_of_ones_own_is_reported(tmp_path, context, ending):
     class Mine(keras.layers.Layer):
         def call(self, value):
             return value
@@ -137,7 +137,7 @@ def test_what_is_no_model_is_refused_with_a_word(tmp_path, context, settings, br
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").touch()
     brightness_net.save(tmp_path / "net.keras")
-    for name, labels, told in (
+    for name, labels, message in (
         ("nowhere", [], "is not there"),
         ("family", [], "holds no saved_model.pb: give .*family/7"),
         ("empty", [], "wanted is the folder of a SavedModel"),
@@ -148,7 +148,7 @@ def test_what_is_no_model_is_refused_with_a_word(tmp_path, context, settings, br
         ("text.txt", [], "text.txt is no model: give a .keras"),
         ("net.keras", ["a", "b", "c"], "3 labels are given for 2 scores"),
     ):
-        with pytest.raises(LabError, match=told):
+        with pytest.raises(LabError, match=message):
             import_model(tmp_path / name, context, labels)
     assert nothing_visible(settings)
 

@@ -122,7 +122,7 @@ def test_every_signature_must_pass(tmp_path):
     assert finding == Finding(False, "total: y differs when the rows are split")
 
 
-def test_the_check_in_a_process_of_its_own_says_the_same(tmp_path, caplog):
+def test_the_check_in_a_process_of_its_own_has_the_same_result(tmp_path, caplog):
     made = module(tf.cumsum, LINE)
     tf.saved_model.save(made, str(tmp_path), {"serving_default": made.run})
     rows = np.float32([[1], [2]])

@@ -112,16 +112,16 @@ def test_near_models_are_listed_with_the_mending_command(lab, gateway, settings)
     assert [each["path"] for each in ignored] == ["ResNet", "old.h5"]
 
 
-def test_an_empty_lab_says_what_to_do(lab):
+def test_an_empty_lab_is_reported_with_a_remedy(lab):
     assert "`lab train mnist-net` makes one" in lab("models").stdout
 
 
 @pytest.mark.usefixtures("versions")
 def test_a_version_is_shown_with_card_signatures_and_report(lab):
-    told = lab("models", "show", "b").stdout
-    assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in told
-    assert "labels       light, dark" in told
-    assert "gate         missed  accuracy" in told
+    output = lab("models", "show", "b").stdout
+    assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in output
+    assert "labels       light, dark" in output
+    assert "gate         missed  accuracy" in output
     found = json.loads(lab("models", "show", "b", 1, "--json").stdout)
     assert found["card"]["metrics"] == {"test_accuracy": 1.0}
     assert found["report"]["passed"]
@@ -160,9 +160,9 @@ def test_the_bars_come_from_the_environment(lab, greys, monkeypatch):
 
 @pytest.mark.usefixtures("versions")
 def test_without_its_pictures_a_version_is_promoted_by_force_only(lab, tmp_path):
-    told = lab("models", "promote", "b", 2, code=1).stderr
-    assert "The pictures that version 2 of b was made with (brightness) cannot be had" in told
-    assert "Give --data SET" in told
+    output = lab("models", "promote", "b", 2, code=1).stderr
+    assert "The pictures that version 2 of b was made with (brightness) cannot be had" in output
+    assert "Give --data SET" in output
     lab("models", "promote", "b", 2, "--force")
     Image.new("L", (2, 2)).save(tmp_path / "x.png")
     for label in ("cat", "dog"):
@@ -171,19 +171,19 @@ def test_without_its_pictures_a_version_is_promoted_by_force_only(lab, tmp_path)
             Image.new("L", (2, 2), number * 9 + len(label) + ord(label[0])).save(
                 tmp_path / "pets" / label / f"{number}.png"
             )
-    told = lab("models", "promote", "b", 2, "--data", tmp_path / "pets", code=1).stderr
-    assert "its labels (light, dark ...) are none of pets (cat, dog ...)" in told
+    output = lab("models", "promote", "b", 2, "--data", tmp_path / "pets", code=1).stderr
+    assert "its labels (light, dark ...) are none of pets (cat, dog ...)" in output
 
 
 @pytest.mark.usefixtures("versions", "gateway")
 def test_canary_then_stable_then_back_in_one_command(lab, greys):
     lab("models", "promote", "b", 1, "--data", greys)
-    told = lab("models", "label", "b", "canary", 2).stdout
-    assert "/tf/models/b/labels/canary/classify" in told
+    output = lab("models", "label", "b", "canary", 2).stdout
+    assert "/tf/models/b/labels/canary/classify" in output
     lab("models", "promote", "b", 2, "--data", greys)
-    told = lab("models", "rollback", "b").stdout
-    assert "b 1 answers in place of 2" in told
-    assert "Served now: 1, stable is 1." in told
+    output = lab("models", "rollback", "b").stdout
+    assert "b 1 answers in place of 2" in output
+    assert "Served now: 1, stable is 1." in output
     assert "nothing to go back to" in lab("models", "rollback", "b", code=1).stderr
 
 
@@ -194,9 +194,9 @@ def test_what_is_quarantined_is_not_promoted_and_can_be_retried(lab, versions, g
     assert "b still" not in lab("models", "rollback", "b").stdout  # from 2 to 1: 3 does not count
     assert versions.conf().pinned == (1,)
     lab("models", "rollback", "b", "--to", 2)
-    told = lab("models", "retry", "b", 3, "--wait", 0.5, code=1)
-    assert "b 3 is looked at again (does not load: torn)" in told.stdout
-    assert "After 0.5 s the gateway still shows b" in told.stderr
+    output = lab("models", "retry", "b", 3, "--wait", 0.5, code=1)
+    assert "b 3 is looked at again (does not load: torn)" in output.stdout
+    assert "After 0.5 s the gateway still shows b" in output.stderr
     gateway.quarantined = {}
     lab("models", "retry", "b", 3)
 
@@ -216,8 +216,8 @@ def test_a_model_is_deleted_with_all_versions_when_that_is_meant(lab, versions):
     assert versions.numbers() == [1, 2, 3]
     lab("models", "delete", "b", code=2)
     lab("models", "delete", "b", 1, "--all", code=2)
-    told = lab("models", "delete", "b", "--all", "--yes").stdout
-    assert "b with 3 versions is deleted" in told
+    output = lab("models", "delete", "b", "--all", "--yes").stdout
+    assert "b with 3 versions is deleted" in output
     assert not versions.family.exists()
     assert not list((versions.models / ".staging").iterdir())
 
@@ -236,13 +236,13 @@ def test_independent_rows_are_set_and_left_to_the_model_again(lab, versions):
     lab("models", "independent-rows", "b", "yes", code=2)
 
 
-def test_a_change_the_gateway_does_not_show_is_an_error_but_a_silent_gateway_is_only_told(lab, versions, gateway):
+def test_a_change_not_shown_is_an_error_a_silent_gateway_a_warning(lab, versions, gateway):
     gateway.document = lambda: {"models": []}
     assert "After 0.3 s the gateway still shows b" in lab("models", "label", "b", "x", 1, "--wait", 0.3, code=1).stderr
     gateway.document = lambda: "no list"
-    told = lab("models", "label", "b", "x", 2).stderr
-    assert "Written, but not seen to be served" in told
-    assert "does not answer as the lab's gateway does" in told
+    output = lab("models", "label", "b", "x", 2).stderr
+    assert "Written, but not seen to be served" in output
+    assert "does not answer as the lab's gateway does" in output
     assert versions.conf().labels == {"x": 2}
 
 
@@ -258,8 +258,8 @@ def test_import_publishes_and_shows_the_signature(lab, settings, tmp_path, brigh
     with pytest.warns(DeprecationWarning, match="__array__"):
         brightness_net.save(tmp_path / "Grey Net.keras")
     (tmp_path / "labels.txt").write_text("light\ndark\n\n")
-    told = lab("import", tmp_path / "Grey Net.keras", "--labels", tmp_path / "labels.txt").stdout
-    assert f"Published: {settings.models / 'grey-net' / '1'}" in told
-    assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in told
-    told = lab("import", tmp_path / "Grey Net.keras", "--labels", "a,,b", code=1).stderr
-    assert "--labels a,,b: wanted are names that differ" in told
+    output = lab("import", tmp_path / "Grey Net.keras", "--labels", tmp_path / "labels.txt").stdout
+    assert f"Published: {settings.models / 'grey-net' / '1'}" in output
+    assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in output
+    output = lab("import", tmp_path / "Grey Net.keras", "--labels", "a,,b", code=1).stderr
+    assert "--labels a,,b: wanted are names that differ" in output

@@ -10,7 +10,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.export import export
 from tensor_jupyter.training import Run, build, evaluate, mnist_net, train
 from tensor_jupyter.training.augment import batches, change_for, photographs
-from tensor_jupyter.training.measure import calibration_error, measured
+from tensor_jupyter.training.evaluation import calibration_error, measured
 from tensor_jupyter.training.models import vgg_net
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -26,7 +26,7 @@ def test_the_dnn_takes_imgs_and_learns(tmp_path):
     assert list(trained.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
 
 
-def test_the_autoencoder_tells_what_it_knows_from_what_it_does_not(tmp_path):
+def test_the_autoencoder_separates_known_from_unknown(tmp_path):
     data = bars()
     context = context_in(tmp_path)
     trained = train(Run(network="autoencoder", epochs=4), data, context, verbose=0)
@@ -187,7 +187,7 @@ def test_scores_that_are_not_probabilities_have_an_accuracy_and_no_calibration()
 def test_a_network_learns_from_teachers_of_other_seeds_and_they_are_trained_once(tmp_path):
     """Stopped in the third training, its own, it goes on without training its two teachers again."""
     run = Run(network="dnn", epochs=2, teachers=2, validation_split=0)
-    said: list[str] = []
+    output: list[str] = []
 
     class Stop(keras.callbacks.Callback):
         trainings = 0
@@ -200,10 +200,10 @@ def test_a_network_learns_from_teachers_of_other_seeds_and_they_are_trained_once
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=said.append)
-    assert said == ["Teacher 1 of 2", "Teacher 2 of 2"]
-    trained = train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=said.append)
-    assert said[2:] == ["Going on after epoch 1 of the training of version 1, which was stopped."]
+        train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=output.append)
+    assert output == ["Teacher 1 of 2", "Teacher 2 of 2"]
+    trained = train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=output.append)
+    assert output[2:] == ["Going on after epoch 1 of the training of version 1, which was stopped."]
     assert trained.metrics["test_accuracy"] == 1
     alone = train(run.model_copy(update={"teachers": 0}), bars(), context_in(tmp_path / "alone"), verbose=0)
     assert not np.array_equal(trained.model.get_weights()[0], alone.model.get_weights()[0])

@@ -82,12 +82,12 @@ def test_magics_and_shell_escapes_do_what_they_do_in_the_notebook(notebook, run,
         "%%bash\necho from bash",
         "def f():\n    %env COLOUR=green\n    return z\nprint(f())\nlen?",
     )
-    said = run(path)
-    assert "2 ['n.ipynb']\n" in said
-    assert "from the shell: 2\n" in said
-    assert "from bash\n" in said
-    assert said.count("Return the number of items") == 1
-    assert "3\n" in said
+    output = run(path)
+    assert "2 ['n.ipynb']\n" in output
+    assert "from the shell: 2\n" in output
+    assert "from bash\n" in output
+    assert output.count("Return the number of items") == 1
+    assert "3\n" in output
     assert not list(tmp_path.rglob("history.sqlite"))
 
 
@@ -97,7 +97,7 @@ def test_display_is_there_unless_the_notebook_has_its_own(notebook, run):
 
 
 @pytest.mark.parametrize(
-    ("cells", "said"),
+    ("cells", "output"),
     [
         (["x = 1", "y = (\n1 +"], "Cell 2 of"),
         (["import asyncio\nawait asyncio.sleep(0)"], "line 2: 'await' outside function; a script has no event loop"),
@@ -106,11 +106,11 @@ def test_display_is_there_unless_the_notebook_has_its_own(notebook, run):
         (["x = 1", "from __future__ import annotations"], "from __future__ imports must occur at the beginning"),
     ],
 )
-def test_what_would_not_run_is_told_with_its_cell(notebook, cells, said):
+def test_code_that_would_not_run_is_reported_with_its_cell(notebook, cells, output):
     path = notebook(*cells)
     done = lab(path)
     assert done.exit_code == 1
-    assert said in done.stderr
+    assert output in done.stderr
     assert "is no Python" in done.stderr
     assert not path.with_suffix(".py").exists()
 
@@ -131,7 +131,7 @@ def test_a_notebook_of_another_language_is_refused(notebook):
 
 
 @pytest.mark.parametrize("content", [b'{"cells": [1', b'{"cells": 3}', b"[]", b"\xff\xfe\x00", b"", b'{"cells": [{}]}'])
-def test_what_is_no_notebook_is_told_in_one_line(tmp_path, content):
+def test_a_file_that_is_not_a_notebook_is_reported_in_one_line(tmp_path, content):
     broken = tmp_path / "broken.ipynb"
     broken.write_bytes(content)
     done = lab(broken)

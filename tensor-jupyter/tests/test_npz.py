@@ -48,7 +48,7 @@ def test_labels_may_have_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "output"),
     [
         ({"pictures": IMAGES}, r"holds \[\]: wanted are x_train/y_train"),
         ({"images": IMAGES / 255, "labels": LABELS}, "images is float64; whole numbers from 0 to 255"),
@@ -69,9 +69,9 @@ def test_labels_may_have_names(tmp_path):
         ({"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS.astype(str)}, "one part with names"),
     ],
 )
-def test_arrays_of_another_kind_are_refused(tmp_path, arrays, said):
+def test_arrays_of_another_kind_are_refused(tmp_path, arrays, output):
     np.savez(tmp_path / "set.npz", **arrays)
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         load(tmp_path / "set.npz")
 
 
@@ -99,7 +99,7 @@ def npy(header, content=b""):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "output"),
     [
         (
             npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000000, 1000)}"),
@@ -117,10 +117,10 @@ def npy(header, content=b""):
         (b"", "cannot be read"),
     ],
 )
-def test_a_header_that_lies_is_not_believed(tmp_path, content, said):
+def test_a_header_that_lies_is_not_believed(tmp_path, content, output):
     with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
         archive.writestr("images.npy", content)
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         load(tmp_path / "set.npz")
 
 

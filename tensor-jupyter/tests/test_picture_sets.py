@@ -217,7 +217,7 @@ def test_a_missing_file_of_a_csv_is_counted(flowers):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "output"),
     [
         ("../secret.png,a", r"line 1: '\.\./secret\.png' leads out of"),
         ("path,label\n/etc/passwd,a", r"line 2: '/etc/passwd' leads out of"),
@@ -229,11 +229,11 @@ def test_a_missing_file_of_a_csv_is_counted(flowers):
         ("daisy/" + "x" * 5000 + ".png,a", "leads out of|no picture that can be read"),
     ],
 )
-def test_a_csv_that_will_not_do_is_named_with_its_line(flowers, tmp_path, rows, said):
+def test_a_csv_that_will_not_do_is_named_with_its_line(flowers, tmp_path, rows, output):
     write(tmp_path / "secret.png", file_of((1, 2, 3)))
     (flowers / "out").symlink_to(tmp_path)
     write(flowers / "list.csv", rows.encode())
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=output):
         load(flowers / "list.csv")
 
 

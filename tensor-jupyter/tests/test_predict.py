@@ -6,15 +6,15 @@ import select
 import signal
 import subprocess
 
-import asking_kit as kit
+import inference_kit as kit
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tensor_jupyter.asking.local import Loaded
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.inference.local import Loaded
 from tensor_jupyter.publishing.export import export
 
 
@@ -80,7 +80,7 @@ def test_a_line_for_each_picture_in_their_order_over_one_connection(lab, gateway
     assert gateway.connections == 1
 
 
-def test_what_cannot_be_read_is_told_and_the_others_go_on(lab, tmp_path):
+def test_an_unreadable_file_is_reported_and_the_others_go_on(lab, tmp_path):
     (tmp_path / "empty.png").touch()
     os.mkfifo(tmp_path / "pipe.png")
     words = ["rubbish.png", "light.png", "missing.png", "empty.png", "pipe.png", ".", "dark.png"]
@@ -111,11 +111,11 @@ def test_a_slow_producer_gets_each_answer_at_once(started):
         process.stdin.write(f"{name}.png\n".encode())
         process.stdin.flush()
         assert line(process).startswith(f"{name}.png\t{name}".encode())
-    _, said = process.communicate()
-    assert (process.returncode, said) == (0, b"")
+    _, output = process.communicate()
+    assert (process.returncode, output) == (0, b"")
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(started):
+def test_a_reader_that_ends_is_not_an_error(started):
     process = started("predict", "-", "--model", "shades")
     process.stdin.write(b"light.png\n")
     process.stdin.flush()
@@ -152,10 +152,10 @@ def test_a_name_that_is_no_text_or_has_a_tab_comes_out_whole(lab, tmp_path):
     assert done.stdout == b"\xff.png\tlight\t0.9020\na\\x09b.png\tlight\t0.9020\n"
 
 
-def test_a_version_or_a_label_is_asked_but_not_both(lab, gateway):
+def test_a_version_and_a_label_exclude_each_other(lab, gateway):
     lab("predict", "light.png", "--model", "shades", "--version", "2")
     lab("predict", "light.png", "--model", "shades", "--label", "stable", "--top", "2")
-    assert [path for _, path in gateway.asked] == [
+    assert [path for _, path in gateway.requests] == [
         "/tf/models/shades/versions/2/classify?limit=1",
         "/tf/models/shades/labels/stable/classify?limit=2",
     ]
@@ -169,7 +169,7 @@ def test_a_model_that_cannot_answer_is_one_line(lab):
     assert silent.count("\n") == 1
 
 
-def test_a_busy_gateway_is_asked_again_and_so_is_one_that_a_model_was_just_published_to(lab, gateway, tmp_path):
+def test_a_busy_gateway_and_a_model_just_published_are_retried(lab, gateway, tmp_path):
     gateway.refusals = [503]
     assert lab("predict", "light.png", "--model", "shades").stdout
     (tmp_path / "models" / "shades").mkdir(parents=True)
@@ -177,16 +177,16 @@ def test_a_busy_gateway_is_asked_again_and_so_is_one_that_a_model_was_just_publi
     assert lab("predict", "light.png", "--model", "shades").stdout
 
 
-def test_label_asks_no_regression_model_and_names_the_choice(lab, gateway):
+def test_label_calls_no_regression_model_and_names_the_choice(lab, gateway):
     gateway.models["price"] = {**kit.CARD, "labels": ["0"], "created": "2026-12-01T00:00:00Z"}
     gateway.models["words"] = {"labels": ["a", "b"], "created": "2026-12-02T00:00:00Z"}
     assert b"shades 3 is used" in lab("label", "light.png").stderr
     del gateway.models["shades"]
-    told = lab("label", "light.png", code=1).stderr
-    assert b"name one with --model, of price, words" in told
+    output = lab("label", "light.png", code=1).stderr
+    assert b"name one with --model, of price, words" in output
 
 
-def test_label_says_the_label_only_and_asks_what_was_trained_last(lab, gateway):
+def test_label_prints_the_label_of_the_model_trained_last(lab, gateway):
     gateway.models = {
         "old": {**kit.CARD, "created": "2025-01-01T00:00:00Z"},
         "newer": {**kit.CARD, "created": "2026-05-01T00:00:00Z"},
@@ -222,8 +222,8 @@ def test_local_finds_versions_and_labels_as_the_server_would(published):
     (published.models / "shades" / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
     picture = kit.png(8, 230)
     for chosen in ({}, {"version": 1}, {"label": "stable"}):
-        (verdict,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
-        assert (verdict.version, [label for label, _ in verdict.labels]) == (1, ["light", "dark"])
+        (prediction,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
+        assert (prediction.version, [label for label, _ in prediction.labels]) == (1, ["light", "dark"])
     for chosen, expected in (
         ({"version": 2}, "no version 2"),
         ({"label": "x"}, "no label 'x'; there are: stable"),
@@ -242,11 +242,11 @@ def test_local_takes_a_model_of_floats_without_a_card(settings):
     model = keras.Model(pictures, dense(flat))
     dense.set_weights([np.array([[1, 0], [0, 1], [0, 0]], np.float32)])  # red, green
     model.export(str(settings.models / "colours" / "1"), verbose=False)
-    (verdict,) = Loaded(settings, "colours", top=2).classify([kit.png(9, (0, 255, 0))])
-    assert verdict.labels == (("1", 1.0), ("0", 0.0))
+    (prediction,) = Loaded(settings, "colours", top=2).classify([kit.png(9, (0, 255, 0))])
+    assert prediction.labels == (("1", 1.0), ("0", 0.0))
 
 
-def test_local_says_what_is_no_classifier(settings):
+def test_local_reports_a_model_that_is_not_a_classifier(settings):
     number = keras.Input((3,), name="number")
     keras.Model(number, keras.layers.Dense(1)(number)).export(str(settings.models / "line" / "1"), verbose=False)
     with pytest.raises(LabError, match=r"line 1 does not classify pictures: wanted are one input"):

@@ -21,7 +21,7 @@ import keras, numpy as np
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import export as exporting, gate, registry, staging
+from tensor_jupyter.publishing import export as exporting, release_gate, registry, staging
 from tensor_jupyter.settings import Settings
 
 def export(root, width=2):
@@ -52,7 +52,7 @@ moments = [
     (exporting, "check", False),
     (staging, "_make_readable", True), (staging, "_sync", True),
     (staging, "_renamed", False), (staging, "_renamed", True), (staging, "_sync_folder", True),
-    (gate, "judge", False), (registry.Registry, "store_report", False),
+    (release_gate, "judge", False), (registry.Registry, "store_report", False),
 ]
 for module, name, after in moments:
     root = Path(sys.argv[1]) / f"{name}-{'after' if after else 'before'}"
@@ -83,10 +83,10 @@ def run(script, *words, **more):
 
 def test_a_kill_at_any_moment_leaves_a_whole_version_or_none(tmp_path):
     done = run(KILLED, tmp_path)
-    told = dict(line.split() for line in done.stdout.splitlines())
-    assert len(told) == 12, done.stderr
-    assert set(told.values()) == {"True"}, done.stderr
-    for moment in told:
+    results = dict(line.split() for line in done.stdout.splitlines())
+    assert len(results) == 12, done.stderr
+    assert set(results.values()) == {"True"}, done.stderr
+    for moment in results:
         versions = list((tmp_path / moment / "models").glob("[!.]*/[!.]*"))
         assert [path.name for path in versions] == (["1"] if moment in PUBLISHED else []), moment
         for path in versions:
@@ -101,14 +101,14 @@ root = Path(sys.argv[1])
 try:
     print(export(root, width=300_000))
 except LabError as error:
-    print("told:", error)
+    print("error:", error)
 """
 )
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder with room for 2 MB. Needs root, and a kernel that lets it mount."""
+    """A folder on a disk of 2 MB. Needs root, and a kernel that lets it mount."""
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode:
@@ -122,20 +122,20 @@ def nothing_is_left(root):
     return not [*models.glob("[!.]*/*"), *(models / ".staging").iterdir()]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(small_disk):
+def test_a_full_disk_is_reported_and_leaves_nothing(small_disk):
     done = run(FULL, small_disk)
-    assert "told: There is no room left in" in done.stdout, done.stdout + done.stderr
+    assert "error: The disk of " in done.stdout, done.stdout + done.stderr
     assert nothing_is_left(small_disk)
 
 
-def test_a_write_that_fails_is_told_and_leaves_nothing(tmp_path):
+def test_a_failed_write_is_reported_and_leaves_nothing(tmp_path):
     """Staged: no file may grow beyond 1 MB, so the variables cannot be written."""
 
     def little():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 
     done = run(FULL, tmp_path, preexec_fn=little)
-    assert "told: " in done.stdout, done.stdout + done.stderr
+    assert "error: " in done.stdout, done.stdout + done.stderr
     assert nothing_is_left(tmp_path)
 
 

@@ -77,9 +77,9 @@ def test_what_a_person_wrote_stays(registry):
 )
 def test_a_file_that_is_not_understood_is_left_alone(registry, text, reason):
     (registry.family / "serving.conf").write_text(text)
-    with pytest.raises(LabError, match=r"serving.conf is not changed") as told:
+    with pytest.raises(LabError, match=r"serving.conf is not changed") as raised:
         registry.label("stable", 2)
-    assert reason in str(told.value)
+    assert reason in str(raised.value)
     assert conf_of(registry) == text
 
 

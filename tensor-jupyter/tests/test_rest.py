@@ -1,4 +1,4 @@
-"""The notebook's REST call, against a gateway on loopback that answers as it is told."""
+"""The notebook's REST call, against a gateway on loopback that answers as configured."""
 
 import email.parser
 import email.policy
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.rest import Answer, ask, client
+from tensor_jupyter.rest import Answer, classify, client
 
 DIGIT = np.arange(784, dtype=np.uint16).reshape(28, 28, 1).astype(np.uint8)
 RESULT = {"results": [{"name": "image", "labels": [{"label": "2", "score": 0.998}]}]}
@@ -67,14 +67,14 @@ def test_a_call_as_text_is_the_gateway_s(gateway):
     assert received[0][0] == "/tf/models/a%20b%2Fc/client?lang=curl"
 
 
-def test_a_call_is_asked_for_under_the_address_others_use(gateway, monkeypatch):
+def test_a_call_is_written_with_the_public_address(gateway, monkeypatch):
     received = gateway((200, None))
     monkeypatch.setenv("LAB_REST_PUBLIC_URL", "http://127.0.0.1:8080/")
     client("mnist-net", "python")
     assert received[0][1] == "127.0.0.1:8080"
 
 
-def test_a_model_that_is_not_served_is_told_in_the_gateway_s_words(gateway):
+def test_a_model_that_is_not_served_has_the_gateways_message(gateway):
     gateway((404, None))
     with pytest.raises(LabError, match=r"^Model 'x' is not served\.$"):
         client("x", "python")
@@ -82,7 +82,7 @@ def test_a_model_that_is_not_served_is_told_in_the_gateway_s_words(gateway):
 
 def test_the_picture_arrives_as_it_was(gateway):
     received = gateway((200, 3))
-    answer = ask(DIGIT, "mnist-net")
+    answer = classify(DIGIT, "mnist-net")
     assert answer == Answer(3, 3, RESULT)
     (path, kind, body), *more = received
     assert not more
@@ -95,49 +95,49 @@ def test_the_picture_arrives_as_it_was(gateway):
     assert np.asarray(Image.open(io.BytesIO(part.get_payload(decode=True)))).tolist() == DIGIT[..., 0].tolist()
 
 
-def test_ask_a_version_that_is_loaded_later_waits_for_it(gateway):
+def test_classify_a_version_that_is_loaded_later_waits_for_it(gateway):
     received = gateway((404, None), (503, None), (200, 2))
-    answer = ask(DIGIT, "mnist-tutorial", version=2)
+    answer = classify(DIGIT, "mnist-tutorial", version=2)
     assert str(answer) == "version 2 says 2 (0.9980); it is the default"
     version = "/tf/models/mnist-tutorial/versions/2/classify"
     assert [path for path, _, _ in received] == [version] * 3 + ["/tf/models/mnist-tutorial/classify"]
 
 
-def test_ask_a_candidate_says_which_version_is_the_default(gateway):
+def test_classify_a_candidate_names_the_default_version(gateway):
     gateway((200, 5), (200, 4))
-    answer = ask(DIGIT, "mnist-net", version=5)
+    answer = classify(DIGIT, "mnist-net", version=5)
     assert (answer.version, answer.default) == (5, 4)
     assert str(answer).endswith("it is not the default, which is version 4")
 
 
-def test_ask_a_version_that_is_never_served_raises(gateway):
+def test_classify_a_version_that_is_never_served_raises(gateway):
     gateway((404, None))
     with pytest.raises(LabError, match=r"no answer from .*/versions/2/classify within 0 s: 404 no such model"):
-        ask(DIGIT, "mnist-net", version=2, wait=0)
+        classify(DIGIT, "mnist-net", version=2, wait=0)
 
 
-def test_an_unknown_model_is_told_with_the_gateways_words(gateway):
+def test_an_unknown_model_has_the_gateways_message(gateway):
     gateway((404, None))
     with pytest.raises(LabError, match=r"404 .*no such model"):
-        ask(DIGIT, "nobody", wait=0)
+        classify(DIGIT, "missing-net", wait=0)
 
 
-def test_a_refused_picture_is_told_at_once(gateway):
+def test_a_refused_picture_is_reported_at_once(gateway):
     received = gateway((415, None))
     with pytest.raises(LabError, match="rejects the image: 415"):
-        ask(DIGIT, "mnist-net")
+        classify(DIGIT, "mnist-net")
     assert len(received) == 1
 
 
-def test_another_program_on_the_port_is_told(gateway):
+def test_another_program_on_the_port_is_reported(gateway):
     gateway((200, None))
     with pytest.raises(LabError, match="does not answer as the lab's gateway does"):
-        ask(DIGIT, "mnist-net")
+        classify(DIGIT, "mnist-net")
 
 
-def test_a_lab_that_does_not_run_is_told_in_one_line(monkeypatch):
+def test_a_lab_that_does_not_run_is_reported_in_one_line(monkeypatch):
     monkeypatch.setenv("LAB_REST_URL", "http://127.0.0.1:9")
     with pytest.raises(LabError, match=r"start it with \./bin/compose\.sh up") as caught:
-        ask(DIGIT, "mnist-net")
+        classify(DIGIT, "mnist-net")
     (line,) = caught.value._render_traceback_()
     assert line.startswith("SilentError: The lab does not answer at http://127.0.0.1:9/tf/models/mnist-net/classify")

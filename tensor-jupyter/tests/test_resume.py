@@ -168,22 +168,22 @@ def test_a_training_that_runs_is_left_alone(tmp_path):
 
 
 def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
-    """Staged: validation gets worse after the second epoch, by what the keeper is told."""
+    """Staged: validation gets worse after the second epoch, by what the keeper gets."""
     losses = iter([0.5, 0.4, 0.45, 0.46, 0.1])
     kept = Keeper.on_epoch_end
     monkeypatch.setattr(
         Keeper, "on_epoch_end", lambda self, epoch, logs: kept(self, epoch, {**logs, "val_loss": next(losses)})
     )
-    weights, said = [], []
+    weights, output = [], []
     snapshot = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: weights.append(trained_model.get_weights()))
     from tensor_jupyter.training import build
 
     trained_model = build(bars(), RUN)
     run = RUN.model_copy(update={"epochs": 10, "patience": 2})
     trained = train(
-        run, bars(), context_in(tmp_path), model=trained_model, verbose=0, callbacks=[snapshot], say=said.append
+        run, bars(), context_in(tmp_path), model=trained_model, verbose=0, callbacks=[snapshot], say=output.append
     )
-    assert "after epoch 4: the validation loss has been lowest (0.4000) in epoch 2" in said[-1]
+    assert "after epoch 4: the validation loss has been lowest (0.4000) in epoch 2" in output[-1]
     assert trained.history["val_loss"] == [0.5, 0.4, 0.45, 0.46]
     assert all(
         np.array_equal(mine, theirs) for mine, theirs in zip(trained.model.get_weights(), weights[1], strict=True)

@@ -22,8 +22,8 @@ SIGNATURES = {
 
 @pytest.fixture
 def gateway(monkeypatch):
-    """What the gateway was asked, (path, type, body); it serves version 3 of `greys` from the second look on."""
-    asked, looks = [], []
+    """What the gateway received, (path, type, body); it serves version 3 of `greys` from the second look on."""
+    received, looks = [], []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -35,7 +35,7 @@ def gateway(monkeypatch):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((self.path, self.headers["Content-Type"], body))
+            received.append((self.path, self.headers["Content-Type"], body))
             if "classify" in self.path:
                 results = [{"labels": [{"label": "dark", "score": 0.75}]}] * body.count(b"PNG\r\n")
                 self.answer(200, {"results": results})
@@ -60,12 +60,12 @@ def gateway(monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("LAB_REST_URL", f"http://127.0.0.1:{server.server_port}")
-    yield asked
+    yield received
     server.shutdown()
     server.server_close()
 
 
-def test_it_waits_for_its_version_and_says_what_it_takes(gateway):
+def test_it_waits_for_its_version_and_shows_its_inputs(gateway):
     model = ServedModel("greys", version=3)
     assert model.version == 3
     assert repr(model).splitlines() == [
@@ -79,13 +79,13 @@ def test_it_waits_for_its_version_and_says_what_it_takes(gateway):
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_version_that_does_not_come_is_told():
+def test_a_version_that_does_not_come_is_reported():
     with pytest.raises(LabError, match=r"After 0\.3 s the gateway still shows greys with these versions: 2, 3"):
         ServedModel("greys", version=4, wait=0.3)
 
 
 def test_pictures_go_as_png_in_as_many_requests_as_needed(gateway, monkeypatch):
-    monkeypatch.setattr(served_model, "MOST_PICTURES", 2)
+    monkeypatch.setattr(served_model, "MAX_PICTURES", 2)
     answers = ServedModel("greys").classify(np.zeros((3, 2, 2, 1), np.uint8), limit=1)
     assert answers == [{"dark": 0.75}] * 3
     assert [path for path, _, _ in gateway] == ["/tf/models/greys/classify?limit=1"] * 2
@@ -102,7 +102,7 @@ def test_numbers_go_as_json_and_as_arrays(gateway):
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_refusal_is_told_in_the_gateways_words_and_what_json_cannot_hold_is_not_sent():
+def test_a_refusal_has_the_gateways_message():
     model = ServedModel("greys")
     with pytest.raises(LabError, match="There is no input 'y'"):
         model.predict(y=[1])

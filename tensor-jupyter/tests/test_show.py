@@ -17,7 +17,7 @@ def test_a_sheet_has_as_many_rows_as_its_pictures_need_and_bears_none(count: int
     assert sum(bool(axis.images) for axis in figure.axes) == count
 
 
-def test_plots_say_what_they_show():
+def test_plots_have_titles():
     curves = show.lines({"learned from": [0.1, 0.5]}, name="epoch", title="accuracy").axes[0]
     assert curves.get_legend_handles_labels()[1] == ["learned from"]
     assert (curves.get_xlabel(), curves.get_title()) == ("epoch", "accuracy")

@@ -131,14 +131,14 @@ def test_a_killed_exporter_leaves_nothing_visible_and_is_swept_by_the_next(tmp_p
 
 def test_only_old_areas_of_our_own_are_swept(tmp_path):
     root = tmp_path / ".staging"
-    for name in ("export-young", "export-old", "somebody-elses", "export-unlocked"):
+    for name in ("export-young", "export-old", "another-users", "export-unlocked"):
         (root / name).mkdir(parents=True)
         if name != "export-unlocked":
             (root / name / "lock").touch()
         if name != "export-young":
             make_old(root / name)
     sweep(root)
-    assert sorted(path.name for path in root.iterdir()) == ["export-young", "somebody-elses"]
+    assert sorted(path.name for path in root.iterdir()) == ["export-young", "another-users"]
 
 
 def test_an_error_inside_leaves_no_area(tmp_path):

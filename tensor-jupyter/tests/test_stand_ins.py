@@ -11,7 +11,7 @@ from tensor_jupyter.data.signs import SIDE, drawn_signs, save_signs
 from tensor_jupyter.errors import LabError
 
 
-def test_offline_clothes_are_drawn_and_it_is_said(settings):
+def test_offline_clothes_are_drawn_and_it_is_reported(settings):
     data = load_clothes(settings)
     assert "drawn clothes instead of Fashion-MNIST" in data.message
     assert "LAB_OFFLINE is set" in data.message
@@ -26,7 +26,7 @@ def test_fashion_mnist_by_its_name_has_no_stand_in(settings):
         load("fashion-mnist", settings)
 
 
-def test_drawn_clothes_are_always_the_same_and_can_be_told_apart():
+def test_drawn_clothes_are_always_the_same_and_distinguishable():
     data = drawn_clothes("no network")
     assert data.hash == drawn_clothes("another reason").hash
     flat = (data.train.images.reshape(len(data.train), -1), data.test.images.reshape(len(data.test), -1))

@@ -16,7 +16,7 @@ from tensor_jupyter.commands.train import _called, _data_words, _run_words
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.training import Run
-from tensor_jupyter.training.suited import suited
+from tensor_jupyter.training.network_selection import choose_network
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def lab(begin):
 
     def run(*words, **more):
         process = begin(*words, **more)
-        answers, told = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(words, process.returncode, answers, told)
+        answers, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(words, process.returncode, answers, errors)
 
     return run
 
@@ -83,16 +83,16 @@ def test_retrain_teaches_a_folder_of_pictures_and_publishes_it(lab, flowers, tmp
     assert "epoch 3/3  accuracy" in done.stderr
 
 
-def test_photographs_without_weights_get_a_small_network_unless_weights_were_asked_for():
+def test_photographs_without_weights_get_a_small_network_by_default():
     photographs, digits = bars(64, 3), bars()
-    assert suited(Run(), digits, offline=True)[0].network == "cnn"
-    run, said = suited(Run(), photographs, offline=True)
+    assert choose_network(Run(), digits, offline=True)[0].network == "cnn"
+    run, output = choose_network(Run(), photographs, offline=True)
     assert run.network == "cnn"
-    assert "(LAB_OFFLINE is set). Give --weights FILE" in said
-    assert "a small network learns from scratch" in said
-    assert suited(Run(weights="none", alpha=0.35), photographs, offline=True)[0].network == "transfer"
+    assert "(LAB_OFFLINE is set). Give --weights FILE" in output
+    assert "a small network learns from scratch" in output
+    assert choose_network(Run(weights="none", alpha=0.35), photographs, offline=True)[0].network == "transfer"
     with pytest.raises(LabError, match="LAB_OFFLINE is set"):
-        suited(Run(weights="imagenet"), photographs, offline=True)
+        choose_network(Run(weights="imagenet"), photographs, offline=True)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_photographs_without_weights_get_a_small_network_unless_weights_were_ask
         (["--resume"], {}, 1, "no stopped training of mnist-net to resume: none was kept"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_start(lab, words, variables, code, expected):
+def test_what_is_wrong_is_reported_at_the_start(lab, words, variables, code, expected):
     done = lab("train", *words, **variables)
     assert done.returncode == code
     assert expected in " ".join(done.stderr.split())
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said_at_the_start(lab, words, variables, code, expecte
 
 
 def test_the_same_command_goes_on_after_ctrl_c(begin, lab, tmp_path):
-    """Stopped by the signal of Ctrl-C once the first of many epochs is told; then given again."""
+    """Stopped by the signal of Ctrl-C once the first of many epochs is printed; then given again."""
     words = ("train", "digits", "--network", "dnn", "--epochs", "12", "--batch-size", "64")
     process = begin(*words)
     for line in process.stderr:

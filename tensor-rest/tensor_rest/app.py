@@ -8,7 +8,7 @@ from tensor_rest.api import error_handlers, routes
 from tensor_rest.api.fast_path import FastPath
 from tensor_rest.images.fetch import Fetcher
 from tensor_rest.inference.service import InferenceService
-from tensor_rest.middleware.guard import MODEL_ASKED, Guard
+from tensor_rest.middleware.guard import REQUESTED_MODEL, Guard
 from tensor_rest.observability import health
 from tensor_rest.payloads import multipart
 from tensor_rest.settings import Settings
@@ -26,7 +26,7 @@ class _Request(flask.Request):
 
 
 class _App(flask.Flask):
-    """Flask, told once that nothing here is a coroutine: it would look at every function of every request again."""
+    """Flask without its check of every function of every request for being a coroutine: none is."""
 
     def ensure_sync(self, func: Any) -> Any:
         return func
@@ -47,9 +47,10 @@ def create_app(settings: Settings) -> flask.Flask:
     samples.init_app(app)
     routes.init_app(app, settings)
     waiting = service.server.waiting
-    app.wsgi_app = Guard(FastPath(app.wsgi_app, service, settings), settings, waiting)  # type: ignore[method-assign]
+    fast_path = FastPath(app.wsgi_app, service, settings, sum(routes.IMAGE_ROUTES.values(), ()))
+    app.wsgi_app = Guard(fast_path, settings, waiting)  # type: ignore[method-assign]
     return app
 
 
 def _note_model(_: str | None, named: dict[str, Any] | None) -> None:
-    flask.request.environ[MODEL_ASKED] = (named or {}).get("model", "")
+    flask.request.environ[REQUESTED_MODEL] = (named or {}).get("model", "")

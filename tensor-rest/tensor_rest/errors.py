@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 
 class ApiError(Exception):
-    """What a client is told: message, status, after how many seconds trying again makes sense, further headers."""
+    """An error answer: message, status, after how many seconds trying again makes sense, further headers."""
 
     status = 500
     retry_after: int | None = None
@@ -74,7 +74,7 @@ class MisdirectedError(ApiError):
 
 
 class TooManyRequestsError(ApiError):
-    """Serving has no room for this call now."""
+    """The model server's queue is full."""
 
     status = 429
     retry_after = 1
@@ -100,6 +100,6 @@ class DeadlineError(ApiError):
 
 
 class FullError(ApiError):
-    """There is no room left to keep what was sent."""
+    """The storage for what was sent is full."""
 
     status = 507

@@ -20,9 +20,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from tensor_rest import resources
 
 _PORT = 8080
-_MOST_PROCESSES = 16  # by default
+_MAX_PROCESSES = 16  # by default
 _BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
-_MOST_BODY_BYTES = 192 << 20
+_MAX_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
 """Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
 
@@ -52,13 +52,13 @@ def _own_port(value: Any) -> Any:
 
 
 def _body_memory() -> int:
-    return min(_MOST_BODY_BYTES, resources.memory_bytes() // 3)
+    return min(_MAX_BODY_BYTES, resources.memory_bytes() // 3)
 
 
 def _processes() -> int:
-    """One worker for two CPUs, as many as the memory has room for."""
-    room = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
-    return max(1, min(int(resources.cpus()) // 2, room, _MOST_PROCESSES))
+    """One worker for two CPUs, as many as fit into the memory."""
+    fitting = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
+    return max(1, min(int(resources.cpus()) // 2, fitting, _MAX_PROCESSES))
 
 
 class Settings(BaseSettings):
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:_-]+$")
-    """Address to listen on. Loopback unless told otherwise: without `api_keys_file` whoever reaches it may ask."""
+    """Address to listen on. Loopback by default: without `api_keys_file` any client that reaches it may call."""
 
     port: Annotated[int, BeforeValidator(_own_port)] = Field(default=_PORT, ge=1, le=65535)
     """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
@@ -89,13 +89,13 @@ class Settings(BaseSettings):
 
     processes: int = Field(default_factory=_processes, ge=1, le=64)
     """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller. By
-    default half the CPUs of the control group, at most 16, and as many as its memory has room for (resources.py)."""
+    default half the CPUs of the control group, at most 16, and as many as fit into its memory (resources.py)."""
 
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once (gevent's greenlets)."""
 
     waiting: int = Field(default=1500, ge=0, le=16384)
-    """How many more a worker holds while the model server is away: a restart. Each costs 40 KB and its body."""
+    """How many more a worker holds while the model server is unavailable: a restart. Each costs 40 KB and its body."""
 
     batch_rows: int = Field(default=32, ge=1, le=4096)
     """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     """Largest picture, width x height; more is refused with 413 before it is decoded."""
 
     api_keys_file: Path | None = None
-    """Who may ask: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: everybody."""
+    """The API keys: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: everybody."""
 
     allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
     """Names under which browsers reach the gateway, `*.lab.example` with all below, `*` any. Addresses, localhost and
@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
 
     requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
-    """What one client over the network may ask, after twice as many at once; more get 429. 0: no bound."""
+    """Requests per second of one client over the network, after twice as many at once; more get 429. 0: no bound."""
 
     connections_per_client: int = Field(default=1024, ge=0, le=65535)
     """Requests of one client over the network at the same time; more get 429. 0: no bound."""
@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     inventory_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"
     )
-    """Where the watcher beside serving lists the models; without one, only models asked for before are listed."""
+    """Where the watcher beside serving lists the models; without one, only models requested before are listed."""
 
     grpc_port: int = Field(default=0, ge=0, le=65535)
     """Port at which nginx passes on those of the model server's gRPC calls that change nothing: predictions, metadata,
@@ -178,10 +178,10 @@ class Settings(BaseSettings):
     """Port at which nginx passes on the watcher's list, for the same workbench; 0: none."""
 
     timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
-    """How long one request may wait for serving, all its calls together; a client may ask for less (X-Timeout-Ms)."""
+    """How long one request may wait for serving, all its calls together; a client may set less (X-Timeout-Ms)."""
 
     grace_seconds: float = Field(default=15.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
-    """How long serving may be away (a restart) while requests wait for it; after that they are refused at once. Once
+    """How long the model server may be unavailable (a restart) while requests wait; after that they fail at once. Once
     a start took longer it is half as long again as that start, at most 60 s."""
 
     max_message_bytes: int = Field(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gateway_kit import nobody
+from gateway_kit import unused_address
 from toy_model_server import Model, ModelServer, signature
 
 from tensor_rest.app import create_app
@@ -55,7 +55,7 @@ def everything() -> dict[str, Model]:
 
 def client_of(server: ModelServer, run_dir: Path, **settings: Any) -> Any:
     """A client of an application in front of `server`."""
-    defaults = {"server": server.address, "inventory_url": nobody(), "timeout_seconds": 30}
+    defaults = {"server": server.address, "inventory_url": unused_address(), "timeout_seconds": 30}
     return create_app(Settings(run_dir=run_dir, **{**defaults, **settings})).test_client()
 
 

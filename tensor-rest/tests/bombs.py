@@ -1,4 +1,4 @@
-"""Small files that ask for much: each is made here, byte by byte, and has to be refused before it is unpacked."""
+"""Small files that unpack to much: each is made here, byte by byte, and has to be refused before it is unpacked."""
 
 import gzip
 import io

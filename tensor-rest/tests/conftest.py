@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests; 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc is loaded; it reports every restart of the toy server
 
 from api_kit import client_of, everything
-from gateway_kit import HTTP, nobody
+from gateway_kit import HTTP, unused_address
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.app import create_app
@@ -48,7 +48,7 @@ def server() -> Iterator[ModelServer]:
 @pytest.fixture
 def settings(server: ModelServer, tmp_path: Path) -> Settings:
     return Settings(
-        run_dir=tmp_path, server=server.address, inventory_url=nobody(), timeout_seconds=30, grace_seconds=0
+        run_dir=tmp_path, server=server.address, inventory_url=unused_address(), timeout_seconds=30, grace_seconds=0
     )
 
 
@@ -83,11 +83,11 @@ def post(client: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def watcher() -> Iterator[Any]:
-    """A watcher's HTTP server; set `document` to what it answers, `hold` to what it waits for. `asked` counts."""
+    """A watcher's HTTP server; `document` is its answer, `hold` what it waits for, `received` counts requests."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            server.asked += 1
+            server.received += 1
             if server.hold:
                 server.hold.wait(10)
             self.send_response(200)
@@ -98,7 +98,7 @@ def watcher() -> Iterator[Any]:
             pass
 
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.hold = 0, None
+    server.received, server.hold = 0, None
     server.document = {
         "models": [
             {"name": "mnist-net", "versions": [1], "labels": {"stable": 1}, "quarantined": []},

@@ -5,7 +5,7 @@ The long run, on every core but without a network:
     python tests/fuzz.py --cases 100000 --jobs 2
 
 It says which cases broke a rule, and `--only NUMBER` does one of them again. The rules: an answer or an ApiError of
-4xx, not more than `LONGEST` seconds of CPU time for one case, not more than `MOST_MEMORY` on top of what the
+4xx, not more than `MAX_SECONDS` seconds of CPU time for one case, not more than `MAX_MEMORY_BYTES` on top of what the
 process has needed before.
 """
 
@@ -31,10 +31,10 @@ from tensor_rest.errors import ApiError
 from tensor_rest.images.decode import prepare
 from tensor_rest.images.preprocess import ImageInput
 
-LONGEST = 2.0
+MAX_SECONDS = 2.0
 """Seconds of CPU time; an honest picture of 16 megapixels takes most of one."""
 
-MOST_MEMORY = 600 << 20
+MAX_MEMORY_BYTES = 600 << 20
 """Bytes the process may grow by, at its peak."""
 
 MAX_PIXELS = 16_000_000
@@ -168,10 +168,10 @@ def run(numbers: range, seed: int) -> tuple[Counter[str], list[str], float]:
             broken.append(f"case {number}: {type(error).__name__}: {error}")
         spent = time.thread_time() - before
         slowest = max(slowest, spent)
-        if spent > LONGEST:
+        if spent > MAX_SECONDS:
             broken.append(f"case {number}: {spent:.1f} s")
     grown = _peak() - at_start
-    if grown > MOST_MEMORY:
+    if grown > MAX_MEMORY_BYTES:
         broken.append(f"{grown >> 20} MB more memory in {numbers}")
     return found, broken, slowest
 

@@ -51,7 +51,7 @@ def played(script: str) -> str:
     return done.stdout
 
 
-def nobody() -> str:
+def unused_address() -> str:
     """An address where no watcher answers; a running lab on this machine has one at the default."""
     return f"http://127.0.0.1:{free_port()}/"
 
@@ -130,7 +130,7 @@ def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, 
         "TENSOR_REST_FRONT": kind,
         "TENSOR_REST_PORT": port,
         "TF_SERVER_HOST_PORT": server,
-        "TF_SERVER_INVENTORY_URL": nobody(),
+        "TF_SERVER_INVENTORY_URL": unused_address(),
         "TF_SERVER_TIMEOUT_SECONDS": "5",
         **environment,
     }

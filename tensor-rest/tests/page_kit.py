@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway_kit import Front
 
-PATIENCE = 15_000  # milliseconds
+TIMEOUT_MS = 15_000  # milliseconds
 Stroke = tuple[tuple[float, float], ...]
 """Points, as parts of the paper's width and height."""
 

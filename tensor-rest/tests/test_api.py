@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from gateway_kit import check_error, free_port, nobody, picture, wait_until
+from gateway_kit import check_error, free_port, picture, unused_address, wait_until
 from toy_model_server import LABELS, ModelServer
 
 from tensor_rest.app import create_app
@@ -52,7 +52,7 @@ def test_predictlabel_answers_every_label_as_text(post: Post) -> None:
     assert {entry["label"] for entry in document["predictions"]} == set(LABELS)
 
 
-def test_a_dark_on_light_picture_is_inverted_only_where_a_card_says_so(post: Post) -> None:
+def test_a_dark_on_light_picture_is_inverted_only_by_its_card(post: Post) -> None:
     light = picture(190)  # inverted: 65, a 2
     assert post("/tf/mnist/mnist-net?limit=1", light).json["classification_result"][0]["digit"] == 2
     assert post("/tf/mnist/bare-net?limit=1", light).json["classification_result"][0]["digit"] == 7
@@ -136,7 +136,7 @@ def test_paths_and_methods_that_do_not_exist_are_refused(client: Any) -> None:
 # ---- serving at fault
 
 
-def test_an_unknown_model_is_told_what_is_served(post: Post, listed: Any) -> None:
+def test_an_unknown_model_is_404_with_what_is_served(post: Post, listed: Any) -> None:
     check_error(post("/tf/mnist/nope", picture(60)), 404, "'nope' is not served.")
     response = listed.post("/tf/mnist/nope", data={"image": (io.BytesIO(picture(60)), "x.png")})
     check_error(response, 404, "'nope' is not served. Served now: bare-net, mnist-net.")
@@ -168,7 +168,7 @@ def test_every_status_of_serving_has_its_own(
     assert ("Retry-After" in response.headers) is (status in (429, 503))
 
 
-def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client: Any, server: ModelServer) -> None:
+def test_no_model_server_is_503_at_once_until_it_is_back(post: Post, client: Any, server: ModelServer) -> None:
     assert client.get("/readyz").status_code == 200
     assert post("/predictlabel", picture(60)).status_code == 200
     server.stop()
@@ -183,7 +183,7 @@ def test_serving_away_is_503_at_once_and_back_when_it_is_back(post: Post, client
 
 def test_a_server_that_was_never_there_is_503(tmp_path: Path) -> None:
     client = create_app(
-        Settings(run_dir=tmp_path, server=f"127.0.0.1:{free_port()}", inventory_url=nobody(), grace_seconds=0)
+        Settings(run_dir=tmp_path, server=f"127.0.0.1:{free_port()}", inventory_url=unused_address(), grace_seconds=0)
     ).test_client()
     check_error(client.post("/predictlabel", data={"image": (io.BytesIO(picture(60)), "x")}), 503)
 

@@ -1,4 +1,4 @@
-"""Names, JSON, arrays and forms written by somebody who means harm: each is answered or refused, never a 5xx."""
+"""Names, JSON, arrays and forms of hostile clients: each is answered or refused, never a 5xx."""
 
 import io
 import json
@@ -287,7 +287,7 @@ def test_a_length_that_is_none_is_refused(api: Any, length: str, packing: dict[s
 
 
 @pytest.mark.parametrize("parts", [[FIELD] * 1001, [FIELD + "7" * 600_000]], ids=["parts", "field"])
-def test_a_form_that_is_large_in_its_parts_is_told_so(serves: ModelServer, tmp_path: Path, parts: list[str]) -> None:
+def test_a_form_with_too_large_parts_is_413(serves: ModelServer, tmp_path: Path, parts: list[str]) -> None:
     client = client_of(serves, tmp_path, feedback_dir=tmp_path / "feedback")
     answer = client.put("/tf/models/mnist-net/feedback", data=form(*parts), content_type=USUAL)
     check_error(answer, 413, "at most 1,000 parts", "500,000 bytes of a field")

@@ -46,7 +46,7 @@ def front(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         TF_SERVER_GRACE_SECONDS="0",
     )
     yield running
-    running.kill()  # after what it went through here; how it ends when asked to is test_front's
+    running.kill()  # after what it went through here; how it ends at a signal is test_server's
 
 
 def connect(front: Front) -> socket.socket:
@@ -70,7 +70,7 @@ def metric(front: Front, name: str) -> float:
 
 
 def is_idle(front: Front) -> bool:
-    """Nothing is at work but the request that asks."""
+    """No request is in flight but the one that reads this."""
     return metric(front, "tensor_rest_in_flight") == 1
 
 
@@ -90,10 +90,10 @@ def answers_well(front: Front) -> bool:
 
 @contextmanager
 def load(front: Front, clients: int) -> Iterator[set[int | str]]:
-    """So many clients ask without a break; the statuses they get, `cut: ...` for a connection that was cut."""
+    """So many clients send without a break; the statuses they get, `cut: ...` for a connection that was cut."""
     over, found = threading.Event(), set[int | str]()
 
-    def ask() -> None:
+    def send() -> None:
         while not over.is_set():
             try:
                 found.add(post(front).status_code)
@@ -102,7 +102,7 @@ def load(front: Front, clients: int) -> Iterator[set[int | str]]:
 
     with ThreadPoolExecutor(clients) as pool:
         for _ in range(clients):
-            pool.submit(ask)
+            pool.submit(send)
         wait_until(lambda: found)
         try:
             yield found
@@ -142,7 +142,7 @@ def test_clients_that_vanish_before_their_answer_free_their_threads(front: Front
     assert answers_well(front)
 
 
-def test_a_flood_of_connections_hinders_nobody(front: Front) -> None:
+def test_a_flood_of_connections_blocks_no_other_client(front: Front) -> None:
     """A thousand that say nothing, and as many requests on one connection that reads no answers."""
     connections = [connect(front) for _ in range(1000)]
     silent = connect(front)
@@ -160,15 +160,15 @@ def test_a_flood_of_connections_hinders_nobody(front: Front) -> None:
 def test_a_storm_of_probes_reaches_serving_a_few_times(front: Front, toy: ModelServer) -> None:
     before = len(toy.calls)
     with ThreadPoolExecutor(16) as pool:
-        asked = list(pool.map(lambda _: HTTP.get(f"{front.url}/readyz").status_code, range(400)))
-    assert set(asked) == {200}
+        statuses = list(pool.map(lambda _: HTTP.get(f"{front.url}/readyz").status_code, range(400)))
+    assert set(statuses) == {200}
     assert len(toy.calls) - before < 100
 
 
 # ---- serving
 
 
-def test_while_serving_hangs_threads_are_bounded_and_the_gateway_says_so(front: Front, toy: ModelServer) -> None:
+def test_a_hanging_model_server_leaves_threads_bounded_and_503(front: Front, toy: ModelServer) -> None:
     let_go = threading.Event()
     assert answers_well(front)
     before = threads(front)

@@ -160,7 +160,7 @@ def test_what_is_nobodys_fault_is_told_to_all_without_more_calls(
     assert len(model.calls) == 2
 
 
-def test_an_answer_without_a_row_for_each_row_is_asked_again_alone(batcher: Batcher, model: HalfPlusTwo) -> None:
+def test_an_answer_with_missing_rows_is_requested_again_alone(batcher: Batcher, model: HalfPlusTwo) -> None:
     whole = model.run
 
     def run(ref: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str]) -> Prediction:

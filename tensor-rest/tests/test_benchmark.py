@@ -1,4 +1,4 @@
-"""The gateway's benchmark runs from end to end, without its peers; its figures are nobody's business here."""
+"""The gateway's benchmark runs from end to end, without its peers; its figures are not checked here."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""TensorBoard under the gateway's origin: what passes the guard, what it is sent, and what is said while it is away."""
+"""TensorBoard under the gateway's origin: what passes the middleware, what it gets, and the answer without it."""
 
 import threading
 from collections.abc import Iterator
@@ -124,7 +124,7 @@ def test_with_api_keys_it_wants_one_and_the_page_links_to_its_own_port(board: Bo
         front.stop()
 
 
-def test_while_it_is_away_the_answer_is_502_and_then_it_comes_back(tmp_path: Path) -> None:
+def test_without_tensorboard_the_answer_is_502_until_it_is_back(tmp_path: Path) -> None:
     port = free_port()
     front = start(tmp_path, port)
     try:

@@ -43,7 +43,7 @@ def test_an_answer_is_as_large_as_is_allowed_and_no_larger() -> None:
         assert made.call("/t/echo", b"on", 20) == b"on"
 
 
-def test_a_request_that_is_too_large_is_not_sent_and_the_servers_bound_is_told() -> None:
+def test_a_request_that_is_too_large_is_not_sent_and_the_servers_bound_is_reported() -> None:
     with serving(("grpc.max_receive_message_length", 1 << 20)) as server, channel(server.where, 4 << 20) as made:
         assert "Sent message larger than max" in error(made, message=bytes((4 << 20) + 1)).details
         for size in (2 << 20, 4 << 20):
@@ -223,12 +223,12 @@ def test_names_are_looked_up(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["serving", "::1:9000", "xds:///a:1", "host:port", "dns://8.8.8.8/a:1", "a:70000"])
-def test_a_target_that_is_none_is_told(target: str) -> None:
+def test_a_target_that_is_none_is_reported(target: str) -> None:
     with pytest.raises(ValueError, match="wanted host:port"):
         Channel(target, MOST)
 
 
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}/")
     with serving() as server, channel(server.where) as made:
         assert made.call("/t/echo", b"m", 20) == b"m"
@@ -275,7 +275,7 @@ waits.get()
 """
 
 
-def test_greenlets_share_a_thread_and_hold_nobody_up() -> None:
+def test_greenlets_share_a_thread_without_blocking_it() -> None:
     pytest.importorskip("gevent")
     with serving() as server:
         command = [sys.executable, "-c", _GREENLETS, server.where]

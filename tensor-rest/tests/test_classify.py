@@ -25,7 +25,7 @@ def best(answer: Any) -> list[str]:
 # ---- one and many
 
 
-def test_a_picture_gets_its_labels_and_who_gave_them(api: Any) -> None:
+def test_a_picture_gets_its_labels_and_the_models_name(api: Any) -> None:
     answer = api.post(CLASSIFY, data=files(("a.png", TWO)))
     assert answer.json == {
         "model": "mnist-net",
@@ -114,7 +114,7 @@ def test_the_limit_is_the_most_and_more_than_all_are_all(api: Any) -> None:
         check_error(api.post(f"{CLASSIFY}?limit={wrong}", data=files(("a.png", TWO))), 400, "limit")
 
 
-def test_a_version_or_a_label_is_asked_for(api: Any, serves: ModelServer) -> None:
+def test_a_version_or_a_label_is_requested(api: Any, serves: ModelServer) -> None:
     serves.models["mnist-net"].versions = [1, 2]
     for path, version in (("", 2), ("/versions/1", 1), ("/labels/stable", 1)):
         answer = api.post(f"/tf/models/mnist-net{path}/classify", data=files(("a.png", TWO)))
@@ -176,7 +176,7 @@ def test_explain_shows_what_serving_got(api: Any, serves: ModelServer) -> None:
     assert "explain" not in api.post(CLASSIFY, data=files(("a.png", light))).json["results"][0]
 
 
-def test_a_model_without_a_card_says_what_was_assumed(api: Any, serves: ModelServer) -> None:
+def test_a_model_without_a_card_reports_what_was_assumed(api: Any, serves: ModelServer) -> None:
     floats = signature({"keras_tensor": (pb.DT_FLOAT, [-1, 8, 6, 3])}, {"output_0": (pb.DT_FLOAT, [-1, 2])})
     serves.models["keras-net"] = Model(
         card=None,
@@ -195,7 +195,7 @@ def test_a_model_without_a_card_says_what_was_assumed(api: Any, serves: ModelSer
     assert seen(answer).shape == (8, 6, 3)
 
 
-def test_an_open_size_is_the_card_s_or_told(api: Any, serves: ModelServer) -> None:
+def test_an_open_size_is_the_cards_or_an_error(api: Any, serves: ModelServer) -> None:
     open_size = signature({"images": (pb.DT_UINT8, [-1, -1, -1, -1])}, {"scores": (pb.DT_FLOAT, [-1, 10])})
     describe = signature({"index": (pb.DT_INT32, [-1])}, {"card": (pb.DT_STRING, [-1])})
     serves.models["open-net"] = Model(card=None, signatures={"serving_default": open_size})

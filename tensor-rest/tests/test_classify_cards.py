@@ -90,7 +90,7 @@ def test_an_image_on_which_nothing_is_drawn_fails_alone(api: Any, serves: ModelS
     check_error(api.post(path, data=files(("a.png", blank))), 400, "Nothing is drawn")
 
 
-def test_a_16_bit_image_says_how_many_bits_are_read(api: Any) -> None:
+def test_a_16_bit_image_reports_how_many_bits_are_read(api: Any) -> None:
     levels = np.full((28, 28), 100, np.uint16)
     levels[5:20, 10:14] = 4000
     file = io.BytesIO()

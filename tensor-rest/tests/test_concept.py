@@ -61,7 +61,7 @@ def test_many_images_in_several_calls_are_scored_in_their_order(scored: Any) -> 
     assert [found["in_distribution"] for found in concepts(answer)] == [True, False] * 50
 
 
-def test_a_version_or_label_asked_for_is_scored_as_well(scored: Any) -> None:
+def test_a_requested_version_or_label_is_scored_as_well(scored: Any) -> None:
     (found,) = concepts(scored.post("/tf/models/mnist-net/versions/1/classify", data=files(("a.png", TWO))))
     assert found["in_distribution"]
 
@@ -73,7 +73,7 @@ def test_the_tutorial_s_routes_keep_their_form(scored: Any, server: ModelServer)
     assert server.calls == ["Predict"]
 
 
-def test_a_model_without_companion_is_asked_alone(scored: Any, server: ModelServer) -> None:
+def test_a_model_without_companion_is_called_alone(scored: Any, server: ModelServer) -> None:
     scored.post("/tf/models/bare-net/classify", data=files(("a.png", TWO)))
     server.calls.clear()
     assert concepts(scored.post("/tf/models/bare-net/classify", data=files(("a.png", TWO)))) == [None]

@@ -86,7 +86,7 @@ def test_without_a_list_the_newest_answers(two: ModelServer, tmp_path: Path, pat
 
 
 @pytest.mark.parametrize(("path", "body"), ROUTES)
-def test_a_label_that_was_taken_away_loses_no_request(client: Any, two: ModelServer, path: str, body: Any) -> None:
+def test_a_removed_label_loses_no_request(client: Any, two: ModelServer, path: str, body: Any) -> None:
     assert version(client, path, body) == "1"
     for model in two.models.values():
         model.labels = {}
@@ -98,7 +98,7 @@ def test_a_label_that_moves_is_followed_at_once(client: Any, two: ModelServer) -
     assert version(client, *ROUTES[0]) == "2"
 
 
-def test_the_models_say_which_version_is_the_default(client: Any) -> None:
+def test_the_models_list_the_default_version(client: Any) -> None:
     listed = {model["name"]: model["default_version"] for model in client.get("/tf/models").json["models"]}
     assert listed == {"mnist-net": 1, "half-net": 1}
     found = client.get("/tf/models/mnist-net").json
@@ -117,7 +117,7 @@ def test_rules_follow_the_default_version(two: ModelServer, watcher: Any, tmp_pa
     assert "rules" not in result
 
 
-def test_an_unknown_model_is_named_as_it_was_asked_for(client: Any) -> None:
+def test_an_unknown_model_is_named_as_it_was_requested(client: Any) -> None:
     check_error(client.post("/tf/models/nope/predict", data=ROWS), 404, "'nope' is not served", "half-net, mnist-net")
 
 
@@ -128,11 +128,11 @@ def test_no_request_waits_for_a_watcher_that_hangs(client: Any, watcher: Any, mo
     assert version(client, *ROUTES[0]) == "1"
     monkeypatch.setattr(inventory, "_KEPT_SECONDS", 0.0)
     client.application.extensions["gateway"].catalogue._inventory._until = time.monotonic()
-    asked, watcher.hold = watcher.asked, threading.Event()
+    received, watcher.hold = watcher.received, threading.Event()
     try:
         for _ in range(3):
             assert version(client, *ROUTES[0]) == "1"
-        wait_until(lambda: watcher.asked == asked + 1)  # one reads in the background; the requests are answered
+        wait_until(lambda: watcher.received == received + 1)  # one reads in the background; the requests are answered
     finally:
         watcher.hold.set()
     watcher.document = {"models": [entry("mnist-net", labels={})]}
@@ -147,7 +147,7 @@ def test_after_a_pause_the_list_is_read_before_a_request_is_routed(client: Any, 
     assert version(client, *ROUTES[0]) == "1"
 
 
-def test_models_keep_all_their_fields_while_the_watcher_is_away(
+def test_models_keep_all_their_fields_without_watcher(
     client: Any, watcher: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inventory, "_KEPT_SECONDS", 0.0)
@@ -168,7 +168,7 @@ def test_models_keep_all_their_fields_while_the_watcher_is_away(
     assert models["half-net"].keys() == models["mnist-net"].keys()
 
 
-def test_a_list_that_was_never_read_is_empty_and_says_why() -> None:
+def test_a_list_that_was_never_read_is_empty_with_a_reason() -> None:
     found = Inventory("http://127.0.0.1:9/").known()
     assert (found.models, found.ignored) == ([], [])
     assert "does not answer" in found.problem

@@ -1,4 +1,4 @@
-"""The short way and Flask's answer alike, whatever is sent; and what is not written as usual goes Flask's way."""
+"""The fast path: it answers as Flask does, for each image route and any input, and passes unusual requests on."""
 
 import io
 import zipfile
@@ -11,6 +11,8 @@ from gateway_kit import picture
 from toy_model_server import ModelServer
 
 from tensor_rest.api.fast_path import FastPath
+from tensor_rest.api.image_routes import ImageRoute
+from tensor_rest.api.routes import IMAGE_ROUTES
 
 PLAIN = "multipart/form-data; boundary=XX"
 
@@ -32,10 +34,10 @@ FORMS = {
     "one": form(picture(60)),
     "two": form(picture(60), picture(200)),
     "empty file": form(b""),
-    "no picture": form(b"text"),
+    "no image": form(b"text"),
     "one of two is none": form(picture(60), b"text"),
     "zip": form(zipped(picture(60), picture(200))),
-    "broken zip": form(b"PK\x03\x04 and no more"),
+    "broken zip": form(b"PK\x03\x04 and no end"),
     "too many": form(*[b"x"] * 1001),
     "no file": b"--XX--\r\n",
     "nothing": b"",
@@ -43,24 +45,15 @@ FORMS = {
     "another field": form(picture(60), field="data"),
     "two fields": form(picture(60), field="a")[: -len(b"--XX--\r\n")] + form(picture(100), field="b"),
 }
-PATHS = (
-    "/predictlabel",
-    "/tf/mnist/mnist-net",
-    "/tf/mnist/mnist-net?limit=1",
-    "/tf/mnist/mnist-net?limit=11",
-    "/tf/mnist/mnist-net?limit=0",
-    "/tf/mnist/half-net",
-    "/tf/mnist/nobody",
-    "/tf/mnist/..",
-    "/tf/models/mnist-net/classify",
-    "/tf/models/mnist-net/classify?limit=2",
-    "/tf/models/half-net/classify",
-)
+ROUTES = [route for group in IMAGE_ROUTES.values() for route in group]
+MODELS = ("mnist-net", "bare-net", "half-net", "missing-net", "..")
+QUERIES = ("", "?limit=1", "?limit=11", "?limit=0", "?limit=x", "?limit=2", "?explain=0", "?signature=missing")
+CLASSIFY = "/tf/models/mnist-net/classify"
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Which of the requests were answered without Flask."""
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each request was answered by the fast path."""
     taken, reply = [], FastPath._reply
 
     def noted(self: FastPath, environ: Any) -> Any:
@@ -73,75 +66,98 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 @pytest.fixture
-def ask(serves: ModelServer, tmp_path: Path) -> Any:
+def send(serves: ModelServer, tmp_path: Path) -> Any:
     client = client_of(serves, tmp_path, max_upload_bytes=1 << 20)
 
-    def send(path: str, body: bytes, **headers: str) -> Any:
+    def post(path: str, body: bytes, **headers: str) -> Any:
         sent = {"X-Request-Id": "same", **headers}
         return client.post(path, data=body, content_type=PLAIN, headers=sent)
 
-    return send
+    return post
+
+
+def both(send: Any, path: str, body: bytes) -> list[Any]:
+    """What the fast path (or Flask, where it passes the request on) and Flask alone answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FastPath, "_reply", lambda _, __: None)
+        flask = send(path, body)
+    return [(answer.status_code, answer.data, sorted(answer.headers)) for answer in (send(path, body), flask)]
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_both_ways_answer_alike(kind: str, ask: Any, short: list[bool]) -> None:
-    for path in PATHS:
-        longer = path + ("&" if "?" in path else "?") + "explain=0"  # the same to the routes
-        one, other = ask(path, FORMS[kind]), ask(longer, FORMS[kind])
-        assert (one.status_code, one.json) == (other.status_code, other.json), path
-        assert sorted(one.headers) == sorted(other.headers), path
-    assert not any(short[1::2])
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_fast_path_and_flask_answer_the_same(route: ImageRoute, kind: str, send: Any) -> None:
+    for model in MODELS if "<model>" in route.path else MODELS[:1]:
+        for query in QUERIES:
+            path = route.path.replace("<model>", model) + query
+            fast, flask = both(send, path, FORMS[kind])
+            assert fast == flask, path
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_fast_path_and_flask_without_model_server_answer_503(route: ImageRoute, serves: ModelServer, send: Any) -> None:
+    serves.stop()
+    fast, flask = both(send, route.path.replace("<model>", "mnist-net"), FORMS["one"])
+    assert fast[0] == 503
+    assert fast == flask
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_fast_path_takes_a_form_of_one_image_of_each_route(route: ImageRoute, send: Any, taken: list[bool]) -> None:
+    path = route.path.replace("<model>", "mnist-net")
+    assert [send(path + query, FORMS["one"]).status_code for query in ("", "?limit=1")] == [200, 200]
+    assert taken == [True, True]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_fast_path_passes_other_queries_on_to_flask(route: ImageRoute, send: Any, taken: list[bool]) -> None:
+    assert send(route.path.replace("<model>", "mnist-net") + "?explain=0", FORMS["one"]).status_code == 200
+    assert taken == [False]
 
 
 @pytest.mark.parametrize("field", ["data", "file", "image", "f"])
-def test_one_file_is_one_file_whatever_its_field(field: str, ask: Any, short: list[bool]) -> None:
+def test_file_in_a_field_of_any_name_is_read(field: str, send: Any, taken: list[bool]) -> None:
     body = form(picture(60), field=field)
-    answers = [ask(path, body).json for path in ("/predictlabel", "/tf/mnist/mnist-net", PATHS[-3])]
+    answers = [send(path, body).json for path in ("/predictlabel", "/tf/mnist/mnist-net", CLASSIFY)]
     assert answers[0]["most_probable_label"] == "2"
     assert answers[1]["classification_result"][0]["digit"] == 2
     assert [result["labels"][0]["label"] for result in answers[2]["results"]] == ["2"]
-    assert short == [True] * 3
+    assert taken == [True] * 3
 
 
-def test_files_of_several_fields_are_each_answered(ask: Any) -> None:
-    results = ask(PATHS[-3], FORMS["two fields"]).json["results"]
+def test_files_of_several_fields_are_all_classified(send: Any) -> None:
+    results = send(CLASSIFY, FORMS["two fields"]).json["results"]
     assert [result["labels"][0]["label"] for result in results] == ["2", "4"]
 
 
-def test_usual_forms_go_the_short_way(ask: Any, short: list[bool]) -> None:
-    for path in PATHS[:3]:
-        assert ask(path, FORMS["one"]).status_code == 200
-    assert short == [True] * 3
-
-
-def test_the_guard_stands_before_the_short_way(ask: Any, short: list[bool]) -> None:
-    asked = [
-        ask("/predictlabel", FORMS["one"], Host="evil.example.com"),
-        ask("/predictlabel", FORMS["one"], Origin="https://evil.example.com"),
-        ask("/predictlabel", FORMS["one"], **{"X-Timeout-Ms": "soon"}),
-        ask("/predictlabel", FORMS["one"], **{"Content-Encoding": "br"}),
+def test_middleware_checks_come_before_the_fast_path(send: Any, taken: list[bool]) -> None:
+    answers = [
+        send("/predictlabel", FORMS["one"], Host="evil.example.com"),
+        send("/predictlabel", FORMS["one"], Origin="https://evil.example.com"),
+        send("/predictlabel", FORMS["one"], **{"X-Timeout-Ms": "soon"}),
+        send("/predictlabel", FORMS["one"], **{"Content-Encoding": "br"}),
     ]
-    assert [answer.status_code for answer in asked] == [421, 403, 400, 415]
-    assert short == []
+    assert [answer.status_code for answer in answers] == [421, 403, 400, 415]
+    assert taken == []
 
 
-def test_what_nobody_foresaw_is_told_without_its_reason(
-    ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_unexpected_error_is_500_without_its_reason(
+    send: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tensor_rest.api.fast_path.multipart.only", lambda files: files[9])
-    answer = ask("/predictlabel", FORMS["one"])
+    answer = send("/predictlabel", FORMS["one"])
     assert answer.status_code == 500
     assert "IndexError" not in answer.text
     assert "IndexError" in caplog.text
 
 
-def test_a_body_over_the_limit_is_left_to_flask(ask: Any, short: list[bool]) -> None:
-    assert ask("/predictlabel", form(bytes(1 << 20))).status_code == 413
-    assert short == [False]
+def test_body_over_the_limit_is_passed_on_to_flask(send: Any, taken: list[bool]) -> None:
+    assert send("/predictlabel", form(bytes(1 << 20))).status_code == 413
+    assert taken == [False]
 
 
-class Gone:
-    """The body of a sender who left in the middle of it, as uWSGI gives it."""
+class ClosedBody:
+    """The body of a client that closed the connection in the middle of it, as uWSGI gives it."""
 
     def read(self, _size: int = -1) -> bytes:
         raise OSError("error during read(65536) on wsgi.input")
@@ -149,21 +165,25 @@ class Gone:
     readline = read
 
 
-def test_a_sender_who_left_is_at_fault_himself(
+def test_connection_closed_within_the_body_is_400(
     serves: ModelServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = client_of(serves, tmp_path)
-    sent = {"content_type": PLAIN, "headers": {"Content-Length": "900"}, "environ_overrides": {"wsgi.input": Gone()}}
+    sent = {
+        "content_type": PLAIN,
+        "headers": {"Content-Length": "900"},
+        "environ_overrides": {"wsgi.input": ClosedBody()},
+    }
     one, other = client.post("/predictlabel", **sent), client.post("/predictlabel?explain=0", **sent)
     assert (one.status_code, one.json["message"]) == (other.status_code, other.json["message"])
     assert one.status_code == 400
     assert "Traceback" not in caplog.text
 
 
-def test_a_fault_of_the_guard_is_told_in_the_same_shape(
-    ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_unexpected_error_of_the_middleware_has_the_same_document(
+    send: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tensor_rest.middleware.guard.body.unpack", lambda *given: given[1] / 0)
-    answer = ask("/predictlabel", FORMS["one"])
+    answer = send("/predictlabel", FORMS["one"])
     assert (answer.status_code, answer.json["code"], answer.headers["X-Request-Id"]) == (500, 500, "same")
     assert "ZeroDivisionError" in caplog.text

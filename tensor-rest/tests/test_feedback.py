@@ -22,7 +22,7 @@ from tensor_rest.inference import feedback
 TWO, FIVE = picture(60), picture(130)
 ROUTE = "/tf/models/mnist-net/feedback"
 
-Tell = Callable[..., Any]
+Give = Callable[..., Any]
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tell(serves: ModelServer, tmp_path: Path, folder: Path) -> Tell:
-    """tell(picture, label) sends feedback to an application that keeps it."""
+def give(serves: ModelServer, tmp_path: Path, folder: Path) -> Give:
+    """give(picture, label) sends feedback to an application that keeps it."""
     client = client_of(serves, tmp_path, feedback_dir=folder)
 
     def send(data: bytes, label: str | None, path: str = ROUTE, method: str = "POST") -> Any:
@@ -50,8 +50,8 @@ def notes(folder: Path, model: str = "mnist-net") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / model / feedback.INDEX).read_text().splitlines()]
 
 
-def test_a_sample_is_kept_with_its_label_and_noted(tell: Tell, folder: Path) -> None:
-    answer = tell(TWO, "7")
+def test_a_sample_is_kept_with_its_label_and_noted(give: Give, folder: Path) -> None:
+    answer = give(TWO, "7")
     assert answer.status_code == 201
     assert answer.json == {"model": "mnist-net", "version": 1, "predicted": "2", "label": "7", "stored": True}
     (path,) = kept(folder)
@@ -68,40 +68,40 @@ def test_a_sample_is_kept_with_its_label_and_noted(tell: Tell, folder: Path) -> 
     assert [p.name for p in folder.rglob("*.part")] == []
 
 
-def test_what_is_kept_is_the_picture_and_nothing_the_sender_hid_in_it(tell: Tell, folder: Path) -> None:
+def test_what_is_kept_is_the_picture_and_nothing_the_sender_hid_in_it(give: Give, folder: Path) -> None:
     file, hidden = io.BytesIO(), PngImagePlugin.PngInfo()
     hidden.add_text("comment", "<script>")
     Image.new("L", (28, 28), 60).save(file, "PNG", pnginfo=hidden)
-    assert tell(file.getvalue() + b"more behind the end", "2").status_code == 201
+    assert give(file.getvalue() + b"more behind the end", "2").status_code == 201
     data = (folder / kept(folder)[0]).read_bytes()
     assert b"script" not in data
     assert b"behind" not in data
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.full((28, 28), 60, np.uint8))
 
 
-def test_the_same_picture_is_kept_once_and_the_last_label_holds(tell: Tell, folder: Path) -> None:
-    assert tell(TWO, "7").status_code == 201
+def test_the_same_picture_is_kept_once_and_the_last_label_holds(give: Give, folder: Path) -> None:
+    assert give(TWO, "7").status_code == 201
     jpeg = picture(60, kind="BMP")  # other bytes, the same pixels
     for method, data in (("POST", TWO), ("PUT", TWO), ("PUT", jpeg)):
-        answer = tell(data, "7", method=method)
+        answer = give(data, "7", method=method)
         assert (answer.status_code, answer.json["stored"]) == (200, False)
-    assert tell(TWO, "2").status_code == 201
+    assert give(TWO, "2").status_code == 201
     (path,) = kept(folder)
     assert path.startswith("mnist-net/2/")
     assert [note["label"] for note in notes(folder)] == ["7", "2"]
 
 
 @pytest.mark.parametrize("label", ["../2", "two", "2 ", "", None, "\x00", "10"])
-def test_a_label_the_model_does_not_know_is_refused(tell: Tell, folder: Path, label: str | None) -> None:
-    check_error(tell(TWO, label), 400, "label")
+def test_a_label_the_model_does_not_know_is_refused(give: Give, folder: Path, label: str | None) -> None:
+    check_error(give(TWO, label), 400, "label")
     assert not kept(folder)
 
 
-def test_labels_become_names_that_stay_in_the_folder(tell: Tell, serves: ModelServer, folder: Path) -> None:
+def test_labels_become_names_that_stay_in_the_folder(give: Give, serves: ModelServer, folder: Path) -> None:
     labels = ["..", ".", "a/b", "", "ä ö", "a%2Fb", ".hidden", "x\n", "y" * 300, "ok"]
     serves.models["odd-net"] = Model(card={**CARD, "labels": labels})
     for number, label in enumerate(labels):
-        answer = tell(picture(number), label, "/tf/models/odd-net/feedback")
+        answer = give(picture(number), label, "/tf/models/odd-net/feedback")
         assert answer.status_code == {"": 400, "y" * 300: 409}.get(label, 201)
     assert {Path(path).parent.name for path in kept(folder)} == {
         *("%2E.", "%2E", "a%2Fb", "%C3%A4 %C3%B6", "a%252Fb", "%2Ehidden", "x%0A", "ok")
@@ -120,7 +120,7 @@ def test_no_more_than_the_bounds_are_kept(serves: ModelServer, tmp_path: Path, f
     assert len(kept(folder)) == 2
 
 
-def test_what_others_take_away_makes_room(serves: ModelServer, tmp_path: Path, folder: Path) -> None:
+def test_what_others_remove_frees_space(serves: ModelServer, tmp_path: Path, folder: Path) -> None:
     few = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_samples=2)
 
     def send(level: int) -> int:
@@ -132,18 +132,18 @@ def test_what_others_take_away_makes_room(serves: ModelServer, tmp_path: Path, f
 
 
 def test_a_folder_that_another_process_has_locked_is_busy(
-    tell: Tell, folder: Path, monkeypatch: pytest.MonkeyPatch
+    give: Give, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feedback, "_LOCK_TIMEOUT_S", 0.1)
     folder.mkdir()
     with (folder / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        check_error(tell(TWO, "2"), 503, "another process")
-    assert tell(TWO, "2").status_code == 201
+        check_error(give(TWO, "2"), 503, "another process")
+    assert give(TWO, "2").status_code == 201
 
 
-def test_a_full_disk_and_a_folder_that_is_not_ours_are_told(
-    tell: Tell, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_and_a_folder_that_is_not_ours_are_reported(
+    give: Give, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(code: int) -> Callable[..., None]:
         def write(*_: Any) -> None:
@@ -152,16 +152,16 @@ def test_a_full_disk_and_a_folder_that_is_not_ours_are_told(
         return write
 
     monkeypatch.setattr(Path, "write_bytes", fails(errno.ENOSPC))
-    check_error(tell(TWO, "2"), 507, f"the disk of the folder {folder.name!r} is full")
+    check_error(give(TWO, "2"), 507, f"the disk of the folder {folder.name!r} is full")
     monkeypatch.setattr(Path, "write_bytes", fails(errno.EACCES))
-    check_error(tell(TWO, "2"), 503, "TENSOR_REST_FEEDBACK_DIR")
+    check_error(give(TWO, "2"), 503, "TENSOR_REST_FEEDBACK_DIR")
     assert not kept(folder)
 
 
-def test_a_broken_picture_or_an_unknown_model_is_no_sample(tell: Tell, folder: Path) -> None:
-    check_error(tell(b"rubbish", "2"), 415, "not a picture")
-    check_error(tell(TWO, "2", "/tf/models/nope/feedback"), 404, "'nope'")
-    check_error(tell(TWO, "2", "/tf/models/half-net/feedback"), 409, "does not classify")
+def test_a_broken_picture_or_an_unknown_model_is_no_sample(give: Give, folder: Path) -> None:
+    check_error(give(b"rubbish", "2"), 415, "not a picture")
+    check_error(give(TWO, "2", "/tf/models/nope/feedback"), 404, "'nope'")
+    check_error(give(TWO, "2", "/tf/models/half-net/feedback"), 409, "does not classify")
     assert not kept(folder)
 
 
@@ -169,11 +169,11 @@ def test_feedback_is_off_unless_a_folder_is_named(api: Any) -> None:
     check_error(api.post(ROUTE, data=files(("a", TWO)) | {"label": "1"}), 409, "TENSOR_REST_FEEDBACK_DIR")
 
 
-def test_many_at_once_lose_nothing_and_write_whole_lines(tell: Tell, folder: Path) -> None:
+def test_many_at_once_lose_nothing_and_write_whole_lines(give: Give, folder: Path) -> None:
     statuses = []
 
     def send(first: int) -> None:
-        statuses.extend(tell(picture(level), "1").status_code for level in range(first, first + 8))
+        statuses.extend(give(picture(level), "1").status_code for level in range(first, first + 8))
 
     threads = [threading.Thread(target=send, args=(first,)) for first in (0, 8, 16, 0)]
     for thread in threads:

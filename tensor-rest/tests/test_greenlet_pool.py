@@ -39,7 +39,7 @@ found.clear()
 for _ in range(5):
     greenlet_pool.spawn(me)
 gevent.sleep(0)
-assert len(set(found)) == 5  # nobody is lost with those that were killed
+assert len(set(found)) == 5  # none is lost with those that were killed
 
 stuck = greenlet_pool.spawn(gevent.event.Event().wait)
 gevent.sleep(0)

@@ -131,19 +131,19 @@ def test_what_was_taken_of_the_connections_window_is_given_back() -> None:
 
 def test_a_kept_connection_that_is_gone_going_or_talks_nonsense_is_replaced() -> None:
     for last in (b"", frame(GOAWAY, 0, 0, bytes(8)), frame(DATA, 0, 1, b"late"), b"\xff" * 9):
-        said = threading.Event()
+        output = threading.Event()
 
-        def talk(connected: socket.socket, last: bytes = last, said: threading.Event = said) -> None:
+        def talk(connected: socket.socket, last: bytes = last, output: threading.Event = output) -> None:
             connected.sendall(SETTINGS + ANSWER + last)
             if not last:
                 connected.shutdown(socket.SHUT_WR)
-            said.set()
+            output.set()
 
         with peer(talk) as (address, heard), channel(address) as made:
             for _ in range(3):
                 assert made.call("/t/m", b"m", 20) == b"hi"
-                assert said.wait(20)
-                said.clear()
+                assert output.wait(20)
+                output.clear()
         assert len(heard) == 3
 
 
@@ -232,15 +232,15 @@ def test_usual_answers_give_the_window_back(monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(heard.count(frame(WINDOW, 0, 0, (21).to_bytes(4, "big"))) for heard in updates) == 3
 
 
-def test_a_stream_that_is_reset_after_its_usual_answer_concerns_nobody() -> None:
-    answered, said = threading.Event(), threading.Event()
+def test_a_reset_after_the_usual_answer_is_ignored() -> None:
+    answered, output = threading.Event(), threading.Event()
 
     def talk(connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _answers(_plain, _plain)(connected)
         answered.wait(20)
         connected.sendall(frame(RST, 0, 3, bytes(4)))
-        said.set()
+        output.set()
         _request(connected, 5)
         connected.sendall(_plain(5))
 
@@ -248,7 +248,7 @@ def test_a_stream_that_is_reset_after_its_usual_answer_concerns_nobody() -> None
         for _ in range(2):
             assert made.call("/t/m", b"m", 20) == b"hi"
         answered.set()
-        assert said.wait(20)
+        assert output.wait(20)
         ((connection,),) = made._idle.values()
         connection._fresh = 0.0  # as if some time had passed: what came meanwhile is looked at
         assert made.call("/t/m", b"m", 20) == b"hi"

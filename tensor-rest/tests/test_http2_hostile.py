@@ -110,7 +110,7 @@ BEGUN = SETTINGS + frame(HEADERS, 4, 1, OK_HEADERS)
         ((SETTINGS, frame(PING, 0, 0, b"short")), Code.UNAVAILABLE, "PING"),
     ],
 )
-def test_what_breaks_the_rules_is_told(parts: tuple[bytes, ...], code: Code, text: str) -> None:
+def test_what_breaks_the_rules_is_reported(parts: tuple[bytes, ...], code: Code, text: str) -> None:
     with peer(says(*parts)) as (address, _), channel(address, 1 << 20) as made:
         found = error(made, "/t/m")
         assert found.code is code
@@ -119,7 +119,7 @@ def test_what_breaks_the_rules_is_told(parts: tuple[bytes, ...], code: Code, tex
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("output", "code"),
     [
         (b"", Code.UNAVAILABLE),
         (SETTINGS[:5], Code.UNAVAILABLE),
@@ -127,18 +127,18 @@ def test_what_breaks_the_rules_is_told(parts: tuple[bytes, ...], code: Code, tex
         (BEGUN + frame(DATA, 0, 1, b"\0\0\0\0\2h"), Code.UNAVAILABLE),
     ],
 )
-def test_a_connection_that_ends_too_soon(said: bytes, code: Code) -> None:
+def test_a_connection_that_ends_too_soon(output: bytes, code: Code) -> None:
     def talk(connected: socket.socket) -> None:
-        connected.sendall(said)
+        connected.sendall(output)
         connected.shutdown(socket.SHUT_RDWR)
 
     assert refusal(talk)[0] is code
 
 
-@pytest.mark.parametrize("said", [b"", SETTINGS, SETTINGS + ANSWER[:4], BEGUN, SETTINGS + ANSWER[:-3]])
-def test_a_peer_that_falls_silent_costs_no_more_than_the_time_given(said: bytes) -> None:
-    assert refusal(says(said), timeout=0.2)[0] is Code.DEADLINE_EXCEEDED
-    assert refusal(says(said), bytes(1 << 20), timeout=0.2)[0] is Code.DEADLINE_EXCEEDED
+@pytest.mark.parametrize("output", [b"", SETTINGS, SETTINGS + ANSWER[:4], BEGUN, SETTINGS + ANSWER[:-3]])
+def test_a_peer_that_falls_silent_costs_no_more_than_the_time_given(output: bytes) -> None:
+    assert refusal(says(output), timeout=0.2)[0] is Code.DEADLINE_EXCEEDED
+    assert refusal(says(output), bytes(1 << 20), timeout=0.2)[0] is Code.DEADLINE_EXCEEDED
 
 
 def test_a_peer_that_never_greets_is_away() -> None:
@@ -180,17 +180,17 @@ def test_a_flood_is_cut_off_at_once_and_takes_little_memory(begin: bytes, piece:
             tracemalloc.stop()
 
 
-def test_a_server_that_floods_is_told_to_calm_down() -> None:
-    said = bytearray()
+def test_a_server_that_floods_gets_enhance_your_calm() -> None:
+    output = bytearray()
 
     def talk(connected: socket.socket) -> None:
         connected.sendall(SETTINGS + frame(PING, 1, 0, bytes(8)) * 1001)
         with suppress(ConnectionError):
             while more := connected.recv(1 << 16):
-                said.extend(more)
+                output.extend(more)
 
     assert refusal(talk)[0] is Code.UNAVAILABLE
-    assert said.endswith(frame(GOAWAY, 0, 0, bytes(4) + b"\0\0\0\x0b"))
+    assert output.endswith(frame(GOAWAY, 0, 0, bytes(4) + b"\0\0\0\x0b"))
 
 
 def test_frames_that_open_the_window_for_a_large_request_are_no_flood() -> None:

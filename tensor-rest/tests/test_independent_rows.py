@@ -110,7 +110,7 @@ def test_pictures_whose_scores_depend_on_others_are_classified_as_alone(toy: Mod
     [(True, None, True), (False, None, False), (None, None, False), (None, True, True), (True, False, False)],
     ids=["card", "card says no", "nothing", "setting", "setting overrules card"],
 )
-def test_rows_share_calls_only_if_card_or_setting_say_so(
+def test_rows_share_calls_only_by_card_or_setting(
     server: ModelServer, watcher: Any, tmp_path: Path, declared: bool | None, setting: bool | None, shared: bool
 ) -> None:
     card = None if declared is None else {**CARD, "independent_rows": declared}
@@ -145,15 +145,15 @@ def test_a_version_that_is_replaced_loses_its_declaration(server: ModelServer, t
     client = client_of(server, tmp_path, timeout_seconds=60)
     gateway = client.application.extensions["gateway"]
     target, images = Target("mnist-net"), {"images": np.zeros((4, 28, 28, 1), np.uint8)}
-    asked = SignatureRef("mnist-net", 1, None, "serving_default", ())
+    signature = SignatureRef("mnist-net", 1, None, "serving_default", ())
     gateway.metadata(target)
-    assert gateway.server._rows.count(asked, images) == 4
+    assert gateway.server._rows.count(signature, images) == 4
     removed = server.models.pop("mnist-net")
     with pytest.raises(NotFoundError):
         gateway.metadata(target)
     server.models["mnist-net"] = replace(removed, card={**CARD, "independent_rows": False})
     gateway.metadata(target)
-    assert gateway.server._rows.count(asked, images) == 0
+    assert gateway.server._rows.count(signature, images) == 0
 
 
 def test_an_answer_of_a_version_with_dependent_rows_is_not_shared(toy: ModelServer, tmp_path: Path) -> None:
@@ -164,16 +164,16 @@ def test_an_answer_of_a_version_with_dependent_rows_is_not_shared(toy: ModelServ
     model.signatures = {**signatures, "describe": describe}
     client = client_of(toy, tmp_path, timeout_seconds=60)
 
-    def ask(value: float) -> Any:
+    def predict(value: float) -> Any:
         own = client.application.test_client()
         return own.post("/tf/models/sum/predict", json={"instances": [value, value]}).json
 
-    assert ask(1)["predictions"] == [2.0, 2.0]
+    assert predict(1)["predictions"] == [2.0, 2.0]
     toy.calls.clear()
     hold = toy.hold = threading.Event()
     batcher = client.application.extensions["gateway"].server._batcher
     with ThreadPoolExecutor(6) as pool:
-        answers = [pool.submit(ask, value) for value in range(6)]
+        answers = [pool.submit(predict, value) for value in range(6)]
         wait_until(lambda: len(toy.calls) + sum(len(queue.pending) for queue in batcher._queues.values()) == 6)
         toy.models["sum"] = model_of(np.cumsum, versions=[2])
         hold.set()

@@ -25,7 +25,7 @@ Post = Callable[..., Any]
 # ---- models and their versions
 
 
-def test_the_profile_is_asked_once_per_version(post: Post, server: ModelServer) -> None:
+def test_the_metadata_is_read_once_per_version(post: Post, server: ModelServer) -> None:
     for _ in range(3):
         post("/predictlabel", picture(60))
     assert server.calls == ["GetModelMetadata", "Predict", "Predict", "Predict", "Predict"]
@@ -75,7 +75,7 @@ def test_a_float_model_gets_zero_to_one(post: Post, server: ModelServer) -> None
         ),
     ],
 )
-def test_a_model_that_does_not_classify_pictures_says_what_it_does(
+def test_a_model_that_does_not_classify_reports_what_it_does(
     post: Post, server: ModelServer, inputs: Any, outputs: Any, text: str
 ) -> None:
     server.models["odd-net"] = Model(card=None, signatures={"serving_default": signature(inputs, outputs)})
@@ -101,7 +101,7 @@ def test_a_describe_signature_of_another_kind_is_no_card(post: Post, client: Any
     }
     server.models["mnist-net"] = Model(signatures=signatures)
     assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
-    assert server.calls.count("Predict") == 1  # nobody asked for a card
+    assert server.calls.count("Predict") == 1  # no card was requested
     found = client.get("/tf/models/mnist-net").json["default"]
     assert (found["card"], found["card_problem"]) == (None, "")
 
@@ -109,7 +109,7 @@ def test_a_describe_signature_of_another_kind_is_no_card(post: Post, client: Any
 @pytest.mark.parametrize(
     ("code", "status"), [(grpc.StatusCode.INVALID_ARGUMENT, 200), (grpc.StatusCode.UNAVAILABLE, 503)]
 )
-def test_a_card_that_fails_is_no_card_and_one_that_waits_is_asked_for_again(
+def test_a_failed_card_is_none_and_a_late_one_is_read_again(
     post: Post, server: ModelServer, code: grpc.StatusCode, status: int
 ) -> None:
     server.fail_signature = ("describe", code)
@@ -148,7 +148,7 @@ def test_models_are_listed_with_states_labels_and_quarantine(listed: Any) -> Non
     assert document["serving"] == document["inventory"] == {"ready": True, "message": ""}
 
 
-def test_models_are_listed_while_serving_is_away(listed: Any, server: ModelServer) -> None:
+def test_models_are_listed_without_model_server(listed: Any, server: ModelServer) -> None:
     server.stop()
     document = listed.get("/tf/models").json
     assert [model["ready"] for model in document["models"]] == [False] * 3
@@ -156,7 +156,7 @@ def test_models_are_listed_while_serving_is_away(listed: Any, server: ModelServe
     assert "does not answer" in document["serving"]["message"]
 
 
-def test_without_a_list_the_models_asked_for_are_listed(post: Post, client: Any) -> None:
+def test_without_a_list_the_requested_models_are_listed(post: Post, client: Any) -> None:
     post("/tf/mnist/bare-net", picture(60))
     document = client.get("/tf/models").json
     assert [model["name"] for model in document["models"]] == ["bare-net", "mnist-net"]
@@ -164,7 +164,7 @@ def test_without_a_list_the_models_asked_for_are_listed(post: Post, client: Any)
 
 
 @pytest.mark.parametrize("broken", [{"models": [{"versions": "x"}]}, [], None])
-def test_a_list_that_makes_no_sense_is_told(listed: Any, watcher: Any, broken: Any) -> None:
+def test_a_list_that_makes_no_sense_is_reported(listed: Any, watcher: Any, broken: Any) -> None:
     watcher.document = broken
     assert "not an inventory" in listed.get("/tf/models").json["inventory"]["message"]
 
@@ -179,23 +179,23 @@ def test_a_watcher_that_hangs_holds_up_one_caller_at_most(
     with ThreadPoolExecutor(1) as pool:
         try:
             held = pool.submit(listed.application.test_client().get, "/tf/models/nope-net")
-            wait_until(lambda: watcher.asked == 2)
+            wait_until(lambda: watcher.received == 2)
             for _ in range(5):
                 check_error(listed.get("/tf/models/nope-net"), 404, "Served now: bare-net, mnist-net")
-            assert watcher.asked == 2
+            assert watcher.received == 2
         finally:
             watcher.hold.set()
         check_error(held.result(), 404, "Served now: bare-net, mnist-net")
     now[0] += 0.5
     check_error(listed.get("/tf/models/nope-net"), 404)
-    assert watcher.asked == 2
+    assert watcher.received == 2
 
 
-def test_a_list_that_cannot_be_read_is_not_asked_for_again_at_once(listed: Any, watcher: Any) -> None:
+def test_a_list_that_cannot_be_read_is_not_read_again_at_once(listed: Any, watcher: Any) -> None:
     watcher.document = None
     for _ in range(3):
         assert "not an inventory" in listed.get("/tf/models").json["inventory"]["message"]
-    assert watcher.asked == 1
+    assert watcher.received == 1
 
 
 def test_a_model_is_described_by_signature_and_card(listed: Any) -> None:
@@ -242,7 +242,7 @@ def test_pages_load_nothing_from_other_hosts_and_run_no_inline_script(client: An
         assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", response.text)
 
 
-def test_the_page_links_to_the_tools_it_is_told_of(client: Any, settings: Settings) -> None:
+def test_the_page_links_to_the_configured_tools(client: Any, settings: Settings) -> None:
     assert "TensorBoard" not in client.get("/").text
     urls = {"board_url": "http://127.0.0.1:6006/", "jupyter_url": "http://127.0.0.1:8888/?a=1&b=2"}
     page = create_app(Settings(**{**settings.model_dump(), **urls})).test_client().get("/").text
@@ -258,7 +258,7 @@ def test_every_answer_has_the_headers_of_safety(client: Any) -> None:
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
-def test_a_card_is_read_once_per_version_whoever_asks(post: Post, client: Any, server: ModelServer) -> None:
+def test_a_card_is_read_once_per_version(post: Post, client: Any, server: ModelServer) -> None:
     server.models["mnist-net"].labels = {"stable": 1}
     for path in ("/tf/mnist/mnist-net", "/tf/models/mnist-net/versions/1/classify"):
         assert post(path, picture(60)).status_code == 200

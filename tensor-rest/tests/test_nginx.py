@@ -1,4 +1,4 @@
-"""nginx in front of the gateway: its configuration, and its own answers when uWSGI is away."""
+"""nginx in front of the gateway: its configuration, and its own answers when uWSGI is unavailable."""
 
 import subprocess
 from collections.abc import Iterator

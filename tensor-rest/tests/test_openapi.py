@@ -32,7 +32,7 @@ with open("digit.png", "rb") as image:
     found = classify_digit.sync("mnist-net", client=client, body=body, limit=1)
 print(found.classification_result[0].digit, found.classification_result[0].probability)
 print(predict.sync("half-net", client=client, body=PredictRequest(inputs=[1.0, 2.0])).outputs["y"])
-refused = predict.sync("nobody", client=client, body=PredictRequest(inputs=[1.0]))
+refused = predict.sync("missing-net", client=client, body=PredictRequest(inputs=[1.0]))
 print(isinstance(refused, Error), refused.code)
 print(sorted(model["name"] for model in list_models.sync(client=client)["models"]))
 print(show_client.sync("mnist-net", client=client).startswith('\"\"\"'))

@@ -82,7 +82,7 @@ def test_the_list_can_be_read_and_not_posted_to(ports: dict[str, int]) -> None:
     assert HTTP.post(address).status_code == 403
 
 
-def test_a_model_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
+def test_a_stopped_model_server_is_unavailable(tmp_path: Path) -> None:
     port = free_port()
     front = start_front("nginx", tmp_path / "run", f"127.0.0.1:{free_port()}", TENSOR_REST_GRPC_PORT=str(port))
     try:

@@ -63,7 +63,7 @@ def test_another_signature_by_query_or_by_name(api: Any) -> None:
     )
 
 
-def test_a_version_or_label_is_asked_for(api: Any, serves: ModelServer) -> None:
+def test_a_version_or_label_is_requested(api: Any, serves: ModelServer) -> None:
     serves.models["half-net"].versions = [1, 2]
     serves.models["half-net"].labels = {"canary": 1}
     body = {"instances": [1]}
@@ -110,7 +110,7 @@ def test_floats_are_as_short_as_float32_allows(api: Any) -> None:
         (5, ["JSON int"]),
     ],
 )
-def test_json_that_does_not_fit_is_told_why(api: Any, document: Any, texts: list[str]) -> None:
+def test_json_of_another_shape_is_refused_with_a_reason(api: Any, document: Any, texts: list[str]) -> None:
     check_error(api.post("/tf/models/half-net/predict", json=document), 400, *texts)
 
 
@@ -126,7 +126,7 @@ def test_json_that_does_not_fit_is_told_why(api: Any, document: Any, texts: list
         ({"a": [[1, 2]]}, ["wanted 'a', 'b'"]),
     ],
 )
-def test_typed_inputs_are_checked_before_serving_is_asked(
+def test_typed_inputs_are_checked_before_the_model_server_is_called(
     api: Any, serves: ModelServer, inputs: Any, texts: list[str]
 ) -> None:
     check_error(api.post("/tf/models/sums-net/predict", json={"inputs": inputs}), 400, *texts)
@@ -146,11 +146,11 @@ def test_typed_inputs_are_checked_before_serving_is_asked(
         (b'{"instances": ["' + b"x" * 1_000_000 + b'"' + b', ""' * 100_000 + b"]}", 400, "found a text"),
     ],
 )
-def test_json_that_cannot_be_read_is_told_why(api: Any, body: bytes, status: int, text: str) -> None:
+def test_invalid_json_is_refused_with_a_reason(api: Any, body: bytes, status: int, text: str) -> None:
     check_error(api.post("/tf/models/half-net/predict", data=body), status, text)
 
 
-def test_texts_of_very_different_length_take_no_more_room_than_they_have(api: Any, serves: ModelServer) -> None:
+def test_texts_of_very_different_length_take_only_their_own_memory(api: Any, serves: ModelServer) -> None:
     rows = [{"a": [0, 0], "b": "x" * 1_000_000}] + [{"a": [0, 0], "b": ""}] * 20_000
     answer = api.post("/tf/models/sums-net/predict", json={"instances": rows})
     assert len(answer.json["predictions"]) == 20_001
@@ -160,7 +160,7 @@ def test_texts_of_very_different_length_take_no_more_room_than_they_have(api: An
 def test_large_bodies_wait_for_each_other_and_small_ones_do_not(
     api: Any, serves: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tensor_rest.payloads.json_body._PATIENCE", 0.05)
+    monkeypatch.setattr("tensor_rest.payloads.json_body._SLOT_TIMEOUT_S", 0.05)
     path, large = "/tf/models/half-net/predict", json.dumps({"instances": [0.5] * 200_000})
     assert api.post(path, data=large).status_code == 200
     serves.hold = held = threading.Event()
@@ -228,7 +228,7 @@ def forged(header: str, values: bytes = b"") -> bytes:
         (npy(np.array(["a"])), "does not fit"),
     ],
 )
-def test_an_array_that_cannot_be_taken_is_told_why(api: Any, serves: ModelServer, body: bytes, text: str) -> None:
+def test_an_invalid_array_is_refused_with_a_reason(api: Any, serves: ModelServer, body: bytes, text: str) -> None:
     check_error(api.post("/tf/models/half-net/predict", data=body, content_type=NPY), 400, text)
     assert "Predict" not in serves.calls
 
@@ -254,7 +254,7 @@ _NPZ = npy(None, np.savez, a=np.zeros(2))
         (npy(None, np.savez, x=np.ones(9)).replace(b"\x93NUMPY", b"\x93NUMPZ"), 400, "cannot be read"),
     ],
 )
-def test_an_npz_that_cannot_be_taken_is_told_why(api: Any, body: bytes, status: int, text: str) -> None:
+def test_an_invalid_npz_is_refused_with_a_reason(api: Any, body: bytes, status: int, text: str) -> None:
     check_error(api.post("/tf/models/half-net/predict", data=body, content_type=NPZ), status, text)
 
 

@@ -1,4 +1,4 @@
-"""What uWSGI's master loads before it forks: libraries that bear it, and none of those nobody needs."""
+"""What uWSGI's master loads before it forks: libraries that allow it, and none that is not needed."""
 
 import json
 import os

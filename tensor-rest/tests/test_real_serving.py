@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from api_kit import files
-from gateway_kit import HTTP, PROJECT, free_port, nobody, wait_until
+from gateway_kit import HTTP, PROJECT, free_port, unused_address, wait_until
 from PIL import Image
 
 from tensor_rest.app import create_app
@@ -56,7 +56,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
 
 @pytest.fixture
 def gateway(ports: tuple[int, int], tmp_path: Path) -> Any:
-    settings = Settings(run_dir=tmp_path, server=f"127.0.0.1:{ports[0]}", inventory_url=nobody())
+    settings = Settings(run_dir=tmp_path, server=f"127.0.0.1:{ports[0]}", inventory_url=unused_address())
     return create_app(settings).test_client()
 
 

@@ -31,7 +31,7 @@ def write(file: Path, rules: Any) -> None:
     fresh.rename(file)
 
 
-def ask(client: Any, path: str = "mnist-net", **query: Any) -> Any:
+def classify(client: Any, path: str = "mnist-net", **query: Any) -> Any:
     answer = client.post(f"/tf/models/{path}/classify", data=files(("a.png", TWO)), query_string=query)
     assert answer.status_code == 200, answer.text
     return answer.json
@@ -42,14 +42,14 @@ def rules_of(client: Any) -> Any:
 
 
 def test_without_a_file_nothing_fires(client: Any) -> None:
-    (result,) = ask(client)["results"]
+    (result,) = classify(client)["results"]
     assert set(result) == {"name", "labels"}
     assert rules_of(client) == {"models": {}, "message": ""}
 
 
 def test_a_score_below_the_threshold_is_unsure(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.95}})
-    (result,) = ask(client)["results"]
+    (result,) = classify(client)["results"]
     assert result["unsure"] is True
     assert (result["model"], result["version"], result["labels"][0]["label"]) == ("mnist-net", 1, "2")
     assert result["rules"] == [{"model": "mnist-net", "version": 1, "score": 0.91, "min_score": 0.95, "then": None}]
@@ -57,12 +57,12 @@ def test_a_score_below_the_threshold_is_unsure(client: Any, file: Path) -> None:
 
 def test_a_score_at_the_threshold_is_sure(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.5, "then": "shy-net"}})
-    assert set(ask(client)["results"][0]) == {"name", "labels"}
+    assert set(classify(client)["results"][0]) == {"name", "labels"}
 
 
 def test_the_model_a_rule_names_answers_in_the_end(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.95, "then": "shy-net"}})
-    document = ask(client, explain=1)
+    document = classify(client, explain=1)
     assert document["model"] == "mnist-net"
     (result,) = document["results"]
     assert (result["unsure"], result["model"], result["labels"][0]["label"]) == (False, "shy-net", "3")
@@ -90,22 +90,22 @@ def test_only_the_unsure_pictures_are_handed_on(client: Any, serves: ModelServer
 
 def test_rules_chain_and_the_last_one_may_be_unsure(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.95, "then": "shy-net"}, "shy-net": {"min_score": 1, "then": "bare-net"}})
-    (result,) = ask(client)["results"]
+    (result,) = classify(client)["results"]
     assert [rule["model"] for rule in result["rules"]] == ["mnist-net", "shy-net"]
     assert (result["model"], result["unsure"]) == ("bare-net", False)
 
 
 def test_a_second_opinion_that_fails_leaves_the_first(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.95, "then": "nope-net"}})
-    (result,) = ask(client)["results"]
+    (result,) = classify(client)["results"]
     assert (result["model"], result["unsure"], result["labels"][0]["label"]) == ("mnist-net", True, "2")
     assert "'nope-net' is not served" in result["rules"][0]["error"]
 
 
-def test_who_names_a_version_or_label_gets_that_one(client: Any, file: Path) -> None:
+def test_a_request_with_version_or_label_gets_that_one(client: Any, file: Path) -> None:
     write(file, {"mnist-net": {"min_score": 0.95, "then": "shy-net"}})
     for path in ("mnist-net/versions/1", "mnist-net/labels/stable"):
-        assert "rules" not in ask(client, path)["results"][0]
+        assert "rules" not in classify(client, path)["results"][0]
 
 
 def test_a_changed_file_holds_at_once_and_a_removed_one_no_more(client: Any, file: Path) -> None:
@@ -129,15 +129,17 @@ def test_a_changed_file_holds_at_once_and_a_removed_one_no_more(client: Any, fil
         ({"a": {"min_score": 0.5, "then": "a"}}, "circle: a -> a"),
     ],
 )
-def test_a_broken_file_keeps_the_rules_before_it_and_is_told(client: Any, file: Path, broken: Any, text: str) -> None:
+def test_a_broken_file_keeps_the_rules_before_it_and_is_reported(
+    client: Any, file: Path, broken: Any, text: str
+) -> None:
     write(file, {"mnist-net": {"min_score": 0.95}})
     before = rules_of(client)["models"]
     write(file, broken)
-    told = wait_until(lambda: rules_of(client)["message"])
-    assert text in told
-    assert str(file.parent) not in told
+    message = wait_until(lambda: rules_of(client)["message"])
+    assert text in message
+    assert str(file.parent) not in message
     assert rules_of(client)["models"] == before
-    assert ask(client)["results"][0]["unsure"] is True
+    assert classify(client)["results"][0]["unsure"] is True
     write(file, {"mnist-net": {"min_score": 0.5}})
     wait_until(lambda: rules_of(client)["message"] == "")
 
@@ -155,8 +157,8 @@ def test_the_file_is_looked_at_once_a_second_at_most(client: Any, file: Path, mo
     now = [1000.0]
     monkeypatch.setattr("tensor_rest.inference.rules.time", SimpleNamespace(monotonic=lambda: now[0]))
     for _ in range(5):
-        ask(client)
+        classify(client)
     assert len(looks) == 1
     now[0] += 1.1
-    ask(client)
+    classify(client)
     assert len(looks) == 2

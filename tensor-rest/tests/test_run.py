@@ -1,4 +1,4 @@
-"""`python -m tensor_rest run`: nginx and uWSGI as one process that is told to stop, or ends because one of them did."""
+"""`python -m tensor_rest run`: nginx and uWSGI as one process that stops at a signal, or ends when one of them does."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, PROJECT, free_port, nobody, picture, wait_until
+from gateway_kit import HTTP, PROJECT, free_port, picture, unused_address, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +32,7 @@ class Run:
             "TENSOR_REST_RUN_DIR": str(self.folder),
             "TENSOR_REST_PORT": str(self.port),
             "TENSOR_REST_FRONT": front,
-            "TF_SERVER_INVENTORY_URL": nobody(),
+            "TF_SERVER_INVENTORY_URL": unused_address(),
             **more,
         }
         with self.log.open("wb") as file:
@@ -91,7 +91,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_stops_both_and_ends_with_zero(run: Run, number: signal.Signals) -> None:
+def test_term_stops_both_and_the_exit_code_is_zero(run: Run, number: signal.Signals) -> None:
     assert set(run.programs()) == {"nginx", "uwsgi"}
     run.process.send_signal(number)
     assert run.process.wait(20) == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from api_kit import half_plus_two
-from gateway_kit import nobody
+from gateway_kit import unused_address
 from toy_model_server import ModelServer
 
 from tensor_rest.app import create_app
@@ -17,9 +17,9 @@ from tensor_rest.web import samples
 @pytest.fixture
 def gateway(tmp_path: Path) -> Any:
     """A client of a gateway that requires a key, and sends none."""
-    (tmp_path / "keys").write_text(create("somebody")[1] + "\n")
+    (tmp_path / "keys").write_text(create("ada")[1] + "\n")
     server = ModelServer(half_net=half_plus_two())
-    settings = Settings(server=server.address, inventory_url=nobody(), api_keys_file=tmp_path / "keys")
+    settings = Settings(server=server.address, inventory_url=unused_address(), api_keys_file=tmp_path / "keys")
     return create_app(settings).test_client()
 
 

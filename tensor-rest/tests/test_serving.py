@@ -125,7 +125,7 @@ def test_repeats_cannot_multiply_the_load_of_a_server_in_trouble(toy: ModelServe
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED])
-def test_what_serving_says_is_not_asked_again(toy: ModelServer, code: grpc.StatusCode) -> None:
+def test_an_error_of_the_model_server_is_not_retried(toy: ModelServer, code: grpc.StatusCode) -> None:
     client = connected(toy.address)
     toy.fail = (code, "no")
     toy.calls.clear()
@@ -182,7 +182,7 @@ def test_a_name_and_a_socket_are_addresses(toy: ModelServer, tmp_path_factory: p
         server.stop(None).wait()
 
 
-def test_an_address_where_nobody_is_and_a_name_that_is_none_are_away() -> None:
+def test_a_closed_port_and_an_unknown_host_are_unavailable() -> None:
     for address in (f"127.0.0.1:{free_port()}", "no-such-host.invalid:9000"):
         client = backend.ModelServer(address, 0.3, Limits(grace=0.2))
         assert isinstance(error(client), UnavailableError)
@@ -225,7 +225,7 @@ def test_the_ids_of_requests_travel_with_the_call(toy: ModelServer) -> None:
     assert toy.request_ids == ["one", "two,three"]
 
 
-def test_a_client_says_how_long_it_waits(client: Any, post: Callable[..., Any], server: ModelServer) -> None:
+def test_a_client_sets_its_timeout(client: Any, post: Callable[..., Any], server: ModelServer) -> None:
     assert post("/predictlabel", picture(60)).status_code == 200
     hold = server.hold = threading.Event()
     try:

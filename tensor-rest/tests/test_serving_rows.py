@@ -119,7 +119,7 @@ def test_a_new_version_with_other_signatures_is_not_batched_by_the_old_ones(toy:
     assert client._rows.count(ref, {"x": np.zeros((2, 3), np.float32)}) == 2
 
 
-def test_a_label_is_asked_for_by_its_name(toy: ModelServer) -> None:
+def test_a_label_is_sent_by_its_name(toy: ModelServer) -> None:
     toy.models["half"].versions, toy.models["half"].labels = [1, 2], {"stable": 1}
     client = connected(toy.address)
     assert client.signatures("half", label="stable")[0] == 1

@@ -87,7 +87,7 @@ def test_where_keys_are_wanted_the_call_takes_it_from_the_environment(
     assert "LAB_API_KEY" in done.stderr
 
 
-def test_a_language_that_is_not_spoken_and_a_host_that_is_no_address_are_refused(api: Any) -> None:
+def test_an_unknown_language_and_an_invalid_host_are_refused(api: Any) -> None:
     check_error(api.get("/tf/models/half-net/client?lang=cobol"), 400, "'cobol'", "python or curl")
     answer = api.get("/tf/models/half-net/client", headers={"Host": '127.0.0.1";reboot;"'})
     assert answer.status_code in (400, 421)

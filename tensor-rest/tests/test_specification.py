@@ -210,19 +210,19 @@ def test_a_new_version_changes_the_schema(lists: Any, serves: ModelServer, watch
     wait_until(lambda: specification(lists)["paths"][path] != before)
 
 
-def test_serving_is_asked_about_what_is_new_only(lists: Any, serves: ModelServer, watcher: Any) -> None:
+def test_model_server_is_called_only_for_what_is_new(lists: Any, serves: ModelServer, watcher: Any) -> None:
     specification(lists)
-    asked = len(serves.calls)
+    before = len(serves.calls)
     first = specification(lists)
     assert first == specification(lists)
-    assert len(serves.calls) == asked
+    assert len(serves.calls) == before
     serves.models["half-net"].versions = [1, 2]
     relist(watcher, serves)
     wait_until(lambda: "Version 2" in str([tag for tag in specification(lists)["tags"] if tag["name"] == "half-net"]))
-    assert serves.calls[asked:] == ["GetModelMetadata"]
+    assert serves.calls[before:] == ["GetModelMetadata"]
 
 
-def test_it_is_bounded_and_what_is_known_stays_while_serving_is_away(
+def test_it_is_bounded_and_keeps_what_is_known_without_model_server(
     lists: Any, serves: ModelServer, watcher: Any
 ) -> None:
     for number in range(60):

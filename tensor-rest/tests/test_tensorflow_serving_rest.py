@@ -94,7 +94,7 @@ def test_a_context_is_shared_by_all_examples(api: Any) -> None:
         ({"examples": [{}], "signature_name": []}, "signature_name"),
     ],
 )
-def test_examples_that_make_no_sense_are_told_why(api: Any, document: Any, text: str) -> None:
+def test_invalid_examples_are_refused_with_a_reason(api: Any, document: Any, text: str) -> None:
     for verb in ("classify", "regress"):
         check_refused(api.post(f"/v1/models/half-net:{verb}", json=document), 400, text)
 

@@ -24,7 +24,7 @@ began = time.monotonic()
 assert not late.wait(0.05) and time.monotonic() - began >= 0.04
 assert not late.wait(-1)
 late.set()
-assert late.wait(0)  # it was passed on while nobody waited
+assert late.wait(0)  # it was passed on while nothing waited
 assert not late.wait(0)  # and is gone
 
 both = one_shot_event()
@@ -37,7 +37,7 @@ print("done")
 
 
 @pytest.mark.parametrize("first", ["", "from gevent import monkey; monkey.patch_all()"])
-def test_an_event_wakes_who_waits(first: str) -> None:
+def test_an_event_wakes_its_waiter(first: str) -> None:
     assert played(first + _SCENES) == "done\n"
 
 
@@ -50,7 +50,7 @@ one = one_shot_event()
 waits = gevent.spawn(one.wait, 20)
 gevent.sleep(0)
 one.set()
-waits.kill()  # in the same turn: the wake-up that is under way must find nobody
+waits.kill()  # in the same turn: the wake-up that is under way must find no waiter
 gevent.sleep(0.01)
 again = gevent.spawn(one_shot_event().wait, 0.05)
 assert again.get() is False
@@ -101,5 +101,5 @@ print("done")
 """
 
 
-def test_who_waits_for_an_idle_loop_is_called_once_and_in_time() -> None:
+def test_a_waiter_for_an_idle_loop_is_called_once_and_in_time() -> None:
     assert played(_IDLE) == "done\n"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tensor_serving import wire
+from tensor_serving import proto_scanner
 
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
@@ -26,16 +26,16 @@ class Shards(NamedTuple):
 
 
 def shards(index: Path) -> Shards:
-    """Return what the index says of its data files; no lengths where the table is compressed.
+    """Return what the index declares of its data files; no lengths where the table is compressed.
 
-    Raises wire.TornError when the index is cut off or is no such table, OSError when it cannot be read.
+    Raises proto_scanner.TornError when the index is cut off or is no such table, OSError when it cannot be read.
     """
-    with wire.open_regular(index) as file:
+    with proto_scanner.open_regular(index) as file:
         if os.fstat(file.fileno()).st_size > _MAX_BYTES:
-            raise wire.TornError(f"it is larger than {_MAX_BYTES} bytes")
+            raise proto_scanner.TornError(f"it is larger than {_MAX_BYTES} bytes")
         data = file.read()
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
-        raise wire.TornError("its closing mark is missing")
+        raise proto_scanner.TornError("its closing mark is missing")
     table = io.BytesIO(data)
     _, position = _handle(table, len(data) - _FOOTER, len(data))
     top, _ = _handle(table, position, len(data))
@@ -44,22 +44,22 @@ def shards(index: Path) -> Shards:
         (offset, length), _ = _handle(io.BytesIO(value), 0, len(value))
         walked += length
         if walked > len(data):
-            raise wire.TornError("its blocks overlap")
+            raise proto_scanner.TornError("its blocks overlap")
         for has_key, message in _entries(_block(data, offset, length)):
-            found = {field.number: field.value for field in wire.fields(io.BytesIO(message), 0, len(message))}
+            found = {field.number: field.value for field in proto_scanner.fields(io.BytesIO(message), 0, len(message))}
             if not has_key:  # the header stands under the empty key, which comes first
                 count = found.get(1, 1)
                 continue
             shard, end = found.get(3, 0), found.get(4, 0) + found.get(5, 0)
             if shard >= count:
-                raise wire.TornError(f"it names data file {shard} of {count}")
+                raise proto_scanner.TornError(f"it names data file {shard} of {count}")
             sizes[shard] = max(sizes.get(shard, 0), end)
     return Shards(count, sizes)
 
 
 def _handle(table: io.BytesIO, position: int, end: int) -> tuple[tuple[int, int], int]:
-    offset, position = wire.varint(table, position, end)
-    length, position = wire.varint(table, position, end)
+    offset, position = proto_scanner.varint(table, position, end)
+    length, position = proto_scanner.varint(table, position, end)
     return (offset, length), position
 
 
@@ -67,7 +67,7 @@ def _block(data: bytes, offset: int, length: int) -> bytes:
     """Return the entries of a block without the list of restart points after them; empty when it is compressed."""
     block = data[offset : offset + length]
     if len(block) < max(length, 4) or offset + length >= len(data):
-        raise wire.TornError(f"a block at byte {offset} is cut off")
+        raise proto_scanner.TornError(f"a block at byte {offset} is cut off")
     if data[offset + length]:
         return b""
     restarts = struct.unpack("<I", block[-4:])[0]
@@ -78,11 +78,11 @@ def _entries(block: bytes) -> Iterator[tuple[bool, bytes]]:
     """Yield of each entry whether its key has any bytes, and its value. A key shares bytes with the one before it."""
     table, position, key_length = io.BytesIO(block), 0, 0
     while position < len(block):
-        shared, position = wire.varint(table, position, len(block))
-        fresh, position = wire.varint(table, position, len(block))
-        length, position = wire.varint(table, position, len(block))
+        shared, position = proto_scanner.varint(table, position, len(block))
+        fresh, position = proto_scanner.varint(table, position, len(block))
+        length, position = proto_scanner.varint(table, position, len(block))
         if shared > key_length or position + fresh + length > len(block):
-            raise wire.TornError("an entry is cut off")
+            raise proto_scanner.TornError("an entry is cut off")
         key_length = shared + fresh
         yield key_length > 0, block[position + fresh : position + fresh + length]
         position += fresh + length

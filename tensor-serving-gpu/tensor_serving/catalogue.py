@@ -16,8 +16,8 @@ class Model:
     """One model folder as found.
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
-    by version. `problems` says what in its serving.conf is not followed and why. `folders` are those of all versions.
-    `complete` is False while some wait to be judged for the first time.
+    by version. `problems`: what in its serving.conf is not followed and why. `folders` are those of all versions.
+    `complete` is False while some wait to be validated for the first time.
     `independent_rows` is what serving.conf declares, None when it does not; False while it has a mistake, as it might
     have said so.
     """
@@ -50,7 +50,7 @@ class Model:
 class Catalogue:
     """All model folders by name that hold at least one version, and those that are nearly models.
 
-    `complete` is False while some versions wait to be judged for the first time.
+    `complete` is False while some versions wait to be validated for the first time.
     """
 
     models: list[Model]
@@ -61,7 +61,7 @@ class Catalogue:
 def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
     """Return what the volume holds. Raises OSError when the volume itself cannot be read.
 
-    `tried` says that the inspector hears from the model server which versions load. Then, as long as none of a model's
+    `tried` means that the inspector knows from the model server which versions load. Then, as long as none of a model's
     newest versions is known to, the next older one is served as well: it is there if they turn out not to load.
     """
     models = Path(models).absolute()
@@ -94,8 +94,8 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
     except serving_conf.ConfError as error:
         conf = serving_conf.ServingConf(independent_rows=False)
         problems.append(f"serving.conf is ignored: {error}")
-    verdicts = _verdicts(versions, {*conf.labels.values(), *conf.policy.versions}, inspector, rotation)
-    sound = [number for number, reason in verdicts.items() if not reason]
+    results = _validation_results(versions, {*conf.labels.values(), *conf.policy.versions}, inspector, rotation)
+    sound = [number for number, reason in results.items() if not reason]
     labels = {label: number for label, number in sorted(conf.labels.items()) if number in sound}
     problems += [
         f"label {label} is ignored: version {number} is {'quarantined' if number in versions else 'not there'}"
@@ -114,18 +114,18 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
         versions=sound,
         serving=serving,
         labels=labels,
-        quarantined={number: reason for number, reason in verdicts.items() if reason},
+        quarantined={number: reason for number, reason in results.items() if reason},
         problems=problems,
         folders=versions,
         independent_rows=conf.independent_rows,
-        complete=len(verdicts) == len(versions),
+        complete=len(results) == len(versions),
     )
 
 
-def _verdicts(
+def _validation_results(
     versions: dict[int, Path], named: Collection[int], inspector: Inspector, rotation: Rotation
 ) -> dict[int, str]:
-    """Return the reason by version, empty for a sound one; without those that wait to be judged for the first time.
+    """Return the reason by version, empty for a sound one; without those that wait to be validated for the first time.
 
     Looked at are the newest and those named in serving.conf, as they may be served, the newest of those held back, as
     they may be under way to the volume, and of all others those whose turn it is.

@@ -28,9 +28,9 @@ log = logging.getLogger("tensor_serving")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and return its exit code: 0 done or told to stop, 1 failed, 2 wrong usage."""
+    """Run one command and return its exit code: 0 done or stopped by a signal, 1 failed, 2 wrong usage."""
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO, stream=sys.stderr)
-    # Told to stop while still starting, a command ends at once and in good order.
+    # At a stop signal while still starting, a command ends at once and in good order.
     on_stop(lambda: sys.exit(0))
     if arguments[:1] == ["serve"]:
         return _serve(arguments[1:])
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--server",
         type=_address,
         metavar="HOST:PORT",
-        help="the model server's REST API: what does not load there is quarantined (default: nobody is asked)",
+        help="the model server's REST API: what does not load there is quarantined (default: none)",
     )
     run.add_argument("--port", type=int, default=9000, help="the model server's gRPC port (default: %(default)s)")
     run.add_argument("--rest-port", type=_port, default=8501, help="its REST port, not 0 (default: %(default)s)")
@@ -122,9 +122,9 @@ def _run(given: argparse.Namespace) -> int:
         config = folder / "models.config"
         command = server_command(given.host, given.port, given.rest_port, config, given.flags)
         server = model_server(command, folder / "loads.json")
-        asked = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
+        host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
         watcher = Watcher(
-            given.models, config, ModelServer(f"{asked}:{given.rest_port}"), server.record, _max_age(given)
+            given.models, config, ModelServer(f"{host}:{given.rest_port}"), server.record, _max_age(given)
         )
         with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
             return run(watcher, server, stop, given.poll_seconds)

@@ -9,7 +9,7 @@ def set_environment() -> None:
 
     For a process that is a model server and nothing else, before it imports either: the processes it starts inherit it.
     """
-    # What matters of what they would say arrives as exceptions, and is logged as such.
+    # What matters of their output arrives as exceptions, and is logged as such.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # gRPC does TLS. Its older way of watching sockets: the newer one hands every message from thread to thread.

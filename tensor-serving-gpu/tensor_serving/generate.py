@@ -45,7 +45,7 @@ def quote(text: str) -> str:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Replace the file in one step, for whoever reads it at any moment; return whether that was needed.
+    """Replace the file in one step, for any reader at any moment; return whether that was needed.
 
     Raises OSError when the folder or the file cannot be written; the old file is then still whole.
     """

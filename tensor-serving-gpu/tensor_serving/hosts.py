@@ -18,7 +18,7 @@ _INNER = ("localhost", "svc", "cluster.local", "internal")  # ends of names that
 
 
 class Refusal(NamedTuple):
-    """The HTTP status to answer with, and the text that says why."""
+    """The HTTP status to answer with, and the reason as text."""
 
     status: int
     message: str

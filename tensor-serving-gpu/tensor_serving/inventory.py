@@ -77,4 +77,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not logged: the gateway asks all the time."""
+        """Requests are not logged: the gateway polls all the time."""

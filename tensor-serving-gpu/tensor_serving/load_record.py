@@ -1,7 +1,7 @@
 """What loading and calling each version led to, on disk, so that it outlives a model server that a version ends.
 
 A version is written down before it is loaded. One that was being loaded when the server crashed is held back from then
-on, until its files change. Whoever loads keeps the record: the embedded server, or `run` beside TensorFlow Serving.
+on, until its files change. The record is kept by the embedded server, or by `run` beside TensorFlow Serving.
 """
 
 import hashlib

@@ -1,15 +1,15 @@
-"""What the model server beside the watcher says of the versions it was given, over TensorFlow Serving's REST API."""
+"""The states of the versions in the model server beside the watcher, over TensorFlow Serving's REST API."""
 
 import http.client
 import json
 from typing import NamedTuple
 
-_PATIENCE = 1.0  # seconds for one answer
+_TIMEOUT_S = 1.0  # seconds for one answer
 _LARGEST_ANSWER = 1024 * 1024  # bytes
 
 
 class VersionState(NamedTuple):
-    """A version's state by its name in TF Serving's API; `error` says why it ended, if it did not end in order."""
+    """A version's state by its name in TF Serving's API; `error`: why it ended, if it did not end in order."""
 
     state: str
     error: str
@@ -25,10 +25,10 @@ class ModelServer:
     def states(self, names: list[str]) -> dict[str, dict[int, VersionState]]:
         """Return the state of every version the server knows, by model; of as many models as it answers for.
 
-        One that is starting or away does not answer, which is no error here.
+        One that is starting or unavailable does not answer, which is not an error here.
         """
         found: dict[str, dict[int, VersionState]] = {}
-        connection = http.client.HTTPConnection(self.address, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection(self.address, timeout=_TIMEOUT_S)
         try:
             connection.connect()
             self.answered = True

@@ -37,7 +37,7 @@ class NearModel:
         return asdict(self)
 
     def line(self) -> str:
-        """Return what the log says of it."""
+        """Return its line for the log."""
         return f"{self.path!r} is ignored: {self.reason}" + (f"; to serve it: {self.fix}" if self.fix else "")
 
 
@@ -46,13 +46,13 @@ def find(models: Path, folders: Iterable[Path]) -> list[NearModel]:
     found = []
     for folder in (models, *folders):
         with suppress(OSError):  # what cannot be read now is looked at again at the next scan
-            near = _misplaced_in_volume(models) if folder == models else _judge(models, folder)
+            near = _misplaced_in_volume(models) if folder == models else _inspect(models, folder)
             if near:
                 found.append(near)
     return found[:_MAX_LISTED]
 
 
-def _judge(models: Path, folder: Path) -> NearModel | None:
+def _inspect(models: Path, folder: Path) -> NearModel | None:
     named = bool(layout.NAME.fullmatch(folder.name))
     target = models / (folder.name if named else _free_name(models, folder.name))
     if _is_saved_model(folder):

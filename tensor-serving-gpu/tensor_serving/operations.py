@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tensor_serving import wire
+from tensor_serving import proto_scanner
 
 VARIABLE = "TENSOR_SERVING_ALLOWED_OPS"
 """The environment variable with the operations to allow all the same, by commas or spaces; `*` allows any."""
@@ -60,8 +60,8 @@ def allowed() -> frozenset[str]:
     return frozenset(os.environ.get(VARIABLE, "").replace(",", " ").split())
 
 
-def refused(walk: wire.Walk, meta_graph: wire.Field) -> set[str]:
-    """Return the refused operations that serving this MetaGraphDef runs. Raises wire.TornError."""
+def refused(walk: proto_scanner.Walk, meta_graph: proto_scanner.Field) -> set[str]:
+    """Return the refused operations that serving this MetaGraphDef runs. Raises proto_scanner.TornError."""
     graph = _MetaGraph(walk)
     graph.read(meta_graph)
     restoring = {name for name in graph.reached(graph.restored) if _base(name) not in _RESTORING}
@@ -75,14 +75,14 @@ def _base(operation: str) -> str:
 class _MetaGraph:
     """The nodes, functions and starting points of a MetaGraphDef."""
 
-    def __init__(self, walk: wire.Walk) -> None:
+    def __init__(self, walk: proto_scanner.Walk) -> None:
         self._walk, self._kept = walk, 0
         self._nodes: dict[bytes, _Node] = {}
         self._functions: dict[bytes, _Node] = {}
         self.served: list[bytes] = []
         self.restored: list[bytes] = []
 
-    def read(self, meta_graph: wire.Field) -> None:
+    def read(self, meta_graph: proto_scanner.Field) -> None:
         for part in self._walk.fields(meta_graph):
             if part.number == 2:
                 self._read_graph(part)
@@ -115,13 +115,13 @@ class _MetaGraph:
                 functions += self._functions[name].calls
         return found
 
-    def _read_graph(self, graph: wire.Field) -> None:
+    def _read_graph(self, graph: proto_scanner.Field) -> None:
         for part in self._walk.fields(graph):
             if part.number == 1:
                 name, node = self._node(part)
                 self._kept += 1 + len(node.inputs)
                 if self._kept > _MAX_NODES:
-                    raise wire.TornError(f"it has more than {_MAX_NODES} nodes, too many to look at")
+                    raise proto_scanner.TornError(f"it has more than {_MAX_NODES} nodes, too many to look at")
                 self._nodes[name] = node
             elif part.number == 2:
                 for each in self._walk.fields(part):
@@ -130,7 +130,7 @@ class _MetaGraph:
                     elif each.number == 2:  # a gradient: the function it belongs to, the function that it is
                         self._add_function(b"".join(self._walk.strings(each, 1)), calls=self._walk.strings(each, 2))
 
-    def _read_function(self, function: wire.Field) -> None:
+    def _read_function(self, function: proto_scanner.Field) -> None:
         """All of a function's nodes count: those with side effects run though no result needs them."""
         name, refused, calls = b"", set[str](), set[bytes]()
         for part in self._walk.fields(function):
@@ -146,9 +146,9 @@ class _MetaGraph:
         known = self._functions.get(name, _Node())
         self._functions[name] = _Node(known.refused.union(refused), known.calls.union(calls))
 
-    def _node(self, message: wire.Field) -> tuple[bytes, _Node]:
+    def _node(self, message: proto_scanner.Field) -> tuple[bytes, _Node]:
         """Return a node and its name. An operation that is none of TensorFlow's may be a function's name."""
-        name, operation, inputs, attributes = b"", b"", list[bytes](), list[wire.Field]()
+        name, operation, inputs, attributes = b"", b"", list[bytes](), list[proto_scanner.Field]()
         for part in self._walk.fields(message):
             if part.number == 1:
                 name = self._walk.read(part)
@@ -168,10 +168,10 @@ class _MetaGraph:
         refused = _base(text) in _REFUSED or self._has_harmful_value(text, attributes)
         return name, _Node(frozenset([text] if refused else ()), frozenset(calls), tuple(inputs))
 
-    def _called(self, value: wire.Field, depth: int) -> Iterator[bytes]:
+    def _called(self, value: proto_scanner.Field, depth: int) -> Iterator[bytes]:
         """Yield the functions that an AttrValue names, also those given to them as attributes of their own."""
         if depth > _MAX_DEPTH:
-            raise wire.TornError("functions are nested too deeply")
+            raise proto_scanner.TornError("functions are nested too deeply")
         for part in self._walk.fields(value):
             if part.number == 10:
                 functions = [part]
@@ -184,17 +184,17 @@ class _MetaGraph:
                 for inner in self._walk.inside(function, 2, 2):
                     yield from self._called(inner, depth + 1)
 
-    def _has_harmful_value(self, operation: str, attributes: list[wire.Field]) -> bool:
+    def _has_harmful_value(self, operation: str, attributes: list[proto_scanner.Field]) -> bool:
         if operation not in _HARMLESS_VALUES:
             return False
         name, harmless = _HARMLESS_VALUES[operation]
         given = [part for part in attributes if name in self._walk.strings(part, 1)]
         return not all(harmless.fullmatch(value) for part in given for value in self._walk.strings(part, 2, 2))
 
-    def _tensors(self, info: wire.Field, depth: int) -> Iterator[bytes]:
+    def _tensors(self, info: proto_scanner.Field, depth: int) -> Iterator[bytes]:
         """Yield the tensors of a TensorInfo: one, or the parts of a sparse or composite one."""
         if depth > _MAX_DEPTH:
-            raise wire.TornError("tensors are nested too deeply")
+            raise proto_scanner.TornError("tensors are nested too deeply")
         for part in self._walk.fields(info):
             if part.number == 1:
                 yield self._walk.read(part)

@@ -14,12 +14,12 @@ from tensor_serving.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 8.0
+STOP_TIMEOUT_S = 8.0
 """Seconds the model server gets to stop in before it is killed; Docker waits for 10."""
 
 
 def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) -> int:
-    """Watch while the model server runs. Return 0 when told to stop, 1 when it ended by itself."""
+    """Watch while the model server runs. Return 0 when stopped by a signal, 1 when it ended by itself."""
     while True:
         code = _run(watcher, server, stop, seconds)
         if stop.is_set():
@@ -52,6 +52,6 @@ def _run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) -
 def _end(server: "subprocess.Popen[bytes]") -> None:
     server.terminate()
     try:
-        server.wait(PATIENCE)
+        server.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         server.kill()

@@ -1,4 +1,4 @@
-"""Is a version folder a whole SavedModel? Judged from names, sizes and the messages' outlines, without loading it."""
+"""Is a version folder a whole SavedModel? Found from names, sizes and the messages' outlines, without loading it."""
 
 import errno
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from tensor_serving import bundle, layout, operations, wire
+from tensor_serving import bundle, layout, operations, proto_scanner
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -20,28 +20,28 @@ _STALE = 3.0  # seconds after which a model server that looks every second has s
 
 
 @dataclass
-class _Verdict:
+class _ValidationResult:
     """What is known of a version folder as long as its files stay as they are."""
 
     fingerprint: Fingerprint
     reason: str
     loads: bool = False  # the model server has it AVAILABLE
     refused: float = -math.inf  # time.monotonic() at which the model server was first seen to have failed with it
-    relisted: float = -math.inf  # time.monotonic() of the verdict, where an earlier one was refused
+    relisted: float = -math.inf  # time.monotonic() of the result, where an earlier one was refused
 
 
 class Inspector:
-    """Judges version folders, each again only when its files have changed.
+    """Validates version folders, each again only when its files have changed.
 
-    What can be told without loading a version it tells itself; the model server has the last word (accept, refuse).
+    It finds what can be found without loading a version; the model server's result overrules it (accept, refuse).
 
     Args:
         allowed: The operations that are refused where they are not named here (operations.py); "*" allows all.
     """
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
-        self._known: dict[Path, _Verdict] = {}
-        self._refused_and_gone: dict[Path, _Verdict] = {}  # the model server, too, remembers what it failed with
+        self._known: dict[Path, _ValidationResult] = {}
+        self._refused_and_gone: dict[Path, _ValidationResult] = {}  # the model server remembers them too
         self._allowed = allowed
         self.version_folders = layout.VersionFolders()
         self.rotation = Rotation()
@@ -58,17 +58,17 @@ class Inspector:
                 return known.reason
             if not known or known.fingerprint != now:
                 again = time.monotonic() if known and known.refused > -math.inf else -math.inf
-                known = self._known[folder] = _Verdict(now, _judge(folder, self._allowed), relisted=again)
+                known = self._known[folder] = _ValidationResult(now, _validate(folder, self._allowed), relisted=again)
             return known.reason
         except OSError as error:
             reason = f"{error.filename or folder} cannot be read: {error.strerror}"
         except Exception as error:  # noqa: BLE001 - one version, whatever is in it, must not keep others from being served
             reason = f"it cannot be checked: {type(error).__name__}: {error}"
-        self._known.setdefault(folder, _Verdict((), reason))  # the next look may succeed: what was known before counts
+        self._known.setdefault(folder, _ValidationResult((), reason))  # what was known before counts
         return reason
 
     def last_problem(self, folder: Path) -> str | None:
-        """Return what `problem` returned last, without a look at the files; None where it has never been asked."""
+        """Return what `problem` returned last, without a look at the files; None where it has not been called."""
         known = self._known.get(folder)
         return known.reason if known else None
 
@@ -80,7 +80,7 @@ class Inspector:
     def refuse(self, folder: Path, reason: str) -> None:
         """Hold the version back, as the model server could not load it, until its files change.
 
-        What the server says of a version that was refused before, and is listed again, may still be the old failure.
+        The server's state of a version that was refused before, and is listed again, may still be the old failure.
         """
         known = self._known.get(folder)
         if known and not known.reason and time.monotonic() >= known.relisted + _STALE:
@@ -89,18 +89,18 @@ class Inspector:
             known.reason, known.loads, known.refused = f"does not load: {text}", False, time.monotonic()
 
     def loads(self, folder: Path) -> bool:
-        """Tell whether the model server has loaded the version as it is now."""
+        """Return whether the model server has loaded the version as it is now."""
         return folder in self._known and self._known[folder].loads
 
     def forget(self, gone: set[Path]) -> None:
-        """Drop what is remembered of folders that are no longer there, or are to be judged anew."""
+        """Drop what is remembered of folders that are no longer there, or are to be validated anew."""
         for folder in gone & self._known.keys():
             dropped = self._known.pop(folder)
             if dropped.refused > -math.inf and not folder.exists():
                 self._refused_and_gone[folder] = dropped
 
     def known(self) -> set[Path]:
-        """Return the folders judged so far."""
+        """Return the folders validated so far."""
         return set(self._known)
 
 
@@ -116,7 +116,7 @@ class Rotation:
         return self
 
     def includes(self, position: int) -> bool:
-        """Tell whether it is the turn of the version at this position in its model."""
+        """Return whether it is the turn of the version at this position in its model."""
         return position % self._parts == self._turn % self._parts
 
 
@@ -134,7 +134,7 @@ def fingerprint(folder: Path) -> Fingerprint:
     return tuple(sorted(found))
 
 
-def _judge(folder: Path, allowed: Collection[str]) -> str:
+def _validate(folder: Path, allowed: Collection[str]) -> str:
     for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
         # Opening a FIFO would keep this process or the model server waiting for ever.
         for entry in sorted(place.iterdir()) if place.is_dir() else ():
@@ -147,9 +147,9 @@ def _judge(folder: Path, allowed: Collection[str]) -> str:
         return "saved_model.cpb, a graph in several parts, cannot be checked; save it as saved_model.pb"
     if graph.is_file():
         try:
-            with wire.open_regular(graph) as file:
+            with proto_scanner.open_regular(graph) as file:
                 outline = _outline(file, check_operations="*" not in allowed)
-        except wire.TornError as error:
+        except proto_scanner.TornError as error:
             return f"saved_model.pb is incomplete: {error}"
         missing = [name for name in outline.assets if not (folder / "assets" / name).is_file()]
         if missing:
@@ -162,10 +162,10 @@ def _judge(folder: Path, allowed: Collection[str]) -> str:
             return "saved_model.pbtxt is empty"
         if "*" not in allowed:
             return f"the operations of a saved_model.pbtxt cannot be checked; {operations.VARIABLE}='*' serves it"
-    return _judge_variables(folder / "variables", outline.restores) or _judge_operations(outline.refused, allowed)
+    return _validate_variables(folder / "variables", outline.restores) or _validate_operations(outline.refused, allowed)
 
 
-def _judge_operations(refused: set[str], allowed: Collection[str]) -> str:
+def _validate_operations(refused: set[str], allowed: Collection[str]) -> str:
     if not (names := sorted(refused.difference(allowed))):
         return ""
     return (
@@ -174,7 +174,7 @@ def _judge_operations(refused: set[str], allowed: Collection[str]) -> str:
     )
 
 
-def _judge_variables(variables: Path, restores: bool) -> str:
+def _validate_variables(variables: Path, restores: bool) -> str:
     if not variables.is_dir():
         return "variables/ is missing, though saved_model.pb restores variables from it" if restores else ""
     index = variables / "variables.index"
@@ -183,7 +183,7 @@ def _judge_variables(variables: Path, restores: bool) -> str:
         return "variables/variables.index is missing" if restores or any(variables.iterdir()) else ""
     try:
         count, sizes = bundle.shards(index)
-    except wire.TornError as error:
+    except proto_scanner.TornError as error:
         return f"variables/variables.index is incomplete: {error}"
     present = len(list(variables.iterdir()))
     if count > present:
@@ -210,11 +210,11 @@ class _Outline:
 def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
     """Return what all graphs tagged 'serve' are like: which of several is served depends on the server's tags.
 
-    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises wire.TornError.
+    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises proto_scanner.TornError.
     """
-    walk = wire.Walk(file)
+    walk = proto_scanner.Walk(file)
     if not walk.whole.end:
-        raise wire.TornError("it is empty")
+        raise proto_scanner.TornError("it is empty")
     outline, found, serving = _Outline(), list[str](), False
     for graph in walk.inside(walk.whole, 2):
         tags = _texts(walk, graph, 1, 4)
@@ -229,9 +229,9 @@ def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
                 outline.refused |= operations.refused(walk, graph)
         found += tags
     if not serving:
-        raise wire.TornError(f"no graph in it is tagged 'serve' (found: {', '.join(found[:9]) or 'none'})")
+        raise proto_scanner.TornError(f"no graph in it is tagged 'serve' (found: {', '.join(found[:9]) or 'none'})")
     return outline
 
 
-def _texts(walk: wire.Walk, message: wire.Field, *path: int) -> list[str]:
+def _texts(walk: proto_scanner.Walk, message: proto_scanner.Field, *path: int) -> list[str]:
     return [text.decode(errors="replace") for text in walk.strings(message, *path)]

@@ -17,16 +17,16 @@ _LOADED = re.compile(rb"\] Successfully loaded servable version " + _ID)
 _FAILED = re.compile(rb"\] Loading servable: " + _ID + rb" failed: (.*)")
 _UNAVAILABLE = re.compile(_ID + rb" due to error: (.*?)(?:\}, |$)")  # after "did not become available:", for each model
 
-Hear = Callable[[str, str, int, str], None]
+OnEvent = Callable[[str, str, int, str], None]
 """Takes "loading", "loaded" or "failed", a model's name, a version and, of one that failed, the reason."""
 
 
 class ServerOutput(Thread):
     """Reads the stream to its end, in a thread of its own."""
 
-    def __init__(self, stream: IO[bytes], hear: Hear) -> None:
+    def __init__(self, stream: IO[bytes], on_event: OnEvent) -> None:
         super().__init__(name="server output", daemon=True)
-        self._stream, self._hear = stream, hear
+        self._stream, self._on_event = stream, on_event
         self.start()
 
     def run(self) -> None:
@@ -34,14 +34,14 @@ class ServerOutput(Thread):
         with self._stream:
             for line in iter(lambda: self._stream.readline(_MAX_LINE_BYTES), b""):
                 for event, name, number, reason in events(line):
-                    self._hear(event, name, number, reason)
+                    self._on_event(event, name, number, reason)
                 with contextlib.suppress(OSError):  # a server whose output is not read would wait for ever
                     sys.stderr.buffer.write(line)
                     sys.stderr.buffer.flush()
 
 
 def events(line: bytes) -> list[tuple[str, str, int, str]]:
-    """Return what a line says of versions."""
+    """Return the version events of a line."""
     for event, pattern in (("loading", _LOADING), ("loaded", _LOADED), ("failed", _FAILED)):
         if found := pattern.search(line):
             return [_event(event, *found.groups())]

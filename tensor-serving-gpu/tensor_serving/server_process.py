@@ -38,7 +38,7 @@ EMBEDDED_FLAGS = (
     # The cores are shared out by the batcher; TensorFlow's own sharing costs a small model more than its run.
     "--tensorflow_intra_op_parallelism=1",
 )
-"""How the embedded server is run for small models. A lab with slow ones may say --tensorflow_intra_op_parallelism=0.
+"""How the embedded server is run for small models. A lab with slow ones may set --tensorflow_intra_op_parallelism=0.
 
 The C++ server is left without batching: it would fail calls whose shapes differ, and signatures without a batch axis.
 """
@@ -64,7 +64,7 @@ class ServerProcess(Protocol):
         """Take note that it was stopped on purpose."""
 
     def can_go_on(self, code: int) -> bool:
-        """Tell whether another start would get further, after one that ended with this exit code.
+        """Return whether another start would get further, after one that ended with this exit code.
 
         It would when a version that was loaded or called is to blame: that one is left out then, or after some crashes.
         """
@@ -106,7 +106,7 @@ class Binary:
         """See ServerProcess.start."""
         self._failed = False
 
-        def hear(event: str, name: str, number: int, reason: str) -> None:
+        def on_event(event: str, name: str, number: int, reason: str) -> None:
             folder = find(name, number)
             if folder and event == "loading":
                 with contextlib.suppress(OSError):  # it is being deleted
@@ -120,7 +120,7 @@ class Binary:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}  # loads are logged at this level
         server = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
         assert server.stdout
-        self._output = ServerOutput(server.stdout, hear)
+        self._output = ServerOutput(server.stdout, on_event)
         return server
 
     def stopped(self) -> None:

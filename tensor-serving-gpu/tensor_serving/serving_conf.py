@@ -6,7 +6,7 @@
     # requests may be batched, split and joined; false forbids it whatever the versions declare
     independent_rows: true
 
-Anything else is refused as a whole: a file read half would serve something nobody asked for. `independent_rows` is
+Anything else is refused as a whole: a file read half would serve something not configured. `independent_rows` is
 not a field of ModelConfig; this file is read by the watcher and the embedded server, never by TensorFlow Serving.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tensor_serving.layout import NAME
 from tensor_serving.policy import Policy
-from tensor_serving.wire import open_regular
+from tensor_serving.proto_scanner import open_regular
 
 _LARGEST_FILE = 64 * 1024
 _TOKEN = re.compile(
@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 
 
 class ConfError(ValueError):
-    """The file cannot be used. The text says what was found where, and what was wanted."""
+    """The file cannot be used. The text names what was found where, and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ServingConf:
 
 
 def read(path: Path) -> ServingConf:
-    """Return what the file says, or the defaults when there is none. Raises ConfError."""
+    """Return the settings of the file, or the defaults when there is none. Raises ConfError."""
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST_FILE + 1)
@@ -56,7 +56,7 @@ def read(path: Path) -> ServingConf:
 
 
 def parse(text: str) -> ServingConf:
-    """Return what the text says. Raises ConfError."""
+    """Return the settings of the text. Raises ConfError."""
     tokens = _Tokens(text)
     policy: Policy | None = None
     labels: dict[str, int] = {}

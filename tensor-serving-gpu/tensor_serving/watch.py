@@ -1,7 +1,7 @@
 """The watcher beside the model server: keeps its config file in step with the models volume, and answers what is there.
 
 TensorFlow Serving has no call that lists models; the inventory served here is that list. What looks sound but does not
-load, only the model server can tell: it is asked after each look, and what it failed with is no longer listed. With a
+load, only the model server knows: its states are read after each poll, and what failed is no longer listed. With a
 record of loads that holds over restarts: what did not load is left out of a start's list and tried again afterwards.
 """
 
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Looks at the volume when told to (`poll`), and remembers what it saw for the inventory.
+    """Looks at the volume at each `poll`, and remembers what it saw for the inventory.
 
-    Without a `server` to ask, what looks sound counts as sound. `record` is for a server that keeps none itself. The
+    Without a `server`, a version that looks sound counts as sound. `record` is for a server that keeps none itself. The
     inventory is out of date when the last complete look was more than `max_age` seconds ago.
     """
 
@@ -50,7 +50,7 @@ class Watcher:
         self._inspector = Inspector(operations.allowed())
         self._seen = self._shown = Catalogue([])  # the one shown is that of the last look that has ended
         self._error = ""
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._looks = Looks(self._poll)
         self._looked: datetime | None = None
         self._looked_at = time.monotonic()  # or made
@@ -71,7 +71,7 @@ class Watcher:
 
     @property
     def complete(self) -> bool:
-        """Whether every version has been judged; of thousands each look takes some."""
+        """Whether every version has been validated; of thousands each poll takes some."""
         return self._seen.complete
 
     @property
@@ -108,22 +108,22 @@ class Watcher:
             return [*reasons, "no model is served"]
         if not self._server:
             return reasons
-        # Its own connection: what the watcher has heard of the server is not this thread's to change.
+        # Its own connection: the watcher's state of the server is not this thread's to change.
         found = ModelServer(self._server.address).states(list(listed))
         if not found:
             return [*reasons, "the model server does not answer"]
         for name, model in listed.items():
             states = {number: state for number, (state, _) in found.get(name, {}).items() if number in model.serving}
             if "AVAILABLE" not in states.values():
-                told = ", ".join(f"{number} {states.get(number, 'not loaded')}" for number in model.serving)
-                reasons.append(f"no version of {name} is available: {told}")
+                listed_states = ", ".join(f"{number} {states.get(number, 'not loaded')}" for number in model.serving)
+                reasons.append(f"no version of {name} is available: {listed_states}")
         return reasons
 
     def _poll(self) -> bool:
         error = ""
         try:
             if self._server:
-                self._hear(self._server)
+                self._poll_status(self._server)
             self._seen = self._look()
             if write_if_changed(self._output, render(self._seen)):
                 log.info("%s lists %s", self._output, _summary(self._seen.models))
@@ -139,7 +139,7 @@ class Watcher:
         self._error = error
         if not error:
             self._looked, self._looked_at = datetime.now(timezone.utc), time.monotonic()
-        self._say()
+        self._log_changes()
         self._shown = self._seen
         return not error
 
@@ -163,7 +163,7 @@ class Watcher:
         return next((model.folders.get(number) for model in self._seen.models if model.name == name), None)
 
     def run(self, stop: Event, seconds: float) -> None:
-        """Poll every so many seconds until told to stop."""
+        """Poll every so many seconds until stopped."""
         while not stop.wait(seconds):
             self.poll()
 
@@ -192,14 +192,14 @@ class Watcher:
     def _scan(self) -> Catalogue:
         return scan(self._models, self._inspector, tried=self._server is not None)
 
-    def _hear(self, server: ModelServer) -> None:
-        """Ask the model server about the versions listed, and pass on which of them load and which do not."""
+    def _poll_status(self, server: ModelServer) -> None:
+        """Read the states of the listed versions from the model server, and pass on which load and which do not."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK
         listed = {model.name: model for model in self._seen.models if model.serving}
-        asked = [name for name, model in listed.items() if recheck or not self._loads(model)]
-        for name, states in server.states(asked).items():
+        checked = [name for name, model in listed.items() if recheck or not self._loads(model)]
+        for name, states in server.states(checked).items():
             for number, (state, error) in states.items():
                 folder = listed[name].folders.get(number)
                 if folder and number in listed[name].serving and state == "AVAILABLE":
@@ -207,7 +207,7 @@ class Watcher:
                     self._record.loaded(folder)
                 elif folder and number in listed[name].serving and state == "END" and error:
                     self._inspector.refuse(folder, error)
-                    if self._inspector.problem(folder):  # or it is what the server said of the files before
+                    if self._inspector.problem(folder):  # or it is the server's state of the files before
                         self._record.failed(folder, error)
         if server.answered and not answered:
             for folder in self._record.retry():
@@ -216,15 +216,15 @@ class Watcher:
     def _loads(self, model: Model) -> bool:
         return all(self._inspector.loads(model.folders[number]) for number in model.serving)
 
-    def _say(self) -> None:
+    def _log_changes(self) -> None:
         """Log each quarantine, each problem and each near model once, and again only after it was gone."""
         now = {near.line() for near in self._seen.ignored}
         for model in self._seen.models:
             now |= {f"{model.name} version {n} is quarantined: {why}" for n, why in model.quarantined.items()}
             now |= {f"{model.name}: {problem}" for problem in model.problems}
-        for line in sorted(now - self._said):
+        for line in sorted(now - self._logged):
             log.warning("%s", line)
-        self._said = now
+        self._logged = now
 
 
 def _folders(seen: Catalogue) -> set[Path]:

@@ -1,4 +1,4 @@
-"""The models the case tables ask, and the config to serve them by; `python tests/case_models.py FOLDER` writes both.
+"""The models of the case tables, and the config to serve them by; `python tests/case_models.py FOLDER` writes both.
 
 Each computes something one can do in one's head, and each is made another way.
 """

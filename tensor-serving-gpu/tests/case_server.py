@@ -1,4 +1,4 @@
-"""The server the case tables ask: the twin, started on the case models, or a running one that was named."""
+"""The server the case tables call: the embedded server, started on the case models, or a running one that was named."""
 
 import re
 import socket
@@ -12,15 +12,15 @@ from serving_kit import Command
 
 @dataclass(frozen=True)
 class CaseServer:
-    """Addresses as host:port; None for an API that cannot be asked. `twin` is the process, if it is ours."""
+    """Addresses as host:port; None for an API that cannot be called. `embedded` is the process, if it is ours."""
 
     grpc: str | None
     rest: str | None
-    twin: Command | None = None
+    embedded: Command | None = None
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody has now."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

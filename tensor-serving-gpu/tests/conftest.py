@@ -18,9 +18,11 @@ import serving_kit
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the case tables ask a server that is there; `tests/case_models.py` writes the models it has to serve."""
+    """Let the case tables call a running server; `tests/case_models.py` writes the models it has to serve."""
     for option, api in (("--server", "gRPC"), ("--rest-server", "REST")):
-        parser.addoption(option, metavar="HOST:PORT", help=f"ask the {api} API of this model server, not the twin's")
+        parser.addoption(
+            option, metavar="HOST:PORT", help=f"call the {api} API of this model server, not of the embedded one"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +56,11 @@ def case_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served_cases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[case_server.CaseServer]:
-    """The server the case tables ask: the one named by --server or --rest-server, else the twin on the case models."""
+    """The server of the case tables: the one named by --server or --rest-server, else the embedded server."""
     grpc, rest = (request.config.getoption(option, default=None) for option in ("--server", "--rest-server"))
     if grpc or rest:
         yield case_server.CaseServer(grpc, rest)
         return
     config = request.getfixturevalue("case_config")
-    with case_server.started(tmp_path_factory.mktemp("twin"), config) as twin:
-        yield twin
+    with case_server.started(tmp_path_factory.mktemp("embedded"), config) as embedded:
+        yield embedded

@@ -102,13 +102,13 @@ def keras(folder: Path) -> None:
 
 
 def warmed(folder: Path, bad: bool = False) -> None:
-    """Export half_plus_two with a warm-up record; a bad one asks for an input that is not there."""
+    """Export half_plus_two with a warm-up record; a bad one names an input that is not there."""
     half_plus(folder)
     add_warm_up(folder, "wrong" if bad else "x")
 
 
 def add_warm_up(folder: Path, alias: str) -> None:
-    """Write a warm-up record that asks for [1.0] under this input."""
+    """Write a warm-up record with [1.0] under this input."""
     request = predict_pb2.PredictRequest()
     request.inputs[alias].CopyFrom(tf.make_tensor_proto([1.0]))
     record = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

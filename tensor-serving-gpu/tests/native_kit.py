@@ -1,4 +1,4 @@
-"""Helpers: asking a model that this process has loaded."""
+"""Helpers: calling a model that this process has loaded."""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
         return str(self.document["error"])
 
 
-def ask(
+def send(
     address: str, path: str, body: bytes | str | None = None, method: str = "", headers: dict[str, str] | None = None
 ) -> Answer:
     """Send one request on a connection of its own; with a body it is a POST."""

@@ -128,7 +128,7 @@ def test_a_large_call_is_a_batch_of_its_own_or_split() -> None:
     assert batched(parameters, scenario).sizes() == [1, 2, 2, 1, 1]
 
 
-def test_a_call_of_any_size_finds_room_in_an_empty_queue() -> None:
+def test_a_call_of_any_size_fits_into_an_empty_queue() -> None:
     async def scenario(model: BatchedModel, go: Any) -> None:
         await go()
         assert (await model.run(call(*range(5000)), 5000))[0].tolist() == [2 * row for row in range(5000)]
@@ -217,7 +217,7 @@ def test_a_cancelled_call_leaves_the_queue() -> None:
         futures[0].cancel()
         futures[1].cancel()
         await asyncio.wait(futures)
-        (last,) = await several(model, call(3))  # there is room again
+        (last,) = await several(model, call(3))  # the queue has space again
         await go()
         assert (await last)[0].tolist() == [6]
 

@@ -66,7 +66,7 @@ def test_without_splitting_the_execution_size_does_not_count(tmp_path: Path) -> 
         ("\xff", "is no BatchingParameters in text form"),
     ],
 )
-def test_what_cannot_be_followed_is_told(tmp_path: Path, text: str, message: str) -> None:
+def test_what_cannot_be_followed_is_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "batching.pbtxt"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(BatchingParametersError) as caught:
@@ -75,7 +75,7 @@ def test_what_cannot_be_followed_is_told(tmp_path: Path, text: str, message: str
     assert str(path) in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BatchingParametersError, match=r"none\.pbtxt cannot be read: No such file"):
         read(tmp_path / "none.pbtxt")
 
@@ -87,7 +87,7 @@ def test_the_file_the_embedded_server_is_run_with_is_sound() -> None:
     assert not parameters.batch_timeout_micros
 
 
-def test_the_shipped_model_declares_its_rows_as_the_contract_says() -> None:
+def test_the_shipped_model_declares_its_rows_by_the_contract() -> None:
     version = PROJECT / "serving" / "mnist-net" / "1"
     assert independent_rows(version)
     file = version / "assets.extra" / "batching_params.pbtxt"

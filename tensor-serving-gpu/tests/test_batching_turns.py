@@ -87,7 +87,7 @@ def test_a_slow_signature_of_a_quick_model_never_holds_up_the_loop() -> None:
     assert graph.threads == ["batch", "MainThread", "batch", "MainThread", "batch", "MainThread"]
 
 
-def test_a_call_that_fails_at_once_says_nothing_of_how_long_others_take() -> None:
+def test_a_call_that_fails_at_once_is_not_measured() -> None:
     async def scenario(model: BatchedModel) -> None:
         await noted(model, call(1))
         with pytest.raises(ValueError, match="refused"):
@@ -125,7 +125,7 @@ def test_a_call_withdrawn_before_its_turn_is_not_run() -> None:
     assert graph.sizes == [1, 1]
 
 
-def test_who_is_to_wait_for_company_is_not_run_at_once() -> None:
+def test_a_call_that_waits_for_a_batch_is_not_run_at_once() -> None:
     async def scenario(model: BatchedModel) -> None:
         await noted(model, call(0))
         await noted(model, call(1))

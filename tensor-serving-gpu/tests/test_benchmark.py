@@ -1,4 +1,4 @@
-"""The serving benchmark runs from end to end; its figures are nobody's business here."""
+"""The serving benchmark runs from end to end; its figures are not checked here."""
 
 import json
 import subprocess

@@ -1,6 +1,6 @@
-"""The case table of the gRPC API, against the twin, or with --server HOST:PORT against any model server.
+"""The case table of the gRPC API, against the embedded server, or with --server HOST:PORT against any model server.
 
-Of a server that is not ours only the cases are asked whose models it has: `python tests/case_models.py FOLDER` writes
+Of a server that is not ours only the cases are sent whose models it has: `python tests/case_models.py FOLDER` writes
 them and the config to serve them by.
 """
 
@@ -22,13 +22,13 @@ _SERVICES = {"GetModelStatus": "ModelService", "HandleReloadConfigRequest": "Mod
 
 
 @dataclass(frozen=True)
-class Asked:
+class Client:
     """A server under test."""
 
     channel: grpc.Channel
     ours: bool
 
-    def ask(self, method: str, request: str) -> Message:
+    def call(self, method: str, request: str) -> Message:
         request_class, response_class = _messages()[method]
         call = self.channel.unary_unary(
             f"/tensorflow.serving.{_SERVICES.get(method, 'PredictionService')}/{method}",
@@ -39,7 +39,7 @@ class Asked:
 
     def has(self, model: str) -> bool:
         try:
-            return bool(self.ask("GetModelStatus", f"model_spec {{ name: '{model}' }}"))
+            return bool(self.call("GetModelStatus", f"model_spec {{ name: '{model}' }}"))
         except grpc.RpcError:
             return False
 
@@ -65,30 +65,30 @@ def _messages() -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.fixture(scope="module")
-def asked(served_cases: CaseServer) -> Iterator[Asked]:
+def client(served_cases: CaseServer) -> Iterator[Client]:
     if served_cases.grpc is None:
         pytest.skip("no --server")
     with grpc.insecure_channel(served_cases.grpc) as channel:
-        yield Asked(channel, served_cases.twin is not None)
+        yield Client(channel, served_cases.embedded is not None)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^\w:,]+", "-", f"{row.method}: {row.name}"))
-def test_the_answer_is_that_of_the_real_server(asked: Asked, row: Case) -> None:
-    if not asked.ours:
+def test_the_answer_is_that_of_the_real_server(client: Client, row: Case) -> None:
+    if not client.ours:
         for model in set(re.findall(r"\bname: \"(\w+)\"", row.request)) - {"nope"}:
-            if not asked.has(model):
+            if not client.has(model):
                 pytest.skip(f"the server has no model {model}")
         if row.ours:
             pytest.skip(f"ours on purpose: {row.ours}")
     try:
-        response = asked.ask(row.method, row.request)
+        response = client.call(row.method, row.request)
     except grpc.RpcError as refusal:
         code, text = refusal.code().name, refusal.details()
     else:
         code, text = "OK", ""
     assert (code, text[: len(row.text)]) == (
         row.code,
-        text[: len(row.text)] if row.own_text and not asked.ours else row.text,
+        text[: len(row.text)] if row.own_text and not client.ours else row.text,
     )
     assert "Traceback" not in text
     if row.gives:

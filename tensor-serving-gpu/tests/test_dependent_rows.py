@@ -29,7 +29,7 @@ Inputs = dict[str, Any]
 Outputs = dict[str, np.ndarray]
 
 
-class Asked:
+class BothApis:
     """Two ways to one server, for one client."""
 
     def __init__(self, server: case_server.CaseServer) -> None:
@@ -38,7 +38,7 @@ class Asked:
         self._grpc = Client(int(server.grpc.rpartition(":")[2]))
         self._rest = http.client.HTTPConnection(server.rest, timeout=60)
 
-    def __enter__(self) -> "Asked":
+    def __enter__(self) -> "BothApis":
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -95,9 +95,9 @@ def loaded(folder: Path) -> Any:
 
 
 @pytest.fixture
-def asked(server: case_server.CaseServer) -> Iterator[Asked]:
-    with Asked(server) as asked:
-        yield asked
+def both(server: case_server.CaseServer) -> Iterator[BothApis]:
+    with BothApis(server) as both:
+        yield both
 
 
 def inputs_of(signature: str, rows: int, rng: np.random.Generator) -> Inputs:
@@ -124,7 +124,7 @@ def wanted(loaded: Any, signature: str, inputs: Inputs) -> Outputs:
 
 
 def differs(answer: Outputs, right: Outputs) -> bool:
-    """Tell whether an answer is another than the right one; JSON has one kind of number and no shape of nothing."""
+    """Return whether an answer is another than the right one; JSON has one kind of number and no shape of nothing."""
     if list(answer) == [""]:
         answer = {next(iter(right)): answer[""]}
     if answer.keys() != right.keys():
@@ -144,23 +144,23 @@ def differs(answer: Outputs, right: Outputs) -> bool:
 @pytest.mark.parametrize("api", ["grpc", "rest"])
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_one_request_of_any_size_is_answered_as_the_graph_does(
-    asked: Asked, loaded: Any, signature: str, api: str
+    both: BothApis, loaded: Any, signature: str, api: str
 ) -> None:
     rng = np.random.default_rng(len(signature))
     for rows in (1, 2, 23, 24, 25, 5000):
         inputs = inputs_of(signature, rows, rng)
-        answer = getattr(asked, api)(signature, inputs)
+        answer = getattr(both, api)(signature, inputs)
         assert not differs(answer, wanted(loaded, signature, inputs)), (rows, inputs, answer)
 
 
 def test_requests_of_many_clients_never_meet(server: case_server.CaseServer, loaded: Any) -> None:
     def client(number: int) -> list[str]:
         rng, wrong = np.random.default_rng(number), []
-        with Asked(server) as asked:
+        with BothApis(server) as both:
             for step in range(REQUESTS // CLIENTS):
                 signature = SIGNATURES[rng.integers(len(SIGNATURES))]
                 inputs = inputs_of(signature, SIZES[rng.integers(len(SIZES))], rng)
-                answer = (asked.rest if step % 2 else asked.grpc)(signature, inputs)
+                answer = (both.rest if step % 2 else both.grpc)(signature, inputs)
                 if differs(answer, wanted(loaded, signature, inputs)):
                     wrong.append(f"{signature} {inputs}: {answer}")
         return wrong
@@ -174,18 +174,18 @@ def test_a_counter_counts_every_request_once(server: case_server.CaseServer) -> 
     """Two runs at once may both read what the second has counted: what they add up to is certain."""
     requests = REQUESTS // 8 // CLIENTS
 
-    def count(asked: Asked, rows: int, step: int) -> int:
-        (values,) = (asked.rest if step % 2 else asked.grpc)("counter", {"x": np.zeros(rows, np.float32)}).values()
+    def count(both: BothApis, rows: int, step: int) -> int:
+        (values,) = (both.rest if step % 2 else both.grpc)("counter", {"x": np.zeros(rows, np.float32)}).values()
         assert len(values) == rows
         assert len({*values.tolist()}) == 1
         return int(values[0])
 
     def client(number: int) -> None:
-        with Asked(server) as asked:
-            counts = [count(asked, SIZES[(number + step) % len(SIZES)], step) for step in range(requests)]
+        with BothApis(server) as both:
+            counts = [count(both, SIZES[(number + step) % len(SIZES)], step) for step in range(requests)]
         assert counts == sorted(set(counts))
 
-    with Asked(server) as asked, ThreadPoolExecutor(CLIENTS) as pool:
-        before = count(asked, 1, 0)
+    with BothApis(server) as both, ThreadPoolExecutor(CLIENTS) as pool:
+        before = count(both, 1, 0)
         list(pool.map(client, range(CLIENTS)))
-        assert count(asked, 1, 0) == before + requests * CLIENTS + 1
+        assert count(both, 1, 0) == before + requests * CLIENTS + 1

@@ -48,7 +48,7 @@ def half_plus_two(tmp_path: Path, exports: Path) -> Path:
 
 
 def ran_alone(runner: Runner, call: Call) -> bool:
-    """Run a call; tell whether the model ran it in a thread of the pool."""
+    """Run a call; return whether the model ran it in a thread of the pool."""
     threads: list[str] = []
     assert isinstance(runner, BatchRunner)
     model = runner._alone._model
@@ -130,7 +130,7 @@ def test_a_wrong_declaration_ends_at_the_first_answer_that_is_not_rows(
 
 
 @pytest.mark.parametrize("batching", [False, True])
-def test_closing_waits_for_a_run_nobody_waits_for(
+def test_closing_waits_for_a_run_without_a_caller(
     executions: dict[bool, Execution], exports: Path, batching: bool
 ) -> None:
     folder = exports / "half_plus_two"

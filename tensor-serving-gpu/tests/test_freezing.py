@@ -157,7 +157,7 @@ def test_the_shipped_model_keeps_no_variable_and_its_answers() -> None:
     model.close()
 
 
-@pytest.mark.parametrize(("limit", "most"), [("_MOST_FROZEN", 15), ("_LARGEST_GRAPH", 100)])
+@pytest.mark.parametrize(("limit", "most"), [("_MAX_FROZEN_BYTES", 15), ("_LARGEST_GRAPH", 100)])
 def test_large_weights_and_large_graphs_stay_as_they_are(
     exported: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
@@ -166,14 +166,14 @@ def test_large_weights_and_large_graphs_stay_as_they_are(
         model = exported("nested")
     assert not model._frozen
     assert call(model, "nested", x=X)["y"].tolist() == [11, 0, 66]
-    monkeypatch.setattr(runtime, "_MOST_FROZEN", 16)  # bytes of its four numbers
+    monkeypatch.setattr(runtime, "_MAX_FROZEN_BYTES", 16)  # bytes of its four numbers
     assert exported("nested")._frozen
 
 
 def test_only_so_many_sets_of_outputs_get_a_frozen_graph(
     exported: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "_MOST_FROZEN_SETS", 1)
+    monkeypatch.setattr(runtime, "_MAX_FROZEN_SETS", 1)
     model = exported("read", "nested")
     used: list[str] = []
     find = Session.ends

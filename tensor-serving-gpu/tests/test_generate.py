@@ -73,7 +73,7 @@ def test_an_unsound_newest_version_is_held_back(models: Path) -> None:
     assert listed(models)["net"][1] == [2]
 
 
-def test_a_model_without_a_sound_version_is_not_listed_but_told(models: Path) -> None:
+def test_a_model_without_a_sound_version_is_only_reported(models: Path) -> None:
     (models / "empty").mkdir()
     (models / "torn" / "1").mkdir(parents=True)
     assert list(listed(models)) == ["net"]

@@ -18,8 +18,8 @@ PATHS = [f"/tensorflow.serving.{service}/{name}" for service, names in METHODS.i
 
 @pytest.fixture(scope="module")
 def client(served_cases: CaseServer) -> Iterator[Client]:
-    if not served_cases.twin:
-        pytest.skip("only the twin is attacked")
+    if not served_cases.embedded:
+        pytest.skip("only the embedded server is attacked")
     client = Client(int(served_cases.grpc.rpartition(":")[2]))
     yield client
     client.channel.close()
@@ -29,7 +29,7 @@ def client(served_cases: CaseServer) -> Iterator[Client]:
 def _the_server_lives(client: Client, served_cases: CaseServer) -> Iterator[None]:
     yield
     assert client.half("several") == (1, 3.0)
-    assert "Traceback" not in served_cases.twin.text()
+    assert "Traceback" not in served_cases.embedded.text()
 
 
 def _refused(client: Client, path: str, request: bytes, **how: object) -> tuple[str, str]:
@@ -111,7 +111,7 @@ def _field(number: int, payload: bytes) -> bytes:
 
 def _peak(served: CaseServer) -> int:
     """Return the most memory the server has had, in bytes."""
-    status = Path(f"/proc/{served.twin.process.pid}/status")
+    status = Path(f"/proc/{served.embedded.process.pid}/status")
     if not status.exists():
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not show it")
     return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024

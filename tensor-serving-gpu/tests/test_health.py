@@ -48,7 +48,7 @@ def server(tmp_path: Path, exports: Path) -> Iterator[Watched]:
         yield Watched(tmp_path, exports, command)
 
 
-def test_check_tells_of_the_server_its_services_and_its_models(server: Watched) -> None:
+def test_check_covers_the_server_its_services_and_its_models(server: Watched) -> None:
     assert server.client.half("half") == (1, 3.0)
     server.command.said("broken version 1: failed")
     for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "half"):
@@ -59,7 +59,7 @@ def test_check_tells_of_the_server_its_services_and_its_models(server: Watched) 
     assert (refusal.value.code(), refusal.value.details()) == (grpc.StatusCode.NOT_FOUND, "unknown service")
 
 
-def test_watch_tells_of_a_model_that_comes_and_of_the_end(server: Watched) -> None:
+def test_watch_reports_a_new_model_and_the_end(server: Watched) -> None:
     of_server, of_model = server.watch(""), server.watch("late")
     assert (next(of_server), next(of_model)) == ("SERVING", "SERVICE_UNKNOWN")
     staged = server.folder / ".staged"

@@ -1,4 +1,4 @@
-"""Which Host and Origin header fields are refused, as a browser sends them for somebody else's page."""
+"""Which Host and Origin header fields are refused, as a browser sends them for another site's page."""
 
 import pytest
 

@@ -83,7 +83,7 @@ def test_a_look_that_fails_is_reported_and_not_the_last(
     real = watch.scan
 
     def fail(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("nobody has foreseen this")
+        raise RuntimeError("an unexpected error")
 
     watcher = Watcher(models, tmp_path / "config")
     with inventory(watcher) as get:
@@ -93,7 +93,7 @@ def test_a_look_that_fails_is_reported_and_not_the_last(
             "models": [],
             "ignored": [],
             "looked": None,
-            "error": "RuntimeError: nobody has foreseen this",
+            "error": "RuntimeError: an unexpected error",
         }
         monkeypatch.setattr(watch, "scan", real)
         assert watcher.poll()

@@ -10,7 +10,7 @@ from pathlib import Path
 import case_server
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from rest_kit import ask
+from rest_kit import send
 from serving_kit import Client, Command, wait_until
 
 from tensor_serving.embedded.metrics import PATH, Metrics, read_monitoring_config
@@ -45,17 +45,19 @@ def test_calls_of_both_apis_are_counted(
     config.write_text('prometheus_config { enable: true, path: "/metrics" }')
     folder = tmp_path_factory.mktemp("metered")
     flags = (f"--monitoring_config_file={config}", "--enable_batching")
-    with case_server.started(folder, declared, *flags) as twin:
-        assert twin.rest
-        assert twin.grpc
-        client = Client(int(twin.grpc.rpartition(":")[2]))
+    with case_server.started(folder, declared, *flags) as embedded:
+        assert embedded.rest
+        assert embedded.grpc
+        client = Client(int(embedded.grpc.rpartition(":")[2]))
         client.predict("several", x=[2.0])
-        ask(twin.rest, "/v1/models/several:predict", '{"instances": [2, 4]}')
-        ask(twin.rest, "/v1/models/several:predict", '{"instances": ["x"]}')
-        ask(twin.rest, "/v1/models/half_plus_two:regress", '{"examples": [{"x": 2.0}], "signature_name": "regress"}')
-        ask(twin.rest, "/v1/models/nope:predict", '{"instances": [1]}')
+        send(embedded.rest, "/v1/models/several:predict", '{"instances": [2, 4]}')
+        send(embedded.rest, "/v1/models/several:predict", '{"instances": ["x"]}')
+        send(
+            embedded.rest, "/v1/models/half_plus_two:regress", '{"examples": [{"x": 2.0}], "signature_name": "regress"}'
+        )
+        send(embedded.rest, "/v1/models/nope:predict", '{"instances": [1]}')
         client.channel.close()
-        page = ask(twin.rest, "/metrics")
+        page = send(embedded.rest, "/metrics")
         assert (page.status, page.headers["content-type"]) == (200, "text/plain")
         found = series(page.body.decode())
     count = f"{SERVING}request_count"
@@ -75,9 +77,9 @@ def test_calls_of_both_apis_are_counted(
 
 
 def test_without_a_config_there_is_no_page(served_cases: case_server.CaseServer) -> None:
-    if not (served_cases.rest and served_cases.twin):
-        pytest.skip("needs a twin that was started without one")
-    assert ask(served_cases.rest, PATH).status == 404
+    if not (served_cases.rest and served_cases.embedded):
+        pytest.skip("needs a embedded that was started without one")
+    assert send(served_cases.rest, PATH).status == 404
 
 
 def test_the_page_is_prometheus_text() -> None:

@@ -102,6 +102,6 @@ print(low, megabytes())
     assert high < low + 20
 
 
-def test_the_stand_in_says_what_it_is(heavy: Path) -> None:
+def test_the_stand_in_identifies_itself(heavy: Path) -> None:
     done = _fresh("import tensorflow as tf\ntf.constant(1)", heavy)
     assert "tensorflow.constant is not there: tensor_serving.embedded keeps only" in done.stderr

@@ -60,7 +60,7 @@ def test_the_last_of_a_flag_counts_and_an_empty_path_is_none() -> None:
         ([], "nothing to serve: give --model_config_file, or --model_base_path with --model_name"),
     ],
 )
-def test_wrong_flags_are_told(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_flags_are_reported(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(arguments)
     assert caught.value.code == 2

@@ -60,10 +60,10 @@ class Served:
             return next((model for model in json.load(answer)["models"] if model["name"] == name), {})
 
     def answer(self, name: str) -> tuple[int, float]:
-        """Return the model's first answer. Until it comes the server may be away, but never without the model."""
+        """Return the model's first answer. Until then the server may be down, but never without the model."""
         client = Client(self.port)
 
-        def ask() -> tuple[int, float] | None:
+        def first_answer() -> tuple[int, float] | None:
             try:
                 return client.half(name)
             except grpc.RpcError as error:
@@ -72,7 +72,7 @@ class Served:
                 return None
 
         try:
-            found: tuple[int, float] = wait_until(ask, 60, f"an answer of {name}")
+            found: tuple[int, float] = wait_until(first_answer, 60, f"an answer of {name}")
             return found
         finally:
             client.channel.close()
@@ -108,7 +108,7 @@ def test_at_the_start_the_last_good_version_and_all_others_are_served(served: Se
     with served.running() as command:
         client = Client(served.port)
         command.said("serving on")
-        # Asked before anything is loaded: late, but not refused.
+        # Called before anything is loaded: late, but not refused.
         assert client.half("flipped") == (1, 3.0)
         assert client.half("unknown") == (1, 3.0)
         assert client.half("other") == (1, 4.0)

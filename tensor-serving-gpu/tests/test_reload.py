@@ -10,7 +10,7 @@ from serving_kit import Client, Command, wait_until
 
 
 class Reloaded:
-    """A server on the models `half` (versions 1, 2) and `other`, and folders of models it can be told to serve."""
+    """A server on the models `half` (versions 1, 2) and `other`, and folders of models it may be configured with."""
 
     def __init__(self, folder: Path, exports: Path, command: Command, config: Path) -> None:
         self.folder, self.exports, self.command, self.config = folder, exports, command, config
@@ -90,7 +90,7 @@ def test_a_label_names_what_is_loaded_or_nothing_is_changed(server: Reloaded) ->
     assert server.client.half("half", label="stable") == (1, 3.0)
 
 
-def test_a_model_that_does_not_load_is_told_at_its_first_failure_and_the_others_are_followed(server: Reloaded) -> None:
+def test_a_failed_load_is_logged_once_and_others_are_followed(server: Reloaded) -> None:
     code, text = server.refusal({"name": "half"}, {"name": "broken"}, {"name": "empty"})
     assert code is grpc.StatusCode.UNKNOWN
     assert text.startswith(

@@ -11,7 +11,7 @@ from pathlib import Path
 import case_server
 import pytest
 import uvicorn
-from rest_kit import ask, send_raw
+from rest_kit import send, send_raw
 
 from tensor_serving.embedded.rest import http
 
@@ -24,24 +24,24 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, case_config: Path) -> Iterator[case_server.CaseServer]:
+def embedded(tmp_path_factory: pytest.TempPathFactory, case_config: Path) -> Iterator[case_server.CaseServer]:
     folder = tmp_path_factory.mktemp("impatient")
-    with case_server.started(folder, case_config, "--rest_api_timeout_in_ms=1000", "--grpc_max_threads=1") as twin:
-        yield twin
+    with case_server.started(folder, case_config, "--rest_api_timeout_in_ms=1000", "--grpc_max_threads=1") as embedded:
+        yield embedded
 
 
 @pytest.fixture
-def address(twin: case_server.CaseServer) -> Iterator[str]:
+def address(embedded: case_server.CaseServer) -> Iterator[str]:
     """The address of a server that answers, also afterwards."""
-    assert twin.rest
-    assert twin.twin
-    yield twin.rest
-    assert ask(twin.rest, PATH, BODY).document == THREE
-    assert "Traceback" not in twin.twin.text()
+    assert embedded.rest
+    assert embedded.embedded
+    yield embedded.rest
+    assert send(embedded.rest, PATH, BODY).document == THREE
+    assert "Traceback" not in embedded.embedded.text()
 
 
 def test_a_gzip_body_is_unpacked(address: str) -> None:
-    assert ask(address, PATH, gzip.compress(BODY), headers=ZIPPED).document == THREE
+    assert send(address, PATH, gzip.compress(BODY), headers=ZIPPED).document == THREE
 
 
 @pytest.mark.parametrize(
@@ -54,22 +54,22 @@ def test_a_gzip_body_is_unpacked(address: str) -> None:
     ],
 )
 def test_a_broken_gzip_body_is_refused(address: str, body: bytes, text: str) -> None:
-    answer = ask(address, PATH, body, headers=ZIPPED)
+    answer = send(address, PATH, body, headers=ZIPPED)
     assert (answer.status, answer.error[: len(text)]) == (400, text)
 
 
-def test_a_long_answer_is_packed_for_those_who_take_it(address: str) -> None:
+def test_a_long_answer_is_compressed_for_clients_that_accept_it(address: str) -> None:
     body = json.dumps({"instances": [2] * 1000})
-    plain = ask(address, PATH, body)
-    packed = ask(address, PATH, body, headers={"Accept-Encoding": "deflate, gzip"})
+    plain = send(address, PATH, body)
+    packed = send(address, PATH, body, headers={"Accept-Encoding": "deflate, gzip"})
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == plain.body
     for declined in ("gzip;q=0", "gzip ; q=0.00, br", "identity", ""):
-        assert ask(address, PATH, body, headers={"Accept-Encoding": declined}).body == plain.body
+        assert send(address, PATH, body, headers={"Accept-Encoding": declined}).body == plain.body
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread(address: str) -> None:
+def test_a_body_with_too_large_a_content_length_is_refused_unread(address: str) -> None:
     answer = send_raw(address, HEAD + b"Content-Length: 99999999999\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'{"error":"the body is larger than 67108864 bytes"}' in answer
@@ -100,7 +100,7 @@ def test_a_body_that_ends_half_way_ends_its_connection_only(address: str) -> Non
 def test_a_run_that_takes_too_long_is_given_up(address: str) -> None:
     body = '{"signature_name": "slow", "instances": [2]}'
     with ThreadPoolExecutor(40) as clients:  # one thread works for all of them
-        answers = list(clients.map(lambda _: ask(address, PATH, body), range(40)))
+        answers = list(clients.map(lambda _: send(address, PATH, body), range(40)))
     late = [answer for answer in answers if answer.status != 200]
     assert {(answer.status, answer.error) for answer in late} == {(504, "Timed out waiting for notification")}
 
@@ -125,7 +125,7 @@ def test_what_is_no_request_ends_its_connection(address: str, data: bytes) -> No
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v2/models/several", "//v1/models/several", "/metrics"])
 def test_other_paths_are_not_found(address: str, path: str) -> None:
-    answer = ask(address, path)
+    answer = send(address, path)
     assert answer.status == 404
     assert answer.error.startswith("Not found: ")
 
@@ -136,7 +136,7 @@ def test_other_paths_are_not_found(address: str, path: str) -> None:
     ids=["NUL", "dots", "escaped dots", "unicode", "no UTF-8", "no escape", "long"],
 )
 def test_odd_names_are_of_no_model(address: str, name: str) -> None:
-    answer = ask(address, f"/v1/models/{name}:predict", BODY)
+    answer = send(address, f"/v1/models/{name}:predict", BODY)
     assert answer.status == 404
     assert answer.error.startswith("Servable not found for request: Latest(")
 
@@ -148,7 +148,7 @@ def test_one_connection_serves_many_requests(address: str) -> None:
 
 
 def test_head_has_no_body(address: str) -> None:
-    answer = ask(address, "/v1/models/several", method="HEAD")
+    answer = send(address, "/v1/models/several", method="HEAD")
     assert (answer.status, answer.body) == (400, b"")
 
 

@@ -12,7 +12,7 @@ from serving_kit import Client, Command, tiny_saved_model, wait_until
 
 from tensor_serving.server_process import server_command
 
-# Writes what it was told, and lives until TERM, which ends it at once as it does the real binary.
+# Writes its arguments, and runs until TERM, which ends it at once as it does the real binary.
 BINARY = """#!{python}
 import signal, sys
 print("FLAGS", *sys.argv[1:], file=sys.stderr, flush=True)
@@ -113,7 +113,7 @@ def test_term_ends_a_server_that_does_not_listen(tmp_path: Path, binary: Path, t
         assert not alive(server)
 
 
-def test_a_taken_inventory_port_is_told_before_the_server_starts(tmp_path: Path, binary: Path) -> None:
+def test_a_taken_inventory_port_fails_before_the_server_starts(tmp_path: Path, binary: Path) -> None:
     (tmp_path / "models").mkdir()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -134,7 +134,7 @@ def test_a_server_that_cannot_start_ends_it(tmp_path: Path) -> None:
         assert "the model server ended by itself (exit code 2)" in command.text()
 
 
-def test_the_embedded_server_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_server_listens_where_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     command = server_command("0.0.0.0", 9000, 8501, Path("/tmp/models.config"), ["--grpc_max_threads=2"])
     assert command[1:4] == ["-m", "tensor_serving", "serve"]

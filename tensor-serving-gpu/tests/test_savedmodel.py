@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from serving_kit import tiny_saved_model
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tensor_serving import bundle, wire
+from tensor_serving import bundle, proto_scanner
 from tensor_serving.embedded import tfrecord
 from tensor_serving.embedded.errors import ServingError
 from tensor_serving.savedmodel import Inspector
@@ -75,7 +75,7 @@ def test_a_file_cut_short_is_named(version: Path, file: str, share: float) -> No
     assert Inspector().problem(version).startswith(f"{file} is incomplete: ")
 
 
-def test_a_graph_for_another_use_is_told(tmp_path: Path) -> None:
+def test_a_graph_for_another_use_is_reported(tmp_path: Path) -> None:
     version = tiny_saved_model(tmp_path / "1")
     graph = version / "saved_model.pb"
     graph.write_bytes(graph.read_bytes().replace(b"serve", b"train"))
@@ -91,7 +91,7 @@ def test_a_fifo_is_named_and_not_opened(version: Path, name: str) -> None:
     os.mkfifo(version / name)
     assert Inspector().problem(version) == f"{name} is not a regular file"
     with pytest.raises(OSError, match="it is not a regular file"):
-        wire.open_regular(version / name)
+        proto_scanner.open_regular(version / name)
 
 
 def varint(number: int) -> bytes:
@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_named(version: Path, monkeypatch: pytest.MonkeyP
     def refuse(path: Path) -> BinaryIO:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(wire, "open_regular", refuse)
+    monkeypatch.setattr(proto_scanner, "open_regular", refuse)
     assert Inspector().problem(version) == f"{version / 'saved_model.pb'} cannot be read: Permission denied"
 
 
@@ -171,7 +171,7 @@ def damaged(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=3000 if os.environ.get("LAB_LONG_TESTS") else 60, deadline=None)
 @given(changes=CHANGES, cut=st.none() | st.integers(0), name=st.sampled_from(["saved_model.pb", INDEX, WARM_UP]))
-def test_whatever_is_changed_in_its_files_a_version_is_judged(
+def test_a_version_is_validated_after_any_change_of_its_files(
     damaged: Path, changes: list[tuple[int, bytes, bool]], cut: int | None, name: str
 ) -> None:
     """A change may pass, but never ends in another exception than the project's own."""
@@ -193,7 +193,7 @@ def test_every_cut_of_a_graph_is_noticed(version: Path) -> None:
         assert Inspector().problem(version).startswith("saved_model.pb is incomplete: ")
 
 
-def test_a_version_is_judged_again_when_its_files_change(version: Path) -> None:
+def test_a_version_is_validated_again_when_its_files_change(version: Path) -> None:
     inspector = Inspector()
     whole = (version / DATA).read_bytes()
     (version / DATA).write_bytes(whole[:-1])
@@ -203,7 +203,7 @@ def test_a_version_is_judged_again_when_its_files_change(version: Path) -> None:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass by a call."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -264,7 +264,7 @@ def test_a_version_published_in_place_of_a_deleted_refused_one_is_tried(
 def test_a_version_is_known_to_load_until_its_files_change(tmp_path: Path) -> None:
     inspector, version = Inspector(), tiny_saved_model(tmp_path / "1")
     inspector.accept(version)
-    assert not inspector.loads(version)  # never judged: not known at all
+    assert not inspector.loads(version)  # never validated: not known at all
     inspector.problem(version)
     inspector.accept(version)
     assert inspector.loads(version)

@@ -14,10 +14,10 @@ NAMES = sorted(path.name for path in SHIPPED.iterdir())
 
 def test_an_empty_volume_gets_the_shipped_models_once(tmp_path: Path) -> None:
     models = tmp_path / "models"
-    for told in (f"{', '.join(NAMES)} copied", "not empty, nothing is copied"):
+    for line in (f"{', '.join(NAMES)} copied", "not empty, nothing is copied"):
         with Command(tmp_path / "log", "seed", "--models", models) as command:
             assert command.process.wait(60) == 0, command.text()
-            assert told in command.text()
+            assert line in command.text()
     assert [(model.name, bool(model.serving)) for model in scan(models, Inspector()).models] == [
         (n, True) for n in NAMES
     ]

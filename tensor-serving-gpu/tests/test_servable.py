@@ -148,7 +148,7 @@ def test_a_base_path_that_vanishes_changes_nothing_and_an_empty_one_unloads(repo
     assert states(repository) == {1: State.AVAILABLE}
 
 
-def test_a_failed_load_is_retried_as_often_as_told_and_nothing_waits_for_it(base: Path, load: Loader) -> None:
+def test_a_failed_load_is_retried_as_configured_and_nothing_waits(base: Path, load: Loader) -> None:
     load.bad[9] = invalid("not yet")
     tiny_saved_model(base.with_name("a") / "9")
     repository = Repository(load, load.jobs.append, Retries(most=2, pause=-1))

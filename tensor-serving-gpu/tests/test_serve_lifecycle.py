@@ -126,7 +126,7 @@ def test_a_version_that_looks_whole_but_does_not_load_leaves_the_old_one(lab: La
     lab.serving("flipped", 3)
 
 
-def test_warm_up_records_are_replayed_and_a_refused_one_keeps_the_version_away(lab: Lab) -> None:
+def test_warm_up_records_are_replayed_and_a_refused_one_is_an_error(lab: Lab) -> None:
     lab.publish("warmed", "warm", 1)
     lab.serving("warm", 1)
     lab.publish("badly_warmed", "warm", 2)
@@ -153,7 +153,7 @@ def test_labels_and_policies_of_serving_conf(lab: Lab) -> None:
     assert lab.client.half("labelled") == (1, 3.0)
 
 
-def test_a_model_taken_away_is_unloaded_and_others_stay(lab: Lab) -> None:
+def test_a_removed_model_is_unloaded_and_others_stay(lab: Lab) -> None:
     for name in ("stays", "goes"):
         lab.publish("half_plus_two", name, 1)
         lab.serving(name, 1)
@@ -181,12 +181,14 @@ def test_a_call_under_way_outlives_its_version(lab: Lab) -> None:
 
 
 def test_the_log_has_one_line_per_event_and_no_noise(lab: Lab) -> None:
-    lab.publish("half_plus_two", "told", 1)
-    lab.serving("told", 1)
-    (lab.models / "told").rename(lab.models / ".told")
-    lab.serving("told")
-    wait_until(lambda: "told version 1: unloaded" in lab.serve.text())
-    events = [line.split("told version 1: ")[1] for line in lab.serve.text().splitlines() if "told version 1: " in line]
+    lab.publish("half_plus_two", "hidden", 1)
+    lab.serving("hidden", 1)
+    (lab.models / "hidden").rename(lab.models / ".hidden")
+    lab.serving("hidden")
+    wait_until(lambda: "hidden version 1: unloaded" in lab.serve.text())
+    events = [
+        line.split("hidden version 1: ")[1] for line in lab.serve.text().splitlines() if "hidden version 1: " in line
+    ]
     assert [event.split()[0] for event in events] == ["found", "loading", "available", "unloading", "unloaded"]
     noise = [line for line in lab.serve.text().splitlines() if not line.startswith("20")]
     assert noise == []

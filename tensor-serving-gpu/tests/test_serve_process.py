@@ -21,13 +21,13 @@ def config_of(*models: tuple[str, Path, str]) -> str:
     return f"model_config_list {{ {entries} }}"
 
 
-def test_wrong_flags_are_told_with_the_valid_ones(tmp_path: Path) -> None:
+def test_wrong_flags_are_reported_with_the_valid_ones(tmp_path: Path) -> None:
     with Command(tmp_path / "log", "serve", "--prot=1") as command:
         assert command.process.wait(20) == 2
         assert "unknown flag --prot=1; valid flags are --port, --bind_address," in command.text()
 
 
-def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
+def test_a_taken_port_fails_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -39,7 +39,7 @@ def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_two_servers_do_not_share_a_port_silently(tmp_path: Path, exports: Path) -> None:
-    """And TERM, heard while the server is still starting, ends it with 0."""
+    """And TERM, sent while the server is still starting, ends it with 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The server process: sockets, TLS, bounds, batching over the wire, and being told to stop."""
+"""The server process: sockets, TLS, bounds, batching over the wire, and stop signals."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from serving_kit import Client, Command, wait_until
 
-from tensor_serving.embedded.server import LARGEST_MESSAGE, MOST_CALLS
+from tensor_serving.embedded.server import LARGEST_MESSAGE, MAX_CALLS
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -60,12 +60,12 @@ def test_calls_at_the_same_time_are_batched_and_get_their_own_answers(tmp_path: 
     with served(tmp_path, exports, *flags, *more) as command:
         client = Client(port_of(command))
 
-        def ask(number: int) -> None:
+        def call(number: int) -> None:
             rows = [float(number), number + 1.0][: 1 + number % 2]
             assert client.predict("half", x=np.float32(rows))["y"] == [row / 2 + 2 for row in rows]
 
         with ThreadPoolExecutor(32) as threads:
-            list(threads.map(ask, range(400)))
+            list(threads.map(call, range(400)))
         assert client.predict("half", x=np.zeros(9, np.float32))["y"] == [2.0] * 9  # more than a batch may have
         page = f"http://127.0.0.1:{rest_port}/monitoring/prometheus/metrics"
         with urllib.request.urlopen(page, timeout=10) as answer:
@@ -117,17 +117,17 @@ def test_tls(tmp_path: Path, exports: Path, pems: dict[str, str], verify: bool) 
         target = f"localhost:{port_of(command)}"
         own = (pems["key"].encode(), pems["cert"].encode())
         known = grpc.ssl_channel_credentials(pems["cert"].encode(), *own)
-        stranger = grpc.ssl_channel_credentials(pems["cert"].encode())
+        untrusted = grpc.ssl_channel_credentials(pems["cert"].encode())
         with grpc.secure_channel(target, known) as channel:
             assert channel.unary_unary(HEALTH)(b"", timeout=10) == b"\x08\x01"
         with grpc.insecure_channel(target) as channel, pytest.raises(grpc.RpcError):
             channel.unary_unary(HEALTH)(b"", timeout=5)
         if verify:
-            with grpc.secure_channel(target, stranger) as channel, pytest.raises(grpc.RpcError):
+            with grpc.secure_channel(target, untrusted) as channel, pytest.raises(grpc.RpcError):
                 channel.unary_unary(HEALTH)(b"", timeout=5)
 
 
-def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, exports: Path) -> None:
+def test_what_cannot_be_served_is_reported_in_one_line(tmp_path: Path, exports: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -164,9 +164,7 @@ def test_messages_and_calls_are_bounded(tmp_path: Path, exports: Path) -> None:
         slow = client.request("half", "slow", x=np.float32([2]))
         apart = [("grpc.use_local_subchannel_pool", 1)]  # a connection each: gRPC keeps back what is too much for one
         clients = [Client(port_of(command), apart) for _ in range(6)]
-        calls = [
-            other.prediction.Predict.future(slow, timeout=300) for _ in range(MOST_CALLS // 5) for other in clients
-        ]
+        calls = [other.prediction.Predict.future(slow, timeout=300) for _ in range(MAX_CALLS // 5) for other in clients]
         exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
         wait_until(lambda: any(call.done() and call.code() is exhausted for call in calls))
         for call in calls:
@@ -183,10 +181,10 @@ def test_a_second_term_ends_it_at_once(tmp_path: Path, exports: Path) -> None:
         calls = [client.prediction.Predict.future(slow, timeout=60) for _ in range(200)]
         wait_until(lambda: any(call.done() for call in calls))  # in whatever order they came
         command.process.send_signal(signal.SIGTERM)
-        command.said("told to stop")
+        command.said("stop signal")
         command.process.send_signal(signal.SIGTERM)
         assert command.process.wait(10) == 1
-        assert "told to stop a second time" in command.text()
+        assert "stop signal again" in command.text()
         client.channel.close()
 
 
@@ -203,7 +201,7 @@ def test_a_drained_server_has_answered_what_was_under_way(tmp_path: Path, export
             calls = [client.prediction.Predict.future(slow, timeout=60) for _ in range(4)]
             wait_until(lambda: any(call.done() for call in calls))  # the others wait for the one thread
             command.process.send_signal(signal.SIGINT)  # as a terminal does, to the parent too, which then says TERM:
-            command.said("told to stop")
+            command.said("stop signal")
             assert command.stop() == 0  # that is not a second time
             assert b" 200 OK" in over_rest.recv(65536)
         assert [call.result().outputs["y"].float_val[0] for call in calls] == [3.0] * 4
@@ -218,7 +216,7 @@ def _answers(client: Client) -> bool:
 
 
 def _refuses(client: Client) -> bool:
-    """Tell whether the server drains: calls under way go on, new ones are for another server, or for later."""
+    """Return whether the server drains: calls in flight go on, new ones are for another server, or for later."""
     try:
         client.half("half")
     except grpc.RpcError as error:

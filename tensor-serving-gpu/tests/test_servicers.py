@@ -1,4 +1,4 @@
-"""The door, with faults staged behind it, over a real channel."""
+"""The gRPC handlers, with faults staged behind them, over a real channel."""
 
 import asyncio
 import logging

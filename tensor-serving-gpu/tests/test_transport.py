@@ -33,7 +33,7 @@ def test_a_call_is_answered_however_its_bytes_are_cut() -> None:
 
 
 def test_header_blocks_with_tables_and_packed_texts_are_read_before_and_after_the_settings() -> None:
-    """What nghttp2 and others send: their encoder keeps a table, until it has heard that ours has no room."""
+    """What nghttp2 and others send: their encoder keeps a table, until it has our SETTINGS."""
 
     async def play(here: Place) -> None:
         wire = await here.wire(frames.PREFACE + frames.settings())
@@ -79,7 +79,7 @@ def test_header_blocks_with_tables_and_packed_texts_are_read_before_and_after_th
         (GREETING + frames.frame(frames.PUSH_PROMISE, 4, 1, bytes(8)), PROTOCOL),
     ],
 )
-def test_who_breaks_the_rules_is_told_and_cut_off(sent: bytes, code: int) -> None:
+def test_a_client_that_violates_the_protocol_is_cut_off(sent: bytes, code: int) -> None:
     async def play(here: Place) -> None:
         wire = await here.wire(sent)
         assert await wire.ended() == code
@@ -244,14 +244,14 @@ def test_calls_and_memory_are_bounded_and_shared(monkeypatch: pytest.MonkeyPatch
         part = frames.frame(frames.DATA, 0, 7, b"\0\0\x0f\0\0" + bytes(200_000))
         wire.send(headers(stream=7), part, *(frames.frame(frames.DATA, 0, 7, bytes(200_000)) for _ in range(3)))
         second.send(headers(), frames.frame(frames.DATA, 0, 1, b"\0\0\x0f\0\0" + bytes(250_000)), TRAILERS)
-        assert (await second.answer())[1]["grpc-status"] == "13"  # it had room, and was not whole
+        assert (await second.answer())[1]["grpc-status"] == "13"  # it was within the bounds, and not whole
         second.send(headers(stream=3), frames.frame(frames.DATA, 0, 3, b"\0\0\x0f\0\0" + bytes(250_000)))
         second.send(*(frames.frame(frames.DATA, 0, 3, bytes(250_000)) for _ in range(3)))
         assert (await second.answer(3))[1]["grpc-message"] == "too many large messages at the same time"
         wire.close()
         second.close()
 
-    scene(play, most_calls=4)
+    scene(play, max_calls=4)
 
 
 def test_what_is_unpacked_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,7 @@ def test_what_is_unpacked_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) 
     scene(play)
 
 
-def test_who_asks_and_never_reads_is_cut_off() -> None:
+def test_a_client_that_never_reads_is_cut_off() -> None:
     async def play(here: Place) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1 << 10)
         writer.write(GREETING)

@@ -28,7 +28,7 @@ def test_a_flood_is_cut_off_and_an_honest_client_answered(flood: str) -> None:
         assert await ends == CALM
         wire.close()
 
-    scene(play, most_calls=1000)
+    scene(play, max_calls=1000)
 
 
 def test_frames_beside_many_calls_are_no_flood() -> None:
@@ -55,7 +55,7 @@ def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch:
     monkeypatch.setattr(limits, "CHECK_INTERVAL_S", 0.1)
 
     async def play(here: Place) -> None:
-        for window in (2**31 - 1, 0):  # it reads nothing, or gives no room
+        for window in (2**31 - 1, 0):  # it reads nothing, or opens no window
             with await asyncio.to_thread(deaf, ("127.0.0.1", here.port), "/t/large", b"", 200, window):
                 await until(lambda: here.server.answers.used > 2 * LARGEST)
                 most = 0
@@ -69,7 +69,7 @@ def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch:
                 assert most <= 5 * LARGEST
             assert here.server.answers.used == 0
 
-    scene(play, most_calls=1000)
+    scene(play, max_calls=1000)
 
 
 def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.Monk
     scene(play)
 
 
-def test_unused_connections_make_room_and_those_with_calls_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unused_connections_are_closed_and_those_with_calls_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 8)
 
     async def play(here: Place) -> None:
@@ -152,7 +152,7 @@ def test_calls_beyond_those_a_connection_may_have_are_refused_to_be_made_again()
         )
         wire.close()
 
-    scene(play, most_calls=1000)
+    scene(play, max_calls=1000)
 
 
 def test_a_lost_client_is_noticed_by_its_kernel() -> None:

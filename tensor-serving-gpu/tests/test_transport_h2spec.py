@@ -42,7 +42,7 @@ def test_the_server_conforms_to_http2(h2spec: Path, tmp_path: Path) -> None:
         )
         await asyncio.wait_for(running.wait(), 300)
 
-    scene(play, most_calls=1024)
+    scene(play, max_calls=1024)
     cases = ElementTree.parse(report).getroot().findall(".//testcase")
     assert len(cases) > 140
     failed = {(case.get("package"), case.get("classname")) for case in cases if case.find("error") is not None}

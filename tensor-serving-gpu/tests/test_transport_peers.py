@@ -1,4 +1,4 @@
-"""gRPC over plain HTTP/2: peers that mean harm or talk nonsense, and sockets somebody left behind."""
+"""gRPC over plain HTTP/2: hostile or broken peers, and sockets left behind."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from transport_kit import GREETING, Place, headers, message, place, scene
 from tensor_serving.embedded.transport import frames
 
 
-def test_who_asks_for_acknowledgements_and_reads_none_is_cut_off() -> None:
+def test_a_client_that_reads_no_acknowledgements_is_cut_off() -> None:
     async def play(here: Place) -> None:
         with socket.create_connection(("127.0.0.1", here.port)) as deaf:
             deaf.setblocking(False)

@@ -98,7 +98,7 @@ def test_what_is_not_a_prediction_log_is_refused(half: Model, tmp_path: Path) ->
         warm_up(half, tmp_path)
 
 
-def test_a_record_the_model_refuses_is_told(half: Model, tmp_path: Path) -> None:
+def test_a_record_the_model_refuses_is_reported(half: Model, tmp_path: Path) -> None:
     write(tmp_path, PREDICT, PREDICT.replace("DT_FLOAT", "DT_DOUBLE").replace("float_val", "double_val"))
     with pytest.raises(ServingError, match="to be float but double is provided"):
         warm_up(half, tmp_path)

@@ -136,7 +136,7 @@ def test_term_ends_it_with_zero(watch: Watch) -> None:
     assert [path.name for path in watch.output.parent.iterdir()] == ["models.config"]
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -149,17 +149,17 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (("watch", "--output", "/tmp/x", "--server", "8501"), "argument --server: '8501' is not HOST:PORT"),
         (("watch", "--output", "/tmp/x", "--server", "a:b"), "argument --server: 'b' is not a port, a number from 1"),
         (("run", "--rest-port", "0"), "argument --rest-port: '0' is not a port, a number from 1 to 65535"),
     ],
 )
-def test_a_wrong_address_of_the_model_server_is_told(tmp_path: Path, flags: tuple[str, ...], told: str) -> None:
+def test_a_wrong_address_of_the_model_server_is_reported(tmp_path: Path, flags: tuple[str, ...], message: str) -> None:
     with Command(tmp_path / "log", *flags, "--models", tmp_path) as command:
         assert command.process.wait(20) == 2
-        assert told in command.text()
+        assert message in command.text()
 
 
 def test_generate_writes_once_and_names_what_it_ignores(tmp_path: Path) -> None:

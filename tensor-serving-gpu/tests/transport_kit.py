@@ -17,7 +17,7 @@ import uvloop
 from tensor_serving.embedded.transport import Server, frames
 
 LARGEST = 1 << 20
-_PATIENCE = 30.0  # seconds
+_TIMEOUT_S = 30.0  # seconds
 
 
 class Methods:
@@ -70,9 +70,9 @@ class Wire:
 
     async def frame(self) -> tuple[int, int, int, bytes]:
         """The next frame's type, flags, stream and payload."""
-        head = await asyncio.wait_for(self._reader.readexactly(frames.HEAD), _PATIENCE)
+        head = await asyncio.wait_for(self._reader.readexactly(frames.HEAD), _TIMEOUT_S)
         size, kind, flags, stream = frames.read_head(head, 0)
-        return kind, flags, stream, await asyncio.wait_for(self._reader.readexactly(size), _PATIENCE)
+        return kind, flags, stream, await asyncio.wait_for(self._reader.readexactly(size), _TIMEOUT_S)
 
     async def until(self, *kinds: int) -> tuple[int, int, int, bytes]:
         """The next frame of these types."""
@@ -95,7 +95,7 @@ class Wire:
     async def ended(self) -> int:
         """The error code the server says before it closes."""
         code = int.from_bytes((await self.until(frames.GOAWAY))[3][4:8], "big")
-        assert await asyncio.wait_for(self._reader.read(), _PATIENCE) == b""
+        assert await asyncio.wait_for(self._reader.read(), _TIMEOUT_S) == b""
         return code
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ def ping_flood(_path: str, _data: bytes) -> Iterator[bytes]:
 
 
 def priority_flood(_path: str, _data: bytes) -> Iterator[bytes]:
-    """Priorities, which nobody heeds."""
+    """Priorities, which are ignored."""
     return itertools.repeat(frames.frame(frames.PRIORITY, 0, 1, bytes(5)) * 1000)
 
 
@@ -191,7 +191,7 @@ FLOODS = {
 } | {flood.__name__: flood for flood in (ping_flood, priority_flood, empty_data_flood, no_method_flood)}
 
 
-def pour(address: tuple[str, int], parts: Iterator[bytes], seconds: float = _PATIENCE) -> int | None:
+def pour(address: tuple[str, int], parts: Iterator[bytes], seconds: float = _TIMEOUT_S) -> int | None:
     """Send it on one connection, reading what comes, until the server ends that; the code it says, None for no word."""
     got, end = bytearray(), time.monotonic() + seconds
     with contextlib.suppress(ConnectionError, TimeoutError), socket.create_connection(address, 10) as connected:
@@ -262,12 +262,12 @@ async def until(condition: Callable[[], bool]) -> None:
         while not condition():
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(look(), _PATIENCE)
+    await asyncio.wait_for(look(), _TIMEOUT_S)
 
 
 @asynccontextmanager
-async def place(most_calls: int = 100, path: Path | None = None) -> AsyncIterator[Place]:
-    server, methods = Server(most_calls, LARGEST), Methods()
+async def place(max_calls: int = 100, path: Path | None = None) -> AsyncIterator[Place]:
+    server, methods = Server(max_calls, LARGEST), Methods()
     try:
         port = server.listen("127.0.0.1", 0)
         if path:

@@ -37,7 +37,7 @@ def quiet_page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def page(quiet_page: Page) -> Iterator[Page]:
-    """The same, and the test fails if the page logs an error or asks another host for anything."""
+    """The same, and the test fails if the page logs an error or sends a request to another host."""
     complaints: list[str] = []
     quiet_page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     quiet_page.on("pageerror", lambda error: complaints.append(str(error)))

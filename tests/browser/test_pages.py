@@ -103,7 +103,7 @@ def test_the_notebook_runs_in_jupyterlab_and_tensorboard_shows_it(lab: Lab, quie
     page.goto(lab.url("BOARD", "/#timeseries"))
     expect(page.get_by_text(f"mnist-net/{new}/train").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("epoch_accuracy").first).to_be_visible(timeout=60_000)
-    page.get_by_role("button", name="Settings").first.click()  # away with what opens beside the curves
+    page.get_by_role("button", name="Settings").first.click()  # close what opens beside the curves
     page.wait_for_load_state("networkidle")
     take_picture(page, "tensorboard.png", tmp_path)
 

@@ -63,8 +63,8 @@ def _run(row: Row, options: argparse.Namespace) -> int:
     }
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"{row.name}.json").write_text(dump(document))
-    verdict = f"skipped: {skipped}" if met is None else "met" if met else "missed"
-    print(f"bar: {row.bar}: {verdict}", flush=True)  # noqa: T201
+    outcome = f"skipped: {skipped}" if met is None else "met" if met else "missed"
+    print(f"bar: {row.bar}: {outcome}", flush=True)  # noqa: T201
     return int(met is False)
 
 

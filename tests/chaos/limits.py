@@ -16,7 +16,7 @@ _PERIOD = 100_000  # microseconds
 _MEMORY = 512  # MiB: the limit of the gateway's container
 _PIDS = 512  # the limit of a container, which counts threads
 
-# What Python code is told of the machine; TensorFlow's own threads see the real one.
+# What Python code sees of the machine; TensorFlow's own threads see the real one.
 _COUNTS = """
 os.cpu_count = lambda: {cpus}
 os.sched_getaffinity = lambda pid: set(range({cpus}))

@@ -11,7 +11,7 @@ from tests.chaos.scene import Scene, SkippedError
 from tests.running import ROOT, free_ports, wait_until
 
 _BACK = 15.0  # seconds
-_LONGEST = 16_000.0  # milliseconds until a call is answered, if with an error: the deadline of 15 s, and a second
+_MAX_MS = 16_000.0  # milliseconds until a call is answered, if with an error: the deadline of 15 s, and a second
 _CLEAR = {"200", "503", "504"}
 _CLOCK = Path(__file__).with_name("clock.c")
 _NAME = "model-server.test"
@@ -33,7 +33,7 @@ def drop(scene: Scene) -> bool:
         end = time.monotonic()
         back = scene.seconds_until(scene.answers, 60)
         scene.pause(3)
-    return _judge(scene, load, begin, end, back)
+    return _bar_met(scene, load, begin, end, back)
 
 
 def dns(scene: Scene) -> bool:
@@ -56,7 +56,7 @@ def dns(scene: Scene) -> bool:
         end = time.monotonic()
         back = scene.seconds_until(lambda: call() == "200", 60)
         scene.pause(3)
-    return _judge(scene, load, begin, end, back)
+    return _bar_met(scene, load, begin, end, back)
 
 
 def clock(scene: Scene) -> bool:
@@ -90,12 +90,12 @@ def _seconds(scene: Scene) -> float:
     return 30.0 if scene.long else 6.0
 
 
-def _judge(scene: Scene, load: Load, begin: float, end: float, back: float) -> bool:
+def _bar_met(scene: Scene, load: Load, begin: float, end: float, back: float) -> bool:
     during = scene.note_load(summary(load.between(begin, end)), "during")
     after = scene.note_load(summary(load.between(end + min(back, _BACK) + 1, time.monotonic())), "after")
     slowest = max(call.seconds for call in load.calls) * 1000
     scene.note(back_after_s=back, slowest_answer_ms=slowest)
-    return set(during.outcomes) <= _CLEAR and not after.failed and back <= _BACK and slowest <= _LONGEST
+    return set(during.outcomes) <= _CLEAR and not after.failed and back <= _BACK and slowest <= _MAX_MS
 
 
 def _network() -> None:

@@ -49,11 +49,11 @@ def _cell(path: Path) -> str:
     record = json.loads(path.read_text())
     if record["met"] is None:
         return f"skipped: {record['skipped']}"
-    verdict = "**met**" if record["met"] else "**missed**"
+    outcome = "**met**" if record["met"] else "**missed**"
     shown = {name: value for name, value in record["figures"].items() if not name.endswith(_ONLY_IN_RECORDS)}
     figures = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
     form = f"{record['size']} form, load average {record['machine']['load_average']:.0f}"
-    return f"{verdict} ({form}): {_cut(figures)}".replace("|", "/")
+    return f"{outcome} ({form}): {_cut(figures)}".replace("|", "/")
 
 
 def _cut(text: str) -> str:

@@ -45,7 +45,7 @@ class Scene:
     """One run of a fault. `long` is the form whose figures are published; the other takes seconds."""
 
     long: bool
-    given: Lab | None = None  # a running lab to use; else one is started when first asked for
+    given: Lab | None = None  # a running lab to use; else one is started when first used
     undo: ExitStack = field(default_factory=ExitStack)
     figures: dict[str, object] = field(default_factory=dict)
 

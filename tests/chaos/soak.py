@@ -40,7 +40,7 @@ def play(scene: Scene) -> bool:
     grown = opened.samples[-1][1] - middle
     scene.note(seconds=seconds, max_per_s=most, aborts=aborts.count, rss_mib=memory.samples[-1][1], files_grown=grown)
     scene.note(rss_slope_mib_per_10_min=memory.slope())
-    steady = not scene.long or memory.slope() <= _MAX_SLOPE  # of seconds no slope can be told
+    steady = not scene.long or memory.slope() <= _MAX_SLOPE  # seconds are too short for a slope
     return not figures.failed and grown <= _MAX_FILES and steady
 
 

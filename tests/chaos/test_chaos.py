@@ -37,10 +37,10 @@ def test_reliability_table_is_made_from_the_records() -> None:
 
 
 def test_live_fault_on_a_lab_is_put_back(lab: Lab) -> None:
-    said = lab.compose("chaos", "corrupt-model")
-    assert "0 failed" in said
-    assert "does not load" in said
-    assert "forgotten" in said
+    output = lab.compose("chaos", "corrupt-model")
+    assert "0 failed" in output
+    assert "does not load" in output
+    assert "forgotten" in output
     assert "add --yes" in lab.compose("chaos", "kill-serving", code=1)
 
 

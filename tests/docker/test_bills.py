@@ -9,12 +9,12 @@ from tests.running import ROOT
 
 def test_a_push_can_write_bills_of_materials(images: dict[str, str]) -> None:
     command = [str(ROOT / "bin" / "push-docker.sh"), "tensor-board", "--sbom"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    written = [Path(line.partition(": ")[0]) for line in said.splitlines() if line.endswith(" components")]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    written = [Path(line.partition(": ")[0]) for line in output.splitlines() if line.endswith(" components")]
     assert [path.name for path in written] == ["tensor-board.image.cdx.json", "tensor-board.lock.cdx.json"]
     of_image, of_lock = (json.loads(path.read_text()) for path in written)
-    asked = ["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", images["tensor-board"]]
-    digest = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", images["tensor-board"]]
+    digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert digest.partition("@")[2] in of_image["metadata"]["component"]["purl"].replace("%3A", ":")
     in_image, in_lock = (
         {each["purl"].partition("?")[0] for each in bill["components"]} for bill in (of_image, of_lock)

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from lab_engine.docker import client, source
+from lab_engine.verbs import SERVICES
 from tensor_rest.settings import Settings as Fields
 from tests.running import ROOT, SAMPLES, Lab, request, wait_until
 
 in_docker = pytest.mark.parametrize("lab", ["docker"], indirect=True)
-SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
-CONTAINERS = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu")
+CONTAINERS = tuple("tensor-serving-cpu" if name == "tensor-serving" else name for name in SERVICES)
 
 
 def docker(*arguments: str, given: bytes = b"") -> str:
@@ -94,8 +94,8 @@ def test_container_that_hangs_is_ended_after_failed_checks(rendered: Any, images
         passes()
         wait_until(lambda: not inspect(name)["State"]["Running"], 20, "the container to end")
         assert inspect(name)["State"]["ExitCode"] == 137
-        said = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
-        assert "failed 12 times in a row" in said.stderr
+        output = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+        assert "failed 12 times in a row" in output.stderr
     finally:
         docker("rm", "--force", name)
 

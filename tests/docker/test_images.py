@@ -68,7 +68,7 @@ def running(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterato
 
 
 def healthy(container: str) -> bool:
-    """Ask as the engine would, without waiting for its next turn."""
+    """Run the health check as the engine would, without waiting for its next turn."""
     state = inspect(container)
     assert state["State"]["Running"], docker("logs", container)
     test = state["Config"]["Healthcheck"]["Test"]
@@ -100,7 +100,7 @@ def test_it_is_small(images: dict[str, str], name: str) -> None:
 
 
 @all_images
-def test_it_says_what_it_is_and_runs_as_nobody_special(images: dict[str, str], name: str) -> None:
+def test_it_has_labels_and_runs_without_privileges(images: dict[str, str], name: str) -> None:
     config = inspect(images[name])["Config"]
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == name
@@ -146,7 +146,7 @@ def test_the_gateway_has_no_models(images: dict[str, str]) -> None:
 
 def test_what_was_left_out_is_not_missed(images: dict[str, str]) -> None:
     formats = (
-        "import io; from PIL import Image; from tensor_rest.images.decode import FORMATS\n"
+        "import io; from PIL import Image; from tensor_rest.images.formats import FORMATS\n"
         "for name in FORMATS:\n"
         "    file = io.BytesIO(); Image.new('L', (28, 28)).save(file, name)\n"
         "    Image.open(io.BytesIO(file.getvalue()), formats=FORMATS).load()"
@@ -161,12 +161,12 @@ def test_what_was_left_out_is_not_missed(images: dict[str, str]) -> None:
 
 @all_images
 @pytest.mark.parametrize("user", USERS)
-def test_it_runs_hardened_as_any_user_and_stops_when_told(images: dict[str, str], name: str, user: str) -> None:
+def test_it_runs_hardened_as_any_user_and_stops_at_term(images: dict[str, str], name: str, user: str) -> None:
     with running(images[name], "--user", user) as container:
         until_healthy(container)
-        said = docker("logs", container).lower()
+        output = docker("logs", container).lower()
         for trouble in ("denied", "read-only", "traceback"):
-            assert trouble not in said
+            assert trouble not in output
         before = time.monotonic()
         docker("stop", "--time", "30", container)
         assert time.monotonic() - before < 10, "Docker kills what takes longer"
@@ -192,7 +192,7 @@ def test_if_one_half_dies_the_container_ends(images: dict[str, str], name: str, 
         assert text in docker("logs", container)
 
 
-def test_a_wrong_setting_is_told_in_a_line(images: dict[str, str]) -> None:
+def test_a_wrong_setting_is_reported_in_one_line(images: dict[str, str]) -> None:
     with running(images["tensor-rest"], "--env", "TENSOR_REST_PORT=none") as container:
         assert until_ended(container) == 1
         assert "TENSOR_REST_PORT='none'" in docker("logs", container)
@@ -232,7 +232,7 @@ def test_the_workbenchs_pip_keeps_packages_in_the_data_volume(images: dict[str, 
 
 # ---- TensorFlow Serving's own image, which a test cannot pull everywhere
 
-# The real binary's name and flags before the embedded server; like it, it is told no address and knows these flags.
+# The real binary's name and flags before the embedded server; like it, it gets no address and knows these flags.
 STAND_IN = """#!/opt/venv/bin/python3
 import os, sys
 polls = ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds")

@@ -10,7 +10,7 @@ from tests.running import Lab
 # Runs in the workbench and prints a line for each thing it tries.
 REACH = """
 import grpc, numpy, socket, urllib.request
-from tensor_jupyter.wire import PredictRequest, make_tensor_proto, prediction_stub
+from tensor_jupyter.grpc_stub import PredictRequest, make_tensor_proto, prediction_stub
 for port in (9000, 8501, 8502):
     try:
         socket.create_connection(("tensor-serving", port), 3).close()
@@ -38,12 +38,12 @@ def in_workbench(lab: Lab, *command: str) -> str:
 
 @in_docker
 def test_the_workbench_reaches_predictions_and_not_the_reload_call(lab: Lab) -> None:
-    said = in_workbench(lab, "python3", "-W", "ignore", "-c", REACH).splitlines()
-    assert said == ["9000 is not", "8501 is not", "8502 is not", "['scores']", "PERMISSION_DENIED", "200"]
+    output = in_workbench(lab, "python3", "-W", "ignore", "-c", REACH).splitlines()
+    assert output == ["9000 is not", "8501 is not", "8502 is not", "['scores']", "PERMISSION_DENIED", "200"]
 
 
 @in_docker
 def test_the_doctor_sees_every_service_from_the_workbench(lab: Lab) -> None:
-    said = in_workbench(lab, "lab", "doctor")
+    output = in_workbench(lab, "lab", "doctor")
     for check in ("gateway", "model server", "watcher", "TensorBoard"):
-        assert re.search(rf"^ok +{check}: ", said, re.MULTILINE), said
+        assert re.search(rf"^ok +{check}: ", output, re.MULTILINE), output

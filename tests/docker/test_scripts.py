@@ -90,7 +90,7 @@ def catalog(registry: str) -> list[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_says_how_it_is_used(clone: Clone, script: str) -> None:
+def test_help_shows_the_usage(clone: Clone, script: str) -> None:
     assert clone.run(script, "--help").startswith(f"usage: bin/{script} ")
 
 
@@ -124,14 +124,14 @@ def test_what_is_not_understood_is_refused(clone: Clone, script: str, arguments:
         ("push-all-docker.sh", [], {}, "has a Dockerfile"),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_what_cannot_be_done_is_reported(
     clone: Clone, script: str, arguments: list[str], environment: dict[str, str], text: str
 ) -> None:
     assert text in clone.run(script, *arguments, code=1, **environment)
 
 
 @pytest.mark.parametrize(("script", "arguments"), [("base-image.sh", []), ("push-all-docker.sh", [])])
-def test_without_docker_it_says_what_to_install(
+def test_without_docker_it_fails_with_what_to_install(
     clone: Clone, script: str, arguments: list[str], tmp_path: Path
 ) -> None:
     clone.folder("tiny")
@@ -139,16 +139,16 @@ def test_without_docker_it_says_what_to_install(
     tools.mkdir()
     for name in ("env", "bash", "sed", "grep", "dirname", "basename", "realpath", "cat"):
         (tools / name).symlink_to(shutil.which(name) or name)
-    said = clone.run(script, *arguments, code=1, PATH=str(tools))
-    assert "docker is not installed; on Debian or Ubuntu: apt-get install docker.io" in said
+    output = clone.run(script, *arguments, code=1, PATH=str(tools))
+    assert "docker is not installed; on Debian or Ubuntu: apt-get install docker.io" in output
 
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not installed")
 @pytest.mark.parametrize("script", ["base-image.sh", "push-all-docker.sh"])
-def test_without_an_engine_it_says_so(clone: Clone, script: str, tmp_path: Path) -> None:
+def test_without_an_engine_it_fails_with_a_message(clone: Clone, script: str, tmp_path: Path) -> None:
     clone.folder("tiny")
-    said = clone.run(script, code=1, DOCKER_HOST=f"unix://{tmp_path}/none")
-    assert "no Docker engine answers" in said
+    output = clone.run(script, code=1, DOCKER_HOST=f"unix://{tmp_path}/none")
+    assert "no Docker engine answers" in output
 
 
 # ---- the registry
@@ -174,9 +174,9 @@ def test_a_taken_port_is_named_with_its_holder(clone: Clone) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = clone.run("registry.sh", "up", code=1, LAB_REGISTRY=f"localhost:{port}")
-        assert f"port {port} is taken by process {os.getpid()} (" in said
-        assert "LAB_REGISTRY=localhost:" in said
+        output = clone.run("registry.sh", "up", code=1, LAB_REGISTRY=f"localhost:{port}")
+        assert f"port {port} is taken by process {os.getpid()} (" in output
+        assert "LAB_REGISTRY=localhost:" in output
 
 
 # ---- building and pushing
@@ -185,10 +185,10 @@ def test_a_taken_port_is_named_with_its_holder(clone: Clone) -> None:
 @with_engine
 def test_one_folder_is_built_pushed_and_shown(clone: Clone, registry: str) -> None:
     clone.folder("tiny", TINY + 'ARG LAB_VERSION\nLABEL version="${LAB_VERSION}"\n')
-    said = clone.run("push-docker.sh", "tiny", "--tag", "t1")
+    output = clone.run("push-docker.sh", "tiny", "--tag", "t1")
     image = f"{registry}/{clone.group}/tiny:t1"
     block = f"registry:   {registry}\ndockerfile: tiny/Dockerfile\nimage:      {clone.group}/tiny:t1\n"
-    assert said == f"building {image} ...\n{block}\n"
+    assert output == f"building {image} ...\n{block}\n"
     assert clone.images() == [image]
     assert catalog(registry) == [f"{clone.group}/tiny"]
     labels = subprocess.run(
@@ -202,14 +202,14 @@ def test_every_folder_is_built_those_others_start_from_first(clone: Clone, regis
     clone.folder("ground")
     clone.folder("above", f"FROM {registry}/{clone.group}/ground:latest\nCOPY hello /above\n")
     (clone.root / "no-image").mkdir()
-    said = clone.run("push-all-docker.sh", "--group", clone.group)
-    assert said.index("/ground:latest ...") < said.index("/above:latest ...")
-    assert said.count("dockerfile: ") == 2
+    output = clone.run("push-all-docker.sh", "--group", clone.group)
+    assert output.index("/ground:latest ...") < output.index("/above:latest ...")
+    assert output.count("dockerfile: ") == 2
     assert catalog(registry) == [f"{clone.group}/above", f"{clone.group}/ground"]
 
 
 @with_engine
-def test_images_that_start_from_each_other_are_told(clone: Clone) -> None:
+def test_images_that_start_from_each_other_are_reported(clone: Clone) -> None:
     for name, other in (("hen", "egg"), ("egg", "hen")):
         clone.folder(name, f"FROM localhost:1/{clone.group}/{other}:latest\n")
     assert "these images start from each other: egg hen" in clone.run("push-all-docker.sh", "--no-push", code=1)
@@ -223,34 +223,34 @@ def test_no_push_needs_no_registry(clone: Clone) -> None:
 
 
 @with_engine
-def test_a_registry_that_is_not_there_is_told(clone: Clone) -> None:
+def test_a_registry_that_is_not_there_is_reported(clone: Clone) -> None:
     clone.folder("tiny")
-    said = clone.run("push-docker.sh", "tiny", "--registry=localhost:1", code=1)
-    assert f"localhost:1/{clone.group}/tiny:latest is built, but could not be pushed (bin/registry.sh up" in said
+    output = clone.run("push-docker.sh", "tiny", "--registry=localhost:1", code=1)
+    assert f"localhost:1/{clone.group}/tiny:latest is built, but could not be pushed (bin/registry.sh up" in output
 
 
 @with_engine
 def test_a_build_that_fails_is_named_with_its_last_lines_and_nothing_is_pushed(clone: Clone, registry: str) -> None:
     clone.folder("broken", "FROM scratch\nCOPY what-is-not-there /\n")
     clone.folder("tiny")
-    said = clone.run("push-all-docker.sh", code=1)
-    assert f"push-all-docker.sh: {registry}/{clone.group}/broken:latest could not be built. The last lines of" in said
-    assert "what-is-not-there" in said
-    assert "dockerfile: " not in said
+    output = clone.run("push-all-docker.sh", code=1)
+    assert f"push-all-docker.sh: {registry}/{clone.group}/broken:latest could not be built. The last lines of" in output
+    assert "what-is-not-there" in output
+    assert "dockerfile: " not in output
     assert catalog(registry) == []
 
 
 @with_engine
-def test_a_base_that_cannot_be_pulled_is_told_before_anything_is_built(clone: Clone) -> None:
+def test_a_missing_base_image_fails_before_anything_is_built(clone: Clone) -> None:
     clone.folder("tensor-serving-gpu", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
     bases = {"TF_SERVING_IMAGE": "localhost:1/none:1", "PYTHON_IMAGE": "localhost:1/none:2"}
-    said = clone.run("push-all-docker.sh", "--no-push", "--serving", "gpu", code=1, **bases)
-    assert "the base image localhost:1/none:1-gpu cannot be pulled (--serving embedded does without it)" in said
+    output = clone.run("push-all-docker.sh", "--no-push", "--serving", "gpu", code=1, **bases)
+    assert "the base image localhost:1/none:1-gpu cannot be pulled (--serving embedded does without it)" in output
     shutil.move(clone.root / "tensor-serving-gpu" / "Dockerfile", clone.root / "tensor-serving-gpu" / "Dockerfile.x")
     clone.folder("tiny", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
-    said = clone.run("push-docker.sh", "tiny", code=1, **bases)
-    assert "localhost:1/none:2 cannot be pulled (bin/base-image.sh makes it from Debian packages)" in said
-    assert "building" not in said
+    output = clone.run("push-docker.sh", "tiny", code=1, **bases)
+    assert "localhost:1/none:2 cannot be pulled (bin/base-image.sh makes it from Debian packages)" in output
+    assert "building" not in output
 
 
 @with_engine
@@ -261,12 +261,12 @@ def test_auto_takes_tensorflow_serving_if_it_can_be_had(clone: Clone) -> None:
     clone.run("push-docker.sh", "tiny", "--no-push", "--registry=localhost:1")
     options = ("tensor-serving-gpu", "--no-push", "--registry=localhost:1")
     base = f"localhost:1/{clone.group}/tiny:latest"
-    said = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE=base)
-    assert f"the model server is the cpu one: {base} is here" in said
-    assert "dockerfile: tensor-serving-gpu/Dockerfile\n" in said
-    said = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE="localhost:1/none:1")
-    assert "the model server is the embedded one: localhost:1/none:1 can neither be pulled nor is it here" in said
-    assert f"image:      {clone.group}/tensor-serving-embedded:latest\n" in said
+    output = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE=base)
+    assert f"the model server is the cpu one: {base} is here" in output
+    assert "dockerfile: tensor-serving-gpu/Dockerfile\n" in output
+    output = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE="localhost:1/none:1")
+    assert "the model server is the embedded one: localhost:1/none:1 can neither be pulled nor is it here" in output
+    assert f"image:      {clone.group}/tensor-serving-embedded:latest\n" in output
 
 
 @with_engine

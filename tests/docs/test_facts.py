@@ -14,9 +14,11 @@ import typer.main
 from lab_engine import __main__ as engine
 from lab_engine.settings import Ports, read_env_file
 from tensor_jupyter import cli as workbench
-from tensor_jupyter.publishing.gate import Bars
+from tensor_jupyter import ports as workbench_ports
+from tensor_jupyter.publishing.release_gate import Bars
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_rest.app import create_app
+from tensor_rest.images.formats import FORMATS_TEXT
 from tensor_rest.observability import metrics as gateway_metrics
 from tensor_rest.settings import Settings as Gateway
 from tensor_serving import cli as serving
@@ -112,22 +114,23 @@ def choices(parser: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", Ports.__annotations__)
 def test_a_port_has_one_default(name: str) -> None:
-    """The copies that another language or another image needs, and the table of the settings."""
+    """The copy in the workbench, whose image has no versions.env, and the table of the settings; none in Compose."""
     variable = f"LAB_{name.upper()}_PORT"
     port = DEFAULTS[variable]
-    compose = re.findall(rf"\$\{{{variable}:-(\d+)\}}", text(".deploy/localhost-compose.yml"))
-    doctor = re.findall(rf'"{variable}", (\d+)', text("tensor-jupyter/tensor_jupyter/doctor/where.py"))
     table = re.findall(rf"^\| `{variable}` \| (\d+) \|", text("docs/operations.md"), re.MULTILINE)
     assert table == [port]
-    assert {*compose, *doctor} <= {port}
+    assert str(getattr(workbench_ports, name.upper())) == port
+    assert f"${{{variable}:-" not in text(".deploy/localhost-compose.yml")
 
 
 def test_addresses_of_services_have_the_default_ports() -> None:
     assert str(Gateway.model_fields["port"].default) == DEFAULTS["LAB_REST_PORT"]
     assert Gateway.model_fields["server"].default.endswith(f":{DEFAULTS['LAB_SERVING_PORT']}")
     assert f":{DEFAULTS['LAB_INVENTORY_PORT']}/" in str(Gateway.model_fields["inventory_url"].default)
-    assert Workbench.model_fields["rest_url"].default.endswith(f":{DEFAULTS['LAB_REST_PORT']}")
-    assert Workbench.model_fields["board_url"].default.endswith(f":{DEFAULTS['LAB_BOARD_PORT']}")
+
+
+def test_image_formats_are_those_of_the_decoder() -> None:
+    assert FORMATS_TEXT in text("docs/rest-api.md")
 
 
 def test_no_table_has_two_lines_for_one_thing() -> None:
@@ -145,13 +148,6 @@ def test_files_that_the_development_guide_names_exist() -> None:
     )
     assert len(names) > 60
     assert not [name for name in names if "NAME" not in name and not (ROOT / name).exists()]
-
-
-def test_files_that_the_glossary_names_exist() -> None:
-    names = re.findall(r"`([\w/]+(?:\.py|/))`", text("docs/glossary.md"))
-    packages = [ROOT / "tensor-rest" / "tensor_rest", ROOT / "tensor-jupyter" / "tensor_jupyter"]
-    assert names
-    assert not [name for name in names if not any((package / name).exists() for package in packages)]
 
 
 PRIVATE_WORDS = re.compile(r"\b(doors?|crew|baton|crowds?|twin|whoever|nobody|told|heard)\b", re.IGNORECASE)

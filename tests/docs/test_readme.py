@@ -62,15 +62,15 @@ def test_every_command_of_the_readme_works_and_answers_as_shown(where: str, requ
         request.getfixturevalue("images")
     with new_lab(where) as lab:
         for block, shown in commands(README):
-            said = run(lab, block)
+            output = run(lab, block)
             if shown:
-                assert shape(json.loads(said)) == shape(json.loads(shown)), f"{block}\nanswers:\n{said}"
+                assert shape(json.loads(output)) == shape(json.loads(shown)), f"{block}\nanswers:\n{output}"
 
 
 def test_every_command_of_the_rest_documentation_works_and_answers_as_shown(lab: Lab) -> None:
     for block, shown in commands(REST_API):
-        said = run(lab, block)
-        assert shape(json.loads(said)) == shape(json.loads(shown)), f"{block}\nanswers:\n{said}"
+        output = run(lab, block)
+        assert shape(json.loads(output)) == shape(json.loads(shown)), f"{block}\nanswers:\n{output}"
 
 
 def test_the_python_example_of_the_rest_documentation_works(lab: Lab) -> None:

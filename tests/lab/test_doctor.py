@@ -8,22 +8,22 @@ import pytest
 
 from tests.running import SAMPLES, Lab, new_lab, wait_until
 
-ELSEWHERE = ("disk", "memory", "GPU", "models")  # the machine may be short of room; others' tests leave models behind
+ELSEWHERE = ("disk", "memory", "GPU", "models")  # the machine may be short of space; others' tests leave models behind
 LAB = ("python", "-m", "tensor_jupyter")
 
 
 def examined(lab: Lab) -> dict[str, list[dict[str, Any]]]:
     """The doctor's findings by check."""
-    said = lab.compose("exec", "tensor-jupyter", *LAB, "doctor", "--json", code=None)
+    output = lab.compose("exec", "tensor-jupyter", *LAB, "doctor", "--json", code=None)
     found: dict[str, list[dict[str, Any]]] = {}
-    for finding in json.loads(said)["findings"]:
+    for finding in json.loads(output)["findings"]:
         found.setdefault(finding["check"], []).append(finding)
     return found
 
 
 @pytest.fixture
 def without_model_server(lab: Lab) -> Iterator[None]:
-    """The model server is away, and back at the end."""
+    """The model server is stopped, and started at the end."""
     lab.stop_model_server()
     yield
     lab.compose("up")
@@ -40,15 +40,15 @@ def test_a_lab_as_it_comes_up_is_well(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("without_model_server")
-def test_a_model_server_that_is_away_comes_with_the_command_that_brings_it_back(lab: Lab) -> None:
-    def away() -> list[dict[str, Any]]:
+def test_a_stopped_model_server_is_reported_with_its_remedy(lab: Lab) -> None:
+    def problems() -> list[dict[str, Any]]:
         return [each for each in examined(lab)["model server"] if each["level"] == "problem"]
 
-    (finding,) = wait_until(away, 30, "the gateway to notice")
+    (finding,) = wait_until(problems, 30, "the gateway to notice")
     assert finding["fix"] == "bin/compose.sh restart tensor-serving"
 
 
-def test_a_lab_that_is_down_is_told_to_be_brought_up() -> None:
+def test_a_lab_that_is_down_gets_the_command_up() -> None:
     with new_lab() as lab:
         (finding,) = examined(lab)["lab"]
     assert (finding["level"], finding["fix"]) == ("problem", "bin/compose.sh up")

@@ -23,28 +23,28 @@ def test_a_taken_port_is_named_with_its_holder_and_the_way_out(where: str) -> No
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        said = lab.compose("up", code=1, LAB_BOARD_PORT=str(port))
-        found = re.search(rf"port {port} is taken by process \d+ \(.*pytest.*\).*LAB_BOARD_PORT=(\d+)", said)
-        assert found, said
+        output = lab.compose("up", code=1, LAB_BOARD_PORT=str(port))
+        found = re.search(rf"port {port} is taken by process \d+ \(.*pytest.*\).*LAB_BOARD_PORT=(\d+)", output)
+        assert found, output
         assert not lab.leftovers()
 
 
 def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with new_lab() as lab:
-        said = lab.compose("up", code=1, LAB_HOME=str(tmp_path / "file" / "lab"))
-        assert f"{tmp_path}/file/lab cannot be written (Not a directory)" in said
-        assert "LAB_HOME" in said
+        output = lab.compose("up", code=1, LAB_HOME=str(tmp_path / "file" / "lab"))
+        assert f"{tmp_path}/file/lab cannot be written (Not a directory)" in output
+        assert "LAB_HOME" in output
 
 
 def test_a_service_that_cannot_start_makes_up_fail_with_its_last_log_lines() -> None:
     with new_lab() as lab:
         (lab.home / "run" / "jupyter").mkdir(parents=True)
         (lab.home / "run" / "jupyter" / "runtime").write_text("in the way")
-        said = lab.compose("up", code=1)
-        assert "tensor-jupyter cannot start" in said
-        assert "last lines of jupyterlab" in said
-        assert "run/jupyter/runtime" in said
+        output = lab.compose("up", code=1)
+        assert "tensor-jupyter cannot start" in output
+        assert "last lines of jupyterlab" in output
+        assert "run/jupyter/runtime" in output
 
 
 def test_of_two_ups_at_once_one_wins(where: str) -> None:
@@ -55,15 +55,15 @@ def test_of_two_ups_at_once_one_wins(where: str) -> None:
             )
             for _ in range(2)
         ]
-        said = [up.communicate(timeout=300)[0] for up in both]
-        assert sorted(up.returncode for up in both) == [0, 1], said
-        loser = said[0] if both[0].returncode else said[1]
+        output = [up.communicate(timeout=300)[0] for up in both]
+        assert sorted(up.returncode for up in both) == [0, 1], output
+        loser = output[0] if both[0].returncode else output[1]
         assert re.search(r"another command is at work on this lab \('up', process \d+\)", loser)
         if where == "local":  # tests/docker shows the same of volumes
             check_that_down_keeps_the_data(lab)
 
 
-def test_down_asks_before_it_removes_and_goes_where_up_went(where: str) -> None:
+def test_down_confirms_before_it_removes_the_volumes_of_up(where: str) -> None:
     with new_lab(where) as lab:
         lab.compose("up")
         lab.compose("down")

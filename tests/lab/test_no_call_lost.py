@@ -50,7 +50,7 @@ def test_a_new_version_takes_over_without_a_failed_call(lab: Lab) -> None:
     assert traffic.answers[-1] == "2"
 
 
-def test_a_version_that_does_not_load_is_held_back_and_told_and_the_last_good_one_answers(lab: Lab) -> None:
+def test_a_version_that_does_not_load_is_quarantined(lab: Lab) -> None:
     serve_first_version(lab, "damaged")
     with Traffic(lab, "damaged") as traffic:
         publish(lab, "damaged", 2, "damaged")

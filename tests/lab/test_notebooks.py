@@ -45,12 +45,14 @@ def executed(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Lab, st
         copy.unlink()
 
 
-def test_it_runs_says_what_it_should_and_its_models_are_served(executed: tuple[Lab, str, list[dict[str, Any]]]) -> None:
+def test_it_runs_with_the_expected_output_and_its_models_are_served(
+    executed: tuple[Lab, str, list[dict[str, Any]]],
+) -> None:
     lab, name, cells = executed
     assert all(cell["execution_count"] for cell in cells)
     models, wanted = NOTEBOOKS[name]
-    said = "".join(text_of(output) for cell in cells for output in cell["outputs"])
-    assert not [words for words in wanted if not any(part in said for part in words.split("|"))], said
+    output = "".join(text_of(output) for cell in cells for output in cell["outputs"])
+    assert not [words for words in wanted if not any(part in output for part in words.split("|"))], output
     for model in models:
         found = lab.get("REST", f"/tf/models/{model}").json()
         assert [version["state"] for version in found["versions"]] == ["AVAILABLE"]

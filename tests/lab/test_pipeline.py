@@ -93,8 +93,8 @@ def served(lab: Lab, name: str) -> dict[str, Any]:
 
 
 def test_one_command_trains_tests_and_promotes(local: Lab, sources: Path) -> None:
-    said = run(local, sources, 0)
-    assert f"Promoted: {MODEL} 1 and {MODEL}-concept 1 are stable." in said
+    output = run(local, sources, 0)
+    assert f"Promoted: {MODEL} 1 and {MODEL}-concept 1 are stable." in output
     assert served(local, MODEL)["labels"] == served(local, f"{MODEL}-concept")["labels"] == {"stable": 1}
     card = local.get("REST", f"/tf/models/{MODEL}").json()["default"]["card"]
     stamp = local.home / "data" / "pipeline" / MODEL / "export-classifier" / "stamp.json"
@@ -130,10 +130,10 @@ def test_an_answer_says_how_foreign_the_image_is(local: Lab) -> None:
 def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, sources: Path) -> None:
     labels = sources / "digits" / "train-labels-idx1-ubyte"
     write_idx(labels, np.random.default_rng(0).permutation(np.arange(400) % 2))
-    said = run(local, sources, 3)
-    assert "mnist_data_dir changed" in said
-    assert "missed" in said
-    assert f"Refused: {MODEL} 2 and {MODEL}-concept 2 were taken away" in said
+    output = run(local, sources, 3)
+    assert "mnist_data_dir changed" in output
+    assert "missed" in output
+    assert f"Refused: {MODEL} 2 and {MODEL}-concept 2 were taken away" in output
     for name in (MODEL, f"{MODEL}-concept"):
         found = served(local, name)
         assert found["labels"] == {"stable": 1}
@@ -143,5 +143,5 @@ def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, so
 
 
 def test_a_dry_run_works_on_every_engine(lab: Lab) -> None:
-    said = lab.compose(*COMMAND, "run", "--dry-run", "--model", "never-run")
-    assert said.count("would run: it has not run yet") == 11
+    output = lab.compose(*COMMAND, "run", "--dry-run", "--model", "never-run")
+    assert output.count("would run: it has not run yet") == 11

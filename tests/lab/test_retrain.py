@@ -72,9 +72,9 @@ def test_the_new_model_answers_without_and_with_a_restart(lab: Lab, retrained: P
 
 def test_the_network_edited_in_the_notebook_is_the_one_served(lab: Lab, retrained: Path) -> None:
     assert retrained.exists()
-    said = lab.compose("exec", "tensor-jupyter", "python", "-c", COMPARED)
-    assert "(3, 3, 1, 24)" in said, said
-    assert "equal True" in said
+    output = lab.compose("exec", "tensor-jupyter", "python", "-c", COMPARED)
+    assert "(3, 3, 1, 24)" in output, output
+    assert "equal True" in output
 
 
 def test_tensorboard_shows_the_new_run_without_a_restart(lab: Lab, retrained: Path) -> None:

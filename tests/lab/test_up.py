@@ -14,11 +14,11 @@ def label_of(sample: Path) -> int:
     return int(sample.name.split("_")[1])
 
 
-def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab: Lab) -> None:
+def test_up_prints_its_settings_an_answer_and_the_addresses(lab: Lab) -> None:
     published = [str(port) for name, port in lab.ports.items() if name not in UNPUBLISHED]
-    for said in ("engine", "tensorflow", lab.engine.title().replace("Local", "local processes"), *published):
-        assert said in lab.said
-    assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.said)
+    for output in ("engine", "tensorflow", lab.engine.title().replace("Local", "local processes"), *published):
+        assert output in lab.output
+    assert re.search(r"mnist_2_\w+\.jpg -> mnist-net: it is a 2 \(probability 0\.\d+\)", lab.output)
     token = (lab.home / "jupyter.token").read_text()
     for address in (
         lab.url("REST"),
@@ -26,7 +26,7 @@ def test_up_says_what_it_resolved_and_ends_with_an_answer_and_the_addresses(lab:
         lab.url("JUPYTER", f"/lab/tree/notebook/MNIST/MnistNet.ipynb?token={token}"),
         lab.url("BOARD"),
     ):
-        assert address in lab.said
+        assert address in lab.output
 
 
 def test_tensorboard_is_under_the_gateways_origin_too(lab: Lab) -> None:
@@ -150,7 +150,7 @@ def test_everything_listens_on_loopback_only(lab: Lab) -> None:
     assert set(listening.values()) <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
-def test_whatever_is_killed_comes_back_and_ps_tells(lab: Lab) -> None:
+def test_a_killed_program_is_restarted_and_ps_shows_it(lab: Lab) -> None:
     for program, (_, pid, restarts) in lab.processes().items():
         try:
             kill(pid)
@@ -166,7 +166,7 @@ def test_whatever_is_killed_comes_back_and_ps_tells(lab: Lab) -> None:
     wait_until(lambda: lab.post_image("/tf/mnist/mnist-net", SAMPLES[0]).status == 200, 60, "an answer")
 
 
-def test_without_serving_the_gateway_says_503_and_when_to_try_again(lab: Lab) -> None:
+def test_without_model_server_the_gateway_answers_503_and_retry_after(lab: Lab) -> None:
     lab.stop_model_server()
     try:
         answer = lab.post_image("/tf/mnist/mnist-net", SAMPLES[0])

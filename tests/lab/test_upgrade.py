@@ -29,8 +29,8 @@ def test_upgrade_backup_and_restore_keep_everything() -> None:
         known = json.loads((BEFORE / "lab.json").read_text())
         (lab.home / "lab.json").write_text(json.dumps(known | {"ports": ports}))
         before = state(lab)
-        said = lab.compose("upgrade")
-        assert "The lab is up" in said
+        output = lab.compose("upgrade")
+        assert "The lab is up" in output
         assert json.loads((lab.home / "lab.json").read_text())["id"] == known["id"]
         assert lab.post_image("/tf/mnist/kept", SAMPLES[0]).status == 200
         assert "kept/1/train" in lab.get("BOARD", "/data/runs").json()

@@ -67,14 +67,14 @@ class Fault:
     about: str
     bar: str
     play: Callable[[Stage], bool]
-    asks: str = ""  # what the user has to agree to
+    confirmation: str = ""  # what the user has to agree to
 
 
 def run(settings: Settings, name: str, sure: bool) -> int:
     """Stage a fault; returns the exit code: 0 if its bar was met, else 1."""
     fault = FAULTS[name]
-    if fault.asks:
-        confirm(sure, f"{fault.asks} of the lab in {settings.home}")
+    if fault.confirmation:
+        confirm(sure, f"{fault.confirmation} of the lab in {settings.home}")
     sample.classify(settings)
     console.say(f"{name}: {fault.about}")
     stage = Stage(settings)
@@ -144,7 +144,7 @@ def _fill_disk(stage: Stage) -> bool:
         stage.pause(10)
     stage.undo.close()
     again = stage.answers_again(10)
-    stage.say(f"room again: an answer after {again:.1f} s")
+    stage.say(f"space again: an answer after {again:.1f} s")
     return not _say(stage, load.summary()).failed and again < 10
 
 

@@ -1,4 +1,4 @@
-"""The docker command: asked with a deadline, so that an engine that hangs is one that does not answer."""
+"""The docker command, with a deadline: an engine that hangs counts as one that does not answer."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Which images run under which names: what `up` was told, remembered for the verbs that follow."""
+"""Which images run under which names: the options of `up`, kept for the verbs that follow."""
 
 import os
 import platform
@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import memory
 from ..settings import ROOT, Settings
+from ..verbs import SERVICES
 from . import client
 
 COMPOSE_FILE = ROOT / ".deploy" / "localhost-compose.yml"
@@ -29,12 +30,7 @@ class Deployment:
     @property
     def images(self) -> dict[str, str]:
         """Image references by service."""
-        names = {
-            "tensor-board": "tensor-board",
-            "tensor-jupyter": "tensor-jupyter",
-            "tensor-rest": "tensor-rest",
-            "tensor-serving": f"tensor-serving-{self.serving}",
-        }
+        names = {service: service for service in SERVICES} | {"tensor-serving": f"tensor-serving-{self.serving}"}
         return {service: f"{self.registry}/{self.group}/{name}:{self.tag}" for service, name in names.items()}
 
     @property
@@ -83,12 +79,12 @@ def load(settings: Settings) -> Deployment | None:
 
 
 def notebook_user() -> int:
-    """The uid JupyterLab runs under: the caller's own, so that the notebooks stay his; for root the image's 1000."""
+    """The uid JupyterLab runs under: the caller's own, who then owns the notebooks; for root the image's 1000."""
     return os.getuid() or 1000
 
 
 def best_serving(settings: Settings, registry: str, group: str, tag: str) -> str:
-    """cpu where TensorFlow Serving's image is here or can be had, else embedded. Asks registries, some seconds each."""
+    """cpu where TensorFlow Serving's image is here or can be pulled, else embedded. Takes seconds per registry."""
     if platform.machine() not in ("x86_64", "AMD64"):  # TensorFlow Serving is published for no other
         return "embedded"
     ours, theirs = f"{registry}/{group}/tensor-serving-cpu:{tag}", settings.versions["TF_SERVING_IMAGE"]

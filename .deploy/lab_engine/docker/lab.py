@@ -163,7 +163,7 @@ class DockerLab:
             if not wait_until(all_healthy, DEADLINE, pause=0.5):
                 ill = [each for each in self._running() if _service(each) in services and not _is_healthy(each)]
                 reports = [_report(each, f"is not healthy after {DEADLINE:.0f} s") for each in ill]
-                raise EngineError(reports[0] if reports else "containers of the lab have gone away while it started")
+                raise EngineError(reports[0] if reports else "containers of the lab were removed while it started")
 
     def _compose(self, *arguments: str, quiet: bool = False) -> None:
         done = subprocess.run(
@@ -250,8 +250,8 @@ def _line(container: dict[str, Any]) -> list[str]:
     ]
 
 
-def _report(container: dict[str, Any], verdict: str) -> str:
+def _report(container: dict[str, Any], state: str) -> str:
     name = container["Name"].lstrip("/")
     lines = "".join(f"\n    {line}" for line in client.last_lines(name, 15))
     service = _service(container)
-    return f"{service} {verdict}\n  last lines of {name}:{lines}\n  The rest: bin/compose.sh logs {service}"
+    return f"{service} {state}\n  last lines of {name}:{lines}\n  The rest: bin/compose.sh logs {service}"

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "tensor-serving are taken from the environment, as bin/compose.sh takes them.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    render = verbs.add_parser("render", help="print the manifests; no cluster is asked")
+    render = verbs.add_parser("render", help="print the manifests; no cluster is called")
     apply = verbs.add_parser(
         "apply", help="bring the lab onto the cluster, wait until it is ready, show that it answers"
     )

@@ -27,7 +27,7 @@ _VOLUMES = "persistentvolumeclaims"
 def connect(kubectl: Kubectl, context: str, namespace: str) -> Kubectl:
     """The kubectl for one cluster. Raises EngineError if no context is named and none is current."""
     if not context:
-        code, printed, _ = kubectl.ask("config", "current-context")
+        code, printed, _ = kubectl.try_run("config", "current-context")
         context = printed.strip()
         if code or not context:
             raise EngineError("no cluster is chosen: name one with --context; kubectl config get-contexts lists them")
@@ -154,7 +154,7 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
         objects.append(_secret("tensor-jupyter-token", "jupyter-token", token.read(settings).encode(), choice))
     if file := manifests.keys_file(settings):
         objects.append(_secret("tensor-rest-api-keys", "api-keys", file.read_bytes(), choice))
-    elif "production" in choice.components and kubectl.ask("get", "secret", "tensor-rest-api-keys")[0]:
+    elif "production" in choice.components and kubectl.try_run("get", "secret", "tensor-rest-api-keys")[0]:
         raise EngineError(
             f"the component production wants API keys: set {manifests.KEYS_FILE} to a file of them (docs/security.md)"
         )

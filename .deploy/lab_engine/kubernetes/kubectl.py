@@ -34,12 +34,12 @@ class Kubectl:
 
     def output(self, *arguments: str, given: str | None = None) -> str:
         """Run it, and return what it printed. Raises EngineError with its reason."""
-        code, printed, errors = self.ask(*arguments, given=given)
+        code, printed, errors = self.try_run(*arguments, given=given)
         if code:
             raise EngineError(f"kubectl {arguments[0]} failed: {errors or f'exit code {code}'}")
         return printed
 
-    def ask(self, *arguments: str, given: str | None = None) -> tuple[int, str, str]:
+    def try_run(self, *arguments: str, given: str | None = None) -> tuple[int, str, str]:
         """Run it, and return the exit code, what it printed, and its errors. Raises EngineError after 30 seconds."""
         command = self.command(*arguments)
         try:

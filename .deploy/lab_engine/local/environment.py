@@ -18,7 +18,7 @@ from ..settings import ROOT, Settings
 
 LOCK = ROOT / ".deploy" / "requirements.txt"
 _MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-_MOST_OUTPUT = 2**22  # bytes of pip's that are read; it prints some 100 KB
+_MAX_OUTPUT_BYTES = 2**22  # bytes of pip's that are read; it prints some 100 KB
 SERVICES = ("tensor-jupyter", "tensor-serving-gpu", "tensor-rest")
 
 
@@ -75,7 +75,7 @@ def _run(command: Sequence[str], site_packages: Path, total: int, progress: cons
     ):
 
         def printed() -> str:
-            return os.pread(output.fileno(), _MOST_OUTPUT, 0).decode(errors="replace")
+            return os.pread(output.fileno(), _MAX_OUTPUT_BYTES, 0).decode(errors="replace")
 
         while pip.poll() is None:
             time.sleep(0.2)

@@ -44,14 +44,14 @@ def _refuse_hopeless(
         if service and (
             process.state == "FATAL" or process.restarts - before.get(process.program, 0) > TOO_MANY_RESTARTS
         ):
-            verdict = f"cannot start: its program {process.program} ends by itself ({process.why or 'again and again'})"
-            raise EngineError(_report(settings, service, verdict))
+            state = f"cannot start: its program {process.program} ends by itself ({process.why or 'again and again'})"
+            raise EngineError(_report(settings, service, state))
 
 
-def _report(settings: Settings, service: Service, verdict: str) -> str:
+def _report(settings: Settings, service: Service, state: str) -> str:
     tails = "".join(
         f"\n  last lines of {program.name}:\n"
         + "".join(f"    {line}\n" for line in last_lines(settings, program.name, 15))
         for program in service.programs
     )
-    return f"{service.name} {verdict}{tails.rstrip()}\n  The rest: bin/compose.sh logs {service.name}"
+    return f"{service.name} {state}{tails.rstrip()}\n  The rest: bin/compose.sh logs {service.name}"

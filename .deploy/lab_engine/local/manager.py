@@ -46,7 +46,9 @@ class Manager:
         except xmlrpc.client.Fault:  # it is about to end, and refuses calls
             return True
         except PermissionError:
-            raise EngineError(f"the lab in {self._settings.home} is another user's, who alone may call it") from None
+            raise EngineError(
+                f"the lab in {self._settings.home} is another user's, which only that user may call"
+            ) from None
         except (OSError, http.client.HTTPException):
             return False
         return True

@@ -7,7 +7,7 @@ from ..errors import EngineError
 from ..settings import Settings
 
 GIB = 1024**3
-# Measured: the environment takes 2.3 GiB, and pip needs room for one unpacked wheel beside it.
+# Measured: the environment takes 2.3 GiB, and pip needs space for one unpacked wheel beside it.
 SPACE_FOR_ENVIRONMENT = 4 * GIB
 SPACE_TO_RUN = GIB // 4
 

@@ -172,7 +172,7 @@ def _serving(settings: Settings) -> Service:
         ),
         probe=f"http2://{HOST}:{ports.serving}",
     )
-    # The model server takes its port before it has loaded anything: the gateway asks whether it serves.
+    # The model server takes its port before it has loaded anything: the gateway checks whether it serves.
     ready = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
     return Service("tensor-serving", (watcher, server), ready)
 

@@ -1,4 +1,4 @@
-"""The lab's folders: made, given the shipped model and a token, and, when asked, removed."""
+"""The lab's folders: made, given the shipped model and a token, and removed on request."""
 
 import shutil
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""The commands of `lab`, one module for each room; `cli` mounts them."""
+"""The commands of `lab`, one module for each group; `cli` mounts them."""

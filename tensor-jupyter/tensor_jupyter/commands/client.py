@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tensor_jupyter.commands.console import told_in_one_line
+from tensor_jupyter.commands.console import errors_in_one_line
 
 
 def client(
@@ -13,7 +13,7 @@ def client(
     lang: Annotated[Literal["python", "curl"], typer.Option(help="What the call is written in.")] = "python",
 ) -> None:
     """Print a working call of a served model, made from its signature."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter import rest
 
         sys.stdout.write(rest.client(model, lang))

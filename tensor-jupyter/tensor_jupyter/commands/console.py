@@ -1,6 +1,6 @@
-"""What every command has in common: two consoles, and the errors told in one line.
+"""What every command has in common: two consoles, and errors in one line.
 
-with told_in_one_line():
+with errors_in_one_line():
     out.print("answers")      # stdout
     err.print("progress")     # stderr
 """
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
+def errors_in_one_line() -> Iterator[None]:
     """What a person can put right becomes one line on stderr and exit code 1; Ctrl-C becomes 130."""
     try:
         yield
@@ -36,7 +36,7 @@ def told_in_one_line() -> Iterator[None]:
         raise
     except LabError as error:
         fail(str(error))
-    except BrokenPipeError:  # `lab ... | head`: nobody reads on, which is no failure
+    except BrokenPipeError:  # `lab ... | head`: the reader has ended, which is not a failure
         sys.stdout = None  # else Python complains when it closes it
         sys.exit(0)
     except OSError as error:  # a full disk, a folder that may not be written
@@ -46,7 +46,7 @@ def told_in_one_line() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - TensorFlow's own errors, as of a full disk, have no common home
         _log.debug("%s", error, exc_info=True)
         first = (str(error).splitlines() or [""])[0]
-        fail(f"{type(error).__name__}: {first} ({LAB} --verbose tells where)")
+        fail(f"{type(error).__name__}: {first} ({LAB} --verbose shows where)")
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -56,7 +56,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def check_sure(sure: bool, what: str) -> None:
-    """Raise LabError unless the user, asked once, agrees that `what` is deleted."""
+    """Raise LabError unless the user agrees, at a prompt, that `what` is deleted."""
     if sure:
         return
     if not sys.stdin.isatty():
@@ -66,5 +66,5 @@ def check_sure(sure: bool, what: str) -> None:
 
 
 def print_json(answer: object) -> None:
-    """The answer of a command that was asked with `--json`: one document on stdout."""
+    """Print the answer of a command with `--json`: one document on stdout."""
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False, default=str) + "\n")

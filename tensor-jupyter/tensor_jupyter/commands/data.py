@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tensor_jupyter.commands.console import out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import errors_in_one_line, out, print_json
 
 if TYPE_CHECKING:
     from tensor_jupyter.data import Dataset, Picture
@@ -35,7 +35,7 @@ def list_sets(as_json: AsJson = False) -> None:
 
     Any path will do as well: a folder with a folder of pictures for each label, a CSV of path,label, an .npz, a tar.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.data import registry
         from tensor_jupyter.data.folders import feedback_models
         from tensor_jupyter.settings import Settings
@@ -65,7 +65,7 @@ def get(
     name: Annotated[str, typer.Argument(help="mnist, fashion-mnist or notmnist.")],
 ) -> None:
     """Download a set into LAB_DATA, checked; what came before a broken connection is not fetched again."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.data import registry
         from tensor_jupyter.settings import Settings
 
@@ -84,8 +84,8 @@ def show(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Tell what is in a set: its classes, sizes and split, and with --out show some pictures of every class."""
-    with told_in_one_line():
+    """Show what is in a set: its classes, sizes and split, and with --out show some pictures of every class."""
+    with errors_in_one_line():
         picture = _picture(size)
         from tensor_jupyter.data import load
         from tensor_jupyter.data.sheet import save_sheet
@@ -93,11 +93,11 @@ def show(
         data = load(what, picture=picture)
         if sheet:
             save_sheet(data, sheet, each)
-        told = _told(data)
+        summary = _summary(data)
         if as_json:
-            print_json({**told, "sheet": str(sheet) if sheet else None})
+            print_json({**summary, "sheet": str(sheet) if sheet else None})
         else:
-            _print(told)
+            _print(summary)
             if sheet:
                 out.print(f"Contact sheet: {sheet}")
 
@@ -107,7 +107,7 @@ def samples(
     n: Annotated[int, typer.Option("--n", help="How many, equally many of each digit: 10, 20, ... 1000.")] = 100,
 ) -> None:
     """Write sample digits, 28x28 grey JPEGs called mnist_<digit>_<row>.jpg, made from scikit-learn's digits."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.data.digits import save_samples
 
         paths = save_samples(folder, n)
@@ -115,7 +115,7 @@ def samples(
 
 
 def _picture(size: str) -> "Picture | None":
-    """The form that `--size` asks for. A wrong one is a mistake in the usage: exit code 2."""
+    """The form that `--size` names. A wrong one is a mistake in the usage: exit code 2."""
     if not size:
         return None
     from tensor_jupyter.data import Picture
@@ -127,7 +127,7 @@ def _picture(size: str) -> "Picture | None":
     return Picture(height, width, channels)
 
 
-def _told(data: "Dataset") -> dict[str, Any]:
+def _summary(data: "Dataset") -> dict[str, Any]:
     import numpy as np
 
     parts = {"train": data.train, "test": data.test}
@@ -144,13 +144,13 @@ def _told(data: "Dataset") -> dict[str, Any]:
     }
 
 
-def _print(told: dict[str, Any]) -> None:
-    picture = told["picture"]
+def _print(summary: dict[str, Any]) -> None:
+    picture = summary["picture"]
     colours = "grey" if picture["channels"] == 1 else "RGB"
-    out.print(told["message"])
+    out.print(summary["message"])
     out.print(f"Pictures: {picture['height']}x{picture['width']} {colours}, {picture['polarity'] or 'as they come'}")
-    out.print(f"SHA-256:  {told['hash']}")
-    width = max(map(len, told["classes"]))
+    out.print(f"SHA-256:  {summary['hash']}")
+    width = max(map(len, summary["classes"]))
     out.print(f"{'label':<{width}}  {'train':>7}  {'test':>7}")
-    for label, count in told["classes"].items():
+    for label, count in summary["classes"].items():
         out.print(f"{label:<{width}}  {count['train']:>7}  {count['test']:>7}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import errors_in_one_line, out, print_json
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Answer with one
 
     Nothing is changed. Exit code 0 if there is no problem (there may be warnings), else 1.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.doctor import examine
 
         found = examine(Settings.read())

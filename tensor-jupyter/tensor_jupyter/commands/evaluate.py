@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tensor_jupyter.asking.evaluation import Evaluation
     from tensor_jupyter.data import Dataset
+    from tensor_jupyter.inference.evaluation import Evaluation
 
 EXAMPLES = """Examples:
 
@@ -40,7 +40,7 @@ Plot = Annotated[Path | None, typer.Option(help="Where the plot goes; else LAB_D
 def evaluate(
     model: Annotated[str, typer.Argument(help="A served model.")] = "mnist-net",
     n: Annotated[int, typer.Option("--n", min=1, help="Test pictures that are sent, drawn the same each time.")] = 1000,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Connections that ask at the same time.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Connections that send at the same time.")] = 8,
     data: Data = None,
     version: Version = None,
     label: Label = None,
@@ -48,16 +48,16 @@ def evaluate(
     plot: Plot = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Send test pictures through the gateway: error rate, latency, answers/s, who is taken for whom, and a plot.
+    """Send test pictures through the gateway: error rate, latency, answers/s, confusions, and a plot.
 
     Exit code 1 when more is misread than --max-error allows, or when a call failed: those are counted apart.
     """
     if version is not None and label is not None:
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
-    with told_in_one_line():
+    with errors_in_one_line():
         if plot and not plot.parent.is_dir():
             raise LabError(f"{plot.parent} is no folder: the plot could not be written.")
-        from tensor_jupyter.asking.remote import path_of
+        from tensor_jupyter.inference.remote import path_of
 
         settings = Settings.read()
         card = _card(settings, model)
@@ -71,18 +71,18 @@ def evaluate(
         missed = _missed(found, max_error)
         about = {"model": model, "data_set": pictures.name, "connections": concurrency, "plot": str(target)}
         if as_json:
-            from tensor_jupyter.asking.report import document
+            from tensor_jupyter.inference.report import document
 
             print_json({**about, **document(found), "passed": not missed, "missed": missed})
         else:
-            _tell(found, f"{model} {versions}, {concurrency} connections:", target)
+            _print_report(found, f"{model} {versions}, {concurrency} connections:", target)
         if missed:
             raise LabError("; ".join(missed))
 
 
 def _card(settings: Settings, model: str) -> dict[str, Any]:
-    from tensor_jupyter.asking.catalogue import default_version
     from tensor_jupyter.gateway import Gateway
+    from tensor_jupyter.inference.catalogue import default_version
 
     with Gateway(settings) as gateway:
         return default_version(gateway, model)[1]
@@ -95,7 +95,7 @@ def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Sett
     made = card.get("data_set") or {}
     name = data or made.get("stand_in_for") or made.get("name")
     if not name or name == "unknown":
-        raise LabError(f"{model} does not say what it was trained on: give --data SET, a set or folder of its labels.")
+        raise LabError(f"{model} has no card of its data set: give --data SET, a set or folder of its labels.")
     try:
         form = Picture(**card["input"]) if card.get("input") else None
     except TypeError:
@@ -116,8 +116,8 @@ def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Sett
 def _measured(
     settings: Settings, path: str, pictures: "Dataset", card: dict[str, Any], n: int, concurrency: int, say: "Console"
 ) -> "Evaluation":
-    from tensor_jupyter.asking import evaluation
-    from tensor_jupyter.data.bar import shown
+    from tensor_jupyter.data.progress import shown
+    from tensor_jupyter.inference import evaluation
 
     say.print(pictures.message)
     if n > len(pictures.test):
@@ -125,13 +125,13 @@ def _measured(
     some = evaluation.drawn(pictures.test, n)
     # Without labels on a card a model answers with the indices of its scores.
     labels = pictures.labels if card.get("labels") else [str(number) for number in range(len(pictures.labels))]
-    with shown("asking", len(some)) as advance:
+    with shown("sending", len(some)) as advance:
         return evaluation.evaluate(settings, path, some, labels, concurrency, advance)
 
 
 def _plot(found: "Evaluation", title: str, path: Path) -> None:
     """Drawn beside and renamed, so that a viewer never sees half of it."""
-    from tensor_jupyter.asking.report import save_plot
+    from tensor_jupyter.inference.report import save_plot
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -152,8 +152,8 @@ def _missed(found: "Evaluation", max_error: float | None) -> list[str]:
     return missed
 
 
-def _tell(found: "Evaluation", title: str, plot: Path) -> None:
-    from tensor_jupyter.asking.report import show
+def _print_report(found: "Evaluation", title: str, plot: Path) -> None:
+    from tensor_jupyter.inference.report import show
 
     out.print(title)
     show(found, out)

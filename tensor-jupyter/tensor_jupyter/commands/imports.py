@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
-from tensor_jupyter.commands.model_kit import Data, Json, say_default, signature_lines
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
+from tensor_jupyter.commands.model_kit import Data, Json, print_default, signature_lines
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
@@ -66,7 +66,7 @@ def import_model(
     A Keras model with one sigmoid for two classes is served with two scores. Requests are batched only if the rows of
     all signatures were found independent of each other.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.importing import default_name, import_model
         from tensor_jupyter.publishing.independence import DECLARATION
         from tensor_jupyter.publishing.keras_card import Hints
@@ -86,7 +86,7 @@ def import_model(
             print_json({"name": context.name, "version": int(published.name), "folder": str(published)})
             return
         out.print(f"Published: {published}")
-        say_default(context.settings, published)
+        print_default(context.settings, published)
         for line in signature_lines(signatures):
             out.print(line)
         if not (published / DECLARATION).is_file():

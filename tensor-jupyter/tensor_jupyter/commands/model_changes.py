@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tensor_jupyter.commands.console import check_sure, out, told_in_one_line
+from tensor_jupyter.commands.console import check_sure, errors_in_one_line, out
 from tensor_jupyter.commands.model_kit import Model, Wait, registry_of, wait_for
 from tensor_jupyter.typed import LAB
 
@@ -23,7 +23,7 @@ def delete(
     """
     if (version is None) != every:
         raise typer.BadParameter("give a VERSION, or --all for the model with every version.")
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
         settings, registry = registry_of(model)
@@ -45,7 +45,7 @@ def unpin(model: Model, wait: Wait = 20.0) -> None:
 
     From then on a new version that is as good becomes the default when it is published.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         settings, registry = registry_of(model)
         newest = registry.unpin()
         out.print(f"{model} follows its newest version{f', now {newest}' if newest else ''}.")
@@ -60,7 +60,7 @@ def independent_rows(
 
     With `on` for a model whose rows depend on each other, such as sums over rows, its answers become wrong.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         _, registry = registry_of(model)
         registry.set_independent_rows({"on": True, "off": False, "auto": None}[value])
         out.print(f"{model}: independent_rows is {value}.")

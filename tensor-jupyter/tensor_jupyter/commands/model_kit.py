@@ -23,7 +23,7 @@ Data = Annotated[
 ]
 
 
-def say_default(settings: Settings, published: Path) -> None:
+def print_default(settings: Settings, published: Path) -> None:
     """Print that the version which was just published is the default; anything else has been logged as a warning."""
     from tensor_jupyter.publishing.registry import Registry
 

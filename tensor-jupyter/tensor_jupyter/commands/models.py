@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
 from tensor_jupyter.commands.model_changes import delete, independent_rows, unpin
 from tensor_jupyter.commands.model_kit import (
     Data,
@@ -56,7 +56,7 @@ def models(context: typer.Context) -> None:
 @app.command("list")
 def list_models(json: Json = False) -> None:
     """List every model's versions, newest first: state, labels, and why one is held back."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.overview import overview
 
         settings = Settings.read()
@@ -88,7 +88,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a version: its card, signatures, and the gate's report."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.registry import Registry
 
         registry = Registry(Settings.read().models, model)
@@ -118,7 +118,7 @@ def label(
     model: Model, label: Annotated[str, typer.Argument(help="As `canary`.")], version: Number, wait: Wait = 20.0
 ) -> None:
     """Give a version a label, under which it is served whatever else is: /tf/models/MODEL/labels/LABEL/classify."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
         settings, registry = registry_of(model)
@@ -147,7 +147,7 @@ def promote(
     Bars are set by LAB_GATE_MIN_ACCURACY, LAB_GATE_MAX_ACCURACY_LOSS, LAB_GATE_MAX_DISAGREEMENT and
     LAB_GATE_MAX_LATENCY_MS.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.promotion import measure
 
         settings, registry = registry_of(model)
@@ -177,7 +177,7 @@ def rollback(
     wait: Wait = 20.0,
 ) -> None:
     """Have the version before answer again. Newer ones are not served until one is promoted."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
         settings, registry = registry_of(model)
@@ -189,7 +189,7 @@ def rollback(
 @app.command()
 def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
     """Have a quarantined version looked at again, as after putting right what held it back."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.publishing.overview import quarantine_reason
 
         settings, registry = registry_of(model)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import out, told_in_one_line
+from tensor_jupyter.commands.console import errors_in_one_line, out
 from tensor_jupyter.errors import LabError
 
 app = typer.Typer(help="Notebooks: turn one into a script.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def export(
 
     lab notebook export MnistNet.ipynb && python MnistNet.py
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.script import script
 
         target = output or notebook.with_suffix(".py")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
 from tensor_jupyter.commands.model_kit import mark
 from tensor_jupyter.commands.run_flags import setting_flags
 from tensor_jupyter.errors import LabError
@@ -66,9 +66,9 @@ def run(
 ) -> None:
     """Run every step whose inputs, parameters or outputs have changed; branches run in parallel.
 
-    The candidate becomes `stable` if every check passes. Else it is taken away, and what was served goes on.
+    The candidate becomes `stable` if every check passes. Else it is removed, and what was served goes on.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.pipeline import runner
 
         parameters, settings = Parameters.read(config, **flags), Settings.read()
@@ -98,7 +98,7 @@ def watch(
 
     What a run has gathered does not wait any more, whether its models were promoted or not.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.pipeline import corrections, runner
         from tensor_jupyter.pipeline.execute import root_of
 
@@ -127,7 +127,7 @@ def step(
     flags: dict[str, object],
 ) -> None:
     """Run one step, as the runner and Argo do; prints "unchanged" where its stamp holds."""
-    with told_in_one_line():
+    with errors_in_one_line():
         from tensor_jupyter.pipeline import runner
         from tensor_jupyter.pipeline.execute import execute
 
@@ -171,7 +171,7 @@ def argo(
 
     kubectl apply -f manifests/volumes.yaml -f manifests/access.yaml && kubectl create -f manifests/workflow.yaml
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         import yaml
 
         from tensor_jupyter.pipeline.argo import ARGO_VERSIONS, manifests
@@ -193,7 +193,7 @@ def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Image
     if images:
         containers.check()
     if plan.is_live:
-        served.ask(settings)  # raises before hours of training
+        served.fetch(settings)  # raises before hours of training
     wide = max(map(len, NAMES))
 
     def say(name: str, line: str) -> None:
@@ -232,4 +232,4 @@ def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> N
     if decided["promoted"]:
         out.print(f"Promoted: {names} are stable.")
     else:
-        out.print(f"Refused: {names} were taken away; what was served before goes on.")
+        out.print(f"Refused: {names} were removed; what was served before goes on.")

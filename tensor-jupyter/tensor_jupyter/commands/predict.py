@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from tensor_jupyter.commands.console import err, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
-    from tensor_jupyter.asking.verdict import Asker, Verdict
+    from collections.abc import Callable
+
+    from tensor_jupyter.inference.prediction import Classifier, Prediction
 
 PREDICT_EXAMPLES = """Examples:
 
@@ -45,7 +47,7 @@ Label = Annotated[str | None, typer.Option("--label", help="The version under th
 
 def predict(
     files: Files,
-    model: Annotated[str, typer.Option(help="Which model is asked.")] = "mnist-net",
+    model: Annotated[str, typer.Option(help="The model to call.")] = "mnist-net",
     version: Version = None,
     label: Label = None,
     top: Annotated[int, typer.Option(min=1, help="Labels for each picture, at most.")] = 1,
@@ -56,59 +58,61 @@ def predict(
 ) -> None:
     """Say what is in pictures, one line each, in their order: file, label, score, and more of them with --top.
 
-    Fields are separated by tabs. What cannot be read is said on stderr and the others go on; the exit code is then 1.
+    Fields are separated by tabs. What cannot be read is named on stderr and the others go on; the exit code is then 1.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         settings = Settings.read()
-        asker = _asker(settings, model, version, label, top, local)
-        _print(files, asker, _document if as_json else _fields)
+        classifier = _classifier(settings, model, version, label, top, local)
+        _print(files, classifier, _document if as_json else _fields)
 
 
 def label(
     files: Files,
     model: Annotated[
-        str | None, typer.Option(help="Which model is asked; else the one that was trained last.", show_default=False)
+        str | None, typer.Option(help="The model to call; else the one that was trained last.", show_default=False)
     ] = None,
     version: Version = None,
 ) -> None:
     """Say only the label: of one picture nothing else, of several file and label, with a tab between.
 
-    Without --model it is asked of what was trained last of all that is served, as by `lab retrain` just now.
+    Without --model the model is the one that was trained last of all that are served, as by `lab retrain` just now.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         settings = Settings.read()
         if model is None:
-            from tensor_jupyter.asking.catalogue import trained_last
+            from tensor_jupyter.inference.catalogue import trained_last
 
             model, default = trained_last(settings)
             err.print(f"lab: {model} {version or default} is used, the model trained last; --model names another")
         only = len(files) == 1 and files != ["-"]
-        _print(files, _asker(settings, model, version, None, 1, False), _bare if only else _labelled)
+        _print(files, _classifier(settings, model, version, None, 1, False), _bare if only else _labelled)
 
 
-def _asker(settings: Settings, model: str, version: int | None, label: str | None, top: int, local: bool) -> "Asker":
+def _classifier(
+    settings: Settings, model: str, version: int | None, label: str | None, top: int, local: bool
+) -> "Classifier":
     if version is not None and label is not None:
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
     if local:  # TensorFlow comes with it
-        from tensor_jupyter.asking.local import Loaded
+        from tensor_jupyter.inference.local import Loaded
 
         return Loaded(settings, model, version, label, top)
-    from tensor_jupyter.asking.remote import Served
+    from tensor_jupyter.inference.remote import Served
 
     return Served(settings, model, version, label, top)
 
 
-def _print(files: list[str], asker: "Asker", line: "Callable[[str, Verdict], str]") -> None:
+def _print(files: list[str], classifier: "Classifier", line: "Callable[[str, Prediction], str]") -> None:
     """A line for each picture, out at once; exit code 1 at the end if one could not be read."""
-    from tensor_jupyter.asking import stream
+    from tensor_jupyter.inference import stream
 
     failed = False
-    for told in stream.told(stream.paths(files), asker):
-        if told.verdict is None:
+    for found in stream.predictions_of(stream.paths(files), classifier):
+        if found.prediction is None:
             failed = True
-            _write(sys.stderr, f"lab: {_shown(told.path)}: {told.error}")
+            _write(sys.stderr, f"lab: {_shown(found.path)}: {found.error}")
         else:
-            _write(sys.stdout, line(told.path, told.verdict))
+            _write(sys.stdout, line(found.path, found.prediction))
     if failed:
         raise typer.Exit(1)
 
@@ -124,19 +128,19 @@ def _shown(path: str) -> str:
     return path.translate(_CONTROL)
 
 
-def _fields(path: str, verdict: "Verdict") -> str:
-    pairs = (f"{label.translate(_CONTROL)}\t{score:.4f}" for label, score in verdict.labels)
+def _fields(path: str, prediction: "Prediction") -> str:
+    pairs = (f"{label.translate(_CONTROL)}\t{score:.4f}" for label, score in prediction.labels)
     return "\t".join([_shown(path), *pairs])
 
 
-def _document(path: str, verdict: "Verdict") -> str:
-    labels = [{"label": label, "score": round(score, _DIGITS)} for label, score in verdict.labels]
-    return json.dumps({"file": path, "model": verdict.model, "version": verdict.version, "labels": labels})
+def _document(path: str, prediction: "Prediction") -> str:
+    labels = [{"label": label, "score": round(score, _DIGITS)} for label, score in prediction.labels]
+    return json.dumps({"file": path, "model": prediction.model, "version": prediction.version, "labels": labels})
 
 
-def _labelled(path: str, verdict: "Verdict") -> str:
-    return f"{_shown(path)}\t{_bare(path, verdict)}"
+def _labelled(path: str, prediction: "Prediction") -> str:
+    return f"{_shown(path)}\t{_bare(path, prediction)}"
 
 
-def _bare(path: str, verdict: "Verdict") -> str:  # noqa: ARG001 - one of several ways to write a line
-    return verdict.labels[0][0].translate(_CONTROL)
+def _bare(path: str, prediction: "Prediction") -> str:  # noqa: ARG001 - one of several ways to write a line
+    return prediction.labels[0][0].translate(_CONTROL)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tensor_jupyter.commands.console import check_sure, out, print_json, told_in_one_line
+from tensor_jupyter.commands.console import check_sure, errors_in_one_line, out, print_json
 from tensor_jupyter.commands.model_kit import Json, Model
 from tensor_jupyter.context import checked_name
 from tensor_jupyter.errors import LabError
@@ -28,7 +28,7 @@ app = typer.Typer(help="TensorBoard's runs: list, delete.", epilog=_EXAMPLES, no
 @app.command("list")
 def list_runs(json: Json = False) -> None:
     """List the runs in LAB_LOGS, newest version first: size, last change, and whether the version is published."""
-    with told_in_one_line():
+    with errors_in_one_line():
         settings = Settings.read()
         runs = [_about(path, settings) for path in _runs(settings.logs)]
         if json:
@@ -52,7 +52,7 @@ def delete(
     """Delete a run, or with --all every run of a model. Published versions stay as they are."""
     if (version is None) != every:
         raise typer.BadParameter("give a VERSION, or --all for every run of the model.")
-    with told_in_one_line():
+    with errors_in_one_line():
         family = Settings.read().logs / checked_name(model)
         found = _versions(family)
         if version is not None and version not in found:

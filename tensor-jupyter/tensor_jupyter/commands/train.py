@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, print_json, told_in_one_line
-from tensor_jupyter.commands.model_kit import say_default
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
+from tensor_jupyter.commands.model_kit import print_default
 from tensor_jupyter.commands.run_flags import run_flags
 from tensor_jupyter.context import Context
 from tensor_jupyter.settings import Settings
@@ -61,7 +61,7 @@ def train(
 
     What was stopped, with Ctrl-C or otherwise, goes on after its last whole epoch when the command is given again.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         run = Run.read(config, **flags)
         context = Context(name, settings=Settings.read(models=models, logs=logs))
         from tensor_jupyter.data import load
@@ -94,17 +94,17 @@ def retrain(
 
     Photographs get a network that knows photographs already (transfer); small pictures, a small one of their own.
     """
-    with told_in_one_line():
+    with errors_in_one_line():
         run = Run.read(config, **flags)
         context = Context(name or _called(image_dir), settings=Settings.read(models=models, logs=logs))
         from tensor_jupyter.data import Picture, load
 
         pictures = load(image_dir, context.settings, Picture(size, size, 3) if size else None)
         (err if as_json else out).print(pictures.message)
-        from tensor_jupyter.training.suited import suited
+        from tensor_jupyter.training.network_selection import choose_network
 
-        run, said = suited(run, pictures, context.settings.offline)
-        err.print(said)
+        run, message = choose_network(run, pictures, context.settings.offline)
+        err.print(message)
         words = ["lab", "retrain", "--image-dir", "DIR", "--name", context.name]
         _train(run, pictures, context, resume, words + (["--size", str(size)] if size else []), as_json)
 
@@ -112,7 +112,7 @@ def retrain(
 def _train(
     run: Run, pictures: "Dataset", context: Context, resume: bool | None, words: list[str], as_json: bool
 ) -> None:
-    """Train, publish and tell; words: the command so far, for the card."""
+    """Train, publish and report; words: the command so far, for the card."""
     from tensor_jupyter.progress import EpochProgress
     from tensor_jupyter.publishing.export import export
     from tensor_jupyter.training.checkpoints import is_kept
@@ -138,7 +138,7 @@ def _train(
     published = export(trained.model, context, trained.data, metrics=metrics, command=command, threshold=threshold)
     console.print(f"Published: {published}")
     if not as_json:
-        say_default(context.settings, published)
+        print_default(context.settings, published)
     console.print(f"Events:    {context.log_dir}")
     if "test_accuracy" in metrics:
         console.print(f"Try it:    {LAB} label --model {context.name} PICTURE")

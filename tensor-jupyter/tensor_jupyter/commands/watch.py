@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tensor_jupyter.commands.console import err, out, told_in_one_line
+from tensor_jupyter.commands.console import err, errors_in_one_line, out
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -16,36 +16,36 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="One point, then the end.")] = False,
 ) -> None:
     """Write the served models' latency and answers into TensorBoard, as the runs serving/MODEL, until Ctrl-C."""
-    with told_in_one_line():
-        from tensor_jupyter import live
+    with errors_in_one_line():
+        from tensor_jupyter import metrics_import
         from tensor_jupyter.gateway import Gateway
 
         settings = Settings.read()
-        events: dict[str, live.Events] = {}
+        events: dict[str, metrics_import.Events] = {}
         with Gateway(settings) as gateway:
-            before, then = live.read(gateway), time.monotonic()
+            before, then = metrics_import.read(gateway), time.monotonic()
             err.print(f"Written to {settings.logs / 'serving'}: {settings.board_url}")
             while True:
                 time.sleep(every)
                 try:
-                    now, later = live.read(gateway), time.monotonic()
-                except LabError as error:  # away, or started anew: it may be back for the next point
+                    now, later = metrics_import.read(gateway), time.monotonic()
+                except LabError as error:  # unavailable, or restarted: it may answer for the next point
                     if once:
                         raise
                     err.print(str(error))
                     continue
-                for name, figures in live.since(before, now, later - then).items():
+                for name, figures in metrics_import.since(before, now, later - then).items():
                     if model in (None, name):
                         if name not in events:
-                            events[name] = live.Events(settings.logs / "serving" / name)
+                            events[name] = metrics_import.Events(settings.logs / "serving" / name)
                         events[name].write(figures)
-                        out.print(f"{time.strftime('%H:%M:%S')}  {name}  {_told(figures)}")
+                        out.print(f"{time.strftime('%H:%M:%S')}  {name}  {_format_figures(figures)}")
                 if once:
                     return
                 before, then = now, later
 
 
-def _told(figures: dict[str, float]) -> str:
+def _format_figures(figures: dict[str, float]) -> str:
     latency = "  ".join(
         f"{name} {figures[f'latency_ms/{name}']:.1f} ms" for name in ("p50", "p99") if f"latency_ms/{name}" in figures
     )

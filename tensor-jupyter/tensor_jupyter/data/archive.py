@@ -93,7 +93,7 @@ def _checked(member: tarfile.TarInfo, name: str) -> PurePosixPath:
 
 
 def _labelled(members: list[tuple[PurePosixPath, bytes]]) -> list[Found]:
-    """The first folder that tells pictures apart is the label, after the parts train and test if there are such."""
+    """The first folder that separates pictures is the label, after the parts train and test if there are such."""
     paths = [path.parts for path, _ in members]
     while paths and len({path[0] for path in paths}) == 1 and min(map(len, paths)) > 2:
         paths = [path[1:] for path in paths]

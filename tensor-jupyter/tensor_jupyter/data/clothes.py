@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from tensor_jupyter.data.dataset import Dataset, Pictures
-from tensor_jupyter.data.drawn import Pen, varied
 from tensor_jupyter.data.idx_sets import FASHION_MNIST, cached, read_idx_folder
+from tensor_jupyter.data.synthetic import Pen, varied
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -25,7 +25,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def load_clothes(settings: Settings | None = None) -> Dataset:
-    """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded; without a network drawn clothes, and it says so."""
+    """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded; without a network drawn clothes."""
     settings = settings or Settings.read()
     try:
         return read_idx_folder(cached(FASHION_MNIST, settings, settings.fashion_mnist_mirrors))

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tensor_jupyter.data import pictures
-from tensor_jupyter.data.bar import shown
 from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
+from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 TEST_SHARE = 0.2
@@ -26,7 +26,7 @@ MAX_PICTURES = 200_000
 MAX_BYTES = 2 * 2**30
 """The most that a set may take in memory."""
 
-_SIDE = 96  # pixels, for pictures of many sizes when no size is asked for
+_SIDE = 96  # pixels, for pictures of many sizes when no size is given
 _LARGEST_SIDE = 128  # pixels; a size shared by all is kept up to this
 _log = logging.getLogger(__name__)
 
@@ -126,8 +126,8 @@ def _split(found: Sequence[Found], digests: list[bytes], classes: np.ndarray) ->
         again = np.array([digest in held_out for digest in digests], bool)
         train = readable & (parts != "test") & ~again
         twice = (readable & (parts != "test") & again).sum()
-        said = f"; {twice} test pictures found among the training pictures were left out there" if twice else ""
-        return train, test, f"the set's own training and test pictures{said}"
+        removed = f"; {twice} test pictures found among the training pictures were left out there" if twice else ""
+        return train, test, f"the set's own training and test pictures{removed}"
     draw = np.array([int.from_bytes(digest[:6], "big") for digest in digests], np.float64) / 2**48
     test = readable & (draw < TEST_SHARE)
     for number in range(classes.max() + 1):  # a class of few pictures may have drawn none, or all

@@ -1,4 +1,4 @@
-"""What a data set is: labelled pictures to learn from, others to measure with, and what a model's card says of it."""
+"""What a data set is: labelled pictures to learn from, others to measure with, and its entry in a model's card."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 
 from tensor_jupyter.errors import LabError
 
-_FEWEST = 2_000  # pictures; with fewer, a part of the training set says little about the whole
+_FEWEST = 2_000  # pictures; with fewer, a part of the training set is a poor estimate of the whole
 _FEWEST_HELD_OUT = 50  # pictures to validate with, or a fifth of all
 
 
@@ -50,9 +50,9 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named set of pictures, how it was split, and one line that says where it came from.
+    """A named set of pictures, how it was split, and one line on where it came from.
 
-    unreadable: how many files were left out because they are no pictures. stand_in_for: the set that was asked for,
+    unreadable: how many files were left out because they are no pictures. stand_in_for: the set that was wanted,
     when this one took its place offline; else "".
     """
 
@@ -85,8 +85,8 @@ class Dataset:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The card's `data_set`: enough to tell, later, what a model has learned from and what it was measured with."""
-        told: dict[str, Any] = {
+        """The card's `data_set`: enough to know, later, what a model has learned from and what it was measured with."""
+        document: dict[str, Any] = {
             "name": self.name,
             "hash": self.hash,
             "train_images": len(self.train),
@@ -94,10 +94,10 @@ class Dataset:
             "split": self.split,
         }
         if self.unreadable:
-            told["unreadable"] = self.unreadable
+            document["unreadable"] = self.unreadable
         if self.stand_in_for:
-            told["stand_in_for"] = self.stand_in_for
-        return told
+            document["stand_in_for"] = self.stand_in_for
+        return document
 
     def validation_split(self, fraction: float, seed: int = 7) -> tuple[Pictures, Pictures]:
         """Return the training images in random order: those to learn from, and a part to validate with.

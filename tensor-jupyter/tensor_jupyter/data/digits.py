@@ -60,7 +60,9 @@ def save_samples(folder: Path, count: int = 10 * SAMPLES_PER_DIGIT) -> list[Path
     The row is the picture's place in scikit-learn's set. Raises LabError for a count that is not 10, 20 ... 1000.
     """
     if count % 10 or not 10 <= count <= 1000:
-        raise LabError(f"{count} samples cannot be made: ask for equally many of each digit, 10, 20, ... 1000.")
+        raise LabError(
+            f"{count} samples cannot be made: give a number with equally many of each digit, 10, 20, ... 1000."
+        )
     images, labels = load_digits()
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

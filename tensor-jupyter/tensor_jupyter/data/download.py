@@ -20,7 +20,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from tensor_jupyter.data.bar import shown
+from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 CONNECT_SECONDS = 4.0
@@ -39,7 +39,7 @@ class Remote:
     """A file on mirrors, and how to know that it is the right one.
 
     sha256: of the file, or with `unpacked` of what gzip makes of it, for mirrors that repack. Where none is known,
-    `size` and `md5` tell the first download, and the SHA-256 learned then is kept beside the file for all later ones.
+    `size` and `md5` check the first download, and the SHA-256 learned then is kept beside the file for all later ones.
     """
 
     name: str

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tensor_jupyter.data.archive import read_archive
 from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
 from tensor_jupyter.data.download import Remote, fetch, problem
-from tensor_jupyter.data.drawn import varied
+from tensor_jupyter.data.synthetic import varied
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
@@ -59,7 +59,7 @@ def load_notmnist(settings: Settings) -> Dataset:
         path = cached(settings)
     except LabError as error:
         return rendered_letters(str(error).rstrip("."))
-    # Not asked for as light on dark: a bold letter that fills its picture would be taken for the ground, and inverted.
+    # Not declared as light on dark: a bold letter that fills its picture would be taken for the ground, and inverted.
     return replace(read_archive(path, Picture(_SIDE, _SIDE, 1), "notmnist"), polarity="light-on-dark")
 
 

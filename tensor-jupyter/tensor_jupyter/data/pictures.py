@@ -20,7 +20,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", "
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
-"""Of one file, as its header says."""
+"""Of one file, by its header."""
 
 _ORIENTATION = 0x0112  # of EXIF; from 5 on the picture lies on its side
 
@@ -29,7 +29,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableError(Exception):
-    """The bytes are no picture, or one that is too large; the text says what was found."""
+    """The bytes are no picture, or one that is too large; the text names what was found."""
 
 
 def measure(content: bytes) -> tuple[int, int, int]:

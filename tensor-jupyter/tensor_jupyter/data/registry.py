@@ -50,7 +50,7 @@ _NAMED = {
 }
 
 NAMES = tuple(_NAMED)
-"""The sets that can be asked for by name."""
+"""The sets that have a name."""
 
 
 def load(what: str | Path, settings: Settings | None = None, picture: Picture | None = None) -> Dataset:

@@ -13,7 +13,7 @@ MAX_CLASSES = 100
 _CELL = 56  # pixels a picture is shown in
 _GAP = 6
 _TEXT = 16  # pixels of a line
-_LONGEST = 40  # characters of a label
+_MAX_CHARS = 40  # characters of a label
 
 
 def save_sheet(data: Dataset, path: Path, each: int = 10) -> Path:
@@ -54,4 +54,4 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 3]}..."
+    return label if len(label) <= _MAX_CHARS else f"{label[: _MAX_CHARS - 3]}..."

@@ -1,4 +1,4 @@
-"""Road signs, drawn before skies and hedges: a folder of pictures by class for those who have none at hand."""
+"""Road signs, drawn before skies and hedges: a folder of pictures by class, for a try without one of one's own."""
 
 import shutil
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tensor_jupyter.data.drawn import Pen
+from tensor_jupyter.data.synthetic import Pen
 from tensor_jupyter.settings import Settings
 
 EACH = 60

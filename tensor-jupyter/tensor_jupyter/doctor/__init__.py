@@ -2,9 +2,9 @@
 
     services    whether gateway, model server, watcher, TensorBoard and JupyterLab answer, each as itself
     served      what is served, what is held back and why
-    listening   who listens on the lab's ports, and for whom
+    listening   what listens on the lab's ports, and on which addresses
     private     token, API keys, state folder: closed to others
-    folders     who may write where, unfinished exports
+    folders     permissions, unfinished exports
     machine     disk, memory, GPU
     versions    Python and packages against the pins
 
@@ -14,10 +14,10 @@ hung service or disk is a finding, too.
 
 from collections.abc import Callable
 
-from tensor_jupyter.doctor import folders, listening, machine, private, served, services, versions
+from tensor_jupyter.doctor import folders, inventory, listening, machine, secrets, services, versions
+from tensor_jupyter.doctor.discovery import find
 from tensor_jupyter.doctor.finding import Finding, problem
-from tensor_jupyter.doctor.together import together
-from tensor_jupyter.doctor.where import find
+from tensor_jupyter.doctor.parallel import together
 from tensor_jupyter.settings import Settings
 
 __all__ = ["Finding", "examine"]
@@ -30,9 +30,9 @@ def examine(settings: Settings) -> list[Finding]:
     where = find(settings)
     looks: dict[str, Callable[[], list[Finding]]] = {
         "services": lambda: services.check(where, settings),
-        "models": lambda: served.check(where, settings),
+        "models": lambda: inventory.check(where, settings),
         "exposure": lambda: listening.exposure(where),
-        "secrets": lambda: private.check(where, settings),
+        "secrets": lambda: secrets.check(where, settings),
         "folders": lambda: folders.check(where, settings),
         "disk": lambda: machine.disks(settings),
         "memory": machine.memory,

@@ -28,5 +28,5 @@ def warning(check: str, found: str, wanted: str, fix: str = "") -> Finding:
 
 
 def problem(check: str, found: str, wanted: str, fix: str = "") -> Finding:
-    """Something that the lab is for does not work, or is open to strangers."""
+    """Something that the lab is for does not work, or is open to other hosts."""
     return Finding(check, "problem", found, wanted, fix)

@@ -1,4 +1,4 @@
-"""The lab's folders: who may write there, whose files lie in them, and what stopped exports left behind."""
+"""The lab's folders: their permissions, the owners of the files in them, and what stopped exports left behind."""
 
 import fcntl
 import os
@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tensor_jupyter.doctor.discovery import Where, is_there
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import Where, is_there
 from tensor_jupyter.publishing.staging import YOUNG_SECONDS
 from tensor_jupyter.settings import Settings
 
-_SCAN_SECONDS = 0.3  # a data folder may hold millions of files; the first thousands tell
+_SCAN_SECONDS = 0.3  # a data folder may hold millions of files; the first thousands are enough
 
 
 def check(where: Where, settings: Settings) -> list[Finding]:
@@ -33,7 +33,7 @@ def _folder(folder: Path, where: Where) -> list[Finding]:
         found = f"{there} cannot be written by user {os.getuid()}; it belongs to {about.st_uid}:{about.st_gid}"
         fix = where.typed(f"chown -R {os.getuid()}:{os.getgid()} {shlex.quote(str(there))}", root=True)
         return [problem("folders", found, "folders that its user may write", fix)]
-    # One that is not there is made by whoever needs it first.
+    # One that is not there is made by the first user of it.
     return [*_mode(folder, about, where), *_inside(folder, about, where)] if there == folder.absolute() else []
 
 
@@ -83,7 +83,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _staging(root: Path, where: Where) -> list[Finding]:
-    """Areas whose maker is gone. The next export sweeps its own kind; until then they take room."""
+    """Areas whose maker is gone. The next export sweeps its own kind; until then they take space."""
     try:
         stale = [area for area in sorted(root.iterdir()) if area.is_dir() and _is_stale(area)]
     except OSError:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tensor_jupyter.doctor import web
+from tensor_jupyter.doctor.discovery import Where
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import Where
 
 _PROC = Path("/proc")
 _MARK = b"TENSOR_LAB_SUPERVISED="  # what the local engine's manager puts into the environment of all it starts
-_GUARDED = ("tensor-rest", "tensor-jupyter")  # the two that can ask who is there; whether they do is asked elsewhere
+_GUARDED = ("tensor-rest", "tensor-jupyter")  # the two with authentication; whether it is on is checked elsewhere
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,21 @@ def listeners(where: Where) -> list[Listener]:
 
 
 def check(where: Where, silent: set[str]) -> list[Finding]:
-    """Whether others are in the lab's place: another lab, or a stranger where a service does not answer (`silent`)."""
+    """Whether others are in the lab's place: a lab, or a program where a service does not answer (`silent`)."""
     try:
         found = listeners(where)
     except OSError:
-        return [ok("ports", "who listens cannot be seen on this system")]
+        return [ok("ports", "what listens cannot be seen on this system")]
     others = [each for each in found if _is_other(each, where, silent)]
     if others:
         return [_taken(where, others)]
     if where.container:
-        return [ok("ports", f"{_told(found)}; those of other containers: bin/compose.sh ps")]
-    return [ok("ports", _told(found) if found else f"free: {', '.join(map(str, where.ports))}")]
+        return [ok("ports", f"{_format_listeners(found)}; those of other containers: bin/compose.sh ps")]
+    return [ok("ports", _format_listeners(found) if found else f"free: {', '.join(map(str, where.ports))}")]
 
 
 def exposure(where: Where) -> list[Finding]:
-    """What strangers reach, and whether it asks them who they are."""
+    """What other hosts reach, and whether it authenticates them."""
     if where.container:  # it listens for the other containers; what is published is the engine's matter
         return [
             ok("exposure", "in a container: `docker ps` shows what is published, 127.0.0.1 in the lab's compose file")
@@ -68,9 +68,9 @@ def exposure(where: Where) -> list[Finding]:
     try:
         found = [each for each in listeners(where) if each.is_open]
     except OSError:
-        return [ok("exposure", "who listens cannot be seen on this system")]
-    told = [finding for each in found for finding in _exposed(where, each)]
-    return told or [ok("exposure", "nothing of the lab listens beyond this machine")]
+        return [ok("exposure", "what listens cannot be seen on this system")]
+    exposed = [finding for each in found for finding in _exposed(where, each)]
+    return exposed or [ok("exposure", "nothing of the lab listens beyond this machine")]
 
 
 def _exposed(where: Where, each: Listener) -> list[Finding]:
@@ -82,7 +82,7 @@ def _exposed(where: Where, each: Listener) -> list[Finding]:
         fix = "bin/compose.sh down && TENSOR_REST_API_KEYS_FILE=keys.txt bin/compose.sh up"
         return [problem("exposure", f"{found} without a key", "127.0.0.1, or API keys (docs/security.md)", fix)]
     level = warning if service in _GUARDED else problem
-    why = "its token is all that guards it" if service in _GUARDED else "it asks nobody who he is"
+    why = "its token is all that guards it" if service in _GUARDED else "it has no authentication"
     return [level("exposure", f"{found}; {why}", "127.0.0.1", "bin/compose.sh down && bin/compose.sh up")]
 
 
@@ -111,14 +111,16 @@ def _is_other(each: Listener, where: Where, silent: set[str]) -> bool:
 
 def _taken(where: Where, others: list[Listener]) -> Finding:
     """All of them at once, with other ports for the lab."""
-    told, settings = [], []
+    taken, settings = [], []
     used = {*where.ports}
     for each in others:
         of_lab = f", of the lab in {each.lab}" if each.lab else ""
-        told.append(f"{each.port} by {each.process or 'a process of another user'}{of_lab}")
+        taken.append(f"{each.port} by {each.process or 'a process of another user'}{of_lab}")
         used.add(offer := next_free(used))
         settings.append(f"{_variable(where, each.port)}={offer}")
-    return problem("ports", f"taken: {'; '.join(told)}", "ports for the lab", f"{' '.join(settings)} bin/compose.sh up")
+    return problem(
+        "ports", f"taken: {'; '.join(taken)}", "ports for the lab", f"{' '.join(settings)} bin/compose.sh up"
+    )
 
 
 def _variable(where: Where, port: int) -> str:
@@ -161,7 +163,7 @@ def _sockets(process: Path) -> set[str]:
     links = []
     for link in (process / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            links.append(os.readlink(link))  # noqa: PTH115 - what a socket's link says is no path
+            links.append(os.readlink(link))  # noqa: PTH115 - a socket's link is not a path
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
@@ -177,5 +179,5 @@ def _lab(process: Path) -> str:
     return ""
 
 
-def _told(found: list[Listener]) -> str:
-    return ", ".join(f"{each.port} {each.process}".strip() for each in found) or "nobody listens"
+def _format_listeners(found: list[Listener]) -> str:
+    return ", ".join(f"{each.port} {each.process}".strip() for each in found) or "nothing listens"

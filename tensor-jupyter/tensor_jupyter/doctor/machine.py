@@ -1,12 +1,12 @@
-"""Room on the disks, memory for a training, and whether TensorFlow could see a GPU. TensorFlow is not imported."""
+"""Space on the disks, memory for a training, and whether TensorFlow could see a GPU. TensorFlow is not imported."""
 
 import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from tensor_jupyter.doctor.discovery import is_there
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
-from tensor_jupyter.doctor.where import is_there
 from tensor_jupyter.settings import Settings
 
 GIB = 2**30
@@ -28,7 +28,7 @@ def disks(settings: Settings) -> list[Finding]:
         disk = there.stat().st_dev
         by_disk.setdefault(disk, []).append(name)
         free[disk] = shutil.disk_usage(there).free
-    return [_room("disk", f"for {', '.join(names)}", free[disk]) for disk, names in by_disk.items()]
+    return [_free_space("disk", f"for {', '.join(names)}", free[disk]) for disk, names in by_disk.items()]
 
 
 def memory() -> list[Finding]:
@@ -53,15 +53,13 @@ def gpu(devices: Path = Path("/dev")) -> list[Finding]:
         return [ok("GPU", "none here: TensorFlow computes on the processor")]
     named = _driver()
     if not named:
-        return [
-            warning("GPU", f"{nodes[0]} is there, but nvidia-smi tells of none", "a driver that works", "nvidia-smi")
-        ]
+        return [warning("GPU", f"{nodes[0]} is there, but nvidia-smi lists none", "a driver that works", "nvidia-smi")]
     if _has("tensorflow-cpu"):  # built without CUDA
         return [ok("GPU", f"{named}; for the model server, by `bin/compose.sh up --gpu`; training uses the processor")]
     return [ok("GPU", f"{named}, which TensorFlow may use")]
 
 
-def _room(check: str, what: str, free: int) -> Finding:
+def _free_space(check: str, what: str, free: int) -> Finding:
     found = f"{free / GIB:.1f} GiB free {what}"
     fix = "bin/lab models; bin/lab models delete MODEL VERSION"
     if free < _DISK_NEEDED:
@@ -87,7 +85,7 @@ def _of_cgroup(names: tuple[str, str], root: Path = Path("/sys/fs/cgroup")) -> i
 
 
 def _driver() -> str:
-    """The first GPU's name and memory, as nvidia-smi has it, "" if it cannot say."""
+    """The first GPU's name and memory, as nvidia-smi has it, "" if it is unknown."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=1, check=False)

@@ -5,10 +5,10 @@ import socket
 from collections.abc import Callable
 
 from tensor_jupyter.doctor import web
+from tensor_jupyter.doctor.discovery import Where
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 from tensor_jupyter.doctor.listening import next_free
-from tensor_jupyter.doctor.together import together
-from tensor_jupyter.doctor.where import Where
+from tensor_jupyter.doctor.parallel import together
 from tensor_jupyter.gateway import other_lab
 from tensor_jupyter.settings import Settings
 
@@ -59,13 +59,13 @@ def _model_server(where: Where, settings: Settings) -> Finding:
     if reply.status == 200 and reply.document().get("status") == "ready":
         return ok("model server", "answers the gateway")
     if reply.status == 503:
-        return _silent("model server", f"the gateway says: {_message(reply)}")
+        return _silent("model server", f"the gateway answers: {_message(reply)}")
     host, port = where.serving
     try:
         socket.create_connection((host, port), web.SECONDS / 2).close()
     except OSError as error:
         return _silent("model server", f"no answer at {host}:{port} ({error.strerror or error})")
-    return ok("model server", f"takes connections at {host}:{port}; there is no gateway to ask it")
+    return ok("model server", f"takes connections at {host}:{port}; there is no gateway to call it")
 
 
 def _watcher(where: Where) -> Finding:
@@ -102,7 +102,7 @@ def _board(where: Where, settings: Settings) -> Finding:
 
 
 def _jupyter(where: Where) -> Finding:
-    """Whether it answers, and whether it asks who is there: what it runs can do all that its user can."""
+    """Whether it answers, and whether it authenticates: what it runs can do all that its user can."""
     reply = web.get(f"{where.jupyter}/api")
     if reply.silence:
         return _silent("JupyterLab", f"no answer at {where.jupyter} ({reply.silence})")
@@ -111,7 +111,7 @@ def _jupyter(where: Where) -> Finding:
     if web.get(f"{where.jupyter}/api/status").status == 200:
         return problem(
             "JupyterLab",
-            f"answers at {where.jupyter} without a token: whoever reaches it runs what he likes",
+            f"answers at {where.jupyter} without a token: any client that reaches it can run any command",
             "a token",
             "bin/compose.sh restart tensor-jupyter",
         )
@@ -123,8 +123,8 @@ def _silent(check: str, found: str) -> Finding:
 
 
 def _strange(check: str, url: str, reply: web.Reply, variable: str) -> Finding:
-    said = f"{reply.status}" + (f": {_message(reply)}" if _message(reply) else "")
-    return problem(check, f"something else answers at {url} ({said})", f"the lab's own, or {variable} set", UP)
+    status = f"{reply.status}" + (f": {_message(reply)}" if _message(reply) else "")
+    return problem(check, f"something else answers at {url} ({status})", f"the lab's own, or {variable} set", UP)
 
 
 def _message(reply: web.Reply) -> str:

@@ -21,8 +21,8 @@ def check(container: bool, lock: Path = LOCK) -> list[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     first, last = (".".join(map(str, version)) for version in _PYTHONS)
     fits = _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]
-    told = ok("Python", python) if fits else problem("Python", python, f"{first} to {last}", fix)
-    return [told, *_packages(lock, fix)]
+    finding = ok("Python", python) if fits else problem("Python", python, f"{first} to {last}", fix)
+    return [finding, *_packages(lock, fix)]
 
 
 def _packages(lock: Path, fix: str) -> list[Finding]:

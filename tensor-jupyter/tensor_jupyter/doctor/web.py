@@ -1,4 +1,4 @@
-"""Asking an address of the lab once, without a proxy, for a short time and a bounded answer."""
+"""One request to an address of the lab: without a proxy, with a short timeout and a bounded answer."""
 
 import json
 import urllib.error
@@ -8,7 +8,7 @@ from http.client import HTTPException
 from typing import Any
 
 SECONDS = 3.0  # on a loaded machine a healthy service answers late
-_MOST_BYTES = 8 * 2**20
+_MAX_BYTES = 8 * 2**20
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
@@ -33,10 +33,10 @@ def get(url: str, headers: dict[str, str] | None = None) -> Reply:
     """GET the address."""
     try:
         with _open(urllib.request.Request(url, headers=headers or {}), timeout=SECONDS) as response:
-            return Reply(response.status, response.read(_MOST_BYTES))
+            return Reply(response.status, response.read(_MAX_BYTES))
     except urllib.error.HTTPError as error:
         with error:
-            return Reply(error.code, error.read(_MOST_BYTES))
+            return Reply(error.code, error.read(_MAX_BYTES))
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         return Reply(0, silence=getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.pipeline.parameters import Parameters
-from tensor_jupyter.publishing.gate import Check
+from tensor_jupyter.publishing.release_gate import Check
 
 MAX_LEAKED = 0.001
 """The share of test images that may be in the training set, byte for byte: some sets have a few by nature."""

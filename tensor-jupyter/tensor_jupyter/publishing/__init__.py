@@ -4,7 +4,7 @@
     importing   the same for .keras, .h5 and SavedModel files that people have
     gate        the numbers a version has to reach before it is promoted, and the report of them
     registry    labels, promotion, rollback, retry and deletion, through serving.conf
-    served      what the gateway says of it all
+    served      what the gateway lists as served
 
 below them: staging, replay, graph, card, serving_conf. Importing this package is cheap; `export`, `importing`, `gate`,
 `replay` and `graph` bring TensorFlow.

@@ -21,12 +21,12 @@ from typing import Any
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import gate
-from tensor_jupyter.publishing.gate import Report
+from tensor_jupyter.publishing import release_gate
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import about, sound
 from tensor_jupyter.publishing.promotion import held_out
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
+from tensor_jupyter.publishing.release_gate import Report
 from tensor_jupyter.publishing.serving_conf import STABLE
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.typed import LAB
@@ -92,12 +92,12 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
     current = conf.default(others if settled else older) or max(older, default=0)
     folder = registry.folder(version)
     if not current:
-        report = gate.judge(folder, None, data)
+        report = release_gate.judge(folder, None, data)
         return Decision(version, version, _first(name, version, data)), report
     chosen = registry.is_chosen()
     kept = STABLE in conf.labels and not registry.is_held()
     also, missing = _sets_of(registry, current, data, settings)
-    report = gate.judge(folder, registry.folder(current), data, also=also)
+    report = release_gate.judge(folder, registry.folder(current), data, also=also)
     if chosen:
         return Decision(version, current, _left_alone(registry, version, current)), report
     reason = _reason_against(registry, current, data, report, bool(also)) or missing

@@ -24,7 +24,7 @@ def add_card(folder: Path, text: str) -> None:
         raise LabError("saved_model.pb cannot be read, so it can be given no labels.") from error
     meta = next((found for found in model.meta_graphs if "serve" in found.meta_info_def.tags), None)
     if meta is None:
-        raise LabError("saved_model.pb holds no graph tagged 'serve', so nobody could serve it.")
+        raise LabError("saved_model.pb holds no graph tagged 'serve', so no model server could serve it.")
     if "describe" in meta.signature_def:
         raise LabError("The model has a signature 'describe' already, with labels of its own: leave --labels out.")
     with tf.Graph().as_default() as graph, tf.name_scope(_SCOPE):

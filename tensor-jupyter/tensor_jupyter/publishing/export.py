@@ -34,7 +34,7 @@ from tensor_jupyter.publishing.made_up import made_up
 from tensor_jupyter.publishing.replay import TOLERANCE, check
 from tensor_jupyter.publishing.samples import Sample, write_golden_samples
 from tensor_jupyter.publishing.staging import publish, staging
-from tensor_jupyter.training.measure import measured
+from tensor_jupyter.training.evaluation import measured
 
 GOLDEN_SAMPLES = 8
 """How many test pictures travel with the model: they warm a server up, and their scores must come out again."""
@@ -43,7 +43,7 @@ _BATCH = 256  # images measured at once
 _COARSE = 1e-2  # tolerance where the scores were made in half precision or on a GPU, and are replayed on the CPU
 
 _log = logging.getLogger(__name__)
-tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would tell the name of the staging folder
+tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would print the name of the staging folder
 
 
 def export(
@@ -67,7 +67,7 @@ def export(
         export(model, Context("prices"), samples=x_test[:8])    # any model, functional, sequential or subclassed
 
     Args:
-        model: Built, or called by `samples`. A compiled loss says whether its scores are logits.
+        model: Built, or called by `samples`. A compiled loss declares whether its scores are logits.
         context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
@@ -95,7 +95,7 @@ def export(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What is served, and what its card says of it."""
+    """What is served, and its card."""
 
     endpoint: Endpoint
     samples: dict[str, np.ndarray]
@@ -148,7 +148,7 @@ def publish_model(
 
 
 def declared(found: bool | None, given: bool | None) -> bool | None:
-    """Whether rows are declared independent: as the user says, else as the check found.
+    """Whether rows are declared independent: as the user declares, else as the check found.
 
     Raises LabError when the user calls rows independent that were found to depend on each other.
     """

@@ -71,7 +71,7 @@ class Graph:
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
         except _BROKEN as error:
             self._session.close()
-            raise _told(error) from error
+            raise _load_error(error) from error
         self._defs = {name: found for name, found in meta.signature_def.items() if not name.startswith("__")}
         self.signatures = {name: _signature(found) for name, found in sorted(self._defs.items())}
 
@@ -83,7 +83,7 @@ class Graph:
             fetches = {alias: tensor.name for alias, tensor in found.outputs.items()}
             return dict(self._session.run(fetches, feeds))
         except _BROKEN as error:
-            raise _told(error) from error
+            raise _load_error(error) from error
 
     def operations(self, signature: str) -> set[str]:
         """The types of all operations that a call of the signature may run, those of its functions included."""
@@ -175,7 +175,7 @@ def _tensor(info: Any) -> Tensor:
     return Tensor(tf.dtypes.as_dtype(info.dtype).name, sizes)
 
 
-def _told(error: Exception) -> LabError:
+def _load_error(error: Exception) -> LabError:
     """In one line, without the trace of graph nodes that TensorFlow appends."""
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
     return LabError(" ".join(f"{type(error).__name__}: {text}".partition("[[")[0].split())[:500])

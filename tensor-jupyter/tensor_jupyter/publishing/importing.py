@@ -1,6 +1,6 @@
 """Models that people have, made into served versions: .keras and .h5 files, and SavedModel folders as they are.
 
-No code out of a file is run: Lambda layers and layers of somebody's own are refused, with a word on what to do.
+No code out of a file is run: Lambda layers and custom layers are refused, with a remedy.
 """
 
 import logging
@@ -41,7 +41,7 @@ def import_model(
         context: The name and the version.
         labels: The names of its scores, for the card.
         data: Its test images become golden samples, and the gate's report is made with them.
-        hints: What the model's layers do not say of its images and scores.
+        hints: What the model's layers do not declare of its images and scores.
         independent_rows: True or False is the user's word; None: only what the check finds.
 
     Raises:
@@ -121,7 +121,7 @@ def _keras_file(
             )
         raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.{hint}")
     if classes:
-        _say_range(path, endpoint, found, how)
+        _print_range(path, endpoint, found, how)
     if not names and (classes or 0) > 1:
         names = [*map(str, range(classes or 0))]
     made = {"command": f"lab import {path.name} --name {context.name}"}
@@ -140,7 +140,7 @@ def _no_answer(path: Path, text: str) -> str:
     return f"{path.name} cannot be called with made-up inputs of its types and shapes: {' '.join(text.split())[:300]}"
 
 
-def _say_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
+def _print_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
     """Log what was found of the pixels of a classifier. Raises LabError if images would get wrong answers."""
     if pixels == "":
         raise LabError(

@@ -1,7 +1,7 @@
 """Whether the rows of a version are independent: a row gets the same answer whatever stands beside it in the request.
 
 Only then may a server batch, split or join requests (docs/contracts.md, "Independent rows"). An open first dimension
-does not say so: a sum over rows has one too. Every signature is run with the same rows in different requests.
+does not declare it: a sum over rows has one too. Every signature is run with the same rows in different requests.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What the card of a Keras model says of its input and scores: read from its layers, or as the user says."""
+"""The card of a Keras model: its input and scores, read from its layers, or as the user declares."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user says of a model, where its layers do not.
+    """What the user declares of a model, where its layers do not.
 
     Attributes:
         pixels: The numbers that black and white are for an image input of floats, one of RANGES.
@@ -54,7 +54,7 @@ def image_sizes(endpoint: Endpoint) -> tuple[int | None, int | None, int] | None
 
 
 def input_range(endpoint: Endpoint, hints: Hints) -> tuple[str | None, str]:
-    """The range of the image input and how it was found, as `pixel_range` says it; (None, "") for other inputs."""
+    """The range of the image input and how it was found, as in `pixel_range`; (None, "") for other inputs."""
     (spec, *_) = endpoint.inputs.values()
     if image_sizes(endpoint) is None or spec.dtype.name != "float32":
         return None, ""

@@ -35,7 +35,7 @@ class Endpoint:
 
     @classmethod
     def of(cls, model: keras.Model, samples: Any = None) -> "Endpoint":
-        """The endpoint of any built model; samples build a subclassed model, and say the types of its inputs.
+        """The endpoint of any built model; samples build a subclassed model, and set the types of its inputs.
 
         Raises LabError where it is unknown what the model takes.
         """

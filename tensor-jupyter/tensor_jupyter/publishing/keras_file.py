@@ -34,7 +34,7 @@ def load_keras(path: Path) -> keras.Model:
     except Exception as error:  # Keras raises whatever the file makes it raise
         raise LabError(_reason(path, str(error))) from error
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
-        raise LabError(f"{path.name} does not say what it takes: build the model, or call it once, before saving it.")
+        raise LabError(f"{path.name} has no input shape: build the model, or call it once, before saving it.")
     return model
 
 
@@ -110,6 +110,6 @@ def _reason(path: Path, text: str) -> str:
     if "Could not locate" in text or "Unknown layer" in text or "custom_object" in text:
         return (
             f"{path.name} has a layer of its own that only its program knows: export it there with "
-            f"model.export(folder), and import that folder. Keras says: {line.split('. ')[0]}."
+            f"model.export(folder), and import that folder. Keras reports: {line.split('. ')[0]}."
         )
     return f"{path.name} cannot be read as a Keras model: {line or 'no reason given'}"

@@ -1,4 +1,4 @@
-"""What the layers of a Keras model say about its images and scores.
+"""What the layers of a Keras model declare of its images and scores.
 
 range:   the numbers its image input takes, found by sending black and white through the layers in front of the first
          weights (Rescaling, Normalization, preprocess_input ...); else by the network of keras.applications it is.

@@ -27,7 +27,7 @@ def as_input(images: np.ndarray, dtype: str, pixels: str | None = None) -> np.nd
 
 
 def card_range(card: Mapping[str, Any]) -> str | None:
-    """The card's `input.range`, None where it says none of RANGES."""
+    """The card's `input.range`, None where it is none of RANGES."""
     given = card.get("input")
     found = given.get("range") if isinstance(given, Mapping) else None
     return found if found in RANGES else None

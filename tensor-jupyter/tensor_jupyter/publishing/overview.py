@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tensor_jupyter.asking.catalogue import default_version
 from tensor_jupyter.context import NAME
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, SilentError
+from tensor_jupyter.inference.catalogue import default_version
 from tensor_jupyter.publishing import served
 from tensor_jupyter.publishing.near_models import NearModel, near_models
 from tensor_jupyter.publishing.registry import Registry
@@ -20,8 +20,8 @@ _STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNL
 @dataclass(frozen=True)
 class Version:
     """One version. state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or
-    listed (to be served; the gateway was not there to say more). reason: why it failed or is quarantined. accuracy: on
-    the test pictures of data_set, and created: as its card says, None and "" where it does not."""
+    listed (to be served; the gateway did not answer). reason: why it failed or is quarantined. accuracy: on
+    the test pictures of data_set, and created: from its card, None and "" where they are missing."""
 
     version: int
     state: str
@@ -34,7 +34,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Overview:
-    """Every model's versions, newest first, by name; silent: why the gateway could not be asked, else "".
+    """Every model's versions, newest first, by name; silent: why the gateway could not be called, else "".
 
     ignored: folders and files that are nearly models.
     """
@@ -75,7 +75,7 @@ def about(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def sound(registry: Registry, settings: Settings) -> list[int]:
-    """The versions of a model in the volume that are not quarantined, ascending, as far as the gateway can say."""
+    """The versions of a model in the volume that are not quarantined, ascending, as far as the gateway knows."""
     held = _quarantined(registry.name, settings)
     return [number for number in registry.numbers() if number not in held]
 
@@ -100,7 +100,7 @@ def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[
 
 def _quarantined(name: str, settings: Settings) -> dict[int, str]:
     try:
-        return served.ask(settings).get(name, Seen()).quarantined
+        return served.fetch(settings).get(name, Seen()).quarantined
     except SilentError:
         return {}
 

@@ -5,10 +5,10 @@ from typing import Any
 from tensor_jupyter.data import Dataset, load
 from tensor_jupyter.data.dataset import Picture
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing.gate import Report, judge
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import sound
 from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.release_gate import Report, judge
 from tensor_jupyter.settings import Settings
 
 
@@ -40,7 +40,7 @@ def measure(
 
 
 def _check_measured(report: Report, data: str) -> None:
-    """Pictures that were asked for and say nothing about the model are a mistake, not a pass."""
+    """Raise LabError where the given pictures do not fit the model: that is a mistake, not a pass."""
     for check in report.checks:
         if check.name == "accuracy" and check.passed is None:
             raise LabError(f"With --data {data} {check.told}.")

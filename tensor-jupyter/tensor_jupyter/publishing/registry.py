@@ -47,7 +47,7 @@ class Registry:
         return found[version]
 
     def conf(self) -> ServingConf:
-        """What serving.conf says now."""
+        """The settings of serving.conf now."""
         return serving_conf.read(self._conf_path)
 
     def label(self, label: str, version: int) -> None:
@@ -182,7 +182,7 @@ class Registry:
         raise LabError(f"{folder} is empty: there is nothing to look at again.")
 
     def delete(self, version: int, present: list[int], force: bool = False) -> None:
-        """Take a version away in one step, with its report; `force` takes one that is served, with its labels.
+        """Remove a version in one step, with its report; `force` takes one that is served, with its labels.
 
         present: the sound versions; the last of them is never deleted.
         """

@@ -1,4 +1,4 @@
-"""What the gateway says is served: asked to list the versions, and to see a change arrive."""
+"""What the gateway lists as served: to list the versions, and to see a change arrive."""
 
 import time
 from collections.abc import Callable
@@ -24,17 +24,17 @@ class Seen:
 
     @property
     def available(self) -> list[int]:
-        """The versions that answer now, ascending; the last one answers who names none."""
+        """The versions that answer now, ascending; the last one answers requests that name none."""
         return sorted(version for version, state in self.states.items() if state == "AVAILABLE")
 
 
-def ask(settings: Settings) -> dict[str, Seen]:
+def fetch(settings: Settings) -> dict[str, Seen]:
     """Every model the gateway lists, by name. Raises SilentError when it does not answer."""
     return listed(settings)[0]
 
 
 def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
-    """As `ask`, and the gateway's whole document."""
+    """As `fetch`, and the gateway's whole document."""
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", "/tf/models")
     if reply.status != 200:
@@ -47,19 +47,19 @@ def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
 
 
 def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen], bool]) -> Seen:
-    """The model as the gateway lists it, once `arrived` says so. Raises LabError when the time is over before.
+    """The model as the gateway lists it, once `arrived` is true of it. Raises LabError when the time is over before.
 
-    Raises SilentError when the gateway does not answer at all; one that answered and is away for a moment is
+    Raises SilentError when the gateway does not answer at all; one that answered and is unavailable for a moment is
     waited for.
     """
     deadline = time.monotonic() + seconds
-    seen = ask(settings).get(name, Seen())
+    seen = fetch(settings).get(name, Seen())
     while not arrived(seen):
         if time.monotonic() > deadline:
-            raise LabError(f"After {seconds:g} s the gateway still shows {name} {_told(seen)}.")
+            raise LabError(f"After {seconds:g} s the gateway still shows {name} {_format_states(seen)}.")
         time.sleep(_POLL_SECONDS)
         try:
-            seen = ask(settings).get(name, Seen())
+            seen = fetch(settings).get(name, Seen())
         except SilentError:
             continue
     return seen
@@ -75,7 +75,7 @@ def _seen(entry: dict[str, Any]) -> Seen:
     )
 
 
-def _told(seen: Seen) -> str:
+def _format_states(seen: Seen) -> str:
     versions = ", ".join(map(str, seen.available)) or "none"
     labels = ", ".join(f"{label} {version}" for label, version in sorted(seen.labels.items())) or "none"
     held = "".join(f"; {version} is quarantined: {reason}" for version, reason in sorted(seen.quarantined.items()))

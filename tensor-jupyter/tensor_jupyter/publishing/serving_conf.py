@@ -74,7 +74,7 @@ class ServingConf:
 
     @property
     def independent_rows(self) -> bool | None:
-        """Whether a server may batch, split and join requests; None: the model itself says so, or not."""
+        """Whether a server may batch, split and join requests; None: as the model itself declares."""
         return next((piece.rows for piece in self.pieces if piece.rows is not None), None)
 
     def default(self, versions: Iterable[int]) -> int:
@@ -138,7 +138,7 @@ class ServingConf:
 
 
 def read(path: Path) -> ServingConf:
-    """What the file says; an empty ServingConf when there is none. Raises LabError for one that is not understood."""
+    """The file's settings; an empty ServingConf when there is none. Raises LabError for one that is not understood."""
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)

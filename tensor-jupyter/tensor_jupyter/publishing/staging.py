@@ -31,16 +31,16 @@ def staging(models: Path) -> Iterator[Path]:
     """A new area to make a version in, gone at the end; what dead exporters left behind is swept first.
 
     Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
-    beside it: the kernel lets go of the lock when the process dies, whatever it dies of. Raises LabError when there is
-    no room for it.
+    beside it: the kernel releases the lock when the process ends, for whatever reason. Raises LabError when the disk
+    is full.
     """
     root = models / ".staging"
-    with _room(models):
+    with _check_free_space(models):
         make_shared(root)
         sweep(root)
         area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
     try:
-        with _room(models), (area / _LOCK).open("w") as lock:
+        with _check_free_space(models), (area / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield area / "version"
     finally:
@@ -70,14 +70,14 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
         if exact:
             raise LabError(f"Version {number} of {name} is published, and a published version is never changed.")
         number = max(number, greatest_version(family)) + 1
-    with contextlib.suppress(OSError):  # it is there, and whole, whatever the disk says now
+    with contextlib.suppress(OSError):  # it is there, and whole, whatever error follows
         _sync_folder(family)
     return family / str(number)
 
 
 @contextlib.contextmanager
-def _room(models: Path) -> Iterator[None]:
-    """Tell a full disk in one sentence."""
+def _check_free_space(models: Path) -> Iterator[None]:
+    """Report a full disk in one sentence."""
     try:
         yield
     except shutil.Error as error:  # what copying a folder collects
@@ -85,7 +85,7 @@ def _room(models: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise LabError(f"There is no room left in {models}, so nothing was published: make room there.") from error
+        raise LabError(f"The disk of {models} is full, so nothing was published: free space there.") from error
 
 
 def _renamed(source: Path, target: Path) -> bool:

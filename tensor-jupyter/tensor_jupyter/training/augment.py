@@ -163,6 +163,6 @@ def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _uniform(pictures: tf.Tensor, seed: tf.Tensor, number: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-    """One number for each picture, [N, 1, 1, 1]; `number` tells this draw from the others of the same seed."""
+    """One number for each picture, [N, 1, 1, 1]; `number` makes this draw differ from others of the same seed."""
     mixed = seed + tf.constant([0, number * 1_000_003], tf.int32)
     return tf.random.stateless_uniform([tf.shape(pictures)[0], 1, 1, 1], mixed, low, high)

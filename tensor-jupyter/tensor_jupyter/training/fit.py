@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensor_jupyter.context import Context, make_shared
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.training import augment, board, checkpoints, distillation, measure, models, results
+from tensor_jupyter.training import augment, board, checkpoints, distillation, evaluation, models, results
 from tensor_jupyter.training.average import Averaged
 from tensor_jupyter.training.run import Run
 
@@ -184,7 +184,7 @@ def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) 
 
 
 def _targets(network: keras.Model, pictures: Pictures, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Images, and what the network should say of them: one-hot labels, or an error of nothing."""
+    """Images, and the network's targets: one-hot labels, or an error of nothing."""
     if models.is_classifier(network):
         return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
     return pictures.images, np.zeros(len(pictures), np.float32)
@@ -225,9 +225,9 @@ def _finished(
         weights = network.get_weights()
         network = models.build(data, run.model_copy(update={"weights": "none"}))
         network.set_weights(weights)
-    threshold = measure.threshold_of(network, held_out)
-    scores = measure.scores_of(network, data.test)
-    metrics = measure.measured(scores, data, threshold)
+    threshold = evaluation.threshold_of(network, held_out)
+    scores = evaluation.scores_of(network, data.test)
+    metrics = evaluation.measured(scores, data, threshold)
     results.write(context.log_dir, network, data, scores, metrics, state.epoch)
     make_shared(context.keras_file.parent)
     network.save(context.keras_file)

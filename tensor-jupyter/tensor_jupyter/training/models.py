@@ -15,7 +15,7 @@ from tensor_jupyter.training.run import Run
 from tensor_jupyter.training.transfer import transfer_net
 
 FEATURES = "features"
-"""The layer whose output says most about a picture: TensorBoard's projector shows it."""
+"""The layer whose output describes a picture best: TensorBoard's projector shows it."""
 
 _LARGE = 48  # pixels a side; the cnn first makes a larger picture smaller
 

@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import api as hparams  # type: ignore[import-un
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.progress import EpochProgress
-from tensor_jupyter.training import board, checkpoints, measure, results
+from tensor_jupyter.training import board, checkpoints, evaluation, results
 
 
 def callbacks(context: Context, data: Dataset | None = None) -> list[keras.callbacks.Callback]:
@@ -70,14 +70,14 @@ class _Best(keras.callbacks.Callback):
 
 
 class _Results(keras.callbacks.Callback):
-    """At the end, what the model says of the test images: confusion matrix, surest errors, curves, projector."""
+    """At the end, the model's answers for the test images: confusion matrix, surest errors, curves, projector."""
 
     def __init__(self, context: Context, data: Dataset) -> None:
         super().__init__()
         self.context, self.data = context, data
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        scores = measure.scores_of(self.model, self.data.test)
+        scores = evaluation.scores_of(self.model, self.data.test)
         if scores.shape[1:] in ((), (len(self.data.labels),)):
-            metrics = measure.measured(scores, self.data)
+            metrics = evaluation.measured(scores, self.data)
             results.write(self.context.log_dir, self.model, self.data, scores, metrics, self.params["epochs"])

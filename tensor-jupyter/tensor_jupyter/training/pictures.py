@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-MOST_CLASSES = 40
+MAX_CLASSES = 40
 """A confusion matrix of more cannot be read."""
 
 _TILE = 84  # pixels a side of a picture on a sheet
@@ -32,7 +32,7 @@ def sheet(images: np.ndarray, titles: Sequence[str], columns: int = 10) -> np.nd
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Rows: what it is; columns: what the model says; in the cells, how often: uint8 [1, H, W, 3].
+    """Rows: what it is; columns: the model's answer; in the cells, how often: uint8 [1, H, W, 3].
 
     counts: int [classes, classes].
     """

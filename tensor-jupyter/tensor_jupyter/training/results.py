@@ -20,9 +20,9 @@ from tensorboard.plugins.projector import ProjectorConfig  # type: ignore[import
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.training.board import writer
 from tensor_jupyter.training.models import FEATURES
-from tensor_jupyter.training.pictures import MOST_CLASSES, confusion, sheet, sprite
+from tensor_jupyter.training.pictures import MAX_CLASSES, confusion, sheet, sprite
 
-MOST_EMBEDDED = 1_000
+MAX_EMBEDDED = 1_000
 _THUMBNAIL = 32  # pixels
 _SHOWN = 30  # pictures on a sheet
 
@@ -46,7 +46,7 @@ def write(
 def _classified(data: Dataset, scores: np.ndarray) -> None:
     labels, answers = data.test.labels, scores.argmax(axis=1)
     classes = len(data.labels)
-    if classes <= MOST_CLASSES:
+    if classes <= MAX_CLASSES:
         counts = np.zeros((classes, classes), int)
         np.add.at(counts, (labels, answers), 1)
         tf.summary.image("confusion_matrix", confusion(counts, data.labels))
@@ -74,7 +74,7 @@ def _reconstructed(data: Dataset, errors: np.ndarray) -> None:
 
 def _project(folder: Path, model: keras.Model, data: Dataset) -> None:
     """Vectors, labels and thumbnails for the projector, in the run's folder."""
-    pictures = data.test.take(slice(MOST_EMBEDDED))
+    pictures = data.test.take(slice(MAX_EMBEDDED))
     names = [layer.name for layer in model.layers]
     layer = model.get_layer(FEATURES) if FEATURES in names else model.layers[-2]
     vectors = keras.Model(model.inputs[0], layer.output).predict(pictures.images, batch_size=512, verbose=0)

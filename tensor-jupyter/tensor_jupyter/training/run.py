@@ -49,7 +49,7 @@ class Run(BaseModel):
         "auto", description="How the pictures are varied; auto: as fits the data."
     )
     label_smoothing: float = Field(
-        0.02, ge=0, lt=0.5, description="So that a sure answer says 0.99 and a doubtful one less."
+        0.02, ge=0, lt=0.5, description="So that a sure answer scores 0.99 and a doubtful one less."
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after so many epochs without a better one; else a third of the epochs."

@@ -61,7 +61,7 @@ def _base(shape: tuple[int, int, int], run: Run, offline: bool) -> keras.Model:
             layer.trainable = False
         for layer in base.layers:
             if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False  # a few hundred pictures say less of the means than a million
+                layer.trainable = False  # a few hundred pictures estimate the means worse than a million
     return base
 
 

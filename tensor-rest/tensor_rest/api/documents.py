@@ -3,13 +3,11 @@
 from typing import Any
 
 from flask_restx import Api, fields
-from werkzeug.datastructures import FileStorage
 
 from tensor_rest.api import probes
-from tensor_rest.api.requests import DEFAULT_LIMIT
 
 _ERRORS = {
-    400: "The request is invalid; the message says where",
+    400: "The request is invalid; the message names the place",
     401: "An API key is missing or unknown, where the gateway requires one",
     403: "Not allowed for this caller, from this page, or for this URL",
     404: "The model, version or label is not served",
@@ -37,12 +35,6 @@ class Documents:
         self.api = api
         self.keys = keys
         self.keeps_feedback = keeps_feedback
-        self.upload = api.parser().add_argument(
-            "image", type=FileStorage, location="files", required=True, help="PNG, JPEG, BMP, WEBP or GIF"
-        )
-        self.upload_limit = self.upload.copy().add_argument(
-            "limit", type=int, location="args", default=DEFAULT_LIMIT, help="How many answers, 1 to all"
-        )
         self.error = api.model(
             "Error",
             {

@@ -62,7 +62,7 @@ def _documents(api: Namespace) -> tuple[Any, Any]:
         {
             "model": fields.String(example="mnist-net"),
             "version": fields.Integer(example=1),
-            "predicted": fields.String(description="What the model says", example="7"),
+            "predicted": fields.String(description="The model's label", example="7"),
             "label": fields.String(description="What it was", example="1"),
             "stored": fields.Boolean(description="False if it was known already"),
         },

@@ -1,74 +1,19 @@
 """The tutorial's two routes: POST /tf/mnist/<model> and POST /predictlabel."""
 
-import flask
-from flask_restx import Namespace, Resource, fields
+from typing import Any
+
+from flask_restx import Namespace, fields
 
 from tensor_rest.api import params, requests
-from tensor_rest.api.documents import SERVING, Documents
+from tensor_rest.api.image_routes import LIMIT, ImageRequest, ImageRoute
 from tensor_rest.errors import BadRequestError, ConflictError
-from tensor_rest.inference.metadata import Target
-from tensor_rest.inference.service import InferenceService
 from tensor_rest.runtime.reply import Reply
 
-_FAULTS = (400, 409, 413, 415, *SERVING)
 
-
-def add(api: Namespace, documents: Documents, default_model: str) -> None:
-    """Add the routes."""
-    _add_mnist(api, documents)
-    _add_predictlabel(api, documents, default_model)
-
-
-def _add_mnist(api: Namespace, documents: Documents) -> None:
-    digit = api.model("Digit", {"digit": fields.Integer(example=2), "probability": fields.Float(example=0.998)})
-    answer = api.model("Classification", {"classification_result": fields.List(fields.Nested(digit))})
-
-    @api.route("/tf/mnist/<model>")
-    @api.doc(params={"model": "Name of a served model"})
-    class Mnist(Resource):
-        @api.expect(documents.upload_limit, validate=False)
-        @api.doc(
-            id="classify_digit",
-            vendor={"x-needs": params.DIGITS},
-            responses={200: ("The best answers", answer), **documents.errors(*_FAULTS)},
-        )
-        def post(self, model: str) -> flask.Response:
-            """Which digit is in this image?
-
-            The headers X-Model-Name and X-Model-Version name the model and version that answered.
-            """
-            limit = requests.limit()
-            return requests.response(classification(requests.service(), model, requests.image(), limit))
-
-
-def _add_predictlabel(api: Namespace, documents: Documents, model: str) -> None:
-    label = api.model("Label", {"label": fields.String(example="4"), "probability": fields.String(example="0.9987")})
-    answer = api.model(
-        "LabelPrediction",
-        {
-            "most_probable_label": fields.String(example="4"),
-            "predictions": fields.List(fields.Nested(label)),
-            "success": fields.Boolean(example=True),
-        },
-    )
-
-    @api.route("/predictlabel")
-    class PredictLabel(Resource):
-        @api.expect(documents.upload, validate=False)
-        @api.doc(
-            id="predict_label",
-            vendor={"x-needs": params.IMAGES},
-            responses={200: ("All labels", answer), **documents.errors(*_FAULTS)},
-        )
-        def post(self) -> flask.Response:
-            """Every label with its probability, from the default model"""
-            return requests.response(label_prediction(requests.service(), model, requests.image()))
-
-
-def classification(service: InferenceService, model: str, picture: bytes, limit: int) -> Reply:
-    """The answer of /tf/mnist/<model>."""
-    answer = service.classify(Target(model), [picture])
-    ranking = answer.ranking
+def _classification(request: ImageRequest) -> Reply:
+    model = request.target.model
+    answer = request.service.classify(request.target, [data for _, data in request.images])
+    ranking, limit = answer.ranking, request.limit
     if limit > len(ranking):
         raise BadRequestError(f"limit={limit} is over the {len(ranking)} labels of model {model!r}.")
     best = [
@@ -78,13 +23,12 @@ def classification(service: InferenceService, model: str, picture: bytes, limit:
     return requests.reply({"classification_result": best}, model, answer.version)
 
 
-def label_prediction(service: InferenceService, model: str, picture: bytes) -> Reply:
-    """The answer of /predictlabel."""
-    answer = service.classify(Target(model), [picture])
+def _label_prediction(request: ImageRequest) -> Reply:
+    answer = request.service.classify(request.target, [data for _, data in request.images])
     ranking = answer.ranking
     predictions = [{"label": label, "probability": f"{score:.4f}"} for label, score in ranking]
     document = {"most_probable_label": ranking[0][0], "predictions": predictions, "success": True}
-    return requests.reply(document, model, answer.version)
+    return requests.reply(document, request.target.model, answer.version)
 
 
 def _digit(label: str, model: str) -> int:
@@ -94,3 +38,43 @@ def _digit(label: str, model: str) -> int:
             f"POST /tf/models/{model}/classify answers any label."
         )
     return int(label)
+
+
+def _classification_model(api: Namespace) -> Any:
+    digit = api.model("Digit", {"digit": fields.Integer(example=2), "probability": fields.Float(example=0.998)})
+    return api.model("Classification", {"classification_result": fields.List(fields.Nested(digit))})
+
+
+def _label_prediction_model(api: Namespace) -> Any:
+    label = api.model("Label", {"label": fields.String(example="4"), "probability": fields.String(example="0.9987")})
+    return api.model(
+        "LabelPrediction",
+        {
+            "most_probable_label": fields.String(example="4"),
+            "predictions": fields.List(fields.Nested(label)),
+            "success": fields.Boolean(example=True),
+        },
+    )
+
+
+DIGIT = ImageRoute(
+    path="/tf/mnist/<model>",
+    operation="classify_digit",
+    summary="""Which digit is in this image?
+
+    The headers X-Model-Name and X-Model-Version name the model and version that answered.
+    """,
+    needs=params.DIGITS,
+    answers=("The best answers", _classification_model),
+    reply=_classification,
+    query={LIMIT: "How many answers, 1 to all"},
+)
+LABEL = ImageRoute(
+    path="/predictlabel",
+    operation="predict_label",
+    summary="Every label with its probability, from the default model",
+    needs=params.IMAGES,
+    answers=("All labels", _label_prediction_model),
+    reply=_label_prediction,
+    query={},
+)

@@ -42,7 +42,7 @@ def add(api: Namespace, documents: Documents) -> None:
             language = flask.request.args.get("lang", "python")
             write = snippets.LANGUAGES.get(language)
             if write is None:
-                raise BadRequestError(f"lang={language[:20]!r} is not spoken here; wanted python or curl.")
+                raise BadRequestError(f"unknown lang {language[:20]!r} (expected python or curl)")
             metadata = requests.service().metadata(requests.target(model))
             text = write(metadata, snippets.GatewayAddress(_base(), keys=documents.keys))
             return requests.marked(flask.Response(text, mimetype="text/plain"), model, metadata.version)

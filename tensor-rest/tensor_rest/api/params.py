@@ -28,7 +28,7 @@ _SAMPLE_LABEL = "2"  # of the image that Swagger UI sends where no file is chose
 
 @dataclass(frozen=True)
 class Served:
-    """A served model: the profile of its default version, all its versions and its labels."""
+    """A served model: the metadata of its default version, all its versions and its labels."""
 
     metadata: ModelMetadata
     versions: list[int] = field(default_factory=list)

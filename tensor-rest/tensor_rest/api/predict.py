@@ -59,7 +59,7 @@ def add(api: Namespace, documents: Documents) -> None:
             """Run any signature of any model on tensors.
 
             JSON as TensorFlow Serving's REST API takes it, one array as .npy (application/x-npy), or several by alias
-            as .npz (application/x-npz). The header Accept asks for the answer as any of the three.
+            as .npz (application/x-npz). The header Accept selects any of the three for the answer.
             """
             target = requests.target(model, version, label)
             kind = flask.request.accept_mimetypes.best_match(_KINDS, requests.JSON)
@@ -93,8 +93,8 @@ def output_names(document: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     named = (document or {}).get("outputs", [])
     if not isinstance(named, list) or not all(map(_is_name, named)):
         raise BadRequestError('"outputs" must be a list of names of outputs, such as ["scores"].')
-    asked = [name for text in flask.request.args.getlist("outputs") for name in text.split(",") if name]
-    return tuple(dict.fromkeys([*named, *asked]))
+    listed = [name for text in flask.request.args.getlist("outputs") for name in text.split(",") if name]
+    return tuple(dict.fromkeys([*named, *listed]))
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

@@ -19,7 +19,7 @@ DIGITS = 6
 """Of a probability: what float32 is good for."""
 
 _VERSION = re.compile(r"[0-9]{1,18}")
-_LONGEST_LABEL = 100
+_MAX_LABEL_CHARS = 100
 _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
@@ -33,7 +33,7 @@ def target(model: str, version: str | None = None, label: str | None = None) -> 
     """What the path names. Raises NotFoundError for a version that is no number, a label that cannot be one."""
     if version is not None and not _VERSION.fullmatch(version):
         raise NotFoundError(f"{version[:40]!r} cannot be a version; versions are whole numbers, such as 1.")
-    if label is not None and (len(label) > _LONGEST_LABEL or not label.isprintable()):
+    if label is not None and (len(label) > _MAX_LABEL_CHARS or not label.isprintable()):
         raise NotFoundError(f"{label[:40]!r} cannot be a label of a version; labels are words such as stable.")
     return Target(model, None if version is None else int(version), label)
 
@@ -43,7 +43,7 @@ def image() -> bytes:
     return flask.request.get_data() if _is_image() else multipart.image(flask.request)
 
 
-def pictures() -> list[multipart.File]:
+def images() -> list[multipart.File]:
     """Every image with its name: of a form (files or a zip), or the whole body as it is."""
     return [("", flask.request.get_data())] if _is_image() else multipart.images(flask.request)
 
@@ -55,9 +55,9 @@ def _is_image() -> bool:
 
 @contextmanager
 def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
-    """The body as a JSON object, whatever Content-Type says: clients of TensorFlow Serving set it as they like.
+    """The body as a JSON object, whatever its Content-Type: clients of TensorFlow Serving set it as they like.
 
-    There is room for it as long as the context lasts. `trailing`: text after the document is ignored.
+    Memory for it is reserved as long as the context lasts. `trailing`: text after the document is ignored.
     """
     data = flask.request.get_data()
     with json_body.large_body_slot(len(data)):
@@ -74,7 +74,7 @@ def refuse_form() -> None:
 
 
 def limit() -> int:
-    """How many answers are asked for."""
+    """Return how many answers the request wants."""
     text = flask.request.args.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise BadRequestError(f"limit={text[:20]!r} is no number of answers; wanted 1 or more.")
@@ -82,7 +82,7 @@ def limit() -> int:
 
 
 def flag(name: str) -> bool:
-    """Whether a query parameter says yes."""
+    """Whether a query parameter is true."""
     text = flask.request.args.get(name, "")
     if text not in _YES + _NO:
         raise BadRequestError(f"{name}={text[:20]!r} is neither yes nor no; wanted 1 or 0.")
@@ -90,14 +90,14 @@ def flag(name: str) -> bool:
 
 
 def answered(document: Any, model: str, version: int) -> flask.Response:
-    """JSON of a model's answer, with the headers that say who answered."""
+    """JSON of a model's answer, with the headers that name the model and version that answered."""
     return response(reply(document, model, version))
 
 
 def reply(document: Any, model: str, version: int) -> Reply:
     """The same as WSGI takes it."""
-    who = (MODEL, model), (VERSION, str(version))
-    return Reply(200, [("Content-Type", JSON), *who], json_body.dumps(document))
+    named = (MODEL, model), (VERSION, str(version))
+    return Reply(200, [("Content-Type", JSON), *named], json_body.dumps(document))
 
 
 def response(reply: Reply) -> flask.Response:
@@ -106,7 +106,7 @@ def response(reply: Reply) -> flask.Response:
 
 
 def marked(response: flask.Response, model: str, version: int) -> flask.Response:
-    """The response with the headers that say who answered."""
+    """The response with the headers that name the model and version that answered."""
     response.headers[MODEL] = model
     response.headers[VERSION] = str(version)
     return response

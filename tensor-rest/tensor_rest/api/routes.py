@@ -6,7 +6,7 @@ import flask
 from flask_restx import Api, Namespace
 
 from tensor_rest import __version__
-from tensor_rest.api import classify, feedback, mnist, models, openapi, params, predict, probes, tfserving
+from tensor_rest.api import classify, feedback, image_routes, mnist, models, openapi, params, predict, probes, tfserving
 from tensor_rest.api.documents import Documents
 from tensor_rest.api.specification import LiveSpecification
 from tensor_rest.settings import Settings
@@ -15,8 +15,9 @@ _ABOUT = (
     "Images and tensors in, answers of the served models out. Errors are JSON: message, code and request_id, under /v1 "
     "TensorFlow Serving's error. The same as OpenAPI 3.1, with every operation: /tf/openapi.json."
 )
+IMAGE_ROUTES = {"digits": (mnist.DIGIT, mnist.LABEL), "classify": (classify.CLASSIFY,)}
+"""By group. The fast path takes them as well."""
 _FAMILIES: dict[str, Any] = {
-    "classify": classify,
     "predict": predict,
     "models": models,
     "feedback": feedback,
@@ -53,7 +54,10 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
         security=list(_KEY) if keys else None,
     )
     documents = Documents(api, keys=keys, keeps_feedback=settings.feedback_dir is not None)
-    mnist.add(_group(api, "digits"), documents, settings.default_model)
+    for name, routes in IMAGE_ROUTES.items():
+        group = _group(api, name)
+        for route in routes:
+            image_routes.add(group, documents, route, settings.default_model)
     for name, family in _FAMILIES.items():
         family.add(_group(api, name), documents)
     api.init_app(app, add_specs=False)

@@ -17,7 +17,7 @@ from tensor_rest.inference.catalogue import Catalogue
 from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
-_MOST_MODELS = 50
+_MAX_MODELS = 50
 _LOOK_SECONDS = 2.0  # for all models together
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -53,7 +53,7 @@ class LiveSpecification:
         """`fixed` with the paths of at most 50 models; those whose signatures could not be had yet are left out."""
         entries, unlisted = self._catalogue.entries()
         served = [entry for entry in entries if entry.default_version or unlisted]
-        listed = {entry.name: entry for entry in served[:_MOST_MODELS]}
+        listed = {entry.name: entry for entry in served[:_MAX_MODELS]}
         if self._lock.acquire(timeout=_LOOK_SECONDS if self._document is None else 0):
             try:
                 self._refresh(listed, fixed)

@@ -1,4 +1,4 @@
-"""Judge an image by its border: where one draws or photographs a glyph, nothing is drawn at the rim.
+"""Find an image's polarity at its border: where one draws or photographs a glyph, nothing is drawn at the rim.
 
 This file is the same in the gateway and in the workbench, so that a model is trained on what it is served; it must
 import neither of them.
@@ -19,7 +19,7 @@ _LIGHT_LEVELS = bytes(range(_LIGHT + 1, 256))
 
 
 def is_light(pixels: Levels) -> bool:
-    """Whether something dark is drawn on light, judged by the border: by `_background`, mostly without its work."""
+    """Whether something dark is drawn on light, by the border: as `_background` finds it, mostly without its work."""
     levels = b"".join([strip.tobytes() for strip in _strips(pixels)])
     dark = len(levels.translate(None, _LIGHT_LEVELS))
     return 2 * dark < len(levels) if 2 * dark != len(levels) else _background(pixels) > _LIGHT

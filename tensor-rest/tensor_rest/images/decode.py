@@ -1,4 +1,4 @@
-"""Bytes a stranger sent to a picture, with every bound checked before anything is decoded."""
+"""Untrusted bytes to an image, with every bound checked before anything is decoded."""
 
 import io
 
@@ -10,11 +10,10 @@ from tensor_rest.errors import ApiError, BadRequestError, TooLargeError, Unsuppo
 from tensor_rest.images import structure_limits
 from tensor_rest.images.decoding_slot import decoding_slot
 from tensor_rest.images.flatten import MAX_SIDE, flatten
+from tensor_rest.images.formats import FORMATS, SIGNATURES
 from tensor_rest.images.preprocess import ImageInput, Pixels, fit, fit_pixels
 from tensor_rest.runtime import offload
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF", b"GIF8")
 _JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 _SMALL = 1 << 18  # pixels
 _BRIEF = 1 << 16  # pixels, which take a millisecond or two with any decoder
@@ -22,13 +21,13 @@ _BRIEF = 1 << 16  # pixels, which take a millisecond or two with any decoder
 # The bound below is stricter than Pillow's own, which only warns up to twice its limit.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20  # bytes that all texts in a PNG may unpack to
-_MAX_EXIF = 1 << 16  # bytes, what a JPEG has room for
+_MAX_EXIF = 1 << 16  # bytes, as many as a JPEG can hold
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """The picture in `data`, upright and flat, mode L or RGB, no side over 1024 pixels (first frame of an animation).
 
-    Raises UnsupportedMediaError for what is no PNG, JPEG, BMP, WEBP or GIF, TooLargeError for more than `max_pixels`
+    Raises UnsupportedMediaError for another format than those of `formats`, TooLargeError for more than `max_pixels`
     pixels (decided from the header), BadRequestError for an empty or broken file.
     """
     if not data:
@@ -83,7 +82,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        if data.startswith(_SIGNATURES):
+        if data.startswith(SIGNATURES):
             raise BadRequestError("The picture is broken or cut off: its header cannot be read.") from error
         raise UnsupportedMediaError(f"This is not a picture of a kind we read: {', '.join(FORMATS)}.") from error
     except Exception as error:  # as in decode

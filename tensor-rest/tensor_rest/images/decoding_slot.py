@@ -8,7 +8,7 @@ from tensor_rest.errors import UnavailableError
 from tensor_rest.observability import metrics
 
 _LARGE = 1 << 20  # pixels of a picture that is decoded only one at a time
-_LARGE_PATIENCE = 5.0  # seconds such a picture waits for its turn
+_SLOT_TIMEOUT_S = 5.0  # seconds such a picture waits for its turn
 
 _large_picture = threading.Lock()
 
@@ -22,7 +22,7 @@ def decoding_slot(pixels: int) -> Iterator[None]:
     if pixels <= _LARGE:
         yield
         return
-    if not _large_picture.acquire(timeout=_LARGE_PATIENCE):
+    if not _large_picture.acquire(timeout=_SLOT_TIMEOUT_S):
         metrics.refused("busy")
         raise UnavailableError("The gateway is busy with other large pictures; a smaller one is taken at once.")
     try:

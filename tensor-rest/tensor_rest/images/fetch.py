@@ -1,6 +1,6 @@
 """A picture by its URL: from hosts on a list only, over an address that was checked, within bounds of time and size.
 
-The server behind a URL a stranger chose sees a request from inside our network. So the host must be on the list, its
+The server behind an untrusted URL sees a request from inside our network. So the host must be on the list, its
 name is looked up once, every address it has must be public, the connection goes to the one that was checked, and a
 redirect is an error. An entry that is an address itself is the operator's word that it is meant, public or not.
 """
@@ -34,7 +34,7 @@ from tensor_rest.errors import (
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _SECONDS = 5.0  # for all of it: name, connection, answer
-_AT_ONCE = 4  # fetches of one worker; more are told to come back
+_AT_ONCE = 4  # fetches of one worker; more are answered 503
 _MAX_URL = 2048
 _PORTS = {"http": 80, "https": 443}
 _HARMLESS = re.compile(r"[!-\[\]-~]+")  # printable ASCII without space and backslash
@@ -53,7 +53,7 @@ class _Url:
 
 
 def image(url: str) -> bytes:
-    """The bytes at `url`, by the current application's list. Raises the ApiError that says why not."""
+    """The bytes at `url`, by the current application's list. Raises an ApiError with the reason if not."""
     fetcher: Fetcher = flask.current_app.extensions["fetch"]
     return fetcher.image(url)
 
@@ -65,7 +65,7 @@ class Fetcher:
         self._allow = frozenset(allow)
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
 
     def image(self, url: str) -> bytes:
@@ -78,11 +78,11 @@ class Fetcher:
             raise ForbiddenError("Pictures by URL are switched off here (TENSOR_REST_URL_ALLOW); send the picture.")
         parts = _parsed(url)
         listed = self._listed(parts)
-        if not self._room.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise UnavailableError("The gateway is fetching other pictures; try again in a moment.")
         download = _Download(parts, listed, self._max_bytes, time.monotonic() + self._seconds)
         work: Future[bytes] = self._pool.submit(download.run)
-        work.add_done_callback(lambda _: self._room.release())
+        work.add_done_callback(lambda _: self._slots.release())
         try:
             return work.result(self._seconds)
         except LateError as error:

@@ -112,7 +112,7 @@ def _leading(flags: Mask) -> int:
 
 
 def _is_dark_on_light(small: Levels) -> bool:
-    """Whether the pixels are nearer to the lightest around them than to the darkest: paper takes more room than ink.
+    """Whether the pixels are nearer to the lightest around them than to the darkest: paper covers more than ink.
 
     The border counts as much as the whole, for digits that are cut out tightly: most of it is paper.
     """

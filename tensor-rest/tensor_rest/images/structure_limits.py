@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from tensor_rest.errors import BadRequestError
 
-MOST = 4096
+MAX_SEGMENTS = 4096
 """Chunks, segments or blocks before the pixels. A PNG of 10 MB, written as usual, has 1,300."""
 
-MOST_SCANS = 32
+MAX_SCANS = 32
 """Passes over the whole picture a progressive JPEG may have; 3 to 14 are usual."""
 
 _JPEG_SCAN = b"\xff\xda"
@@ -20,15 +20,15 @@ _JPEG_SCAN = b"\xff\xda"
 def check(data: bytes) -> None:
     """Raise BadRequestError if the PNG, JPEG or GIF in `data` has too many pieces. Takes 2 ms at most."""
     for signature, count in _COUNTERS.items():
-        if data.startswith(signature) and count(data) > MOST:
-            raise BadRequestError(f"The picture's file has more than {MOST} pieces before its pixels.")
-    if data.startswith(b"\xff\xd8") and (scans := data.count(_JPEG_SCAN)) > MOST_SCANS:
-        raise BadRequestError(f"The JPEG has {scans} scans; at most {MOST_SCANS} are taken.")
+        if data.startswith(signature) and count(data) > MAX_SEGMENTS:
+            raise BadRequestError(f"The picture's file has more than {MAX_SEGMENTS} pieces before its pixels.")
+    if data.startswith(b"\xff\xd8") and (scans := data.count(_JPEG_SCAN)) > MAX_SCANS:
+        raise BadRequestError(f"The JPEG has {scans} scans; at most {MAX_SCANS} are taken.")
 
 
 def _png(data: bytes) -> int:
     at, found = 8, 0
-    while at < len(data) and found <= MOST:
+    while at < len(data) and found <= MAX_SEGMENTS:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
         found += 1
     return found
@@ -36,7 +36,7 @@ def _png(data: bytes) -> int:
 
 def _jpeg(data: bytes) -> int:
     at, found = 2, 0
-    while at + 1 < len(data) and found <= MOST:
+    while at + 1 < len(data) and found <= MAX_SEGMENTS:
         found += 1
         marker = data[at + 1]
         if data[at] != 0xFF or marker == 0xFF:  # junk, or padding
@@ -53,13 +53,13 @@ def _jpeg(data: bytes) -> int:
 def _gif(data: bytes) -> int:
     flags = data[10] if len(data) > 10 else 0
     at, found = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0), 0
-    while at < len(data) and data[at] not in b",;" and found <= MOST:
+    while at < len(data) and data[at] not in b",;" and found <= MAX_SEGMENTS:
         found += 1
         if data[at] != ord("!"):  # junk
             at += 1
             continue
         at += 2
-        while at < len(data) and data[at] and found <= MOST:
+        while at < len(data) and data[at] and found <= MAX_SEGMENTS:
             at += 1 + data[at]
             found += 1
         at += 1

@@ -16,7 +16,7 @@ Classify = Callable[[Target, Sequence[bytes]], Answer]
 
 @dataclass(frozen=True)
 class Classification:
-    """What was said of one picture in the end, by which answer, and the rules that fired on the way.
+    """The final classification of one image, the answer it is from, and the rules that fired.
 
     `concept`: how foreign the picture is to that answer's model, where that is known in time.
     `unsure`: the best score is below the rule of the model that answered, or of the one before if that one failed.
@@ -31,15 +31,15 @@ class Classification:
 
 
 class ClassificationRun(NamedTuple):
-    """One verdict for each picture, and every answer that was asked for on the way, that of the asked model first."""
+    """One classification for each picture, and every answer received for them, that of the requested model first."""
 
     classifications: list[Classification]
     answers: list[Answer]
 
 
-def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
-    """Ask the model, and by its rule others. Rules apply only to requests that name no version or label."""
-    answer = ask(target, pictures)
+def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
+    """Call the model, and by its rule others. Rules apply only to requests that name no version or label."""
+    answer = classify_once(target, pictures)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)
     classifications = [Classification(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
@@ -56,7 +56,7 @@ def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[byt
     if rule.then is None or not unsure:
         return ClassificationRun(classifications, [answer])
     try:
-        second = classify(ask, rules, Target(rule.then), [pictures[number] for number in unsure])
+        second = classify(classify_once, rules, Target(rule.then), [pictures[number] for number in unsure])
     except ApiError as error:  # an unsure answer is better than none
         for number in unsure:
             (fired,) = classifications[number].fired
@@ -68,7 +68,7 @@ def classify(ask: Classify, rules: Rules, target: Target, pictures: Sequence[byt
 
 
 def _fired(classification: Classification, rule: Rule) -> Classification:
-    """The verdict with a note of the rule; its ranking is there."""
+    """The classification with a note of the rule; its ranking is there."""
     answer = classification.answer
     score = 0.0 if isinstance(classification.ranking, ApiError) else classification.ranking[0][1]
     note = {"model": answer.model, "version": answer.version, "score": round(score, 6), **rule.model_dump()}

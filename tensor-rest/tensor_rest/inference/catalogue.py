@@ -48,7 +48,7 @@ class Catalogue:
         return Target(target.model, version=version)
 
     def models(self) -> dict[str, Any]:
-        """Every model with its versions and their states; `serving` and `inventory` say whether those two answer."""
+        """Every model with its versions and their states; `serving` and `inventory`: whether those two answer."""
         entries, missing, ignored = self._listed()
         problem = ""
         try:

@@ -16,7 +16,7 @@ from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
-_MOST_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
+_MAX_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
 
 Batch = np.ndarray[Any, np.dtype[np.uint8]]
 """Pictures as a model wants them, [N,H,W,C]."""
@@ -26,11 +26,11 @@ Ranking = list[tuple[str, float]]
 
 
 class Answer(NamedTuple):
-    """What a version of a model said of some pictures.
+    """The answer of a version for some images.
 
     `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
-    `concepts` are the companion's scores in the same order, empty where none is served or asked for.
-    `queue_seconds` is how long the pictures waited for room in a call, `model_seconds` how long the call took.
+    `concepts` are the companion's scores in the same order, empty where none is served or wanted.
+    `queue_seconds` is how long the pictures waited in the batch queue, `model_seconds` how long the call took.
     """
 
     model: str
@@ -70,7 +70,7 @@ class Classifier:
         Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
         """
 
-        def ask(metadata: ModelMetadata, exact: Target) -> Answer:
+        def call(metadata: ModelMetadata, exact: Target) -> Answer:
             image_signature = metadata.image_signature(signature)
             _check_count(len(pictures), image_signature)
             pixels: list[Pixels | ApiError] = []
@@ -81,7 +81,7 @@ class Classifier:
             first = next(parts, None)
             if first is None:  # none can be read; whatever version answers by now, it cannot read them either
                 return Answer(metadata.model, metadata.version, image_signature, list(_errors(pixels)), pixels, 0, 0)
-            predictions = self._asked(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
+            predictions = self._predicted(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
             others = {prediction.version for prediction in predictions} - {metadata.version}
             if others:  # other labels may hold there
                 return Answer(metadata.model, others.pop(), image_signature, [], [], 0, 0)
@@ -94,14 +94,14 @@ class Classifier:
             concepts = [None if isinstance(item, ApiError) else next(scored) for item in pixels] if scored else ()
             return Answer(metadata.model, metadata.version, image_signature, rankings, pixels, queue, model, concepts)
 
-        answer = self._metadata_cache.use(target, ask)
+        answer = self._metadata_cache.use(target, call)
         if len(answer.rankings) != len(pictures):
-            raise BadGatewayError(f"{target} answered as version {answer.version}, which was not asked.")
+            raise BadGatewayError(f"{target} answered as version {answer.version}, which was not requested.")
         if all(isinstance(item, ApiError) for item in answer.rankings):
             raise next(_errors(answer.pixels))
         return answer
 
-    def _asked(
+    def _predicted(
         self, image_signature: ImageSignature, at: Target, first: Batch, more: Iterator[Batch] | None
     ) -> list[Prediction]:
         """One call for the first part, several for more; or one for each picture where the signature takes no more."""
@@ -152,9 +152,9 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
 
 
 def _check_count(pictures: int, image_signature: ImageSignature) -> None:
-    """Raise TooLargeError for more pictures than there is room for once they have the size the model wants."""
+    """Raise TooLargeError for more pictures than fit into memory at the size the model wants."""
     wanted = image_signature.wanted
-    most = max(1, _MOST_BYTES // (wanted.height * wanted.width * wanted.channels))
+    most = max(1, _MAX_BYTES // (wanted.height * wanted.width * wanted.channels))
     if pictures > most:
         raise TooLargeError(
             f"The request has {pictures} pictures; of {wanted.width} x {wanted.height} pixels, as this model takes "

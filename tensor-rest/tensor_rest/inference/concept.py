@@ -100,14 +100,14 @@ class Companions:
             target = Target(target.model, entry.stable)
         threshold = 0.0
 
-        def ask(metadata: ModelMetadata, exact: Target) -> Prediction:
+        def call(metadata: ModelMetadata, exact: Target) -> Prediction:
             nonlocal threshold
             alias, threshold = _takes(metadata, images)
             return self._server.predict(
                 exact.model, {alias: images}, version=exact.version, label=exact.label, outputs=(_OUTPUT,)
             )
 
-        scores = self._metadata_cache.use(target, ask).outputs.get(_OUTPUT, np.empty(0))
+        scores = self._metadata_cache.use(target, call).outputs.get(_OUTPUT, np.empty(0))
         if scores.shape != (len(images),) or not np.isfinite(scores).all():
             raise ApiError(f"{target} answered no finite score for each image.")
         metrics.concept(model, scores.tolist())

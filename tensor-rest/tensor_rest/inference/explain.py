@@ -50,7 +50,7 @@ def _polarity(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]
         seen = f"the border of the picture is {'light' if light else 'dark'}, so it is"
     found = "dark-on-light" if light else "light-on-dark"
     if wanted is None:
-        why = f"{seen} {found}; the model does not say what it was trained on, so the picture is taken as it is"
+        why = f"{seen} {found}; what the model was trained on is unknown, so the picture is taken as it is"
     else:
         why = f"{seen} {found}; the model was trained on {wanted}"
     return {"picture": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}

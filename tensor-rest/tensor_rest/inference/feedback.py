@@ -28,8 +28,8 @@ from tensor_rest.errors import BadRequestError, ConflictError, FullError, Unavai
 from tensor_rest.runtime import offload
 
 INDEX = "index.jsonl"
-_LONGEST_NAME = 200  # bytes of a label's folder
-_LONGEST_INDEX = 64 << 20  # bytes; a label changed to and fro adds a line each time
+_MAX_NAME_BYTES = 200  # bytes of a label's folder
+_MAX_INDEX_BYTES = 64 << 20  # bytes; a label changed to and fro adds a line each time
 _LOCK_TIMEOUT_S = 5.0  # for the requests before, and for the lock of other processes
 _LOCK_INTERVAL_S = 0.05
 _LOCKED = "Feedback cannot be kept now: another process is at work on its folder."
@@ -44,12 +44,12 @@ class Kept:
 
 
 class Feedback:
-    """The samples in `folder` (None: none are kept), at most `most_samples` and `most_bytes` of all models."""
+    """The samples in `folder` (None: none are kept), at most `max_samples` and `max_bytes` of all models."""
 
-    def __init__(self, folder: Path | None, most_samples: int, most_bytes: int) -> None:
+    def __init__(self, folder: Path | None, max_samples: int, max_bytes: int) -> None:
         self._folder = folder
-        self._most_samples = most_samples
-        self._most_bytes = most_bytes
+        self._max_samples = max_samples
+        self._max_bytes = max_bytes
         self._counts = _Counts()
         self._turn = threading.Lock()  # one request at a time occupies a thread
 
@@ -60,9 +60,9 @@ class Feedback:
         return self._folder
 
     def keep(self, picture: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
-        """Store the picture under `label` and note it. The label is one of the model's: whoever calls has checked.
+        """Store the picture under `label` and note it. The label is one of the model's: the caller has checked.
 
-        Raises FullError when there is no room, UnavailableError when the folder cannot be written.
+        Raises FullError when the limit is reached, UnavailableError when the folder cannot be written.
         """
         folder = self.folder()
         content, name = offload.run(_file, picture)
@@ -101,7 +101,7 @@ class Feedback:
         if path.exists():
             return Kept(where, new=False)
         others = list(path.parents[1].glob(f"*/{path.name}"))
-        self._check_room(folder, len(content), path.parents[1] / INDEX, moved=bool(others))
+        self._check_space(folder, len(content), path.parents[1] / INDEX, moved=bool(others))
         _share(path.parents[1])
         _share(path.parent)
         fresh = folder / f".{os.getpid()}.part"
@@ -118,15 +118,15 @@ class Feedback:
             index.write(line + "\n")
         return Kept(where, new=True)
 
-    def _check_room(self, folder: Path, size: int, index: Path, *, moved: bool) -> None:
+    def _check_space(self, folder: Path, size: int, index: Path, *, moved: bool) -> None:
         samples, size_of_all = self._counts.total(folder)
-        if not moved and (samples >= self._most_samples or size_of_all + size > self._most_bytes):
+        if not moved and (samples >= self._max_samples or size_of_all + size > self._max_bytes):
             raise FullError(
                 f"Feedback is full: {samples} samples of {size_of_all} bytes are kept; at most "
-                f"{self._most_samples} and {self._most_bytes} are (TENSOR_REST_FEEDBACK_MAX_SAMPLES, _MAX_BYTES)."
+                f"{self._max_samples} and {self._max_bytes} are (TENSOR_REST_FEEDBACK_MAX_SAMPLES, _MAX_BYTES)."
             )
-        if index.exists() and index.stat().st_size > _LONGEST_INDEX:
-            raise FullError(f"Feedback is full: {index.name} has over {_LONGEST_INDEX} bytes.")
+        if index.exists() and index.stat().st_size > _MAX_INDEX_BYTES:
+            raise FullError(f"Feedback is full: {index.name} has over {_MAX_INDEX_BYTES} bytes.")
 
 
 class _Counts:
@@ -189,8 +189,8 @@ def check_label(label: str, labels: list[str], model: str) -> None:
     if label not in labels:
         some = ", ".join(repr(known) for known in labels[:20]) + (", ..." if len(labels) > 20 else "")
         raise BadRequestError(f"{label[:80]!r} is no label of model {model!r}; it knows {some}.")
-    if len(_encoded(label)) > _LONGEST_NAME:
-        raise ConflictError(f"The label is too long to be kept: {_LONGEST_NAME} bytes, percent-encoded, are the most.")
+    if len(_encoded(label)) > _MAX_NAME_BYTES:
+        raise ConflictError(f"The label is too long: at most {_MAX_NAME_BYTES} bytes, percent-encoded, are kept.")
 
 
 def _encoded(label: str) -> str:

@@ -58,7 +58,7 @@ class ImageSignature:
 def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> ImageSignature:
     """The ImageSignature of a signature; what the signature leaves open is the card's word.
 
-    Raises ConflictError where the signature takes no picture, answers no scores, or nothing says how large its
+    Raises ConflictError where the signature takes no picture, answers no scores, or the size of its
     pictures are.
     """
     whose = f"Model {model!r} does not classify pictures: {name}"
@@ -97,7 +97,7 @@ def _wanted(model: str, sizes: tuple[int, ...], card: CardInput) -> ImageInput:
     sides = (height if height > 0 else card.height or 0, width if width > 0 else card.width or 0)
     if not 0 < min(sides) <= max(sides) <= MAX_SIDE:
         raise ConflictError(
-            f"Model {model!r} does not say how large its pictures are: its signature takes {list(sizes)}. Give it a "
+            f"Model {model!r} has pictures of unknown size: its signature takes {list(sizes)}. Give it a "
             f'card with {{"input": {{"height": .., "width": ..}}}} (1 to {MAX_SIDE}), or send ready tensors to predict.'
         )
     return ImageInput(*sides, channels if channels > 0 else card.channels or 1, card.polarity, card.centering)

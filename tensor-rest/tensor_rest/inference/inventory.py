@@ -23,7 +23,7 @@ _TIMEOUT_SECONDS = 2.0
 _KEPT_SECONDS = 1.0  # what was read holds so long
 _STALE_SECONDS = 5.0  # after these a list is too old to answer with: labels may have moved in an idle gateway
 _MAX_BYTES = 4 << 20
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a neighbour, whatever http_proxy says
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a neighbour, without http_proxy
 
 
 class Quarantined(BaseModel):
@@ -78,7 +78,7 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True)
 class Listing:
-    """What the watcher listed last, sorted by name; `problem` says why it cannot be read now, "" if it can."""
+    """What the watcher listed last, sorted by name; `problem`: why it cannot be read now, "" if it can."""
 
     models: list[Model] = field(default_factory=list)
     ignored: list[Ignored] = field(default_factory=list)

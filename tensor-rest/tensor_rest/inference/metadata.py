@@ -1,4 +1,4 @@
-"""What a served model takes and answers: its profile, read once per version, from its signatures and its card."""
+"""What a served model takes and answers: its metadata, read once per version, from its signatures and its card."""
 
 import threading
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.model_card import Card
 
 SIGNATURE = "serving_default"
-_KEPT = 512  # profiles in one process; whoever asks for more versions than that waits for one more call
+_KEPT = 512  # entries in one process; a version beyond them costs one more call
 
 
 class Target(NamedTuple):
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """One version of a model: its signatures, and its card or None; `card_problem` says why a card is not used."""
+    """One version of a model: its signatures, and its card or None; `card_problem`: why a card is not used."""
 
     model: str
     version: int
@@ -88,7 +88,7 @@ class ModelMetadata:
         return True
 
     def document(self) -> dict[str, Any]:
-        """The profile as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
+        """The metadata as JSON: signatures with names, types and shapes (-1 for any size), and the card."""
         return {
             "version": self.version,
             "signatures": {
@@ -110,7 +110,7 @@ Answer = TypeVar("Answer", bound=_Versioned)
 
 
 class MetadataCache:
-    """The profiles one process has read, by target. Every answer of serving names its version, so a change is seen."""
+    """The metadata cache of a process, by target. Every answer names its version, so a change is seen."""
 
     def __init__(self, server: ModelServer) -> None:
         self._server = server
@@ -118,23 +118,23 @@ class MetadataCache:
         self._lock = threading.Lock()
 
     def models(self) -> set[str]:
-        """The models asked for so far that are served."""
+        """The models requested so far that are served."""
         with self._lock:
             return {target.model for target in self._kept}
 
     def get(self, target: Target) -> ModelMetadata:
-        """The kept profile, or a new one."""
+        """The cached metadata, or newly read."""
         return self._kept.get(target) or self.read(target)
 
     def read(self, target: Target) -> ModelMetadata:
-        """The profile as it is now. Raises NotFoundError for an unknown target."""
+        """The metadata as it is now. Raises NotFoundError for an unknown target."""
         try:
             version, signatures = self._server.signatures(target.model, target.version, target.label)
         except (NotFoundError, BadRequestError) as error:
             self._forget(target)
             if target.label is None:
                 raise
-            raise NotFoundError(str(error)) from error  # TensorFlow Serving says 400 of an unknown label
+            raise NotFoundError(str(error)) from error  # TensorFlow Serving answers an unknown label with 400
         for known in (self._kept.get(target), self._kept.get(Target(target.model, version))):
             if known is not None and (known.version, known.signatures) == (version, signatures):
                 break
@@ -146,10 +146,10 @@ class MetadataCache:
         self._keep(target, known)
         return known
 
-    def use(self, target: Target, ask: Callable[[ModelMetadata, Target], Answer]) -> Answer:
-        """`ask` with the kept profile; once more, of the very version read anew, if that is not the one that answers.
+    def use(self, target: Target, call: Callable[[ModelMetadata, Target], Answer]) -> Answer:
+        """`call` with the cached metadata; once more, of the version read anew, if another one than the cached answers.
 
-        `ask` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
+        `call` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
         another signature, answers by now.
         """
         kept = self._kept.get(target)
@@ -157,7 +157,7 @@ class MetadataCache:
             kept = self.read(target)
         refused: ApiError | None = None
         try:
-            answer = ask(kept, target)
+            answer = call(kept, target)
             if answer.version == kept.version:
                 return answer
         except ApiError as error:
@@ -167,7 +167,7 @@ class MetadataCache:
         fresh = self.read(target)
         if refused is not None and fresh is kept:
             raise refused
-        return ask(fresh, Target(target.model, fresh.version))
+        return call(fresh, Target(target.model, fresh.version))
 
     def _forget(self, target: Target) -> None:
         """Forget a target that is not served; all versions of a model that has none: its numbers may be used anew."""

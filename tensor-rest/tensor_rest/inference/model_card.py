@@ -25,7 +25,7 @@ SIGNATURE = "describe"
 Range = Literal["0..255", "0..1", "-1..1"]
 
 MAX_SIDE = 4096
-"""Pixels a model may ask for in height or width."""
+"""Pixels a model may want in height or width."""
 
 _MAX_PROBLEM = 500  # characters
 
@@ -83,7 +83,7 @@ def find(server: ModelServer, model: str, version: int, signatures: Mapping[str,
         answer = server.predict(model, {"index": np.zeros(1, np.int32)}, version=version, signature=SIGNATURE)
         return Found(Card.model_validate(json.loads(answer.outputs["card"].ravel()[0])))
     except ApiError as error:
-        if error.status in SHARED_STATUS:  # a passing failure of the call says nothing about the card
+        if error.status in SHARED_STATUS:  # a passing failure of the call is none of the card
             raise
         problem = str(error)
     except (ValidationError, ValueError, LookupError, TypeError, RecursionError) as error:

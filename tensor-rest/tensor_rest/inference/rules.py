@@ -1,4 +1,4 @@
-"""The rules file: below which score a model is unsure, and which model is asked then. Read again whenever it changes.
+"""The rules file: below which score a model is unsure, and which model is called then. Read again whenever it changes.
 
 {"mnist-net": {"min_score": 0.6, "then": "letters-net"}, "letters-net": {"min_score": 0.5}}
 """
@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0  # between two looks at the file's time
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 Stamp = tuple[int, int, int]
 
 
 class Rule(BaseModel):
-    """A model whose best score is below `min_score` is unsure; then the model `then` is asked, if one is named."""
+    """A model whose best score is below `min_score` is unsure; then the model `then` is called, if one is named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,7 +84,7 @@ def _stamp(path: Path) -> Stamp | None:
 def _parsed(path: Path) -> dict[str, Rule]:
     """The rules of a file. Raises ValueError in words for what is wrong with it."""
     with path.open("rb") as file:
-        text = file.read(_MOST_BYTES)
+        text = file.read(_MAX_BYTES)
     try:
         rules = _FILE.validate_json(text)
     except ValidationError as error:

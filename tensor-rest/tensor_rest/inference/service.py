@@ -62,7 +62,7 @@ class InferenceService:
     def classify_with_rules(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
     ) -> ClassificationRun:
-        """The same by the rules, which may ask other models about some of them."""
+        """The same by the rules, which may call other models for some of them."""
         return cascade.classify(
             lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
         )
@@ -73,7 +73,7 @@ class InferenceService:
         return explain(picture, pixels, image_signature, self._max_pixels)
 
     def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
-        """Store a picture under the label it should have had; also what the model says."""
+        """Store a picture under its right label; return also the model's answer."""
         answer = self.classify(target, [picture])
         answered = self.metadata_cache.get(Target(target.model, answer.version))
         check_label(label, answered.labels(len(answer.ranking)), target.model)
@@ -97,7 +97,7 @@ class InferenceService:
     ) -> Prediction:
         """Run a signature on what `inputs` makes of its input tensors; `outputs` are those wanted, none: all."""
 
-        def ask(metadata: ModelMetadata, exact: Target) -> Prediction:
+        def call(metadata: ModelMetadata, exact: Target) -> Prediction:
             definition = metadata.signature(signature)
             _check_outputs(outputs, definition.outputs)
             given = inputs(definition.inputs)
@@ -112,7 +112,7 @@ class InferenceService:
                 batch=few,
             )
 
-        return self._found(target, lambda at: self.metadata_cache.use(at, ask))
+        return self._found(target, lambda at: self.metadata_cache.use(at, call))
 
     def metadata(self, target: Target) -> ModelMetadata:
         """What a model takes and answers, as it is now."""
@@ -144,7 +144,7 @@ class InferenceService:
         `of_all`: without version and label it is about all versions, not about the default one.
         """
 
-        def ask(at: Target) -> Reply:
+        def call(at: Target) -> Reply:
             try:
                 return self.server.call(path, request(at), answer, at.model)
             except BadRequestError:
@@ -152,10 +152,10 @@ class InferenceService:
                     self.metadata_cache.read(at)  # raises NotFoundError if it is the label that is at fault
                 raise
 
-        return self._found(target, ask, of_all)
+        return self._found(target, call, of_all)
 
-    def _found(self, target: Target, ask: Callable[[Target], Result], of_all: bool = False) -> Result:
-        """What `ask` returns for `target`, or for its default version where it names none.
+    def _found(self, target: Target, call: Callable[[Target], Result], of_all: bool = False) -> Result:
+        """What `call` returns for `target`, or for its default version where it names none.
 
         A model server that has just started may not know a model yet: one that the watcher lists is waited for. For a
         model that is not there, the error names what is.
@@ -168,11 +168,11 @@ class InferenceService:
             at = target if of_all else self.catalogue.resolve(target)
             try:
                 try:
-                    return ask(at)
+                    return call(at)
                 except NotFoundError:
                     if at is target:
                         raise
-                    return ask(self.catalogue.numbered(at))  # the server does not know the label, or not any more
+                    return call(self.catalogue.numbered(at))  # the server does not know the label, or not any more
             except NotFoundError as error:
                 if _is_over(request_context.current().deadline) or not self.catalogue.loads(target):
                     raise self.catalogue.missing(target) from error

@@ -1,1 +1,1 @@
-"""What stands between a request and the gateway: who may ask, how much, how often; and what is measured of it."""
+"""The middleware in front of the application: API keys, limits, rate; and what is measured of a request."""

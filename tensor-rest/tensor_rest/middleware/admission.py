@@ -8,7 +8,7 @@ from tensor_rest.errors import UnavailableError
 from tensor_rest.observability import metrics
 from tensor_rest.runtime.wakeup import brief_lock
 
-_LONGEST_WAIT = 5.0  # seconds in line before a worker took the request; one that was killed is replaced in less
+_MAX_WAIT_S = 5.0  # seconds in line before a worker took the request; one that was killed is replaced in less
 _CLOCK_STEP = 300.0  # seconds; nginx gives up long before, so the clock was set while the request was under way
 _STUCK = 1.0  # seconds after which a request no longer counts as one that is about to leave
 _SPARE = 2  # places in a worker that stuck requests never get: probes, refusals and the page need one
@@ -21,39 +21,39 @@ class Admission:
     """
 
     def __init__(self, most: int, waiting: Callable[[], int] = lambda: 0) -> None:
-        self._room = max(1, most - _SPARE)
+        self._capacity = max(1, most - _SPARE)
         self._waiting = waiting
         self._started: dict[int, float] = {}  # when each request at work began, oldest first
-        self._tickets = itertools.count()
+        self._numbers = itertools.count()
         self._lock = brief_lock()
 
     def enter(self, arrived: float | None) -> int:
-        """A ticket for `leave`. `arrived` is when nginx passed the request on, in seconds since the epoch.
+        """A number for `leave`. `arrived` is when nginx passed the request on, in seconds since the epoch.
 
         Raises UnavailableError if it waited in line for too long, or if this worker's places are taken by requests
         that are stuck: an answer at once, while a place is left for it, is better than a line behind them.
         """
-        if arrived is not None and _LONGEST_WAIT < time.time() - arrived < _CLOCK_STEP:
+        if arrived is not None and _MAX_WAIT_S < time.time() - arrived < _CLOCK_STEP:
             metrics.refused("waited")
             raise UnavailableError("The gateway gets more requests than it can answer in time.")
         now = time.monotonic()
         with self._lock:
             if not self._full(now):
-                ticket = next(self._tickets)
-                self._started[ticket] = now
-                return ticket
+                number = next(self._numbers)
+                self._started[number] = now
+                return number
         metrics.refused("busy")
         raise UnavailableError("The gateway is busy with requests that take long.")
 
-    def leave(self, ticket: int) -> None:
-        """The request with this ticket is answered."""
+    def leave(self, number: int) -> None:
+        """The request with this number is answered."""
         with self._lock:
-            del self._started[ticket]
+            del self._started[number]
 
     def _full(self, now: float) -> bool:
-        """Whether as many requests as there is room for have been here too long. Short ones may use every place."""
-        if len(self._started) < self._room:
+        """Whether as many requests as the capacity have been here too long. Short ones may use all of it."""
+        if len(self._started) < self._capacity:
             return False
-        room = self._room + self._waiting()
-        last = next(itertools.islice(self._started.values(), room - 1, None), now)
+        capacity = self._capacity + self._waiting()
+        last = next(itertools.islice(self._started.values(), capacity - 1, None), now)
         return now - last > _STUCK

@@ -1,4 +1,4 @@
-"""API keys: who may ask, where a file of them is set. Only hashes are kept; the file is read again when it changes.
+"""API keys, where a file of them is set. Only hashes are kept; the file is read again when it changes.
 
 A key is 256 random bits, so a plain SHA-256 hides it: there is nothing to guess. Words that people choose would need a
 slow hash.
@@ -54,7 +54,7 @@ class Keys:
                 "This gateway wants an API key: header Authorization: Bearer KEY, or X-API-Key: KEY."
             )
         digest, found = hashlib.sha256(given.encode()).hexdigest(), ""
-        for known, name in self._names.items():  # all of them, whichever fits: the time tells nothing
+        for known, name in self._names.items():  # all of them, whichever fits: in constant time
             if hmac.compare_digest(known, digest):
                 found = name
         if not found:
@@ -103,7 +103,7 @@ def _read(file: Path) -> dict[str, str]:
         if not line.strip() or line.startswith("#"):
             continue
         if not (match := _LINE.fullmatch(line.strip())):
-            # The line is not shown: somebody may have put the key itself there.
+            # The line is not shown: it may hold the key itself.
             raise ValueError(f"line {number} of {file} is no `name:sha256`; `python -m tensor_rest key NAME` makes one")
         names[match[2]] = match[1]
     return names

@@ -29,10 +29,10 @@ LARGE = 100_000
 """Bytes from which on a body is large: nginx passes it on as it comes. nginx.conf counts the digits."""
 
 _MEMORY_FACTOR = 3  # times its bytes is what a request takes: the body, its parts, and what they unpack to
-_PATIENCE = 5.0  # seconds a large body waits for memory
+_TIMEOUT_S = 5.0  # seconds a large body waits for memory
 _DRAIN_SECONDS = 10.0  # for the same; a sender that is slower may miss the refusal
 _CHUNK = 1 << 16  # bytes
-_DRAIN_FACTOR = 4  # of the body limit is what is read and thrown away, so that the sender gets to read our refusal
+_DRAIN_FACTOR = 4  # of the body limit is what is read and dropped, so that the client can read the error
 
 
 def unpack(environ: dict[str, Any], limit: int) -> None:
@@ -41,7 +41,7 @@ def unpack(environ: dict[str, Any], limit: int) -> None:
     TensorFlow Serving's REST API takes gzip, and nginx does not unpack what it passes on.
     """
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        # uWSGI's own HTTP does not collect a chunked body; nginx does, and takes the header away.
+        # uWSGI's own HTTP does not collect a chunked body; nginx does, and removes the header.
         raise LengthRequiredError("A body without Content-Length (chunked) is not taken; send its length.")
     length = environ.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit()):  # nginx refuses them by itself
@@ -78,7 +78,7 @@ class Receiver:
             return 0
         size = _MEMORY_FACTOR * int(length)
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._used or self._used + size <= self._memory, _PATIENCE):
+            if not self._changed.wait_for(lambda: not self._used or self._used + size <= self._memory, _TIMEOUT_S):
                 metrics.refused("busy")
                 raise UnavailableError("The gateway is busy with other large requests; smaller ones are accepted.")
             self._used += size
@@ -143,7 +143,7 @@ def drain(environ: dict[str, Any], limit: int) -> None:
         while left > 0 and time.monotonic() < until and (chunk := body.read(min(_CHUNK, left))):
             left -= len(chunk)
     except OSError:
-        pass  # the sender is gone or too slow; nobody waits for the answer
+        pass  # the client closed the connection or is too slow: no answer is awaited
 
 
 def _inflate(data: bytes, limit: int) -> bytes:
@@ -151,7 +151,7 @@ def _inflate(data: bytes, limit: int) -> bytes:
     try:
         unpacked = inflater.decompress(data, limit + 1)
     except zlib.error as error:
-        raise BadRequestError("The body is not gzip, as its Content-Encoding says.") from error
+        raise BadRequestError("The body is not gzip, which its Content-Encoding declares.") from error
     if len(unpacked) > limit:
         raise TooLargeError(f"The body unpacks to more than {limit} bytes, which is what is taken.")
     if not inflater.eof or inflater.unused_data:

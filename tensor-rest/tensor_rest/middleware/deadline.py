@@ -1,4 +1,4 @@
-"""How long a request may take: what its sender says in `X-Timeout-Ms`, at most what the setting allows."""
+"""How long a request may take: the client's `X-Timeout-Ms`, at most the setting."""
 
 import re
 import time
@@ -10,11 +10,11 @@ from tensor_rest.runtime import request_context
 HEADER = "X-Timeout-Ms"
 
 
-def begin(environ: Mapping[str, str], longest: float) -> None:
+def begin(environ: Mapping[str, str], timeout_s: float) -> None:
     """Shorten the running request's deadline to what its sender allows. Raises BadRequestError for no number."""
     if text := environ.get("HTTP_X_TIMEOUT_MS", ""):
         request_context.begin(
-            request_context.current().request_id, time.monotonic() + min(_seconds(text), longest), environ
+            request_context.current().request_id, time.monotonic() + min(_seconds(text), timeout_s), environ
         )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 _Write = Callable[[bytes], object]  # named here: what stands in a function's head is made anew with each request
 
-MODEL_ASKED = "tensor_rest.model"
+REQUESTED_MODEL = "tensor_rest.model"
 """In the WSGI environment: the model a route is about, for the metrics of answers that name none."""
 
 _POLICY = (POLICY, SECURITY[POLICY])
@@ -40,7 +40,7 @@ class Guard:
     ) -> None:
         self._application = application
         self._limit = settings.max_upload_bytes
-        self._longest = settings.timeout_seconds
+        self._timeout_s = settings.timeout_seconds
         self._bodies = body.Receiver(settings.body_memory_bytes // settings.processes, self._limit)
         self._admission = Admission(settings.concurrency, waiting)
         self._browser = Browser(settings)
@@ -58,25 +58,25 @@ class Guard:
         try:
             try:
                 reply = self._enter(visit)
-            except Exception as error:  # noqa: BLE001 - a refusal, or what nobody foresaw: told in one shape
+            except Exception as error:  # noqa: BLE001 - a refusal, or an unexpected error: answered in one form
                 reply = error_reply(error, environ)
             return reply.send(environ, start) if reply else self._application(environ, start)
         finally:
             metrics.in_flight(-1)
-            if visit.ticket is not None:
-                self._admission.leave(visit.ticket)
+            if visit.admission_number is not None:
+                self._admission.leave(visit.admission_number)
             if visit.memory:
                 self._bodies.release(visit.memory)
 
     def _enter(self, visit: "_Visit") -> Reply | None:
-        """Raise the ApiError that says why it may not come in; an answer for a browser that only asks whether."""
+        """Raise an ApiError if it is refused; return the answer to a preflight request."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
-        request_context.begin(visit.request_id, time.monotonic() + self._longest, environ)  # holds for refusals, too
+        request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # holds for refusals, too
         path = environ["PATH_INFO"]
         if path not in PROBES:
             arrived = environ.get("tensor_rest.arrived")
-            visit.ticket = self._admission.enter(float(arrived) if arrived else None)
+            visit.admission_number = self._admission.enter(float(arrived) if arrived else None)
             self._browser.check(environ)
             if preflight := self._browser.preflight(environ):
                 return preflight
@@ -85,9 +85,9 @@ class Guard:
             visit.memory = self._bodies.receive(environ)
             if visit.memory:  # the time it took to come is its sender's
                 visit.began = time.perf_counter()
-                request_context.begin(visit.request_id, time.monotonic() + self._longest, environ)
+                request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)
             body.unpack(environ, self._limit)
-        deadline.begin(environ, self._longest)
+        deadline.begin(environ, self._timeout_s)
         return None
 
     def _finished(self, visit: "_Visit", status: int, headers: Headers) -> Headers:
@@ -96,7 +96,7 @@ class Guard:
         body.drain(environ, self._limit)
         model, version = named.get(MODEL, ""), named.get(VERSION, "")
         if not model:
-            model = metrics.known(environ.get(MODEL_ASKED, ""))
+            model = metrics.known(environ.get(REQUESTED_MODEL, ""))
         seconds = time.perf_counter() - visit.began
         metrics.observe(model, version, status, seconds)
         if self._alone:
@@ -110,13 +110,13 @@ class Guard:
 class _Visit:
     """What is remembered of a request until it is answered."""
 
-    __slots__ = ("began", "environ", "key_name", "memory", "request_id", "ticket")
+    __slots__ = ("admission_number", "began", "environ", "key_name", "memory", "request_id")
 
     def __init__(self, environ: "WSGIEnvironment") -> None:
         self.environ = environ
         self.began = time.perf_counter()
         self.request_id = request_id.checked(environ.get("HTTP_X_REQUEST_ID", ""))
-        self.ticket: int | None = None
+        self.admission_number: int | None = None
         self.memory = 0  # bytes that its body takes of those for all
         self.key_name = ""
 

@@ -1,7 +1,7 @@
-"""What holds because the caller may be a browser that somebody else's page steers.
+"""Checks because the client may be a browser that another site's page controls.
 
 A page may point its own DNS name at this address (rebinding) and is then of our origin as the browser sees it, so the
-name we are asked under must be ours. A page may send requests it cannot read the answer of, so what is not a mere GET
+name in Host must be ours. A page may send requests it cannot read the answer of, so what is not a mere GET
 must come from our own page or from an origin on the list. Programs send neither header and notice nothing.
 """
 
@@ -47,16 +47,18 @@ class Browser:
         site = environ.get("HTTP_SEC_FETCH_SITE", "")
         if site not in ("same-origin", "none") and (environ["REQUEST_METHOD"] not in _READS or _preflights(environ)):
             metrics.refused("origin")
-            raise ForbiddenError(f"Pages of {origin[:80]!r} may not call this; TENSOR_REST_CORS_ORIGINS lists who may.")
+            raise ForbiddenError(
+                f"Pages of {origin[:80]!r} may not call this; TENSOR_REST_CORS_ORIGINS lists those allowed."
+            )
 
     def preflight(self, environ: Mapping[str, str]) -> Reply | None:
-        """The answer to a browser that asks before it sends, if this is such a question."""
+        """Return the answer to a preflight request; None for any other."""
         if not (_preflights(environ) and self._allows(environ["HTTP_ORIGIN"])):
             return None
         return Reply(204, _PREFLIGHT, b"")
 
     def marks(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The header fields of an answer that say that the page that asked may read it."""
+        """Return the header fields that let the requesting page read the answer."""
         if not self._origins:
             return []
         vary, origin = ("Vary", "Origin"), environ.get("HTTP_ORIGIN", "")

@@ -1,4 +1,4 @@
-"""Probes: does the process live, does the model server answer it; cheap however often they are asked. And metrics."""
+"""Probes: does the process live, does the model server answer it; cheap at any rate of calls. And metrics."""
 
 import ipaddress
 import threading
@@ -13,13 +13,13 @@ from tensor_rest.observability import metrics
 from tensor_rest.runtime import request_context
 
 _FRESH = 1.0  # seconds an answer about the model server is good for
-_LONGEST = 2.0  # seconds a look may take
+_CHECK_TIMEOUT_S = 2.0  # seconds a look may take
 _FIRST = 0.5  # seconds to wait for the very first one: until then nothing is known, and "no" would be a guess
 _NEVER = float("-inf")
 
 
 class Readiness:
-    """What the last look at the model server said. One thread looks at a time; the others take what is known."""
+    """The result of the last check of the model server. One thread looks at a time; the others take what is known."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
@@ -28,7 +28,7 @@ class Readiness:
         self._since = _NEVER
 
     def check(self) -> None:
-        """Return if the model server answers. Raises the ApiError that says why not."""
+        """Return if the model server answers. Raises an ApiError with the reason if not."""
         if self._is_old() and self._looking.acquire(timeout=_FIRST if self._since == _NEVER else 0):
             try:
                 self._renew()
@@ -41,7 +41,7 @@ class Readiness:
         return time.monotonic() - self._since > _FRESH
 
     def _renew(self) -> None:
-        """With the lock held: look, unless somebody else just has."""
+        """With the lock held: look, unless another thread just has."""
         if not self._is_old():
             return
         try:
@@ -67,7 +67,7 @@ def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: 
 
     @app.get("/readyz")
     def readyz() -> dict[str, str]:
-        request_context.begin(request_context.current().request_id, time.monotonic() + _LONGEST)
+        request_context.begin(request_context.current().request_id, time.monotonic() + _CHECK_TIMEOUT_S)
         if draining.exists():
             raise UnavailableError("The gateway stops; requests in flight are finished.")
         readiness.check()
@@ -75,7 +75,7 @@ def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: 
 
     @app.get("/metrics")
     def numbers() -> flask.Response:
-        """For whoever may ask and comes from this machine or a private network."""
+        """For clients of this machine or a private network."""
         client = ipaddress.ip_address(flask.request.remote_addr or "127.0.0.1")
         if client.is_global:
             raise ForbiddenError("/metrics answers private addresses only.")

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 
 from tensor_rest.observability.shared_values import SharedValues, WorkerValues, shared
 
-_MOST_VERSIONS = 200  # (model, version) pairs with a line of their own in each worker; more are counted as "other"
+_MAX_VERSIONS = 200  # (model, version) pairs with a line of their own in each worker; more are counted as "other"
 
 Reason = Literal["busy", "host", "key", "origin", "waited"]
 """Why a request was refused before anything looked at it."""
@@ -98,7 +98,7 @@ _concept_lines: dict[str, Histogram] = {}
 def observe(model: str, version: str, outcome: int, seconds: float) -> None:
     """A request was answered with the status `outcome`, by this model and version; both empty if none answered."""
     if model and (model, version) not in _versions:
-        if len(_versions) < _MOST_VERSIONS:
+        if len(_versions) < _MAX_VERSIONS:
             _models.add(model)
             _versions.add((model, version))
         else:
@@ -120,7 +120,7 @@ def in_flight(change: Literal[1, -1]) -> None:
 
 
 def refused(reason: Reason) -> None:
-    """A request was turned away."""
+    """A request was refused."""
     _refused.labels(reason).inc()
 
 

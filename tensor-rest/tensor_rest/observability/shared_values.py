@@ -62,7 +62,7 @@ class WorkerValues:
         return ((key, self._cells[place]) for key, place in self._places.items())
 
     def cell(self, key: str) -> tuple[Cells, int]:
-        """Where the value of `key` is: cells, and its index in them. Without room it is one that is not shared."""
+        """Where the value of `key` is: cells, and its index in them. Where none is left it is not shared."""
         place = self._places.get(key)
         if place is None:
             place, written = len(self._places) + 1, key.encode()

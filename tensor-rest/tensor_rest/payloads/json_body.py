@@ -1,4 +1,4 @@
-"""Bodies of JSON, read within bounds and written fast; and room for what large bodies become."""
+"""Bodies of JSON, read within bounds and written fast; and a slot for what large bodies become."""
 
 import codecs
 import json
@@ -15,11 +15,11 @@ from tensor_rest.errors import BadRequestError, TooLargeError, UnavailableError
 from tensor_rest.observability import metrics
 from tensor_rest.payloads.json_depth import check_json_depth
 
-_MOST_CONTAINERS = 1_000_000  # lists and objects: each takes some 80 bytes of memory, and 3 of the body
+_MAX_CONTAINERS = 1_000_000  # lists and objects: each takes some 80 bytes of memory, and 3 of the body
 _JSON_FACTOR = 20  # times its text is what JSON may take as values (measured: 8 to 60 with all copies)
 _ARRAY_FACTOR = 8  # times its bytes is what an array may take: bytes to float64
 _LARGE = 8 << 20  # bytes of values; requests that take more work one after the other, in each worker
-_PATIENCE = 5.0  # seconds one of those waits for its turn
+_SLOT_TIMEOUT_S = 5.0  # seconds one of those waits for its turn
 
 _turn = threading.Lock()
 
@@ -33,7 +33,7 @@ def large_body_slot(body: int, *, arrays: bool = False) -> Iterator[None]:
     if body * (_ARRAY_FACTOR if arrays else _JSON_FACTOR) <= _LARGE:
         yield
         return
-    if not _turn.acquire(timeout=_PATIENCE):
+    if not _turn.acquire(timeout=_SLOT_TIMEOUT_S):
         metrics.refused("busy")
         raise UnavailableError("The gateway is busy with other large requests; smaller ones are taken at once.")
     try:
@@ -52,9 +52,9 @@ def loads(data: bytes, *, trailing: bool = False) -> Any:
     if not data:
         raise BadRequestError("The body is empty; a JSON document was wanted.")
     containers = data.count(b"[") + data.count(b"{")
-    if containers > _MOST_CONTAINERS:
+    if containers > _MAX_CONTAINERS:
         raise TooLargeError(
-            f"The JSON has {containers:,} lists and objects; at most {_MOST_CONTAINERS:,} are taken. "
+            f"The JSON has {containers:,} lists and objects; at most {_MAX_CONTAINERS:,} are taken. "
             "Large tensors travel better as .npy."
         )
     check_json_depth(data)

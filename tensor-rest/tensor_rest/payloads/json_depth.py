@@ -14,7 +14,7 @@ _CHANGE[list(b"[{")], _CHANGE[list(b"]}")] = 1, -1
 
 
 def check_json_depth(data: bytes, depth: int = JSON_DEPTH) -> None:
-    """Raise BadRequestError if the JSON text `data` nests deeper than `depth`; the parser says whether it is JSON.
+    """Raise BadRequestError if the JSON text `data` nests deeper than `depth`; the parser checks whether it is JSON.
 
     Takes 4 ms per MB at most, whatever the bytes are.
     """

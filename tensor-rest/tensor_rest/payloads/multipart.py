@@ -143,7 +143,7 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             entries = [entry for entry in packed.infolist() if not _is_clutter(entry)]
             _check_entries(entries, most, left)
-            # Never more than was said: read() without a size unpacks all there is and then cuts it.
+            # Never more than was declared: read() without a size unpacks all there is and then cuts it.
             return [(entry.filename, packed.open(entry).read(entry.file_size)) for entry in entries]
     except zip_archive.BROKEN as error:
         raise BadRequestError(f"The zip cannot be unpacked: {error}.") from error

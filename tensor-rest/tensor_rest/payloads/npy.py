@@ -17,13 +17,13 @@ NPY = "application/x-npy"
 NPZ = "application/x-npz"
 
 _MAGIC = b"\x93NUMPY"
-_LONGEST_HEADER = 10_000  # bytes, as NumPy's own reader has it
+_MAX_HEADER_BYTES = 10_000  # bytes, as NumPy's own reader has it
 _KINDS = "biufcSU"
-_MOST_ARRAYS = 64  # of an .npz
-_MOST_DIRECTORY = _MOST_ARRAYS * 512  # bytes of the list at the end of an .npz
+_MAX_ARRAYS = 64  # of an .npz
+_MAX_DIRECTORY_BYTES = _MAX_ARRAYS * 512  # bytes of the list at the end of an .npz
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_MOST_TEXTS = 1_000_000  # in all arrays of a body: each takes some 60 bytes of memory besides itself
-_MOST_TEXT = 64 << 20  # bytes of an array of texts: each gets the room of the longest
+_MAX_TEXTS = 1_000_000  # in all arrays of a body: each takes some 60 bytes of memory besides itself
+_MAX_TEXT_BYTES = 64 << 20  # bytes of an array of texts: each takes as much as the longest
 
 Array = np.ndarray[Any, Any]
 
@@ -37,7 +37,7 @@ def loads(data: bytes) -> Array:
     count = math.prod(shape)
     if len(data) - start != count * dtype.itemsize:
         raise BadRequestError(
-            f"The .npy says shape {list(shape)} of {dtype}, {count * dtype.itemsize} bytes; it has {len(data) - start}."
+            f"The .npy declares {list(shape)} of {dtype}, {count * dtype.itemsize} bytes; it has {len(data) - start}."
         )
     if dtype.kind in "SU":
         _check_texts(count)
@@ -45,12 +45,12 @@ def loads(data: bytes) -> Array:
     return _texts(flat.reshape(shape, order="F" if in_columns else "C"))
 
 
-def loads_all(data: bytes, most_bytes: int) -> dict[str, Array]:
-    """The arrays of an .npz by name, at most 64 and `most_bytes` in all. Raises BadRequestError or TooLargeError."""
+def loads_all(data: bytes, max_bytes: int) -> dict[str, Array]:
+    """The arrays of an .npz by name, at most 64 and `max_bytes` in all. Raises BadRequestError or TooLargeError."""
     try:
         with zipfile.ZipFile(io.BytesIO(_checked(data))) as archive:
             arrays: dict[str, Array] = {}
-            for entry, content in _contents(archive, most_bytes):
+            for entry, content in _contents(archive, max_bytes):
                 arrays[_name(entry)] = loads(content)
                 _check_texts(sum(array.size for array in arrays.values() if array.dtype.hasobject))
             return arrays
@@ -81,8 +81,8 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
     wide = data[6] > 1
     start = 12 if wide else 10
     length = int.from_bytes(data[8:start], "little")
-    if length > _LONGEST_HEADER or start + length > len(data):
-        raise BadRequestError(f"The .npy has a header of {length} bytes; at most {_LONGEST_HEADER} are taken.")
+    if length > _MAX_HEADER_BYTES or start + length > len(data):
+        raise BadRequestError(f"The .npy has a header of {length} bytes; at most {_MAX_HEADER_BYTES} are taken.")
     try:
         header = ast.literal_eval(data[start : start + length].decode("utf-8" if data[6] > 2 else "latin1"))
         dtype, shape, in_columns = np.dtype(header["descr"]), header["shape"], header["fortran_order"]
@@ -98,34 +98,34 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
 
 
 def _checked(data: bytes) -> bytes:
-    """`data` if the list of entries at its end is short: Python reads all of it before it can be asked."""
+    """`data` if the list of entries at its end is short: zipfile reads all of it at once."""
     end = data.rfind(zip_archive.END, max(0, len(data) - 65_557))
     if end < 0 or len(data) < end + zip_archive.END_BYTES:
         raise BadRequestError("This is no .npz file: it has no end of a zip. numpy.savez writes one.")
-    if zip_archive.directory_bytes(data, end) > _MOST_DIRECTORY:
-        raise TooLargeError(f"The .npz lists too much; at most {_MOST_ARRAYS} arrays are taken.")
+    if zip_archive.directory_bytes(data, end) > _MAX_DIRECTORY_BYTES:
+        raise TooLargeError(f"The .npz lists too much; at most {_MAX_ARRAYS} arrays are taken.")
     return data
 
 
-def _contents(archive: zipfile.ZipFile, most_bytes: int) -> Any:
-    """Each entry with its unpacked bytes, `most_bytes` in all: counted while unpacking, whatever the headers say."""
+def _contents(archive: zipfile.ZipFile, max_bytes: int) -> Any:
+    """Each entry with its unpacked bytes, `max_bytes` in all: counted while unpacking, not taken from the headers."""
     entries = archive.infolist()
-    if not 0 < len(entries) <= _MOST_ARRAYS:
-        raise BadRequestError(f"The .npz holds {len(entries)} arrays; wanted 1 to {_MOST_ARRAYS}.")
+    if not 0 < len(entries) <= _MAX_ARRAYS:
+        raise BadRequestError(f"The .npz holds {len(entries)} arrays; wanted 1 to {_MAX_ARRAYS}.")
     for entry in entries:
         if entry.compress_type not in _PACKED:
             raise BadRequestError(f"{entry.filename[:80]!r} in the .npz is packed in an unusual way; deflate is read.")
         with archive.open(entry) as file:
-            content = file.read(most_bytes + 1)
-        most_bytes -= len(content)
-        if most_bytes < 0:
+            content = file.read(max_bytes + 1)
+        max_bytes -= len(content)
+        if max_bytes < 0:
             raise TooLargeError("The .npz unpacks to too many bytes.")
         yield entry, content
 
 
 def _check_texts(number: int) -> None:
-    if number > _MOST_TEXTS:
-        raise TooLargeError(f"The body has {number:,} texts; at most {_MOST_TEXTS:,} are taken.")
+    if number > _MAX_TEXTS:
+        raise TooLargeError(f"The body has {number:,} texts; at most {_MAX_TEXTS:,} are taken.")
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
@@ -149,6 +149,6 @@ def _plain(array: Array) -> Array:
     if not array.dtype.hasobject:
         return np.asarray(array, order="C")
     items = array.ravel().tolist()
-    if max(map(len, items), default=0) * len(items) > _MOST_TEXT or any(item.endswith(b"\0") for item in items):
-        raise BadRequestError("These texts cannot be written as .npy; ask for application/json.")
+    if max(map(len, items), default=0) * len(items) > _MAX_TEXT_BYTES or any(item.endswith(b"\0") for item in items):
+        raise BadRequestError("These texts cannot be written as .npy; send Accept: application/json.")
     return array.astype(bytes)

@@ -47,10 +47,10 @@ def from_columns(columns: Any, infos: Infos) -> dict[str, Array]:
 
 
 def to_array(alias: str, value: Any, info: TensorInfo) -> Array:
-    """One tensor of the input `alias`. Raises BadRequestError that says what does not fit."""
+    """One tensor of the input `alias`. Raises BadRequestError for what does not fit."""
     dtype = _dtype(alias, info)
-    # As objects first: asked for numbers, NumPy would read texts as numbers, and asked for nothing, one long text
-    # would make it give every other one the same room.
+    # As objects first: with a numeric dtype, NumPy would read texts as numbers, and with none, one long text
+    # would make it give every other one the same size.
     objects = _objects(value)
     kinds = set(map(type, objects.ravel().tolist()))
     if list in kinds:

@@ -1,4 +1,4 @@
-"""Strangers' zips before Python's zipfile, which reads the whole list of their entries before it can be asked."""
+"""Checks of untrusted zips before Python's zipfile, which reads the whole list of their entries at once."""
 
 import zipfile
 import zlib
@@ -16,13 +16,13 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, Value
 
 END = b"PK\x05\x06"
 END_BYTES = 22
-"""Of the last record, without the comment that may follow; it says how large the list is."""
+"""Of the last record, without the comment that may follow; it has the size of the list."""
 
 _LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20  # before it in a zip64
 
 
 def directory_bytes(data: bytes, end: int) -> int:
-    """How large the list of entries is, as the record at `end` says.
+    """The size of the list of entries, by the record at `end`.
 
     Raises BadRequestError for a zip64: zipfile would believe another record, made for sizes that are refused anyway.
     """

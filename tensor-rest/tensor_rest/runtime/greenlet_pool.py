@@ -35,8 +35,8 @@ def _work(act: Callable[..., Any], given: tuple[Any, ...]) -> None:
     while True:
         try:
             act(*given)
-        except Exception:  # noqa: BLE001 - told in the log, as gevent does it
+        except Exception:  # noqa: BLE001 - logged, as gevent does it
             hub.handle_error(me, *sys.exc_info())
-        del act, given  # who rests holds nothing
+        del act, given  # a waiting greenlet holds no references
         _resting.append(me)
         act, given = hub.switch()

@@ -17,7 +17,7 @@ MODEL, VERSION = "X-Model-Name", "X-Model-Version"
 """Which served model, and which version of it, answered."""
 
 KEY_NAME = "X-Key-Name"
-"""Tells nginx whose key it was, for the access log; nginx does not pass it on."""
+"""The key's name for nginx's access log; nginx does not pass it on."""
 
 PROBES = ("/healthz", "/readyz")
 """Answered for any caller, under any name, at any time."""

@@ -1,8 +1,7 @@
 """Work of more than a moment, in a real thread: meanwhile the worker goes on with its other requests.
 
 A worker of uWSGI runs its requests as gevent's greenlets, which give way to each other only where they wait. Decoding a
-large picture waits for nothing, and lets go of Python's lock: elsewhere than in the worker's own thread it is in
-nobody's way.
+large image does not wait, but it releases Python's lock: in another thread than the worker's it blocks no request.
 """
 
 from collections.abc import Callable
@@ -29,5 +28,5 @@ def _outcome(work: Callable[..., Result], given: tuple[object, ...]) -> tuple[li
     """The result or the error: gevent would write the traceback of one that is raised to the log."""
     try:
         return [work(*given)], None
-    except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+    except Exception as error:  # noqa: BLE001 - raised in the waiting greenlet
         return [], error

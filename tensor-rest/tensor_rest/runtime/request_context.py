@@ -26,7 +26,7 @@ def begin(request_id: str, deadline: float | None, environ: Mapping[str, Any] = 
 
 
 def current() -> RequestContext:
-    """The request this thread works for; nobody's outside of one."""
+    """The request this thread works for; an empty one outside of any."""
     return _CONTEXT.get()
 
 

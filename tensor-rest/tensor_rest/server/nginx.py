@@ -117,6 +117,6 @@ def render(settings: Settings) -> str:
         inventory=f"{settings.inventory_url.host}:{settings.inventory_url.port}",
         socket=settings.socket.name,
         probe_socket=settings.probe_socket.name,
-        # Started by root the workers would change to a user who cannot reach root's socket.
+        # Started by root the workers would change to a user without access to root's socket.
         user="root" if os.geteuid() == 0 else "",
     )

@@ -7,7 +7,9 @@ starts a thread, opens a file or a connection when it is imported.
 import gevent
 from gevent import monkey
 
-gevent.config.track_greenlet_tree = False  # who started whom: for debugging, and a quarter of what starting costs
+gevent.config.track_greenlet_tree = (
+    False  # which greenlet started which: for debugging, and a quarter of what starting costs
+)
 monkey.patch_all()  # before anything takes hold of what it replaces: sockets, locks, threads, sleep
 
 import gc  # noqa: E402

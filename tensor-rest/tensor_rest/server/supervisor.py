@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from tensor_rest.settings import Settings
 
-PATIENCE = 8.0
+STOP_TIMEOUT_S = 8.0
 """Seconds for the requests in flight and the exit of both, after which they are killed; Docker waits for 10."""
 
 _UWSGI_SECONDS = 2.0  # of these are uWSGI's, after nginx
@@ -59,11 +59,11 @@ def _wait(programs: Programs, signals: list[int], seconds: float | None) -> str:
 
 
 def _stop(programs: Programs) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     if nginx := programs.get("nginx"):
         nginx.send_signal(signal.SIGQUIT)  # it finishes what it has accepted; TERM would cut it
         with suppress(subprocess.TimeoutExpired):
-            nginx.wait(PATIENCE - _UWSGI_SECONDS)
+            nginx.wait(STOP_TIMEOUT_S - _UWSGI_SECONDS)
     for program in programs.values():
         # After nginx nothing is in flight: INT is quicker, and also ends a worker that is only starting.
         # uWSGI looks for workers that ended once a second, and whenever a signal comes.

@@ -13,7 +13,7 @@ _FILES = 256  # besides those of requests: a socket from nginx and one to the mo
 _SILENCE = 6
 """Seconds for which nothing may come of a large body."""
 
-_MERCY = 3
+_KILL_AFTER_S = 3
 """Seconds after INT in which workers are to end, plus two; a starting one misses it. uWSGI's default is 60."""
 
 
@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
     os.chdir(folder)  # the socket is named relative to here: absolute names end at 107 characters
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's room is never given back
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's memory is never given back
     _allow_files(2 * (settings.concurrency + settings.waiting) + _FILES)
     # A fresh interpreter: what this one has loaded would sit in the master for nothing.
     os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])
@@ -41,7 +41,7 @@ def _allow_files(number: int) -> None:
 def options(settings: Settings) -> list[str]:
     """uWSGI's command line."""
     return [
-        *_door(settings),
+        *_listen_options(settings),
         *("--module", "tensor_rest.wsgi:application", "--pythonpath", str(_PROJECT)),
         *("--master", "--need-app", "--vacuum", "--strict"),
         # TERM finishes the requests in flight, INT does not.
@@ -52,7 +52,7 @@ def options(settings: Settings) -> list[str]:
         "--enable-threads",  # for runtime/offload.py
         *("--socket-timeout", str(_SILENCE)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
-        *("--worker-reload-mercy", str(_MERCY)),
+        *("--worker-reload-mercy", str(_KILL_AFTER_S)),
         *("--forkbomb-delay", "0"),  # else the master sleeps for 2 s when two workers end within as many
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
         *("--procname-prefix", "tensor-rest "),
@@ -62,9 +62,9 @@ def options(settings: Settings) -> list[str]:
     ]
 
 
-def _door(settings: Settings) -> list[str]:
+def _listen_options(settings: Settings) -> list[str]:
     if settings.front == "uwsgi":
-        # The router closes after each answer and must say so, or clients reuse a connection that is gone.
+        # The router closes after each answer and must announce it, or clients reuse a connection that is gone.
         closing = ["--add-header", "Connection: close"]
         return ["--http", settings.listen, "--http-timeout", str(settings.longest_request), *closing]
     return ["--socket", settings.socket.name, "--socket", settings.probe_socket.name, "--chmod-socket=600"]

@@ -2,6 +2,7 @@
 
 import flask
 
+from tensor_rest.images.formats import MEDIA_TYPES
 from tensor_rest.settings import Settings
 
 PAGE_POLICY = (
@@ -9,8 +10,8 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 BOARD = "/tensorboard/"
-_ROOM = 0.95  # of a request's body is for pictures, the rest for the form around them
-_BOARD_METHODS = ["GET", "POST"]  # it asks for time series by POST
+_IMAGE_SHARE = 0.95  # of a request's body is for pictures, the rest for the form around them
+_BOARD_METHODS = ["GET", "POST"]  # it reads time series by POST
 # Swagger UI sets style attributes on its elements and draws its icons from data: addresses.
 _SWAGGER_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
     "img-src 'self'", "img-src 'self' data:"
@@ -29,8 +30,9 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
             links={name: str(url) for name, url in links.items() if url},
             default_model=settings.default_model,
             feedback=settings.feedback_dir is not None,
-            most_bytes=int(settings.max_upload_bytes * _ROOM),
-            most_pixels=settings.max_pixels,
+            max_bytes=int(settings.max_upload_bytes * _IMAGE_SHARE),
+            max_pixels=settings.max_pixels,
+            accept=MEDIA_TYPES,
         )
 
     @app.get("/tf/")
@@ -43,7 +45,7 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
 
 
 def _board(_: str = "") -> flask.Response:
-    """Let nginx ask TensorBoard, once the guard has let the request in."""
+    """Let nginx pass the request to TensorBoard, once the middleware has accepted it."""
     response = flask.Response()
     del response.headers["Content-Type"]  # nginx would keep it for its own errors
     response.headers["X-Accel-Redirect"] = "@board"

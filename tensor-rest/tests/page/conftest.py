@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from gateway_kit import Front, start_front
-from page_kit import PATIENCE
+from page_kit import TIMEOUT_MS
 from page_models import every_kind
 from toy_model_server import ModelServer
 
@@ -104,10 +104,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, front: Front) -> Iterator[Any]:
-    """A fresh page on a desktop; fails if anything was asked of another host or a policy or script complained."""
+    """A fresh page on a desktop; fails on a request to another host, and on a violated policy or a script error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     complaints: list[str] = []
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("console", lambda line: complaints.append(line.text) if _complains(line) else None)

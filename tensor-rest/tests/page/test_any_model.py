@@ -25,7 +25,7 @@ def test_every_served_model_can_be_chosen_by_its_address(page: Any, front: Front
 
 
 @pytest.mark.parametrize(("name", "images"), [("float-net", True), ("level-net", False), ("text-net", False)])
-def test_the_gateway_says_which_signatures_take_images(front: Front, name: str, images: bool) -> None:
+def test_the_gateway_lists_the_signatures_that_take_images(front: Front, name: str, images: bool) -> None:
     document = HTTP.get(f"{front.url}/tf/models/{name}").json()
     assert document["default"]["image_signatures"] == (["serving_default"] if images else [])
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway_kit import Front, picture
-from page_kit import BOW, PATIENCE, answer, draw, open_page, pick, press, text
+from page_kit import BOW, TIMEOUT_MS, answer, draw, open_page, pick, press, text
 from page_models import every_kind
 
 SHIFTS = """() => {
@@ -67,7 +67,7 @@ def test_a_finger_draws_on_a_phone(browser: Any, front: Front) -> None:
     phone = {"width": 360, "height": 740}
     context = browser.new_context(viewport=phone, has_touch=True, is_mobile=True)
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     open_page(tab, front)
     box = tab.locator("#canvas").bounding_box()
     hand = context.new_cdp_session(tab)
@@ -89,7 +89,7 @@ def test_the_keyboard_alone_is_enough(page: Any, front: Front) -> None:
     for key in ("Space", *["ArrowDown"] * 6, "Space"):
         page.keyboard.press(key)
     answer(page, "")
-    page.wait_for_selector(".tell:enabled")
+    page.wait_for_selector(".choice:enabled")
     ring = "getComputedStyle(document.activeElement).outlineStyle"
     passed = reach(page, "copy")
     assert {"file", "undo", "clear"} <= set(passed)

@@ -42,7 +42,7 @@ def test_a_picked_file_is_answered_and_a_refusal_is_shown_in_words(page: Any, fr
     assert "not a picture" in text(page, "#problem")
     assert "415" in text(page, "#facts")
     assert "no.png cannot be shown" in text(page, "#hint")
-    assert page.locator(".tell:enabled").count() == 0
+    assert page.locator(".choice:enabled").count() == 0
     pick(page, ("two.png", picture(60)))
     answer(page, "2")
     assert text(page, "#problem") == ""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gateway_kit import HTTP, Front, picture
-from page_kit import PATIENCE, answer, draw, open_page, pick, text
+from page_kit import TIMEOUT_MS, answer, draw, open_page, pick, text
 from PIL import Image, ImageDraw
 
 
@@ -68,13 +68,13 @@ def test_only_samples_are_served_from_their_folder(front: Front, path: str) -> N
 
 def test_a_blank_sheet_gets_a_hint_and_is_not_sent(page: Any, front: Front) -> None:
     open_page(page, front, "?model=glyph-net")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/classify" in request.url else None)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url) if "/classify" in request.url else None)
     pick(page, ("paper.png", picture(230, (300, 300))))
     page.locator("#answer[data-state=hint] #sure", has_text="Nothing is drawn").wait_for()
     assert text(page, "#best") == ""
-    assert page.locator(".tell:enabled").count() == 0
-    assert asked == []
+    assert page.locator(".choice:enabled").count() == 0
+    assert requested == []
     page.click("#clear")
     page.locator("#answer[data-state=empty]").wait_for()
     draw(page)
@@ -94,7 +94,7 @@ def test_what_an_image_lacks_is_a_hint_in_the_gateways_words(page: Any, front: F
 def test_the_camera_is_seen_on_the_paper_and_photographs(browser: Any, front: Front) -> None:
     context = browser.new_context(permissions=["camera"])
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     open_page(tab, front)
     tab.click("#camera")
     tab.locator("#shoot:visible").wait_for()
@@ -110,7 +110,7 @@ def test_the_camera_is_seen_on_the_paper_and_photographs(browser: Any, front: Fr
     context.close()
 
 
-def test_without_permission_the_page_says_so_and_goes_on(page: Any, front: Front) -> None:
+def test_without_permission_the_page_shows_it_and_goes_on(page: Any, front: Front) -> None:
     open_page(page, front)
     page.click("#camera")
     page.locator("#note", has_text="does not let this page use the camera. Choose a picture instead.").wait_for()

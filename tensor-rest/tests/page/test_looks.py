@@ -8,7 +8,7 @@ from page_kit import answer, draw, open_page, pick
 
 from tensor_rest.web import pages
 
-MOST_WEIGHT = 112 << 10  # bytes of document, styles and scripts
+MAX_PAGE_BYTES = 112 << 10  # bytes of document, styles and scripts
 
 FAINT = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
@@ -56,7 +56,7 @@ def test_every_text_stands_out_from_its_ground(page: Any, front: Front, scheme: 
     pick(page, ("two.png", picture(60)), ("no.png", b"no picture"))
     answer(page, "2")
     page.get_by_role("button", name="2", exact=True).click()
-    page.wait_for_selector(".tell[aria-pressed=true]")
+    page.wait_for_selector(".choice[aria-pressed=true]")
     page.mouse.move(0, 0)
     assert page.evaluate(FAINT) == []
     pick(page, ("no.png", b"no picture"))
@@ -74,7 +74,7 @@ def test_nothing_is_wider_than_the_screen(page: Any, front: Front, width: int) -
     assert page.evaluate(TOO_WIDE, width) == []
 
 
-def test_who_wants_no_motion_gets_none(page: Any, front: Front) -> None:
+def test_reduced_motion_is_respected(page: Any, front: Front) -> None:
     page.emulate_media(reduced_motion="reduce")
     open_page(page, front)
     draw(page)
@@ -89,7 +89,7 @@ def test_the_page_is_light_and_its_policy_strict(page: Any, front: Front) -> Non
     open_page(page, front)
     own = {path: size for path, size in weights.items() if not path.startswith("/tf/") and not path.endswith(".svg")}
     assert len([path for path in own if path.endswith(".js")]) > 5
-    assert sum(own.values()) < MOST_WEIGHT, own
+    assert sum(own.values()) < MAX_PAGE_BYTES, own
     policy = HTTP.get(front.url).headers["Content-Security-Policy"]
     assert policy == pages.PAGE_POLICY
     assert "unsafe" not in policy

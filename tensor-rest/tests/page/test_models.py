@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from gateway_kit import Front, picture, start_front
-from page_kit import PATIENCE, answer, draw, open_page, pick, text
+from page_kit import TIMEOUT_MS, answer, draw, open_page, pick, text
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.middleware.api_keys import create
 
-KEY, LINE = create("somebody")
+KEY, LINE = create("ada")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, fron
     assert "mnist-net/labels/candidate/classify" in text(page, "#curl")
 
 
-def test_a_second_opinion_is_told(page: Any, front: Front) -> None:
+def test_a_second_opinion_is_reported(page: Any, front: Front) -> None:
     open_page(page, front, "?model=unsure-net")
     pick(page, ("two.png", picture(60)))
     answer(page, "2")
     assert "mnist-net version 2" in text(page, "#facts")
-    assert "unsure-net was unsure (91.0 %), so mnist-net was asked" in text(page, "#facts")
+    assert "unsure-net was unsure (91.0 %), so mnist-net was called" in text(page, "#facts")
 
 
 def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, kept: Path) -> None:
@@ -79,12 +79,12 @@ def test_a_model_that_is_not_served_is_named_and_taken_when_it_comes(page: Any, 
 
 def test_feedback_lands_as_a_file_and_another_label_moves_it(page: Any, front: Front, kept: Path) -> None:
     open_page(page, front)
-    assert page.locator(".tell:enabled").count() == 0
+    assert page.locator(".choice:enabled").count() == 0
     draw(page)
     answer(page, "")
     page.get_by_role("button", name="7", exact=True).click()
     page.locator("#thanks", has_text="Kept as 7, thank you").wait_for()
-    assert page.locator(".tell[aria-pressed=true]").all_inner_texts() == ["7"]
+    assert page.locator(".choice[aria-pressed=true]").all_inner_texts() == ["7"]
     (sample,) = (kept / "mnist-net" / "7").glob("*.png")
     page.get_by_role("button", name="4", exact=True).click()
     page.locator("#thanks", has_text="Kept as 4, thank you").wait_for()
@@ -116,10 +116,10 @@ def test_serving_goes_and_comes_back_without_a_reload(page: Any, front: Front, t
         toy.models["mnist-net"].labels["stable"] = 2
 
 
-def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
+def test_a_key_is_entered_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MS)
     tab.goto(locked.url)
     tab.wait_for_selector("#key-form:visible")
     tab.fill("#key", "lab_wrong")
@@ -136,18 +136,18 @@ def test_a_key_is_asked_for_once_and_kept_for_the_tab(browser: Any, locked: Fron
     assert "X-API-Key" in text(tab, "#curl")
     assert KEY not in tab.content()
     assert "TENSOR_REST_FEEDBACK_DIR" in text(tab, "#thanks")
-    assert tab.locator(".tell").count() == 0
+    assert tab.locator(".choice").count() == 0
     tab.goto(f"{locked.url}/tf/")
     tab.locator("#operations-digits-classify_digit").wait_for()
     context.close()
 
 
-def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -> None:
+def test_swagger_ui_has_a_field_for_the_key_and_sends_it(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
-    asked: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url))
+    tab.set_default_timeout(TIMEOUT_MS)
+    requested: list[str] = []
+    tab.on("request", lambda request: requested.append(request.url))
     tab.goto(f"{locked.url}/tf/")
     for key, what in (("lab_wrong", "not known"), (KEY, "")):
         tab.wait_for_selector("#key-form:visible")
@@ -168,21 +168,21 @@ def test_swagger_ui_asks_for_the_key_and_sends_it(browser: Any, locked: Front) -
     dialog.locator(".btn-done").click()
     listing.locator(".execute").click()
     status.get_by_text("401").wait_for()
-    assert not [url for url in asked if KEY in url or "lab_wrong" in url]
+    assert not [url for url in requested if KEY in url or "lab_wrong" in url]
     context.close()
 
 
 def test_no_key_no_questions(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
-    asked: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url) if "/tf/" in request.url else None)
+    tab.set_default_timeout(TIMEOUT_MS)
+    requested: list[str] = []
+    tab.on("request", lambda request: requested.append(request.url) if "/tf/" in request.url else None)
     tab.clock.install()
     tab.goto(locked.url)
     tab.wait_for_selector("#key-form:visible")
     tab.clock.run_for(60_000)
-    assert asked == [f"{locked.url}/tf/models"]
+    assert requested == [f"{locked.url}/tf/models"]
     context.close()
 
 

@@ -1,6 +1,6 @@
-"""The embedded model server: TensorFlow Serving's wire twin, for machines where the C++ binary cannot be had.
+"""The embedded model server: TensorFlow Serving's APIs where its C++ binary cannot be had.
 
-The doors: bytes in, bytes out, one place each that turns an error into a status.
+The APIs: bytes in, bytes out, one place each that turns an error into a status.
     transport               HTTP/2, for gRPC without TLS
     servicers, health       gRPC
     rest                    HTTP and JSON
@@ -11,7 +11,7 @@ What a request means for a loaded model: pure functions, no waiting, no files.
     call                    what each request comes down to: one run of the graph
 
 Running it.
-    execution, batching     who runs the graph, in which thread, alone or in a batch (with batch, batch_queue)
+    execution, batching     what runs the graph, in which thread, alone or in a batch (with batch, batch_queue)
     runtime, freezing       one SavedModel in memory, its weights as constants
     native                  TensorFlow's C API
     protos                  TensorFlow's messages without TensorFlow
@@ -29,4 +29,4 @@ What is loaded.
 
 from tensor_serving.embedded import protos
 
-protos.stand_in()  # before any room imports a message class
+protos.stand_in()  # before any other module imports a message class

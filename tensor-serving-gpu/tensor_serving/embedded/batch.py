@@ -10,7 +10,7 @@ from tensor_serving.embedded.tensors import Array
 
 
 class NotRowsError(Exception):
-    """The outputs of a batch are not one row for each row that went in. The text says what they are."""
+    """The outputs of a batch are not one row for each row that went in. The text names their shapes."""
 
 
 def rows_of(values: Sequence[Array]) -> int:

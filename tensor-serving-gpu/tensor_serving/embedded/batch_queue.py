@@ -23,7 +23,7 @@ _SLOW = 0.01
 """Seconds a batch takes from which on threads are worth it: the event loop runs what is expected to be shorter, and a
 second thread may take what waits, though it be no full batch."""
 
-_MOST_PACES = 1000
+_MAX_PACES = 1000
 
 Outcome = list[Array] | Exception
 
@@ -70,14 +70,14 @@ class Queue:
     called: bool = False  # the event loop will look after it
 
     def brief(self) -> bool:
-        """Tell whether all that waits may be run now, and will not take long."""
+        """Return whether all that waits may be run now, and will not take long."""
         if len(self.batches) != 1 or self.running or self.due() != 0.0:
             return False
         return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _SLOW
 
     def took(self, seconds: float, rows: int) -> None:
         """Note how long a batch of so many rows took."""
-        if len(self.kind.paces) >= _MOST_PACES:  # shapes are the callers'
+        if len(self.kind.paces) >= _MAX_PACES:  # shapes are the callers'
             self.kind.paces.clear()
         self.kind.seconds = seconds
         self.kind.paces[self.key] = seconds / max(1, rows)

@@ -1,11 +1,11 @@
 """Dynamic batching: calls that wait at the same time are run as one.
 
 The event loop puts calls into queues, one queue for each kind of call (model, tensors fed and fetched, dtypes, shapes
-but for axis 0); a few threads, shared by all models, take batches out of them, queue after queue. Nobody waits for
-company unless `batch_timeout_micros` says so: a batch is what came while the one before it ran. For that to be much,
+but for axis 0); a few threads, shared by all models, take batches out of them, queue after queue. No call waits for
+others unless `batch_timeout_micros` is set: a batch is what came while the one before it ran. For that to be much,
 and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
 batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
-count. What is expected to take less than ten milliseconds the loop runs itself, once it has seen who else came: the
+count. What is expected to take less than ten milliseconds the loop runs itself, once it knows which others arrived: the
 way to a thread and back would cost a small model as much as its run.
 
 Kinder than the real server: calls of unequal shapes do not spoil each other's batch, and when a batch fails its calls
@@ -40,7 +40,7 @@ class Batcher:
         self._lock = Lock()  # guards everything below, and the queues
         self._queues: dict[Hashable, Queue] = {}
         self._turns: deque[Queue] = deque()  # the same queues, the next one to be served in front
-        # A lock each that an idle thread waits at; whoever has work for it takes it off the list and opens it. A
+        # A lock each that an idle thread waits at; a caller with work for it takes it off the list and opens it. A
         # Condition would do the same in three times the time.
         self._idle: list[Any] = []
         self._closed = False
@@ -86,7 +86,7 @@ class Batcher:
         self._run(queue, taken, _settle)
 
     def withdraw(self, key: Hashable, tasks: list[Task]) -> None:
-        """Take tasks nobody waits for any more out of their queue, unless they are being run."""
+        """Remove tasks without a waiting caller from their queue, unless they are running."""
         with self._lock:
             queue = self._queues.get(key)
             if queue:
@@ -136,7 +136,7 @@ class Batcher:
         now, soonest = 0.0, None
         for queue in self._turns:
             due = queue.due()
-            if due:  # the clock is read only where somebody has to wait for it
+            if due:  # the clock is read only where a caller has to wait
                 now = now or time.monotonic()
             if due is not None and due <= now:
                 return queue, 0.0
@@ -194,7 +194,7 @@ class BatchedModel:
         self._batcher.submit(self, tasks, key)
         try:
             outputs = [await task.future for task in tasks]
-        except BaseException:  # cancelled, or one part failed: nobody waits for the others
+        except BaseException:  # cancelled, or one part failed: no caller waits for the others
             for task in tasks:
                 if not task.future.cancel() and not task.future.cancelled():
                     task.future.exception()  # seen, or asyncio complains
@@ -246,7 +246,7 @@ def _settle_from_thread(tasks: list[Task], outcomes: list[Outcome]) -> None:
 
 
 def _settle(tasks: list[Task], outcomes: list[Outcome]) -> None:
-    """Hand the outcomes to those who wait for them, on the event loop."""
+    """Set the outcomes of the waiting calls, on the event loop."""
     for task, outcome in zip(tasks, outcomes, strict=True):
         if task.future.done():
             continue

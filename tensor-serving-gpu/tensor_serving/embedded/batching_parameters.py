@@ -28,7 +28,7 @@ _LEAST = {
 
 
 class BatchingParametersError(Exception):
-    """The parameters cannot be followed. The text says what was found and what was wanted."""
+    """The parameters cannot be followed. The text names what was found and what was expected."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ _CLASSES, _SCORES = "classes", "scores"
 
 
 def prepare(signatures: Signatures, request: classification_pb2.ClassificationRequest) -> Call:
-    """Return the run of the graph a request asks for. Raises ServingError when the signature cannot classify."""
+    """Return the run of the graph for a request. Raises ServingError when the signature cannot classify."""
     key = examples.key_of(request.model_spec.signature_name)
     feed, fetches = tensors(examples.find(signatures, key))
     return Call(key, (feed,), (examples.to_array(request.input),), tuple(sorted(set(fetches))))
@@ -25,7 +25,7 @@ def prepare(signatures: Signatures, request: classification_pb2.ClassificationRe
 def answer(
     signatures: Signatures, _request: classification_pb2.ClassificationRequest, call: Call, outputs: Sequence[Array]
 ) -> classification_pb2.ClassificationResponse:
-    """Return the classes of each example and the signature that told them; name and version are the caller's."""
+    """Return the classes of each example and the signature that computed them; name and version are the caller's."""
     response = classification_pb2.ClassificationResponse()
     response.model_spec.signature_name = call.signature
     fetched = dict(zip(call.fetches, outputs, strict=True))

@@ -14,7 +14,7 @@ _TENSORFLOW = 1  # ModelType.TENSORFLOW of the deprecated field model_type
 
 
 class ConfigError(Exception):
-    """The config cannot be followed. The text says what was found and what was wanted."""
+    """The config cannot be followed. The text names what was found and what was expected."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ _MAX_CHARS = 10_000
 
 
 def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions, str]:
-    """Return the record of loads, with the last crash worked out, the table for this process, and who is to blame.
+    """Return the record of loads, with the last crash, the table for this process, and the call to blame.
 
     That is the id of the request whose call crashed the last process, or an empty string: it is known if its call was
-    the only one that ran. A process that was killed says nothing of its calls.
+    the only one that ran. A process that was killed leaves no record of its calls.
 
     Without a path, or where nothing can be written, both go on in memory and a crash leaves no trace.
     """

@@ -1,6 +1,6 @@
 """Everything behind the ports: the models, and keeping them in step with the config file and the folders.
 
-One thread of its own, "models", reads, loads, warms up and unloads; the event loop only asks the repository.
+One thread of its own, "models", reads, loads, warms up and unloads; the event loop only reads the repository.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tensor_serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 3600.0  # seconds; what cannot be waited for at once is waited for again
+_MAX_WAIT_S = 3600.0  # seconds; what cannot be waited for at once is waited for again
 
 
 class Engine:
@@ -70,7 +70,7 @@ class Engine:
         """Serve these models and no others, until the config file changes; wait until the new ones are loaded.
 
         Raises ServingError: before anything is changed for a config that makes no sense or a label on a version that
-        is not loaded; afterwards when a model that is new has no version that could be loaded. That is told after the
+        is not loaded; afterwards when a model that is new has no version that could be loaded. That is raised after the
         first try; the real server would have the caller wait for all retries.
         """
         settings = settings_of(models)
@@ -95,7 +95,7 @@ class Engine:
             while not self._stopping:
                 self._next_turn()
             self.repository.close()
-        except Exception as error:  # noqa: BLE001 - told to whoever waits for the end
+        except Exception as error:  # noqa: BLE001 - raised where the end is awaited
             self.ended.set_exception(error)
         else:
             self.ended.set_result(None)
@@ -116,7 +116,7 @@ class Engine:
         """Do the next job, or look at what is due by now."""
         due = min(self._config_due, self._folders_due, self.repository.next_try())
         try:
-            job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _LONGEST_WAIT))
+            job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _MAX_WAIT_S))
         except Empty:
             self._look()
         else:
@@ -149,7 +149,7 @@ class Engine:
             log.exception("the models could not be looked at; what is served stays as it is")
 
     def _read_config(self) -> bool:
-        """Take over the config if it is new and sound; else keep the old one and say why, once."""
+        """Take over the config if it is new and sound; else keep the old one and log why, once."""
         settings, error = None, ""
         try:
             settings = self._config.read()

@@ -1,7 +1,7 @@
 """The input of Classify, Regress and MultiInference: tf.Examples, which the graph gets as a vector of their bytes.
 
 A signature is fit for these methods by its aliases alone. Its method_name is not looked at, as in the real server
-without --enable_signature_method_name_check: models written by TensorFlow 2 all say "predict" there.
+without --enable_signature_method_name_check: models written by TensorFlow 2 all have "predict" there.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from tensor_serving.embedded.predict import DEFAULT_SIGNATURE, Signatures
 from tensor_serving.embedded.tensors import LARGEST_BYTES, Array
 
 INPUTS = "inputs"  # the alias of the examples in all of these signatures
-_MOST_EXAMPLES = 1 << 20  # in one request: 60 MB can hold 30 million empty ones, a minute's work
+_MAX_EXAMPLES = 1 << 20  # in one request: 60 MB can hold 30 million empty ones, a minute's work
 _DTYPES = {"object": "DT_STRING", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
 
 
@@ -29,8 +29,8 @@ def to_array(given: input_pb2.Input) -> Array:
         context = given.example_list_with_context.context.SerializeToString()
     if not examples:
         raise invalid("Input is empty.")
-    if len(examples) > _MOST_EXAMPLES:
-        raise invalid(f"Input has {len(examples)} examples, at most {_MOST_EXAMPLES} are taken: send fewer at a time")
+    if len(examples) > _MAX_EXAMPLES:
+        raise invalid(f"Input has {len(examples)} examples, at most {_MAX_EXAMPLES} are taken: send fewer at a time")
     if len(context) * len(examples) > LARGEST_BYTES:
         raise invalid(
             f"Input has {len(examples)} examples with a context of {len(context)} bytes: send fewer at a time"
@@ -65,5 +65,5 @@ def dtype(array: Array) -> str:
 
 
 def unfit(text: str, signature: meta_graph_pb2.SignatureDef) -> ServingError:
-    """Return the refusal of a signature that cannot do what is asked; like the real one's it shows the signature."""
+    """Return the error for a signature that cannot serve the request; like the real one's it shows the signature."""
     return invalid(f"{text}{signature}")

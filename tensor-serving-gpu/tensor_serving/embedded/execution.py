@@ -1,4 +1,4 @@
-"""Running calls for the event loop: who runs the graph, in which thread, alone or in a batch.
+"""Running calls for the event loop: what runs the graph, in which thread, alone or in a batch.
 
 A pool of threads runs the graph, `--grpc_max_threads` calls at once. With `--enable_batching` the batch threads run
 the versions whose rows are declared independent, or the loop itself where that takes a moment (see `batching`).
@@ -45,7 +45,7 @@ class Runner(Protocol):
         """Follow what has been declared of the model since it was loaded. Reads files, so not for the loop."""
 
     def close(self) -> None:
-        """Give the memory back. Blocks until runs have ended that nobody waits for any more, so not for the loop."""
+        """Give the memory back. Blocks until the last run has ended, so not for the loop."""
 
 
 class Execution:

@@ -71,7 +71,7 @@ class Freezer:
         return graph
 
     def _reads(self, node: node_def_pb2.NodeDef, place: int) -> bool:
-        """Tell whether all that comes of a handle that goes in there is that its value is read."""
+        """Return whether all that comes of a handle that goes in there is that its value is read."""
         if node.op in _CALLS and not node.input[place].startswith("^"):
             return self._only_read(node.attr["f"].func.name, place)
         return node.op == _READ or node.input[place].startswith("^")
@@ -94,7 +94,7 @@ class Freezer:
         return self._known[name, place]
 
     def _hand_down(self, node: node_def_pb2.NodeDef, types: dict[str, int]) -> bool:
-        """Have a node take values where it took handles: `types` are their dtypes by name. Tell whether it read one."""
+        """Have a node take values in place of handles: `types` are their dtypes by name. Return whether it read one."""
         held = {place: types[name] for place, used in enumerate(node.input) if (name := _operation(used)) in types}
         held = {place: number for place, number in held.items() if not node.input[place].startswith("^")}
         if not held:
@@ -153,7 +153,7 @@ def _renamed(used: str, read: set[str]) -> str:
 
 
 def _size(handle: node_def_pb2.NodeDef) -> int:
-    """Return a variable's size in bytes; 0 where it cannot be told, or is to be left alone."""
+    """Return a variable's size in bytes; 0 where it is unknown, or the variable is to be left alone."""
     dtype, shape = handle.attr["dtype"].type, handle.attr["shape"].shape
     if (
         dtype == dtypes.STRING

@@ -20,7 +20,7 @@ from tensor_serving.embedded.servable import State
 
 SERVICE = "grpc.health.v1.Health"
 _PACE = 0.5  # seconds between two looks on behalf of a watcher
-_FAREWELL = 1.0  # seconds that watchers get to take the last status
+_DRAIN_TIMEOUT_S = 1.0  # seconds that watchers get to take the last status
 _SERVER = ("", SERVICE, "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 _Response = health_pb2.HealthCheckResponse
@@ -43,12 +43,12 @@ class Health:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def drain(self) -> "asyncio.Task[None]":
-        """Say NOT_SERVING from now on and end the watchers' streams; what is returned is done when they have heard."""
+        """Answer NOT_SERVING and end the watchers' streams; the returned task ends when they have read it."""
         self._drained.set_result(None)
-        return asyncio.ensure_future(self._told())
+        return asyncio.ensure_future(self._wait_for_watchers())
 
-    async def _told(self) -> None:
-        deadline = time.monotonic() + _FAREWELL
+    async def _wait_for_watchers(self) -> None:
+        deadline = time.monotonic() + _DRAIN_TIMEOUT_S
         while self._watchers and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
 

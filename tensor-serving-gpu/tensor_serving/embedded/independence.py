@@ -1,6 +1,6 @@
 """Whether the rows of a version are independent: only then are its requests batched, split or joined.
 
-A graph does not tell: a sum over axis 0, a sort or a counter has the same signature as a layer. So it has to be
+A graph does not show it: a sum over axis 0, a sort or a counter has the same signature as a layer. So it has to be
 declared, by the exporter, which has checked it, or by the operator.
 """
 
@@ -15,7 +15,7 @@ def independent_rows(version: Path) -> bool:
     """Return whether the rows of this version folder are declared independent.
 
     `independent_rows` in the model's serving.conf decides. Without it the version's batching parameters do: the file
-    is there or not. A serving.conf with a mistake might have said false, so the rows count as dependent.
+    is there or not. A serving.conf with a mistake might mean false, so the rows count as dependent.
     """
     try:
         declared = serving_conf.read(version.parent / "serving.conf").independent_rows

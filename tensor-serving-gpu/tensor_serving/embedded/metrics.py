@@ -96,7 +96,7 @@ class _Family(ABC):
 
     @abstractmethod
     def lines(self) -> list[str]:
-        """Return what the page says of it."""
+        """Return its lines on the page."""
 
     def named(self, values: tuple[str, ...]) -> str:
         """Return the labels as they are written between braces."""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve; each field is the flag of that name. Defaults are TF Serving's unless `_HELP` says otherwise."""
+    """How to serve; each field is the flag of that name. Defaults are TF Serving's unless `_HELP` names another."""
 
     port: int = 8500
     bind_address: str = "127.0.0.1"
@@ -67,7 +67,7 @@ _LEAST = {"grpc_max_threads": 1, "rest_api_timeout_in_ms": 1}
 
 
 def parse(arguments: list[str]) -> Options:
-    """Return the options; on wrong usage say what was wrong and what is valid, and exit with 2."""
+    """Return the options; on wrong usage print what was wrong and what is valid, and exit with 2."""
     prog = "python -m tensor_serving serve"
     parser = argparse.ArgumentParser(prog=prog, usage=f"{prog} --FLAG=VALUE ...", allow_abbrev=False)
     for field in fields(Options):

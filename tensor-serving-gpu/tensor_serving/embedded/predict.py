@@ -1,11 +1,11 @@
 """What Predict means for a loaded model. Rules and texts are those of the real server; nothing here waits or runs.
 
-    prepare    a request -> the run of the graph it asks for
+    prepare    a request -> the run of the graph for it
     answer     the run's outputs -> the response
     call_for   the same as prepare for inputs that are arrays already
 
 The shape of an input is not compared with the signature's: the graph decides, as in the real server, where
-half_plus_two takes a plain list though its signature says [-1, 1].
+half_plus_two takes a plain list though its signature declares [-1, 1].
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ Signatures = Mapping[str, meta_graph_pb2.SignatureDef]
 
 
 def prepare(signatures: Signatures, request: predict_pb2.PredictRequest) -> Call:
-    """Return the run of the graph a request asks for. Raises ServingError when it asks for what is not there."""
+    """Return the run of the graph for a request. Raises ServingError when it names what is not there."""
     key, plan = _find(signatures, request.model_spec.signature_name)
     sent = request.inputs
     if not plan.takes(sent):
@@ -40,7 +40,7 @@ def prepare(signatures: Signatures, request: predict_pb2.PredictRequest) -> Call
 def answer(
     signatures: Signatures, request: predict_pb2.PredictRequest, call: Call, outputs: Sequence[Array]
 ) -> predict_pb2.PredictResponse:
-    """Return the outputs asked for by alias and the signature that made them; name and version are the caller's."""
+    """Return the requested outputs by alias and the signature that made them; name and version are the caller's."""
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = call.signature
     names = _plan(signatures[call.signature]).outputs
@@ -52,7 +52,7 @@ def answer(
 def call_for(
     signatures: Signatures, signature_name: str, inputs: Mapping[str, Array], output_filter: Sequence[str] = ()
 ) -> tuple[Call, dict[str, int]]:
-    """Return the run of the graph for these inputs, and where in its outputs each alias asked for is found.
+    """Return the run of the graph for these inputs, and where in its outputs each requested alias is found.
 
     The arrays are taken to be of the signature's dtypes. An empty signature name is the default one, an empty filter
     means all outputs. Raises ServingError like prepare().
@@ -82,13 +82,13 @@ class _Plan:
     fetches: tuple[str, ...]
 
     def takes(self, sent: Collection[str]) -> bool:
-        """Tell whether these are exactly the inputs."""
+        """Return whether these are exactly the inputs."""
         return len(sent) == len(self.inputs) and all(alias in sent for alias, _ in self.inputs)
 
 
 # By the identity of the message, which each plan holds on to: as long as it is here no other can take its place.
 _plans: dict[int, _Plan] = {}
-_MOST_PLANS = 1000
+_MAX_PLANS = 1000
 
 
 def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
@@ -99,7 +99,7 @@ def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
         feeds = tuple(name for name, _, _ in by_name)
         inputs = tuple((alias, dtype) for _, alias, dtype in by_name)
         plan = _Plan(signature, inputs, feeds, outputs, tuple(sorted(set(outputs.values()))))
-        if len(_plans) == _MOST_PLANS:  # of models unloaded long ago, mostly
+        if len(_plans) == _MAX_PLANS:  # of models unloaded long ago, mostly
             _plans.clear()
         _plans[id(signature)] = plan
     return plan
@@ -158,7 +158,7 @@ def _fetches(plan: _Plan, output_filter: Sequence[str]) -> tuple[str, ...]:
                 )
             if alias in output_filter[:position]:
                 raise invalid(f"duplicate output tensor alias: {alias}")
-        # One order for one set, so that clients asking in another order ask for the same.
+        # One order for one set, so that clients with another order share its entry.
         fetches = tuple(sorted({plan.outputs[alias] for alias in output_filter}))
     if "" in fetches:
         raise _sparse("output", next(alias for alias in output_filter or plan.outputs if not plan.outputs[alias]))

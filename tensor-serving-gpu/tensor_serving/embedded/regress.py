@@ -16,7 +16,7 @@ _OUTPUTS = "outputs"
 
 
 def prepare(signatures: Signatures, request: regression_pb2.RegressionRequest) -> Call:
-    """Return the run of the graph a request asks for. Raises ServingError when the signature cannot regress."""
+    """Return the run of the graph for a request. Raises ServingError when the signature cannot regress."""
     key = examples.key_of(request.model_spec.signature_name)
     feed, fetch = tensors(examples.find(signatures, key))
     return Call(key, (feed,), (examples.to_array(request.input),), (fetch,))
@@ -25,7 +25,7 @@ def prepare(signatures: Signatures, request: regression_pb2.RegressionRequest) -
 def answer(
     signatures: Signatures, _request: regression_pb2.RegressionRequest, call: Call, outputs: Sequence[Array]
 ) -> regression_pb2.RegressionResponse:
-    """Return the number of each example and the signature that told them; name and version are the caller's."""
+    """Return the number of each example and the signature that computed them; name and version are the caller's."""
     response = regression_pb2.RegressionResponse()
     response.model_spec.signature_name = call.signature
     fetched = dict(zip(call.fetches, outputs, strict=True))

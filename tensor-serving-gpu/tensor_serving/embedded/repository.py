@@ -1,6 +1,6 @@
 """Which versions of which models are loaded, and the change from one set to the next.
 
-One thread changes (`follow`, `reconcile`, `close`); any thread and the event loop ask (`use`, `status`, `settle`).
+One thread changes (`follow`, `reconcile`, `close`); any thread and the event loop read (`use`, `status`, `settle`).
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Repository:
         self._settings: Mapping[str, ModelSettings] = {}
         self._servables: dict[str, dict[int, Servable]] = {}
         self._live: dict[str, _Live] = {}
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._followed: Future[None] = Future()
         self._first_looks: dict[str, _FirstLook] = {}
         self._draining = False
@@ -71,8 +71,8 @@ class Repository:
             self._followed.set_result(None)
 
     def reconcile(self) -> None:
-        """Look at the folders and load and unload what has changed: new before old, one model's trouble its own."""
-        said, self._said = self._said, set()
+        """Look at the folders, load and unload what has changed: new before old; a failure affects its model only."""
+        logged_before, self._logged = self._logged, set()
         aspired = {name: self._aspired(name) for name in sorted(self._settings.keys() | self._servables.keys())}
         wanted = {name: folders for name, folders in aspired.items() if folders is not None}
         for name, folders in wanted.items():
@@ -98,7 +98,7 @@ class Repository:
             for look in self._first_looks.values():
                 _finish(look.any)
                 _finish(look.all)
-        for line in sorted(self._said - said):
+        for line in sorted(self._logged - logged_before):
             log.warning("%s", line)
 
     def next_try(self) -> float:
@@ -188,7 +188,7 @@ class Repository:
             version = self._labelled(name, label)
         versions = live.versions
         if not versions or version not in (None, *versions):
-            # GetModelStatus says AVAILABLE from when a version is loaded, a moment before it is published here.
+            # GetModelStatus answers AVAILABLE from when a version is loaded, a moment before it is published here.
             known = dict(self._servables.get(name, {}))
             versions = {number: servable for number, servable in known.items() if servable.state is State.AVAILABLE}
         if version is None and versions:
@@ -205,18 +205,18 @@ class Repository:
         return labels[label]
 
     def _aspired(self, name: str) -> dict[int, Path] | None:
-        """Return the folders of the versions wanted; None when that cannot be told now, so that all stays as it is."""
+        """Return the folders of the versions wanted; None when that is unknown now, so that all stays as it is."""
         settings = self._settings.get(name)
         if not settings:
             return {}
         try:
             folders = layout.version_folders(settings.base_path)
         except OSError as error:
-            self._said.add(f"{name}: base path {settings.base_path} cannot be read: {error.strerror}")
+            self._logged.add(f"{name}: base path {settings.base_path} cannot be read: {error.strerror}")
             return None
         chosen = settings.policy.choose(folders)
         if not chosen:
-            self._said.add(f"{name}: no version to serve under {settings.base_path}")
+            self._logged.add(f"{name}: no version to serve under {settings.base_path}")
         return {number: folders[number] for number in chosen}
 
     def _publish(self, name: str, folders: Mapping[int, Path]) -> None:
@@ -243,7 +243,7 @@ class Repository:
         labels = {}
         for label, number in (settings.labels if settings else {}).items():
             if number not in versions:
-                self._said.add(f"{name}: {_unassignable(name, number)}")
+                self._logged.add(f"{name}: {_unassignable(name, number)}")
                 number = before.get(label, number)
             if number in versions:
                 labels[label] = number

@@ -19,20 +19,20 @@ from tensor_serving.savedmodel import Inspector
 
 log = logging.getLogger(__name__)
 
-# Requests may ask for any subset of a signature's outputs. For every subset the library prepares a graph of its own and
+# Requests may name any subset of a signature's outputs. For every subset the library prepares a graph of its own and
 # keeps it until the model is closed: only so many are let through.
-_MOST_SUBSETS = 64
+_MAX_SUBSETS = 64
 
 # Frozen weights are in memory several times over, and again for every subset of the outputs.
-_MOST_FROZEN = 32 * 1024 * 1024  # bytes of a model's weights
-_MOST_FROZEN_SETS = 4
+_MAX_FROZEN_BYTES = 32 * 1024 * 1024  # bytes of a model's weights
+_MAX_FROZEN_SETS = 4
 _LARGEST_GRAPH = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one has its weights in the graph already
 
 
 class Model:
     """A loaded SavedModel; `signatures` are its SignatureDefs by key. Calls may come from any number of threads.
 
-    The threads TensorFlow works with are the process's: what the first model says of their number holds for all.
+    The threads TensorFlow works with are the process's: the number that the first model sets holds for all.
     0 means one for each core. `freeze` small models whose weights nothing changes (see `freezing`).
     Raises ServingError when it cannot be loaded.
     """
@@ -67,7 +67,7 @@ class Model:
         ends = self._ends.get((call.feeds, call.fetches))
         if ends:
             return self._session.run(ends, call.values)
-        if len(self._ends) < _MOST_SUBSETS:
+        if len(self._ends) < _MAX_SUBSETS:
             return self._session.run(self._look_up(call.feeds, call.fetches), call.values)
         fetches = self._all_outputs(call)
         outputs = self._session.run(self._look_up(call.feeds, fetches), call.values)
@@ -79,11 +79,11 @@ class Model:
         self._session.close()
 
     def _inputs_of_fixed_rank(self) -> dict[str, list[int]]:
-        """Return the inputs whose number of dimensions has to be as the signature says: their shapes by tensor name.
+        """Return the inputs whose number of dimensions has to be the signature's: their shapes by tensor name.
 
         Mostly the graph decides what it can take. But the kernels with a data format (convolution, pooling, ...) end
         the process when dimensions are missing, the real server's as well. All that is known to be harmless is a
-        BiasAdd; a model that does not tell its operations is not trusted.
+        BiasAdd; a model whose operations are unknown is not trusted.
         """
         operations = self._session.operations
         formats = {op.name for op in operations if any(attribute.name == "data_format" for attribute in op.attr)}
@@ -104,7 +104,7 @@ class Model:
     def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Ends:
         ends = self._ends.get((feeds, fetches))
         if not ends:
-            frozen = len(self._ends) < _MOST_FROZEN_SETS and self._frozen.issuperset(feeds + fetches)
+            frozen = len(self._ends) < _MAX_FROZEN_SETS and self._frozen.issuperset(feeds + fetches)
             prefix = "frozen/" if frozen else ""
             ends = self._session.ends([prefix + name for name in feeds], [prefix + name for name in fetches])
             self._ends[feeds, fetches] = ends
@@ -120,7 +120,7 @@ class Model:
         if any(file.stat().st_size > _LARGEST_GRAPH for file in folder.glob("saved_model.*")):
             return frozenset()
         freezer = Freezer(self._session.graph(), names)
-        if not 0 < freezer.nbytes <= _MOST_FROZEN:
+        if not 0 < freezer.nbytes <= _MAX_FROZEN_BYTES:
             return frozenset()
         try:
             self._session.add(freezer.readings(), "reading")

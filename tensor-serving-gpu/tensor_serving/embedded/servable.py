@@ -84,7 +84,7 @@ class Servable:
             log.info("%s: available (%.2f s)", self, time.monotonic() - started)
 
     def worth_loading(self) -> bool:
-        """Tell whether to load now: not loaded yet, or a retry is due, or it failed with other files than these."""
+        """Return whether to load now: not loaded yet, or a retry is due, or it failed with other files than these."""
         if self.failure:
             try:
                 return time.monotonic() >= self.next_try or fingerprint(self.folder) != self._tried
@@ -114,7 +114,7 @@ class Servable:
             self._later(self.unload)
 
     def busy(self) -> bool:
-        """Tell whether calls are under way."""
+        """Return whether calls are under way."""
         return self._calls > 0
 
     def retire(self) -> None:

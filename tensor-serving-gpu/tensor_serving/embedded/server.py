@@ -1,6 +1,6 @@
 """The process: one event loop for gRPC and REST, the ports, and stopping in good order.
 
-The ports are taken first, so that a taken one is known at once. Then the doors open, long before the models are
+The ports are taken first, so that a taken one is known at once. Then the APIs accept calls, long before the models are
 loaded: calls that come early wait, and are answered late instead of refused. TERM drains: no new calls, those under
 way finish, everything is unloaded.
 """
@@ -25,36 +25,36 @@ log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 64 * 1024 * 1024
 """Bytes of a request or an answer."""
-MOST_CALLS = 1024
+MAX_CALLS = 1024
 """gRPC calls in the server at the same time, waiting ones too; what comes on top gets RESOURCE_EXHAUSTED."""
 GRACE = 5.0
-"""Seconds that calls under way get to finish when told to stop."""
+"""Seconds that calls in flight get to finish after a stop signal."""
 _UNLOAD = 1.0  # seconds
 
 
 def serve(options: Options) -> int:
-    """Serve until TERM or Ctrl-C. Return the exit code: 0 told to stop, 1 could not start."""
+    """Serve until TERM or Ctrl-C. Return the exit code: 0 stopped by a signal, 1 could not start."""
     loop = _event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(_Server(options, loop).run())
 
 
 class CannotServeError(Exception):
-    """The server cannot start. The text says why, and what to do."""
+    """The server cannot start. The text has the reason and a remedy."""
 
 
 class _Server:
     def __init__(self, options: Options, loop: asyncio.AbstractEventLoop) -> None:
         self._options, self._loop = options, loop
-        self._told = asyncio.Event()
-        self._heard: set[int] = set()
+        self._stopping = asyncio.Event()
+        self._signals: set[int] = set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
 
     async def run(self) -> int:
         options = self._options
         try:
-            plain = Transport(MOST_CALLS, LARGEST_MESSAGE)
+            plain = Transport(MAX_CALLS, LARGEST_MESSAGE)
             over_tls = _grpc_server() if options.ssl_config_file else None
             port = self._listen(plain, over_tls)
             rest_socket = _rest_socket(options)
@@ -80,32 +80,32 @@ class _Server:
         if rest:
             rest.start()
         engine.start()
-        ended, told = asyncio.wrap_future(engine.ended), asyncio.ensure_future(self._told.wait())
-        await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
-        if not self._told.is_set():
+        ended, stopping = asyncio.wrap_future(engine.ended), asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopping.is_set():
             log.error("cannot serve: %s", ended.exception() or "the models thread has ended")
             return 1
-        told_watchers = servicers.health.drain()
-        await asyncio.gather(told_watchers, engine.repository.drain(GRACE), rest.drain() if rest else asyncio.sleep(0))
+        watchers_ended = servicers.health.drain()
+        await asyncio.gather(watchers_ended, engine.repository.drain(GRACE), rest.drain() if rest else asyncio.sleep(0))
         await plain.drain(GRACE)
         if engine.close(_UNLOAD):
             log.info("stopped")
         # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun,
         # and clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a
-        # load or a run be told to stop that is under way in native code.
+        # load or a run be stopped that is in native code.
         logging.shutdown()
         os._exit(0)
 
     def _stop(self, number: int) -> None:
-        """Stop in good order; at once when told a second time. Ctrl-C and then the parent's TERM is once."""
-        if number in self._heard:
-            log.warning("told to stop a second time: calls under way are cut off")
+        """Drain and stop; at once at a second signal. Ctrl-C and then the parent's TERM is one."""
+        if number in self._signals:
+            log.warning("stop signal again: calls in flight are cut off")
             logging.shutdown()
             os._exit(1)
-        self._heard.add(number)
-        if not self._told.is_set():
-            log.info("told to stop; calls under way get %.0f s to finish", GRACE)
-            self._told.set()
+        self._signals.add(number)
+        if not self._stopping.is_set():
+            log.info("stop signal; calls in flight get %.0f s to finish", GRACE)
+            self._stopping.set()
 
     def _listen(self, plain: Transport, over_tls: Any) -> int:
         """Take the ports of gRPC, the first for `over_tls` if there is one, and return its number."""
@@ -168,7 +168,7 @@ class _Rest:
 def _grpc_server() -> Any:
     """Return gRPC's own server, which does TLS."""
     return grpc.aio.server(
-        maximum_concurrent_rpcs=MOST_CALLS,
+        maximum_concurrent_rpcs=MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # or two servers could share the port without a word
             ("grpc.max_receive_message_length", LARGEST_MESSAGE),

@@ -1,4 +1,4 @@
-"""The gRPC door on the event loop. It translates, nothing else; gRPC answers UNIMPLEMENTED for methods not listed.
+"""The gRPC service handlers on the event loop. They only translate; gRPC answers UNIMPLEMENTED for methods not listed.
 
 Bytes come in and go out, and one place turns an exception into a status. A call that is cancelled, or whose deadline
 passes, gRPC cancels here as well: it leaves the queue it waits in.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 Reload = Callable[[model_server_config_pb2.ModelConfigList], Awaitable[None]]
 _Handler = Callable[[bytes, Any], Awaitable[bytes]]
-_LONGEST_TEXT = 1024  # characters of a status' text; the real server cuts there as well
+_MAX_TEXT_CHARS = 1024  # characters of a status' text; the real server cuts there as well
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Servicers:
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """Return what a grpc.aio server needs to serve them."""
-        predictions = {kind.api: _door(partial(self._infer, kind), kind.request_class) for kind in _INFERENCES}
-        metadata = _door(self._get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest)
+        predictions = {kind.api: _handler(partial(self._infer, kind), kind.request_class) for kind in _INFERENCES}
+        metadata = _handler(self._get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest)
         models = {
-            "GetModelStatus": _door(self._get_model_status, get_model_status_pb2.GetModelStatusRequest),
-            "HandleReloadConfigRequest": _door(self._reload_config, model_management_pb2.ReloadConfigRequest),
+            "GetModelStatus": _handler(self._get_model_status, get_model_status_pb2.GetModelStatusRequest),
+            "HandleReloadConfigRequest": _handler(self._reload_config, model_management_pb2.ReloadConfigRequest),
         }
         return [
             _service("tensorflow.serving.PredictionService", predictions | {"GetModelMetadata": metadata}),
@@ -116,7 +116,7 @@ class Servicers:
     def _refuse_culprit(self, context: Any) -> None:
         """Raise ServingError for a repeat of the call that crashed the process before this one.
 
-        Only a call that says it is a repeat can be that one: clients may give all of theirs the same id.
+        Only a call that is marked as a repeat can be that one: clients may give all of theirs the same id.
         """
         if _metadata(context, "x-request-id") == self._culprit and _metadata(context, "x-previous-attempts"):
             raise ServingError(grpc.StatusCode.DATA_LOSS, "this call crashed the model server: it is not run again")
@@ -200,12 +200,12 @@ def _metadata(context: Any, key: str) -> str:
     return next((str(value) for name, value in context.invocation_metadata() if name == key), "")
 
 
-def _service(name: str, doors: Mapping[str, _Handler]) -> grpc.GenericRpcHandler:
-    handlers = {method: grpc.unary_unary_rpc_method_handler(door) for method, door in doors.items()}
+def _service(name: str, handlers_by_method: Mapping[str, _Handler]) -> grpc.GenericRpcHandler:
+    handlers = {method: grpc.unary_unary_rpc_method_handler(handler) for method, handler in handlers_by_method.items()}
     return grpc.method_handlers_generic_handler(name, handlers)
 
 
-def _door(method: Callable[[Any, Any], Awaitable[Any]], request_class: type[Message]) -> _Handler:
+def _handler(method: Callable[[Any, Any], Awaitable[Any]], request_class: type[Message]) -> _Handler:
     """Return the method on bytes. The one place that turns an exception into a status; no traceback passes it."""
     parse = request_class.FromString
 
@@ -220,7 +220,7 @@ def _door(method: Callable[[Any, Any], Awaitable[Any]], request_class: type[Mess
         except Exception:
             log.exception("unexpected error in %s", request_class.DESCRIPTOR.full_name)
             code, text = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"
-        await context.abort(code, text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...TRUNCATED")
+        await context.abort(code, text if len(text) <= _MAX_TEXT_CHARS else f"{text[:_MAX_TEXT_CHARS]}...TRUNCATED")
         raise AssertionError("abort() returned")
 
     return handle

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from tensor_serving import wire
+from tensor_serving import proto_scanner
 from tensor_serving.embedded import dtypes
 from tensor_serving.embedded.errors import invalid
 
@@ -63,7 +63,7 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto) -> Array:
 
     As TensorFlow does it, fewer values than the shape wants are continued with the last one, none with zeros, of more
     the first ones count, and an unknown rank is that of the dimensions given: a scalar without any.
-    Raises ServingError INVALID_ARGUMENT when dtype, shape and values do not fit together or ask for too much.
+    Raises ServingError INVALID_ARGUMENT when dtype, shape and values do not fit together or are too large.
     """
     try:
         dtype = dtypes.to_numpy(proto.dtype)
@@ -108,7 +108,7 @@ def _shape(proto: tensor_pb2.TensorProto, itemsize: int) -> tuple[int, ...]:
 def _values(proto: tensor_pb2.TensorProto, field: _Field, dtype: np.dtype[Any]) -> Array:
     if field.packed:
         data = proto.SerializeToString()
-        found = wire.fields(io.BytesIO(data), 0, len(data))
+        found = proto_scanner.fields(io.BytesIO(data), 0, len(data))
         raw = b"".join(data[f.start : f.end] for f in found if f.number == field.packed)
         return np.frombuffer(raw, dtype)
     values = getattr(proto, field.name)

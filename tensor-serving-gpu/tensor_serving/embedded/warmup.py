@@ -12,7 +12,7 @@ from tensor_serving.embedded.runtime import Model
 
 log = logging.getLogger(__name__)
 
-_MOST_RECORDS = 1000  # the real server's limit
+_MAX_RECORDS = 1000  # the real server's limit
 
 _KINDS = {
     "predict_log": predict.prepare,
@@ -33,8 +33,8 @@ def warm_up(model: Model, folder: Path) -> None:
     count = 0
     try:
         for count, record in enumerate(tfrecord.records(path), start=1):
-            if count > _MOST_RECORDS:
-                raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) at {path}")
+            if count > _MAX_RECORDS:
+                raise invalid(f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}")
             entry = prediction_log_pb2.PredictionLog.FromString(record)
             kind = entry.WhichOneof("log_type")
             if kind in _KINDS:

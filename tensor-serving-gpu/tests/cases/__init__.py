@@ -1,4 +1,4 @@
-"""The case table of the gRPC API: what is asked, and what TensorFlow Serving 2.20 answers.
+"""The case table of the gRPC API: requests, and what TensorFlow Serving 2.20 answers.
 
 A row is a request in text form and either the whole response or a status with the beginning of its text; the modules
 beside this one hold the rows. Here is what they are written with: functions that return parts of requests and responses

@@ -74,7 +74,7 @@ ROWS = [
         f"{ANSWERED} {got('y', row(2, 2))}",
     ),
     Case(
-        "the version asked for",
+        "the requested version",
         "Predict",
         f"{spec('versions', version='2')} {put('x', row(2))}",
         f"{spec('versions', 'serving_default', '2')} {got('y', row(3))}",

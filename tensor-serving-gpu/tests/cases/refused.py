@@ -93,7 +93,7 @@ ROWS = [
         text="output tensor alias not found in signature: z Outputs expected to be in the set {y}.",
     ),
     Case(
-        "an output asked for twice",
+        "an output requested twice",
         "Predict",
         f"{HALF} {ONE} output_filter: ['y', 'y']",
         code=INVALID,

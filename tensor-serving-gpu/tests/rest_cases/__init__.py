@@ -1,4 +1,4 @@
-"""The case table of the REST API: what is asked, and what TensorFlow Serving 2.20 answers.
+"""The case table of the REST API: requests, and what TensorFlow Serving 2.20 answers.
 
 A row is a request and either the whole document it is answered with or a status with the beginning of its text; the
 modules beside this one hold the rows. The models are those of case_models.

@@ -10,8 +10,8 @@ from tensor_jupyter.pipeline.bodies import gather
 from tensor_jupyter.pipeline.bodies.export import exported
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.pipeline.parameters import Parameters
-from tensor_jupyter.publishing.gate import Bars, Check, judge
 from tensor_jupyter.publishing.graph import DEFAULT, Graph
+from tensor_jupyter.publishing.release_gate import Bars, Check, judge
 
 _BATCH = 256
 

@@ -7,11 +7,11 @@ from tensor_jupyter.pipeline.bodies import gather
 from tensor_jupyter.pipeline.bodies.deploy import check_there, wait_for_label
 from tensor_jupyter.pipeline.bodies.evaluate import bars
 from tensor_jupyter.pipeline.execute import Job
-from tensor_jupyter.publishing.gate import Check, judge
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import about, sound
 from tensor_jupyter.publishing.promotion import current_version, other_sets
 from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.release_gate import Check, judge
 from tensor_jupyter.publishing.serving_conf import STABLE
 
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from tensor_jupyter.asking.evaluation import drawn, evaluate
-from tensor_jupyter.asking.remote import path_of
-from tensor_jupyter.asking.report import document
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.inference.evaluation import drawn, evaluate
+from tensor_jupyter.inference.remote import path_of
+from tensor_jupyter.inference.report import document
 from tensor_jupyter.pipeline import checks
 from tensor_jupyter.pipeline.bodies import gather
 from tensor_jupyter.pipeline.bodies.deploy import check_there
 from tensor_jupyter.pipeline.execute import Job
-from tensor_jupyter.publishing.gate import Check
 from tensor_jupyter.publishing.graph import Graph
+from tensor_jupyter.publishing.release_gate import Check
 from tensor_jupyter.publishing.replay import compare
 from tensor_jupyter.publishing.samples import golden_samples
 from tensor_jupyter.served_model import ServedModel

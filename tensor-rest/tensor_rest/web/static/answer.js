@@ -1,5 +1,5 @@
 // The answer of the chosen model, what it saw, which version answered and how fast. Nothing in it changes its place when
-// an answer comes: what is empty keeps its room.
+// an answer comes: what is empty keeps its place.
 import { $, element, milliseconds, say } from "./dom.js";
 import { fromDataUrl } from "./pictures.js";
 import { headline, percent, probabilities, words } from "./scores.js";
@@ -104,7 +104,7 @@ function conceptScore({ score, threshold, in_distribution: inside }) {
 }
 
 function rule({ model, score, then, error }) {
-  const next = then ? (error ? `, and ${then} could not answer: ${error}` : `, so ${then} was asked`) : "";
+  const next = then ? (error ? `, and ${then} could not answer: ${error}` : `, so ${then} was called`) : "";
   return `${model} was unsure (${percent(score)})${next}`;
 }
 

@@ -7,7 +7,7 @@ const NONE = "no model yet";
 /** The model of a target such as mnist-net/labels/stable. */
 export const modelOf = (target) => decodeURIComponent(target.split("/")[0]);
 
-/** Sends the events "model" and "second" when another target is chosen; `detail.byHand` tells a person's choice. */
+/** Sends the events "model" and "second" when another target is chosen; `detail.byHand`: a person chose it. */
 export class Chooser extends EventTarget {
   wanted = new URLSearchParams(location.search).get("model"); // chosen as soon as it is served
 

@@ -7,7 +7,7 @@ import * as served from "./served.js";
 import { Side } from "./side.js";
 
 const side = new Side("second-", $("second"));
-let asking = null;
+let inFlight = null;
 
 /** Open or close the second column; "" closes it. */
 export function compareWith(target) {
@@ -19,8 +19,8 @@ export function compareWith(target) {
 }
 
 export function cancel() {
-  asking?.abort();
-  asking = null;
+  inFlight?.abort();
+  inFlight = null;
 }
 
 /** Forget the last answer: there is nothing to answer. */
@@ -36,7 +36,7 @@ export function hint(text) {
   side.hint(text);
 }
 
-/** Ask the second target about an image {name, blob}. */
+/** Classify an image {name, blob} with the second target. */
 export function askImage(target, image) {
   return answered(target, async (signal) => {
     const [answer] = await classify(target, [image], signal);
@@ -46,7 +46,7 @@ export function askImage(target, image) {
   });
 }
 
-/** Ask the second target for what a signature makes of `inputs`. */
+/** Run a signature of the second target on `inputs`. */
 export function askTensors(target, signature, inputs) {
   return answered(target, async (signal) => {
     const answer = await predict(target, signature, inputs, signal);
@@ -55,11 +55,11 @@ export function askTensors(target, signature, inputs) {
   });
 }
 
-async function answered(target, ask) {
+async function answered(target, call) {
   cancel();
-  const mine = (asking = new AbortController());
+  const mine = (inFlight = new AbortController());
   try {
-    await ask(mine.signal);
+    await call(mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
     if (!(error instanceof Refusal)) throw error;

@@ -3,11 +3,11 @@ import { $, button, element, say } from "./dom.js";
 import { Refusal, feedback, feedbackCount } from "./gateway.js";
 import { copyOn } from "./shell.js";
 
-const MOST_BUTTONS = 12;
+const MAX_BUTTONS = 12;
 const OFF = "Feedback is not kept here; TENSOR_REST_FEEDBACK_DIR names the folder to keep it in.";
 const INVITATION = "Press what it really was. The picture is kept for training.";
 
-let tried = null; // {picture, answer, told} the labels are offered for
+let tried = null; // {picture, answer, keptLabel} the labels are offered for
 let shown = null; // the labels, as text
 let counted = {}; // {model, digits} whose corrections are counted
 
@@ -16,10 +16,10 @@ export function offer(next, labels) {
   tried = next;
   if ($("feedback").dataset.kept !== "yes") return say($("thanks"), OFF);
   const text = JSON.stringify(labels);
-  if (text !== shown) $("labels").replaceChildren(...(labels?.length > MOST_BUTTONS ? choice(labels) : buttons(labels)));
+  if (text !== shown) $("labels").replaceChildren(...(labels?.length > MAX_BUTTONS ? choice(labels) : buttons(labels)));
   shown = text;
   for (const control of $("labels").querySelectorAll("button, select")) control.disabled = !tried;
-  tell(tried?.told);
+  mark(tried?.keptLabel);
 }
 
 /** Say how many corrections of `model` wait to be trained with, and of a model of `digits` how to. */
@@ -45,7 +45,7 @@ copyOn($("copy-train"), $("train"));
 
 function buttons(labels) {
   return (labels ?? []).map((label) => {
-    const made = button("tell", () => send(label), label);
+    const made = button("choice", () => send(label), label);
     made.dataset.label = label;
     return made;
   });
@@ -54,26 +54,26 @@ function buttons(labels) {
 function choice(labels) {
   const select = element("select", "", ...labels.map((label) => new Option(label)));
   select.setAttribute("aria-label", "What it was");
-  return [select, button("tell", () => send(select.value), "Keep")];
+  return [select, button("choice", () => send(select.value), "Keep")];
 }
 
-function tell(told) {
+function mark(keptLabel) {
   for (const made of $("labels").querySelectorAll("[data-label]")) {
-    made.setAttribute("aria-pressed", made.dataset.label === told);
+    made.setAttribute("aria-pressed", made.dataset.label === keptLabel);
   }
   delete $("thanks").dataset.state;
-  say($("thanks"), told === undefined ? INVITATION : `Kept as ${told}, thank you. Another label takes its place.`);
+  say($("thanks"), keptLabel === undefined ? INVITATION : `Kept as ${keptLabel}, thank you. Another label takes its place.`);
 }
 
 async function send(label) {
   const mine = tried;
   try {
     const { stored } = await feedback(mine.answer.model, await mine.sent, label);
-    mine.told = label;
+    mine.keptLabel = label;
     mine.changed?.();
     if (mine.answer.model === counted.model) count(counted.model, counted.digits);
     if (mine !== tried) return;
-    tell(label);
+    mark(label);
     if (!stored) say($("thanks"), `Known as ${label} already, thank you all the same.`);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

@@ -1,10 +1,10 @@
-// Everything the page asks of the gateway's REST API.
+// Every call of the page to the gateway's REST API.
 
 import { store } from "./dom.js";
 
 const KEY = "tensor-lab.key";
-const MOST_LABELS = 100; // asked for each picture: with all of them it shows whether they are probabilities
-const PATIENCE = 20_000; // milliseconds for what is not a picture
+const MAX_LABELS = 100; // of each picture: with all of them it shows whether they are probabilities
+const TIMEOUT_MS = 20_000; // milliseconds for what is not a picture
 
 /** What the gateway refused, in its own words. `status` 0: it did not answer at all. */
 export class Refusal extends Error {
@@ -30,10 +30,10 @@ export function useKey(value) {
 }
 
 /** What is served, and whether serving answers. */
-export const models = () => ask("/tf/models", { signal: AbortSignal.timeout(PATIENCE) });
+export const models = () => send("/tf/models", { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
 /** One model, with signatures and card of its default version. */
-export const model = (name) => ask(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(PATIENCE) });
+export const model = (name) => send(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
 /**
  * What the model behind `target` (a path such as mnist-net/labels/stable) says of each of the pictures {name, blob}:
@@ -41,14 +41,14 @@ export const model = (name) => ask(`/tf/models/${encodeURIComponent(name)}`, { s
  */
 export async function classify(target, pictures, signal) {
   const started = performance.now();
-  const path = `/tf/models/${target}/classify?limit=${MOST_LABELS}&explain=1`;
-  const document = await ask(path, { method: "POST", body: form(pictures), signal });
+  const path = `/tf/models/${target}/classify?limit=${MAX_LABELS}&explain=1`;
+  const document = await send(path, { method: "POST", body: form(pictures), signal });
   const { model, version, results, queue_ms: queue, model_ms: computing } = document;
   if (results.length !== pictures.length) {
     throw new Refusal(415, "This is a zip. The page takes pictures; classify in the REST API takes zips as well.");
   }
   const common = { target, total: performance.now() - started, queue, computing };
-  return results.map((result) => ({ model, version, ...result, ...common, complete: result.labels?.length < MOST_LABELS }));
+  return results.map((result) => ({ model, version, ...result, ...common, complete: result.labels?.length < MAX_LABELS }));
 }
 
 /** What a signature of the model behind `target` answers to `inputs` {alias: value}: {model, version, outputs, ...}. */
@@ -56,21 +56,21 @@ export async function predict(target, signature, inputs, signal) {
   const started = performance.now();
   const body = JSON.stringify({ signature_name: signature, inputs });
   const options = { method: "POST", body, signal, type: "application/json" };
-  const answer = await ask(`/tf/models/${target}/predict`, options);
+  const answer = await send(`/tf/models/${target}/predict`, options);
   return { ...answer, target, total: performance.now() - started };
 }
 
 /** The sample digits: [{name, label, url}]; none where they are not installed. */
 export async function samples() {
-  const { samples: found } = await ask("/samples/", { signal: AbortSignal.timeout(PATIENCE) });
+  const { samples: found } = await send("/samples/", { signal: AbortSignal.timeout(TIMEOUT_MS) });
   return found.map((sample) => ({ ...sample, url: `/samples/${encodeURIComponent(sample.name)}` }));
 }
 
-/** Tell the gateway what a picture was. The answer's `stored` says whether that was news. */
+/** Send feedback: what a picture was. The answer's `stored` is false where that was known. */
 export function feedback(model, picture, label) {
   const body = form([picture]);
   body.append("label", label);
-  return ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
+  return send(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
 }
 
 /** How many pictures are kept of a model: {version, samples, since_version}, the last since its default version. */
@@ -83,7 +83,7 @@ function form(pictures) {
   return made;
 }
 
-async function ask(path, { type, ...options } = {}) {
+async function send(path, { type, ...options } = {}) {
   const headers = { ...(key ? { "X-API-Key": key } : {}), ...(type ? { "Content-Type": type } : {}) };
   let response;
   try {

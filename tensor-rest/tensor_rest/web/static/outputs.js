@@ -1,9 +1,9 @@
 // Tensors of an answer as a person reads them: a value, a table, or JSON.
 import { element } from "./dom.js";
 
-const MOST_ROWS = 20;
-const MOST_COLUMNS = 12;
-const MOST_TEXT = 20_000; // characters of JSON
+const MAX_ROWS = 20;
+const MAX_COLUMNS = 12;
+const MAX_TEXT = 20_000; // characters of JSON
 
 /** A node for each output of `outputs` {alias: value}. */
 export function outputNodes(outputs) {
@@ -16,8 +16,8 @@ function valueNode(value) {
   const only = single(value);
   if (only !== undefined) return element("p", "value", written(only));
   const rows = Array.isArray(value[0]) ? value : [value];
-  const flat = rows.every((row) => Array.isArray(row) && row.length <= MOST_COLUMNS && row.every((cell) => !isNested(cell)));
-  return flat && rows.length <= MOST_ROWS ? table(rows) : json(value);
+  const flat = rows.every((row) => Array.isArray(row) && row.length <= MAX_COLUMNS && row.every((cell) => !isNested(cell)));
+  return flat && rows.length <= MAX_ROWS ? table(rows) : json(value);
 }
 
 function table(rows) {
@@ -27,7 +27,7 @@ function table(rows) {
 
 function json(value) {
   const text = JSON.stringify(value);
-  const cut = text.length > MOST_TEXT ? `${text.slice(0, MOST_TEXT)} … (${text.length} characters in all)` : text;
+  const cut = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} … (${text.length} characters in all)` : text;
   return scrolled(element("pre", "", cut));
 }
 

@@ -21,24 +21,24 @@ const LIVE_MS = 120; // between questions while a stroke grows
 const HOPE = "Your picture is sent again as soon as it may be answered.";
 const BLANK = "Nothing is drawn: there is no stroke that stands out from the ground.";
 
-const most = { bytes: Number(document.body.dataset.mostBytes), pixels: Number(document.body.dataset.mostPixels) };
+const most = { bytes: Number(document.body.dataset.maxBytes), pixels: Number(document.body.dataset.maxPixels) };
 const chooser = new Chooser();
 const watch = new Watch(() => chooser.wanted?.split("/")[0]);
 const paper = new Paper($("canvas"));
 const recent = new Recent($("recent"), $("recent-box"), open);
 const several = new Several(most, (item) => open(itemTry(item)));
 
-let asking = null; // the question under way
+let inFlight = null; // the request in flight
 let live = 0; // timer of the next question about a growing stroke
 
 const imageMode = () => document.body.dataset.mode === "image";
 
 // ---- an image
 
-/** Ask about what is on the paper; a `growing` stroke only if nothing else is under way. */
+/** Classify what is on the paper; a `growing` stroke only if no request is in flight. */
 async function question(growing = false) {
   const { target, second } = chooser;
-  if (!target || !imageMode() || paper.empty || (growing && (asking || watch.hurried))) return;
+  if (!target || !imageMode() || paper.empty || (growing && (inFlight || watch.hurried))) return;
   const mine = renew();
   if (isGlyphModel(chooser.model) && paper.blank) return nothingDrawn();
   if (!growing) $("answer").setAttribute("aria-busy", "true");
@@ -55,16 +55,16 @@ async function question(growing = false) {
     if (mine.signal.aborted) return;
     refused(error, HOPE);
   } finally {
-    if (asking === mine) renew(null);
+    if (inFlight === mine) renew(null);
   }
 }
 
-/** What was asked before is of no interest any more. */
+/** Abort the request before. */
 function renew(next = new AbortController()) {
-  asking?.abort();
+  inFlight?.abort();
   clearTimeout(live);
   live = 0;
-  asking = next;
+  inFlight = next;
   $("answer").removeAttribute("aria-busy");
   return next;
 }
@@ -116,7 +116,7 @@ async function run() {
     if (mine.signal.aborted) return;
     refused(error, "");
   } finally {
-    if (asking === mine) renew(null);
+    if (inFlight === mine) renew(null);
   }
 }
 
@@ -138,7 +138,7 @@ async function open(tried) {
   const mine = renew();
   watch.hurried = false;
   const bitmap = tried.picture && (await createImageBitmap(tried.picture.blob).catch(() => null));
-  if (asking !== mine) return;
+  if (inFlight !== mine) return;
   renew(null);
   paper.putBack({ ...tried, picture: tried.picture && { ...tried.picture, bitmap } });
   tried.sent ??= tried.picture ?? paper.blob().then((blob) => ({ blob }));
@@ -175,7 +175,7 @@ function modelChanged(answered = false) {
   document.body.dataset.mode = images ? "image" : "form";
   renew(null);
   watch.hurried = false;
-  if (several.shown && images) several.ask(target);
+  if (several.shown && images) several.classify(target);
   if (images) {
     const digits = (served.labelsOf(model) ?? []).every((label) => /^\d$/.test(label));
     say($("try-title"), digits ? "Draw a digit" : "Draw or drop a picture");

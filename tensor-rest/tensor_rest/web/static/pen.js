@@ -44,7 +44,7 @@ export function penOn(paper, mark) {
     });
   }
   paper.addEventListener("change", () => {
-    down = false; // undo and clear take the stroke away
+    down = false; // undo and clear remove the stroke
     show();
   });
   show();

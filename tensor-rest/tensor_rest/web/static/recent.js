@@ -6,12 +6,12 @@ import { headline, read } from "./scores.js";
 import { cardOf } from "./served.js";
 
 const PLACE = "tensor-lab.tries";
-const MOST = 10;
+const MAX_TRIES = 10;
 const SIDE = 48; // pixels of a thumbnail
 const LIGHT_BYTES = 64 << 10; // a heavier picture is kept as a small copy
 const SMALL_SIDE = 280;
 
-/** A try is {serial, strokes, picture: {name, blob} or null, answer, told}; `open` is called with the one pressed. */
+/** A try is {serial, strokes, picture: {name, blob} or null, answer, keptLabel}; `open` is called with the one pressed. */
 export class Recent {
   #tries = [];
 
@@ -25,7 +25,7 @@ export class Recent {
   async keep(tried, paper) {
     tried.thumbnail = paper.copy(SIDE);
     const bitmap = paper.picture?.bitmap;
-    this.#tries = [tried, ...this.#tries.filter((other) => other.serial !== tried.serial)].slice(0, MOST);
+    this.#tries = [tried, ...this.#tries.filter((other) => other.serial !== tried.serial)].slice(0, MAX_TRIES);
     this.#show();
     if (tried.picture) tried.data = await light(tried.picture.blob, bitmap);
     this.save();
@@ -33,8 +33,8 @@ export class Recent {
 
   /** Write all of them down. */
   save() {
-    const notes = this.#tries.map(({ serial, strokes, picture, answer, told, data }) => {
-      return { serial, strokes, name: picture?.name, data, answer, told };
+    const notes = this.#tries.map(({ serial, strokes, picture, answer, keptLabel, data }) => {
+      return { serial, strokes, name: picture?.name, data, answer, keptLabel };
     });
     store.set(PLACE, JSON.stringify(notes.filter(({ name, data }) => name === undefined || data)));
   }
@@ -43,7 +43,7 @@ export class Recent {
   async restore() {
     const notes = JSON.parse(store.get(PLACE) ?? "[]");
     const revivals = await Promise.all(notes.map(revived));
-    this.#tries = [...this.#tries, ...revivals].slice(0, MOST);
+    this.#tries = [...this.#tries, ...revivals].slice(0, MAX_TRIES);
     this.#show();
     return Math.max(0, ...notes.map(({ serial }) => serial));
   }
@@ -72,9 +72,9 @@ async function light(blob, bitmap) {
   return bitmap ? toDataUrl(await smaller(bitmap, SMALL_SIDE, "image/png")) : undefined;
 }
 
-async function revived({ serial, strokes, name, data, answer, told }) {
+async function revived({ serial, strokes, name, data, answer, keptLabel }) {
   const blob = data && fromDataUrl(data);
   const bitmap = blob && (await createImageBitmap(blob).catch(() => null));
   const small = blackOnWhite(SIDE, strokes, bitmap);
-  return { serial, strokes, picture: blob ? { name, blob } : null, answer, told, data, thumbnail: small };
+  return { serial, strokes, picture: blob ? { name, blob } : null, answer, keptLabel, data, thumbnail: small };
 }

@@ -1,7 +1,7 @@
 // What is served: read again and again, and the choice of models, versions and labels. listing.js shows it.
 import { Refusal, model as describe, models as list } from "./gateway.js";
 
-const MOST_LABELS = 1000; // of a model without a card, whose labels are the indices of its scores
+const MAX_LABELS = 1000; // of a model without a card, whose labels are the indices of its scores
 const EXAMPLES = ["tensorflow/serving/classify", "tensorflow/serving/regress"]; // methods that take tf.Example
 
 const details = new Map(); // model -> {key, document, wrong}: GET /tf/models/<model> of the versions `key` names
@@ -52,7 +52,7 @@ export function labelsOf(name) {
   const outputs = found?.signatures.serving_default?.outputs ?? {};
   const scores = outputs.scores ?? Object.values(outputs).find(({ dtype, shape }) => dtype === "float" && shape?.length === 2);
   const classes = scores?.shape?.at(-1);
-  return classes > 1 && classes <= MOST_LABELS ? Array.from({ length: classes }, (_, index) => String(index)) : null;
+  return classes > 1 && classes <= MAX_LABELS ? Array.from({ length: classes }, (_, index) => String(index)) : null;
 }
 
 /** The labels (stable, candidate) of a model's version. */

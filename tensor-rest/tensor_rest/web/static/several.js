@@ -1,4 +1,4 @@
-// Several pictures at once: a list of what the model says of each, asked in groups that fit into one request.
+// Several pictures at once: a list of each one's classification, in groups that fit into one request.
 import { $, button, element, say } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { Refusal, classify } from "./gateway.js";
@@ -6,13 +6,13 @@ import { opened } from "./pictures.js";
 import { headline, read } from "./scores.js";
 import { cardOf } from "./served.js";
 
-const MOST_FILES = 200;
+const MAX_FILES = 200;
 const GROUP = 16; // files in one request
 const SIDE = 48; // pixels of a thumbnail
 
 export class Several {
   #items = []; // {name, file, blob, row, answer, wrong}
-  #asking = null;
+  #inFlight = null;
   stopped = false; // for now: some have no answer yet
 
   /** `most` is {bytes, pixels} of a request; `open` is called with the item pressed, and with the first answered. */
@@ -28,43 +28,43 @@ export class Several {
   }
 
   putAway() {
-    this.#asking?.abort();
+    this.#inFlight?.abort();
     this.#items = [];
     this.stopped = false;
     $("several").hidden = true;
   }
 
-  /** Ask the model behind `target` about these files, in place of those before. */
+  /** Classify these files with the model behind `target`, in place of those before. */
   start(files, target) {
-    this.#items = [...files].slice(0, MOST_FILES).map((file) => ({ name: file.name || "picture", file }));
+    this.#items = [...files].slice(0, MAX_FILES).map((file) => ({ name: file.name || "picture", file }));
     this.left = files.length - this.#items.length;
     for (const item of this.#items) item.row = this.#row(item);
     $("several-list").replaceChildren(...this.#items.map((item) => item.row));
     $("several").hidden = false;
     $("several").scrollIntoView({ block: "nearest" });
-    this.ask(target);
+    this.classify(target);
   }
 
-  /** Ask about all of them again. */
-  ask(target) {
+  /** Classify all of them again. */
+  classify(target) {
     for (const item of this.#items) item.answer = item.wrong = undefined;
     this.resume(target);
   }
 
   /** Go on with those that have no answer yet. */
   async resume(target) {
-    this.#asking?.abort();
-    const asking = (this.#asking = new AbortController());
+    this.#inFlight?.abort();
+    const inFlight = (this.#inFlight = new AbortController());
     this.stopped = false;
     try {
       for (;;) {
         const group = await this.#nextGroup();
-        if (asking.signal.aborted || group.length === 0) return;
-        await this.#askGroup(group, target, asking.signal);
+        if (inFlight.signal.aborted || group.length === 0) return;
+        await this.#classifyGroup(group, target, inFlight.signal);
         this.#sum("");
       }
     } catch (error) {
-      if (asking.signal.aborted) return;
+      if (inFlight.signal.aborted) return;
       if (!(error instanceof Refusal)) throw error;
       this.stopped = true;
       this.#sum(error.message);
@@ -92,15 +92,15 @@ export class Several {
     bitmap?.close();
   }
 
-  /** One request; where all of a group are refused only the first one's reason is said, so each is asked alone. */
-  async #askGroup(group, target, signal) {
+  /** One request; where all of a group are refused the answer has only the first one's reason, so each is sent alone. */
+  async #classifyGroup(group, target, signal) {
     try {
       const answers = await classify(target, group, signal);
       group.forEach((item, index) => this.#answered(item, answers[index]));
     } catch (error) {
       if (!(error instanceof Refusal) || error.passes || error.status === 401) throw error;
       if (group.length === 1) return this.#answered(group[0], { error: error.message });
-      for (const item of group) await this.#askGroup([item], target, signal);
+      for (const item of group) await this.#classifyGroup([item], target, signal);
     }
   }
 

@@ -3,7 +3,7 @@ import { $, element, say } from "./dom.js";
 import { outputNodes } from "./outputs.js";
 import { headline, read, shares, words } from "./scores.js";
 
-const MOST_BARS = 12;
+const MAX_BARS = 12;
 
 /** The elements whose ids begin with `prefix`; `root` has the state: empty, answer, hint or problem. */
 export class Side {
@@ -15,7 +15,7 @@ export class Side {
   /** The place of an answer; `invitation` says how to get one. `labels` are the model's or null, for none. */
   empty(invitation, labels) {
     this.#begin("empty", "", invitation);
-    this.#bars((labels ?? []).slice(0, MOST_BARS).map((label) => ({ label, text: "", share: 0 })));
+    this.#bars((labels ?? []).slice(0, MAX_BARS).map((label) => ({ label, text: "", share: 0 })));
   }
 
   /** An answer to an image: returns its reading. `labels`: all of the model's or null. */
@@ -87,6 +87,6 @@ function newBar() {
 /** Few labels stand in the model's order, so that bars grow where they are; of many, the best come first. */
 function ordered(ranking, labels) {
   const scores = new Map(ranking.map((item) => [item.label, item]));
-  const known = labels?.length === ranking.length && labels.length <= MOST_BARS && labels.every((label) => scores.has(label));
-  return known ? labels.map((label) => scores.get(label)) : ranking.slice(0, MOST_BARS);
+  const known = labels?.length === ranking.length && labels.length <= MAX_BARS && labels.every((label) => scores.has(label));
+  return known ? labels.map((label) => scores.get(label)) : ranking.slice(0, MAX_BARS);
 }

@@ -6,7 +6,7 @@ const METHODS = ["get", "post", "put"];
 const LINE = 160; // characters
 const form = document.getElementById("key-form");
 
-/** Show the specification, or ask for the key it takes to read it. */
+/** Show the specification, or the form for the key that reading it takes. */
 async function show() {
   const key = sessionStorage.getItem(KEY);
   const answer = await fetch("swagger.json", { headers: key ? { "X-API-Key": key } : {} });

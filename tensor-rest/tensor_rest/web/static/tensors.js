@@ -1,6 +1,6 @@
 // Inputs of a signature as a person fills them in: a filled-in example, and the JSON value of what was typed.
 
-const MOST_VALUES = 4096; // that an example writes out
+const MAX_VALUES = 4096; // that an example writes out
 
 const sizesOf = ({ shape }) => (shape ?? [1]).map((size) => Math.max(size, 1));
 
@@ -16,7 +16,7 @@ export function described({ dtype, shape }) {
 /** Text that the input takes, one row where their number is open; "" where it would be too long to read. */
 export function example(info) {
   const sizes = sizesOf(info);
-  if (sizes.reduce((all, size) => all * size, 1) > MOST_VALUES) return "";
+  if (sizes.reduce((all, size) => all * size, 1) > MAX_VALUES) return "";
   const value = { string: "text", bool: false, float: 1.0, double: 1.0, half: 1.0 }[info.dtype] ?? 1;
   if (isSingle(info)) return String(value);
   return JSON.stringify(sizes.reduceRight((inner, size) => Array(size).fill(inner), value));

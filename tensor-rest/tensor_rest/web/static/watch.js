@@ -1,4 +1,4 @@
-// Looks again and again at what is served, and says in the header and below whether it answers. Asks for an API key.
+// Looks again and again at what is served, and says in the header and below whether it answers. Shows the form for an API key.
 import { $, say } from "./dom.js";
 import { Refusal, useKey } from "./gateway.js";
 import * as listing from "./listing.js";
@@ -6,7 +6,7 @@ import * as served from "./served.js";
 
 const LOOK_MS = 4000; // between looks at what is served,
 const HOPE_MS = 1000; // while something is unavailable
-const PATIENCE = "This page keeps looking, and your picture stays where it is.";
+const UNCHANGED = "This page keeps looking, and your picture stays where it is.";
 
 /** Sends the event "served" after each look at which the model server answers, and "key" when a key was given. */
 export class Watch extends EventTarget {
@@ -44,7 +44,7 @@ export class Watch extends EventTarget {
         return this.askForKey(error);
       }
       health("bad", "The gateway does not answer");
-      say($("banner"), `The gateway does not answer. ${PATIENCE}`);
+      say($("banner"), `The gateway does not answer. ${UNCHANGED}`);
     } finally {
       this.after(this.hurried ? Math.min(pause, HOPE_MS) : pause);
     }
@@ -69,7 +69,7 @@ export class Watch extends EventTarget {
     if (!state.serving.ready) health("bad", "The model server is unavailable");
     else health(state.inventory.ready ? "good" : "fair", `Serving ${count}`);
     $("health").title = state.inventory.message;
-    say($("banner"), state.serving.ready ? "" : `${state.serving.message} ${PATIENCE}`);
+    say($("banner"), state.serving.ready ? "" : `${state.serving.message} ${UNCHANGED}`);
     if (!state.serving.ready) return;
     listing.show(state);
     this.dispatchEvent(new Event("served"));

@@ -1,7 +1,7 @@
 """TensorFlow's shared library: found in the installed package, loaded and declared.
 
 Two faces of one library: what takes long (loading, running, closing) gives up Python's lock for its duration, what is
-over in a moment keeps it. To give the lock up and ask for it again a dozen times per call would cost more than the
+over in a moment keeps it. To release the lock and acquire it again a dozen times per call would cost more than the
 calls themselves as soon as other threads want it too.
 """
 
@@ -24,7 +24,7 @@ class Output(ctypes.Structure):
 
 
 class Buffer(ctypes.Structure):
-    """TF_Buffer: bytes that belong to TensorFlow or to whoever set its deallocator."""
+    """TF_Buffer: bytes that belong to TensorFlow or to the owner of its deallocator."""
 
     _fields_ = (("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p))
 
@@ -89,12 +89,12 @@ _SHORT = {
 }
 
 
-# glibc keeps what is freed for later use; this asks it to hand it back. Other C libraries have no such function.
+# glibc keeps freed memory for later use; this returns it to the system. Other C libraries have no such function.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def trim_memory() -> None:
-    """Have memory that was freed go back to the system now, where the C library can be told to."""
+    """Return freed memory to the system now, where the C library has a call for it."""
     if _trim:
         _trim(0)
 

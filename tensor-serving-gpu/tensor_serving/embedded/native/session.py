@@ -14,13 +14,13 @@ import grpc
 from tensorflow.core.framework import graph_pb2, op_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tensor_serving import wire
+from tensor_serving import proto_scanner
 from tensor_serving.embedded import dtypes
 from tensor_serving.embedded.errors import ServingError, by_number, invalid
 from tensor_serving.embedded.native.library import Buffer, Output, library, trim_memory
 from tensor_serving.embedded.native.tensors import Array, to_array, to_tensor
 
-_LONGEST_TEXT = 1024  # characters of an error the real server sends
+_MAX_TEXT_CHARS = 1024  # characters of an error the real server sends
 _REFERENCE = 100  # is added to the dtype of what TensorFlow 1 calls a reference; its value is fetched
 _INFO, _SIGNATURES = 1, 5  # field numbers of MetaGraphDef.meta_info_def and .signature_def
 
@@ -34,7 +34,7 @@ class Ends:
 
 
 class Session:
-    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` what its nodes do, as far as it tells.
+    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` what its nodes do, as far as it is known.
 
     Runs may come from any number of threads.
     """
@@ -158,7 +158,7 @@ def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef]
     data = ctypes.string_at(meta_graph.data, meta_graph.length)
     info = meta_graph_pb2.MetaGraphDef.MetaInfoDef()
     signatures = {}
-    for field in wire.fields(io.BytesIO(data), 0, len(data)):
+    for field in proto_scanner.fields(io.BytesIO(data), 0, len(data)):
         if field.number == _INFO:
             info.MergeFromString(data[field.start : field.end])
         elif field.number == _SIGNATURES:
@@ -169,11 +169,11 @@ def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef]
 
 @functools.cache
 def _hush(config: bytes) -> None:
-    """Have the library say its first words in graph mode into the void.
+    """Have the library print its first lines in graph mode to nowhere.
 
-    They are two lines on stderr, once per process, about a compiler pass nobody asked for; no log level and no option
-    reaches them. A graph that does nothing is enough to have them said. The threads it starts are the process's, so
-    that it has to be told the same as the first model.
+    They are two lines on stderr, once per process, about a compiler pass that is not used; no log level and no option
+    reaches them. A graph that does nothing is enough to have them printed. The threads it starts are the process's, so
+    that it needs the same options as the first model.
     """
     api = library()
     graph, options = api.TF_NewGraph(), api.TF_NewSessionOptions()
@@ -201,7 +201,7 @@ def _checked(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         result = function(*arguments, status)
         if code := api.TF_GetCode(status):
-            raise by_number(code, api.TF_Message(status).decode(errors="replace")[:_LONGEST_TEXT])
+            raise by_number(code, api.TF_Message(status).decode(errors="replace")[:_MAX_TEXT_CHARS])
         return result
     finally:
         api.TF_DeleteStatus(status)

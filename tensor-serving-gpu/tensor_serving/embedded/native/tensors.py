@@ -41,7 +41,7 @@ def to_tensor(array: Array) -> int:
     tensor = library().TF_AllocateTensor(number, dims, len(dims), array.nbytes)
     start = library().TF_TensorData(tensor)
     if array.nbytes < _NO_LOCK_FROM:
-        _copy_short(start, array.tobytes(), array.nbytes)  # to copy twice takes less than to ask for the address
+        _copy_short(start, array.tobytes(), array.nbytes)  # to copy twice takes less than to get the address
     else:
         array = np.ascontiguousarray(array)
         _copy_long(start, array.ctypes.data, array.nbytes)

@@ -23,7 +23,7 @@ from tensor_serving.hosts import Hosts
 
 log = logging.getLogger(__name__)
 
-_MOST_HELD = 4 * LARGEST  # bytes of all large bodies in memory at one time
+_MAX_HELD_BYTES = 4 * LARGEST  # bytes of all large bodies in memory at one time
 _LEAST_ZIPPED = 1024  # bytes of an answer that are worth the work
 _NO_GZIP = re.compile(rb"\s*gzip\s*;\s*q\s*=\s*0(\.0*)?\s*")
 
@@ -151,8 +151,8 @@ class _Limits:
         self._app.held += size
         if self._bytes > LARGEST:
             raise TooLargeError
-        if self._app.held > _MOST_HELD:
-            raise _RefusedError(503, f"more than {_MOST_HELD} bytes of requests are being worked on; try again later")
+        if self._app.held > _MAX_HELD_BYTES:
+            raise _RefusedError(503, f"more than {_MAX_HELD_BYTES} bytes of requests are in work; try again later")
         self._timer.cancel()
         self._timer = self._loop.call_later(self._app.timeout, self._expire)
 
@@ -168,12 +168,12 @@ async def _body(headers: dict[bytes, bytes], receive: _Receive, limits: _Limits)
     message = await receive()
     if message["type"] == "http.request" and not message["more_body"]:
         return bytes(message["body"])
-    pieces = []
+    chunks = []
     while message["type"] == "http.request":
-        pieces.append(message["body"])
+        chunks.append(message["body"])
         limits.received(len(message["body"]))
         if not message["more_body"]:
-            return b"".join(pieces)
+            return b"".join(chunks)
         message = await receive()
     raise _RefusedError(400, "the connection ended before the body did")
 

@@ -24,7 +24,7 @@ def unzip(body: bytes) -> bytes:
     try:
         data = unpacker.decompress(body, LARGEST + 1)
     except zlib.error as error:
-        raise invalid(f"the body is not gzip, though its Content-Encoding says so: {error}") from error
+        raise invalid(f"the body is not gzip, which its Content-Encoding declares: {error}") from error
     if len(data) > LARGEST:
         raise TooLargeError
     if not unpacker.eof or unpacker.unused_data:

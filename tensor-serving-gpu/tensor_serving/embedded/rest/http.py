@@ -10,15 +10,16 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MOST_HEAD = 64 * 1024  # bytes of first line and headers
+MAX_HEAD_BYTES = 64 * 1024  # bytes of first line and headers
 HEAD_SECONDS = 20.0  # from the connection, or from the first byte of a later request, to the end of the head
-_MOST_CONNECTIONS = 1024  # what comes on top is answered 503
+_MAX_CONNECTIONS = 1024  # what comes on top is answered 503
 _KEPT_OPEN = 75  # seconds an idle connection stays; clients that keep them longer lose requests to the race
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, closing connections whose requests' heads are longer than MOST_HEAD and a read more, or take
-    longer than HEAD_SECONDS.
+    """uvicorn's protocol with bounds on a request's head: MAX_HEAD_BYTES (and one read more) and HEAD_SECONDS.
+
+    A connection beyond them is closed.
     """
 
     _in_head, _head = True, 0
@@ -37,8 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol. What comes last may be the end of a head and more: it does not count."""
         if self._in_head:
-            if self._head > MOST_HEAD:
-                self.send_400_response(f"The request's path and headers are longer than {MOST_HEAD} bytes.")
+            if self._head > MAX_HEAD_BYTES:
+                self.send_400_response(f"The request's path and headers are longer than {MAX_HEAD_BYTES} bytes.")
                 return
             if self._late is None:
                 self._await_head()
@@ -78,6 +79,6 @@ def config(application: Any) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEPT_OPEN,
     )

@@ -137,7 +137,7 @@ def to_bytes(value: Any) -> bytes:
 
 
 def is_object(value: Any) -> bool:
-    """Tell whether a value is a JSON object, and not base64 data."""
+    """Return whether a value is a JSON object, and not base64 data."""
     return type(value) is dict and not (len(value) == 1 and type(value.get("b64")) is str)
 
 
@@ -170,7 +170,7 @@ def _array(flat: list[Any], dtype: int) -> Array:
 def _flatten(value: Any, checked: bool) -> tuple[list[Any], list[int]]:
     """Return the elements of nested lists, and their shape. Raises ValueError when they are ragged.
 
-    Unless `checked` is asked for, a string or an object beside lists can pass for the list of its letters or keys.
+    Unless `checked` is set, a string or an object beside lists can pass for the list of its letters or keys.
     """
     flat: list[Any] = value if type(value) is list else [value]
     shape = [len(value)] if type(value) is list else []

@@ -52,7 +52,7 @@ def parse(body: bytes) -> Document:
 
 
 def signature_name(document: Document) -> str:
-    """Return the name of the signature asked for; empty for the default one. Raises INVALID_ARGUMENT."""
+    """Return the name of the requested signature; empty for the default one. Raises INVALID_ARGUMENT."""
     name = document.members.get("signature_name", "")
     if type(name) is not str:
         raise invalid(f"JSON Value: 'signature_name' is {show(name)}, must be a string value.")

@@ -53,7 +53,7 @@ class Routes:
             if not found[1]:
                 raise invalid("Missing model name in request.")
             target = _target(found)
-            # A state is told while the model still loads, as soon as it is known that there is one.
+            # A state is returned while the model still loads, as soon as it is known that there is one.
             await (self._repository.settle(*target) if found[4] else self._repository.settle())
             return orjson.dumps(self._metadata(target) if found[4] else self._status(target))
         raise invalid(f"Malformed request: {method} {path[:1024]}")

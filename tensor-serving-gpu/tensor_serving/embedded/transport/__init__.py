@@ -6,7 +6,7 @@
     limits          what a client can do to the others, and the bound on each
     call            one call: what its handler sees of it, and how it ends
     connection      one client on the event loop;
-    incoming        what its frames say,
+    incoming        reading its frames,
     calls           what of its calls runs,
     answers         and what is sent to it
     server          the ports, and what all connections share

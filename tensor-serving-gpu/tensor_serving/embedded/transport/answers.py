@@ -27,8 +27,8 @@ class Answers(asyncio.Protocol, ABC):
         self._last = 0  # the newest stream
         self._window = frames.WINDOW  # bytes the client takes,
         self._stream_window = frames.WINDOW  # of a new call (the windows of calls are relative to it),
-        self._most_frame = frames.LEAST_FRAME  # in a frame
-        self._unsent: dict[int, Call] = {}  # calls whose answer waits for room,
+        self._max_frame = frames.LEAST_FRAME  # in a frame
+        self._unsent: dict[int, Call] = {}  # calls whose answer waits for window,
         self._ready: OrderedDict[int, Call] = OrderedDict()  # and those of them whose own window is open
         self._unread = 0  # bytes of these answers
         self._blocked = False  # the client does not read
@@ -39,14 +39,14 @@ class Answers(asyncio.Protocol, ABC):
         self._ended = False
 
     def _send(self, call: Call, body: bytes, status: Status | None) -> None:
-        """Send of an answer, and the status after the last of it; what there is no room for waits."""
+        """Send of an answer, and the status after the last of it; what the windows do not allow waits."""
         if self._calls.get(call.stream) is not call:
             return  # reset meanwhile
         if not body and not call.answer:
             if status:
                 self._finish(call, status)
             return
-        fits = len(body) <= min(self._window, call.window + self._stream_window, self._most_frame)
+        fits = len(body) <= min(self._window, call.window + self._stream_window, self._max_frame)
         if call.answer or self._blocked or not fits:
             self._keep(call, body, status)
             return
@@ -82,12 +82,12 @@ class Answers(asyncio.Protocol, ABC):
         """Send of what waits as much as the client takes, call after call."""
         while self._ready and not self._blocked and self._window > 0 and not self._transport.is_closing():
             stream, call = next(iter(self._ready.items()))
-            room = min(self._window, call.window + self._stream_window, self._most_frame)
-            if room <= 0:
+            allowed = min(self._window, call.window + self._stream_window, self._max_frame)
+            if allowed <= 0:
                 del self._ready[stream]
                 continue
-            piece = bytes(memoryview(call.answer)[:room])
-            del call.answer[:room]
+            piece = bytes(memoryview(call.answer)[:allowed])
+            del call.answer[:allowed]
             self._count_unread(-len(piece))
             self._window -= len(piece)
             call.window -= len(piece)
@@ -130,7 +130,7 @@ class Answers(asyncio.Protocol, ABC):
     def _forget(self, call: Call, cancel: bool) -> None:
         """Drop a call that is over; `cancel` ends its work as well."""
 
-    # ---- what the client says of its windows
+    # ---- the client's windows
 
     def _window_update(self, _flags: int, stream: int, payload: bytes) -> None:
         self._spend()
@@ -166,15 +166,15 @@ class Answers(asyncio.Protocol, ABC):
     # ---- floods and stalls
 
     def _spend(self, frames_: int = 1) -> None:
-        """Count a frame that asks for no answer. Raises ProtocolError for one too many."""
+        """Count a frame without an answer. Raises ProtocolError for one too many."""
         self._credit -= frames_
         if self._credit < 0:
             raise ProtocolError("too many frames beside calls", frames.ENHANCE_YOUR_CALM)
 
     def _check_unread(self) -> None:
-        """Raise ProtocolError where a client asks more than it reads."""
-        if self._transport.get_write_buffer_size() > limits.MAX_UNREAD_CONTROL_BYTES + self._most_frame:
-            raise ProtocolError("more asked than read", frames.ENHANCE_YOUR_CALM)
+        """Raise ProtocolError where a client sends more requests than it reads answers."""
+        if self._transport.get_write_buffer_size() > limits.MAX_UNREAD_CONTROL_BYTES + self._max_frame:
+            raise ProtocolError("more requested than read", frames.ENHANCE_YOUR_CALM)
 
     def _stalls(self, now: float) -> bool:
         """Whether the client takes nothing of what waits for it; called every CHECK_INTERVAL_S."""
@@ -199,4 +199,4 @@ class Answers(asyncio.Protocol, ABC):
             self._transport.pause_reading()  # closing with bytes unread would take the reason from the client
             if self._transport.can_write_eof():
                 self._transport.write_eof()
-            self._loop.call_later(limits.FAREWELL_S, self._transport.abort)
+            self._loop.call_later(limits.CLOSE_TIMEOUT_S, self._transport.abort)

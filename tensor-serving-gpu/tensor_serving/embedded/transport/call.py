@@ -46,7 +46,7 @@ class Call:
         self.begun = now
         self.window = 0  # bytes the client still takes, more than of a new call
         self.message = _NOTHING
-        self.length: int | None = None  # of the data, where the client says it,
+        self.length: int | None = None  # of the data, where the client declares it,
         self.received = 0  # and how much has come
         self.refused: ServingError | None = None  # with this, once the request is whole
         self.whole = False  # the client has sent all of it
@@ -55,14 +55,14 @@ class Call:
         self.timer: asyncio.TimerHandle | None = None
         self.runs = False  # its handler is at work
         self.held = 0  # bytes of the request in memory, as the server counts them
-        self.opening, self.page = OPENING, b""  # the page is for those who speak HTTP and not gRPC
+        self.opening, self.page = OPENING, b""  # the page is for clients of HTTP without gRPC
         self.opened = False  # the answer's header block is sent
         self.answer = bytearray()  # what of the answer is not sent
         self.status: Status | None = None  # to be sent after that: the answer is complete
         self.waits: asyncio.Future[None] | None = None  # done when the answer so far is sent
 
     def begin(self, found: Mapping[str, str], largest: int) -> None:
-        """Learn from its header block what is asked for. Raises ServingError, ProtocolError."""
+        """Read from its header block what is called. Raises ServingError, ProtocolError."""
         self.path = found[":path"]
         self.metadata = tuple([(name, found[name]) for name in _KEPT if name in found])
         if found[":method"] != "POST" or not found.get("content-type", "").startswith("application/grpc"):

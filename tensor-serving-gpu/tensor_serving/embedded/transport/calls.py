@@ -104,7 +104,7 @@ class Calls(Answers):
             self._run_waiting()
 
     def _late(self, call: Call) -> None:
-        """Nobody waits for it any more."""
+        """No caller waits for it any more."""
         if call.status:  # the answer is there, but the client does not take it
             self._out.append(frames.reset(call.stream, frames.CANCEL))
             self._forget(call, cancel=False)

@@ -35,7 +35,7 @@ class Connection(Incoming):
         self._got = bytearray()  # of frames that are not done yet
         self._greeted = False
         self._in_turns_until = 0.0  # it had more than a turn's frames at once
-        self._heard_at = server.now
+        self._received_at = server.now
 
     # ---- asyncio.Protocol
 
@@ -53,8 +53,8 @@ class Connection(Incoming):
             self._forget(call, cancel=True)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._server.now
-        if self._in_turns_until > self._heard_at:
+        self._received_at = self._server.now
+        if self._in_turns_until > self._received_at:
             self._got += data
             self._wait_for_turn()
         elif self._got:
@@ -89,7 +89,7 @@ class Connection(Incoming):
     @property
     def last_use(self) -> tuple[bool, float]:
         """Compares connections: those that never made a call come first."""
-        return self._last > 0, self._heard_at
+        return self._last > 0, self._received_at
 
     def read_on(self) -> None:
         """Have a turn with the bytes that are there."""
@@ -110,8 +110,8 @@ class Connection(Incoming):
             self._end(frames.ENHANCE_YOUR_CALM, f"answers not read for {limits.STALL_TIMEOUT_S:g} s")
         else:
             for call in [call for call in self._calls.values() if not (call.whole or call.status)]:
-                patience = limits.STALL_TIMEOUT_S * (1 + call.received / limits.MIN_PROGRESS_BYTES)
-                if now - call.begun > patience:
+                timeout = limits.STALL_TIMEOUT_S * (1 + call.received / limits.MIN_PROGRESS_BYTES)
+                if now - call.begun > timeout:
                     text = f"{call.received} bytes of the request came in {now - call.begun:.0f} s, and no end"
                     self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, text))
             self._write()
@@ -148,7 +148,7 @@ class Connection(Incoming):
         self._server.wait_for_turn(self)
 
     def _read(self, data: bytes | bytearray) -> int:
-        """Do what the whole frames say, a turn's at most, and return how many bytes they were."""
+        """Process the whole frames, a turn's at most, and return how many bytes they were."""
         at = 0
         self._left = limits.FRAMES_PER_TURN
         try:

@@ -1,7 +1,7 @@
 """Header blocks (RFC 7541): read with a short way for those of gRPC's usual clients, written without any table.
 
-Our settings say that our table has no room, so that the same bytes mean the same fields, whenever they come. Until a
-client has heard that it may use a table, some go on doing so, and some pack their texts: such blocks go through the
+Our settings set the table size to 0, so that the same bytes mean the same fields, whenever they come. Until a
+client has processed our SETTINGS, some use a table, and some pack their texts: such blocks go through the
 `hpack` package, which is right in every case and costs ten times as much.
 """
 
@@ -97,7 +97,7 @@ def written(fields: Iterable[tuple[str, str]]) -> bytes:
 def _plain(block: bytes, tableless: bool) -> dict[str, str]:
     """The fields of a block without packed texts and without a table.
 
-    Where the table has no room a field "to be kept" is kept nowhere: then it is one like any other.
+    With table size 0 a field "to be kept" is kept nowhere: then it is one like any other.
     """
     found: dict[str, str] = {}
     at, end = 0, len(block)

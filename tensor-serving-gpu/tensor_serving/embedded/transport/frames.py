@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD = 9  # bytes before a payload
-WINDOW = 65_535  # bytes either side may send until told otherwise
+WINDOW = 65_535  # bytes either side may send before a SETTINGS frame
 WIDEST_WINDOW = 2**31 - 1
 LEAST_FRAME = 16_384  # bytes of payload everyone takes
 

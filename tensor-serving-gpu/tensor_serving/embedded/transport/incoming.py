@@ -1,4 +1,4 @@
-"""The frames of one client: what each of them says."""
+"""Reads the frames of one client."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from tensor_serving.embedded.transport.frames import ProtocolError
 if TYPE_CHECKING:
     from tensor_serving.embedded.transport.server import Server
 
-STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we say that we have them,
+STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we acknowledge them,
 CONNECTION_WINDOW = 16 << 20  # and of all its calls
 
 
@@ -159,7 +159,7 @@ class Incoming(Calls):
             elif setting == frames.MAX_FRAME_SIZE:
                 if not frames.LEAST_FRAME <= value < 1 << 24:
                     raise ProtocolError(f"frames of {value} bytes")
-                self._most_frame = value
+                self._max_frame = value
             elif setting == frames.ENABLE_PUSH and value > 1:
                 raise ProtocolError(f"ENABLE_PUSH of {value}")
         if window != self._stream_window:

@@ -67,14 +67,14 @@ FLOOD_S = 1.0
 """A connection that had more than a turn's frames is read in turns for so long."""
 
 CHECK_INTERVAL_S = 1.0
-FAREWELL_S = 1.0
+CLOSE_TIMEOUT_S = 1.0
 """In which a client that broke the rules can read why."""
 
 
 class Pool:
     """An amount that all connections share: calls, or bytes.
 
-    One may have as much as is still free: half of it alone, a third each of two, and a newcomer finds room beside any
+    One may have as much as is still free: half of it alone, a third each of two, and a new one finds memory beside any
     number of them (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
     """
 

@@ -13,7 +13,7 @@ ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class Message:
-    """The message of a call whose client said `grpc-encoding`: `encoding`; at most `largest` bytes."""
+    """The message of a call with `grpc-encoding`: `encoding`; at most `largest` bytes."""
 
     __slots__ = ("_encoding", "_largest", "_parts")
 

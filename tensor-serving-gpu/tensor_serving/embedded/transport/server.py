@@ -26,7 +26,7 @@ _KEEPALIVE = (
 
 
 class _Details(NamedTuple):
-    """What a grpc.GenericRpcHandler is asked with."""
+    """What a grpc.GenericRpcHandler is called with."""
 
     method: str
     invocation_metadata: tuple[()] = ()
@@ -38,13 +38,13 @@ class Server:
     `listen` first, then `add_handlers`, then `start`: clients that connect earlier wait.
     """
 
-    def __init__(self, most_calls: int, largest: int) -> None:
+    def __init__(self, max_calls: int, largest: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.largest = largest
         self.now = self.loop.time()  # as of the last check
         self.requests = Pool(limits.REQUEST_MESSAGES * largest)
         self.answers = Pool(limits.ANSWER_MESSAGES * largest)
-        self._calls = Pool(most_calls)
+        self._calls = Pool(max_calls)
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._known: dict[str, Any] = {}
         self._sockets: list[socket.socket] = []
@@ -118,7 +118,7 @@ class Server:
     # ---- for connections
 
     def join(self, connection: Connection) -> bool:
-        """Whether there is room for one more; the one that is unused for longest makes room."""
+        """Whether one more is allowed; else the one that is unused for longest is closed for it."""
         if len(self._connections) >= limits.MAX_CONNECTIONS:
             idle = [other for other in self._connections if other.idle]
             if not idle:
@@ -179,7 +179,7 @@ class Server:
 
 
 def _remove_deserted(path: Path) -> None:
-    """Remove a socket nobody listens on; anything else that is there stays, and binding fails."""
+    """Remove a socket without a listener; anything else that is there stays, and binding fails."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe:

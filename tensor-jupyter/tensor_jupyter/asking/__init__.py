@@ -1,5 +1,0 @@
-"""Asking a model what is in pictures: the one that is served, or one loaded here; and measuring how well it answers.
-
-`remote` asks through the gateway, `local` loads a version into this process; both take and answer the same. `stream`
-feeds them files in their order, `evaluation` measures the served one with labelled pictures, `report` shows that.
-"""

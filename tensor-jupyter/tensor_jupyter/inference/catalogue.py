@@ -1,0 +1,51 @@
+"""What the gateway lists of the models it serves: cards, and which one was trained last."""
+
+from typing import Any
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import Gateway, foreign
+from tensor_jupyter.inference.remote import path_of
+from tensor_jupyter.settings import Settings
+
+
+def trained_last(settings: Settings) -> tuple[str, int]:
+    """The model, and its default version, whose card has the latest date; only of classifiers of images.
+
+    Raises LabError when there is none.
+    """
+    with Gateway(settings) as gateway:
+        reply = gateway.send("GET", "/tf/models")
+        if reply.status != 200:
+            raise LabError(reply.message)
+        try:
+            names = [str(entry["name"]) for entry in reply.document()["models"] if entry["ready"]]
+        except (LookupError, TypeError) as error:
+            raise foreign(reply.url, repr(error)) from error
+        found = []
+        for name in names:
+            try:
+                version, card = default_version(gateway, name)
+            except LabError:  # broken, or gone by now: others may be read
+                continue
+            # One score is a number, not a choice between labels, whatever its card calls it.
+            if len(card.get("labels") or ()) > 1 and card.get("input") and card.get("created"):
+                found.append((str(card["created"]), name, version))
+    if not found:
+        raise LabError(
+            "No served model is known as a classifier of images, with labels, an image input and a date on its card: "
+            f"name one with --model, of {', '.join(names) or 'none'}."
+        )
+    _, name, version = max(found)
+    return name, version
+
+
+def default_version(gateway: Gateway, model: str) -> tuple[int, dict[str, Any]]:
+    """A model's default version and its card, {} without one. Raises LabError with the gateway's message."""
+    reply = gateway.send("GET", path_of(model))
+    if reply.status != 200:
+        raise LabError(reply.message)
+    try:
+        found = reply.document()["default"]
+        return int(found["version"]), dict(found["card"] or {})
+    except (LookupError, TypeError, ValueError) as error:
+        raise foreign(reply.url, repr(error)) from error

@@ -1,0 +1,86 @@
+"""Predictions of a served model through the gateway: several pictures in one request, over one connection."""
+
+import time
+import urllib.parse
+from typing import Any
+
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import Gateway, Reply, foreign, form
+from tensor_jupyter.inference.prediction import Prediction
+from tensor_jupyter.settings import Settings
+
+_SECONDS = 60.0  # for an answer; the gateway's own deadline comes before
+_RETRY_TIMEOUT_S = 30.0  # with a gateway that is busy, or whose model server restarts
+_WAIT_SECONDS = 0.5  # at least, between two tries
+_BUSY = (429, 502, 503, 504)
+_REFUSED = (400, 413, 415)  # because of the pictures
+
+
+class Served:
+    """A model of the lab, its default version unless `version` or `label` names one; at most `top` labels a picture."""
+
+    def __init__(
+        self, settings: Settings, model: str, version: int | None = None, label: str | None = None, top: int = 1
+    ) -> None:
+        self._gateway = Gateway(settings, _SECONDS)
+        self._model = model
+        self._path = f"{path_of(model, version, label)}/classify?limit={top}"
+        # What was published a moment ago is served in a moment; any other name is wrong.
+        self._published = (settings.models / model).is_dir()
+
+    def classify(self, pictures: list[bytes]) -> list[Prediction]:
+        """See Asker."""
+        reply = self._send(pictures)
+        if reply.status == 200:
+            return predictions(reply, len(pictures))
+        if reply.status not in _REFUSED:
+            raise LabError(reply.message)
+        if len(pictures) == 1:
+            return [Prediction(self._model, 0, error=reply.message)]
+        # None of them can be read, which is answered with the first one's error, or they are too many.
+        middle = len(pictures) // 2
+        return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
+
+    def _send(self, pictures: list[bytes]) -> Reply:
+        deadline = time.monotonic() + _RETRY_TIMEOUT_S
+        patient = (*_BUSY, 404) if self._published else _BUSY
+        while True:
+            reply = self._gateway.send("POST", self._path, *form(pictures))
+            wait = max(_WAIT_SECONDS, reply.retry_after)
+            if reply.status not in patient or time.monotonic() + wait > deadline:
+                self._published &= reply.status != 200
+                return reply
+            time.sleep(wait)
+
+
+def predictions(reply: Reply, count: int) -> list[Prediction]:
+    """The `count` predictions in a reply of `classify`. Raises SilentError when it is not the gateway's."""
+    document = reply.document()
+    try:
+        found = [_prediction({**document, **result}) for result in document["results"]]
+    except (LookupError, TypeError, ValueError) as error:
+        raise foreign(reply.url, repr(error)) from error
+    if len(found) != count:
+        raise foreign(reply.url, f"{len(found)} results for {count} pictures")
+    return found
+
+
+def path_of(model: str, version: int | None = None, label: str | None = None) -> str:
+    """/tf/models/<model>, with its version or label. Raises LabError when both are given."""
+    if version is not None and label is not None:
+        raise LabError("Give --version or --label, not both: a label stands for a version.")
+    path = f"/tf/models/{urllib.parse.quote(model, safe='')}"
+    if version is not None:
+        return f"{path}/versions/{version}"
+    return f"{path}/labels/{urllib.parse.quote(label, safe='')}" if label is not None else path
+
+
+def _prediction(result: dict[str, Any]) -> Prediction:
+    """result: a picture's result, over the answer's model and version; a rule may have had another model answer."""
+    model, version = str(result["model"]), int(result["version"])
+    if "error" in result:
+        return Prediction(model, version, error=str(result["error"]))
+    labels = tuple((str(one["label"]), float(one["score"])) for one in result["labels"])
+    if not labels:
+        raise ValueError("no labels")
+    return Prediction(model, version, labels)

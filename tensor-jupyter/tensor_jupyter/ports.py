@@ -1,0 +1,11 @@
+"""The lab's default ports, as `versions.env` has them: the image has the package without that file.
+
+A test compares them (tests/docs/test_facts.py). A running lab sets LAB_REST_URL and its other variables itself.
+"""
+
+REST = 8080
+JUPYTER = 8888
+BOARD = 6006
+SERVING = 9000
+SERVING_REST = 8501
+INVENTORY = 8502

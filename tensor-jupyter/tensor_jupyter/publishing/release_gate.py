@@ -1,0 +1,265 @@
+"""The gate before a promotion: what a version is measured by, the bar for each number, and the report.
+
+report = judge(folder, current, data)     # current: the version it would take the place of, or None
+report.passed, report.failed              # ["accuracy is 91.20% on 2000 pictures of mnist; at least 98.60% ..."]
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tensor_jupyter.data import Dataset
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing.card import now
+from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
+from tensor_jupyter.publishing.made_up import as_input, card_range
+from tensor_jupyter.publishing.replay import compare
+from tensor_jupyter.publishing.samples import golden_samples
+
+_BATCH = 256
+_WARM, _RUNS = 5, 51  # calls before the clock runs, and under it
+
+
+class Bars(BaseSettings):
+    """The bars, from LAB_GATE_*. Read with `Bars.read()`, which explains a wrong value in one line."""
+
+    model_config = SettingsConfigDict(env_prefix="LAB_GATE_")
+
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+    """LAB_GATE_MIN_ACCURACY: the least share of held-out pictures that must be right."""
+
+    max_accuracy_loss: float = Field(default=0.005, ge=0, le=1)
+    """LAB_GATE_MAX_ACCURACY_LOSS: how much below the current version's accuracy it may be."""
+
+    max_disagreement: float = Field(default=0.1, ge=0, le=1)
+    """LAB_GATE_MAX_DISAGREEMENT: the share of pictures it may answer other than the current version, beyond those that
+    are right only now."""
+
+    max_latency_ms: float = Field(default=100.0, gt=0)
+    """LAB_GATE_MAX_LATENCY_MS: how long its graph may take for one request, in the middle of 51."""
+
+    pictures: int = Field(default=2000, ge=1)
+    """LAB_GATE_PICTURES: how many held-out pictures are looked at, at most."""
+
+    @classmethod
+    def read(cls) -> "Bars":
+        """The environment's bars. Raises LabError for a wrong value."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]).upper()
+            raise LabError(f"LAB_GATE_{name} is {first['input']!r}: {first['msg']}.") from error
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number against its bar. passed: None where it could not be measured, and `told` has the reason."""
+
+    name: str
+    passed: bool | None
+    told: str
+    value: float | None = None
+    bar: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the gate found of a version, and of the one it would take the place of (current, 0: none)."""
+
+    version: int
+    current: int
+    data_set: str
+    pictures: int
+    checks: tuple[Check, ...]
+    created: str
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed
+
+    @property
+    def failed(self) -> list[str]:
+        """What missed its bar, in words."""
+        return [check.told for check in self.checks if check.passed is False]
+
+    def document(self, **more: object) -> dict[str, Any]:
+        """The report as JSON, with `more` fields."""
+        return {"schema": 1, **asdict(self), "passed": self.passed, **more}
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Held-out pictures; right: the label's index for each."""
+
+    name: str
+    images: np.ndarray
+    right: np.ndarray
+    labels: tuple[str, ...]
+    total: int  # of which these are a part
+
+    @property
+    def told(self) -> str:
+        count = len(self.right)
+        part = f"{count} pictures" if count == self.total else f"{count} of the {self.total} test pictures"
+        return f"{part} of {self.name}"
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """A model's decision for each picture: a label, or whether it is beyond a concept model's threshold."""
+
+    said: np.ndarray
+    labels: tuple[str, ...]
+
+
+def judge(
+    folder: Path,
+    current: Path | None,
+    data: Dataset | None,
+    bars: Bars | None = None,
+    also: Sequence[Dataset] = (),
+) -> Report:
+    """Measure the version in `folder`, and the one in `current`, on the test pictures of `data` and of the sets `also`.
+
+    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers
+    that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report has the reason.
+    Raises LabError when the version does not load.
+    """
+    bars = bars or Bars.read()
+    sets = [_held(each, bars.pictures) for each in ([data] if data else []) + [*also]]
+    asked: list[_Held | None] = [*sets] or [None]
+    with Graph(folder) as graph:
+        checks = [_golden(graph, folder), _latency(graph, folder, bars)]
+        mine = [_decisions(graph, held) for held in asked]
+    theirs: list[_Decisions | str] = ["there is no version before it"] * len(asked)
+    if current is not None:
+        try:
+            with Graph(current) as graph:
+                theirs = [_decisions(graph, held) for held in asked]
+        except LabError as error:
+            theirs = [f"the current version does not load: {error}"] * len(asked)
+    for number, (held, this, that) in enumerate(zip(asked, mine, theirs, strict=True)):
+        found = (_accuracy(this, that, held, bars), _disagreement(this, that, held, bars))
+        checks += [replace(check, name=f"{check.name} on {held.name}") if number and held else check for check in found]
+    name, count = "+".join(held.name for held in sets), sum(len(held.right) for held in sets)
+    return Report(int(folder.name), int(current.name) if current else 0, name, count, tuple(checks), now())
+
+
+def _held(data: Dataset, most: int) -> _Held:
+    rows = np.linspace(0, len(data.test) - 1, min(most, len(data.test)), dtype=int)
+    return _Held(data.name, data.test.images[rows], data.test.labels[rows], tuple(data.labels), len(data.test))
+
+
+def _golden(graph: Graph, folder: Path) -> Check:
+    samples = [sample for sample in golden_samples(folder) if sample.outputs]
+    if not samples:
+        return Check("golden samples", None, "it carries no golden samples")
+    try:
+        compare(graph, samples)
+    except LabError as error:
+        return Check("golden samples", False, str(error))
+    return Check("golden samples", True, f"all {len(samples)} golden samples get their recorded answers")
+
+
+def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
+    samples = golden_samples(folder)
+    if not samples:
+        return Check("latency", None, "it carries no golden sample to time a request with")
+    times = []
+    for _ in range(_WARM + _RUNS):
+        start = time.perf_counter()
+        graph.run(samples[0].signature, samples[0].inputs)
+        times.append(time.perf_counter() - start)
+    found = round(1000 * float(np.median(times[_WARM:])), 3)
+    told = f"one request takes its graph {found:.1f} ms (median); {bars.max_latency_ms:g} ms are allowed"
+    return Check("latency", found <= bars.max_latency_ms, told, found, bars.max_latency_ms)
+
+
+def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
+    """The model's decisions for the held-out pictures, or why it cannot be run."""
+    if held is None:
+        return "no held-out pictures are given"
+    signature = graph.signatures.get(DEFAULT)
+    alias = _picture_input(signature, held) if signature else ""
+    output = next((name for name in ("scores", "score") if signature and name in signature.outputs), "")
+    if not alias or not output or signature is None:
+        return f"its signature does not take pictures as those of {held.name} for scores"
+    card = graph.card() or {}
+    pixels = card_range(card)
+    found = []
+    for start in range(0, len(held.images), _BATCH):
+        images = held.images[start : start + _BATCH]
+        value = as_input(images, signature.inputs[alias].dtype, pixels)  # as the gateway does
+        found.append(graph.run(DEFAULT, {alias: value})[output])
+    return _decided(np.concatenate(found), card, held)
+
+
+def _picture_input(signature: Signature, held: _Held) -> str:
+    """The alias of the only input, if the held-out pictures fit it; else ""."""
+    (alias, tensor), *others = signature.inputs.items()
+    shape = tensor.shape or ()
+    fits = len(shape) == 4 and all(size in (-1, have) for size, have in zip(shape, held.images.shape, strict=True))
+    return alias if fits and not others and tensor.dtype in ("uint8", "float32") else ""
+
+
+def _decided(scores: np.ndarray, card: Mapping[str, Any], held: _Held) -> _Decisions | str:
+    if scores.ndim == 2:
+        labels = tuple(map(str, card.get("labels") or held.labels))
+        if len(labels) != scores.shape[1]:
+            return f"it answers {scores.shape[1]} scores for the {len(labels)} labels of {held.name}"
+        if not set(held.labels) & set(labels):
+            return (
+                f"its labels ({', '.join(labels[:3])} ...) are none of {held.name} ({', '.join(held.labels[:3])} ...)"
+            )
+        return _Decisions(np.asarray(labels)[scores.argmax(axis=1)], labels)
+    if "threshold" not in card:
+        return "its card has no threshold to decide by"
+    return _Decisions(scores.reshape(-1) > card["threshold"], ())
+
+
+def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, bars: Bars) -> Check:
+    if isinstance(mine, str) or held is None:
+        return Check("accuracy", None, f"accuracy is not measured: {mine}")
+    found, before = _share_right(mine, held), None
+    # Other labels are not an excuse: a model without one of the set's labels gets it wrong.
+    if not isinstance(theirs, str) and bool(mine.labels) == bool(theirs.labels):
+        before = _share_right(theirs, held)
+    bar, why = bars.min_accuracy, ""
+    if before is not None and before - bars.max_accuracy_loss > bar:
+        bar, why = before - bars.max_accuracy_loss, f" (the current version, measured on the same, has {before:.2%})"
+    told = f"accuracy is {found:.2%} on {held.told}; at least {bar:.2%} is wanted{why}"
+    return Check("accuracy", found >= bar, told, round(found, 4), round(bar, 4))
+
+
+def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, bars: Bars) -> Check:
+    for reason in (mine, theirs):
+        if isinstance(reason, str):
+            return Check("disagreement", None, f"disagreement is not measured: {reason}")
+    before = _before(mine, theirs, held)
+    if isinstance(mine, str) or isinstance(theirs, str) or held is None or before is None:
+        return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
+    found = float((mine.said != theirs.said).mean())
+    # What is right now may well differ.
+    bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
+    told = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
+    return Check("disagreement", found <= bar, told, round(found, 4), round(bar, 4))
+
+
+def _share_right(decisions: _Decisions, held: _Held) -> float:
+    """The share of right answers; for a concept model all pictures are of the concept, none beyond the threshold."""
+    right = decisions.said == np.asarray(held.labels)[held.right] if decisions.labels else ~decisions.said
+    return float(right.mean())
+
+
+def _before(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None) -> float | None:
+    """The current version's accuracy, None where it cannot be compared with."""
+    if isinstance(mine, str) or isinstance(theirs, str) or held is None or mine.labels != theirs.labels:
+        return None
+    return _share_right(theirs, held)
