@@ -1,4 +1,4 @@
-"""The watcher over HTTP: the inventory at `GET /`, `/?available` with what can be called now, its health and readiness, and nothing else.
+"""The watcher over HTTP: the inventory at `GET /` and `GET /?available`, health, readiness, and nothing else.
 
 `/healthz` is 200 while the inventory is up to date, `/readyz` while every model listed can be called; else they are 503
 with the reasons. Requests that a web page elsewhere may be behind are refused (hosts.py).

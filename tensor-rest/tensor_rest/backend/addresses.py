@@ -163,6 +163,8 @@ def _named(place: tuple[str, int], inventory: SplitResult | None) -> _Found:
     found = tuple(dict.fromkeys(Address(family, where) for family, _, _, _, where in entries))  # type: ignore[arg-type]
     if inventory is None:
         return _Found(found)
+    if len(found) == 1:  # by its name, which may get another address meanwhile
+        return _Found(found, {found[0]: inventory.geturl()})
     port = inventory.port or 80
     return _Found(found, {a: f"http://{_host(a)}:{port}{inventory.path or '/'}" for a in found})
 
