@@ -83,7 +83,8 @@ def test_down_removes_all_of_them_and_forgets_the_number(docker: Path, tmp_path:
     assert remembered.replicas == 1
 
 
-def test_the_status_counts_them(docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("docker")
+def test_the_status_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = settings.load({"LAB_HOME": str(tmp_path / "home")})
     for replicas, word in ((3, "healthy (3 of 3)"), (4, "not healthy (3 of 4)")):
         code = DockerLab(found, Deployment("lab", ("a.yml",), "r:1", "g", "t", "cpu", replicas)).status()
