@@ -96,6 +96,11 @@ def test_the_gateway_takes_its_settings(components: tuple[str, ...], monkeypatch
         monkeypatch.setenv(name, value)
     found = Gateway()
     assert found.server == "tensor-serving:9000"
+    assert found.inventory_url.host == "tensor-serving"  # the same name: the list of each pod is read
+    service = of_kind(objects("eks", components), "Service")["tensor-serving"]["spec"]
+    assert service["clusterIP"] == "None"
+    assert not service.get("publishNotReadyAddresses")
+    assert {each["port"] for each in service["ports"]} == {9000, found.inventory_url.port}
     assert found.trusted_proxies
     grace = pods(objects("eks"))["tensor-rest"]["terminationGracePeriodSeconds"]
     assert found.drain_seconds + 8 + 8 <= grace
