@@ -17,8 +17,9 @@ from .docker.lab import DockerLab
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
-from .verbs import Lab, check_sure, chosen
+from .verbs import SCALED, Lab, check_sure, chosen
 
+_MOST_REPLICAS = 16
 _ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
 _ADVICE: dict[int | None, str] = {
     errno.EACCES: _ANOTHER_USER,
@@ -74,6 +75,7 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         "ps": lab.ps,
         "status": lab.status,
         "restart": lambda: _restart(lab, options.service),
+        "scale": lambda: lab.scale(options.replicas),
         "logs": lambda: lab.logs(options.service, options.tail, options.follow),
         "upgrade": lab.upgrade,
         "backup": lambda: lab.backup(options.file),
@@ -125,6 +127,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     )
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
     _add_json_verbs(verbs)
+    scale = verbs.add_parser("scale", help="run several model servers, or one again, while the lab answers")
+    scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {_MOST_REPLICAS}")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
@@ -149,6 +153,14 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     for verb in verbs.choices.values():  # before or after the verb: both are typed
         _add_engine(verb, default=argparse.SUPPRESS)
     return parser, verbs
+
+
+def _replicas(text: str) -> int:
+    """N of tensor-serving=N."""
+    service, _, count = text.partition("=")
+    if service != SCALED or not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST_REPLICAS):
+        raise argparse.ArgumentTypeError(f"invalid value {text!r} (expected {SCALED}=N, N from 1 to {_MOST_REPLICAS})")
+    return int(count)
 
 
 def _add_json_verbs(verbs: Any) -> None:

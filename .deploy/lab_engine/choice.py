@@ -107,4 +107,4 @@ def _deployment(settings: Settings, options: argparse.Namespace, running: Deploy
             raise EngineError(f"{file} is not there: -f names a compose file")
     named = [str(Path(file).absolute()) for file in options.file or [deployment.COMPOSE_FILE]]
     files = [*named, *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
-    return Deployment(project, tuple(files), registry, group, tag, serving)
+    return Deployment(project, tuple(files), registry, group, tag, serving, running.replicas if running else 1)

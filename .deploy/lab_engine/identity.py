@@ -1,6 +1,7 @@
-"""What a lab keeps of itself in its state folder, in lab.json: a random id, and the ports it was started on last.
+"""What a lab keeps of itself in its state folder, in lab.json: a random id, the ports it was started on last, and
+those of further model servers.
 
-    {"id": "5f0c...", "ports": {"rest": 8081, ...}}
+    {"id": "5f0c...", "ports": {"rest": 8081, ...}, "replicas": [{"serving": 9001, ...}]}
 
 The id is made once. The services get it as LAB_ID, and a client compares it before it sends anything: two labs of one
 machine may change ports with each other. It knows folders only, because the settings are read with it.
@@ -8,7 +9,7 @@ machine may change ports with each other. It knows folders only, because the set
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def ports(home: Path) -> dict[str, str]:
 def remember_ports(home: Path, taken: Mapping[str, int]) -> None:
     """Keep the ports that the lab is about to be started on."""
     _write(home, {**_read(home), "ports": dict(taken)})
+
+
+def replicas(home: Path) -> list[dict[str, int]]:
+    """The ports of each further model server by their names in the settings."""
+    found = _read(home).get("replicas")
+    return found if isinstance(found, list) else []
+
+
+def remember_replicas(home: Path, taken: Sequence[Mapping[str, int]]) -> None:
+    """Keep the ports of the further model servers that the lab has from now on."""
+    _write(home, {**_read(home), "replicas": [dict(each) for each in taken]})
 
 
 def forget(home: Path) -> None:

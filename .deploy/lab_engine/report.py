@@ -9,7 +9,7 @@ from http import HTTPStatus
 from . import console, sample, token
 from .errors import OtherLabError
 from .settings import Settings
-from .verbs import NOT_RUNNING
+from .verbs import NOT_RUNNING, SCALED
 
 _WANTS_KEY = "the gateway wants an API key, which LAB_API_KEY or LAB_API_KEY_FILE did not give"
 NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
@@ -48,19 +48,25 @@ def proof(settings: Settings) -> str:
     return f"{answer}\n\n"
 
 
-def say_status(settings: Settings, healthy: dict[str, bool]) -> int:
-    """Print health by service, models and addresses; returns the exit code: 0 if all are healthy, else 1."""
+def say_status(settings: Settings, healthy: dict[str, bool], servers: tuple[int, int] = (0, 1)) -> int:
+    """Print health by service, models and addresses; returns the exit code: 0 if all are healthy, else 1.
+
+    servers: how many model servers are healthy, and how many there are.
+    """
     code, models = 0 if all(healthy.values()) else 1, _models(settings)
     found = {
         "running": True,
         "services": {name: "healthy" if fine else "not healthy" for name, fine in healthy.items()},
+        "replicas": {SCALED: {"healthy": servers[0], "wanted": servers[1]}},
         "models": dict(models),
         "addresses": dict(addresses(settings)),
     }
     if console.document(found):
         return code
+    many = {SCALED: f" ({servers[0]} of {servers[1]})"} if servers[1] > 1 else {}
     console.rows(
-        (name, console.good("healthy") if fine else console.bad("not healthy")) for name, fine in healthy.items()
+        (name, (console.good("healthy") if fine else console.bad("not healthy")) + many.get(name, ""))
+        for name, fine in healthy.items()
     )
     console.say("models:")
     console.rows(models)

@@ -32,6 +32,15 @@ class Ports:
 
 
 @dataclass(frozen=True)
+class ReplicaPorts:
+    """The ports of a further model server of the local engine, chosen by `scale`."""
+
+    serving: int
+    serving_rest: int
+    inventory: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where the lab lives and what it listens on."""
 
@@ -40,6 +49,7 @@ class Settings:
     versions: Mapping[str, str]  # the lines of versions.env, each overridden by its environment variable
     api_key: str = field(default="", repr=False)  # for a gateway that wants one
     remembered: tuple[str, ...] = ()  # names of the ports that are the last start's, not the defaults
+    replicas: tuple[ReplicaPorts, ...] = ()  # of the local engine, beside the model server at `ports`
 
     @property
     def lab_id(self) -> str:
@@ -142,7 +152,8 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
         for name in Ports.__annotations__
         if _variable(name) in {*last} - given and last[_variable(name)] != defaults[_variable(name)]
     )
-    return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ), kept)
+    more = tuple(ReplicaPorts(**each) for each in identity.replicas(home))
+    return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ), kept, more)
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -9,6 +9,9 @@ from . import console
 from .errors import EngineError
 
 SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
+SCALED = "tensor-serving"
+"""The service of which there can be several."""
+
 RUNNING = "the lab is running: stop it first, with bin/compose.sh down"
 NOT_RUNNING = "the lab is not running; start it with: bin/compose.sh up"
 
@@ -30,6 +33,9 @@ class Lab(Protocol):
 
     def restart(self, services: Sequence[str]) -> None:
         """Stop and start the services, and wait until they are healthy."""
+
+    def scale(self, count: int) -> None:
+        """Run so many model servers, while the lab answers."""
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
         """Print the last `count` lines of each service's logs; with `follow`, go on."""

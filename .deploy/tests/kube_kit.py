@@ -11,6 +11,7 @@ import kubernetes_validate
 import yaml
 
 from lab_engine import settings
+from lab_engine.docker.deployment import MORE
 from lab_engine.kubernetes import manifests
 from lab_engine.kubernetes.kubectl import Kubectl
 from lab_engine.settings import ROOT
@@ -25,6 +26,7 @@ COMBINATIONS = [
     if overlay not in chosen
 ]
 COMPOSE = yaml.safe_load((ROOT / ".deploy" / "localhost-compose.yml").read_text())
+COMPOSE["services"].pop(MORE)  # here the one Deployment has replicas
 VERSIONS = settings.read_env_file(ROOT / "versions.env")
 
 Object = dict[str, Any]

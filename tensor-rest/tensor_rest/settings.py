@@ -43,7 +43,7 @@ _Source = Annotated[
     StringConstraints(to_lower=True, pattern=r"^((\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
 ]
 _SERVER = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
-_TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$"
+_TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract|file):.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$"
 
 
 def _own_port(value: Any) -> Any:
@@ -163,12 +163,14 @@ class Settings(BaseSettings):
     """Where JupyterLab is, for the link on the page; empty hides the link."""
 
     server: str = Field(default="127.0.0.1:9000", validation_alias="TF_SERVER_HOST_PORT", pattern=_TARGET)
-    """Address of TensorFlow Serving's gRPC port: host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:..., unix:/path."""
+    """Address of TensorFlow Serving's gRPC port: host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:..., unix:/path, or
+    file:/path with a line `host:port inventory-host:port` for each of several servers."""
 
     inventory_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"
     )
-    """Where the watcher beside serving lists the models; without one, only models requested before are listed."""
+    """Where the watcher beside serving lists the models; without one, only models requested before are listed. With the
+    host name of `server`, each of its addresses has one."""
 
     grpc_port: int = Field(default=0, ge=0, le=65535)
     """Port at which nginx passes on those of the model server's gRPC calls that change nothing: predictions, metadata,

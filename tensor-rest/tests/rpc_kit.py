@@ -42,7 +42,7 @@ class Server:
         )
         port = self.server.add_insecure_port(self.where)
         if not self.where.startswith("unix"):
-            self.where = f"127.0.0.1:{port}"
+            self.where = f"{self.where.rpartition(':')[0]}:{port}"
         self.server.start()
 
     def stop(self, grace: float | None = None) -> threading.Event:

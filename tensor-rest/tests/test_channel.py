@@ -6,14 +6,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import pytest
 from gateway_kit import PROJECT, free_port, wait_until
 from rpc_kit import MOST, OPTIONS, channel, error, serving
 
-from tensor_rest.backend.addresses import Address
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.status import Code, RpcError
 
@@ -176,62 +174,6 @@ def test_connections_that_the_server_ends_for_their_age_lose_no_call() -> None:
             return count
 
         assert all(pool.map(many, range(4)))
-
-
-# ---- addresses
-
-
-def test_all_addresses_take_turns_and_a_dead_one_is_left_out() -> None:
-    with serving() as one, serving() as two, channel(f"ipv4:{one.where},{two.where}") as made:
-        for _ in range(10):
-            made.call("/t/echo", b"m", 20)
-        assert (len(one.calls), len(two.calls)) == (5, 5)
-        one.stop().wait()
-        for _ in range(10):
-            made.call("/t/echo", b"m", 20)
-        assert len(two.calls) == 15
-        one.start()
-        wait_until(lambda: made.call("/t/echo", b"m", 20) and len(one.calls) > 5)
-
-
-def test_what_is_kept_for_an_address_that_the_name_has_no_more_is_closed() -> None:
-    with serving() as one, serving() as two, channel(f"ipv4:{one.where}") as made:
-        made.call("/t/echo", b"m", 20)
-        ((old, (kept,)),) = made._idle.items()
-        host, _, port = two.where.rpartition(":")
-        made._addresses._look_up = lambda: [Address(old.family, (host, int(port)))]
-        made._addresses.failed(old)
-        wait_until(lambda: made.call("/t/echo", b"m", 20) and len(two.calls) > 1)
-        assert old not in made._idle
-        assert kept._socket.fileno() == -1
-
-
-@pytest.mark.parametrize("target", ["unix:{path}", "unix://{path}", "unix-abstract:{name}"])
-def test_sockets_in_the_file_system_and_outside_of_it(target: str, tmp_path: Path) -> None:
-    where = target.format(path=tmp_path / "s", name=f"tensor-lab-{free_port()}")
-    with serving(where=where) as server, channel(where) as made:
-        assert made.call("/t/echo", bytes(1 << 20), 20) == bytes(1 << 20)
-        server.stop().wait()
-        assert error(made).code is Code.UNAVAILABLE
-
-
-@pytest.mark.parametrize("target", ["localhost:{}", "dns:///localhost:{}", "dns:localhost:{}", "ipv4:127.0.0.1:{}"])
-def test_names_are_looked_up(target: str) -> None:
-    with serving() as server, channel(target.format(server.where.rpartition(":")[2])) as made:
-        for _ in range(3):
-            assert made.call("/t/echo", b"m", 20) == b"m"
-
-
-@pytest.mark.parametrize("target", ["serving", "::1:9000", "xds:///a:1", "host:port", "dns://8.8.8.8/a:1", "a:70000"])
-def test_a_target_that_is_none_is_reported(target: str) -> None:
-    with pytest.raises(ValueError, match="wanted host:port"):
-        Channel(target, MOST)
-
-
-def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}/")
-    with serving() as server, channel(server.where) as made:
-        assert made.call("/t/echo", b"m", 20) == b"m"
 
 
 # ---- many callers

@@ -54,12 +54,12 @@ class ModelServer:
         self.request_ids: list[str] = []  # of each call, from its metadata
         self.on_images: Callable[[np.ndarray], None] = lambda _: None
         self._server: grpc.Server | None = None
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
 
     def start(self) -> "ModelServer":
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((self._handlers("PredictionService"), self._handlers("ModelService")))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self.port = self._server.add_insecure_port(f"{self.host}:{self.port}")
         self._server.start()
         return self
 
@@ -70,7 +70,7 @@ class ModelServer:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def _handlers(self, service: str) -> grpc.GenericRpcHandler:
         methods = {

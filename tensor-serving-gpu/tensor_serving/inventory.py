@@ -1,4 +1,4 @@
-"""The watcher over HTTP: the inventory at `GET /`, its health and readiness, and nothing else.
+"""The watcher over HTTP: the inventory at `GET /` and `GET /?available`, health, readiness, and nothing else.
 
 `/healthz` is 200 while the inventory is up to date, `/readyz` while every model listed can be called; else they are 503
 with the reasons. Requests that a web page elsewhere may be behind are refused (hosts.py).
@@ -38,11 +38,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         fields = [self.headers.get(name, "") for name in ("Host", "Origin", "Sec-Fetch-Site")]
-        path, watcher = self.path.split("?")[0], self.server.watcher
+        (path, _, query), watcher = self.path.partition("?"), self.server.watcher
         if refusal := self.server.hosts.refusal(*fields):
             self.send_error(*refusal)
         elif path == "/":
-            self._answer(200, watcher.inventory)
+            self._answer(200, watcher.inventory(available=query == "available"))
         elif path == "/healthz":
             self._answer_state("ok", [watcher.stale()])
         elif path == "/readyz":

@@ -2,9 +2,12 @@
 
 import http.client
 import json
+import time
+from threading import Lock
 from typing import NamedTuple
 
 _TIMEOUT_S = 1.0  # seconds for one answer
+_RECENT_SECONDS = 0.25  # that an answer is good for whoever asks next
 _LARGEST_ANSWER = 1024 * 1024  # bytes
 
 
@@ -41,6 +44,29 @@ class ModelServer:
         finally:
             connection.close()
         return found
+
+
+class RecentStates:
+    """Which versions can be called now, for any thread: many gateways that ask at once cost one look."""
+
+    def __init__(self, address: str) -> None:
+        self._server = ModelServer(address)  # its own: what the watcher learns of the server is not theirs to change
+        self._lock = Lock()
+        self._names: list[str] = []
+        self._found: dict[str, list[int]] = {}
+        self._until = 0.0
+
+    def available(self, names: list[str]) -> dict[str, list[int]]:
+        """Return the versions that are AVAILABLE by model, ascending; of as many models as the server answers for."""
+        with self._lock:
+            if time.monotonic() >= self._until or names != self._names:
+                self._names = names
+                self._found = {
+                    name: sorted(number for number, (state, _) in states.items() if state == "AVAILABLE")
+                    for name, states in self._server.states(names).items()
+                }
+                self._until = time.monotonic() + _RECENT_SECONDS
+            return self._found
 
 
 def _states(body: bytes) -> dict[int, VersionState]:

@@ -17,7 +17,7 @@ from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import render, write_if_changed
 from tensor_serving.load_record import LoadRecord
 from tensor_serving.looks import Looks
-from tensor_serving.model_server import ModelServer
+from tensor_serving.model_server import ModelServer, RecentStates
 from tensor_serving.savedmodel import Inspector
 
 MAX_AGE = 30.0
@@ -46,6 +46,7 @@ class Watcher:
     ) -> None:
         self._models, self._output, self._server, self._max_age = models, output, server, max_age
         self._record = record or LoadRecord()
+        self._recent = RecentStates(server.address) if server else None
         self._recheck_due = 0.0
         self._inspector = Inspector(operations.allowed())
         self._seen = self._shown = Catalogue([])  # the one shown is that of the last look that has ended
@@ -74,11 +75,17 @@ class Watcher:
         """Whether every version has been validated; of thousands each poll takes some."""
         return self._seen.complete
 
-    @property
-    def inventory(self) -> bytes:
-        """The inventory as of now (docs/contracts.md). For any thread."""
+    def inventory(self, available: bool = False) -> bytes:
+        """Return the inventory as of now (docs/contracts.md). For any thread.
+
+        With `available` each model names the versions that can be called now; the model server is asked for them.
+        """
+        models = [model.document() for model in self._shown.models]
+        if available and self._recent:
+            found = self._recent.available([model.name for model in self._shown.models if model.serving])
+            models = [{**model, "available": found.get(str(model["name"]), [])} for model in models]
         document: dict[str, object] = {
-            "models": [model.document() for model in self._shown.models],
+            "models": models,
             "ignored": [near.document() for near in self._shown.ignored],
             "looked": self._looked.isoformat(timespec="seconds") if self._looked else None,
         }

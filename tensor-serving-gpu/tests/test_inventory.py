@@ -149,3 +149,24 @@ def test_ready_means_that_every_listed_model_is_available(models: Path, tmp_path
             assert get("/readyz")[1]["message"] == "no version of other is available: 1 END"
     with inventory(watcher) as get:
         assert get("/readyz")[1]["message"] == "the model server does not answer"
+
+
+def test_the_inventory_names_what_can_be_called_now_if_asked(models: Path, tmp_path: Path) -> None:
+    tiny_saved_model(models / "net" / "2")
+    tiny_saved_model(models / "other" / "1")
+    (models / "broken" / "1").mkdir(parents=True)
+    states: dict[str, dict[int, str]] = {"net": {1: "AVAILABLE", 2: "LOADING"}}
+    with model_server(states) as address:
+        watcher = Watcher(models, tmp_path / "config", ModelServer(address))
+        with inventory(watcher) as get:
+
+            def available() -> dict[str, list[int]]:
+                return {model["name"]: model["available"] for model in get("/?available")[1]["models"]}
+
+            watcher.poll()
+            assert available() == {"broken": [], "net": [1], "other": []}
+            assert all("available" not in model for model in get("/")[1]["models"])
+            states["net"] = {1: "AVAILABLE", 2: "AVAILABLE"}
+            wait_until(lambda: available()["net"] == [1, 2])
+    with inventory(watcher) as get:
+        wait_until(lambda: get("/?available")[1]["models"][1]["available"] == [])

@@ -101,6 +101,12 @@ def inspect(containers: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
+def containers_of(project: str, service: str) -> list[str]:
+    """The ids of all containers of a service of Compose's."""
+    labels = (f"label=com.docker.compose.project={project}", f"label=com.docker.compose.service={service}")
+    return _output(["docker", "ps", "--all", "--quiet", *(f"--filter={label}" for label in labels)]).split()
+
+
 def last_lines(container: str, count: int) -> list[str]:
     """The last lines a container wrote."""
     return _output(["docker", "logs", "--tail", str(count), container], stderr=subprocess.STDOUT).splitlines()

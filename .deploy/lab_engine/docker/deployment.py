@@ -12,13 +12,16 @@ from . import client
 
 COMPOSE_FILE = ROOT / ".deploy" / "localhost-compose.yml"
 SERVING = ("auto", "cpu", "gpu", "embedded")
+MORE = "tensor-serving-more"
+"""The compose file's service of the model servers beside the first."""
+
 PROJECT = "lab"  # the one lab of a machine
 GPU_FILE = ROOT / ".deploy" / "gpu-compose.yml"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One lab in Docker. `serving` is the variant of the model server: cpu, gpu or embedded."""
+    """One lab in Docker. `serving` is the variant of the model server: cpu, gpu or embedded; `replicas` of it run."""
 
     project: str
     files: tuple[str, ...]
@@ -26,6 +29,13 @@ class Deployment:
     group: str
     tag: str
     serving: str
+    replicas: int = 1
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many containers each service has."""
+        more = {MORE: self.replicas - 1} if self.replicas > 1 else {}
+        return dict.fromkeys(self.containers, 1) | more
 
     @property
     def images(self) -> dict[str, str]:
@@ -54,6 +64,7 @@ class Deployment:
         return {
             "LAB_REST_PUBLIC_URL": settings.url(settings.ports.rest, ""),
             **os.environ,
+            **({"COMPOSE_PROFILES": "scale"} if self.replicas > 1 else {}),
             "LAB_REGISTRY": self.registry,
             "LAB_GROUP": self.group,
             "LAB_TAG": self.tag,

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from .. import archive, console, identity, memory, notebooks, ports, report, tok
 from ..errors import EngineError
 from ..lock import exclusive
 from ..settings import ROOT, Settings
-from ..verbs import NOT_RUNNING, RUNNING, chosen, duration
+from ..verbs import NOT_RUNNING, RUNNING, SCALED, chosen, duration
 from ..waiting import wait_until
 from . import backup, client, images
-from .deployment import Deployment, notebook_user
+from .deployment import MORE, Deployment, notebook_user
 
 DEADLINE = 180.0  # seconds
 TOO_MANY_RESTARTS = 3
@@ -40,13 +41,14 @@ class DockerLab:
             self._start()
             if older := images.older(self._deployment):
                 console.say(f"not built from this clone's source: {', '.join(older)}; bin/compose.sh upgrade does that")
-            self._wait(tuple(self._deployment.containers))
+            self._wait(tuple(self._deployment.counts))
             report.say_how_to_go_on(self._settings)
 
     def down(self, remove_volumes: bool) -> None:
         with exclusive(self._settings, "down"), console.Progress("stopping the lab"):
             self._compose("down", "--remove-orphans", *(["--volumes"] if remove_volumes else []), quiet=True)
             memory.note(self._settings, "docker", up=False)
+            self._remember(1)
             if remove_volumes:
                 identity.forget(self._settings.home)
         names = f"{self._deployment.prefix}tensor-models, -logs, -data, -feedback and -serving-state"
@@ -60,24 +62,44 @@ class DockerLab:
         console.table(["SERVICE", "CONTAINER", "STATE", "PID", "UP", "RESTARTS"], [_line(each) for each in found])
 
     def status(self) -> int:
-        found = {_service(each): each for each in self._running()}
+        found = self._running()
         if not found:
             report.say_not_running({"running": False})
             return 1
         console.say(f"engine: Docker, project {self._deployment.project}")
-        healthy = {name: name in found and _is_healthy(found[name]) for name in self._deployment.containers}
-        return report.say_status(self._settings, healthy)
+        healthy = Counter(_service(each) for each in found if _is_healthy(each))
+        servers = healthy[SCALED] + healthy[MORE]
+        fine = {name: healthy[name] > 0 for name in self._deployment.containers}
+        fine[SCALED] = servers >= self._deployment.replicas
+        return report.say_status(self._settings, fine, (servers, self._deployment.replicas))
 
     def restart(self, services: Sequence[str]) -> None:
         wanted = chosen(services)
         if not self._running():
             raise EngineError(NOT_RUNNING)
         with exclusive(self._settings, "restart"):
-            self._compose("restart", *wanted, quiet=True)
-            self._wait(wanted)
+            if self._deployment.replicas > 1 and SCALED in wanted:  # the others answer meanwhile
+                for service in (SCALED, MORE):
+                    self._compose("restart", service, quiet=True)
+                    self._wait([service])
+                wanted = [service for service in wanted if service != SCALED]
+            if wanted:
+                self._compose("restart", *wanted, quiet=True)
+                self._wait(wanted)
+
+    def scale(self, count: int) -> None:
+        if not self._running():
+            raise EngineError(NOT_RUNNING)
+        with exclusive(self._settings, "scale"):
+            self._remember(max(count, self._deployment.replicas))  # so that `down` finds them, whatever happens here
+            self._compose("up", "-d", "--no-recreate", "--no-deps", *_scale(count), MORE)
+            self._remember(count)
+            self._wait(tuple(self._deployment.counts))
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
-        command = self._command("logs", "--tail", str(count), *(["--follow"] if follow else []), *chosen(services))
+        more = [MORE] if self._deployment.replicas > 1 and SCALED in chosen(services) else []
+        options = ["--tail", str(count), *(["--follow"] if follow else [])]
+        command = self._command("logs", *options, *chosen(services), *more)
         with subprocess.Popen(command, env=self._environment(), stdout=subprocess.PIPE, text=True) as compose:
             assert compose.stdout is not None
             for line in compose.stdout:
@@ -127,7 +149,8 @@ class DockerLab:
         return any(each["State"]["Running"] for each in self._running())
 
     def _running(self) -> list[dict[str, Any]]:
-        found = client.inspect(list(self._deployment.containers.values()))
+        more = client.containers_of(self._deployment.project, MORE) if self._deployment.replicas > 1 else []
+        found = client.inspect([*self._deployment.containers.values(), *more])
         return [each for each in found if _label(each, "project") == self._deployment.project]
 
     def _start(self) -> None:
@@ -144,17 +167,23 @@ class DockerLab:
         identity.remember_ports(self._settings.home, every)
         self._deployment.save(self._settings)
         memory.note(self._settings, "docker", up=True)
-        self._compose("up", "-d", "--remove-orphans")
+        replicas = self._deployment.replicas
+        self._compose("up", "-d", "--remove-orphans", *(_scale(replicas) if replicas > 1 else []))
+
+    def _remember(self, replicas: int) -> None:
+        self._deployment = dataclasses.replace(self._deployment, replicas=replicas)
+        self._deployment.save(self._settings)
 
     def _wait(self, services: Sequence[str]) -> None:
-        before = {_service(each): each["RestartCount"] for each in self._running()}
+        before = {each["Id"]: each["RestartCount"] for each in self._running()}
 
         def all_healthy() -> bool:
-            found = {_service(each): each for each in self._running()}
-            waiting = [service for service in services if service not in found or not _is_healthy(found[service])]
+            found = self._running()
+            healthy = Counter(_service(each) for each in found if _is_healthy(each))
+            waiting = [service for service in services if healthy[service] < self._deployment.counts[service]]
             progress.update(f"waiting for {', '.join(waiting)}")
-            for each in (found[service] for service in waiting if service in found):
-                restarts = each["RestartCount"] - before.get(_service(each), 0)
+            for each in (each for each in found if _service(each) in waiting):
+                restarts = each["RestartCount"] - before.get(each["Id"], 0)
                 if restarts > TOO_MANY_RESTARTS or each["State"]["Status"] == "exited":
                     raise EngineError(_report(each, "cannot start: its container ends by itself"))
             return not waiting
@@ -196,6 +225,11 @@ class DockerLab:
                 *(note if "selinux" in client.security_options() else []),
             ]
         )
+
+
+def _scale(count: int) -> list[str]:
+    """Compose's option for so many model servers, the first of which is a service of its own."""
+    return ["--scale", f"{MORE}={count - 1}"]
 
 
 def _relabel(settings: Settings) -> str:

@@ -84,7 +84,7 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
 def passed_on(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """By service, those variables of the environment that Compose hands on as they are and that are set."""
     text = COMPOSE_FILE.read_text(encoding="utf-8")
-    named = re.findall(r"^      ((?:TENSOR_REST|TENSOR_SERVING|TF_SERVER)_[A-Z_]+):(?: *#.*)?$", text, re.MULTILINE)
+    named = re.findall(r"^ {4,6}((?:TENSOR_REST|TENSOR_SERVING|TF_SERVER)_[A-Z_]+):(?: *#.*)?$", text, re.MULTILINE)
     found: dict[str, dict[str, str]] = {}
     for name in named:
         if value := environ.get(name):

@@ -27,11 +27,11 @@ def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) 
     def all_healthy() -> bool:
         for service in [service for service in waiting if is_healthy(service)]:
             waiting.remove(service)
-        progress.update(f"waiting for {', '.join(service.name for service in waiting)}")
+        progress.update(f"waiting for {', '.join(service.group for service in waiting)}")
         _refuse_hopeless(settings, manager, waiting, before)
         return not waiting
 
-    with console.Progress("starting " + ", ".join(service.name for service in services)) as progress:
+    with console.Progress("starting " + ", ".join(service.group for service in services)) as progress:
         if not wait_until(all_healthy, DEADLINE, pause=0.3):
             raise EngineError(_report(settings, waiting[0], f"is not healthy after {DEADLINE:.0f} s"))
 
@@ -40,7 +40,7 @@ def _refuse_hopeless(
     settings: Settings, manager: Manager, waiting: Sequence[Service], before: Mapping[str, int]
 ) -> None:
     for process in manager.processes():
-        service = next((service for service in waiting if service.name == process.service), None)
+        service = next((service for service in waiting if service.group == process.service), None)
         if service and (
             process.state == "FATAL" or process.restarts - before.get(process.program, 0) > TOO_MANY_RESTARTS
         ):
@@ -54,4 +54,4 @@ def _report(settings: Settings, service: Service, state: str) -> str:
         + "".join(f"    {line}\n" for line in last_lines(settings, program.name, 15))
         for program in service.programs
     )
-    return f"{service.name} {state}{tails.rstrip()}\n  The rest: bin/compose.sh logs {service.name}"
+    return f"{service.group} {state}{tails.rstrip()}\n  The rest: bin/compose.sh logs {service.name}"

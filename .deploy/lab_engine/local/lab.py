@@ -9,8 +9,8 @@ from .. import archive, console, identity, memory, notebooks, ports, report
 from ..errors import EngineError
 from ..lock import INSTALL, exclusive
 from ..settings import ROOT, Settings
-from ..verbs import NOT_RUNNING, RUNNING, chosen, duration
-from . import environment, health, logs, preflight, services, volumes
+from ..verbs import NOT_RUNNING, RUNNING, SCALED, chosen, duration
+from . import environment, health, logs, preflight, scaling, services, volumes
 from .manager import Manager
 from .services import Service, find_nginx, monitor
 
@@ -56,6 +56,7 @@ class LocalLab:
             with console.Progress("stopping the lab"):
                 self._manager.stop()
             memory.note(self._settings, "local", up=False)
+            identity.remember_replicas(self._settings.home, ())
             if remove_volumes:
                 volumes.remove(self._settings)
         kept = "are removed from" if remove_volumes else "stay in"
@@ -77,7 +78,10 @@ class LocalLab:
             return 1
         console.say(f"engine: local processes, state in {self._settings.home}")
         found = services.all_services(self._settings)
-        return report.say_status(self._settings, {service.name: health.is_healthy(service) for service in found})
+        healthy = [(service.name, health.is_healthy(service)) for service in found]
+        servers = [fine for name, fine in healthy if name == SCALED]
+        by_name = {name: all(fine for other, fine in healthy if other == name) for name, _ in healthy}
+        return report.say_status(self._settings, by_name, (sum(servers), len(servers)))
 
     def restart(self, services: Sequence[str]) -> None:
         wanted = self._services(services)
@@ -85,8 +89,16 @@ class LocalLab:
             raise EngineError(NOT_RUNNING)
         with exclusive(self._settings, "restart"):
             for service in wanted:
-                self._manager.restart(service.name)
+                self._manager.restart(service.group)
+                if service.name == SCALED and self._settings.replicas:  # the others answer meanwhile
+                    health.wait_for(self._settings, self._manager, [service])
             health.wait_for(self._settings, self._manager, wanted)
+
+    def scale(self, count: int) -> None:
+        if not self._manager.is_running():
+            raise EngineError(NOT_RUNNING)
+        with exclusive(self._settings, "scale"):
+            self._settings = scaling.scale(self._settings, self._manager, count)
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
         shown = self._services(services)
@@ -155,10 +167,12 @@ class LocalLab:
         manager.stop()
         ports.check(vars(settings.ports))
         identity.remember_ports(settings.home, vars(settings.ports))
+        self._settings = settings = scaling.with_free_ports(settings, 1 + len(settings.replicas))
         for line in notebooks.prepare(settings):
             console.say(line)
         for name in volumes.prepare(settings):
             console.say(f"put the shipped model {name} into {settings.models}")
+        scaling.write(settings)
         manager.start(config, variables)
 
     def _say_what_was_resolved(self) -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,18 @@ class Manager:
         self._kill_hung()  # first: it would start again what is ended
         end_processes(self._settings, grace)
 
-    def restart(self, service: str) -> None:
-        self._call.stopProcessGroup(service, True)
-        self._call.startProcessGroup(service, False)
+    def restart(self, group: str) -> None:
+        self._call.stopProcessGroup(group, True)
+        self._call.startProcessGroup(group, False)
+
+    def change_groups(self, stopped: Sequence[str], started: Sequence[str]) -> None:
+        """Stop and start groups of programs, as the changed configuration has them."""
+        for group in stopped:
+            self._call.stopProcessGroup(group, True)
+            self._call.removeProcessGroup(group)
+        self._call.reloadConfig()
+        for group in started:
+            self._call.addProcessGroup(group)
 
     def start_again(self, *states: str) -> None:
         """Start the programs that are in one of these states, as STOPPED or FATAL."""

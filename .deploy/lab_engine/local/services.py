@@ -6,10 +6,10 @@ The names are those of the compose file. A service is a group of programs, start
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..settings import HOST, ROOT, Settings
+from ..settings import HOST, ROOT, Ports, ReplicaPorts, Settings
 
 _SETTINGS = ("TENSOR_REST_", "LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_")  # how variables begin; no secrets
 FILE_OF_NGINX = "/static/base.css"  # which nginx sends without a worker
@@ -34,18 +34,35 @@ class Program:
 class Service:
     """Programs that make one service; it is healthy when their probes and the `ready` addresses answer.
 
-    lab_id: the only one that such an answer may carry.
+    lab_id: the only one that such an answer may carry. number: which of several model servers it is.
     """
 
     name: str
     programs: tuple[Program, ...]
     ready: tuple[str, ...] = ()
     lab_id: str = ""
+    number: int = 1
+
+    @property
+    def group(self) -> str:
+        """The name of its programs together."""
+        return self.name + _suffix(self.number)
 
 
 def all_services(settings: Settings) -> tuple[Service, ...]:
     """The services in the order they are started."""
-    return (_serving(settings), _board(settings), _rest(settings), _jupyter(settings))
+    return (_serving(settings), *replicas(settings), _board(settings), _rest(settings), _jupyter(settings))
+
+
+def replicas(settings: Settings) -> tuple[Service, ...]:
+    """The model servers beside the first."""
+    return tuple(_serving(settings, ports, number) for number, ports in enumerate(settings.replicas, start=2))
+
+
+def model_servers(settings: Settings) -> str:
+    """What the gateway reads: a line for each model server, `gRPC inventory`."""
+    servers: tuple[Ports | ReplicaPorts, ...] = (settings.ports, *settings.replicas)
+    return "".join(f"{HOST}:{ports.serving} {HOST}:{ports.inventory}\n" for ports in servers)
 
 
 def monitor(settings: Settings) -> Service:
@@ -99,11 +116,12 @@ def _own_variables(settings: Settings) -> dict[str, str]:
 
 
 def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The configuration of supervisord for these services.
+    """The configuration of supervisord for these services; further model servers are in a file of their own, which it
+    includes.
 
     The variables that set something of the lab's stand in it as comments: a changed setting is seen as a change.
     """
-    services = (*all_services(settings), monitor(settings))
+    services = [service for service in (*all_services(settings), monitor(settings)) if service.number == 1]
     given = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
     signed = sorted((given | _own_variables(settings)).items())
     comments = "".join(f"; {name}={value!r}\n" for name, value in signed)
@@ -114,15 +132,29 @@ def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.enviro
         f"[unix_http_server]\nfile={settings.run}/supervisor.sock\nchmod=0600\n\n"
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        f"\n[include]\nfiles={settings.run}/replicas.conf\n"
     )
+    return head + _sections(settings, services)
+
+
+def replicas_config(settings: Settings) -> str:
+    """The part of that configuration for the further model servers."""
+    return _sections(settings, replicas(settings))
+
+
+def _sections(settings: Settings, services: Sequence[Service]) -> str:
     groups = (_group_section(service, order) for order, service in enumerate(services))
     programs = (_program_section(settings, program) for service in services for program in service.programs)
-    return head + "".join(groups) + "".join(programs)
+    return "".join(groups) + "".join(programs)
 
 
 def _group_section(service: Service, order: int) -> str:
     names = ",".join(program.name for program in service.programs)
-    return f"\n[group:{service.name}]\nprograms={names}\npriority={order}\n"
+    return f"\n[group:{service.group}]\nprograms={names}\npriority={order}\n"
+
+
+def _suffix(number: int) -> str:
+    return "" if number == 1 else f"-{number}"
 
 
 def find_nginx() -> str | None:
@@ -144,12 +176,13 @@ def _program_section(settings: Settings, program: Program) -> str:
     )
 
 
-def _serving(settings: Settings) -> Service:
-    ports, config = settings.ports, settings.run / "models.config"
+def _serving(settings: Settings, ports: Ports | ReplicaPorts | None = None, number: int = 1) -> Service:
+    ports, suffix = ports or settings.ports, _suffix(number)
+    config = settings.run / f"models{suffix}.config"
     batching = ROOT / "tensor-serving-gpu" / "tensor_serving" / "batching_parameters.pbtxt"
     python = (str(settings.python), "-m", "tensor_serving")
     watcher = Program(
-        "watcher",
+        f"watcher{suffix}",
         (
             *(*python, "watch", "--models", str(settings.models), "--output", str(config)),
             *("--port", str(ports.inventory), "--server", f"{HOST}:{ports.serving_rest}"),
@@ -157,12 +190,12 @@ def _serving(settings: Settings) -> Service:
         probe=settings.url(ports.inventory),
     )
     server = Program(
-        "model-server",
+        f"model-server{suffix}",
         (
             *(*python, "serve", f"--port={ports.serving}", f"--rest_api_port={ports.serving_rest}"),
             *(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"),
             *("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"),
-            f"--load_record_file={settings.run / 'loads.json'}",
+            f"--load_record_file={settings.run / f'loads{suffix}.json'}",
             # As `tensor_serving run` has it (EMBEDDED_FLAGS there says why).
             *(
                 "--enable_batching=true",
@@ -172,9 +205,11 @@ def _serving(settings: Settings) -> Service:
         ),
         probe=f"http2://{HOST}:{ports.serving}",
     )
-    # The model server takes its port before it has loaded anything: the gateway checks whether it serves.
-    ready = (settings.url(ports.inventory, "/healthz"), settings.url(ports.rest, "/readyz"))
-    return Service("tensor-serving", (watcher, server), ready)
+    # The model server takes its port before it has loaded anything: the gateway checks whether it serves. A further one
+    # is used once it has loaded everything.
+    first = (settings.url(ports.inventory, "/healthz"), settings.url(settings.ports.rest, "/readyz"))
+    ready = first if number == 1 else (settings.url(ports.inventory, "/readyz"),)
+    return Service("tensor-serving", (watcher, server), ready, number=number)
 
 
 def _board(settings: Settings) -> Service:
@@ -190,7 +225,8 @@ def _board(settings: Settings) -> Service:
 
 
 def _rest(settings: Settings) -> Service:
-    python = (str(settings.python), "-m", "tensor_rest")
+    servers = f"TF_SERVER_HOST_PORT=file:{settings.run / 'model-servers'}"  # which `scale` changes
+    python = ("env", servers, str(settings.python), "-m", "tensor_rest")
     nginx = Program(
         "nginx", (*python, "nginx"), probe=settings.url(settings.ports.rest, FILE_OF_NGINX), stop_signal="QUIT"
     )

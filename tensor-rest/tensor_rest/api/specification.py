@@ -12,8 +12,8 @@ from tensor_rest.api.params import Served
 from tensor_rest.backend.protos.serving_pb2 import TensorInfo
 from tensor_rest.backend.tensors import BFLOAT16, WireError, numpy_type, type_name
 from tensor_rest.errors import ApiError, DeadlineError, UnavailableError
-from tensor_rest.inference import inventory
 from tensor_rest.inference.catalogue import Catalogue
+from tensor_rest.inference.listing import Model
 from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
@@ -45,7 +45,7 @@ class LiveSpecification:
         self._default_model = default_model
         self._lock = threading.Lock()
         self._sections: dict[str, _Section] = {}  # by model
-        self._listed: dict[str, inventory.Model] = {}  # when the document was made
+        self._listed: dict[str, Model] = {}  # when the document was made
         self._document: Document | None = None
         self._next_look = 0.0
 
@@ -61,7 +61,7 @@ class LiveSpecification:
                 self._lock.release()
         return self._document or params.fill(fixed, [], self._default_model)
 
-    def _refresh(self, listed: dict[str, inventory.Model], fixed: Document) -> None:
+    def _refresh(self, listed: dict[str, Model], fixed: Document) -> None:
         known = {name: section.metadata.version for name, section in self._sections.items()}
         expected = {name: entry.default_version for name, entry in listed.items()}
         unknown = [name for name, version in expected.items() if version is None or version != known.get(name)]

@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from tensor_rest.api import params, requests, versions
 from tensor_rest.api.documents import SERVING, Documents
 from tensor_rest.api.predict import output_names, read_json, signature_name
+from tensor_rest.backend import VersionState
 from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.backend.status import Code
 from tensor_rest.inference.metadata import SIGNATURE, Target
@@ -108,6 +109,9 @@ def _add_status(api: Namespace, documents: Documents) -> None:
             def sent(at: Target) -> pb.GetModelStatusRequest:
                 return pb.GetModelStatusRequest(model_spec=_spec(at))
 
+            merged = requests.service().catalogue.merged_states(target)
+            if merged is not None:
+                return _json({"model_version_status": [_document_of(state) for state in merged]})
             path = f"{_MODEL}GetModelStatus"
             answer = requests.service().call(target, path, sent, pb.GetModelStatusResponse, of_all=True)
             return _json({"model_version_status": [_status(item) for item in answer.model_version_status]})
@@ -178,6 +182,11 @@ def _status(item: pb.ModelVersionStatus) -> dict[str, Any]:
     }
     state = pb.ModelVersionStatus.State.Name(item.state)
     return {"version": str(item.version), "state": state, "status": status}
+
+
+def _document_of(state: VersionState) -> dict[str, Any]:
+    status = {"error_code": "OK", "error_message": state.error}
+    return {"version": str(state.version), "state": state.state, "status": status}
 
 
 def _json(document: dict[str, Any], *, nan: bool = False) -> flask.Response:

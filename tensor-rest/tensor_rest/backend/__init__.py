@@ -6,7 +6,8 @@ it may start. Below them `channel.py` keeps the connections, `addresses.py` reso
 `sending.py` is one connection, `answer.py` reads a response, `frames.py` has the bytes.
 """
 
+from tensor_rest.backend.addresses import Address, Addresses
 from tensor_rest.backend.batching import Prediction
 from tensor_rest.backend.client import Limits, ModelServer, VersionState
 
-__all__ = ["Limits", "ModelServer", "Prediction", "VersionState"]
+__all__ = ["Address", "Addresses", "Limits", "ModelServer", "Prediction", "VersionState"]

@@ -1,16 +1,28 @@
-"""Where the model server is: the addresses behind a target of gRPC's kind, looked up again when one of them fails."""
+"""Where the model servers are: the addresses behind a target of gRPC's kind, or the lines of a file.
 
+A name and a file are looked up again every second in the background while calls are made, and when an address fails.
+"""
+
+import ipaddress
 import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from tensor_rest.backend.status import Code, RpcError
 
 _LOOK_UP_SECONDS = 0.2
 """Between two looks at a name: a restarted container may come back with another address."""
+
+_RENEW_SECONDS = 1.0
+"""After these a name or file is looked up again, beside the calls: replicas come and go."""
+
+_STALE_SECONDS = 10.0
+"""After these, in an idle gateway, calls wait for the look-up: an address may be another program's by now."""
 
 _AVOID_SECONDS = 0.5
 """An address that failed comes after all others so long."""
@@ -23,41 +35,61 @@ class Address(NamedTuple):
     where: tuple[str, int] | str
 
 
+class _Found(NamedTuple):
+    """What a look-up found: the addresses, and the list of models of those that have one of their own."""
+
+    addresses: tuple[Address, ...] = ()
+    inventories: Mapping[Address, str] = {}
+
+
 class Addresses:
     """The addresses of `target`, in turn. Nothing is looked up before the first call.
 
-    Targets are host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:[a]:p,[b]:p, unix:path, unix-abstract:name; ValueError
-    is raised for any other. `authority` is what the server is told that it was asked as.
+    Targets are host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:[a]:p,[b]:p, unix:path, unix-abstract:name, and
+    file:/path of lines `host:port inventory-host:port`; ValueError is raised for any other. `inventory_url` is the
+    list of models: where its host is the target's, each address has one. `authority` is sent to the server as its name.
     """
 
-    def __init__(self, target: str) -> None:
-        self.authority, self._look_up = _read(target)
-        self._target = target
-        self._known: list[Address] = []
+    def __init__(self, target: str, inventory_url: str = "") -> None:
+        self.authority, self._look_up, self._changes = _read(target, urlsplit(inventory_url))
+        self.target = target
+        self._known = _Found()
         self._looked_at = 0.0
         self._stale = True
+        self._renewing = False
         self._failed: dict[Address, float] = {}
         self._turns = itertools.count()
         self._lock = threading.Lock()
 
-    def turn(self) -> list[Address]:
-        """All addresses, another one first each time. Raises RpcError (UNAVAILABLE) if there are none."""
-        if not self._known or (self._stale and self._due()):
-            self._refresh()
-        known = self._known
+    def turn(self, among: Collection[Address] | None = None) -> list[Address]:
+        """Return all addresses, another one first each time; those `among` come before the others.
+
+        Raises RpcError (UNAVAILABLE) if there are none.
+        """
+        self._keep_fresh()
+        known = self._known.addresses
         if len(known) < 2:
             if not known:
-                raise RpcError(Code.UNAVAILABLE, f"no address of {self._target} is known")
-            return known
-        first = next(self._turns) % len(known)
-        turn = known[first:] + known[:first]
+                raise RpcError(Code.UNAVAILABLE, f"no address of {self.target} is known")
+            return list(known)
+        wanted = [address for address in known if among is None or address in among]
+        first = next(self._turns) % max(1, len(wanted))
+        turn = wanted[first:] + wanted[:first]
         if self._failed:
             now = time.monotonic()
             turn.sort(key=lambda address: now - self._failed.get(address, 0.0) < _AVOID_SECONDS)
-        return turn
+        return turn + [address for address in known if address not in turn] if len(turn) < len(known) else turn
+
+    def inventories(self) -> Mapping[Address, str]:
+        """Return the URL of the list of models of each address; empty where they have none of their own."""
+        try:
+            self._keep_fresh()
+        except RpcError:
+            return {}
+        return self._known.inventories
 
     def failed(self, address: Address) -> None:
-        """It could not be reached, or was lost: others come first, and the name is looked up again."""
+        """It could not be reached, was lost, or refuses calls: others come first, and the name is looked up again."""
         self._failed[address] = time.monotonic()
         self._stale = True
 
@@ -65,46 +97,105 @@ class Addresses:
         """It could be reached."""
         self._failed.pop(address, None)
 
-    def _due(self) -> bool:
-        return time.monotonic() - self._looked_at > _LOOK_UP_SECONDS
+    def _keep_fresh(self) -> None:
+        if not (self._stale or self._changes):
+            return  # addresses that are given, as for the lab's one model server
+        age = time.monotonic() - self._looked_at
+        if not self._known.addresses or (self._stale and age > _LOOK_UP_SECONDS):
+            self._refresh()
+        elif self._changes and age > _STALE_SECONDS:
+            self._stale = True
+            self._refresh()
+        elif self._changes and age > _RENEW_SECONDS and not self._renewing:
+            self._renewing = self._stale = True
+            threading.Thread(target=self._renew, name="addresses", daemon=True).start()
+
+    def _renew(self) -> None:
+        try:
+            self._refresh()
+        finally:
+            self._renewing = False
 
     def _refresh(self) -> None:
-        if not self._lock.acquire(blocking=not self._known):
-            return  # somebody looks; what was known is good enough until he knows
+        if not self._lock.acquire(blocking=not self._known.addresses):
+            return  # another thread looks; what was known is good enough until then
         try:
-            if not self._stale or not self._due():
-                return  # somebody has looked meanwhile
+            if not self._stale or time.monotonic() - self._looked_at <= _LOOK_UP_SECONDS:
+                return  # another thread has looked meanwhile
             self._stale = False
             try:
                 self._known = self._look_up()
-            except (OSError, UnicodeError) as error:
+            except (OSError, ValueError) as error:
                 self._stale = True
-                if not self._known:
-                    raise RpcError(Code.UNAVAILABLE, f"{self._target} cannot be looked up: {error}") from error
+                if not self._known.addresses:
+                    raise RpcError(Code.UNAVAILABLE, f"{self.target} cannot be looked up: {error}") from error
             finally:
                 self._looked_at = time.monotonic()
-            self._failed = {address: at for address, at in self._failed.items() if address in self._known}
+            known = self._known.addresses
+            self._failed = {address: at for address, at in self._failed.items() if address in known}
         finally:
             self._lock.release()
 
 
-def _read(target: str) -> tuple[str, Callable[[], list[Address]]]:
-    """The authority of a target, and what looks its addresses up."""
+def _read(target: str, inventory: SplitResult) -> tuple[str, Callable[[], _Found], bool]:
+    """The authority of a target, what looks its addresses up, and whether these may change."""
     scheme, _, rest = target.partition(":")
-    if scheme == "unix":
-        path = rest[2:] if rest.startswith("///") else rest
-        return "localhost", lambda: [Address(socket.AF_UNIX, path)]
-    if scheme == "unix-abstract":
-        return "localhost", lambda: [Address(socket.AF_UNIX, f"\0{rest}")]
+    if scheme == "file":
+        path = Path("/" + rest.lstrip("/"))
+        return "localhost", lambda: _listed(path), True
+    if scheme in ("unix", "unix-abstract"):
+        path_text = rest[2:] if rest.startswith("///") else rest
+        where = path_text if scheme == "unix" else f"\0{rest}"
+        return "localhost", lambda: _Found((Address(socket.AF_UNIX, where),)), False
     if scheme in ("ipv4", "ipv6") and not rest.isdigit():
         family = socket.AF_INET if scheme == "ipv4" else socket.AF_INET6
-        places = [_place(part, target) for part in rest.split(",")]
-        return rest.split(",")[0], lambda: [Address(family, place) for place in places]
+        fixed = tuple(Address(family, _place(part, target)) for part in rest.split(","))
+        return rest.split(",")[0], lambda: _Found(fixed), False
     name = target
     if scheme == "dns" and not rest.isdigit():
         name = rest.removeprefix("///")
     place = _place(name, target)
-    return name, lambda: _named(*place)
+    own = inventory if place[0].lower() == inventory.hostname else None
+    return name, lambda: _named(place, own), not _is_address(place[0])
+
+
+def _named(place: tuple[str, int], inventory: SplitResult | None) -> _Found:
+    """The addresses of a name; each has a list of models of its own if the list's URL has the same name."""
+    entries = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
+    found = tuple(dict.fromkeys(Address(family, where) for family, _, _, _, where in entries))  # type: ignore[arg-type]
+    if inventory is None:
+        return _Found(found)
+    if len(found) == 1:  # by its name, which may get another address meanwhile
+        return _Found(found, {found[0]: inventory.geturl()})
+    port = inventory.port or 80
+    return _Found(found, {a: f"http://{_host(a)}:{port}{inventory.path or '/'}" for a in found})
+
+
+def _listed(path: Path) -> _Found:
+    """The model servers that a file lists, a line each. Raises ValueError for a line that is not one, or for none."""
+    found: dict[Address, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if fields := line.partition("#")[0].split():
+            server, inventory = fields
+            family = socket.AF_INET6 if server.startswith("[") else socket.AF_INET
+            _place(inventory, inventory)
+            found[Address(family, _place(server, server))] = f"http://{inventory}/"
+    if not found:
+        raise ValueError(f"{path} lists no model server")
+    return _Found(tuple(found), found)
+
+
+def _host(address: Address) -> str:
+    host = address.where[0]
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _place(text: str, target: str) -> tuple[str, int]:
@@ -113,11 +204,6 @@ def _place(text: str, target: str) -> tuple[str, int]:
     if not bare or "/" in bare or (":" in bare and bare == host) or not port.isdecimal() or int(port) > 65535:
         raise ValueError(
             f"{target!r} is no address of a gRPC server; wanted host:port, [ipv6]:port, dns:///host:port, "
-            "ipv4:address:port,..., ipv6:[address]:port,..., unix:path or unix-abstract:name"
+            "ipv4:address:port,..., ipv6:[address]:port,..., unix:path, unix-abstract:name or file:/path"
         )
     return bare, int(port)
-
-
-def _named(host: str, port: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(Address(family, where) for family, _, _, _, where in found))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ uWSGI forks is whole, and a greenlet blocks nobody but itself.
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from tensor_rest.backend import frames
 from tensor_rest.backend.addresses import Address, Addresses
@@ -37,12 +37,12 @@ class UnreachableError(RpcError):
 
 
 class Channel:
-    """Unary calls to the server at `address` (see Addresses), with messages of at most `max_message_bytes`."""
+    """Unary calls to the server at these addresses, with messages of at most `max_message_bytes`."""
 
-    def __init__(self, address: str, max_message_bytes: int) -> None:
-        self.address = address
+    def __init__(self, addresses: str | Addresses, max_message_bytes: int) -> None:
+        self._addresses = addresses if isinstance(addresses, Addresses) else Addresses(addresses)
+        self.address = self._addresses.target
         self._most = max_message_bytes
-        self._addresses = Addresses(address)
         self._idle: defaultdict[Address, list[Connection]] = defaultdict(list)
         self._begins: dict[str, bytes] = {}  # of header blocks, by path
 
@@ -53,22 +53,24 @@ class Channel:
         timeout: float,
         metadata: Sequence[tuple[str, str]] = (),
         fresh: bool = False,
+        among: Collection[Address] | None = None,
     ) -> bytes:
         """The message that answers `message` at `path`, within `timeout` seconds. Raises RpcError.
 
         Where a kept connection is lost before the server can have begun the call, it is made once more on a new one;
-        with `fresh` none that was kept is used.
+        with `fresh` none that was kept is used. Addresses that are not `among` these are used if none of these can be
+        reached.
         """
         if len(message) > self._most:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"Sent message larger than max ({len(message)} vs. {self._most})")
         deadline = time.monotonic() + timeout
-        address, connection, kept = self._connection(deadline, fresh)
+        address, connection, kept = self._connection(deadline, fresh, among)
         try:
             return self._once(address, connection, path, message, deadline, metadata)
         except LostError as error:
             if error.begun or not kept:
                 raise
-        address, connection, _ = self._connection(deadline, fresh=True)
+        address, connection, _ = self._connection(deadline, fresh=True, among=among)
         return self._once(address, connection, path, message, deadline, metadata)
 
     def reach(self) -> None:
@@ -99,8 +101,9 @@ class Channel:
     ) -> bytes:
         try:
             return connection.call(self._fields(path, deadline, metadata), message, deadline)
-        except LostError:
-            self._addresses.failed(address)
+        except RpcError as error:
+            if error.code is Code.UNAVAILABLE:  # lost, or it shuts down: others go on meanwhile
+                self._addresses.failed(address)
             raise
         finally:
             kept = self._idle[address]
@@ -120,19 +123,23 @@ class Channel:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"metadata of {len(block)} bytes, at most {_MOST_FIELDS} are sent")
         return block
 
-    def _connection(self, deadline: float, fresh: bool) -> tuple[Address, Connection, bool]:
+    def _connection(
+        self, deadline: float, fresh: bool, among: Collection[Address] | None
+    ) -> tuple[Address, Connection, bool]:
         """A connection to an address, and whether it is one that was kept."""
         try:
-            return self._any(deadline, fresh)
+            return self._any(deadline, fresh, among)
         except RpcError as error:
             if time.monotonic() >= deadline:
                 raise RpcError(Code.DEADLINE_EXCEEDED, f"no connection in time: {error.details}") from error
             raise
 
-    def _any(self, deadline: float, fresh: bool) -> tuple[Address, Connection, bool]:
+    def _any(
+        self, deadline: float, fresh: bool, among: Collection[Address] | None = None
+    ) -> tuple[Address, Connection, bool]:
         errors = []
         try:
-            turn = self._addresses.turn()
+            turn = self._addresses.turn(among)
         except RpcError as error:
             raise UnreachableError(error.details) from error
         if len(self._idle) > len(turn):

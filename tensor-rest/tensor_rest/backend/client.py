@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from tensor_rest.backend.addresses import Addresses
 from tensor_rest.backend.batching import Batcher, Inputs, Prediction, SignatureRef, row_bytes
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.circuit_breaker import CircuitBreaker
 from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.backend.repeats import RepeatLock
-from tensor_rest.backend.retry import Calls, SharedCallLostError
+from tensor_rest.backend.retry import Calls, Route, SharedCallLostError
 from tensor_rest.backend.rows import Rows, Setting
 from tensor_rest.backend.tensors import TypeNotSupportedError, WireError, from_tensor, write
 from tensor_rest.errors import BadGatewayError, BadRequestError, DeadlineError
@@ -55,7 +56,8 @@ class VersionState:
 
 
 class ModelServer:
-    """Calls to the server at `address`, all for one request within `timeout` seconds or what its sender allows.
+    """Calls to the server at `address`, or where `route` says of several, all for one request within `timeout` seconds
+    or what its sender allows.
 
     A call that fails raises the ApiError of grpc_errors.GRPC_ERRORS, one with an unreadable answer BadGatewayError.
     While the model server is unavailable calls wait for it, up to `Limits.grace`; after that UnavailableError is raised
@@ -63,14 +65,19 @@ class ModelServer:
     """
 
     def __init__(
-        self, address: str, timeout: float, limits: Limits | None = None, setting: Setting = lambda _: None
+        self,
+        address: str | Addresses,
+        timeout: float,
+        limits: Limits | None = None,
+        setting: Setting = lambda _: None,
+        route: Route = lambda *_: None,
     ) -> None:
         limits = limits or Limits()
-        self.address = address
         self._timeout = timeout
         channel = Channel(address, limits.message_bytes)
+        self.address = channel.address
         self._breaker = CircuitBreaker(limits.grace, limits.calls, channel.reach)
-        self._calls = Calls(channel, self._breaker, RepeatLock(limits.repeat_lock))
+        self._calls = Calls(channel, self._breaker, RepeatLock(limits.repeat_lock), route)
         self._rows = Rows(setting)
         independent = self._rows.are_independent
         self._batcher = Batcher(self._run, limits.batch_rows, _BATCH_BYTES, limits.batch_calls, independent)
@@ -150,7 +157,7 @@ class ModelServer:
     ) -> tuple[int, dict[str, pb.SignatureDef]]:
         """The version that was asked (neither version nor label: the newest) and its signatures by name."""
         request = pb.GetModelMetadataRequest(model_spec=_spec(model, version, label), metadata_field=["signature_def"])
-        answer = self.call(_PREDICTION + "GetModelMetadata", request, pb.GetModelMetadataResponse, model)
+        answer = self.call(_PREDICTION + "GetModelMetadata", request, pb.GetModelMetadataResponse, model, version)
         try:  # an Any names TensorFlow's message; ours has other names and the same bytes
             found = pb.SignatureDefMap.FromString(answer.metadata["signature_def"].value).signature_def
         except DecodeError as error:
@@ -181,15 +188,15 @@ class ModelServer:
             VersionState(v.version, pb.ModelVersionStatus.State.Name(v.state), v.status.error_message) for v in versions
         ]
 
-    def call(self, path: str, request: Message, answer: type[Answer], model: str) -> Answer:
-        """Any unary method about `model`, by its gRPC path (/package.Service/Method), for the request the thread works
-        for."""
+    def call(self, path: str, request: Message, answer: type[Answer], model: str, version: int | None = None) -> Answer:
+        """Any unary method about a `version` of `model`, by its gRPC path (/package.Service/Method), for the request
+        the thread works for."""
         by = request_context.current()
         deadline = by.deadline or time.monotonic() + self._timeout
         if not self._breaker.closed:
             self._breaker.admit()
         with self._breaker:
-            return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id], model)
+            return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id], model, version)
 
     def _run(
         self, ref: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str], lost: bool = False
@@ -200,7 +207,8 @@ class ModelServer:
             write(array, request.inputs[alias])
         started = time.monotonic()
         message = _head(ref) + request.SerializeToString()  # a message's fields may come in pieces
-        answer = self._calls.ask(_PREDICTION + "Predict", message, pb.PredictResponse, deadline, ids, ref.model, lost)
+        path = _PREDICTION + "Predict"
+        answer = self._calls.ask(path, message, pb.PredictResponse, deadline, ids, ref.model, ref.version, lost)
         seconds = time.monotonic() - started
         arrays = {alias: _array(ref, alias, answer.outputs[alias]) for alias in answer.outputs}
         version = answer.model_spec.version.value

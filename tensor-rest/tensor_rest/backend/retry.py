@@ -13,12 +13,13 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from tensor_rest.backend.addresses import Address
 from tensor_rest.backend.channel import Channel, UnreachableError
 from tensor_rest.backend.circuit_breaker import CircuitBreaker
 from tensor_rest.backend.grpc_errors import from_grpc
@@ -46,11 +47,15 @@ class SharedCallLostError(UnavailableError):
     """The server was lost while it worked on a call for several requests: each is to be made alone, as a lost one."""
 
 
-class Calls:
-    """Makes calls through `channel` as far as `breaker` allows."""
+Route = Callable[[str, int | None], Collection[Address] | None]
+"""The addresses that have a version of a model (None: any version); None where all are as good."""
 
-    def __init__(self, channel: Channel, breaker: CircuitBreaker, repeats: RepeatLock) -> None:
-        self._channel, self._breaker, self._repeats = channel, breaker, repeats
+
+class Calls:
+    """Makes calls through `channel` as far as `breaker` allows, where `route` says."""
+
+    def __init__(self, channel: Channel, breaker: CircuitBreaker, repeats: RepeatLock, route: Route) -> None:
+        self._channel, self._breaker, self._repeats, self._route = channel, breaker, repeats, route
         self._refused: dict[bytes, float] = {}  # until when, by digest
 
     def ask(
@@ -61,9 +66,11 @@ class Calls:
         deadline: float,
         ids: Sequence[str],
         model: str,
+        version: int | None = None,
         lost: bool = False,
     ) -> Answer:
-        """The answer to a serialized request about `model`, at the latest at `deadline` (`time.monotonic`).
+        """The answer to a serialized request about a `version` of `model`, at the latest at `deadline`
+        (`time.monotonic`).
 
         `lost`: the call was lost before, as part of a shared one. Raises the ApiError of grpc_errors.GRPC_ERRORS.
         While the server is away the call waits for it, so that a restart which is over before the deadline loses none.
@@ -72,14 +79,14 @@ class Calls:
             self._check_refused(path, request, model)
         if self._breaker.closed and not lost:
             try:
-                return self._once(path, request, answer, deadline, ids)
+                return self._once(path, request, answer, deadline, ids, self._route(model, version))
             except RpcError as error:
                 lost = self._may_have_ended_it(error, path, request, ids, model, lost)
         pause = _FIRST_PAUSE
         while True:
             with self._breaker.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
-                    return self._once(path, request, answer, deadline, ids, lost)
+                    return self._once(path, request, answer, deadline, ids, self._route(model, version), lost)
                 except RpcError as error:
                     lost = self._may_have_ended_it(error, path, request, ids, model, lost)
             time.sleep(min(random.uniform(0, pause), max(0.0, deadline - time.monotonic())))
@@ -105,6 +112,7 @@ class Calls:
         answer: type[Answer],
         deadline: float,
         ids: Sequence[str],
+        among: Collection[Address] | None = None,
         lost: bool = False,
     ) -> Answer:
         """The answer. A call that was lost goes over a new connection: a kept one may lead to the server that ended,
@@ -116,7 +124,7 @@ class Calls:
         if lost:
             metadata.append(_REPEAT)
         try:
-            reply = answer.FromString(self._channel.call(path, request, left, metadata, fresh=lost))
+            reply = answer.FromString(self._channel.call(path, request, left, metadata, lost, among))
         except DecodeError as error:
             self._breaker.succeeded()
             raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error

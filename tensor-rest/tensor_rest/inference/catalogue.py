@@ -6,8 +6,8 @@ from typing import Any
 
 from tensor_rest.backend import ModelServer, VersionState
 from tensor_rest.errors import ApiError, NotFoundError
-from tensor_rest.inference import inventory
-from tensor_rest.inference.inventory import STABLE, Ignored, Inventory
+from tensor_rest.inference.inventory import Inventory
+from tensor_rest.inference.listing import STABLE, Ignored, Model
 from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
 
 _AGAIN_SECONDS = 60.0  # after which a listed model that is missing is waited for once more
@@ -35,9 +35,19 @@ class Catalogue:
         The target is returned unchanged where the inventory lists no such label, or its version is not served.
 
         Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a label that
-        moves is followed at once.
+        moves is followed at once. Of several model servers each may look up another version, so there the target is
+        the version that all of them have. Raises NotFoundError for a label that they do not have.
         """
-        if target.version is None and target.label is None and target.model in self._inventory.known().stable:
+        if target.version is not None:
+            return target
+        listing = self._inventory.known()
+        entry = listing.by_name.get(target.model)
+        if listing.several and entry is not None and entry.serving:
+            version = entry.default_version if target.label is None else entry.labels.get(target.label)
+            if version is None:
+                raise self.missing(target)
+            return Target(target.model, version)
+        if target.label is None and target.model in listing.stable:
             return Target(target.model, label=STABLE)
         return target
 
@@ -52,7 +62,7 @@ class Catalogue:
         entries, missing, ignored = self._listed()
         problem = ""
         try:
-            states = [self._states(entry.name) for entry in entries]
+            states = [self.states(entry.name) for entry in entries]
             self.check()
         except ApiError as error:
             states, problem = [[] for _ in entries], str(error)
@@ -66,15 +76,37 @@ class Catalogue:
     def describe(self, name: str, metadata: ModelMetadata) -> dict[str, Any]:
         """One model in full: versions, states, labels, quarantine; signatures and card of its default version."""
         entries = [entry for entry in self.entries()[0] if entry.name == name]
-        entry = entries[0] if entries else inventory.Model(name=name)
-        summary = _summary(entry, self._states(name)) | {"default_version": metadata.version}
+        entry = entries[0] if entries else Model(name=name)
+        summary = _summary(entry, self.states(name)) | {"default_version": metadata.version}
         return {**summary, "default": metadata.document()}
 
     def check(self) -> None:
         """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""
         self._states(self._default_model)
 
-    def entries(self) -> tuple[list[inventory.Model], str]:
+    def merged_states(self, target: Target) -> list[VersionState] | None:
+        """The versions of several model servers: AVAILABLE where all have one. None for one model server.
+
+        Raises NotFoundError for a version or label that they do not have.
+        """
+        listing = self._inventory.known()
+        entry = listing.by_name.get(target.model) if listing.several else None
+        if entry is None:
+            return None
+        states = dict.fromkeys(entry.loading, "LOADING") | dict.fromkeys(entry.serving, "AVAILABLE")
+        if target.version is not None or target.label is not None:
+            version = entry.labels.get(target.label or "") if target.version is None else target.version
+            states = {number: state for number, state in states.items() if number == version}
+            if not states:
+                raise self.missing(target)
+        return [VersionState(version, states[version], "") for version in sorted(states)]
+
+    def states(self, model: str) -> list[VersionState]:
+        """The versions that the model servers know of; none for a model they do not know."""
+        merged = self.merged_states(Target(model))
+        return self._states(model) if merged is None else merged
+
+    def entries(self) -> tuple[list[Model], str]:
         """The models, and why the list cannot be read now ("" if it can)."""
         return self._listed()[:2]
 
@@ -87,8 +119,10 @@ class Catalogue:
         if entry is None:
             return False
         version = entry.labels.get(target.label, -1) if target.label is not None else target.version
-        if not entry.serving or (version is not None and version not in entry.serving):
+        listed = {*entry.serving, *entry.loading}
+        if not listed or (version is not None and version not in listed):
             return False
+        self._inventory.expire()  # of several model servers, each has its time to load it
         now = time.monotonic()
         since = self._missing.get(target.model, 0.0)
         if now - since > _AGAIN_SECONDS + self._grace:
@@ -102,7 +136,7 @@ class Catalogue:
             names = [entry.name for entry in entries if entry.versions]
             served = "" if unknown else f" Served now: {', '.join(names) or 'none'}."
             return NotFoundError(f"{target} is not served.{served}")
-        versions = [str(state.version) for state in self._states(target.model) if state.state == "AVAILABLE"]
+        versions = [str(state.version) for state in self.states(target.model) if state.state == "AVAILABLE"]
         labels = [
             f"{label} ({entry.labels[label]})"
             for entry in entries
@@ -112,7 +146,7 @@ class Catalogue:
         served = f" Its versions: {', '.join(versions) or 'none'}; labels: {', '.join(labels) or 'none known'}."
         return NotFoundError(f"{target} is not served.{served}")
 
-    def _listed(self) -> tuple[list[inventory.Model], str, list[Ignored]]:
+    def _listed(self) -> tuple[list[Model], str, list[Ignored]]:
         """The models, why the list cannot be read now, and folders that are nearly models.
 
         While the list cannot be read it is the last one, and the models this process knows by itself besides.
@@ -121,7 +155,7 @@ class Catalogue:
         if not listing.problem:
             return listing.models, "", listing.ignored
         names = {self._default_model, *self._metadata_cache.models()} - listing.by_name.keys()
-        entries = [*listing.models, *(inventory.Model(name=name) for name in names)]
+        entries = [*listing.models, *(Model(name=name) for name in names)]
         return sorted(entries, key=lambda entry: entry.name), listing.problem, listing.ignored
 
     def _states(self, model: str) -> list[VersionState]:
@@ -132,7 +166,7 @@ class Catalogue:
             return []
 
 
-def _summary(entry: inventory.Model, states: list[VersionState]) -> dict[str, Any]:
+def _summary(entry: Model, states: list[VersionState]) -> dict[str, Any]:
     available = [state.version for state in states if state.state == "AVAILABLE"]
     return {
         "name": entry.name,

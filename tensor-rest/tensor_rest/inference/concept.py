@@ -95,9 +95,10 @@ class Companions:
 
     def _score(self, model: str, images: Batch) -> list[Concept]:
         target = Target(model + SUFFIX)
-        entry = self._inventory.known().by_name.get(target.model)
-        if entry is not None and entry.stable is not None:
-            target = Target(target.model, entry.stable)
+        listing = self._inventory.known()
+        entry = listing.by_name.get(target.model)
+        if entry is not None:
+            target = Target(target.model, entry.default_version if listing.several else entry.stable)
         threshold = 0.0
 
         def call(metadata: ModelMetadata, exact: Target) -> Prediction:

@@ -1,105 +1,44 @@
 """The list of models, which TensorFlow Serving's API lacks: read from the watcher that runs beside it.
 
 The last list that could be read is kept while the watcher does not answer. Requests find their default version with
-`known`, which waits for the watcher only if nothing has been read for a while.
+`known`, which waits for the watcher only if nothing has been read for a while. Of several model servers each has a
+watcher, and all lists are read at the same time (replicas.py).
 """
 
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.client import HTTPException
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
+from tensor_rest.backend import Address, Addresses
 from tensor_rest.errors import UnavailableError
-
-STABLE = "stable"
-"""The label of the version that answers requests which name neither a version nor a label."""
+from tensor_rest.inference.listing import Document, Listing, Model
+from tensor_rest.inference.replicas import Replicas
 
 _TIMEOUT_SECONDS = 2.0
 _KEPT_SECONDS = 1.0  # what was read holds so long
 _STALE_SECONDS = 5.0  # after these a list is too old to answer with: labels may have moved in an idle gateway
 _MAX_BYTES = 4 << 20
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a neighbour, without http_proxy
-
-
-class Quarantined(BaseModel):
-    """A version that is not served, and why."""
-
-    version: int
-    reason: str
-
-
-class Ignored(BaseModel):
-    """A folder on the volume that is nearly a model: why it is not one, and the command that makes it one."""
-
-    path: str
-    reason: str
-    fix: str = ""
-
-
-class Model(BaseModel):
-    """One model on the volume: its sound versions, those served, labels such as stable, and what is left out.
-
-    `independent_rows` is the operator's setting; None if there is none.
-    """
-
-    name: str
-    versions: list[int] = Field(default_factory=list)
-    serving: list[int] = Field(default_factory=list)
-    labels: dict[str, int] = Field(default_factory=dict)
-    quarantined: list[Quarantined] = Field(default_factory=list)
-    independent_rows: bool | None = None
-
-    @property
-    def newest(self) -> int | None:
-        """The newest version that is served, or meant to be; None if there is none, or it is not known."""
-        return max(self.serving or self.versions, default=None)
-
-    @property
-    def stable(self) -> int | None:
-        """The version labelled `stable`, if it is served."""
-        version = self.labels.get(STABLE)
-        return version if version in self.serving else None
-
-    @property
-    def default_version(self) -> int | None:
-        """The version that answers a request without version and label: the stable one, else the newest."""
-        return self.stable or self.newest
-
-
-class _Document(BaseModel):
-    models: list[Model]
-    ignored: list[Ignored] = Field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What the watcher listed last, sorted by name; `problem`: why it cannot be read now, "" if it can."""
-
-    models: list[Model] = field(default_factory=list)
-    ignored: list[Ignored] = field(default_factory=list)
-    problem: str = ""
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Model]:
-        """The models by name."""
-        return {model.name: model for model in self.models}
-
-    @cached_property
-    def stable(self) -> frozenset[str]:
-        """The models with a served version labelled `stable`."""
-        return frozenset(model.name for model in self.models if model.stable is not None)
+_READERS = 32  # lists that are read at once
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a neighbour, whatever http_proxy says
 
 
 class Inventory:
-    """What the watcher at `url` lists, read once a second at most, by one thread at a time."""
+    """What the watcher at `url` lists, read once a second at most, by one thread at a time.
 
-    def __init__(self, url: str) -> None:
+    Where each of the model servers' `addresses` has a watcher, all of them are read.
+    """
+
+    def __init__(self, url: str, addresses: Addresses | None = None) -> None:
         self._url = url
+        self._addresses = addresses
+        self._replicas = Replicas()
+        self._read_of: frozenset[Address] = frozenset()  # the addresses there were when it was read
         self._lock = threading.Lock()
         self._known: Listing | None = None
         self._until = 0.0
@@ -118,6 +57,8 @@ class Inventory:
 
         Waits for the watcher, 2 seconds at most, at the first call and at one after a pause of some seconds.
         """
+        if self._addresses and self._addresses.inventories().keys() != self._read_of:
+            self.expire()
         found, age = self._known, time.monotonic() - self._until
         if found is None or age >= _STALE_SECONDS:
             self._refresh(wait=True)
@@ -131,6 +72,17 @@ class Inventory:
         """The operator's setting for a model: whether its rows are independent; None if there is none."""
         entry = self.known().by_name.get(model)
         return None if entry is None else entry.independent_rows
+
+    def having(self, model: str, version: int | None) -> Collection[Address] | None:
+        """Return the model servers that have a version of a model (None: any); None where all are as good."""
+        listing = self._known
+        if listing is None:
+            return None
+        return listing.having.get((model, version)) or listing.replicas or None
+
+    def expire(self) -> None:
+        """What was read does not hold any more: it is read anew in the background, at the next call of `known`."""
+        self._until = min(self._until, time.monotonic())
 
     def _refresh_behind(self) -> None:
         try:
@@ -146,19 +98,49 @@ class Inventory:
             if time.monotonic() < self._until:
                 return
             try:
-                self._known = _read(self._url)
+                self._known = self._read()
             except UnavailableError as error:
-                last = self._known or Listing()
-                self._known = Listing(last.models, last.ignored, str(error))
+                self._known = replace(self._known or Listing(), problem=str(error))
             self._until = time.monotonic() + _KEPT_SECONDS
         finally:
             self._lock.release()
 
+    def _read(self) -> Listing:
+        urls = self._addresses.inventories() if self._addresses else {}
+        self._read_of = frozenset(urls)
+        if len(urls) < 2:
+            self._replicas = Replicas()
+            document = _read(next(iter(urls.values()), self._url))
+            return Listing(_sorted(document), document.ignored, replicas=frozenset(urls))
+        return self._replicas.merge(_read_all(urls))
 
-def _read(url: str) -> Listing:
+
+def _sorted(document: Document) -> list[Model]:
+    return sorted(document.models, key=lambda model: model.name)
+
+
+def _read_all(urls: Mapping[Address, str]) -> dict[Address, Document | None]:
+    """The list of each; None where it cannot be read. Raises UnavailableError if none can be."""
+    errors = []
+
+    def read(url: str) -> Document | None:
+        try:
+            return _read(f"{url}?available")
+        except UnavailableError as error:
+            errors.append(error)
+            return None
+
+    with ThreadPoolExecutor(min(len(urls), _READERS), "inventories") as pool:
+        found = dict(zip(urls, pool.map(read, urls.values()), strict=True))
+    if not any(found.values()):
+        raise errors[0]
+    return found
+
+
+def _read(url: str) -> Document:
     try:
         with _OPENER.open(url, timeout=_TIMEOUT_SECONDS) as answer:
-            document = _Document.model_validate_json(answer.read(_MAX_BYTES))
+            return Document.model_validate_json(answer.read(_MAX_BYTES))
     except (OSError, HTTPException) as error:
         raise UnavailableError(
             "The list of models cannot be read: the watcher beside serving does not answer."
@@ -167,4 +149,3 @@ def _read(url: str) -> Listing:
         raise UnavailableError(
             "The list of models cannot be read: the watcher's document is not an inventory."
         ) from error
-    return Listing(sorted(document.models, key=lambda model: model.name), document.ignored)

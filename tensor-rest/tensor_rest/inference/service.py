@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tensor_rest.backend import Limits, ModelServer, Prediction
+from tensor_rest.backend import Addresses, Limits, ModelServer, Prediction
 from tensor_rest.errors import BadRequestError, NotFoundError
 from tensor_rest.images.decode import decode
 from tensor_rest.images.preprocess import Pixels
@@ -39,9 +39,10 @@ class InferenceService:
     """One per process. Every method raises the ApiError that fits what went wrong."""
 
     def __init__(self, settings: Settings) -> None:
-        inventory = Inventory(str(settings.inventory_url))
+        addresses = Addresses(settings.server, str(settings.inventory_url))
+        inventory = Inventory(str(settings.inventory_url), addresses)
         self.server = ModelServer(
-            settings.server, settings.timeout_seconds, _limits(settings), inventory.independent_rows
+            addresses, settings.timeout_seconds, _limits(settings), inventory.independent_rows, inventory.having
         )
         self.metadata_cache = MetadataCache(self.server)
         self.catalogue = Catalogue(
@@ -146,7 +147,7 @@ class InferenceService:
 
         def call(at: Target) -> Reply:
             try:
-                return self.server.call(path, request(at), answer, at.model)
+                return self.server.call(path, request(at), answer, at.model, at.version)
             except BadRequestError:
                 if at.label is not None:
                     self.metadata_cache.read(at)  # raises NotFoundError if it is the label that is at fault
@@ -165,12 +166,12 @@ class InferenceService:
                 f"{target.model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
             )
         while True:
-            at = target if of_all else self.catalogue.resolve(target)
             try:
+                at = target if of_all else self.catalogue.resolve(target)
                 try:
                     return call(at)
                 except NotFoundError:
-                    if at is target:
+                    if at is target or at.version is not None:
                         raise
                     return call(self.catalogue.numbered(at))  # the server does not know the label, or not any more
             except NotFoundError as error:

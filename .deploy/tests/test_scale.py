@@ -1,0 +1,134 @@
+"""Several model servers: what the local engine starts, and what Compose is called with and reads."""
+
+import json
+import os
+import stat
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab_engine import settings
+from lab_engine.docker import deployment
+from lab_engine.docker.deployment import MORE, Deployment
+from lab_engine.docker.lab import DockerLab
+from lab_engine.errors import EngineError
+from lab_engine.local import scaling, services
+
+STAND_IN = """#!/bin/sh
+echo "$COMPOSE_PROFILES|$*" >>{log}
+case "$*" in
+    "compose version") echo v2 ;;
+    "container inspect"*) cat {containers} ;;
+    ps*) echo more-1; echo more-2 ;;
+esac
+"""
+
+
+def container(service: str) -> dict[str, object]:
+    labels = {"com.docker.compose.project": "lab", "com.docker.compose.service": service}
+    state = {"Running": True, "Status": "running", "Health": {"Status": "healthy"}}
+    return {"Id": service, "RestartCount": 0, "State": state, "Config": {"Labels": labels}}
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in docker's place, with a lab of three model servers; the file of its calls."""
+    log, containers, program = tmp_path / "calls", tmp_path / "containers", tmp_path / "bin" / "docker"
+    names = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving", MORE, MORE)
+    containers.write_text(json.dumps([container(name) for name in names]))
+    program.parent.mkdir()
+    program.write_text(STAND_IN.format(log=log, containers=containers))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("COMPOSE_PROFILES", raising=False)
+    return log
+
+
+def calls(log: Path, verb: str) -> list[tuple[str, str]]:
+    """Compose's calls of a verb: the active profiles, and the words from the verb on."""
+    lines = [
+        line.partition("|") for line in log.read_text().splitlines() if line.partition("|")[2].startswith("compose")
+    ]
+    log.write_text("")
+    return [(profiles, words[words.index(f" {verb} ") + 1 :]) for profiles, _, words in lines if f" {verb} " in words]
+
+
+def test_compose_is_called_with_the_number_and_remembers_it(docker: Path, tmp_path: Path) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path / "home")})
+    lab = DockerLab(found, Deployment("lab", ("a.yml",), "r:1", "g", "t", "cpu"))
+    lab.scale(3)
+    up = "up -d --no-recreate --no-deps --scale tensor-serving-more=2 tensor-serving-more"
+    assert calls(docker, "up") == [("scale", up)]
+    remembered = deployment.load(found)
+    assert remembered is not None
+    assert remembered.replicas == 3
+    lab = DockerLab(found, remembered)
+    lab.restart(["tensor-serving"])
+    assert calls(docker, "restart") == [("scale", "restart tensor-serving"), ("scale", "restart tensor-serving-more")]
+    lab.scale(1)  # the profile is active still, or Compose would not know the service
+    assert calls(docker, "up") == [("scale", up.replace("=2", "=0"))]
+    lab.restart(["tensor-serving"])
+    assert calls(docker, "restart") == [("", "restart tensor-serving")]
+
+
+def test_down_removes_all_of_them_and_forgets_the_number(docker: Path, tmp_path: Path) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path / "home")})
+    lab = DockerLab(found, Deployment("lab", ("a.yml",), "r:1", "g", "t", "cpu", replicas=3))
+    lab.down(remove_volumes=False)
+    assert calls(docker, "down") == [("scale", "down --remove-orphans")]
+    remembered = deployment.load(found)
+    assert remembered is not None
+    assert remembered.replicas == 1
+
+
+@pytest.mark.usefixtures("docker")
+def test_the_status_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path / "home")})
+    for replicas, word in ((3, "healthy (3 of 3)"), (4, "not healthy (3 of 4)")):
+        code = DockerLab(found, Deployment("lab", ("a.yml",), "r:1", "g", "t", "cpu", replicas)).status()
+        assert (code, word in capsys.readouterr().out) == (0 if replicas == 3 else 1, True)
+
+
+def test_further_containers_are_the_first_ones_without_its_names() -> None:
+    named = yaml.safe_load(deployment.COMPOSE_FILE.read_text())["services"]
+    first, more = named["tensor-serving"], named[MORE]
+    own = {"container_name", "ports", "profiles", "networks", "volumes"}
+    assert {key: value for key, value in more.items() if key not in own} == {
+        key: value for key, value in first.items() if key not in own
+    }
+    assert not {"container_name", "ports"} & more.keys()  # two containers cannot have the same
+    assert more["profiles"] == ["scale"]
+    assert more["networks"] == {"serving": {"aliases": ["tensor-serving"]}}
+    assert more["volumes"] == ["tensor-models:/models:ro", "/state"]
+    gpu = yaml.safe_load(deployment.GPU_FILE.read_text())["services"]
+    assert gpu[MORE] == gpu["tensor-serving"]
+
+
+def test_each_local_model_server_has_ports_and_files_of_its_own(tmp_path: Path) -> None:
+    lab = scaling.with_free_ports(settings.load({"LAB_HOME": str(tmp_path)}), 3)
+    every = [*vars(lab.ports).values(), *(port for each in lab.replicas for port in vars(each).values())]
+    assert len(every) == len(set(every)) == 12
+    (lab.run / "log").mkdir(parents=True)
+    scaling.write(lab)
+    assert settings.load({"LAB_HOME": str(tmp_path)}).replicas == lab.replicas
+    lines = (lab.run / "model-servers").read_text().splitlines()
+    ports = [lab.ports, *lab.replicas]
+    assert lines == [f"127.0.0.1:{each.serving} 127.0.0.1:{each.inventory}" for each in ports]
+    parser = RawConfigParser()
+    parser.read_string(services.supervisor_config(lab, {}))
+    assert parser["include"]["files"] == f"{lab.run}/replicas.conf"
+    first = parser["program:model-server"]["command"]
+    parser.read(lab.run / "replicas.conf")
+    second, third = (parser[f"program:model-server-{number}"]["command"] for number in (2, 3))
+    assert parser["group:tensor-serving-3"]["programs"] == "watcher-3,model-server-3"
+    assert len({word for command in (first, second, third) for word in command.split() if "loads" in word}) == 3
+    assert scaling.with_free_ports(lab, 2).replicas == lab.replicas[:1]
+
+
+def test_a_lab_that_is_stopped_is_not_scaled(docker: Path, tmp_path: Path) -> None:
+    (docker.parent / "containers").write_text("[]")
+    lab = DockerLab(settings.load({"LAB_HOME": str(tmp_path / "h")}), Deployment("lab", (), "r:1", "g", "t", "cpu"))
+    with pytest.raises(EngineError, match="not running"):
+        lab.scale(2)
