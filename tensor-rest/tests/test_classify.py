@@ -200,7 +200,7 @@ def test_an_open_size_is_the_cards_or_an_error(api: Any, serves: ModelServer) ->
     describe = signature({"index": (pb.DT_INT32, [-1])}, {"card": (pb.DT_STRING, [-1])})
     serves.models["open-net"] = Model(card=None, signatures={"serving_default": open_size})
     check_error(
-        api.post("/tf/models/open-net/classify", data=files(("a.png", TWO))), 409, "how large", "card", "predict"
+        api.post("/tf/models/open-net/classify", data=files(("a.png", TWO))), 409, "unknown size", "card", "predict"
     )
     serves.models["open-net"] = Model(
         versions=[2],

@@ -67,7 +67,7 @@ def test_a_float_model_gets_zero_to_one(post: Post, server: ModelServer) -> None
     [
         ({"text": (pb.DT_STRING, [-1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}, "found text string [-1]"),
         ({}, {}, "found none"),
-        ({"images": (pb.DT_UINT8, [-1, -1, -1, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}, "how large"),
+        ({"images": (pb.DT_UINT8, [-1, -1, -1, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}, "unknown size"),
         (
             {"images": (pb.DT_UINT8, [-1, 28, 28, 1])},
             {"boxes": (pb.DT_FLOAT, [-1, 5, 4])},

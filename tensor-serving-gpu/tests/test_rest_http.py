@@ -47,7 +47,7 @@ def test_a_gzip_body_is_unpacked(address: str) -> None:
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (BODY, "the body is not gzip, though its Content-Encoding says so"),
+        (BODY, "the body is not gzip, which its Content-Encoding declares"),
         (gzip.compress(BODY)[:-4], "the gzip body ends too early"),
         (gzip.compress(BODY) + b"x", "the gzip body goes on after its end"),
         (b"", "the gzip body ends too early"),
