@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from api_kit import half_plus_two
-from gateway_kit import check_error, nobody, picture, wait_until
+from gateway_kit import check_error, unused_address, picture, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.app import create_app
@@ -105,7 +105,7 @@ def client(servers: Path, tmp_path: Path) -> Any:
 
 def gateway(run_dir: Path, **settings: Any) -> Any:
     """A client of an application with these settings."""
-    defaults = {"inventory_url": nobody(), "timeout_seconds": 30}
+    defaults = {"inventory_url": unused_address(), "timeout_seconds": 30}
     return create_app(Settings(run_dir=run_dir, **{**defaults, **settings})).test_client()
 
 
