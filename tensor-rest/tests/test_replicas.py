@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from api_kit import half_plus_two
-from gateway_kit import check_error, unused_address, picture, wait_until
+from gateway_kit import check_error, picture, unused_address, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.app import create_app
