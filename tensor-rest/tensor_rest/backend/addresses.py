@@ -98,10 +98,11 @@ class Addresses:
         self._failed.pop(address, None)
 
     def _keep_fresh(self) -> None:
-        if not (self._stale or self._changes):
+        known = self._known.addresses  # none until the first look-up has ended, for which others wait as well
+        if known and not (self._stale or self._changes):
             return  # addresses that are given, as for the lab's one model server
         age = time.monotonic() - self._looked_at
-        if not self._known.addresses or (self._stale and age > _LOOK_UP_SECONDS):
+        if not known or (self._stale and age > _LOOK_UP_SECONDS):
             self._refresh()
         elif self._changes and age > _STALE_SECONDS:
             self._stale = True
