@@ -1,15 +1,18 @@
-"""The page and the record of a pipeline run: what is on it, when it is written, and that it holds nothing foreign."""
+"""The page and the record of a pipeline run: what is on it, when it is written, what is escaped; and comparisons."""
 
 import dataclasses
 import html.parser
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from pipeline_kit import run_steps, small
 from training_kit import bars
+from typer.testing import CliRunner
 
+from tensor_jupyter.cli import app
 from tensor_jupyter.data import Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pages.run import page_of
@@ -18,6 +21,7 @@ from tensor_jupyter.pipeline.bodies import deploy, gather, promote
 from tensor_jupyter.pipeline.bodies import test as live_test
 from tensor_jupyter.pipeline.execute import execute, root_of
 from tensor_jupyter.pipeline.steps import named
+from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -165,3 +169,59 @@ def test_a_page_that_cannot_be_written_fails_no_step(evaluated, monkeypatch):
     monkeypatch.setattr("tensor_jupyter.pages.run.render", lambda *_, **__: 1 / 0)
     assert execute(named("evaluate"), parameters, settings, said.append, again=True)
     assert "the run's page could not be written: ZeroDivisionError('division by zero')" in said
+
+
+@pytest.fixture
+def lab(evaluated, monkeypatch):
+    """lab(*words): `lab runs compare` with these words, over one run and nothing published."""
+    _, settings = evaluated
+    for name in ("models", "logs", "data"):
+        monkeypatch.setenv(f"LAB_{name.upper()}", str(getattr(settings, name)))
+    yield lambda *words: CliRunner().invoke(app, ["runs", "compare", *words])
+    shutil.rmtree(settings.models, ignore_errors=True)
+
+
+def compared(lab, *words):
+    return json.loads(lab(*words, "--json").stdout)["entries"]
+
+
+def test_a_run_without_a_version_is_compared_with_its_verdict(evaluated, lab):
+    (entry,) = compared(lab)
+    run = page_of(*evaluated).stem
+    assert (entry["name"], entry["version"], entry["run"]) == (f"bars/{run}", None, run)
+    assert (entry["accuracy"], entry["auroc"]) == (0.95, 1.0)
+    assert entry["data_hash"] == digits().hash
+    assert entry["parameters"]["epochs"] == 2
+    assert compared(lab, f"bars/{run[:5]}") == [entry]
+
+
+def test_versions_and_runs_stand_side_by_side(evaluated, lab, tmp_path):
+    _, settings = evaluated
+    first = page_of(*evaluated)
+    exported = root_of(*evaluated) / "export-classifier" / "models" / "bars" / "1"
+    shutil.copytree(exported, settings.models / "bars" / "1")
+    Registry(settings.models, "bars").label("canary", 1)
+    other = first.with_name("00000000-11111111.json")
+    changed = json.loads(first.with_suffix(".json").read_text())
+    changed["models"][0]["card"]["run"] = "0" * 64
+    changed |= {"run": other.stem, "state": "refused", "parameters": {**changed["parameters"], "epochs": 31}}
+    other.write_text(json.dumps(changed))
+    (first.parent / "not-a-record.json").write_text("{}")
+    published, refused = compared(lab, "bars")
+    assert (published["name"], published["run"], published["labels"]) == ("bars/1", first.stem, ["canary"])
+    assert (refused["name"], refused["verdict"]) == (f"bars/{other.stem}", "refused")
+    said = lab("bars", "--html", str(tmp_path / "compared.html")).stdout
+    lines = {line.split("  ")[0]: line for line in said.splitlines()}
+    assert lines["epochs"].split()[1:] == ["2", "31"]
+    assert "seed" not in lines, "it does not differ"
+    assert lines["verdict"].split("  ")[-1].strip() == "refused"
+    shown = Parts((tmp_path / "compared.html").read_text())
+    assert {(tmp_path / link).resolve() for link in shown.links} == {first, other.with_suffix(".html")}
+    assert "script" not in shown.tags
+    other.unlink()
+
+
+def test_a_name_that_nothing_has_is_an_error(lab):
+    done = lab("bars/9")
+    assert done.exit_code == 1
+    assert "There is no version or run 'bars/9'; there is bars/" in done.stderr
