@@ -91,6 +91,9 @@ def test_evaluated_models_have_a_page_that_says_how_good_they_are(evaluated):
     assert card["run"] == stamp["key"]
     assert page_of(*evaluated).name.startswith(card["run"][:8]), "the card names the page"
     assert page_of(*evaluated).stem.endswith(record["models"][1]["card"]["run"][:8])
+    concept = record["models"][1]["card"]
+    assert concept["score_quantiles"]["0.99"] == concept["threshold"] == record["threshold"]
+    assert sorted(concept["score_quantiles"].values()) == [*concept["score_quantiles"].values()]
     for value in (stamp["outputs"]["models"], record["data"]["hash"], record["release"]):
         assert value in shown.text
 

@@ -24,7 +24,7 @@ _STYLE = {
     "axes.edgecolor": _GRID,
     "axes.grid": True,
     "axes.labelcolor": _TEXT,
-    "axes.prop_cycle": mpl.cycler(color=SERIES),
+    "axes.prop_cycle": f"cycler(color={[*SERIES]})",
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.dpi": 72,

@@ -1,4 +1,4 @@
-"""The pages' templates. Jinja escapes every value; what is safe is said so where it is made."""
+"""The pages' templates. Jinja escapes every value but the style sheet and charts, which they mark as safe."""
 
 import os
 import tempfile
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from tensor_jupyter import __version__
 from tensor_jupyter.context import make_shared
@@ -17,7 +15,7 @@ _FOLDER = Path(__file__).with_name("templates")
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page of a template with these values; matplotlib's figures are drawn by the filter `chart`."""
+    """Return the page of a template with these values; a figure of matplotlib is drawn by the filter `svg`."""
     environment = Environment(
         autoescape=True,
         loader=FileSystemLoader(_FOLDER),
@@ -25,8 +23,8 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"chart": _chart, "percent": _percent, "size": _size, "moment": _moment}
-    style = Markup((_FOLDER / "style.css").read_text(encoding="utf-8"))
+    environment.filters |= {"svg": charts.svg, "percent": _percent, "size": _size, "moment": _moment}
+    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=style, release=__version__, **values)
 
 
@@ -41,10 +39,6 @@ def write(path: Path, text: str) -> None:
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def _chart(figure: Figure) -> Markup:
-    return Markup(charts.svg(figure))
 
 
 def _percent(share: float | None) -> str:

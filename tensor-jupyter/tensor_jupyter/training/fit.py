@@ -25,13 +25,14 @@ class Trained:
     """The model in its best state.
 
     metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
-    data: what it has learned from, the run's subset.
+    data: what it has learned from, the run's subset. quantiles: an autoencoder's, as `measure.quantiles_of` has them.
     """
 
     model: keras.Model
     metrics: dict[str, float]
     history: dict[str, list[float]]
     data: Dataset
+    quantiles: dict[str, float] | None = None
 
 
 def train(
@@ -228,12 +229,12 @@ def _finished(
         weights = network.get_weights()
         network = models.build(data, run.model_copy(update={"weights": "none"}))
         network.set_weights(weights)
-    threshold = measure.threshold_of(network, held_out)
+    quantiles = measure.quantiles_of(network, held_out)
     scores = measure.scores_of(network, data.test)
-    metrics = measure.measured(scores, data, threshold)
+    metrics = measure.measured(scores, data, quantiles[measure.THRESHOLD] if quantiles else None)
     results.write(context.log_dir, network, data, scores, metrics, state.epoch)
     make_shared(context.keras_file.parent)
     network.save(context.keras_file)
     checkpoints.forget(context)
     distillation.forget(run, data, context)
-    return Trained(network, metrics, state.history, data)
+    return Trained(network, metrics, state.history, data, quantiles)

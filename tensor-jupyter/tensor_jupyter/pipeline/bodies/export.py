@@ -34,7 +34,8 @@ def _trained(job: Job, step: str, run: Run) -> tuple[keras.Model, Dataset]:
 
 
 def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, companion: str = "") -> None:
-    metrics, version = job.read(f"{step}/trained.json")["metrics"], job.read(f"{step}/{train.RUN}")["version"]
+    trained, version = job.read(f"{step}/trained.json"), job.read(f"{step}/{train.RUN}")["version"]
+    metrics = trained["metrics"]
     # Under the number of its run in TensorBoard, which it keeps when it is deployed.
     settings = job.settings.model_copy(update={"models": job.folder / "models"})
     published = publishing.export(
@@ -44,6 +45,7 @@ def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, c
         metrics=metrics,
         command=f"lab pipeline run --model {job.parameters.model}",
         threshold=metrics.get("threshold"),
+        quantiles=trained.get("quantiles"),
         companion=companion,
         run=job.run,
         decides=False,
