@@ -63,7 +63,7 @@ def lines(
             _plain(axes.yaxis)
         if x is None:
             axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
+        figure.legend(loc="outside upper left", ncols=3)
     return figure
 
 
@@ -85,7 +85,7 @@ def histogram(
         if log:
             axes.set_xscale("log")
             _plain(axes.xaxis)
-        axes.legend()
+        figure.legend(loc="outside upper left", ncols=3)
     return figure
 
 
@@ -97,7 +97,7 @@ def shares(bounds: Sequence[str], groups: Mapping[str, Sequence[float]], *, acro
             axes.bar(np.arange(len(values)) + width * (number - (len(groups) - 1) / 2), values, width, label=name)
         axes.set_xticks(range(len(bounds)), bounds, rotation=45, ha="right")
         axes.grid(visible=False, axis="x")
-        axes.legend()
+        figure.legend(loc="outside upper left", ncols=3)
     return figure
 
 
