@@ -1,6 +1,7 @@
 """Charts by matplotlib: `svg` for a page, in whose colours it is drawn, and `png` for everything else."""
 
 import contextlib
+import datetime
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -44,24 +46,27 @@ _BINS = 60
 
 def lines(
     series: Mapping[str, Sequence[float]],
-    x: Sequence[Any] | None = None,
+    times: Sequence[datetime.datetime] | None = None,
     *,
     across: str,
     up: str,
     levels: Mapping[str, float] | None = None,
     log: bool = False,
 ) -> Figure:
-    """Return curves by name, one point for each x (1, 2, ... if not given). levels: horizontal lines by name."""
+    """Return curves by name, a point for each time, else for 1, 2, .... levels: horizontal lines by name."""
     with _axes(across, up) as (figure, axes):
         for name, values in series.items():
-            places = range(1, len(values) + 1) if x is None else x
+            places = times or range(1, len(values) + 1)
             axes.plot(places, values, label=name, marker="o" if len(values) < 15 else None, markersize=3.5)
         for (name, level), style in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
             axes.axhline(level, color=_TEXT, linestyle=style, linewidth=1, label=name)
         if log:
             axes.set_yscale("log")
             _plain(axes.yaxis)
-        if x is None:
+        if times:
+            axes.xaxis.set_major_locator(ticks := AutoDateLocator(maxticks=6))
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
+        else:
             axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(loc="outside upper left", ncols=3)
     return figure
