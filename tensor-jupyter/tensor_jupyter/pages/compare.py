@@ -19,6 +19,7 @@ from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.settings import Settings
 
 _COMPANION = "-concept"
+_UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Fact:
 
     @property
     def differs(self) -> bool:
-        return len(set(self.values)) > 1
+        """Whether two entries that have a value have another one."""
+        return len({*self.values} - {_UNKNOWN}) > 1
 
 
 def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
@@ -111,7 +113,7 @@ def facts(found: Sequence[Entry]) -> list[Fact]:
         name: [_value(each.parameters[name]) if name in each.parameters else "" for each in found]
         for name in _differing([each.parameters for each in found if each.parameters])
     }
-    return [Fact(name, tuple(value or "–" for value in values)) for name, values in lines.items() if any(values)]
+    return [Fact(name, tuple(value or _UNKNOWN for value in values)) for name, values in lines.items() if any(values)]
 
 
 def page(found: Sequence[Entry], target: Path) -> str:
