@@ -42,6 +42,7 @@ _STYLE = {
 }
 _SIZE = (4.8, 3)  # inches
 _BINS = 60
+_MARGIN = datetime.timedelta(seconds=30)
 
 
 def lines(
@@ -64,6 +65,8 @@ def lines(
             axes.set_yscale("log")
             _plain(axes.yaxis)
         if times:
+            if times[-1] - times[0] < 2 * _MARGIN:  # the locator knows no shorter axis
+                axes.set_xlim(times[0] - _MARGIN, times[-1] + _MARGIN)
             axes.xaxis.set_major_locator(ticks := AutoDateLocator(maxticks=6))
             axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
         else:
