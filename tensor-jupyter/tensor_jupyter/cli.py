@@ -14,6 +14,7 @@ from tensor_jupyter.commands import (
     client,
     data,
     doctor,
+    drift,
     evaluate,
     imports,
     models,
@@ -67,6 +68,7 @@ app.command("import", epilog=imports.EXAMPLES)(imports.import_model)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(drift.app, name="drift")
 app.command()(doctor.doctor)
 app.command()(watch.watch)
 app.add_typer(notebook.app, name="notebook")

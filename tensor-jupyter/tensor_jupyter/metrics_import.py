@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -34,21 +35,31 @@ class Answers:
 
 def read(gateway: Gateway) -> dict[str, Answers]:
     """What each model that has answered has answered so far. Raises LabError where the gateway refuses it."""
+    found: dict[str, Answers] = {}
+    for name, labels, value in samples(gateway, _FAMILY, ("model", "version", "outcome")):
+        if not NAME.fullmatch(labels["model"]):  # "": none answered; and it becomes a folder
+            continue
+        answers = found.setdefault(labels["model"], Answers())
+        if name.endswith("_count"):
+            answers.by_outcome[labels["outcome"]] += int(value)
+            answers.by_version[labels["version"]] += int(value)
+        elif name.endswith("_bucket") and labels["outcome"] == "200":
+            answers.within[float(labels["le"])] += int(value)
+    return found
+
+
+def samples(gateway: Gateway, family: str, wanted: Sequence[str]) -> list[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each sample of a metric. Raises LabError where there is none with the labels wanted."""
     reply = gateway.send("GET", "/metrics")
     if reply.status != 200:
         raise LabError(f"The gateway refuses its metrics: {reply.message}")
-    found: dict[str, Answers] = {}
     try:
-        families = [each for each in text_string_to_metric_families(reply.body.decode()) if each.name == _FAMILY]
-        for name, labels, value, *_ in (sample for family in families for sample in family.samples):
-            if not NAME.fullmatch(labels["model"]):  # "": none answered; and it becomes a folder
-                continue
-            answers = found.setdefault(labels["model"], Answers())
-            if name.endswith("_count"):
-                answers.by_outcome[labels["outcome"]] += int(value)
-                answers.by_version[labels["version"]] += int(value)
-            elif name.endswith("_bucket") and labels["outcome"] == "200":
-                answers.within[float(labels["le"])] += int(value)
+        families = [each for each in text_string_to_metric_families(reply.body.decode()) if each.name == family]
+        found = [(name, labels, value) for each in families for name, labels, value, *_ in each.samples]
+        for name, labels, _ in found:
+            needed = (*wanted, "le") if name.endswith("_bucket") else wanted
+            if missing := set(needed) - set(labels):
+                raise LookupError(f"{name} without {', '.join(sorted(missing))}")
     except (ValueError, LookupError) as error:
         raise LabError(f"{reply.url} does not answer as the lab's gateway does: {error!r}.") from error
     return found

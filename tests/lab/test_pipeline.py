@@ -99,6 +99,9 @@ def test_one_command_trains_tests_and_promotes(local: Lab, sources: Path) -> Non
     card = local.get("REST", f"/tf/models/{MODEL}").json()["default"]["card"]
     stamp = local.home / "data" / "pipeline" / MODEL / "export-classifier" / "stamp.json"
     assert card["run"] == json.loads(stamp.read_text())["key"]
+    page = Path(output.partition("Page of the run: ")[2].splitlines()[0])
+    assert page.name.startswith(card["run"][:8])
+    assert "live latency" in page.read_text()
 
 
 def test_the_same_command_again_runs_nothing(local: Lab, sources: Path) -> None:

@@ -28,25 +28,25 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """What a person can put right becomes one line on stderr and exit code 1; Ctrl-C becomes 130."""
+def errors_in_one_line(code: int = 1) -> Iterator[None]:
+    """What a person can put right becomes one line on stderr and this exit code; Ctrl-C becomes 130."""
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):  # Typer's own ways out, with their exit codes
         raise
     except LabError as error:
-        fail(str(error))
+        fail(str(error), code)
     except BrokenPipeError:  # `lab ... | head`: the reader has ended, which is not a failure
         sys.stdout = None  # else Python complains when it closes it
         sys.exit(0)
     except OSError as error:  # a full disk, a folder that may not be written
-        fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        fail(f"{error.strerror}: {error.filename}" if error.filename else str(error), code)
     except KeyboardInterrupt:
         fail("stopped", 130)
     except Exception as error:  # noqa: BLE001 - TensorFlow's own errors, as of a full disk, have no common home
         _log.debug("%s", error, exc_info=True)
         first = (str(error).splitlines() or [""])[0]
-        fail(f"{type(error).__name__}: {first} ({LAB} --verbose shows where)")
+        fail(f"{type(error).__name__}: {first} ({LAB} --verbose shows where)", code)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

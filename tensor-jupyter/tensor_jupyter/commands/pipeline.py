@@ -203,6 +203,9 @@ def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Image
     decided = runner.verdict(parameters, settings) if LAST in plan.chosen else None
     code = runner.code_of([*results.values()], decided)
     _print_summary([*results.values()], decided if code != runner.FAILED else None)
+    page = _page([*results.values()], parameters, settings)
+    if page:
+        out.print(f"Page of the run: {page}")
     return code
 
 
@@ -215,6 +218,17 @@ def _attempt(plan: "Plan", parameters: Parameters, settings: Settings, once: boo
             raise
         err.print(str(error))
         return 1
+
+
+def _page(results: "list[Result]", parameters: Parameters, settings: Settings) -> Path | None:
+    """The run's page, which the steps have written; written here where one was killed, or the page was deleted."""
+    from tensor_jupyter.pages import run as pages
+
+    failed = next((each for each in results if each.state == "failed" and each.step in pages.REPORTED), None)
+    page = pages.page_of(parameters, settings)
+    if page and not failed and page.is_file():
+        return page
+    return pages.write_page(parameters, settings, pages.Failure(failed.step, failed.last) if failed else None)
 
 
 def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> None:

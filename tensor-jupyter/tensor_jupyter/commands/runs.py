@@ -1,9 +1,9 @@
-"""`lab runs`: the runs that TensorBoard shows, and taking them away."""
+"""`lab runs`: the runs that TensorBoard shows, listed and deleted; versions and runs of the pipeline side by side."""
 
 import datetime
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,16 +13,27 @@ from tensor_jupyter.context import checked_name
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
+if TYPE_CHECKING:
+    from tensor_jupyter.pages.compare import Fact
+
 _EXAMPLES = """Examples:
 
   lab runs list
+
+  lab runs compare mnist-net --html compared.html
+
+  lab runs compare mnist-net/2 mnist-net/3 mnist-net/3f9a1c20
 
   lab runs delete mnist-net 3
 
   lab runs delete mnist-net --all --yes
 """
 
-app = typer.Typer(help="TensorBoard's runs: list, delete.", epilog=_EXAMPLES, no_args_is_help=True)
+app = typer.Typer(
+    help="Runs: list and delete those of TensorBoard; compare those of the pipeline, and versions.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+)
 
 
 @app.command("list")
@@ -68,6 +79,50 @@ def delete(
         if not any(family.iterdir()):
             family.rmdir()
         out.print(f"Deleted: {', '.join(f'{model}/{folder.name}' for folder in folders)}")
+
+
+@app.command()
+def compare(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="MODEL, MODEL/VERSION or MODEL/RUN; every model if left out."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as a page into this file.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare versions and runs of the pipeline: verdict, accuracy, concept, data, commit, and parameters that differ.
+
+    A run that published a version is shown with it, one that was refused alone.
+    """
+    with errors_in_one_line():
+        from tensor_jupyter.pages import compare as comparison
+        from tensor_jupyter.pages.render import write
+
+        settings = Settings.read()
+        found = comparison.entries(names or [], settings)
+        if html:
+            write(html, comparison.page(found, html))
+        if json:
+            print_json({"entries": [each.document() for each in found]})
+        elif not found:
+            out.print(f"No versions in {settings.models}, and no runs in {settings.data / 'reports'}.")
+        else:
+            _print_side_by_side([each.name for each in found], comparison.facts(found))
+        if html and not json:
+            out.print(f"Page: {html}")
+
+
+def _print_side_by_side(heads: list[str], facts: "list[Fact]") -> None:
+    """A column for each, in as many blocks as the terminal's width wants."""
+    first = max(len(fact.name) for fact in facts)
+    columns = [[head, *(fact.values[number] for fact in facts)] for number, head in enumerate(heads)]
+    wide = max(len(cell) for column in columns for cell in column)
+    at_once = max(1, (out.width - first) // (wide + 2))
+    for start in range(0, len(columns), at_once):
+        if start:
+            out.print()
+        for name, *cells in zip(["", *(fact.name for fact in facts)], *columns[start : start + at_once], strict=True):
+            out.print("  ".join([f"{name:{first}}", *(f"{cell:{wide}}" for cell in cells)]).rstrip())
 
 
 def _runs(logs: Path) -> list[Path]:

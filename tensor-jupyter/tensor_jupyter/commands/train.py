@@ -134,8 +134,15 @@ def _train(
         console.print(f"Error on {metrics['test_images']} unseen pictures: {metrics['test_error']:.5f}")
         console.print(f"Threshold: {metrics['threshold']:.5f}; {metrics['test_false_alarms']:.2%} of them are above it")
     command = " ".join([*words, *_run_words(run)])
-    threshold = metrics.get("threshold")
-    published = export(trained.model, context, trained.data, metrics=metrics, command=command, threshold=threshold)
+    published = export(
+        trained.model,
+        context,
+        trained.data,
+        metrics=metrics,
+        command=command,
+        threshold=metrics.get("threshold"),
+        quantiles=trained.quantiles,
+    )
     console.print(f"Published: {published}")
     if not as_json:
         print_default(context.settings, published)

@@ -1,4 +1,4 @@
-"""What the pipeline's gate measures beside `publishing.gate`: each a number against its bar."""
+"""What the pipeline's gate measures beside `publishing.release_gate`: each a number against its bar."""
 
 from dataclasses import asdict
 from typing import Any

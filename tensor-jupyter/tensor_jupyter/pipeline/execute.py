@@ -80,6 +80,19 @@ def execute(
     Raises:
         LabError: When an input is missing, or the step fails; nothing is changed in its folder then.
     """
+    try:
+        ran = _executed(step, parameters, settings, say, again)
+    except Exception as error:
+        _write_page(step, parameters, settings, say, str(error) or type(error).__name__)
+        raise
+    if ran:
+        _write_page(step, parameters, settings, say)
+    return ran
+
+
+def _executed(
+    step: Step, parameters: Parameters, settings: Settings, say: Callable[[str], object], again: bool
+) -> bool:
     root = root_of(parameters, settings)
     make_shared(root / ".locks")
     with _alone(root / ".locks" / step.name, say):
@@ -98,6 +111,20 @@ def execute(
             replace(stamp, outputs=outputs).write(folder)
             _put_in_place(folder, root / step.name)
     return True
+
+
+def _write_page(
+    step: Step, parameters: Parameters, settings: Settings, say: Callable[[str], object], problem: str = ""
+) -> None:
+    """Write the run's page after the steps that add to it, and after one that failed; never a reason to fail."""
+    from tensor_jupyter.pages import run as pages
+
+    if step.name not in pages.REPORTED:
+        return
+    try:
+        pages.write_page(parameters, settings, pages.Failure(step.name, problem) if problem else None)
+    except Exception as error:  # noqa: BLE001 - what was measured or deployed counts, with a page or without
+        say(f"the run's page could not be written: {error!r}")
 
 
 def _body(step: Step) -> Callable[[Job], None]:

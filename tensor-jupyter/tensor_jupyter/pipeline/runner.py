@@ -134,6 +134,8 @@ class Run:
                 result.last = line.rstrip()
                 self.say(step.name, result.last)
         result.seconds = time.monotonic() - begin
+        if process.returncode < 0:
+            result.last = f"it was ended by signal {-process.returncode}"
         if process.returncode in (PROMOTED, REFUSED):
             result.state = result.last  # done, or unchanged since another process has just run it
         return result.state != "failed"

@@ -114,7 +114,7 @@ STEPS = (
         "Measure both exported models on images they were not trained on.",
         needs=("export-classifier", "export-concept", "gather-notmnist"),
         inputs=(*_EXPORTS, *_DIGITS, *_CORRECTIONS, *_LETTERS),
-        outputs=("evaluation.json",),
+        outputs=("evaluation.json", "measured.npz"),
         params=("model", "min_accuracy", "max_latency_ms", "min_auroc", "max_false_alarms"),
     ),
     Step(

@@ -57,6 +57,7 @@ def export(
     labels: Sequence[str] = (),
     pixels: str | None = None,
     threshold: float | None = None,
+    quantiles: Mapping[str, float] | None = None,
     companion: str = "",
     run: str = "",
     decides: bool = True,
@@ -71,20 +72,19 @@ def export(
         context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
-        command: How the model was made, for the card; run: which run of the pipeline did.
+        command: How the model was made, for the card; run: which run of the pipeline did; companion: its classifier.
         samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
         labels: The names of the scores; else those of `data`.
         pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
-        threshold: Of a concept model: the score above which an image is not of its concept; companion: its classifier.
+        threshold: A concept model's, over which an image is foreign; quantiles: its held-out images' scores by share.
         decides: Whether `default_version.decide` sets, and logs, which version is the default; else the caller does.
 
     Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
     """
     about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
-    more = {"threshold": threshold, "companion": companion, "run": run}
+    more = {"threshold": threshold, "score_quantiles": quantiles, "companion": companion, "run": run}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
-    if metrics is None:
-        metrics = _measured(version, data, threshold) if data else {}
+    metrics = _measured(version, data, threshold) if metrics is None else metrics
     document = card(context.name, version.labels, version.picture, metrics, about, **more, scores=version.scores)
     published = publish_model(version.endpoint, document, version.samples, context)
     if decides:
@@ -199,11 +199,11 @@ def tolerance(model: keras.Model) -> float:
     return _COARSE if halves or tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
-def _measured(version: _Prepared, data: Dataset, threshold: float | None) -> dict[str, float]:
+def _measured(version: _Prepared, data: Dataset | None, threshold: float | None) -> dict[str, float]:
     """Accuracy or error on the test images, none of a model that does not take them or answers something else."""
     endpoint, pixels = version.endpoint, version.pixels
-    images = images_for(data, endpoint)
-    if images is None:
+    images = images_for(data, endpoint) if data else None
+    if data is None or images is None:
         return {}
     found: list[np.ndarray] = []
     for start in range(0, len(images), _BATCH):

@@ -6,8 +6,11 @@ import numpy as np
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.training.models import is_classifier
 
-QUANTILE = 0.99
-"""Of the held-out pictures' errors: an autoencoder's threshold. One in a hundred pictures of its own world is above."""
+SHARES = (0, 0.01, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 1)
+"""Of the held-out images, in `quantiles_of`."""
+
+THRESHOLD = "0.99"
+"""The share whose score is an autoencoder's threshold: one in a hundred images of its own world is above."""
 
 
 def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) -> dict[str, float]:
@@ -54,8 +57,12 @@ def scores_of(model: keras.Model, pictures: Pictures) -> np.ndarray:
     return np.asarray(model.predict(pictures.images, batch_size=512, verbose=0))
 
 
-def threshold_of(model: keras.Model, held_out: Pictures) -> float | None:
-    """Above which error a picture is from another world; from pictures that were not trained on. None: a classifier."""
+def quantiles_of(model: keras.Model, held_out: Pictures) -> dict[str, float] | None:
+    """Return the scores that these shares of the held-out images have at most, by share; None for a classifier.
+
+    The images were not trained on: "0.99" is the threshold, and later scores are compared with the whole.
+    """
     if is_classifier(model):
         return None
-    return round(float(np.quantile(scores_of(model, held_out), QUANTILE)), 6)
+    scores = scores_of(model, held_out)
+    return {f"{share:g}": round(float(np.quantile(scores, share)), 6) for share in SHARES}

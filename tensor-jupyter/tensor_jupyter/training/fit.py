@@ -26,13 +26,14 @@ class Trained:
     """The model in its best state.
 
     metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
-    data: what it has learned from, the run's subset.
+    data: what it has learned from, the run's subset. quantiles: an autoencoder's, as `measure.quantiles_of` has them.
     """
 
     model: keras.Model
     metrics: dict[str, float]
     history: dict[str, list[float]]
     data: Dataset
+    quantiles: dict[str, float] | None = None
 
 
 def train(
@@ -225,12 +226,12 @@ def _finished(
         weights = network.get_weights()
         network = models.build(data, run.model_copy(update={"weights": "none"}))
         network.set_weights(weights)
-    threshold = evaluation.threshold_of(network, held_out)
+    quantiles = evaluation.quantiles_of(network, held_out)
     scores = evaluation.scores_of(network, data.test)
-    metrics = evaluation.measured(scores, data, threshold)
+    metrics = evaluation.measured(scores, data, quantiles[evaluation.THRESHOLD] if quantiles else None)
     results.write(context.log_dir, network, data, scores, metrics, state.epoch)
     make_shared(context.keras_file.parent)
     network.save(context.keras_file)
     checkpoints.forget(context)
     distillation.forget(run, data, context)
-    return Trained(network, metrics, state.history, data)
+    return Trained(network, metrics, state.history, data, quantiles)

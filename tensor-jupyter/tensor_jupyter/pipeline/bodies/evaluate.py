@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.publishing.graph import DEFAULT, Graph
 from tensor_jupyter.publishing.release_gate import Bars, Check, judge
 
+MEASURED = "measured.npz"
+"""Of each test image: the label that was read, its probability, and the concept score (inside; outside: of letters)."""
+
 _BATCH = 256
 
 
@@ -21,9 +25,10 @@ def run(job: Job) -> None:
     data, letters = gather.read(job.root / "gather-mnist"), gather.read(job.root / "gather-notmnist")
     classifier = exported(job.root, "export-classifier", parameters.model)
     report = judge(classifier, None, data, bars(parameters))
-    threshold, inside, outside = _scores(
-        exported(job.root, "export-concept", parameters.concept), data.test.images, letters.test.images
-    )
+    card, (scores,) = _measured(classifier, "scores", data.test.images)
+    concept = exported(job.root, "export-concept", parameters.concept)
+    concept_card, (inside, outside) = _measured(concept, "score", data.test.images, letters.test.images)
+    threshold = float(concept_card["threshold"])
     found: list[Check] = [
         *report.checks,
         checks.leak(replace(data, train=gather.read_all(job.root).train)),
@@ -32,7 +37,10 @@ def run(job: Job) -> None:
     ]
     for check in found:
         job.say(check.told)
-    job.write("evaluation.json", {"checks": checks.documents(found), "threshold": threshold})
+    answers = {"read": scores.argmax(axis=1), "probability": scores.max(axis=1)}
+    np.savez(job.folder / MEASURED, **answers, inside=inside, outside=outside)
+    cards = {"classifier": card, "concept": concept_card}
+    job.write("evaluation.json", {"checks": checks.documents(found), "threshold": threshold, "cards": cards})
 
 
 def bars(parameters: Parameters) -> Bars:
@@ -42,17 +50,17 @@ def bars(parameters: Parameters) -> Bars:
     )
 
 
-def _scores(folder: Path, *sets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The concept model's threshold, and its scores of two sets of images."""
+def _measured(folder: Path, output: str, *sets: np.ndarray) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """An exported model's card, and what it answers to each set of images."""
     with Graph(folder) as graph:
         (alias,) = graph.signatures[DEFAULT].inputs
-        inside, outside = (
+        found = [
             np.concatenate(
                 [
-                    graph.run(DEFAULT, {alias: images[start : start + _BATCH]})["score"]
+                    graph.run(DEFAULT, {alias: images[start : start + _BATCH]})[output]
                     for start in range(0, len(images), _BATCH)
                 ]
             )
             for images in sets
-        )
-        return float((graph.card() or {})["threshold"]), inside, outside
+        ]
+        return graph.card() or {}, found

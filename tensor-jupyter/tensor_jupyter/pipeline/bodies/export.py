@@ -30,7 +30,8 @@ def exported(root: Path, step: str, name: str) -> Path:
 
 
 def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, companion: str = "") -> None:
-    metrics, version = job.read(f"{step}/trained.json")["metrics"], job.read(f"{step}/{train.RUN}")["version"]
+    trained, version = job.read(f"{step}/trained.json"), job.read(f"{step}/{train.RUN}")["version"]
+    metrics = trained["metrics"]
     # Under the number of its run in TensorBoard, which it keeps when it is deployed.
     settings = job.settings.model_copy(update={"models": job.folder / "models"})
     published = publishing.export(
@@ -40,6 +41,7 @@ def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, c
         metrics=metrics,
         command=f"lab pipeline run --model {job.parameters.model}",
         threshold=metrics.get("threshold"),
+        quantiles=trained.get("quantiles"),
         companion=companion,
         run=job.run,
         decides=False,

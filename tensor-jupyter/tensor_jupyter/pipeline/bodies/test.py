@@ -46,7 +46,8 @@ def _classifier(job: Job, deployed: dict[str, Any], data: Dataset) -> tuple[list
         checks.live_latency(calls.milliseconds(50), job.parameters),
         _golden(job, name, version),
     ]
-    return found, document(calls)
+    milliseconds = [round(1000 * seconds, 2) for seconds in calls.seconds.tolist()]
+    return found, {**document(calls), "milliseconds": milliseconds}
 
 
 class _Live:

@@ -62,7 +62,7 @@ def _train(job: Job, run: Run, name: str, data: Dataset) -> None:
     # Not a Keras file: that holds the time it was written, and an equal training should give equal bytes.
     weights = {f"{number:04}": value for number, value in enumerate(trained.model.get_weights())}
     np.savez(job.folder / "weights.npz", **weights)
-    job.write("trained.json", {"metrics": trained.metrics, "history": trained.history})
+    job.write("trained.json", {name: getattr(trained, name) for name in ("metrics", "history", "quantiles")})
     # Not an output with a hash: the number depends on what else was trained, and on trainings that were killed.
     job.write(RUN, {"version": context.version})
     job.say(", ".join(f"{key} {value:g}" for key, value in trained.metrics.items()))

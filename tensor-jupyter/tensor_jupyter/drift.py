@@ -1,0 +1,214 @@
+"""Concept scores of live images over time, against those of held-out images at training time.
+
+    <LAB_DATA>/drift/<model>.jsonl     snapshots of the gateway's histogram, oldest first
+
+The gateway counts scores in buckets, since it started and in memory only. Each snapshot keeps its counts with the time
+and the concept model's version; the difference between two is a slice of time. TensorFlow is not imported here.
+"""
+
+import datetime
+import fcntl
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensor_jupyter.context import make_shared
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.gateway import Gateway
+from tensor_jupyter.inference.catalogue import default_version
+from tensor_jupyter.metrics_import import samples
+from tensor_jupyter.pages.render import write
+from tensor_jupyter.publishing.card import now
+from tensor_jupyter.settings import Settings
+from tensor_jupyter.typed import LAB
+
+MAX_SNAPSHOTS = 2000
+"""Kept of a model: two weeks of one every ten minutes."""
+
+_FAMILY = "tensor_rest_concept_score"
+_LEAST = 1e-4  # a share of nothing, where a logarithm needs one
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a concept model's card holds: its threshold, and the scores that shares of the held-out images have."""
+
+    version: int
+    threshold: float
+    quantiles: Mapping[float, float]
+
+    def shares(self, bounds: Sequence[float]) -> np.ndarray:
+        """Return the share of held-out images in each bucket, float [len(bounds)], on straight lines between shares."""
+        at = np.interp(bounds, [*self.quantiles.values()], [*self.quantiles], left=0, right=1)
+        return np.diff(at, prepend=0)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Images scored after `start` ("" for the gateway's own) up to `end`. counts: by the bucket's upper bound."""
+
+    start: str
+    end: str
+    version: int
+    counts: Mapping[float, int]
+
+    @property
+    def images(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number against its bar, in words."""
+
+    name: str
+    passed: bool
+    told: str
+    value: float
+    bar: float
+
+
+def snapshot(model: str, gateway: Gateway, settings: Settings) -> tuple[Training, list[Slice]]:
+    """Take a snapshot of the scores, and return it with all those taken before as slices of time.
+
+    Args:
+        model: The classifier.
+        gateway: Of the lab.
+        settings: The lab's folders.
+
+    Raises:
+        LabError: Where no gateway answers, or the concept model is not served or was trained without quantiles.
+    """
+    training = _training(f"{model}-concept", gateway)
+    counts = {
+        labels["le"]: int(value)
+        for name, labels, value in samples(gateway, _FAMILY, ("model",))
+        if name.endswith("_bucket") and labels["model"] == model
+    }
+    path = settings.data / "drift" / f"{model}.jsonl"
+    make_shared(path.parent)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _read(path)
+        last = found[-1] if found else {"counts": {}}
+        if counts and (counts != last["counts"] or training.version != last["version"]):
+            found.append({"time": now(), "version": training.version, "counts": counts})
+            if len(found) > MAX_SNAPSHOTS:
+                found = found[-MAX_SNAPSHOTS:]
+                found[0]["baseline"] = True  # what it counted was in slices before it, which are gone
+            write(path, "".join(f"{json.dumps(each)}\n" for each in found))
+    return training, _slices(found)
+
+
+def recent(slices: Sequence[Slice], version: int, hours: float) -> list[Slice]:
+    """Return the slices of a version that ended within so many hours."""
+    since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+    return [each for each in slices if each.version == version and moment(each.end) >= since]
+
+
+def added(slices: Sequence[Slice]) -> dict[float, int]:
+    """Return the counts of all slices together, by ascending bound."""
+    bounds = sorted({bound for each in slices for bound in each.counts})
+    return {bound: sum(each.counts.get(bound, 0) for each in slices) for bound in bounds}
+
+
+def judge(counts: Mapping[float, int], training: Training, max_psi: float, max_foreign: float) -> list[Check]:
+    """Compare live scores with those of training.
+
+    Args:
+        counts: Images by the bucket's upper bound, ascending; at least one.
+        training: What the live scores should be like.
+        max_psi: Bar of the population stability index over the buckets.
+        max_foreign: Bar of the share of images over the threshold.
+    """
+    live, expected = live_shares(counts), training.shares([*counts])
+    have, want = np.maximum(live, _LEAST), np.maximum(expected, _LEAST)
+    psi = float(((have - want) * np.log(have / want)).sum())
+    lower = [0.0, *counts][:-1]
+    # A bucket that the threshold lies in does not say how many of its images are over it.
+    foreign = float(live[np.array(lower) >= training.threshold].sum())
+    total = sum(counts.values())
+    return [
+        Check(
+            "distribution",
+            psi <= max_psi,
+            f"the population stability index of the scores is {psi:.3f}; at most {max_psi:g} is as in training",
+            round(psi, 4),
+            max_psi,
+        ),
+        Check(
+            "foreign images",
+            foreign <= max_foreign,
+            f"at least {foreign:.2%} of {total} images are over the threshold; at most {max_foreign:.2%} may be",
+            round(foreign, 4),
+            max_foreign,
+        ),
+    ]
+
+
+def live_shares(counts: Mapping[float, int]) -> np.ndarray:
+    """Return the share of each bucket."""
+    found = np.array([*counts.values()], float)
+    return found / found.sum()
+
+
+def moment(time: str) -> datetime.datetime:
+    """Return a time as the snapshots have it."""
+    return datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
+
+
+def documents(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Return the checks as JSON."""
+    return [asdict(each) for each in checks]
+
+
+def _training(companion: str, gateway: Gateway) -> Training:
+    version, card = default_version(gateway, companion)
+    try:
+        quantiles = {float(share): float(score) for share, score in card["score_quantiles"].items()}
+        return Training(version, float(card["threshold"]), dict(sorted(quantiles.items())))
+    except (LookupError, AttributeError, TypeError, ValueError):
+        raise LabError(
+            f"The card of {companion} {version} has no threshold and score_quantiles to compare with: it was trained "
+            f"by an earlier release. `{LAB} pipeline run --from train-concept` trains it again."
+        ) from None
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The snapshots in the file; lines that are none are left out."""
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            each = json.loads(line)
+            found.append({"time": str(each["time"]), "version": int(each["version"]), **each})
+        except (ValueError, LookupError, TypeError):
+            continue
+    return found
+
+
+def _slices(snapshots: Sequence[dict[str, Any]]) -> list[Slice]:
+    """What was scored up to the first snapshot, and between each and the next of the same version."""
+    found = []
+    nothing: dict[str, Any] = {"time": "", "counts": {}}
+    for before, after in pairwise([nothing, *snapshots]):
+        if after.get("baseline") or before.get("version", after["version"]) != after["version"]:
+            continue  # of two versions: which scored how many is not known
+        counts = after["counts"]
+        if any(counts.get(bound, 0) < count for bound, count in before["counts"].items()):
+            before = nothing  # the gateway was started anew
+        within = sorted((float(bound), count - before["counts"].get(bound, 0)) for bound, count in counts.items())
+        each = dict(
+            zip(
+                [bound for bound, _ in within], np.diff([count for _, count in within], prepend=0).tolist(), strict=True
+            )
+        )
+        if sum(each.values()):
+            found.append(Slice(before["time"], after["time"], after["version"], each))
+    return found
