@@ -31,7 +31,7 @@ def every_kind() -> dict[str, Model]:
         "mood_net": _mood([0.03, 0.97]),
         "tone_net": _mood([0.0, 1.0], scores="logits"),
         "broken_net": _text(fails=True),
-        "known_net": Model(card=LEVELS),
+        "known_net": Model(card={**LEVELS, "run": "7e4c8800"}),
         "known_net_concept": _concept(),
     }
 

@@ -87,6 +87,7 @@ def front(toy: ModelServer, inventory: str, kept: Path, tmp_path_factory: pytest
         TENSOR_REST_RULES=str(rules),
         TENSOR_REST_MAX_PIXELS="1000000",
         TENSOR_REST_CONCEPT_WAIT_MS="5000",
+        TENSOR_REST_JUPYTER_URL="http://127.0.0.1:8888/",
     )
     yield running
     running.stop()

@@ -210,3 +210,10 @@ def test_corrections_that_wait_are_counted_with_the_command_that_trains_with_the
     page.locator("#waiting").scroll_into_view_if_needed()
     open_page(page, front, "?model=glyph-net")
     assert page.locator("#waiting").is_hidden()
+
+
+def test_a_model_that_the_pipeline_made_links_to_the_pages_of_its_runs(page: Any, front: Front) -> None:
+    open_page(page, front)
+    links = page.locator("#served a", has_text="Pages of its pipeline runs")
+    links.first.wait_for()
+    assert [link.get_attribute("href") for link in links.all()] == ["http://127.0.0.1:8888/lab/tree/reports/known-net"]

@@ -75,7 +75,7 @@ export function feedback(model, picture, label) {
 
 /** How many pictures are kept of a model: {version, samples, since_version}, the last since its default version. */
 export const feedbackCount = (model) =>
-  ask(`/tf/models/${encodeURIComponent(model)}/feedback`, { signal: AbortSignal.timeout(PATIENCE) });
+  send(`/tf/models/${encodeURIComponent(model)}/feedback`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
 function form(pictures) {
   const made = new FormData();

@@ -20,10 +20,21 @@ function card(model) {
   const item = element("li", "", element("h3", "", model.name), element("p", "chips", ...chips));
   if (profile(model.name)) item.append(element("p", "small", summary(profile(model.name))));
   if (trouble(model.name)) item.append(element("p", "warning", trouble(model.name)));
+  const pages = runPages(model.name);
+  if (pages) item.append(element("p", "small", pages));
   for (const { version, reason } of model.quarantined ?? []) {
     item.append(element("p", "warning", `Version ${version} is not served: ${reason}`));
   }
   return item;
+}
+
+/** A link to the pages of the runs that made a model, which JupyterLab shows; null where a run did not, or it is elsewhere. */
+function runPages(name) {
+  const { jupyter } = $("served").dataset;
+  if (!jupyter || !profile(name)?.card?.run) return null;
+  const link = element("a", "", "Pages of its pipeline runs");
+  link.href = new URL(`lab/tree/reports/${encodeURIComponent(name)}`, jupyter);
+  return link;
 }
 
 /** Folders that are nearly models. */
