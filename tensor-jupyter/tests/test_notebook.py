@@ -23,7 +23,7 @@ def notebook(request):
 
 def test_they_are_there():
     names = [path.stem for path in NOTEBOOKS if not path.name.startswith(("run-by", "renamed-by"))]
-    assert names == ["Concept", "FashionNet", "MnistNet", "ServeAnything", "TransferLearning"]
+    assert names == ["Concept", "FashionNet", "MnistNet", "Pipeline", "ServeAnything", "TransferLearning"]
 
 
 def test_it_is_committed_clean(notebook):

@@ -138,7 +138,7 @@ def test_only_old_areas_of_our_own_are_swept(tmp_path):
         if name != "export-young":
             make_old(root / name)
     sweep(root)
-    assert sorted(path.name for path in root.iterdir()) == ["export-young", "another-users"]
+    assert sorted(path.name for path in root.iterdir()) == ["another-users", "export-young"]
 
 
 def test_an_error_inside_leaves_no_area(tmp_path):
