@@ -113,6 +113,7 @@ def _gateway(
         "TENSOR_REST_REQUESTS_PER_SECOND": 0,  # the load comes from one address
         "TENSOR_REST_CONNECTIONS_PER_CLIENT": 0,
         "TF_SERVER_HOST_PORT": address,
+        "TF_SERVER_INVENTORY_URL": "http://127.0.0.1:9/",  # none: not that of a lab that runs beside
         **{f"TENSOR_REST_{setting.upper()}": value for setting, value in settings.items()},
     }
     program = Program([sys.executable, "-m", "tensor_rest", "run"], folder / "log", _GATEWAY, given)
