@@ -21,6 +21,7 @@ from tensor_jupyter.pages import charts
 from tensor_jupyter.pages.render import render, write
 from tensor_jupyter.pipeline import stamps
 from tensor_jupyter.pipeline.execute import root_of
+from tensor_jupyter.pipeline.external import document_in
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import STEPS, after, named
 from tensor_jupyter.rest import png
@@ -79,9 +80,9 @@ def _done(parameters: Parameters, root: Path) -> list[str]:
 
 
 def _record(root: Path, done: list[str], run: str, settings: Settings, failure: Failure | None) -> dict[str, Any]:
-    evaluation = _document(root / "evaluate" / "evaluation.json")
-    verdict = _document(root / "promote" / "verdict.json") if "promote" in done else {}
-    live = _document(root / "test" / "live.json") if "test" in done else {}
+    evaluation = document_in(root / "evaluate" / "evaluation.json")
+    verdict = document_in(root / "promote" / "verdict.json") if "promote" in done else {}
+    live = document_in(root / "test" / "live.json") if "test" in done else {}
     checks = verdict.get("checks") or [*evaluation["checks"], *live.get("checks", [])]
     values = {check["name"]: check["value"] for check in checks}
     state = {True: "promoted", False: "refused", None: "not decided"}[verdict.get("promoted")]
@@ -101,7 +102,7 @@ def _record(root: Path, done: list[str], run: str, settings: Settings, failure: 
         "threshold": evaluation["threshold"],
         "calls": {name: value for name, value in live.get("calls", {}).items() if not isinstance(value, list | dict)},
         "data": cards["classifier"]["data_set"],
-        "letters": _document(root / "gather-notmnist" / "about.json").get("name", ""),
+        "letters": document_in(root / "gather-notmnist" / "about.json").get("name", ""),
         "parameters": {name: value for stamp in lineage for name, value in stamp.parameters.items()},
         "release": next(stamp.release for stamp in lineage if stamp.step == "evaluate"),
         "commit": cards["classifier"].get("git_commit", ""),
@@ -121,7 +122,7 @@ def _hashes(stamp: stamps.Stamp) -> dict[str, dict[str, str]]:
 
 def _model(root: Path, role: str, card: dict[str, Any], done: list[str]) -> dict[str, Any]:
     (folder,) = (root / f"export-{role}" / "models").glob("*/[0-9]*")
-    deployed = _document(root / "deploy" / "deployed.json").get(role) if "deploy" in done else None
+    deployed = document_in(root / "deploy" / "deployed.json").get(role) if "deploy" in done else None
     return {
         "role": role,
         "name": folder.parent.name,
@@ -157,14 +158,14 @@ def _shown(root: Path, record: dict[str, Any], done: list[str]) -> dict[str, Any
 
 
 def _latency(root: Path) -> Figure:
-    calls = _document(root / "test" / "live.json")["calls"]
+    calls = document_in(root / "test" / "live.json")["calls"]
     marks = {f"p{share}: {calls[f'p{share}_ms']:.1f} ms": calls[f"p{share}_ms"] for share in (50, 99)}
     return charts.histogram({"calls": np.array(calls["milliseconds"])}, marks, across="milliseconds of a call")
 
 
 def _curves(folder: Path, model: str) -> Iterator[tuple[str, Figure]]:
     """Title and chart of each measure, training and held-out images in one."""
-    history = _document(folder / "trained.json").get("history", {})
+    history = document_in(folder / "trained.json").get("history", {})
     for name, values in history.items():
         if name.startswith("val_") or name == "learning_rate" or not values:
             continue
@@ -198,12 +199,3 @@ def _misread(
         "read": labels[measured["read"][row]],
         "probability": float(measured["probability"][row]),
     }
-
-
-def _document(path: Path) -> dict[str, Any]:
-    """The JSON document in the file, empty where there is none."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        return {}
-    return found

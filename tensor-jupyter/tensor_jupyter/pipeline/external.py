@@ -37,7 +37,7 @@ def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings)
 
 def _better_source(folder: Path, given: str, settings: Settings) -> str:
     """A stand-in does not stay once the real set may be had."""
-    wanted = _document(folder / "about.json")["stand_in_for"]
+    wanted = document_in(folder / "about.json")["stand_in_for"]
     if wanted and not given and (not settings.offline or (settings.data / wanted).is_dir()):
         return f"a stand-in is in place of {wanted}, which is looked for again"
     return ""
@@ -45,8 +45,8 @@ def _better_source(folder: Path, given: str, settings: Settings) -> str:
 
 def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
     """A deployed version that is gone; one that the gate refused is wanted again only where the verdict is open."""
-    deployed = _document(root / "deploy" / "deployed.json")
-    verdict = _document(root / LAST / "verdict.json")
+    deployed = document_in(root / "deploy" / "deployed.json")
+    verdict = document_in(root / LAST / "verdict.json")
     refused = verdict.get("run") == deployed["run"] and not verdict["promoted"]
     if refused and not any(why_stale(named(name), parameters, root) for name in after("deploy")):
         return ""
@@ -56,8 +56,8 @@ def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
     return ""
 
 
-def _document(path: Path) -> dict[str, Any]:
-    """The JSON document in the file, empty where there is none."""
+def document_in(path: Path) -> dict[str, Any]:
+    """Return the JSON document in the file, empty where there is none."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
