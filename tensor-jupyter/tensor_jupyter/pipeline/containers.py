@@ -1,6 +1,6 @@
 """A step in a container of its image, on this machine: what Argo gives to a pod, given to `docker run`.
 
-The lab's folders are mounted, so files and stamps are those of a run without containers. The step runs as the user who
+The lab's folders are mounted, so the stamps hold for a run without containers, too. The step runs as the user who
 started it, with a read-only root and without capabilities, on the host's network, where the gateway is.
 """
 
