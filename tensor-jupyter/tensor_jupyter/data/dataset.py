@@ -52,7 +52,7 @@ class Pictures:
 class Dataset:
     """A named set of pictures, how it was split, and one line on where it came from.
 
-    unreadable: how many files were left out because they are no pictures. stand_in_for: the set that was wanted,
+    unreadable: how many files were left out because they are not pictures. stand_in_for: the set that was wanted,
     when this one took its place offline; else "".
     """
 

@@ -29,7 +29,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableError(Exception):
-    """The bytes are no picture, or one that is too large; the text names what was found."""
+    """The bytes are not those of a picture, or of one that is too large; the text names what was found."""
 
 
 def measure(content: bytes) -> tuple[int, int, int]:
