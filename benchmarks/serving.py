@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         cell: {key: statistics.median(r[key] for r in found) for key in found[0]} for cell, found in rates.items()
     }
     bars = _bars(start, medians)
-    _say(_table(medians, start) + _verdicts(bars))
+    _say(_table(medians, start) + _bars_table(bars))
     if given.json:
         document = {
             "rates": [{"server": s, "api": a, "clients": c, "rows": r, **m} for (s, a, (c, r)), m in medians.items()],
@@ -164,11 +164,11 @@ def _table(medians: dict[Any, dict[str, float]], start: dict[str, float]) -> str
     return "\n".join([*lines, "", *(f"{what:<40}{value:>8.2f}" for what, value in start.items()), ""])
 
 
-def _verdicts(bars: list[dict[str, Any]]) -> str:
+def _bars_table(bars: list[dict[str, Any]]) -> str:
     lines = [f"\n{'bar':<42}{'found':>8}  {'wanted':<9}"]
     for bar in bars:
-        verdict = "pass" if bar["passed"] else "MISSED"
-        lines.append(f"{bar['what']:<42}{bar['found']:>8.2f}  {bar['wanted']:<9}{verdict}")
+        result = "pass" if bar["passed"] else "MISSED"
+        lines.append(f"{bar['what']:<42}{bar['found']:>8.2f}  {bar['wanted']:<9}{result}")
     return "\n".join([*lines, ""])
 
 

@@ -68,7 +68,7 @@ class Check:
 
     name: str
     passed: bool
-    told: str
+    message: str
     value: float
     bar: float
 
@@ -117,7 +117,7 @@ def added(slices: Sequence[Slice]) -> dict[float, int]:
     return {bound: sum(each.counts.get(bound, 0) for each in slices) for bound in bounds}
 
 
-def judge(counts: Mapping[float, int], training: Training, max_psi: float, max_foreign: float) -> list[Check]:
+def check_scores(counts: Mapping[float, int], training: Training, max_psi: float, max_foreign: float) -> list[Check]:
     """Compare live scores with those of training.
 
     Args:

@@ -1,4 +1,4 @@
-"""A gateway on loopback that lists the models of a folder, as their serving.conf says."""
+"""A gateway on loopback that lists the models of a folder, as their serving.json says."""
 
 import http.server
 import json
@@ -18,7 +18,7 @@ class Gateway(http.server.ThreadingHTTPServer):
         for family in sorted(self.models.glob("[!.]*/")):
             registry = Registry(self.models, family.name)
             present = [number for number in registry.numbers() if number not in self.quarantined]
-            conf = registry.conf()
+            conf = registry.settings()
             entries.append(
                 {
                     "name": family.name,

@@ -40,7 +40,7 @@ def registry(settings):
 
 
 def default(registry):
-    return registry.conf().default(registry.numbers())
+    return registry.settings().default(registry.numbers())
 
 
 def stand_in(data):
@@ -51,22 +51,22 @@ def test_the_first_version_is_the_default_and_a_stand_in_is_named(publish, regis
     decision = publish(data=stand_in(brightness_data))
     assert (decision.version, decision.is_default) == (1, True)
     assert "trained on brightness-drawn, a stand-in for brightness" in decision.message
-    assert registry.conf().text == ""
+    assert registry.settings().document == {}
 
 
 def test_a_version_as_good_takes_over_without_labels(publish, registry):
     publish()
     assert publish().is_default
     assert default(registry) == 2
-    assert registry.conf().text == ""
+    assert registry.settings().document == {}
 
 
 def test_the_present_version_answers_while_the_new_one_is_measured(publish, registry, monkeypatch):
     publish()
     seen = []
-    judge = default_version.release_gate.judge
+    gate = default_version.release_gate.check_version
     monkeypatch.setattr(
-        default_version.release_gate, "judge", lambda *a, **b: seen.append(default(registry)) or judge(*a, **b)
+        default_version.release_gate, "check_version", lambda *a, **b: seen.append(default(registry)) or gate(*a, **b)
     )
     assert publish().is_default
     assert seen == [1]
@@ -76,22 +76,22 @@ def test_the_present_version_answers_while_the_new_one_is_measured(publish, regi
 def test_a_publication_that_was_killed_before_the_decision_leaves_the_next_one_free(publish, registry):
     publish()
     registry.hold_default([1])
-    assert registry.conf().labels == {"stable": 1}
+    assert registry.settings().labels == {"stable": 1}
     assert publish().is_default
-    assert registry.conf().text == ""
+    assert registry.settings().document == {}
 
 
 def test_a_worse_version_is_a_candidate_until_it_is_promoted(publish, registry, caplog):
     publish()
     decision = publish(right=False)
     assert (decision.version, decision.default) == (2, 1)
-    assert registry.conf().labels == {"stable": 1, "candidate": 2}
-    assert registry.conf().listed([1, 2]) == [1, 2]
+    assert registry.settings().labels == {"stable": 1, "candidate": 2}
+    assert registry.settings().listed([1, 2]) == [1, 2]
     assert registry.report(2)["default"]["default"] == 1
     for words in ("accuracy is", "version 1 stays the default", "`lab models promote b 2`"):
         assert words in caplog.text
     registry.promote(2, "stable")
-    assert registry.conf().labels == {"stable": 2}
+    assert registry.settings().labels == {"stable": 2}
 
 
 def test_a_good_version_moves_stable_along_and_ends_the_candidate(publish, registry, caplog):
@@ -100,7 +100,7 @@ def test_a_good_version_moves_stable_along_and_ends_the_candidate(publish, regis
     caplog.clear()
     caplog.set_level(logging.WARNING)
     assert publish().is_default
-    assert registry.conf().labels == {"stable": 3}
+    assert registry.settings().labels == {"stable": 3}
     assert caplog.text == ""
 
 
@@ -108,7 +108,7 @@ def test_a_stand_in_does_not_replace_a_version_that_was_trained_on_the_real_set(
     publish()
     decision = publish(data=stand_in(brightness_data))
     assert "stand-in for brightness" in decision.message
-    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert registry.settings().labels == {"stable": 1, "candidate": 2}
 
 
 def test_a_stand_in_replaces_another_one_and_the_real_set_replaces_it(publish, registry, brightness_data):
@@ -125,7 +125,7 @@ def test_what_a_person_pinned_or_labelled_is_left_alone(publish, registry):
     assert "b is pinned to 1: `lab models promote b 3` has the new version served" in publish().message
     registry.promote(3, "stable")
     decision = publish()
-    assert (decision.default, registry.conf().labels) == (3, {"stable": 3})
+    assert (decision.default, registry.settings().labels) == (3, {"stable": 3})
     assert "stable of b is version 3" in decision.message
 
 
@@ -144,7 +144,7 @@ def test_it_is_measured_on_the_present_versions_test_set_too(
     decision = publish(data=mine)
     checks = {check["name"]: check["passed"] for check in registry.report(2)["checks"]}
     assert (checks["accuracy"], checks["accuracy on brightness"]) == (True, False)
-    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert registry.settings().labels == {"stable": 1, "candidate": 2}
     assert "pictures of brightness" in decision.message
 
 
@@ -152,7 +152,7 @@ def test_where_the_present_versions_test_set_cannot_be_had_it_is_a_candidate(pub
     publish()
     decision = publish(data=dataclasses.replace(brightness_data, name="mine"))
     assert "it cannot be measured with the test set of version 1" in decision.message
-    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert registry.settings().labels == {"stable": 1, "candidate": 2}
 
 
 def test_a_publication_that_fails_does_not_leave_the_default_pinned(publish, registry, monkeypatch):
@@ -160,18 +160,18 @@ def test_a_publication_that_fails_does_not_leave_the_default_pinned(publish, reg
     seen = []
 
     def no_room(*_, **__):
-        seen.append(registry.conf().labels)
+        seen.append(registry.settings().labels)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "publish", no_room)
     with pytest.raises(LabError, match="is full, so nothing was published"):
         publish()
     assert seen == [{"stable": 1}]
-    assert registry.conf().text == ""
+    assert registry.settings().document == {}
     registry.label("stable", 1)
     with pytest.raises(LabError, match="is full, so nothing was published"):
         publish()
-    assert registry.conf().labels == {"stable": 1}  # a person's
+    assert registry.settings().labels == {"stable": 1}  # a person's
 
 
 def test_a_version_that_cannot_be_measured_leaves_the_default(publish, registry, monkeypatch):
@@ -183,7 +183,7 @@ def test_a_version_that_cannot_be_measured_leaves_the_default(publish, registry,
         assert words in decision.message
     monkeypatch.delenv("LAB_GATE_PICTURES")
     assert publish().is_default
-    assert registry.conf().text == ""
+    assert registry.settings().document == {}
 
 
 def test_without_data_it_is_measured_on_the_present_versions_test_set(publish, registry, brightness_data, monkeypatch):
@@ -193,7 +193,7 @@ def test_without_data_it_is_measured_on_the_present_versions_test_set(publish, r
     monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
     assert publish(right=False, data=None).default == 2
     assert publish(data=None).is_default
-    assert registry.conf().labels == {"stable": 5}
+    assert registry.settings().labels == {"stable": 5}
 
 
 def test_models_without_images_are_published_without_data(settings, monkeypatch):
@@ -211,25 +211,25 @@ def test_a_model_that_takes_other_images_than_the_present_version_is_a_candidate
     publish()
     monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
     exporting.export(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), Context("b", settings=settings))
-    assert registry.conf().labels == {"stable": 1, "candidate": 2}
+    assert registry.settings().labels == {"stable": 1, "candidate": 2}
     assert "does not take pictures as those of brightness" in registry.report(2)["default"]["message"]
 
 
 def test_a_lower_number_is_compared_with_the_present_version(publish, registry):
     publish(number=5)
     decision = publish(right=False, number=2)
-    assert (decision.default, registry.conf().labels) == (5, {"stable": 5, "candidate": 2})
+    assert (decision.default, registry.settings().labels) == (5, {"stable": 5, "candidate": 2})
     assert publish(number=3).is_default
-    assert registry.conf().labels == {"stable": 3}
+    assert registry.settings().labels == {"stable": 3}
 
 
 def test_unpin_has_the_newest_version_answer_again(publish, registry):
     publish()
     publish()
     registry.rollback([1, 2])
-    assert (registry.unpin(), registry.conf().text) == (2, "")
+    assert (registry.unpin(), registry.settings().document) == (2, {})
     registry.promote(1, "stable")
     assert publish().default == 1
     assert registry.unpin() == 3
     assert publish().is_default
-    assert registry.conf().text == ""
+    assert registry.settings().document == {}

@@ -181,10 +181,10 @@ def test_versions_that_are_held_back_come_with_their_reason(patient):
 
 
 def test_what_else_can_be_wrong_with_models(patient, settings):
-    patient.model["problems"] = ["serving.conf is ignored: line 1"]
+    patient.model["problems"] = ["serving.json is ignored: line 1"]
     finding = only()
-    assert finding.found == "b: serving.conf is ignored: line 1"
-    assert finding.fix.endswith("models/b/serving.conf")
+    assert finding.found == "b: serving.json is ignored: line 1"
+    assert finding.fix.endswith("models/b/serving.json")
 
     patient.model["problems"] = []
     (settings.models / "b" / "2").rmdir()

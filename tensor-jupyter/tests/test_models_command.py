@@ -1,4 +1,4 @@
-"""`lab models` as a person meets it: real versions in a models folder, and a gateway that follows serving.conf."""
+"""`lab models` as a person meets it: real versions in a models folder, and a gateway that follows serving.json."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def _make(net, data, settings):
             kernel, bias = net.get_weights()
             net.set_weights([-kernel, 1 - bias])
         exporting.export(net, Context("b", settings=settings), data, metrics={"test_accuracy": 1.0})
-    (settings.models / "b" / "serving.conf").unlink()  # the labels here are a person's
+    (settings.models / "b" / "serving.json").unlink()  # the labels here are a person's
 
 
 @pytest.fixture
@@ -138,14 +138,14 @@ def test_promotion_goes_through_the_gate(lab, versions, greys):
     assert "missed  accuracy is 0.00%" in done.stdout
     assert "b 3 is not promoted: accuracy is 0.00%" in done.stderr
     assert "at least 99.50% is wanted (the current version, measured on the same, has 100.00%)" in done.stderr
-    assert versions.conf().labels == {"stable": 2}
+    assert versions.settings().labels == {"stable": 2}
     assert (versions.report(3)["current"], versions.report(3)["forced"]) == (2, False)
 
     done = lab("models", "promote", "b", 3, "--data", greys, "--force")
     assert "b 3 is stable now, by --force." in done.stdout
     assert versions.report(3)["forced"]
     assert versions.log()[-1]["forced"]
-    assert versions.conf().labels == {"stable": 3}
+    assert versions.settings().labels == {"stable": 3}
 
 
 @pytest.mark.usefixtures("versions")
@@ -192,7 +192,7 @@ def test_what_is_quarantined_is_not_promoted_and_can_be_retried(lab, versions, g
     for words in (("label", "b", "canary", 3), ("promote", "b", 3)):
         assert "Version 3 of b is not sound (does not load: torn)" in lab("models", *words, code=1).stderr
     assert "b still" not in lab("models", "rollback", "b").stdout  # from 2 to 1: 3 does not count
-    assert versions.conf().pinned == (1,)
+    assert versions.settings().pinned == (1,)
     lab("models", "rollback", "b", "--to", 2)
     output = lab("models", "retry", "b", 3, "--wait", 0.5, code=1)
     assert "b 3 is looked at again (does not load: torn)" in output.stdout
@@ -225,14 +225,13 @@ def test_a_model_is_deleted_with_all_versions_when_that_is_meant(lab, versions):
 def test_independent_rows_are_set_and_left_to_the_model_again(lab, versions):
     versions.label("canary", 2)
     lab("models", "independent-rows", "b", "off")
-    assert versions.conf().independent_rows is False
+    assert versions.settings().independent_rows is False
     versions.promote(1, "stable")
-    assert "independent_rows: false\n" in versions.conf().text
     lab("models", "independent-rows", "b", "on")
-    assert versions.conf().independent_rows is True
+    assert versions.settings().independent_rows is True
     lab("models", "independent-rows", "b", "auto")
-    assert versions.conf().independent_rows is None
-    assert versions.conf().labels == {"canary": 2, "stable": 1}
+    assert versions.settings().independent_rows is None
+    assert versions.settings().labels == {"canary": 2, "stable": 1}
     lab("models", "independent-rows", "b", "yes", code=2)
 
 
@@ -243,7 +242,7 @@ def test_a_change_not_shown_is_an_error_a_silent_gateway_a_warning(lab, versions
     output = lab("models", "label", "b", "x", 2).stderr
     assert "Written, but not seen to be served" in output
     assert "does not answer as the lab's gateway does" in output
-    assert versions.conf().labels == {"x": 2}
+    assert versions.settings().labels == {"x": 2}
 
 
 def test_wrong_names_and_numbers(lab):

@@ -15,7 +15,7 @@ from tensor_jupyter.pipeline.execute import Job, execute, root_of, why_run
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import named
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
-from tensor_jupyter.publishing.serving_conf import STABLE
+from tensor_jupyter.publishing.serving_settings import STABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -86,7 +86,7 @@ def test_test_images_in_the_training_set_are_caught(settings, tmp_path, write_id
     run_steps(parameters, settings, ("gather-mnist",))
     found = checks.leak(gather.read(folder))
     assert found.passed is False
-    assert found.told == "83.33% of the test images are in the training set; at most 0.10% may be"
+    assert found.message == "83.33% of the test images are in the training set; at most 0.10% may be"
 
 
 def test_a_stand_in_does_not_replace_real_data(brightness_data):
@@ -101,7 +101,7 @@ def test_a_call_that_failed_counts_as_wrong():
     assert checks.live_accuracy(98, 98, 2, Parameters()).passed
     found = checks.live_accuracy(97, 97, 3, Parameters())
     assert found.passed is False
-    assert found.told == "97.00% of 100 live calls are answered right; at least 98.00% is wanted (3 calls failed)"
+    assert found.message == "97.00% of 100 live calls are answered right; at least 98.00% is wanted (3 calls failed)"
 
 
 def test_a_stand_in_is_looked_for_again_once_there_may_be_a_better_source(settings, monkeypatch, brightness_data):
@@ -118,8 +118,8 @@ def test_a_refused_version_is_deployed_again_only_for_a_new_verdict(settings, mo
     root, parameters, stale = root_of(Parameters(), settings), Parameters(), set()
     monkeypatch.setattr(external, "why_stale", lambda step, *_: "epochs changed" if step.name in stale else "")
     versions = {role: {"name": name, "version": 2} for role, name in (("classifier", "a"), ("concept", "a-concept"))}
-    for name, document in (("deployed", {"run": "r", **versions}), ("verdict", {"run": "r", "promoted": False})):
-        folder = root / {"deployed": "deploy", "verdict": "promote"}[name]
+    for name, document in (("deployed", {"run": "r", **versions}), ("decision", {"run": "r", "promoted": False})):
+        folder = root / {"deployed": "deploy", "decision": "promote"}[name]
         folder.mkdir(parents=True)
         (folder / f"{name}.json").write_text(json.dumps(document))
 
@@ -160,7 +160,7 @@ def deployed(settings, monkeypatch):
             (root / path).write_text(json.dumps(document))
         (root / "new").mkdir()
         promote.run(Job(small({}), settings, root, root / "new", "run", lambda _: None))
-        return json.loads((root / "new" / "verdict.json").read_text())
+        return json.loads((root / "new" / "decision.json").read_text())
 
     return decide
 
@@ -169,17 +169,17 @@ def deployed(settings, monkeypatch):
 def test_what_passes_becomes_stable(deployed, settings, others):
     assert deployed(others, True)["promoted"]
     for name in ("bars", "bars-concept"):
-        assert Registry(settings.models, name).conf().labels == {STABLE: 2}
+        assert Registry(settings.models, name).settings().labels == {STABLE: 2}
 
 
 def test_what_fails_is_taken_away_and_the_version_before_goes_on(deployed, settings):
-    verdict = deployed((1,), False)
-    assert not verdict["promoted"]
-    assert verdict["failed"] == ["9.00% of 100 live calls are answered right; at least 98.00% is wanted"]
+    decision = deployed((1,), False)
+    assert not decision["promoted"]
+    assert decision["failed"] == ["9.00% of 100 live calls are answered right; at least 98.00% is wanted"]
     for name in ("bars", "bars-concept"):
         registry = Registry(settings.models, name)
         assert registry.numbers() == [1]
-        assert registry.conf().labels == {}, "as before the deployment: the newest is the default"
+        assert registry.settings().labels == {}, "as before the deployment: the newest is the default"
 
 
 def test_what_fails_and_is_the_only_version_leaves_no_model(deployed, settings):

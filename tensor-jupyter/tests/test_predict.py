@@ -219,7 +219,7 @@ def test_local_answers_without_a_lab(lab, published, tmp_path):
 
 
 def test_local_finds_versions_and_labels_as_the_server_would(published):
-    (published.models / "shades" / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
+    (published.models / "shades" / "serving.json").write_text('{"version_labels": {"stable": 1}}')
     picture = kit.png(8, 230)
     for chosen in ({}, {"version": 1}, {"label": "stable"}):
         (prediction,) = Loaded(published, "shades", top=2, **chosen).classify([picture])

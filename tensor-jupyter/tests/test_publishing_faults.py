@@ -52,7 +52,7 @@ moments = [
     (exporting, "check", False),
     (staging, "_make_readable", True), (staging, "_sync", True),
     (staging, "_renamed", False), (staging, "_renamed", True), (staging, "_sync_folder", True),
-    (release_gate, "judge", False), (registry.Registry, "store_report", False),
+    (release_gate, "check_version", False), (registry.Registry, "store_report", False),
 ]
 for module, name, after in moments:
     root = Path(sys.argv[1]) / f"{name}-{'after' if after else 'before'}"
@@ -66,7 +66,7 @@ for module, name, after in moments:
 """
 )
 
-PUBLISHED = {"_renamed-after", "judge-before", "store_report-before"}
+PUBLISHED = {"_renamed-after", "check_version-before", "store_report-before"}
 """The moments after the rename."""
 
 

@@ -1,4 +1,4 @@
-"""Labels, promotion, rollback and deletion as they end up in serving.conf and in the models volume."""
+"""Labels, promotion, rollback and deletion as they end up in serving.json and in the models volume."""
 
 import threading
 
@@ -6,11 +6,18 @@ import pytest
 
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.serving_conf import parse
+from tensor_jupyter.publishing.serving_settings import ServingSettings
 
-MINE = """# mine: keep two
-model_version_policy { latest { num_versions: 2 } }  # for the demo
-version_labels: { value: 3; key: "canary", }
+MINE = """{
+  "model_version_policy": {
+    "latest": {
+      "num_versions": 2
+    }
+  },
+  "version_labels": {
+    "canary": 3
+  }
+}
 """
 
 
@@ -25,59 +32,59 @@ def registry(tmp_path):
 
 
 def conf_of(registry):
-    path = registry.family / "serving.conf"
+    path = registry.family / "serving.json"
     return path.read_text() if path.exists() else None
 
 
 @pytest.mark.parametrize(
-    ("text", "listed"),
+    ("document", "listed"),
     [
-        ("", [4]),
-        (MINE, [3, 4]),
-        ('version_labels { key: "stable" value: 1 }', [1, 4]),
-        ("model_version_policy { all {} }", [1, 2, 3, 4]),
-        ("model_version_policy { specific { versions: [1, 9] versions: 2; } }", [1, 2]),
-        ("model_version_policy: { latest: {} } # c", [4]),
+        ({}, [4]),
+        ({"version_labels": {"canary": 3}, "model_version_policy": {"latest": {"num_versions": 2}}}, [3, 4]),
+        ({"version_labels": {"stable": 1}}, [1, 4]),
+        ({"model_version_policy": {"all": {}}}, [1, 2, 3, 4]),
+        ({"model_version_policy": {"specific": {"versions": [1, 9, 2]}}}, [1, 2]),
+        ({"model_version_policy": {"latest": {}}}, [4]),
     ],
 )
-def test_what_the_file_lists(text, listed):
-    conf = parse(text)
-    assert conf.text == text
-    assert conf.listed([4, 3, 2, 1]) == listed
+def test_what_the_file_lists(document, listed):
+    settings = ServingSettings.model_validate(document)
+    assert settings.document == document
+    assert settings.listed([4, 3, 2, 1]) == listed
 
 
 def test_what_a_person_wrote_stays(registry):
-    (registry.family / "serving.conf").write_text(MINE)
+    (registry.family / "serving.json").write_text(MINE)
+    registry.label("canary", 3)
+    assert conf_of(registry) == MINE
     registry.label("stable", 2)
-    assert conf_of(registry) == MINE + 'version_labels { key: "stable" value: 2 }\n'
+    assert conf_of(registry) == MINE.replace("3\n", '3,\n    "stable": 2\n')
     registry.label("canary", 4)
-    assert "# mine: keep two" in conf_of(registry)
-    assert registry.conf().labels == {"canary": 4, "stable": 2}
+    assert registry.settings().labels == {"canary": 4, "stable": 2}
     registry.rollback([1, 2, 3, 4], target=3)
-    assert "# for the demo" in conf_of(registry)
-    assert registry.conf().pinned == (3,)
-    assert registry.conf().labels == {"stable": 3}
+    assert registry.settings().pinned == (3,)
+    assert registry.settings().labels == {"stable": 3}
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("max_load_attempts: 3", "line 1"),
-        (MINE + "model_version_policy { all {} }", "model_version_policy is given twice"),
-        ('version_labels { key: "a" value: 1 }\n' * 2, "label 'a' is given twice"),
-        ('\n\nversion_labels { key: "a" }', "line 3"),
-        ('version_labels { key: "A" value: 1 }', "line 1"),
-        ('version_labels { key: "a" value: 0 }', "0 is no version"),
-        ("model_version_policy { specific {} }", "line 1"),
-        ("version_labels {", "has no end"),
-        ("'single'", "unexpected"),
-        ("{" * 60_000, "line 1"),
-        ("# " + "x" * 70_000, "larger than"),
+        ('{"max_load_attempts": 3}', "max_load_attempts: Extra inputs are not permitted"),
+        ('{"version_labels": {}, "version_labels": {}}', "'version_labels' is given twice"),
+        ('{"version_labels": {"A": 1}}', "version_labels.A.[key]: String should match pattern"),
+        ('{"version_labels": {"a": 0}}', "version_labels.a: Input should be greater than or equal to 1"),
+        ('{"model_version_policy": {}}', "model_version_policy: expected an object with one of latest, all, specific"),
+        ('{"model_version_policy": {"specific": {}}}', "model_version_policy.specific.specific.versions: Field req"),
+        ('{"independent_rows": "maybe"}', "independent_rows: Input should be a valid boolean"),
+        ("{", "line 1 column 2"),
+        ("[]", "the file: Input should be a valid dict"),
+        ("[" * 60_000, "nested too deeply"),
+        ('"' + "x" * 70_000 + '"', "larger than"),
     ],
 )
 def test_a_file_that_is_not_understood_is_left_alone(registry, text, reason):
-    (registry.family / "serving.conf").write_text(text)
-    with pytest.raises(LabError, match=r"serving.conf is not changed") as raised:
+    (registry.family / "serving.json").write_text(text)
+    with pytest.raises(LabError, match=r"serving.json is not changed") as raised:
         registry.label("stable", 2)
     assert reason in str(raised.value)
     assert conf_of(registry) == text
@@ -93,39 +100,23 @@ def test_labels_go_on_versions_that_are_there_under_names_that_can_be_called(reg
 
 
 def test_the_default_is_stable_where_that_is_served():
-    assert parse("").default([1, 2]) == 2
-    assert parse('version_labels { key: "stable" value: 1 }').default([1, 2]) == 1
-    assert parse('version_labels { key: "stable" value: 7 }').default([1, 2]) == 2
-    assert parse("").default([]) == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "rows"),
-    [("independent_rows: true", True), ("independent_rows:false # sums\n" + MINE, False), (MINE, None)],
-)
-def test_independent_rows_are_read_beside_the_rest(text, rows):
-    conf = parse(text)
-    assert conf.text == text
-    assert conf.independent_rows is rows
-
-
-@pytest.mark.parametrize("text", ["independent_rows: maybe", "independent_rows: true independent_rows: true"])
-def test_independent_rows_that_are_not_understood_are_refused(text):
-    with pytest.raises(ValueError, match="independent_rows"):
-        parse(text)
+    assert ServingSettings().default([1, 2]) == 2
+    assert ServingSettings().with_label("stable", 1).default([1, 2]) == 1
+    assert ServingSettings().with_label("stable", 7).default([1, 2]) == 2
+    assert ServingSettings().default([]) == 0
 
 
 def test_a_label_is_a_persons_unless_it_was_set_with_a_publication(registry):
     assert not registry.is_chosen()
     registry.set_default(3, 4)
-    assert registry.conf().labels == {"stable": 3, "candidate": 4}
+    assert registry.settings().labels == {"stable": 3, "candidate": 4}
     assert not registry.is_chosen()
     registry.promote(4, "stable")
-    assert registry.conf().labels == {"stable": 4}
+    assert registry.settings().labels == {"stable": 4}
     assert registry.is_chosen()
     registry.set_default(None)
-    assert registry.conf().labels == {}
-    (registry.family / "serving.conf").write_text('version_labels { key: "stable" value: 1 }')
+    assert registry.settings().labels == {}
+    (registry.family / "serving.json").write_text('{"version_labels": {"stable": 1}}')
     assert registry.is_chosen()
 
 
@@ -134,8 +125,8 @@ def test_rollback_goes_to_the_version_that_was_stable_before(registry):
     registry.promote(1, "stable")
     registry.promote(4, "stable")
     assert registry.rollback([1, 2, 3, 4]) == (4, 1)
-    assert registry.conf().listed([1, 2, 3, 4]) == [1]
-    assert registry.conf().labels == {"stable": 1}
+    assert registry.settings().listed([1, 2, 3, 4]) == [1]
+    assert registry.settings().labels == {"stable": 1}
     with pytest.raises(LabError, match="no sound version before 1"):
         registry.rollback([1, 2, 3, 4])
     assert [entry["did"] for entry in registry.log()] == ["promote", "promote", "rollback"]
@@ -152,14 +143,14 @@ def test_rollback_goes_one_down_where_nothing_was_promoted_and_passes_over_the_q
 def test_a_promotion_ends_the_pin_of_a_rollback(registry):
     registry.rollback([1, 2, 3, 4])
     registry.promote(2, "canary")
-    assert registry.conf().pinned == (3,)
+    assert registry.settings().pinned == (3,)
     registry.promote(2, "stable")
-    assert registry.conf().pinned == (2,)
+    assert registry.settings().pinned == (2,)
     (registry.family / "6").mkdir()
     (registry.family / "6" / "saved_model.pb").touch()
     registry.promote(6, "stable")
-    assert registry.conf().pinned == ()
-    assert registry.conf().listed(registry.numbers()) == [2, 6]
+    assert registry.settings().pinned == ()
+    assert registry.settings().listed(registry.numbers()) == [2, 6]
 
 
 def test_served_and_labelled_versions_are_deleted_by_force_only_and_the_last_never(registry):
@@ -184,8 +175,8 @@ def test_served_and_labelled_versions_are_deleted_by_force_only_and_the_last_nev
 def test_a_pinned_version_deleted_by_force_takes_its_pin_along(registry):
     registry.rollback([1, 2, 3, 4])
     registry.delete(3, [1, 2, 3, 4], force=True)
-    assert registry.conf().listed(registry.numbers()) == [4]
-    (registry.family / "serving.conf").write_text("model_version_policy { specific { versions: 1 versions: 2 } }")
+    assert registry.settings().listed(registry.numbers()) == [4]
+    (registry.family / "serving.json").write_text('{"model_version_policy": {"specific": {"versions": [1, 2]}}}')
     with pytest.raises(LabError, match="names version 2 beside others"):
         registry.delete(2, [1, 2, 4], force=True)
     assert registry.numbers() == [1, 2, 4]
@@ -207,5 +198,5 @@ def test_changes_at_once_are_all_made(registry):
         job.start()
     for job in jobs:
         job.join()
-    assert registry.conf().labels == {f"l{number}": 1 + number % 4 for number in range(24)}
+    assert registry.settings().labels == {f"l{number}": 1 + number % 4 for number in range(24)}
     assert len(registry.log()) == 24

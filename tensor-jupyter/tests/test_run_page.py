@@ -85,7 +85,7 @@ def test_evaluated_models_have_a_page_that_says_how_good_they_are(evaluated):
     assert "2 of 40 test images were misread" in shown.text
     assert sum(address.startswith("data:image/png;base64,") for address in shown.addresses) == 2
     for check in record["checks"]:
-        assert check["told"] in shown.text
+        assert check["message"] in shown.text
     stamp = json.loads((root_of(*evaluated) / "export-classifier" / "stamp.json").read_text())
     card = record["models"][0]["card"]
     assert card["run"] == stamp["key"]
@@ -136,7 +136,7 @@ def test_a_verdict_is_on_the_page_with_each_check(evaluated, monkeypatch, promot
         deploy: ("deployed.json", {"run": "r", **models}),
         live_test: ("live.json", {"checks": checks.documents([live]), "calls": calls | {"milliseconds": [4.5] * 60}}),
         promote: (
-            "verdict.json",
+            "decision.json",
             {"promoted": promoted, "replaces": 2, "checks": every},
         ),
     }
@@ -147,14 +147,14 @@ def test_a_verdict_is_on_the_page_with_each_check(evaluated, monkeypatch, promot
     shown, record = page(evaluated)
     assert record["state"] == ("promoted" if promoted else "refused")
     assert "bars version 4" in shown.text
-    assert live.told in shown.text
+    assert live.message in shown.text
     assert "p99: 9.5 ms" in shown.text
     assert bool(shown.links) is promoted, "the card of a model that was taken away is not linked"
 
 
 def offline():
     found = [("AUROC offline", 1.0), ("false alarms offline", 0.0)]
-    return [{"name": name, "passed": True, "told": name, "value": value, "bar": 0.5} for name, value in found]
+    return [{"name": name, "passed": True, "message": name, "value": value, "bar": 0.5} for name, value in found]
 
 
 def test_results_of_an_earlier_run_are_not_shown(evaluated):
@@ -212,12 +212,12 @@ def test_versions_and_runs_stand_side_by_side(evaluated, lab, tmp_path):
     (first.parent / "not-a-record.json").write_text("{}")
     published, refused = compared(lab, "bars")
     assert (published["name"], published["run"], published["labels"]) == ("bars/1", first.stem, ["canary"])
-    assert (refused["name"], refused["verdict"]) == (f"bars/{other.stem}", "refused")
+    assert (refused["name"], refused["decision"]) == (f"bars/{other.stem}", "refused")
     said = lab("bars", "--html", str(tmp_path / "compared.html")).stdout
     lines = {line.split("  ")[0]: line for line in said.splitlines()}
     assert lines["epochs"].split()[1:] == ["2", "31"]
     assert "seed" not in lines, "it does not differ"
-    assert lines["verdict"].split("  ")[-1].strip() == "refused"
+    assert lines["decision"].split("  ")[-1].strip() == "refused"
     shown = Parts((tmp_path / "compared.html").read_text())
     assert {(tmp_path / link).resolve() for link in shown.links} == {first, other.with_suffix(".html")}
     assert "script" not in shown.tags

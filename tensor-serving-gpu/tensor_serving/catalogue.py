@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tensor_serving import layout, near_models, serving_conf
+from tensor_serving import layout, near_models, serving_settings
 from tensor_serving.near_models import NearModel
 from tensor_serving.savedmodel import Inspector, Rotation
 
@@ -16,9 +16,9 @@ class Model:
     """One model folder as found.
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
-    by version. `problems`: what in its serving.conf is not followed and why. `folders` are those of all versions.
+    by version. `problems`: what in its serving.json is not followed and why. `folders` are those of all versions.
     `complete` is False while some wait to be validated for the first time.
-    `independent_rows` is what serving.conf declares, None when it does not; False while it has a mistake, as it might
+    `independent_rows` is what serving.json declares, None when it does not; False while it has a mistake, as it might
     have said so.
     """
 
@@ -90,24 +90,24 @@ def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
 def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotation: Rotation, tried: bool) -> Model:
     problems: list[str] = []
     try:
-        conf = serving_conf.read(folder / "serving.conf")
-    except serving_conf.ConfError as error:
-        conf = serving_conf.ServingConf(independent_rows=False)
-        problems.append(f"serving.conf is ignored: {error}")
-    results = _validation_results(versions, {*conf.labels.values(), *conf.policy.versions}, inspector, rotation)
+        own = serving_settings.read(folder)
+    except serving_settings.SettingsError as error:
+        own = serving_settings.ServingSettings(independent_rows=False)
+        problems.append(str(error))
+    results = _validation_results(versions, {*own.labels.values(), *own.policy.versions}, inspector, rotation)
     sound = [number for number, reason in results.items() if not reason]
-    labels = {label: number for label, number in sorted(conf.labels.items()) if number in sound}
+    labels = {label: number for label, number in sorted(own.labels.items()) if number in sound}
     problems += [
         f"label {label} is ignored: version {number} is {'quarantined' if number in versions else 'not there'}"
-        for label, number in sorted(conf.labels.items())
+        for label, number in sorted(own.labels.items())
         if number not in sound
     ]
-    chosen = conf.policy.choose(sound)
-    if tried and conf.policy.kind == "latest" and not any(inspector.loads(versions[number]) for number in chosen):
+    chosen = own.policy.choose(sound)
+    if tried and own.policy.kind == "latest" and not any(inspector.loads(versions[number]) for number in chosen):
         chosen = sound[-len(chosen) - 1 :]
     serving = sorted({*chosen, *labels.values()})
     if sound and not serving:
-        problems.append(f"nothing is served: no version of {list(conf.policy.versions)} in serving.conf is sound")
+        problems.append(f"nothing is served: no version of {list(own.policy.versions)} in serving.json is sound")
     return Model(
         name=folder.name,
         base_path=str(folder),
@@ -117,7 +117,7 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
         quarantined={number: reason for number, reason in results.items() if reason},
         problems=problems,
         folders=versions,
-        independent_rows=conf.independent_rows,
+        independent_rows=own.independent_rows,
         complete=len(results) == len(versions),
     )
 
@@ -127,7 +127,7 @@ def _validation_results(
 ) -> dict[int, str]:
     """Return the reason by version, empty for a sound one; without those that wait to be validated for the first time.
 
-    Looked at are the newest and those named in serving.conf, as they may be served, the newest of those held back, as
+    Looked at are the newest and those named in serving.json, as they may be served, the newest of those held back, as
     they may be under way to the volume, and of all others those whose turn it is.
     """
     known = {number: inspector.last_problem(path) for number, path in versions.items()}

@@ -97,12 +97,12 @@ def test_only_rows_declared_independent_are_batched(executions: dict[bool, Execu
     call = call_of(runner, "", x=np.float32([1, 2]))
     assert not ran_alone(runner, call)
     for text, alone in (
-        ("independent_rows: false", True),  # the operator overrules the version
-        ("independent_rows: true", False),
-        ("independent_rows: maybe", True),  # a mistake in a file that might have said false
-        ("# nothing of it", False),
+        ('{"independent_rows": false}', True),  # the operator overrules the version
+        ('{"independent_rows": true}', False),
+        ('{"independent_rows": "maybe"}', True),  # a mistake in a file that might have said false
+        ("{}", False),
     ):
-        (half_plus_two.parent / "serving.conf").write_text(text)
+        (half_plus_two.parent / "serving.json").write_text(text)
         runner.refresh()
         assert ran_alone(runner, call) is alone, text
     (half_plus_two / "assets.extra" / "batching_params.pbtxt").unlink()

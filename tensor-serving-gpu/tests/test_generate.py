@@ -92,19 +92,24 @@ def test_hidden_folders_and_files_are_invisible(models: Path) -> None:
 @pytest.mark.parametrize(
     ("conf", "serving", "labels", "problem"),
     [
-        ("model_version_policy { all {} }", [1, 2, 10], {}, ""),
-        ("model_version_policy { latest { num_versions: 2 } }", [2, 10], {}, ""),
-        ("model_version_policy { specific { versions: 1 } }", [1], {}, ""),
-        ('version_labels { key: "stable" value: 1 }', [1, 10], {"stable": 1}, ""),
-        ('version_labels { key: "stable" value: 3 }', [10], {}, "label stable is ignored: version 3 is not there"),
-        ("model_version_policy { specific { versions: 3 } }", [], {}, "nothing is served: no version of [3] in"),
-        ("model_version_policy { newest {} }", [10], {}, "serving.conf is ignored: line 1: unknown field newest"),
+        ('{"model_version_policy": {"all": {}}}', [1, 2, 10], {}, ""),
+        ('{"model_version_policy": {"latest": {"num_versions": 2}}}', [2, 10], {}, ""),
+        ('{"model_version_policy": {"specific": {"versions": [1]}}}', [1], {}, ""),
+        ('{"version_labels": {"stable": 1}}', [1, 10], {"stable": 1}, ""),
+        ('{"version_labels": {"stable": 3}}', [10], {}, "label stable is ignored: version 3 is not there"),
+        (
+            '{"model_version_policy": {"specific": {"versions": [3]}}}',
+            [],
+            {},
+            "nothing is served: no version of [3] in",
+        ),
+        ('{"model_version_policy": {"newest": {}}}', [10], {}, 'serving.json is ignored: unknown field "newest"'),
     ],
 )
-def test_serving_conf_decides(
+def test_serving_json_decides(
     models: Path, conf: str, serving: list[int], labels: dict[str, int], problem: str
 ) -> None:
-    (models / "net" / "serving.conf").write_text(conf)
+    (models / "net" / "serving.json").write_text(conf)
     net = found(models, "net")
     assert (net.serving, net.labels) == (serving, labels)
     assert "".join(net.problems).startswith(problem)
@@ -113,17 +118,18 @@ def test_serving_conf_decides(
 
 
 @pytest.mark.parametrize(
-    ("conf", "wanted"),
-    [("", None), ("independent_rows: true", True), ("independent_rows: false", False), ("independent_rows: 1", False)],
+    ("value", "wanted"),
+    [("", None), ("true", True), ("false", False), ("1", False)],
 )
-def test_independent_rows_are_published(models: Path, conf: str, wanted: bool | None) -> None:
-    (models / "net" / "serving.conf").write_text(conf)
+def test_independent_rows_are_published(models: Path, value: str, wanted: bool | None) -> None:
+    if value:
+        (models / "net" / "serving.json").write_text(f'{{"independent_rows": {value}}}')
     assert found(models, "net").document()["independent_rows"] is wanted
 
 
 def test_a_label_on_a_quarantined_version_is_dropped(models: Path) -> None:
     (models / "net" / "2" / "saved_model.pb").unlink()
-    (models / "net" / "serving.conf").write_text('version_labels { key: "stable" value: 2 }')
+    (models / "net" / "serving.json").write_text('{"version_labels": {"stable": 2}}')
     assert found(models, "net").problems == ["label stable is ignored: version 2 is quarantined"]
     assert listed(models)["net"][1:] == ([10], {})
 
@@ -221,20 +227,20 @@ def test_an_empty_volume_lists_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("conf", "loads", "serving"),
     [
-        ("", [], [2, 10]),
-        ("", [2], [2, 10]),
-        ("", [10], [10]),
-        ("model_version_policy { latest { num_versions: 2 } }", [], [1, 2, 10]),
-        ("model_version_policy { latest { num_versions: 2 } }", [2], [2, 10]),
-        ("model_version_policy { latest { num_versions: 9 } }", [], [1, 2, 10]),
-        ("model_version_policy { specific { versions: 10 } }", [], [10]),
-        ('version_labels { key: "stable" value: 1 }', [], [1, 2, 10]),
+        ("{}", [], [2, 10]),
+        ("{}", [2], [2, 10]),
+        ("{}", [10], [10]),
+        ('{"model_version_policy": {"latest": {"num_versions": 2}}}', [], [1, 2, 10]),
+        ('{"model_version_policy": {"latest": {"num_versions": 2}}}', [2], [2, 10]),
+        ('{"model_version_policy": {"latest": {"num_versions": 9}}}', [], [1, 2, 10]),
+        ('{"model_version_policy": {"specific": {"versions": [10]}}}', [], [10]),
+        ('{"version_labels": {"stable": 1}}', [], [1, 2, 10]),
     ],
 )
 def test_until_a_new_version_is_known_to_load_the_one_before_is_served_too(
     models: Path, conf: str, loads: list[int], serving: list[int]
 ) -> None:
-    (models / "net" / "serving.conf").write_text(conf)
+    (models / "net" / "serving.json").write_text(conf)
     inspector = Inspector()
     scan(models, inspector)
     for version in loads:
@@ -247,7 +253,7 @@ def test_of_thousands_of_versions_each_look_takes_some(tmp_path: Path, monkeypat
     model = tmp_path / "net"
     for number in range(1, 1001):
         tiny_saved_model(model / str(number))
-    (model / "serving.conf").write_text('version_labels { key: "stable" value: 3 }')
+    (model / "serving.json").write_text('{"version_labels": {"stable": 3}}')
     looked_at: list[Path] = []
     monkeypatch.setattr(savedmodel, "fingerprint", lambda folder: looked_at.append(folder) or fingerprint(folder))
     inspector = Inspector()

@@ -31,7 +31,7 @@ def declared(tmp_path: Path, case_config: Path) -> Path:
     for name in ("several", "half_plus_two"):
         base = tmp_path / name
         shutil.copytree(case_config.parent / name, base)
-        (base / "serving.conf").write_text("independent_rows: true")
+        (base / "serving.json").write_text('{"independent_rows": true}')
         entries.append(f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}')
     config = tmp_path / "models.config"
     config.write_text("model_config_list {\n" + "\n".join(entries) + "\n}\n")

@@ -135,20 +135,20 @@ def test_warm_up_records_are_replayed_and_a_refused_one_is_an_error(lab: Lab) ->
     assert lab.client.half("warm") == (1, 3.0)
 
 
-def test_labels_and_policies_of_serving_conf(lab: Lab) -> None:
+def test_labels_and_policies_of_serving_json(lab: Lab) -> None:
     for version, export in ((1, "half_plus_two"), (2, "half_plus_three")):
         lab.publish(export, "labelled", version)
-    conf = lab.models / "labelled" / "serving.conf"
-    conf.write_text('version_labels { key: "stable" value: 1 }')
+    own = lab.models / "labelled" / "serving.json"
+    own.write_text('{"version_labels": {"stable": 1}}')
     lab.serving("labelled", 1, 2)
     assert lab.client.half("labelled") == (2, 4.0)
     wait_until(lambda: "stable" in lab.inventory("labelled")["labels"])
     assert lab.client.half("labelled", label="stable") == (1, 3.0)
     assert lab.client.half("labelled", version=1) == (1, 3.0)
-    conf.write_text('version_labels { key: "stable" value: 2 }')
+    own.write_text('{"version_labels": {"stable": 2}}')
     lab.serving("labelled", 2)
     assert lab.client.half("labelled", label="stable") == (2, 4.0)
-    conf.write_text("model_version_policy { specific { versions: 1 } }")
+    own.write_text('{"model_version_policy": {"specific": {"versions": [1]}}}')
     lab.serving("labelled", 1)
     assert lab.client.half("labelled") == (1, 3.0)
 

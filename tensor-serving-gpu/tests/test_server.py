@@ -51,7 +51,7 @@ def test_early_calls_wait_for_the_models(tmp_path: Path, exports: Path) -> None:
 
 def test_calls_at_the_same_time_are_batched_and_get_their_own_answers(tmp_path: Path, exports: Path) -> None:
     shutil.copytree(exports / "half_plus_two", tmp_path / "half" / "1")
-    (tmp_path / "half" / "serving.conf").write_text("independent_rows: true")
+    (tmp_path / "half" / "serving.json").write_text('{"independent_rows": true}')
     (tmp_path / "batching").write_text("max_batch_size { value: 8 } max_enqueued_batches { value: 100 }")
     (tmp_path / "monitoring").write_text("prometheus_config { enable: true }")
     rest_port = free_port()

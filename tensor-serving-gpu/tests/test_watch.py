@@ -48,9 +48,7 @@ def test_inventory_follows_the_volume(watch: Watch) -> None:
     assert inventory == {"models": [entry], "ignored": []}
     tiny_saved_model(watch.models / "net" / "2")
     (watch.models / "net" / "3").mkdir()
-    (watch.models / "net" / "serving.conf").write_text(
-        'version_labels { key: "stable" value: 1 } independent_rows: true'
-    )
+    (watch.models / "net" / "serving.json").write_text('{"version_labels": {"stable": 1}, "independent_rows": true}')
     tiny_saved_model(watch.models / "alpha" / "1")
     wanted = {
         "name": "net",
@@ -80,13 +78,13 @@ def test_a_near_model_is_listed_and_logged_once(watch: Watch) -> None:
 
 
 def test_a_fifo_in_the_volume_stops_nothing(watch: Watch) -> None:
-    os.mkfifo(watch.models / "net" / "serving.conf")
+    os.mkfifo(watch.models / "net" / "serving.json")
     (watch.models / "net" / "2").mkdir()
     os.mkfifo(watch.models / "net" / "2" / "saved_model.pb")
     tiny_saved_model(watch.models / "other" / "1")
     entries = wait_until(lambda: len(found := watch.inventory()["models"]) == 2 and found)
     assert entries[0]["quarantined"] == [{"version": 2, "reason": "saved_model.pb is not a regular file"}]
-    assert entries[0]["problems"] == ["serving.conf is ignored: cannot be read: it is not a regular file"]
+    assert entries[0]["problems"] == ["serving.json is ignored: cannot be read: it is not a regular file"]
     assert [entry["serving"] for entry in entries] == [[1], [1]]
 
 

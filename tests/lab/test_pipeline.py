@@ -142,7 +142,7 @@ def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, so
         assert found["labels"] == {"stable": 1}
         assert found["default_version"] == 1
     assert sorted(path.name for path in (local.home / "models" / MODEL).glob("[0-9]*")) == ["1"]
-    assert run(local, sources, 3).count("unchanged") == 11, "the verdict stands until something changes"
+    assert run(local, sources, 3).count("unchanged") == 11, "the decision stands until something changes"
 
 
 def test_a_dry_run_works_on_every_engine(lab: Lab) -> None:

@@ -33,17 +33,17 @@ app = typer.Typer(
 @app.command()
 def report(
     model: Model,
-    hours: Annotated[float, typer.Option(min=0.01, help="Judge the images of the last so many hours.")] = 24.0,
+    hours: Annotated[float, typer.Option(min=0.01, help="Check the images of the last so many hours.")] = 24.0,
     max_psi: Annotated[
         float, typer.Option(min=0, help="Bar of the population stability index, live scores against training.")
     ] = 0.25,
     max_foreign: Annotated[
         float, typer.Option(min=0, max=1, help="Bar of the share of images over the concept threshold.")
     ] = 0.05,
-    min_images: Annotated[int, typer.Option(min=1, help="Do not judge fewer.")] = 100,
+    min_images: Annotated[int, typer.Option(min=1, help="Do not check fewer.")] = 100,
     json: Json = False,
 ) -> None:
-    """Take a snapshot of the gateway's scores, judge those of the last hours, and write drift.html and drift.png."""
+    """Take a snapshot of the gateway's scores, check those of the last hours, and write drift.html and drift.png."""
     with errors_in_one_line(UNKNOWN):
         from tensor_jupyter import drift
         from tensor_jupyter.pages.drift import write_report
@@ -58,7 +58,7 @@ def report(
         about: dict[str, Any] = {"model": model, "version": training.version, "created": now(), "hours": hours}
         about |= {"images": images, "counts": counts, "checks": [], "state": "not known", "message": ""}
         if images >= min_images:
-            found = drift.judge(counts, training, max_psi, max_foreign)
+            found = drift.check_scores(counts, training, max_psi, max_foreign)
             about["checks"] = drift.documents(found)
             about["state"] = "as training" if all(each.passed for each in found) else "drifted"
         else:
@@ -101,11 +101,11 @@ def _print(about: dict[str, Any], files: dict[str, str], as_json: bool) -> None:
         return
     out.print(f"{about['model']}: {about['state']}, by {about['images']} images of the last {about['hours']:g} hours")
     for check in about["checks"]:
-        out.print(f"{mark(check['passed'])} {check['told']}")
+        out.print(f"{mark(check['passed'])} {check['message']}")
     for kind, path in files.items():
         out.print(f"{kind.capitalize() + ':':6} {path}")
 
 
 def _reason(about: dict[str, Any]) -> str:
-    missed = [check["told"] for check in about["checks"] if not check["passed"]]
+    missed = [check["message"] for check in about["checks"] if not check["passed"]]
     return "; ".join(missed) or about["message"]

@@ -110,7 +110,7 @@ def show(
         for key, value in (card or {"card": "none: labels are the indices of its scores"}).items():
             out.print(f"  {key:12} {plain(value)}")
         for check in (report or {}).get("checks", []):
-            out.print(f"  gate         {mark(check['passed'])} {check['told']}")
+            out.print(f"  gate         {mark(check['passed'])} {check['message']}")
 
 
 @app.command()
@@ -125,7 +125,7 @@ def label(
         _check_sound(registry, version, settings)
         registry.label(label, version)
         out.print(f"{model} {version} is called {label}: /tf/models/{model}/labels/{label}/classify")
-        present, conf = sound(registry, settings), registry.conf()
+        present, conf = sound(registry, settings), registry.settings()
         _hint_default(conf.default(present), conf.listed(present), version)
         wait_for(model, settings, wait, lambda seen: version in seen.available and seen.labels.get(label) == version)
 
@@ -155,7 +155,7 @@ def promote(
         report, missed = measure(registry, version, to, data, settings, force)
         if not json:
             for check in report["checks"]:
-                out.print(f"{mark(check['passed'])} {check['told']}")
+                out.print(f"{mark(check['passed'])} {check['message']}")
         if missed and not force:
             if json:
                 print_json({"promoted": False, "report": report})
@@ -196,7 +196,7 @@ def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
         reason = quarantine_reason(model, version, settings)
         registry.retry(version)
         out.print(f"{model} {version} is looked at again{f' ({reason})' if reason else ''}.")
-        listed = version in registry.conf().listed({*registry.numbers(), version})
+        listed = version in registry.settings().listed({*registry.numbers(), version})
 
         looked = False
 

@@ -134,7 +134,7 @@ def step(
         parameters, settings = Parameters.read(config, **flags), Settings.read()
         ran = execute(named(name), parameters, settings, out.print, again)
         out.print("done" if ran else "unchanged")
-        decided = runner.verdict(parameters, settings) if name == LAST else None
+        decided = runner.decision(parameters, settings) if name == LAST else None
         if decided and not decided["promoted"]:
             sys.exit(runner.REFUSED)
 
@@ -200,7 +200,7 @@ def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Image
         err.print(f"{name:{wide}}  {line}")
 
     results = runner.Run(plan, parameters, settings, say, images).start()
-    decided = runner.verdict(parameters, settings) if LAST in plan.chosen else None
+    decided = runner.decision(parameters, settings) if LAST in plan.chosen else None
     code = runner.code_of([*results.values()], decided)
     _print_summary([*results.values()], decided if code != runner.FAILED else None)
     page = _page([*results.values()], parameters, settings)
@@ -240,7 +240,7 @@ def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> N
     if decided is None:
         return
     for check in decided["checks"]:
-        out.print(f"{mark(check['passed'])} {check['told']}")
+        out.print(f"{mark(check['passed'])} {check['message']}")
     classifier, concept = decided["classifier"], decided["concept"]
     names = f"{classifier['name']} {classifier['version']} and {concept['name']} {concept['version']}"
     if decided["promoted"]:

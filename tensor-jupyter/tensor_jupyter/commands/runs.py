@@ -90,7 +90,7 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Write the comparison as a page into this file.")] = None,
     json: Json = False,
 ) -> None:
-    """Compare versions and runs of the pipeline: verdict, accuracy, concept, data, commit, and parameters that differ.
+    """Compare versions and runs of the pipeline: decision, accuracy, concept, data, commit, and parameters that differ.
 
     A run that published a version is shown with it, one that was refused alone.
     """

@@ -48,7 +48,7 @@ def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
         )
         for each in entry["quarantined"]
     ]
-    edit = f"${{EDITOR:-vi}} {shlex.quote(str(settings.models / name / 'serving.conf'))}"
+    edit = f"${{EDITOR:-vi}} {shlex.quote(str(settings.models / name / 'serving.json'))}"
     followed = [warning("models", f"{name}: {each}", "a file that is followed", edit) for each in entry["problems"]]
     return [*held, *followed]
 

@@ -88,7 +88,7 @@ def _chosen(registry: Registry, version: int | None, label: str | None) -> int:
         raise LabError("Give --version or --label, not both: a label stands for a version.")
     if version is not None:
         return version
-    conf, there = registry.conf(), registry.numbers()
+    conf, there = registry.settings(), registry.numbers()
     if label is None:
         return max(conf.listed(there) or there, default=0)
     if label not in conf.labels:

@@ -1,6 +1,6 @@
 """Pages to read in a browser: one file each, without scripts and without anything fetched from elsewhere.
 
-    run        a run of the pipeline: verdict, curves, mistakes, lineage; and its record, which `compare` reads
+    run        a run of the pipeline: decision, curves, mistakes, lineage; and its record, which `compare` reads
     compare    versions and runs side by side
     charts     drawn by matplotlib, as SVG that follows the page's light and dark colours
     render     the templates, by Jinja with everything escaped

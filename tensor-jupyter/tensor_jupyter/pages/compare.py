@@ -27,13 +27,13 @@ class Entry:
     """A version, a run, or both; None and "" for what is not known.
 
     accuracy: on all test images. false_alarms: share of unseen test images over the threshold. bytes: of the
-    SavedModel. verdict: of the pipeline's gate. page: the run's.
+    SavedModel. decision: of the pipeline's gate. page: the run's.
     """
 
     model: str
     version: int | None = None
     run: str = ""
-    verdict: str = ""
+    decision: str = ""
     labels: tuple[str, ...] = ()
     accuracy: float | None = None
     auroc: float | None = None
@@ -97,7 +97,7 @@ def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
 def facts(found: Sequence[Entry]) -> list[Fact]:
     """Return the lines of the comparison; of the parameters those that differ."""
     lines = {
-        "verdict": [each.verdict for each in found],
+        "decision": [each.decision for each in found],
         "label": [", ".join(each.labels) for each in found],
         "accuracy": [_percent(each.accuracy) for each in found],
         "concept AUROC": ["" if each.auroc is None else f"{each.auroc:.4f}" for each in found],
@@ -140,7 +140,7 @@ def _of_model(model: str, settings: Settings) -> list[Entry]:
         if mine:
             runs.remove(mine)
         path, record = mine or (None, {})
-        labels = tuple(sorted(label for label, at in registry.conf().labels.items() if at == number))
+        labels = tuple(sorted(label for label, at in registry.settings().labels.items() if at == number))
         published.append(_entry(model, number, card, labels, _bytes(registry.folder(number)), path, record))
     alone = [
         _entry(model, None, _classifier(record)["card"], (), _classifier(record)["bytes"], path, record)
@@ -150,7 +150,7 @@ def _of_model(model: str, settings: Settings) -> list[Entry]:
 
 
 def _records(model: str, settings: Settings) -> list[tuple[Path, dict[str, Any]]]:
-    """The records of runs, the latest verdict first; a file that is not one is left out."""
+    """The records of runs, the latest decision first; a file that is not one is left out."""
     found = []
     for path in folder_of(settings, model).glob("*-*.json"):
         with contextlib.suppress(ValueError, LookupError, TypeError):

@@ -81,11 +81,11 @@ def _done(parameters: Parameters, root: Path) -> list[str]:
 
 def _record(root: Path, done: list[str], run: str, settings: Settings, failure: Failure | None) -> dict[str, Any]:
     evaluation = document_in(root / "evaluate" / "evaluation.json")
-    verdict = document_in(root / "promote" / "verdict.json") if "promote" in done else {}
+    decision = document_in(root / "promote" / "decision.json") if "promote" in done else {}
     live = document_in(root / "test" / "live.json") if "test" in done else {}
-    checks = verdict.get("checks") or [*evaluation["checks"], *live.get("checks", [])]
+    checks = decision.get("checks") or [*evaluation["checks"], *live.get("checks", [])]
     values = {check["name"]: check["value"] for check in checks}
-    state = {True: "promoted", False: "refused", None: "not decided"}[verdict.get("promoted")]
+    state = {True: "promoted", False: "refused", None: "not decided"}[decision.get("promoted")]
     lineage = [stamp for stamp in (stamps.read(root / step.name) for step in STEPS) if stamp and _counts(stamp, done)]
     cards = evaluation["cards"]
     return {
@@ -94,7 +94,7 @@ def _record(root: Path, done: list[str], run: str, settings: Settings, failure: 
         "state": "failed" if failure else state,
         "failure": vars(failure) if failure else None,
         "models": [_model(root, role, cards[role], done) for role in ("classifier", "concept")],
-        "replaces": verdict.get("replaces") or None,
+        "replaces": decision.get("replaces") or None,
         "checks": checks,
         "accuracy": cards["classifier"]["metrics"].get("test_accuracy"),
         "auroc": values["AUROC offline"],

@@ -18,41 +18,41 @@ def separation(inside: np.ndarray, outside: np.ndarray, bar: float, where: str) 
     from tensor_jupyter.concept import auroc
 
     found = auroc(inside, outside)
-    told = f"AUROC of the concept score {where} is {found:.4f} for {len(inside)} digits and {len(outside)} letters"
-    return Check(f"AUROC {where}", found >= bar, f"{told}; at least {bar:g} is wanted", round(found, 5), bar)
+    message = f"AUROC of the concept score {where} is {found:.4f} for {len(inside)} digits and {len(outside)} letters"
+    return Check(f"AUROC {where}", found >= bar, f"{message}; at least {bar:g} is wanted", round(found, 5), bar)
 
 
 def false_alarms(scores: np.ndarray, threshold: float, bar: float, where: str) -> Check:
     """Check the share of unseen digits whose concept score is over the threshold."""
     found = float((scores > threshold).mean())
-    told = (
+    message = (
         f"{found:.2%} of {len(scores)} unseen digits are over the concept threshold {where}; at most {bar:.2%} may be"
     )
-    return Check(f"false alarms {where}", found <= bar, told, round(found, 5), bar)
+    return Check(f"false alarms {where}", found <= bar, message, round(found, 5), bar)
 
 
 def leak(data: Dataset) -> Check:
     """Check that the test images were not trained on, by the SHA-256 of each image."""
     seen = set(_hashes(data.train.images))
     found = sum(each in seen for each in _hashes(data.test.images)) / len(data.test)
-    told = f"{found:.2%} of the test images are in the training set; at most {MAX_LEAKED:.2%} may be"
-    return Check("test images not trained on", found <= MAX_LEAKED, told, round(found, 5), MAX_LEAKED)
+    message = f"{found:.2%} of the test images are in the training set; at most {MAX_LEAKED:.2%} may be"
+    return Check("test images not trained on", found <= MAX_LEAKED, message, round(found, 5), MAX_LEAKED)
 
 
 def live_accuracy(right: int, answered: int, failed: int, parameters: Parameters) -> Check:
     """Check the accuracy over REST; a call that failed counts as wrong."""
     share, bar = right / (answered + failed), parameters.min_accuracy
-    told = f"{share:.2%} of {answered + failed} live calls are answered right; at least {bar:.2%} is wanted"
+    message = f"{share:.2%} of {answered + failed} live calls are answered right; at least {bar:.2%} is wanted"
     if failed:
-        told += f" ({failed} calls failed)"
-    return Check("live accuracy", share >= bar, told, round(share, 5), bar)
+        message += f" ({failed} calls failed)"
+    return Check("live accuracy", share >= bar, message, round(share, 5), bar)
 
 
 def live_latency(milliseconds: float, parameters: Parameters) -> Check:
     """Check the median of a live call."""
     bar = parameters.max_live_latency_ms
-    told = f"a live call takes {milliseconds:.1f} ms (median); {bar:g} ms are allowed"
-    return Check("live latency", milliseconds <= bar, told, round(milliseconds, 3), bar)
+    message = f"a live call takes {milliseconds:.1f} ms (median); {bar:g} ms are allowed"
+    return Check("live latency", milliseconds <= bar, message, round(milliseconds, 3), bar)
 
 
 def stand_in(data: Dataset, current: dict[str, Any] | None) -> Check:

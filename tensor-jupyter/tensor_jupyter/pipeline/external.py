@@ -44,10 +44,10 @@ def _better_source(folder: Path, given: str, settings: Settings) -> str:
 
 
 def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
-    """A deployed version that is gone; one that the gate refused is wanted again only where the verdict is open."""
+    """A deployed version that is gone; one that the gate refused is wanted again only where the decision is open."""
     deployed = document_in(root / "deploy" / "deployed.json")
-    verdict = document_in(root / LAST / "verdict.json")
-    refused = verdict.get("run") == deployed["run"] and not verdict["promoted"]
+    decision = document_in(root / LAST / "decision.json")
+    refused = decision.get("run") == deployed["run"] and not decision["promoted"]
     if refused and not any(why_stale(named(name), parameters, root) for name in after("deploy")):
         return ""
     for each in (deployed["classifier"], deployed["concept"]):

@@ -150,10 +150,10 @@ def environment(parameters: Parameters, settings: Settings, given: Mapping[str, 
     return {**given, **folders, **parameters.environment(), "PYTHONUNBUFFERED": "1"}
 
 
-def verdict(parameters: Parameters, settings: Settings) -> dict[str, Any] | None:
+def decision(parameters: Parameters, settings: Settings) -> dict[str, Any] | None:
     """Return what the gate decided last, None if it has not."""
     try:
-        found = json.loads((root_of(parameters, settings) / LAST / "verdict.json").read_text(encoding="utf-8"))
+        found = json.loads((root_of(parameters, settings) / LAST / "decision.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -140,7 +140,7 @@ STEPS = (
         "Make the candidate stable if every check passes; else take it away again.",
         needs=("test",),
         inputs=("deploy/deployed.json", "evaluate/evaluation.json", "test/live.json", *_DIGITS),
-        outputs=("verdict.json",),
+        outputs=("decision.json",),
         params=("model", "min_accuracy", "max_latency_ms"),
         live=True,
     ),

@@ -27,7 +27,7 @@ from tensor_jupyter.publishing.overview import about, sound
 from tensor_jupyter.publishing.promotion import held_out
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
 from tensor_jupyter.publishing.release_gate import Report
-from tensor_jupyter.publishing.serving_conf import STABLE
+from tensor_jupyter.publishing.serving_settings import STABLE
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.typed import LAB
 
@@ -51,7 +51,7 @@ class Decision:
 def held(context: Context) -> Iterator[None]:
     """Keep the present default version from here until `decide`; only until the end of the block if that fails.
 
-    A serving.conf that cannot be read does not stop a publication.
+    A serving.json that cannot be read does not stop a publication.
     """
     registry, changed = Registry(context.settings.models, context.name), False
     with contextlib.suppress(LabError):
@@ -85,19 +85,19 @@ def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
 
 
 def _decided(registry: Registry, version: int, data: Dataset | None, settings: Settings) -> tuple[Decision, Report]:
-    name, conf = registry.name, registry.conf()
+    name, conf = registry.name, registry.settings()
     others = [number for number in sound(registry, settings) if number != version]
     older = [number for number in others if number < version]
     settled = bool(conf.pinned) or STABLE in conf.labels  # else a newer one is still being measured by another process
     current = conf.default(others if settled else older) or max(older, default=0)
     folder = registry.folder(version)
     if not current:
-        report = release_gate.judge(folder, None, data)
+        report = release_gate.check_version(folder, None, data)
         return Decision(version, version, _first(name, version, data)), report
     chosen = registry.is_chosen()
     kept = STABLE in conf.labels and not registry.is_held()
     also, missing = _sets_of(registry, current, data, settings)
-    report = release_gate.judge(folder, registry.folder(current), data, also=also)
+    report = release_gate.check_version(folder, registry.folder(current), data, also=also)
     if chosen:
         return Decision(version, current, _left_alone(registry, version, current)), report
     reason = _reason_against(registry, current, data, report, bool(also)) or missing
@@ -119,7 +119,7 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
 def _undecided(registry: Registry, version: int, error: Exception) -> Decision:
     message = f"{registry.name} {version} is published, but without a report: {str(error).rstrip('.')}"
     try:
-        default = registry.conf().default(registry.numbers())
+        default = registry.settings().default(registry.numbers())
     except LabError:
         return Decision(version, 0, message)
     if default != version:
@@ -138,7 +138,7 @@ def _first(name: str, version: int, data: Dataset | None) -> str:
 
 
 def _left_alone(registry: Registry, version: int, current: int) -> str:
-    pinned = ", ".join(map(str, registry.conf().pinned))
+    pinned = ", ".join(map(str, registry.settings().pinned))
     how = f"{registry.name} is pinned to {pinned}" if pinned else f"{STABLE} of {registry.name} is version {current}"
     return (
         f"{how}: `{LAB} models promote {registry.name} {version}` has the new version served, "
@@ -151,9 +151,9 @@ def _reason_against(registry: Registry, current: int, data: Dataset | None, repo
     if data and data.stand_in_for and not _made_with(registry, current).get("stand_in_for"):
         return f"it was trained on {data.name}, a stand-in for {data.stand_in_for}"
     accuracy = [check for check in report.checks if check.name.startswith("accuracy")]
-    worse = [check.told for check in accuracy if check.passed is False]
+    worse = [check.message for check in accuracy if check.passed is False]
     own = "accuracy" if data else ""  # the check on the new version's own test set, which may have none
-    unmeasured = [check.told for check in accuracy if also and check.passed is None and check.name != own]
+    unmeasured = [check.message for check in accuracy if also and check.passed is None and check.name != own]
     return "; ".join(worse or unmeasured)
 
 

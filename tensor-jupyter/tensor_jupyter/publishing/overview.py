@@ -119,7 +119,7 @@ def _versions(settings: Settings, name: str, seen: Seen | None) -> list[Version]
     if registry.family.is_dir():
         numbers = set(registry.numbers())
         try:
-            labels, listed = registry.conf().labels, registry.conf().listed(numbers)
+            labels, listed = registry.settings().labels, registry.settings().listed(numbers)
         except LabError:  # the watcher ignores such a file, too
             listed = [max(numbers)] if numbers else []
     if seen is not None:

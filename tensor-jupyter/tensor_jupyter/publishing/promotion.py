@@ -8,7 +8,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import sound
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.release_gate import Report, judge
+from tensor_jupyter.publishing.release_gate import Report, check_version
 from tensor_jupyter.settings import Settings
 
 
@@ -30,7 +30,7 @@ def measure(
         pictures = None
     current = current_version(registry, version, label, settings)
     also = other_sets(registry, current, pictures, settings) if current and not data else []
-    report = judge(folder, registry.folder(current) if current else None, pictures, also=also)
+    report = check_version(folder, registry.folder(current) if current else None, pictures, also=also)
     if data and not force:
         _check_measured(report, data)
     about = (registry.report(version) or {}).get("about", {})
@@ -43,7 +43,7 @@ def _check_measured(report: Report, data: str) -> None:
     """Raise LabError where the given pictures do not fit the model: that is a mistake, not a pass."""
     for check in report.checks:
         if check.name == "accuracy" and check.passed is None:
-            raise LabError(f"With --data {data} {check.told}.")
+            raise LabError(f"With --data {data} {check.message}.")
 
 
 def other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
@@ -57,7 +57,7 @@ def other_sets(registry: Registry, current: int, pictures: Dataset | None, setti
 
 def current_version(registry: Registry, version: int, label: str, settings: Settings) -> int:
     """The version it would take the place of, 0 if there is none."""
-    conf = registry.conf()
+    conf = registry.settings()
     others = [number for number in sound(registry, settings) if number != version]
     labelled = conf.labels.get(label)
     if labelled in others:

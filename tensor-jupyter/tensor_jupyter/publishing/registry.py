@@ -1,6 +1,6 @@
 """One model's versions in the models volume: which there are, which are called what, and which one answers.
 
-Nothing here talks to a server: labels and the version policy are written to `<models>/<name>/serving.conf`, and the
+Nothing here talks to a server: labels and the version policy are written to `<models>/<name>/serving.json`, and the
 watcher beside the model server follows. Every change is logged (`reports`).
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from tensor_jupyter.context import MAX_VERSION, checked_name
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.publishing import serving_conf
+from tensor_jupyter.publishing import serving_settings
 from tensor_jupyter.publishing.reports import Reports
-from tensor_jupyter.publishing.serving_conf import STABLE, ServingConf
+from tensor_jupyter.publishing.serving_settings import STABLE, ServingSettings
 from tensor_jupyter.publishing.staging import staging
 from tensor_jupyter.typed import LAB
 
@@ -46,9 +46,9 @@ class Registry:
             raise LabError(f"{self.name} has no version {version}: {there}.")
         return found[version]
 
-    def conf(self) -> ServingConf:
-        """The settings of serving.conf now."""
-        return serving_conf.read(self._conf_path)
+    def settings(self) -> ServingSettings:
+        """The settings of serving.json now."""
+        return serving_settings.read(self.family)
 
     def label(self, label: str, version: int) -> None:
         """Put a label on a version; it is served from then on, whatever the policy."""
@@ -61,7 +61,7 @@ class Registry:
         held: the next decision may remove `stable` again, as after `hold_default`.
         """
 
-        def change(conf: ServingConf) -> ServingConf:
+        def change(conf: ServingSettings) -> ServingSettings:
             for label, version in ((STABLE, stable), (CANDIDATE, candidate)):
                 conf = conf.with_label(label, version) if version else conf.without_label(label)
             return conf
@@ -74,7 +74,7 @@ class Registry:
         present: the sound versions. Returns whether anything was changed: not where there is a label `stable`, a pin,
         or no sound version.
         """
-        conf = self.conf()
+        conf = self.settings()
         current = conf.default(present)
         if not current or conf.pinned or STABLE in conf.labels:
             return False
@@ -94,21 +94,21 @@ class Registry:
         """
         self.folders()
 
-        def change(conf: ServingConf) -> ServingConf:
+        def change(conf: ServingSettings) -> ServingSettings:
             free = conf.unpin() if conf.pinned else conf
             return free.without_label(STABLE).without_label(CANDIDATE)
 
         self._change(change, {"did": "unpin"})
-        return self.conf().default(self.numbers())
+        return self.settings().default(self.numbers())
 
     def is_held(self) -> bool:
         """Whether `stable` is there only until the next decision."""
         last: dict[str, Any] = next((entry for entry in reversed(self.log()) if entry.get("did") == "default"), {})
-        return bool(last.get("held")) and STABLE in self.conf().labels and not self.is_chosen()
+        return bool(last.get("held")) and STABLE in self.settings().labels and not self.is_chosen()
 
     def is_chosen(self) -> bool:
         """Whether a person decided which version answers: by a pin, or by a label `stable` of their own."""
-        conf = self.conf()
+        conf = self.settings()
         if conf.pinned or STABLE not in conf.labels:
             return bool(conf.pinned)
         about = (
@@ -133,7 +133,7 @@ class Registry:
         self.folder(version)
         newest = self.numbers()[-1]
 
-        def change(conf: ServingConf) -> ServingConf:
+        def change(conf: ServingSettings) -> ServingSettings:
             changed = conf.with_label(label, version)
             if label == STABLE and conf.labels.get(CANDIDATE) == version:
                 changed = changed.without_label(CANDIDATE)
@@ -141,7 +141,7 @@ class Registry:
                 return changed
             return changed.unpin() if version == newest else changed.pin(version)
 
-        before = self.conf().labels.get(label)
+        before = self.settings().labels.get(label)
         self._change(change, {"did": "promote", "label": label, "version": version, "before": before, "forced": forced})
 
     def rollback(self, present: list[int], target: int | None = None) -> tuple[int, int]:
@@ -151,7 +151,7 @@ class Registry:
         The model is pinned to it: newer versions are not served until one is promoted. Labels on newer versions go to
         it where they are `stable`, others go.
         """
-        conf = self.conf()
+        conf = self.settings()
         current = conf.default(present)
         older = [number for number in present if number < current]
         if target is None and not older:
@@ -160,7 +160,7 @@ class Registry:
         if chosen not in present:
             raise LabError(f"{self.name} has no sound version {chosen}: there are {', '.join(map(str, present))}.")
 
-        def change(conf: ServingConf) -> ServingConf:
+        def change(conf: ServingSettings) -> ServingSettings:
             changed = conf.pin(chosen)
             for label, version in conf.labels.items():
                 if label == STABLE:
@@ -189,14 +189,15 @@ class Registry:
         folder = self.folder(version)
         self._check_delete(version, present, force)
 
-        def change(conf: ServingConf) -> ServingConf:
+        def change(conf: ServingSettings) -> ServingSettings:
             for label, number in conf.labels.items():
                 conf = conf.without_label(label) if number == version else conf
             kept = [number for number in conf.pinned if number != version]
             if conf.pinned == (version,):
                 return conf.unpin()
             if len(kept) < len(conf.pinned):
-                raise LabError(f"{self._conf_path} names version {version} beside others: take it out there first.")
+                path = self.family / serving_settings.FILE
+                raise LabError(f"{path} names version {version} beside others: take it out there first.")
             return conf
 
         self._change(change, {"did": "delete", "version": version})
@@ -205,7 +206,7 @@ class Registry:
         self._reports.path(version).unlink(missing_ok=True)
 
     def delete_all(self) -> list[int]:
-        """Delete the whole model in one step, with reports and serving.conf; returns its versions.
+        """Delete the whole model in one step, with reports and serving.json; returns its versions.
 
         Raises LabError for a folder without a version: it may hold something else than a model.
         """
@@ -229,7 +230,7 @@ class Registry:
         return self._reports.log()
 
     def _check_delete(self, version: int, present: list[int], force: bool) -> None:
-        conf = self.conf()
+        conf = self.settings()
         labels = sorted(label for label, number in conf.labels.items() if number == version)
         if present == [version]:
             raise LabError(
@@ -246,10 +247,6 @@ class Registry:
                 f"Version {version} of {self.name} is served: have another one answer first, as with "
                 f"`{LAB} models rollback {self.name}`, or delete it with --force."
             )
-
-    @property
-    def _conf_path(self) -> Path:
-        return self.family / "serving.conf"
 
     def folders(self) -> dict[int, Path]:
         """Every version's folder, with a model in it or not.
@@ -274,11 +271,11 @@ class Registry:
         ]
         return next((int(number) for number in reversed(promoted) if number in older), older[-1])
 
-    def _change(self, change: Callable[[ServingConf], ServingConf], entry: dict[str, Any]) -> None:
-        """Write serving.conf anew, if it differs, and a line of the log; one at a time."""
+    def _change(self, change: Callable[[ServingSettings], ServingSettings], entry: dict[str, Any]) -> None:
+        """Write serving.json anew, if it differs, and a line of the log; one at a time."""
         with self._reports.locked():
-            conf = self.conf()
+            conf = self.settings()
             changed = change(conf)
-            if changed.text != conf.text:
-                serving_conf.write(self._conf_path, changed)
+            if changed.document != conf.document:
+                serving_settings.write(self.family, changed)
             self._reports.append(entry)

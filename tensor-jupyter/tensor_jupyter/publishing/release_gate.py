@@ -1,6 +1,6 @@
 """The gate before a promotion: what a version is measured by, the bar for each number, and the report.
 
-report = judge(folder, current, data)     # current: the version it would take the place of, or None
+report = check_version(folder, current, data)     # current: the version it would take the place of, or None
 report.passed, report.failed              # ["accuracy is 91.20% on 2000 pictures of mnist; at least 98.60% ..."]
 """
 
@@ -60,11 +60,11 @@ class Bars(BaseSettings):
 
 @dataclass(frozen=True)
 class Check:
-    """One number against its bar. passed: None where it could not be measured, and `told` has the reason."""
+    """One number against its bar. passed: None where it could not be measured, and `message` has the reason."""
 
     name: str
     passed: bool | None
-    told: str
+    message: str
     value: float | None = None
     bar: float | None = None
 
@@ -87,11 +87,11 @@ class Report:
     @property
     def failed(self) -> list[str]:
         """What missed its bar, in words."""
-        return [check.told for check in self.checks if check.passed is False]
+        return [check.message for check in self.checks if check.passed is False]
 
     def document(self, **more: object) -> dict[str, Any]:
         """The report as JSON, with `more` fields."""
-        return {"schema": 1, **asdict(self), "passed": self.passed, **more}
+        return {"schema": 2, **asdict(self), "passed": self.passed, **more}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _Held:
     total: int  # of which these are a part
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         count = len(self.right)
         part = f"{count} pictures" if count == self.total else f"{count} of the {self.total} test pictures"
         return f"{part} of {self.name}"
@@ -115,11 +115,11 @@ class _Held:
 class _Decisions:
     """A model's decision for each picture: a label, or whether it is beyond a concept model's threshold."""
 
-    said: np.ndarray
+    values: np.ndarray
     labels: tuple[str, ...]
 
 
-def judge(
+def check_version(
     folder: Path,
     current: Path | None,
     data: Dataset | None,
@@ -134,18 +134,18 @@ def judge(
     """
     bars = bars or Bars.read()
     sets = [_held(each, bars.pictures) for each in ([data] if data else []) + [*also]]
-    asked: list[_Held | None] = [*sets] or [None]
+    measured: list[_Held | None] = [*sets] or [None]
     with Graph(folder) as graph:
         checks = [_golden(graph, folder), _latency(graph, folder, bars)]
-        mine = [_decisions(graph, held) for held in asked]
-    theirs: list[_Decisions | str] = ["there is no version before it"] * len(asked)
+        mine = [_decisions(graph, held) for held in measured]
+    theirs: list[_Decisions | str] = ["there is no version before it"] * len(measured)
     if current is not None:
         try:
             with Graph(current) as graph:
-                theirs = [_decisions(graph, held) for held in asked]
+                theirs = [_decisions(graph, held) for held in measured]
         except LabError as error:
-            theirs = [f"the current version does not load: {error}"] * len(asked)
-    for number, (held, this, that) in enumerate(zip(asked, mine, theirs, strict=True)):
+            theirs = [f"the current version does not load: {error}"] * len(measured)
+    for number, (held, this, that) in enumerate(zip(measured, mine, theirs, strict=True)):
         found = (_accuracy(this, that, held, bars), _disagreement(this, that, held, bars))
         checks += [replace(check, name=f"{check.name} on {held.name}") if number and held else check for check in found]
     name, count = "+".join(held.name for held in sets), sum(len(held.right) for held in sets)
@@ -178,8 +178,8 @@ def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
         graph.run(samples[0].signature, samples[0].inputs)
         times.append(time.perf_counter() - start)
     found = round(1000 * float(np.median(times[_WARM:])), 3)
-    told = f"one request takes its graph {found:.1f} ms (median); {bars.max_latency_ms:g} ms are allowed"
-    return Check("latency", found <= bars.max_latency_ms, told, found, bars.max_latency_ms)
+    message = f"one request takes its graph {found:.1f} ms (median); {bars.max_latency_ms:g} ms are allowed"
+    return Check("latency", found <= bars.max_latency_ms, message, found, bars.max_latency_ms)
 
 
 def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
@@ -234,8 +234,8 @@ def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | No
     bar, why = bars.min_accuracy, ""
     if before is not None and before - bars.max_accuracy_loss > bar:
         bar, why = before - bars.max_accuracy_loss, f" (the current version, measured on the same, has {before:.2%})"
-    told = f"accuracy is {found:.2%} on {held.told}; at least {bar:.2%} is wanted{why}"
-    return Check("accuracy", found >= bar, told, round(found, 4), round(bar, 4))
+    message = f"accuracy is {found:.2%} on {held.description}; at least {bar:.2%} is wanted{why}"
+    return Check("accuracy", found >= bar, message, round(found, 4), round(bar, 4))
 
 
 def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, bars: Bars) -> Check:
@@ -245,16 +245,16 @@ def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held 
     before = _before(mine, theirs, held)
     if isinstance(mine, str) or isinstance(theirs, str) or held is None or before is None:
         return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
-    found = float((mine.said != theirs.said).mean())
+    found = float((mine.values != theirs.values).mean())
     # What is right now may well differ.
     bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
-    told = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
-    return Check("disagreement", found <= bar, told, round(found, 4), round(bar, 4))
+    message = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
+    return Check("disagreement", found <= bar, message, round(found, 4), round(bar, 4))
 
 
 def _share_right(decisions: _Decisions, held: _Held) -> float:
     """The share of right answers; for a concept model all pictures are of the concept, none beyond the threshold."""
-    right = decisions.said == np.asarray(held.labels)[held.right] if decisions.labels else ~decisions.said
+    right = decisions.values == np.asarray(held.labels)[held.right] if decisions.labels else ~decisions.values
     return float(right.mean())
 
 

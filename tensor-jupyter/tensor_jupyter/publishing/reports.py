@@ -41,7 +41,7 @@ class Reports:
             found = json.loads(self.path(version).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return _current(found) if isinstance(found, dict) else None
 
     def log(self) -> list[dict[str, Any]]:
         """The entries of the log, oldest first."""
@@ -62,8 +62,15 @@ class Reports:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from changing the model's serving.conf meanwhile."""
+        """Keep other processes from changing the model's serving.json meanwhile."""
         self._folder.mkdir(exist_ok=True)
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _current(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with the field names of now: up to schema 1 a check's `message` was called `told`."""
+    for check in report.get("checks", []):
+        check["message"] = check.pop("told", check.get("message", ""))
+    return report

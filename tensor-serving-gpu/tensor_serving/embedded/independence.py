@@ -6,7 +6,7 @@ declared, by the exporter, which has checked it, or by the operator.
 
 from pathlib import Path
 
-from tensor_serving import serving_conf
+from tensor_serving import serving_settings
 
 _FILE = "batching_params.pbtxt"
 
@@ -14,12 +14,12 @@ _FILE = "batching_params.pbtxt"
 def independent_rows(version: Path) -> bool:
     """Return whether the rows of this version folder are declared independent.
 
-    `independent_rows` in the model's serving.conf decides. Without it the version's batching parameters do: the file
-    is there or not. A serving.conf with a mistake might mean false, so the rows count as dependent.
+    `independent_rows` in the model's serving.json decides. Without it the version's batching parameters do: the file
+    is there or not. A serving.json with a mistake might mean false, so the rows count as dependent.
     """
     try:
-        declared = serving_conf.read(version.parent / "serving.conf").independent_rows
-    except serving_conf.ConfError:
+        declared = serving_settings.read(version.parent).independent_rows
+    except serving_settings.SettingsError:
         return False
     return parameters_file(version) is not None if declared is None else declared
 

@@ -12,7 +12,7 @@ from tensor_jupyter.publishing import served
 from tensor_jupyter.publishing.default_version import held
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
-from tensor_jupyter.publishing.serving_conf import STABLE
+from tensor_jupyter.publishing.serving_settings import STABLE
 from tensor_jupyter.publishing.staging import publish, staging
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.typed import LAB
@@ -56,7 +56,7 @@ def _deploy(job: Job, role: str, name: str) -> dict[str, int | str]:
     with Graph(source) as graph:
         made_by = (graph.card() or {})["run"]
     version = _published(registry, int(source.name), made_by) or _publish(job, source, name)
-    if registry.conf().labels.get(STABLE) != version:
+    if registry.settings().labels.get(STABLE) != version:
         registry.label(CANDIDATE, version)
         wait_for_label(name, version, CANDIDATE, job.settings)
     job.say(f"{name} {version} is served: /tf/models/{name}/versions/{version}")

@@ -12,7 +12,7 @@ from tensor_jupyter.pipeline.bodies.export import exported
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.publishing.graph import DEFAULT, Graph
-from tensor_jupyter.publishing.release_gate import Bars, Check, judge
+from tensor_jupyter.publishing.release_gate import Bars, Check, check_version
 
 MEASURED = "measured.npz"
 """Of each test image: the label that was read, its probability, and the concept score (inside; outside: of letters)."""
@@ -24,7 +24,7 @@ def run(job: Job) -> None:
     parameters = job.parameters
     data, letters = gather.read(job.root / "gather-mnist"), gather.read(job.root / "gather-notmnist")
     classifier = exported(job.root, "export-classifier", parameters.model)
-    report = judge(classifier, None, data, bars(parameters))
+    report = check_version(classifier, None, data, bars(parameters))
     card, (scores,) = _measured(classifier, "scores", data.test.images)
     concept = exported(job.root, "export-concept", parameters.concept)
     concept_card, (inside, outside) = _measured(concept, "score", data.test.images, letters.test.images)
@@ -36,7 +36,7 @@ def run(job: Job) -> None:
         checks.false_alarms(inside, threshold, parameters.max_false_alarms, "offline"),
     ]
     for check in found:
-        job.say(check.told)
+        job.say(check.message)
     answers = {"read": scores.argmax(axis=1), "probability": scores.max(axis=1)}
     np.savez(job.folder / MEASURED, **answers, inside=inside, outside=outside)
     cards = {"classifier": card, "concept": concept_card}

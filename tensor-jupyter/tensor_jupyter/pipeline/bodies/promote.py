@@ -11,8 +11,8 @@ from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import about, sound
 from tensor_jupyter.publishing.promotion import current_version, other_sets
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.release_gate import Check, judge
-from tensor_jupyter.publishing.serving_conf import STABLE
+from tensor_jupyter.publishing.release_gate import Check, check_version
+from tensor_jupyter.publishing.serving_settings import STABLE
 
 
 def run(job: Job) -> None:
@@ -21,7 +21,7 @@ def run(job: Job) -> None:
     again = {check.name for check in compared}  # measured anew, with the version in place beside it
     documents = [each for path in ("evaluate/evaluation.json", "test/live.json") for each in job.read(path)["checks"]]
     found = [*(Check(**each) for each in documents if each["name"] not in again), *compared]
-    failed = [check.told for check in found if check.passed is False]
+    failed = [check.message for check in found if check.passed is False]
     for role in ("concept", "classifier"):  # the classifier last: its answers then find their companion
         name, version = deployed[role]["name"], deployed[role]["version"]
         registry = Registry(job.settings.models, name)
@@ -34,7 +34,7 @@ def run(job: Job) -> None:
         job.say(f"REFUSED: {line}")
     document: dict[str, Any] = {"run": deployed["run"], "promoted": not failed, "replaces": current}
     roles = {role: deployed[role] for role in ("classifier", "concept")}
-    job.write("verdict.json", {**document, **roles, "failed": failed, "checks": checks.documents(found)})
+    job.write("decision.json", {**document, **roles, "failed": failed, "checks": checks.documents(found)})
 
 
 def _compared(job: Job, deployed: dict[str, Any]) -> tuple[list[Check], int]:
@@ -44,7 +44,7 @@ def _compared(job: Job, deployed: dict[str, Any]) -> tuple[list[Check], int]:
     current = current_version(registry, version, STABLE, job.settings)
     folder = registry.folder(current) if current else None
     also = other_sets(registry, current, data, job.settings) if current else []
-    report = judge(registry.folder(version), folder, data, bars(job.parameters), also)
+    report = check_version(registry.folder(version), folder, data, bars(job.parameters), also)
     card: dict[str, Any] = {}
     if folder:
         with Graph(folder) as graph:
@@ -56,7 +56,7 @@ def _compared(job: Job, deployed: dict[str, Any]) -> tuple[list[Check], int]:
 
 def _take_back(job: Job, registry: Registry, version: int) -> None:
     """Serve what was served before the deployment."""
-    if registry.conf().labels.get(STABLE) == version:  # promoted by an earlier run, and refused now
+    if registry.settings().labels.get(STABLE) == version:  # promoted by an earlier run, and refused now
         present = sound(registry, job.settings)
         if min(present) < version:
             registry.rollback(present)

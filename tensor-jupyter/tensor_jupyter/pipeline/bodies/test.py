@@ -31,7 +31,7 @@ def run(job: Job) -> None:
     found, calls = _classifier(job, deployed["classifier"], data)
     found += _concept(job, deployed["concept"], data, letters)
     for check in found:
-        job.say(check.told)
+        job.say(check.message)
     job.write("live.json", {"checks": checks.documents(found), "calls": calls})
 
 
