@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from lab_engine.settings import ROOT
 
 KUBECTL = Path(sys.executable).parent / "kubectl"
 OVERLAYS, COMPONENTS = manifests.names("overlays"), manifests.names("components")
+EVERY = bool(os.environ.get("LAB_LONG_TESTS"))
+COUNTS = range(len(COMPONENTS) + 1) if EVERY else (0, 1, len(COMPONENTS) - 1, len(COMPONENTS))
+"""Of components at a time; without LAB_LONG_TESTS none, each alone, all but one, and all."""
+
 COMBINATIONS = [
     (overlay, chosen)
     for overlay in OVERLAYS
-    for count in range(len(COMPONENTS) + 1)
+    for count in COUNTS
     for chosen in itertools.combinations(COMPONENTS, count)
     if overlay not in chosen
 ]

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from kube_kit import COMBINATIONS, Object, containers, error_of, name_of, objects, of_kind, pods
 
-OLDEST, MODERN = ("1.25", "1.29", "1.33", "1.37"), ("1.33", "1.37")
-CUSTOM = ("monitoring.coreos.com/v1",)  # their schemas are not Kubernetes' own
+VERSIONS = ("1.25", "1.29", "1.33", "1.37")
+SINCE = {"modern": "1.33", "models-oci": "1.37"}
+CUSTOM = ("gateway.networking.k8s.io/v1", "keda.sh/v1alpha1", "monitoring.coreos.com/v1")  # test_kubernetes_custom.py
 NOT_OURS = ("tensor-jupyter-token", "tensor-rest-api-keys", "tensor-rest-config")  # bin/kube.sh apply makes them
 
 each_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=name_of)
@@ -16,7 +17,8 @@ Combination = tuple[str, tuple[str, ...]]
 
 @each_combination
 def test_objects_are_valid_in_every_version_they_are_meant_for(combination: Combination) -> None:
-    versions = MODERN if "modern" in combination[1] else OLDEST
+    since = max((SINCE.get(component, VERSIONS[0]) for component in combination[1]), default=VERSIONS[0])
+    versions = [version for version in VERSIONS if version >= since]
     found = [json.dumps(each) for each in objects(*combination) if each["apiVersion"] not in CUSTOM]
     assert not [error for each in found for version in versions if (error := error_of(each, version))]
 
@@ -38,7 +40,8 @@ def test_pods_are_restricted(combination: Combination) -> None:
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-        assert all({"emptyDir", "persistentVolumeClaim", "configMap", "secret"} & set(each) for each in pod["volumes"])
+        kinds = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "image"}
+        assert all(kinds & set(each) for each in pod["volumes"])
         for container in containers(pod):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -86,9 +89,18 @@ def test_names_that_are_referred_to_exist(combination: Combination) -> None:
         assert "replicas" not in deployments[name]["spec"]  # each apply would undo what it decided
     for name, each in of_kind(found, "PodDisruptionBudget").items():
         assert each["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
-    ingress = of_kind(found, "Ingress")["tensor-rest"]
-    service = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
-    assert service == {"name": "tensor-rest", "port": {"name": "http"}}
+    for name, each in of_kind(found, "ScaledObject").items():
+        assert each["spec"]["scaleTargetRef"]["name"] == name
+        assert "replicas" not in deployments[name]["spec"]
+        assert name not in of_kind(found, "HorizontalPodAutoscaler")
+    if "gateway-api" in combination[1]:
+        assert not of_kind(found, "Ingress")
+        (backend,) = of_kind(found, "HTTPRoute")["tensor-rest"]["spec"]["rules"][0]["backendRefs"]
+        assert backend["port"] in [port["port"] for port in of_kind(found, "Service")[backend["name"]]["spec"]["ports"]]
+    else:
+        ingress = of_kind(found, "Ingress")["tensor-rest"]
+        service = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+        assert service == {"name": "tensor-rest", "port": {"name": "http"}}
 
 
 @each_combination
@@ -151,7 +163,7 @@ def _exists(volume: Object, found: list[Object]) -> Any:
     if "persistentVolumeClaim" in volume:
         return volume["persistentVolumeClaim"]["claimName"] in of_kind(found, "PersistentVolumeClaim")
     named = volume.get("configMap", {}).get("name") or volume.get("secret", {}).get("secretName")
-    return "emptyDir" in volume or named in NOT_OURS
+    return {"emptyDir", "image"} & set(volume) or named in NOT_OURS
 
 
 def _variables_exist(container: Object, found: list[Object]) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tensor_jupyter.pipeline.execute import root_of
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import NAMES, STEPS, named
 
+ARGO = "github.com/argoproj/argo-workflows/v4@v4.0.5"
 LONG = bool(os.environ.get("LAB_LONG_TESTS"))
 FOLDERS = ("models", "data", "logs", "feedback")
 KILLS = 20 if LONG else 1
@@ -179,6 +181,38 @@ def test_the_manifests_are_valid_against_the_strict_schema():
         assert [error.message for error in checked.iter_errors(document)] == [
             "Additional properties are not allowed ('entrypont' was unexpected)"
         ]
+
+
+def argo(folder: Path) -> Path:
+    """Argo's own command, built from its Go module; without its pages, which the module does not hold."""
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if not go:
+        pytest.skip("Go is not installed")
+    done = subprocess.run([go, "mod", "download", "-json", ARGO], capture_output=True, text=True, check=False, cwd="/")
+    found = json.loads(done.stdout or "{}")
+    if "Dir" not in found:
+        pytest.skip(f"{ARGO} cannot be had: {found.get('Error') or done.stderr}")
+    source = folder / "source"
+    subprocess.run(["cp", "--recursive", "--no-preserve=mode", found["Dir"], source], check=True)
+    (source / "ui" / "dist" / "app").mkdir(parents=True)
+    (source / "ui" / "dist" / "app" / "index.html").touch()
+    subprocess.run([go, "build", "-o", folder / "argo", "./cmd/argo"], cwd=source, check=True)
+    return folder / "argo"
+
+
+@pytest.mark.skipif(not LONG, reason="it builds Argo; set LAB_LONG_TESTS=1")
+@pytest.mark.timeout(3600)
+def test_argo_itself_accepts_the_manifests(tmp_path):
+    found = manifests(Parameters(), Target())
+    for name in ("workflow.yaml", "cron-workflow.yaml"):
+        (tmp_path / name).write_text(yaml.safe_dump_all(found[name]))
+    program = argo(tmp_path)
+    lint = [program, "lint", "--offline", tmp_path / "workflow.yaml", tmp_path / "cron-workflow.yaml"]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "workflow.yaml").read_text().replace("train-classifier", "train-clasifier", 1)
+    (tmp_path / "workflow.yaml").write_text(text)
+    assert subprocess.run(lint, capture_output=True, text=True, check=False).returncode != 0
 
 
 def test_the_workflow_has_the_table_s_graph_and_least_rights():

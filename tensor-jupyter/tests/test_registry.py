@@ -200,3 +200,8 @@ def test_changes_at_once_are_all_made(registry):
         job.join()
     assert registry.settings().labels == {f"l{number}": 1 + number % 4 for number in range(24)}
     assert len(registry.log()) == 24
+
+
+def test_a_report_of_before_is_read_under_the_names_of_now(registry):
+    registry.store_report(1, {"schema": 1, "checks": [{"name": "accuracy", "passed": True, "told": "it is 99 %"}]})
+    assert registry.report(1)["checks"] == [{"name": "accuracy", "passed": True, "message": "it is 99 %"}]

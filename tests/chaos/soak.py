@@ -1,12 +1,14 @@
 """Half of what the lab can do, for a long time, mixed with calls that are cut off: nothing fails, nothing grows."""
 
 import contextlib
+import functools
 import itertools
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from lab_engine.chaos.load import Client
 from tests.chaos.processes import Recorder, files, manager, rss, tree
@@ -26,12 +28,18 @@ def play(scene: Scene) -> bool:
     mixed = _mixed(scene)
     most = _closed_loop(mixed, 3.0)
     rate = min(most / 2, _MAX_RATE)
-    watched = [each.pid for each in manager(scene.lab).processes() if each.program != "jupyterlab"]
+    watched = {each.program: each.pid for each in manager(scene.lab).processes() if each.program != "jupyterlab"}
 
     def pids() -> list[int]:
-        return [pid for parent in watched for pid in tree(parent)]
+        return [pid for parent in watched.values() for pid in tree(parent)]
 
-    with Recorder(lambda: rss(pids()), 1.0) as memory, Recorder(lambda: files(pids()), 1.0) as opened:
+    with ExitStack() as stack:
+        memory = stack.enter_context(Recorder(lambda: rss(pids()), 1.0))
+        by_program = {
+            program: stack.enter_context(Recorder(functools.partial(_rss_of, pid), 1.0))
+            for program, pid in watched.items()
+        }
+        opened = stack.enter_context(Recorder(lambda: files(pids()), 1.0))
         with scene.load(rate, mixed) as load, _Aborts(scene) as aborts:
             scene.pause(seconds)
         scene.pause(2)
@@ -40,8 +48,13 @@ def play(scene: Scene) -> bool:
     grown = opened.samples[-1][1] - middle
     scene.note(seconds=seconds, max_per_s=most, aborts=aborts.count, rss_mib=memory.samples[-1][1], files_grown=grown)
     scene.note(rss_slope_mib_per_10_min=memory.slope())
+    scene.note(**{f"slope_of_{program}": recorder.slope() for program, recorder in by_program.items()})
     steady = not scene.long or memory.slope() <= _MAX_SLOPE  # seconds are too short for a slope
     return not figures.failed and grown <= _MAX_FILES and steady
+
+
+def _rss_of(program: int) -> float:
+    return rss(tree(program))
 
 
 def _mixed(scene: Scene) -> Callable[[], str]:

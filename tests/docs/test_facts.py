@@ -1,6 +1,8 @@
 """The documents hold a line for every setting, port, route, metric, command and flag, and name files that exist."""
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
@@ -148,6 +150,13 @@ def test_files_that_the_development_guide_names_exist() -> None:
     )
     assert len(names) > 60
     assert not [name for name in names if "NAME" not in name and not (ROOT / name).exists()]
+
+
+def test_the_capacity_table_follows_from_the_figures() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "capacity.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 PRIVATE_WORDS = re.compile(r"\b(doors?|crew|baton|crowds?|twin|whoever|nobody|told|heard)\b", re.IGNORECASE)

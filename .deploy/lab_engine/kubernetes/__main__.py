@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> int | None:
 
 
 def _choice(options: argparse.Namespace) -> Choice:
-    return Choice(options.overlay, tuple(options.component), options.namespace, options.host)
+    return Choice(options.overlay, tuple(options.component), options.namespace, options.host, options.gateway)
 
 
 def _fail(reason: str) -> int:
@@ -70,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         overlays, components = manifests.names("overlays"), manifests.names("components")
         verb.add_argument("--overlay", choices=overlays, default="local", help="kind of cluster (default: local)")
         verb.add_argument("--component", action="append", choices=components, default=[], help="may be given again")
-        verb.add_argument("--host", default="", metavar="NAME", help="the name under which the Ingress is reached")
+        verb.add_argument("--host", default="", metavar="NAME", help="the name under which the gateway is reached")
+        verb.add_argument(
+            "--gateway", default="", metavar="[NAMESPACE/]NAME", help="the Gateway that gateway-api's route belongs to"
+        )
     apply.add_argument("--timeout", type=int, default=600, metavar="SECONDS", help="for each service (default: 600)")
     verbs.add_parser("status", help="show pods, volumes and autoscalers; exit code 1 if anything is not ready")
     verbs.add_parser("test", help="send the sample digit through the gateway")

@@ -25,15 +25,32 @@ KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
 _DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, twice over
 _IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
 
+_IN_NAMESPACE = {
+    "source": {"kind": "ScaledObject", "name": "tensor-serving", "fieldPath": "metadata.namespace"},
+    "targets": [
+        {
+            "select": {"kind": "ScaledObject"},
+            "fieldPaths": ["spec.triggers.0.metadata.query"],
+            "options": {"delimiter": '"', "index": 1},
+        }
+    ],
+}
+"""The namespace in KEDA's query, whatever this lab's is."""
+
 
 @dataclass(frozen=True)
 class Choice:
-    """What is rendered: `host` is the Ingress' name, "" for the overlay's own."""
+    """What is rendered.
+
+    host: the name that the Ingress or route answers to; "" for the overlay's own. gateway: the Gateway, `NAME` or
+    `NAMESPACE/NAME`, that the route of the component gateway-api belongs to; "" for `tensor-lab`.
+    """
 
     overlay: str
     components: tuple[str, ...] = ()
     namespace: str = NAMESPACE
     host: str = ""
+    gateway: str = ""
 
 
 def names(kind: str) -> list[str]:
@@ -58,9 +75,17 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
         rest = given.setdefault("tensor-rest", {})
         rest.setdefault("TENSOR_REST_ALLOWED_HOSTS", choice.host)
         patches.append(_patch("Ingress", "/spec/rules/0/host", choice.host))
+        patches.append(_patch("HTTPRoute", "/spec/hostnames", [choice.host]))
+    if choice.gateway:
+        namespace, _, name = choice.gateway.rpartition("/")
+        parent = {"name": name, **({"namespace": namespace} if namespace else {})}
+        patches.append(_patch("HTTPRoute", "/spec/parentRefs", [parent]))
     if drain := given.get("tensor-rest", {}).get(_DRAIN):
         seconds = _AFTER_DRAIN + int(_seconds(drain))
         patches.append(_patch("Deployment", "/spec/template/spec/terminationGracePeriodSeconds", seconds))
+    if "models-oci" in choice.components:
+        path = "/spec/template/spec/volumes/2/image/reference"
+        patches.append(_patch("Deployment", path, models_image(settings, environ), "tensor-serving"))
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -78,6 +103,7 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
             for service, values in given.items()
         ],
         "patches": patches,
+        "replacements": [_IN_NAMESPACE] if "keda" in choice.components else [],
     }
 
 
@@ -100,6 +126,13 @@ def keys_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Pa
         return None
     path = Path(text).expanduser()
     return settings.config / path.name if path.parent == Path("/config") else path
+
+
+def models_image(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """The image with the models, for the component models-oci: LAB_MODELS_IMAGE, else this lab's tensor-models."""
+    values = settings.versions
+    own = f"{values['LAB_REGISTRY']}/{values['LAB_GROUP']}/tensor-models:{tag(settings)}"
+    return environ.get("LAB_MODELS_IMAGE") or own
 
 
 def tag(settings: Settings) -> str:
@@ -128,9 +161,9 @@ def _image(name: str, settings: Settings) -> dict[str, str]:
     }
 
 
-def _patch(kind: str, path: str, value: object) -> dict[str, Any]:
+def _patch(kind: str, path: str, value: object, name: str = "tensor-rest") -> dict[str, Any]:
     operation = {"op": "replace", "path": path, "value": value}
-    return {"target": {"kind": kind, "name": "tensor-rest"}, "patch": json.dumps([operation])}
+    return {"target": {"kind": kind, "name": name}, "patch": json.dumps([operation])}
 
 
 def _seconds(text: str) -> float:

@@ -246,4 +246,4 @@ def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> N
     if decided["promoted"]:
         out.print(f"Promoted: {names} are stable.")
     else:
-        out.print(f"Refused: {names} were removed; what was served before goes on.")
+        out.print(f"Refused: {names} do not become stable; what was served before goes on.")

@@ -141,7 +141,7 @@ def _shown(root: Path, record: dict[str, Any], done: list[str]) -> dict[str, Any
     labels = [str(label) for label in record["models"][0]["card"]["labels"]]
     wrong = np.flatnonzero(measured["read"] != truth)
     wrong = wrong[np.argsort(-measured["probability"][wrong], kind="stable")]
-    score = {"digits": measured["inside"], "letters": measured["outside"]}
+    score = {"digits": measured["inside"], "letters": measured["outside"], "fitted letters": measured["fitted"]}
     return {
         "curves": [
             *_curves(root / "train-classifier", "classifier"),

@@ -1,6 +1,7 @@
 """Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
 
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ import tensorflow as tf
 from tensor_jupyter.context import Context, make_shared
 from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.training import augment, board, checkpoints, distillation, evaluation, models, results
+from tensor_jupyter.training import augment, board, checkpoints, distillation, evaluation, models, outliers, results
 from tensor_jupyter.training.average import Averaged
 from tensor_jupyter.training.run import Run
+
+_Examples = tuple[np.ndarray, np.ndarray]
+"""Images, uint8 [N, H, W, C], and the network's targets, float32 [N, ...]."""
 
 _BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
 
@@ -46,33 +50,40 @@ def train(
     verbose: Literal["auto", 0, 1, 2] = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Callable[[str], object] = print,
+    foreign: Callable[[Pictures], np.ndarray] | None = None,
 ) -> Trained:
     """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
 
     model: a network of your own instead; it takes uint8 pictures and gives probabilities. resume: None goes on with a
     stopped training of the same run, data and name if there is one, False begins anew, True wants one. say: is given
-    what it resumes and why it stops early. Raises LabError for what cannot be trained, had as weights or resumed.
+    what it resumes and why it stops early. foreign: makes, of the pictures that are learned from, uint8 [M, H, W, C]
+    that an autoencoder should reproduce badly (`outliers`). Raises LabError for what cannot be trained, had as weights
+    or resumed.
     """
     if run.network == "autoencoder" and not run.validation_split:
         raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
     learn, held_out = data.validation_split(run.validation_split, run.seed)
+    strange = foreign(learn) if foreign else learn.images[:0]
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
+    if foreign:
+        plan["foreign"] = hashlib.sha256(strange.tobytes()).hexdigest()
     with checkpoints.opened(context, plan, resume, say) as state:
         same = functools.partial(train, verbose=verbose, callbacks=callbacks, say=say)
         teachers = distillation.teachers(run, data, context, lambda *its: same(*its).model, say)
         network = model or _built(data, run, context.settings.offline)
         keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3), say)
+        examples = _examples(network, learn, data, strange)
         for phase in _phases(run, state.epoch):
             shown = board.callbacks(context, run, data, network)
-            steps, pairs = _started(network, learn, data, run, phase, context, state)
+            steps, pairs = _started(network, examples, data, run, phase, context, state)
             averaged = [Averaged(resumed=state.epoch > phase.epochs.start)] if run.weight_average else []
             network.fit(
                 distillation.taught(pairs, teachers),
                 epochs=phase.epochs.stop,
                 initial_epoch=state.epoch,
                 steps_per_epoch=steps,
-                validation_data=_targets(network, held_out, data) if len(held_out) else None,
+                validation_data=_examples(network, held_out, data) if len(held_out) else None,
                 validation_batch_size=512,
                 verbose=verbose,
                 shuffle=False,  # the pairs come shuffled
@@ -128,7 +139,7 @@ def _precision(run: Run) -> Iterator[None]:
 
 def _started(
     network: keras.Model,
-    learn: Pictures,
+    examples: _Examples,
     data: Dataset,
     run: Run,
     phase: _Phase,
@@ -141,19 +152,19 @@ def _started(
     """
     if state.epoch == phase.epochs.start > 0:
         network.load_weights(context.checkpoint_dir / "best.keras")
-    steps, pairs = _compiled(network, learn, data, run, phase, state.epoch)
+    steps, pairs = _compiled(network, examples, data, run, phase, state.epoch)
     if state.epoch > phase.epochs.start:
         checkpoints.restore(context.checkpoint_dir, network, state)
     return steps, pairs
 
 
 def _compiled(
-    network: keras.Model, learn: Pictures, data: Dataset, run: Run, phase: _Phase, first_epoch: int
+    network: keras.Model, examples: _Examples, data: Dataset, run: Run, phase: _Phase, first_epoch: int
 ) -> tuple[int, tf.data.Dataset]:
     """Compile the network for the phase; the steps of an epoch, and the pairs from `first_epoch` on."""
-    size, rounds = _epoch(run, len(learn))
+    size, rounds = _epoch(run, len(examples[0]))
     pairs, steps = augment.batches(
-        *_targets(network, learn, data),
+        *examples,
         size,
         run.seed,
         augment.change_for(run, data, phase.strength),
@@ -165,7 +176,7 @@ def _compiled(
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing)
         network.compile(_optimizer(run, rate), loss, metrics=["accuracy"])
     else:
-        network.compile(_optimizer(run, rate), "mean_absolute_error")
+        network.compile(_optimizer(run, rate), outliers.loss)
     return steps, pairs
 
 
@@ -184,11 +195,13 @@ def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) 
     return optimizer
 
 
-def _targets(network: keras.Model, pictures: Pictures, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Images, and the network's targets: one-hot labels, or an error of nothing."""
+def _examples(network: keras.Model, pictures: Pictures, data: Dataset, foreign: np.ndarray | None = None) -> _Examples:
+    """The network's targets are one-hot labels, or an error: 0, and `outliers.ERROR` for foreign images."""
     if models.is_classifier(network):
         return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
-    return pictures.images, np.zeros(len(pictures), np.float32)
+    strange = pictures.images[:0] if foreign is None else foreign
+    errors = np.repeat(np.float32([0, outliers.ERROR]), [len(pictures), len(strange)])
+    return np.concatenate([pictures.images, strange]), errors
 
 
 def _learning_rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -13,9 +13,11 @@ from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.publishing.graph import DEFAULT, Graph
 from tensor_jupyter.publishing.release_gate import Bars, Check, check_version
+from tensor_jupyter.training.outliers import fitted
 
 MEASURED = "measured.npz"
-"""Of each test image: the label that was read, its probability, and the concept score (inside; outside: of letters)."""
+"""Of each test image: the label that was read, its probability, and the concept score (inside; outside: of letters,
+as they are and fitted into MNIST's box)."""
 
 _BATCH = 256
 
@@ -27,18 +29,20 @@ def run(job: Job) -> None:
     report = check_version(classifier, None, data, bars(parameters))
     card, (scores,) = _measured(classifier, "scores", data.test.images)
     concept = exported(job.root, "export-concept", parameters.concept)
-    concept_card, (inside, outside) = _measured(concept, "score", data.test.images, letters.test.images)
+    images = (data.test.images, letters.test.images, fitted(letters.test.images))
+    concept_card, (inside, outside, boxed) = _measured(concept, "score", *images)
     threshold = float(concept_card["threshold"])
     found: list[Check] = [
         *report.checks,
         checks.leak(replace(data, train=gather.read_all(job.root).train)),
         checks.separation(inside, outside, parameters.min_auroc, "offline"),
+        checks.separation(inside, boxed, parameters.min_fitted_auroc, "of fitted letters"),
         checks.false_alarms(inside, threshold, parameters.max_false_alarms, "offline"),
     ]
     for check in found:
         job.say(check.message)
     answers = {"read": scores.argmax(axis=1), "probability": scores.max(axis=1)}
-    np.savez(job.folder / MEASURED, **answers, inside=inside, outside=outside)
+    np.savez(job.folder / MEASURED, **answers, inside=inside, outside=outside, fitted=boxed)
     cards = {"classifier": card, "concept": concept_card}
     job.write("evaluation.json", {"checks": checks.documents(found), "threshold": threshold, "cards": cards})
 

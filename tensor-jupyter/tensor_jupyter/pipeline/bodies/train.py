@@ -1,6 +1,8 @@
 """The steps train-classifier and train-concept: seen in TensorBoard, and resumed after their last whole epoch."""
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,14 @@ import keras
 import numpy as np
 
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Dataset
+from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline.bodies import gather
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.training import models
 from tensor_jupyter.training.fit import steps_per_epoch, train
+from tensor_jupyter.training.outliers import outliers
 from tensor_jupyter.training.run import Run
 
 RUN = "run.json"
@@ -28,7 +31,9 @@ def run_classifier(job: Job) -> None:
 
 
 def run_concept(job: Job) -> None:
-    _train(job, concept_run(job.parameters), job.parameters.concept, gather.read(job.root / "gather-mnist"))
+    digits, letters = gather.read(job.root / "gather-mnist"), gather.read(job.root / "gather-notmnist").train
+    made = functools.partial(outliers, letters=letters, seed=job.parameters.seed)
+    _train(job, concept_run(job.parameters), job.parameters.concept, digits, made)
 
 
 def classifier_run(parameters: Parameters) -> Run:
@@ -55,10 +60,14 @@ def read(folder: Path, run: Run, data: Dataset) -> keras.Model:
     return model
 
 
-def _train(job: Job, run: Run, name: str, data: Dataset) -> None:
+def _train(
+    job: Job, run: Run, name: str, data: Dataset, foreign: Callable[[Pictures], np.ndarray] | None = None
+) -> None:
     context = Context(name, settings=job.settings)
-    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: job.say(_told(epoch, run, logs or {})))
-    trained = train(run, data, context, verbose=0, callbacks=[callback], say=job.say)
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: job.say(_progress_line(epoch, run, logs or {}))
+    )
+    trained = train(run, data, context, verbose=0, callbacks=[callback], say=job.say, foreign=foreign)
     # Not a Keras file: that holds the time it was written, and an equal training should give equal bytes.
     weights = {f"{number:04}": value for number, value in enumerate(trained.model.get_weights())}
     np.savez(job.folder / "weights.npz", **weights)
@@ -74,6 +83,6 @@ def _with_steps(run: Run, steps: int | None, data: Dataset) -> Run:
     return run.model_copy(update={"epochs": math.ceil(steps / steps_per_epoch(run, data))})
 
 
-def _told(epoch: int, run: Run, values: dict[str, Any]) -> str:
+def _progress_line(epoch: int, run: Run, values: dict[str, Any]) -> str:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if name != "learning_rate")
     return f"epoch {epoch + 1} of {run.epochs}: {figures}"
