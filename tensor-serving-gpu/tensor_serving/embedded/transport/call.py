@@ -37,7 +37,20 @@ class Call:
 
     __slots__ = (
         *("answer", "begun", "deadline", "held", "length", "message", "opened", "opening", "page", "path"),
-        *("metadata", "received", "refused", "runs", "status", "stream", "task", "timer", "waits", "whole", "window"),
+        *(
+            "metadata",
+            "received",
+            "refused",
+            "runs",
+            "status",
+            "stream",
+            "taken",
+            "task",
+            "timer",
+            "waits",
+            "whole",
+            "window",
+        ),
     )
 
     def __init__(self, stream: int, now: float) -> None:
@@ -48,6 +61,7 @@ class Call:
         self.message = _NOTHING
         self.length: int | None = None  # of the data, where the client declares it,
         self.received = 0  # and how much has come
+        self.taken = 0  # bytes of its frames that the client does not know yet to be taken
         self.refused: ServingError | None = None  # with this, once the request is whole
         self.whole = False  # the client has sent all of it
         self.deadline: float | None = None  # of time.monotonic

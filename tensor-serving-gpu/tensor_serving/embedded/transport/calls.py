@@ -1,15 +1,18 @@
 """The calls of one client: which run, which wait, and how they end."""
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from tensor_serving.embedded.errors import ServingError
 from tensor_serving.embedded.transport import frames, limits
-from tensor_serving.embedded.transport.answers import Answers
-from tensor_serving.embedded.transport.call import Call
+from tensor_serving.embedded.transport.call import Call, Status
+from tensor_serving.embedded.transport.flow_control import FlowControl
+from tensor_serving.embedded.transport.frame_writer import FrameWriter
 from tensor_serving.embedded.transport.frames import ProtocolError
+from tensor_serving.embedded.transport.limits import FloodBudget
 
 if TYPE_CHECKING:
     from tensor_serving.embedded.transport.server import Server
@@ -19,55 +22,130 @@ log = logging.getLogger(__name__)
 _OK = (grpc.StatusCode.OK, "")
 
 
-class Calls(Answers):
-    """The part of a connection that runs calls.
+class Calls:
+    """Runs the calls of one connection, and answers them through `flow`.
 
     A client that does not read its answers has no more of them worked out: calls wait as long as what it has not read
     and what the running ones are expected to answer take MAX_UNREAD_BYTES.
     """
 
-    def __init__(self, server: "Server") -> None:
-        super().__init__(server)
-        self._left = 0  # frames of this turn
+    def __init__(self, server: "Server", writer: FrameWriter, budget: FloodBudget) -> None:
+        self._server, self._writer, self._budget = server, writer, budget
+        self.flow = FlowControl(writer, budget, server.answers, self._forget, self._run_waiting)
+        self.by_stream: dict[int, Call] = {}
+        self.last = 0  # the newest stream
         self._running = 0
         self._expected = limits.EXPECTED_BYTES  # of an answer
         self._waiting: dict[int, tuple[Call, Any, bytes]] = {}
         self._held = 0  # bytes of requests
-        self._taken_of: dict[int, int] = {}  # bytes of each call's data that the client does not know yet to be taken
+        self._closed = False
+
+    # ---- what the client sends
+
+    def begin(self, stream: int, found: Mapping[str, str], whole: bool) -> None:
+        """Begin a call with the fields of its header block; whole: nothing follows."""
+        self.last = stream
+        if len(self.by_stream) >= limits.MAX_STREAMS:
+            self._budget.spend()
+            self._writer.add(frames.reset(stream, frames.REFUSED_STREAM))
+            return
+        call = self.by_stream[stream] = Call(stream, self._server.now)
+        try:
+            self._server.admit(len(self.by_stream))
+            call.begin(found, self._server.largest)
+            if call.deadline is not None:
+                call.timer = self._server.loop.call_later(call.time_remaining() or 0.0, self._on_deadline, call)
+            if whole:
+                self._start(call)
+        except ServingError as error:
+            self._reject(call, error)
+
+    def add_data(self, call: Call, piece: bytes, last: bool) -> None:
+        """Add a piece of a call's request. Raises ProtocolError."""
+        if call.status:
+            return
+        call.received += len(piece)
+        try:
+            if not call.refused:
+                self._hold(call, len(piece))
+                call.message.add(piece)
+            if last:
+                self._start(call)
+        except ServingError as error:
+            self._reject(call, error)
+
+    def end_request(self, call: Call) -> None:
+        """Take the request as whole: trailers came after it."""
+        if not call.status:
+            try:
+                self._start(call)
+            except ServingError as error:
+                self._reject(call, error)
+
+    def cancel(self, call: Call) -> None:
+        """Drop a call, and end its work."""
+        self._forget(call)
+        if call.task:
+            call.task.cancel()
+
+    def check_begun(self, stream: int) -> None:
+        """Raise ProtocolError for a stream on which there was no call yet."""
+        if stream > self.last or stream % 2 == 0:
+            raise ProtocolError(f"stream {stream} has not begun")
+
+    # ---- for the connection
+
+    @property
+    def are_idle(self) -> bool:
+        """Whether none is worked on: what there is of calls waits for the client."""
+        return all(call.task is None or call.status for call in self.by_stream.values())
+
+    def refuse_stalled(self, now: float) -> None:
+        """Refuse the calls whose requests do not go on."""
+        for call in [call for call in self.by_stream.values() if not (call.whole or call.status)]:
+            timeout = limits.STALL_TIMEOUT_S * (1 + call.received / limits.MIN_PROGRESS_BYTES)
+            if now - call.begun > timeout:
+                text = f"{call.received} bytes of the request came in {now - call.begun:.0f} s, and no end"
+                self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, text))
+
+    def close(self) -> None:
+        """Cancel all of them, and run none any more."""
+        self._closed = True
+        for call in list(self.by_stream.values()):
+            self.cancel(call)
+
+    # ---- running
 
     def _start(self, call: Call) -> None:
-        """Have a call's handler run: the request is whole. Or refuse it."""
+        """Have a call's handler run: the request is whole. Raises ServingError, ProtocolError."""
         call.whole = True
         if call.length is not None and call.length != call.received:
             raise ProtocolError(f"content-length {call.length}, and {call.received} bytes")
-        try:
-            if call.refused:
-                raise call.refused
-            handler = self._server.handler(call.path)
-            message = call.message.whole()
-            if (more := len(message) - len(call.message)) > 0:
-                self._hold(call, more)  # unpacked it is larger
-        except ServingError as error:
-            self._reject(call, error)
-            return
+        if call.refused:
+            raise call.refused
+        handler = self._server.handler(call.path)
+        message = call.message.whole()
+        if (more := len(message) - len(call.message)) > 0:
+            self._hold(call, more)  # unpacked it is larger
         if handler.response_streaming:
-            call.task = self._loop.create_task(self._stream_answers(call, handler, message))
+            call.task = self._server.loop.create_task(self._stream_answers(call, handler, message))
         elif not self._waiting and self._may_run():
             self._run(call, handler, message)
         else:
             self._waiting[call.stream] = call, handler, message
 
     def _may_run(self) -> bool:
-        expected = self._unread + (self._running + 1) * self._expected
-        return expected <= limits.MAX_UNREAD_BYTES or not (self._running or self._unread)
+        unread = self.flow.unread
+        expected = unread + (self._running + 1) * self._expected
+        return expected <= limits.MAX_UNREAD_BYTES or not (self._running or unread)
 
     def _run(self, call: Call, handler: Any, message: bytes) -> None:
         call.runs = True
         self._running += 1
-        call.task = self._loop.create_task(self._answer(call, handler, message))
+        call.task = self._server.loop.create_task(self._answer(call, handler, message))
 
     def _run_waiting(self) -> None:
-        while self._waiting and not self._ended and self._may_run():
+        while self._waiting and not self._closed and self._may_run():
             self._run(*self._waiting.pop(next(iter(self._waiting))))
 
     async def _answer(self, call: Call, handler: Any, message: bytes) -> None:
@@ -83,69 +161,67 @@ class Calls(Answers):
             self._refuse(call, error)
         if call.runs:  # with an answer that waits to be read
             self._stop_running(call)
-        self._write()
+        self._writer.write()
 
     async def _stream_answers(self, call: Call, handler: Any, message: bytes) -> None:
         try:
             async for answer in handler.unary_stream(message, call):
                 self._send(call, b"\0" + len(answer).to_bytes(4, "big") + answer, None)
-                self._write()
+                self._writer.write()
                 if call.answer:
-                    call.waits = self._loop.create_future()
+                    call.waits = self._server.loop.create_future()
                     await call.waits
             self._send(call, b"", _OK)
         except Exception as error:  # noqa: BLE001 - as above
             self._refuse(call, error)
-        self._write()
+        self._writer.write()
 
-    def _flush(self) -> None:
-        super()._flush()
-        if self._waiting:
-            self._run_waiting()
+    def _send(self, call: Call, body: bytes, status: Status | None) -> None:
+        if self.by_stream.get(call.stream) is call:  # else it was reset meanwhile
+            self.flow.send(call, body, status)
 
-    def _late(self, call: Call) -> None:
-        """No caller waits for it any more."""
+    # ---- how a call ends
+
+    def _on_deadline(self, call: Call) -> None:
+        """End a call whose caller does not wait any more."""
         if call.status:  # the answer is there, but the client does not take it
-            self._out.append(frames.reset(call.stream, frames.CANCEL))
-            self._forget(call, cancel=False)
+            self._writer.add(frames.reset(call.stream, frames.CANCEL))
+            self._forget(call)
         else:
             if call.task:
                 call.task.cancel()
             self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
-        self._write()
+        self._writer.write()
 
     def _reject(self, call: Call, error: ServingError) -> None:
         """Refuse a call that cannot be; unless the server is at fault, which is full, it counts as part of a flood."""
         self._refuse(call, error)
-        self._left -= limits.ENDED_CALL_COST
+        self._budget.turn -= limits.ENDED_CALL_COST
         if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-            self._spend()
+            self._budget.spend()
 
     def _refuse(self, call: Call, error: Exception) -> None:
         """End a call with the status of `error`; whatever of its answer waits is dropped."""
         if not isinstance(error, ServingError):
             log.error("unexpected error in %s", call.path, exc_info=error)
             error = ServingError(grpc.StatusCode.UNKNOWN, "internal error; the server's log has the details")
-        if self._calls.get(call.stream) is not call:
+        if self.by_stream.get(call.stream) is not call:
             return
         if call.answer:
-            self._drop(call)
-        self._send(call, call.page, (error.code, error.text))
+            self.flow.drop(call)
+        self.flow.send(call, call.page, (error.code, error.text))
         if not (call.whole or call.answer):
-            self._out.append(frames.reset(call.stream, frames.NO_ERROR))  # the client need not send the rest
+            self._writer.add(frames.reset(call.stream, frames.NO_ERROR))  # the client need not send the rest
 
-    def _forget(self, call: Call, cancel: bool) -> None:
+    def _forget(self, call: Call) -> None:
         """Let go of a call that is over."""
-        del self._calls[call.stream]
+        del self.by_stream[call.stream]
         if call.answer:
-            self._drop(call)
+            self.flow.drop(call)
         if self._waiting:
             self._waiting.pop(call.stream, None)
-        self._taken_of.pop(call.stream, None)
         if call.timer:
             call.timer.cancel()
-        if cancel and call.task:
-            call.task.cancel()
         if call.waits and not call.waits.done():
             call.waits.set_result(None)
         self._held -= call.held

@@ -4,38 +4,43 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-import grpc
-
-from tensor_serving.embedded.errors import ServingError
 from tensor_serving.embedded.transport import frames, limits
+from tensor_serving.embedded.transport.calls import Calls
+from tensor_serving.embedded.transport.frame_handler import CONNECTION_WINDOW, STREAM_WINDOW, FrameHandler
+from tensor_serving.embedded.transport.frame_writer import FrameWriter
 from tensor_serving.embedded.transport.frames import ProtocolError
-from tensor_serving.embedded.transport.incoming import CONNECTION_WINDOW, STREAM_WINDOW, Incoming
+from tensor_serving.embedded.transport.limits import FloodBudget
 
 if TYPE_CHECKING:
     from tensor_serving.embedded.transport.server import Server
 
 log = logging.getLogger(__name__)
 
-_FRAME = 256 * 1024  # bytes of the largest frame we take: 32 pictures in one
+_MAX_FRAME = 256 * 1024  # bytes of the largest frame we accept: 32 pictures in one
 
 _OPENING = frames.settings(
     (frames.HEADER_TABLE_SIZE, 0),
     (frames.MAX_STREAMS, limits.MAX_STREAMS),
     (frames.INITIAL_WINDOW_SIZE, STREAM_WINDOW),
-    (frames.MAX_FRAME_SIZE, _FRAME),
+    (frames.MAX_FRAME_SIZE, _MAX_FRAME),
     (frames.MAX_HEADER_LIST_SIZE, limits.MAX_HEADERS_BYTES),
 ) + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW)
 
 
-class Connection(Incoming):
-    """Speaks with one client, on the event loop."""
+class Connection(asyncio.Protocol):
+    """Reads whole frames and has them handled; ends when the client breaks the rules, or does not move."""
+
+    _transport: asyncio.Transport
 
     def __init__(self, server: "Server") -> None:
-        super().__init__(server)
+        self._server = server
+        self._writer, self._budget = FrameWriter(server.now), FloodBudget()
+        self._calls = Calls(server, self._writer, self._budget)
+        self._frames = FrameHandler(self._calls, self._writer, self._budget)
         self._got = bytearray()  # of frames that are not done yet
-        self._greeted = False
+        self._greeted = self._ended = False
         self._in_turns_until = 0.0  # it had more than a turn's frames at once
-        self._received_at = server.now
+        self._begun = self._received_at = server.now
 
     # ---- asyncio.Protocol
 
@@ -44,13 +49,13 @@ class Connection(Incoming):
         if not self._server.join(self):
             self._transport.abort()
             return
+        self._writer.connect(self._transport)
         self._transport.write(_OPENING)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._ended = True
         self._server.leave(self)
-        for call in list(self._calls.values()):
-            self._forget(call, cancel=True)
+        self._calls.close()
 
     def data_received(self, data: bytes) -> None:
         self._received_at = self._server.now
@@ -67,29 +72,29 @@ class Connection(Incoming):
             self._end_turn()
 
     def pause_writing(self) -> None:
-        self._blocked = True
+        self._writer.blocked = True
 
     def resume_writing(self) -> None:
-        self._blocked = False
-        self._flush()
-        self._write()
+        self._writer.blocked = False
+        self._calls.flow.flush()
+        self._writer.write()
 
     # ---- for the server
 
     @property
     def busy(self) -> bool:
         """Whether something is not sent yet."""
-        return self._transport.get_write_buffer_size() > 0
+        return self._writer.buffered > 0
 
     @property
     def idle(self) -> bool:
         """Whether no call of it is worked on: what it has of calls waits for the client."""
-        return all(call.task is None or call.status for call in self._calls.values())
+        return self._calls.are_idle
 
     @property
     def last_use(self) -> tuple[bool, float]:
         """Compares connections: those that never made a call come first."""
-        return self._last > 0, self._received_at
+        return self._calls.last > 0, self._received_at
 
     def read_on(self) -> None:
         """Have a turn with the bytes that are there."""
@@ -100,26 +105,23 @@ class Connection(Incoming):
 
     def check(self, now: float) -> None:
         """End what does not move; called every CHECK_INTERVAL_S."""
-        self._credit = min(limits.CONTROL_FRAMES, self._credit + limits.CONTROL_FRAMES_PER_S)
+        self._budget.refill()
         if self._ended:
             return
         if not self._greeted:
-            if now - self._progress[1] > limits.PREFACE_TIMEOUT_S:
+            if now - self._begun > limits.PREFACE_TIMEOUT_S:
                 self.abort()
-        elif self._stalls(now):
+        elif self._writer.is_stalled(now, self._calls.flow.waits):
             self._end(frames.ENHANCE_YOUR_CALM, f"answers not read for {limits.STALL_TIMEOUT_S:g} s")
         else:
-            for call in [call for call in self._calls.values() if not (call.whole or call.status)]:
-                timeout = limits.STALL_TIMEOUT_S * (1 + call.received / limits.MIN_PROGRESS_BYTES)
-                if now - call.begun > timeout:
-                    text = f"{call.received} bytes of the request came in {now - call.begun:.0f} s, and no end"
-                    self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, text))
-            self._write()
+            self._calls.refuse_stalled(now)
+            self._writer.write()
 
     def close(self) -> None:
         """End it in good order: no call of it is worked on, and the client may connect again."""
-        self._out.append(frames.goaway(self._last, frames.NO_ERROR, "unused for longest of too many connections"))
-        self._write()
+        text = "unused for longest of too many connections"
+        self._writer.add(frames.goaway(self._calls.last, frames.NO_ERROR, text))
+        self._writer.write()
         self._transport.close()
 
     def abort(self) -> None:
@@ -130,12 +132,12 @@ class Connection(Incoming):
 
     def _end_turn(self) -> None:
         """Send what the turn brought; go on reading later, if it was a long one."""
-        if self._ready:
-            self._flush()
-        self._write()
+        if self._calls.flow.is_ready:
+            self._calls.flow.flush()
+        self._writer.write()
         if self._ended:
             self._got.clear()
-        elif self._left <= 0:
+        elif self._budget.turn <= 0:
             self._in_turns_until = self._server.now + limits.FLOOD_S + limits.CHECK_INTERVAL_S
             self._wait_for_turn()
         elif self._in_turns_until:
@@ -148,9 +150,9 @@ class Connection(Incoming):
         self._server.wait_for_turn(self)
 
     def _read(self, data: bytes | bytearray) -> int:
-        """Process the whole frames, a turn's at most, and return how many bytes they were."""
+        """Handle the whole frames, a turn's at most, and return how many bytes they were."""
         at = 0
-        self._left = limits.FRAMES_PER_TURN
+        self._budget.turn = limits.FRAMES_PER_TURN
         try:
             if not self._greeted:
                 start = data[: len(frames.PREFACE)]
@@ -159,19 +161,33 @@ class Connection(Incoming):
                 if len(start) < len(frames.PREFACE):
                     return 0
                 self._greeted, at = True, len(start)
-            while len(data) - at >= frames.HEAD and self._left > 0:
+            while len(data) - at >= frames.HEAD and self._budget.turn > 0:
                 size, kind, flags, stream = frames.read_head(data, at)
-                if size > _FRAME:
+                if size > _MAX_FRAME:
                     raise ProtocolError(f"a frame of {size} bytes", frames.FRAME_SIZE_ERROR)
                 end = at + frames.HEAD + size
                 if end > len(data):
                     break
                 payload = bytes(data[at + frames.HEAD : end])
                 at = end
-                self._left -= 1
-                self._do(kind, flags, stream, payload)
+                self._budget.turn -= 1
+                self._frames.handle(kind, flags, stream, payload)
         except ProtocolError as error:
             log.debug("a client broke the rules: %s", error)
             self._end(error.code, str(error))
             return len(data)
         return at
+
+    def _end(self, code: int, text: str) -> None:
+        """Say why, stop all work for this client, and close when it had the time to read that."""
+        if self._ended:
+            return
+        self._ended = True
+        self._calls.close()
+        self._writer.add(frames.goaway(self._calls.last, code, text))
+        self._writer.write()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()  # closing with bytes unread would take the reason from the client
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._server.loop.call_later(limits.CLOSE_TIMEOUT_S, self._transport.abort)

@@ -21,7 +21,7 @@ class _UnusualError(Exception):
     """A block that needs the whole of the RFC."""
 
 
-class Reader:
+class HeaderDecoder:
     """Reads the header blocks of one connection, in their order."""
 
     def __init__(self) -> None:

@@ -17,6 +17,8 @@ No frame costs more than its bytes: windows are counted from one base, so that S
 what waits for a window is looked at when that window opens.
 """
 
+from tensor_serving.embedded.transport.frames import ENHANCE_YOUR_CALM, ProtocolError
+
 MAX_CONNECTIONS = 1000
 """Fewer than the calls the server takes: when all of them are held by calls that stall, some are left."""
 PREFACE_TIMEOUT_S = 20.0
@@ -69,6 +71,32 @@ FLOOD_S = 1.0
 CHECK_INTERVAL_S = 1.0
 CLOSE_TIMEOUT_S = 1.0
 """In which a client that broke the rules can read why."""
+
+
+class FloodBudget:
+    """What one client may still send before others are read, and before it is cut off.
+
+    turn: frames of this turn. Frames that bring nothing of a call are spent from a second amount, which is filled up
+    again by answers that the client reads, and by time.
+    """
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self._control = CONTROL_FRAMES
+
+    def spend(self, count: int = 1) -> None:
+        """Count frames beside calls. Raises ProtocolError for one too many."""
+        self._control -= count
+        if self._control < 0:
+            raise ProtocolError("too many frames beside calls", ENHANCE_YOUR_CALM)
+
+    def earn(self, count: int) -> None:
+        """Allow so many more, for what the client reads."""
+        self._control += count
+
+    def refill(self) -> None:
+        """Allow a second's worth more, up to what a new client has."""
+        self._control = min(CONTROL_FRAMES, self._control + CONTROL_FRAMES_PER_S)
 
 
 class Pool:
