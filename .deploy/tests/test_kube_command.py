@@ -247,7 +247,7 @@ def test_the_script_renders_without_a_cluster(tmp_path: Path) -> None:
 
 def test_the_documentation_has_every_verb_overlay_and_component() -> None:
     text = (ROOT / "docs" / "kubernetes.md").read_text()
-    rows = set(re.findall(r"^\| `(\w+)", text, re.MULTILINE))
+    rows = set(re.findall(r"^\| `([\w-]+)", text, re.MULTILINE))
     (verbs,) = [each for each in __main__._parser()._actions if each.dest == "verb"]
     assert isinstance(verbs.choices, dict)
     named = {*verbs.choices, *manifests.names("overlays"), *manifests.names("components")}

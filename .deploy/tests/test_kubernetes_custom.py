@@ -25,11 +25,11 @@ DEFINITIONS = {
     "HTTPRoute": ("sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
     "ScaledObject": ("github.com/kedacore/keda/v2@v2.18.0", "config/crd/bases/keda.sh_scaledobjects.yaml"),
     "ServiceMonitor": (
-        "github.com/prometheus-operator/prometheus-operator@v0.86.0",
+        "github.com/prometheus-operator/prometheus-operator@v0.85.0",
         "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
     ),
     "PrometheusRule": (
-        "github.com/prometheus-operator/prometheus-operator@v0.86.0",
+        "github.com/prometheus-operator/prometheus-operator@v0.85.0",
         "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
     ),
 }

@@ -200,7 +200,7 @@ def _examples(network: keras.Model, pictures: Pictures, data: Dataset, foreign: 
     if models.is_classifier(network):
         return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
     strange = pictures.images[:0] if foreign is None else foreign
-    errors = np.repeat(np.float32([0, outliers.ERROR]), [len(pictures), len(strange)])
+    errors = np.repeat([0, outliers.ERROR], [len(pictures), len(strange)]).astype(np.float32)
     return np.concatenate([pictures.images, strange]), errors
 
 

@@ -79,8 +79,9 @@ def _turned(digits: Pictures, count: int, random: np.random.Generator) -> np.nda
     if not others.size:
         return digits.images[:0]
     parts = np.array_split(digits.images[random.choice(others, count)], 4)
-    changes = (np.fliplr, np.flipud, np.rot90, lambda image: np.rot90(image, 3))
-    return np.stack([change(image) for change, part in zip(changes, parts, strict=True) for image in part])
+    mirrored, upside_down = parts[0][:, :, ::-1], parts[1][:, ::-1]
+    quarters = (np.rot90(part, turns, axes=(1, 2)) for part, turns in ((parts[2], 1), (parts[3], 3)))
+    return np.concatenate([mirrored, upside_down, *quarters])
 
 
 def _strokes(count: int, random: np.random.Generator) -> np.ndarray:
