@@ -19,7 +19,7 @@ from .local.lab import LocalLab
 from .settings import Settings
 from .verbs import SCALED, Lab, check_sure, chosen
 
-_MOST_REPLICAS = 16
+_MAX_REPLICAS = 16
 _ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
 _ADVICE: dict[int | None, str] = {
     errno.EACCES: _ANOTHER_USER,
@@ -128,7 +128,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
     _add_json_verbs(verbs)
     scale = verbs.add_parser("scale", help="run several model servers, or one again, while the lab answers")
-    scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {_MOST_REPLICAS}")
+    scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {_MAX_REPLICAS}")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
@@ -158,8 +158,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
 def _replicas(text: str) -> int:
     """N of tensor-serving=N."""
     service, _, count = text.partition("=")
-    if service != SCALED or not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST_REPLICAS):
-        raise argparse.ArgumentTypeError(f"invalid value {text!r} (expected {SCALED}=N, N from 1 to {_MOST_REPLICAS})")
+    if service != SCALED or not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MAX_REPLICAS):
+        raise argparse.ArgumentTypeError(f"invalid value {text!r} (expected {SCALED}=N, N from 1 to {_MAX_REPLICAS})")
     return int(count)
 
 

@@ -15,7 +15,7 @@ import pytest
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.status import RpcError
 
-MOST = 64 << 20
+MAX_BYTES = 64 << 20
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", -1),
@@ -84,7 +84,7 @@ def serving(*options: tuple[str, Any], where: str = "127.0.0.1:0") -> Iterator[S
 
 
 @contextmanager
-def channel(address: str, most: int = MOST) -> Iterator[Channel]:
+def channel(address: str, most: int = MAX_BYTES) -> Iterator[Channel]:
     """A channel for a block."""
     made = Channel(address, most)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gateway_kit import free_port, wait_until
-from rpc_kit import MOST, Server, channel, error, serving
+from rpc_kit import MAX_BYTES, Server, channel, error, serving
 
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.status import Code, RpcError
@@ -106,7 +106,7 @@ def test_names_are_looked_up(target: str) -> None:
 @pytest.mark.parametrize("target", ["serving", "::1:9000", "xds:///a:1", "host:port", "dns://8.8.8.8/a:1", "a:70000"])
 def test_a_target_that_is_none_is_told(target: str) -> None:
     with pytest.raises(ValueError, match="wanted host:port"):
-        Channel(target, MOST)
+        Channel(target, MAX_BYTES)
 
 
 def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from gateway_kit import PROJECT, free_port, wait_until
-from rpc_kit import MOST, OPTIONS, channel, error, serving
+from rpc_kit import MAX_BYTES, OPTIONS, channel, error, serving
 
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.status import Code, RpcError
@@ -32,11 +32,11 @@ def test_a_message_of_any_size_goes_and_comes(size: int) -> None:
 def test_an_answer_is_as_large_as_is_allowed_and_no_larger() -> None:
     with serving() as server, channel(server.where) as made:
         for _ in range(2):
-            assert len(made.call("/t/size", b"%d" % MOST, 30)) == MOST
-        found = error(made, "/t/size", b"%d" % (MOST + 1))
+            assert len(made.call("/t/size", b"%d" % MAX_BYTES, 30)) == MAX_BYTES
+        found = error(made, "/t/size", b"%d" % (MAX_BYTES + 1))
         assert (found.code, found.details) == (
             Code.RESOURCE_EXHAUSTED,
-            f"Received message larger than max ({MOST + 1} vs. {MOST})",
+            f"Received message larger than max ({MAX_BYTES + 1} vs. {MAX_BYTES})",
         )
         assert made.call("/t/echo", b"on", 20) == b"on"
 

@@ -217,7 +217,7 @@ def test_after_usual_answers_an_unusual_one_is_understood_or_refused(last: Any, 
 
 
 def test_usual_answers_give_the_window_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "_GIVE_BACK", 20)
+    monkeypatch.setattr(sending, "_UPDATE_BYTES", 20)
     updates: list[bytes] = []
 
     def talk(connected: socket.socket) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,40}", re.ASCII)
-_LARGEST = 2**63 - 1  # versions are int64 on the wire
+_MAX_VERSION = 2**63 - 1  # versions are int64 on the wire
 _SETTLED_NS = 2 * 10**9
 
 
@@ -69,7 +69,7 @@ def _version_folders(model: Path) -> tuple[dict[int, Path], bool]:
 def version_number(name: str) -> int:
     """Return the version a folder's name is the number of, 0 for other names."""
     number = int(name) if _DIGITS.fullmatch(name) else 0
-    return number if number <= _LARGEST else 0
+    return number if number <= _MAX_VERSION else 0
 
 
 def _may_be_folder(entry: Path | os.DirEntry[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 _TIMEOUT_S = 1.0  # seconds for one answer
 _RECENT_SECONDS = 0.25  # that an answer is good for whoever asks next
-_LARGEST_ANSWER = 1024 * 1024  # bytes
+_MAX_ANSWER_BYTES = 1024 * 1024  # bytes
 
 
 class VersionState(NamedTuple):
@@ -38,7 +38,7 @@ class ModelServer:
             for name in names:
                 connection.request("GET", f"/v1/models/{name}")
                 with connection.getresponse() as response:
-                    found[name] = _states(response.read(_LARGEST_ANSWER)) if response.status == 200 else {}
+                    found[name] = _states(response.read(_MAX_ANSWER_BYTES)) if response.status == 200 else {}
         except (OSError, http.client.HTTPException, ValueError):
             pass
         finally:

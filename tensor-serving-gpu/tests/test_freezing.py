@@ -157,7 +157,7 @@ def test_the_shipped_model_keeps_no_variable_and_its_answers() -> None:
     model.close()
 
 
-@pytest.mark.parametrize(("limit", "most"), [("_MAX_FROZEN_BYTES", 15), ("_LARGEST_GRAPH", 100)])
+@pytest.mark.parametrize(("limit", "most"), [("_MAX_FROZEN_BYTES", 15), ("_MAX_GRAPH_BYTES", 100)])
 def test_large_weights_and_large_graphs_stay_as_they_are(
     exported: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from serving_kit import Client, Command, wait_until
 
-from tensor_serving.embedded.server import LARGEST_MESSAGE, MAX_CALLS
+from tensor_serving.embedded.server import MAX_CALLS, MAX_MESSAGE_BYTES
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -159,7 +159,7 @@ def test_messages_and_calls_are_bounded(tmp_path: Path, exports: Path) -> None:
             f"127.0.0.1:{port_of(command)}", options=[("grpc.max_send_message_length", -1)]
         ) as channel:
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(bytes(LARGEST_MESSAGE + 1))
+                channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(bytes(MAX_MESSAGE_BYTES + 1))
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         slow = client.request("half", "slow", x=np.float32([2]))
         apart = [("grpc.use_local_subchannel_pool", 1)]  # a connection each: gRPC keeps back what is too much for one

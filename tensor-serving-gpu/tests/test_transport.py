@@ -7,7 +7,7 @@ import zlib
 
 import hpack
 import pytest
-from transport_kit import GREETING, LARGEST, Place, Wire, headers, message, scene
+from transport_kit import GREETING, MAX_BYTES, Place, Wire, headers, message, scene
 
 from tensor_serving.embedded.transport import frames, limits
 
@@ -109,7 +109,7 @@ def test_a_client_that_violates_the_protocol_is_cut_off(sent: bytes, code: int) 
             "gzip message is cut off",
         ),
         (
-            headers(grpc_encoding="gzip") + message(gzip.compress(bytes(2 * LARGEST)), packed=1),
+            headers(grpc_encoding="gzip") + message(gzip.compress(bytes(2 * MAX_BYTES)), packed=1),
             "8",
             "Decompressed message larger than max",
         ),
@@ -158,9 +158,9 @@ def test_an_answer_waits_for_the_windows_of_its_client() -> None:
         assert (kind, bytes(body)) == (frames.DATA, b"\0\0\x0f\xff\xff" + bytes(5))
         wire.send(frames.settings((frames.INITIAL_WINDOW_SIZE, 100)))  # both may go on: one ends
         assert (await _rest(wire, 3))[1] == WHOLE
-        wire.send(frames.window_update(1, 2 * LARGEST), frames.window_update(0, 2 * LARGEST))
+        wire.send(frames.window_update(1, 2 * MAX_BYTES), frames.window_update(0, 2 * MAX_BYTES))
         rest, flags = await _rest(wire, 1)
-        assert (100 <= 10 + rest <= LARGEST + 4, flags) == (True, WHOLE)
+        assert (100 <= 10 + rest <= MAX_BYTES + 4, flags) == (True, WHOLE)
         wire.close()
 
     scene(play)

@@ -8,7 +8,7 @@ import asyncio
 import socket
 
 import pytest
-from transport_kit import FLOODS, GREETING, LARGEST, Place, deaf, headers, idle, message, pour, scene, until
+from transport_kit import FLOODS, GREETING, MAX_BYTES, Place, deaf, headers, idle, message, pour, scene, until
 
 from tensor_serving.embedded.transport import frames, limits
 
@@ -40,24 +40,24 @@ def test_frames_beside_many_calls_are_no_flood() -> None:
         for stream in range(1, 601, 2):
             wire.send(headers(stream=stream), message(b"b", stream), ping * 3, frames.window_update(0, 6) * 3)
             assert (await wire.answer(stream))[1]["grpc-status"] == "0"
-        wire.send(frames.window_update(0, LARGEST), headers("large", 601), message(b"", 601))
-        for _ in range(2 * (LARGEST >> 10)):
+        wire.send(frames.window_update(0, MAX_BYTES), headers("large", 601), message(b"", 601))
+        for _ in range(2 * (MAX_BYTES >> 10)):
             wire.send(frames.window_update(601, 1 << 9))
-        assert len((await wire.answer(601))[0]) == LARGEST + 4
+        assert len((await wire.answer(601))[0]) == MAX_BYTES + 4
         wire.close()
 
     scene(play)
 
 
 def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 4 * LARGEST)
+    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 4 * MAX_BYTES)
     monkeypatch.setattr(limits, "STALL_TIMEOUT_S", 0.5)
     monkeypatch.setattr(limits, "CHECK_INTERVAL_S", 0.1)
 
     async def play(here: Place) -> None:
         for window in (2**31 - 1, 0):  # it reads nothing, or opens no window
             with await asyncio.to_thread(deaf, ("127.0.0.1", here.port), "/t/large", b"", 200, window):
-                await until(lambda: here.server.answers.used > 2 * LARGEST)
+                await until(lambda: here.server.answers.used > 2 * MAX_BYTES)
                 most = 0
                 while here.server.connections:
                     most = max(most, here.server.answers.used)
@@ -66,14 +66,14 @@ def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch:
                     assert (await wire.answer())[1]["grpc-status"] == "0"
                     wire.close()
                     await asyncio.sleep(0.02)
-                assert most <= 5 * LARGEST
+                assert most <= 5 * MAX_BYTES
             assert here.server.answers.used == 0
 
     scene(play, max_calls=1000)
 
 
 def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 2 * LARGEST)
+    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 2 * MAX_BYTES)
 
     async def play(here: Place) -> None:
         wire = await here.wire(GREETING + frames.window_update(0, 2**30) + frames.settings((4, 2**30)))
@@ -87,7 +87,7 @@ def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.Monk
             sizes[stream] += len(payload) if kind == frames.DATA else 0
             if flags & frames.END_STREAM:
                 ended.add(stream)
-        assert set(sizes.values()) == {LARGEST + 4}
+        assert set(sizes.values()) == {MAX_BYTES + 4}
         wire.close()
 
     scene(play)

@@ -16,7 +16,7 @@ import uvloop
 
 from tensor_serving.embedded.transport import Server, frames
 
-LARGEST = 1 << 20
+MAX_BYTES = 1 << 20
 _TIMEOUT_S = 30.0  # seconds
 
 
@@ -38,7 +38,7 @@ class Methods:
         return data
 
     async def large(self, _data: bytes, _context: Any) -> bytes:
-        return bytes(LARGEST - 1)
+        return bytes(MAX_BYTES - 1)
 
     async def wait(self, _data: bytes, _context: Any) -> bytes:
         try:
@@ -267,7 +267,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def place(max_calls: int = 100, path: Path | None = None) -> AsyncIterator[Place]:
-    server, methods = Server(max_calls, LARGEST), Methods()
+    server, methods = Server(max_calls, MAX_BYTES), Methods()
     try:
         port = server.listen("127.0.0.1", 0)
         if path:

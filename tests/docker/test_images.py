@@ -14,7 +14,7 @@ from lab_engine.docker import source
 from tests.running import ROOT, wait_until
 
 MB = 1_000_000
-LARGEST = {
+MAX_BYTES = {
     "tensor-rest": 215 * MB,
     "tensor-board": 230 * MB,
     "tensor-serving-embedded": 820 * MB,
@@ -24,7 +24,7 @@ PORTS = {"tensor-rest": 8080, "tensor-board": 6006, "tensor-serving-embedded": 9
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp")
 USERS = ("1000:100", "4321:100")
 
-all_images = pytest.mark.parametrize("name", LARGEST)
+all_images = pytest.mark.parametrize("name", MAX_BYTES)
 
 # Kills the first process that has all the words in its command line; the images have no ps and no pkill.
 KILL = """
@@ -96,7 +96,7 @@ def until_ended(container: str) -> int:
 
 @all_images
 def test_it_is_small(images: dict[str, str], name: str) -> None:
-    assert inspect(images[name])["Size"] <= LARGEST[name]
+    assert inspect(images[name])["Size"] <= MAX_BYTES[name]
 
 
 @all_images

@@ -27,7 +27,7 @@ MAX_BYTES = 2 * 2**30
 """The most that a set may take in memory."""
 
 _SIDE = 96  # pixels, for pictures of many sizes when no size is given
-_LARGEST_SIDE = 128  # pixels; a size shared by all is kept up to this
+_MAX_SIDE = 128  # pixels; a size shared by all is kept up to this
 _log = logging.getLogger(__name__)
 
 
@@ -103,7 +103,7 @@ def _common_form(found: Sequence[Found]) -> Picture:
         sizes.add((height, width))
         channels = max(channels, colours)
     shared = sizes.pop() if len(sizes) == 1 else (_SIDE, _SIDE)
-    return Picture(*(shared if max(shared) <= _LARGEST_SIDE else (_SIDE, _SIDE)), channels)
+    return Picture(*(shared if max(shared) <= _MAX_SIDE else (_SIDE, _SIDE)), channels)
 
 
 def _decoded(file: Found, form: Picture) -> tuple[bytes, np.ndarray] | None:

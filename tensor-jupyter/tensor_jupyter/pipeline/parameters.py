@@ -21,7 +21,7 @@ _PLAIN = ("learning_rate", "learning_steps", "batch_size", "mnist_data_dir", "no
 """Parameters that the tutorial's variables set as well, without the prefix: LEARNING_RATE=0.001."""
 
 _SUFFIXES = (".yaml", ".yml", ".toml", ".json")
-_LONGEST = 63 - len("-concept")
+_MAX_NAME = 63 - len("-concept")
 
 
 class Parameters(BaseModel):
@@ -58,8 +58,8 @@ class Parameters(BaseModel):
     @field_validator("model")
     @classmethod
     def _is_name(cls, value: str) -> str:
-        if not NAME.fullmatch(value) or len(value) > _LONGEST:
-            raise ValueError(f"wanted are 1 to {_LONGEST} lower-case letters, digits, '.', '_' or '-'")
+        if not NAME.fullmatch(value) or len(value) > _MAX_NAME:
+            raise ValueError(f"wanted are 1 to {_MAX_NAME} lower-case letters, digits, '.', '_' or '-'")
         return value
 
     @property

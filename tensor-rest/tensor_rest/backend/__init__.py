@@ -1,8 +1,8 @@
 """The client of the model server: TensorFlow Serving's gRPC calls, bounded in time, repeated and batched.
 
 `client.py` is what others use. It batches requests (`batching.py`) whose rows are independent (`rows.py`). `retry.py`
-makes one call, repeats it where that is safe (`repeats.py`: one worker at a time) and asks `circuit_breaker.py` whether
-it may start. Below them `channel.py` keeps the connections, `addresses.py` resolves the target, `http2.py` with
+makes one call and repeats it where that is safe (`repeats.py`: one worker at a time); `circuit_breaker.py` decides
+whether it may start. Below them `channel.py` keeps the connections, `addresses.py` resolves the target, `http2.py` with
 `sending.py` is one connection, `answer.py` reads a response, `frames.py` has the bytes.
 """
 

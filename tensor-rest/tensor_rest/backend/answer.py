@@ -7,7 +7,7 @@ from tensor_rest.backend.frames import ProtocolError
 from tensor_rest.backend.status import Code, RpcError
 
 PREFIX = 5  # bytes before a message: whether it is compressed, and its length
-_MOST_DETAILS = 8192  # characters of grpc-message as it travels
+_MAX_DETAILS = 8192  # characters of grpc-message as it travels
 
 _BY_HTTP_STATUS = {
     "400": Code.INTERNAL,
@@ -103,7 +103,7 @@ class Answer:
 
 
 def _error(status: str, fields: Mapping[str, str]) -> RpcError:
-    details = unquote(fields.get("grpc-message", "")[:_MOST_DETAILS], errors="replace")
+    details = unquote(fields.get("grpc-message", "")[:_MAX_DETAILS], errors="replace")
     try:
         code = Code(int(status))
     except ValueError:

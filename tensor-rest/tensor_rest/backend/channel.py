@@ -15,8 +15,8 @@ from tensor_rest.backend.http2 import Connection, LostError
 from tensor_rest.backend.status import Code, RpcError
 
 _CONNECT_SECONDS = 1.0  # what one attempt to connect may take
-_MOST_IDLE = 64  # connections of one address
-_MOST_FIELDS = frames.FRAME  # bytes of a call's header block
+_MAX_IDLE = 64  # connections of one address
+_MAX_FIELDS = frames.FRAME  # bytes of a call's header block
 _PEER_SECONDS = 5  # without a sign of life, after which a peer is gone
 
 _TCP_OPTIONS = (
@@ -107,7 +107,7 @@ class Channel:
             raise
         finally:
             kept = self._idle[address]
-            if connection.idle and len(kept) < _MOST_IDLE:
+            if connection.idle and len(kept) < _MAX_IDLE:
                 kept.append(connection)
             else:
                 connection.close()
@@ -119,8 +119,8 @@ class Channel:
         block = begin + frames.field(b"grpc-timeout", _timeout(deadline - time.monotonic()))
         for name, value in metadata:
             block += frames.field(name.encode(), value.encode())
-        if len(block) > _MOST_FIELDS:
-            raise RpcError(Code.RESOURCE_EXHAUSTED, f"metadata of {len(block)} bytes, at most {_MOST_FIELDS} are sent")
+        if len(block) > _MAX_FIELDS:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"metadata of {len(block)} bytes, at most {_MAX_FIELDS} are sent")
         return block
 
     def _connection(

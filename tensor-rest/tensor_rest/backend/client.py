@@ -97,7 +97,7 @@ class ModelServer:
     ) -> Prediction:
         """Run a signature of a version or label (neither: the newest) on `inputs`; `outputs` limits what is sent back.
 
-        Rows are dimension 0. Where `batch` is true, the signature is known (`signatures` was asked) to have open rows,
+        Rows are dimension 0. Where `batch` is true, the signature is known (`signatures` was called) to have open rows,
         and these to be independent (the `setting` of the model, else `declare_independent`), they share calls with
         those of other callers, and many are split into several calls; all others go alone. `deadline` is an
         instant of `time.monotonic`; None: that of the request the thread works for, else the timeout.
@@ -155,7 +155,7 @@ class ModelServer:
     def signatures(
         self, model: str, version: int | None = None, label: str | None = None
     ) -> tuple[int, dict[str, pb.SignatureDef]]:
-        """The version that was asked (neither version nor label: the newest) and its signatures by name."""
+        """The version that the request names (neither version nor label: the newest) and its signatures by name."""
         request = pb.GetModelMetadataRequest(model_spec=_spec(model, version, label), metadata_field=["signature_def"])
         answer = self.call(_PREDICTION + "GetModelMetadata", request, pb.GetModelMetadataResponse, model, version)
         try:  # an Any names TensorFlow's message; ours has other names and the same bytes
@@ -180,7 +180,7 @@ class ModelServer:
         by = request_context.current()
         soon = time.monotonic() + min(self._timeout, _LOOK_SECONDS)
         deadline = min(by.deadline or soon, soon)
-        answer = self._calls.look(
+        answer = self._calls.call_once(
             _MODEL + "GetModelStatus", request.SerializeToString(), pb.GetModelStatusResponse, deadline, [by.request_id]
         )
         versions = sorted(answer.model_version_status, key=lambda status: status.version)
@@ -196,7 +196,9 @@ class ModelServer:
         if not self._breaker.closed:
             self._breaker.admit()
         with self._breaker:
-            return self._calls.ask(path, request.SerializeToString(), answer, deadline, [by.request_id], model, version)
+            return self._calls.call(
+                path, request.SerializeToString(), answer, deadline, [by.request_id], model, version
+            )
 
     def _run(
         self, ref: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str], lost: bool = False
@@ -208,7 +210,7 @@ class ModelServer:
         started = time.monotonic()
         message = _head(ref) + request.SerializeToString()  # a message's fields may come in pieces
         path = _PREDICTION + "Predict"
-        answer = self._calls.ask(path, message, pb.PredictResponse, deadline, ids, ref.model, ref.version, lost)
+        answer = self._calls.call(path, message, pb.PredictResponse, deadline, ids, ref.model, ref.version, lost)
         seconds = time.monotonic() - started
         arrays = {alias: _array(ref, alias, answer.outputs[alias]) for alias in answer.outputs}
         version = answer.model_spec.version.value

@@ -1,6 +1,6 @@
 """HTTP/2 as bytes: frames (RFC 9113) and header blocks (RFC 7541), as far as a client of gRPC needs them.
 
-Header blocks are stateless both ways: we keep nothing in a table, and tell the peer that ours has no room. So the same
+Header blocks are stateless both ways: we keep nothing in a table, and announce a table of size 0. So the same
 bytes always mean the same fields.
 """
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-WINDOW = 65_535  # bytes either side may send until told otherwise
+WINDOW = 65_535  # bytes either side may send before a SETTINGS frame
 WIDEST_WINDOW = 2**31 - 1
 FRAME = 16_384  # bytes of payload everyone takes
 FRAME_HEAD = 9

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from tensor_rest.backend import frames
 from tensor_rest.backend.answer import PREFIX, Answer, reset
 from tensor_rest.backend.frames import Kind, ProtocolError, Setting
-from tensor_rest.backend.sending import Sender
+from tensor_rest.backend.sending import FrameSender
 from tensor_rest.backend.status import Code, RpcError
 
 _CHUNK = 1 << 15  # bytes read at once, and sent at once of a large request; more would cost malloc a mapping each time
-_LOOKS = 16  # reads of what an idle connection has got; more is no peer worth having
+_LOOKS = 16  # reads of what an idle connection has got; a peer that sends more is given up
 _LOOK_SECONDS = 0.1  # to answer a ping that came meanwhile
 _FRESH_SECONDS = 0.02  # after a call, in which the next one needs no look
-_MOST_KNOWN = 64  # pairs of header blocks that are known by their bytes
+_MAX_KNOWN = 64  # pairs of header blocks that are known by their bytes
 
 _OPENING = (
     frames.PREFACE
@@ -42,7 +42,7 @@ class LostError(RpcError):
         self.begun = begun
 
 
-class Connection(Sender):
+class Connection:
     """Speaks on a connected socket, which it owns; messages have at most `most` bytes.
 
     A call that fails raises RpcError; unless the answer was whole, the connection is not `idle`
@@ -50,7 +50,7 @@ class Connection(Sender):
     """
 
     def __init__(self, connected: socket.socket, most: int) -> None:
-        super().__init__(connected)
+        self._socket, self._sender = connected, FrameSender(connected)
         self._most = most
         self._got, self._at = b"", 0  # read from the socket, and how much of that is used
         self._answer: Answer | None = None  # of the call under way
@@ -58,17 +58,17 @@ class Connection(Sender):
         self._blocks: list[bytes] = []  # the last header blocks of the call under way
         self._known: set[tuple[bytes, ...]] = set()  # those of earlier calls that were answered well
         self.idle, self._going = True, False  # no call was left half done; the peer takes no more of them
-        weakref.finalize(self, connected.close).atexit = False  # whoever forgets a channel has closed it
+        weakref.finalize(self, connected.close).atexit = False  # where its channel is dropped without `close`
 
     def start(self, deadline: float) -> None:
-        """Greet, and wait for the peer's greeting: then it is there, and what it takes is known."""
-        self._deadline = deadline
+        """Exchange SETTINGS with the peer: after that it is known to answer, and what it accepts."""
+        self._sender.deadline = deadline
         try:
-            self._send(_OPENING)
+            self._sender.send(_OPENING)
             kind, flags, stream, payload = self._frame()
             if kind != Kind.SETTINGS or flags & frames.ACK or stream:
                 raise ProtocolError("its first frame is not SETTINGS")
-            self._settings(flags, stream, payload)
+            self._sender.on_settings(flags, stream, payload)
         except (ProtocolError, OSError) as error:
             raise RpcError(Code.UNAVAILABLE, f"no HTTP/2 connection: {error}") from error
 
@@ -79,38 +79,35 @@ class Connection(Sender):
         """
         now = time.monotonic()
         if now < self._fresh and not self._going:
-            return self._stream < frames.LAST_STREAM - 2
-        self._deadline = now + _LOOK_SECONDS
+            return self._sender.stream < frames.LAST_STREAM - 2
+        self._sender.deadline = now + _LOOK_SECONDS
         try:
             for _ in range(_LOOKS):
                 if not self._look():
-                    return self.idle and not self._going and self._stream < frames.LAST_STREAM - 2
+                    return self.idle and not self._going and self._sender.stream < frames.LAST_STREAM - 2
         except (ProtocolError, OSError):
             pass
         return False
 
     def call(self, fields: bytes, message: bytes, deadline: float) -> bytes:
         """The answer to `message`; `fields` is the header block. Raises LostError if the connection ends before."""
-        self._deadline = deadline
-        self._stream += 2
-        self._stream_window = self._initial_window
+        self._sender.begin_call(deadline, len(message))
         answer = self._answer = Answer(self._most)
         self._blocks.clear()
-        self._control_frames = frames.CONTROL_FRAMES + len(message) // frames.CONTROL_FRAME_BYTES
         self.idle = whole = False
         try:
-            whole = self._ask(fields, message, answer)
+            whole = self._send_request(fields, message, answer)
             if whole and (usual := self._usual()) is not None:
                 return usual
             while not answer.ended:
                 self._step()
             self.idle = whole and not self._going
             found = answer.message()
-            if len(self._known) < _MOST_KNOWN and len(self._blocks) == 2:
+            if len(self._known) < _MAX_KNOWN and len(self._blocks) == 2:
                 self._known.add(tuple(self._blocks))
             return found
         except ProtocolError as error:
-            self._send_goaway(error.code)
+            self._sender.send_goaway(error.code)
             raise RpcError(Code.UNAVAILABLE, f"the server broke the rules of HTTP/2: {error}") from error
         except OSError as error:
             if time.monotonic() >= deadline:
@@ -129,7 +126,7 @@ class Connection(Sender):
         None for any other, with nothing of it used.
         """
         if self._at == len(self._got):
-            self._socket.settimeout(self._left())
+            self._socket.settimeout(self._sender.time_left())
             self._fill()
         got, at = self._got, self._at
         ends: list[tuple[int, int]] = []
@@ -139,7 +136,7 @@ class Connection(Sender):
                 return None
             size, *found = frames.read_head(got, at)
             at = start + size
-            if found != [*expected, self._stream] or len(got) < at:
+            if found != [*expected, self._sender.stream] or len(got) < at:
                 return None
             ends.append((start, at))
         (opening, message, trailers) = (got[start:end] for start, end in ends)
@@ -149,33 +146,29 @@ class Connection(Sender):
         if message[:PREFIX] != b"\0" + size.to_bytes(4, "big"):
             return None
         self._at = at
-        self._took(len(message))
+        self._sender.took(len(message))
         self.idle, self._answer = True, None
         self._fresh = time.monotonic() + _FRESH_SECONDS
         return message[PREFIX:]
 
     # ---- out
 
-    def _ask(self, fields: bytes, message: bytes, answer: Answer) -> bool:
+    def _send_request(self, fields: bytes, message: bytes, answer: Answer) -> bool:
         """Send the request; False if the answer was whole before."""
-        begin = frames.frame(Kind.HEADERS, frames.END_HEADERS, self._stream, fields)
+        begin = frames.frame(Kind.HEADERS, frames.END_HEADERS, self._sender.stream, fields)
         body = b"\0" + len(message).to_bytes(4, "big") + message
-        if len(body) <= min(self._window, self._stream_window, self._most_frame):
-            self._window -= len(body)
-            self._send(begin + frames.frame(Kind.DATA, frames.END_STREAM, self._stream, body))
+        if self._sender.send_whole(begin, body):
             return True
-        self._send(begin)
+        self._sender.send(begin)
         rest = memoryview(body)
         while rest:
-            room = min(self._window, self._stream_window, _CHUNK)
+            room = min(self._sender.room, _CHUNK)
             if room <= 0:
                 self._step()
                 if answer.ended:
                     return False
                 continue
-            self._window -= room
-            self._stream_window -= room
-            self._send_data(rest[:room], last=room >= len(rest))
+            self._sender.send_data(rest[:room], last=room >= len(rest))
             rest = rest[room:]
         return True
 
@@ -186,14 +179,14 @@ class Connection(Sender):
 
     def _do(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind != Kind.DATA:
-            self._count_control(len(payload))
+            self._sender.count_control(len(payload))
         if handler := _HANDLERS.get(kind):  # others are to be ignored
             handler(self, flags, stream, payload)
 
     def _frame(self) -> tuple[int, int, int, bytes]:
         """Type, flags, stream and payload of the next frame."""
         while (found := self._parsed()) is None:
-            self._socket.settimeout(self._left())
+            self._socket.settimeout(self._sender.time_left())
             self._fill()
         return found
 
@@ -227,13 +220,13 @@ class Connection(Sender):
             return False
         return True
 
-    # ---- what each frame says
+    # ---- frames by type
 
     def _data(self, flags: int, stream: int, payload: bytes) -> None:
-        self._took(len(payload))
+        self._sender.took(len(payload))
         content = frames.unpadded(flags, payload)
         if len(content) < frames.CONTROL_FRAME_BYTES:
-            self._count_control(len(payload))
+            self._sender.count_control(len(payload))
         self._mine(stream).add_data(content, bool(flags & frames.END_STREAM))
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
@@ -260,25 +253,25 @@ class Connection(Sender):
 
     def _mine(self, stream: int) -> Answer:
         """The answer under way, which this stream has to be."""
-        if stream != self._stream or self._answer is None or self._answer.ended:
+        if stream != self._sender.stream or self._answer is None or self._answer.ended:
             raise ProtocolError(f"something on stream {stream}, where nothing is under way")
         return self._answer
 
     def _reset(self, _: int, stream: int, payload: bytes) -> None:
         code = frames.number(payload, "RST_STREAM")
-        if stream != self._stream or self._answer is None or self._answer.ended:
+        if stream != self._sender.stream or self._answer is None or self._answer.ended:
             return  # of a call that is over
-        if code == frames.CANCEL and time.monotonic() >= self._deadline:
+        if code == frames.CANCEL and time.monotonic() >= self._sender.deadline:
             raise RpcError(Code.DEADLINE_EXCEEDED, "the server saw that time was up")
         raise reset(code)
 
     def _goaway(self, _: int, _stream: int, payload: bytes) -> None:
         """The peer takes no more calls. One after the last that it names was not begun; others are answered yet."""
         self._going = True
-        if not self.idle and self._stream > frames.number(payload[:4], "GOAWAY") & frames.WIDEST_WINDOW:
+        if not self.idle and self._sender.stream > frames.number(payload[:4], "GOAWAY") & frames.WIDEST_WINDOW:
             raise LostError(f"the server is going, and did not begin the call {payload[8:200]!r}")
 
-    def _unasked(self, _: int, stream: int, _payload: bytes) -> None:
+    def _on_unexpected(self, _: int, stream: int, _payload: bytes) -> None:
         raise ProtocolError(f"a promise, or the rest of nothing, on stream {stream}")
 
 
@@ -291,10 +284,10 @@ _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
     Kind.DATA: Connection._data,
     Kind.HEADERS: Connection._headers,
     Kind.RST_STREAM: Connection._reset,
-    Kind.SETTINGS: Connection._settings,
-    Kind.PUSH_PROMISE: Connection._unasked,
-    Kind.PING: Connection._ping,
+    Kind.SETTINGS: lambda connection, *frame: connection._sender.on_settings(*frame),
+    Kind.PUSH_PROMISE: Connection._on_unexpected,
+    Kind.PING: lambda connection, *frame: connection._sender.on_ping(*frame),
     Kind.GOAWAY: Connection._goaway,
-    Kind.WINDOW_UPDATE: Connection._window_update,
-    Kind.CONTINUATION: Connection._unasked,
+    Kind.WINDOW_UPDATE: lambda connection, *frame: connection._sender.on_window_update(*frame),
+    Kind.CONTINUATION: Connection._on_unexpected,
 }

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_LONGEST_WAIT_S = 5.0  # for another worker's repeat: a call that takes long is not waited for
+_MAX_WAIT_S = 5.0  # for another worker's repeat: a call that takes long is not waited for
 _INTERVAL_S = 0.02
 
 
@@ -39,7 +39,7 @@ class RepeatLock:
     @staticmethod
     def _acquire(file: int) -> None:
         """Without blocking: the other greenlets of this worker go on."""
-        until = time.monotonic() + _LONGEST_WAIT_S
+        until = time.monotonic() + _MAX_WAIT_S
         while time.monotonic() < until:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

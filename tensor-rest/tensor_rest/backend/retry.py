@@ -36,11 +36,11 @@ Answer = TypeVar("Answer", bound=Message)
 _GONE = (Code.UNAVAILABLE, Code.CANCELLED)
 """The server is away or shuts down (it cancels what is under way; nothing else cancels our calls)."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds before a further repeat: a random part of it, doubled each time
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 0.5  # seconds before a further repeat: a random part of it, doubled each time
 _REPEAT = ("x-previous-attempts", "1")  # as the embedded server reads it
-_MOST_IDS = 16  # of the requests a call is made for, in its metadata and in the log
+_MAX_IDS = 16  # of the requests a call is made for, in its metadata and in the log
 _REFUSED_SECONDS = 60
-_MOST_REFUSED = 64  # calls that ended the server: the last ones
+_MAX_REFUSED = 64  # calls that ended the server: the last ones
 
 
 class SharedCallLostError(UnavailableError):
@@ -58,7 +58,7 @@ class Calls:
         self._channel, self._breaker, self._repeats, self._route = channel, breaker, repeats, route
         self._refused: dict[bytes, float] = {}  # until when, by digest
 
-    def ask(
+    def call(
         self,
         path: str,
         request: bytes,
@@ -82,7 +82,7 @@ class Calls:
                 return self._once(path, request, answer, deadline, ids, self._route(model, version))
             except RpcError as error:
                 lost = self._may_have_ended_it(error, path, request, ids, model, lost)
-        pause = _FIRST_PAUSE
+        pause = _FIRST_PAUSE_S
         while True:
             with self._breaker.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
@@ -90,12 +90,12 @@ class Calls:
                 except RpcError as error:
                     lost = self._may_have_ended_it(error, path, request, ids, model, lost)
             time.sleep(min(random.uniform(0, pause), max(0.0, deadline - time.monotonic())))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_PAUSE_S)
 
-    def look(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
-        """The same for a call that only asks for the state: it neither waits nor is repeated, whatever the gate says.
+    def call_once(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
+        """The same for a call about the server's state: it does not wait, whatever the circuit breaker's state.
 
-        But for one over a kept connection, which may have been lost since its last call.
+        It is repeated only where a kept connection was lost since its last call.
         """
         try:
             try:
@@ -120,7 +120,7 @@ class Calls:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError("The model server did not answer in time.")
-        metadata = [("x-request-id", ",".join(ids[:_MOST_IDS]))] if ids and ids[0] else []
+        metadata = [("x-request-id", ",".join(ids[:_MAX_IDS]))] if ids and ids[0] else []
         if lost:
             metadata.append(_REPEAT)
         try:
@@ -149,7 +149,7 @@ class Calls:
             if lost:
                 self._refuse(path, request, model, ids, "the model server was lost twice during")
                 raise _ended(model, _REFUSED_SECONDS) from error
-            named = ", ".join(ids[:_MOST_IDS])
+            named = ", ".join(ids[:_MAX_IDS])
             log.warning("the model server was lost during a call of model %r, requests %s: %s", model, named, error)
             if len(ids) > 1:
                 raise SharedCallLostError("The model server was lost during the call.") from error
@@ -162,9 +162,9 @@ class Calls:
         return lost
 
     def _refuse(self, path: str, request: bytes, model: str, ids: Sequence[str], what: str) -> None:
-        log.error("%s a call of model %r, request %s", what, model, ", ".join(ids[:_MOST_IDS]))
+        log.error("%s a call of model %r, request %s", what, model, ", ".join(ids[:_MAX_IDS]))
         self._refused[_digest(path, request)] = time.monotonic() + _REFUSED_SECONDS
-        while len(self._refused) > _MOST_REFUSED:
+        while len(self._refused) > _MAX_REFUSED:
             self._refused.pop(next(iter(self._refused)), None)
 
     def _check_refused(self, path: str, request: bytes, model: str) -> None:

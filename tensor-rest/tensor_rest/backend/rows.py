@@ -53,7 +53,7 @@ class Rows:
                 self._independent.discard((model, version))
 
     def answered(self, ref: SignatureRef, version: int) -> None:
-        """This version answers what was asked without a number."""
+        """This version answers requests without a version number."""
         key = (ref.model, ref.label)
         if ref.version is None and self._answering.get(key) != version:
             with self._lock:

@@ -1,7 +1,7 @@
 """TensorProto to NumPy and back, without TensorFlow.
 
 Facts of tensorflow/core/framework/tensor.proto: values stand in `tensor_content` (row-major, little-endian) or in the
-field of their type; TensorFlow Serving answers in the latter unless told otherwise, so both are read.
+field of their type; TensorFlow Serving answers in the latter by default, so both are read.
 """
 
 import math

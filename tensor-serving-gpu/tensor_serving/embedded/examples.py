@@ -10,7 +10,7 @@ from tensorflow_serving.apis import input_pb2
 
 from tensor_serving.embedded.errors import ServingError, invalid
 from tensor_serving.embedded.predict import DEFAULT_SIGNATURE, Signatures
-from tensor_serving.embedded.tensors import LARGEST_BYTES, Array
+from tensor_serving.embedded.tensors import MAX_BYTES, Array
 
 INPUTS = "inputs"  # the alias of the examples in all of these signatures
 _MAX_EXAMPLES = 1 << 20  # in one request: 60 MB can hold 30 million empty ones, a minute's work
@@ -31,7 +31,7 @@ def to_array(given: input_pb2.Input) -> Array:
         raise invalid("Input is empty.")
     if len(examples) > _MAX_EXAMPLES:
         raise invalid(f"Input has {len(examples)} examples, at most {_MAX_EXAMPLES} are taken: send fewer at a time")
-    if len(context) * len(examples) > LARGEST_BYTES:
+    if len(context) * len(examples) > MAX_BYTES:
         raise invalid(
             f"Input has {len(examples)} examples with a context of {len(context)} bytes: send fewer at a time"
         )

@@ -26,7 +26,7 @@ _MAX_SUBSETS = 64
 # Frozen weights are in memory several times over, and again for every subset of the outputs.
 _MAX_FROZEN_BYTES = 32 * 1024 * 1024  # bytes of a model's weights
 _MAX_FROZEN_SETS = 4
-_LARGEST_GRAPH = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one has its weights in the graph already
+_MAX_GRAPH_BYTES = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one has its weights in the graph already
 
 
 class Model:
@@ -117,7 +117,7 @@ class Model:
         """
         ends = [end for signature in self.signatures.values() for end in (signature.inputs, signature.outputs)]
         names = frozenset(info.name for infos in ends for info in infos.values() if info.name)
-        if any(file.stat().st_size > _LARGEST_GRAPH for file in folder.glob("saved_model.*")):
+        if any(file.stat().st_size > _MAX_GRAPH_BYTES for file in folder.glob("saved_model.*")):
             return frozenset()
         freezer = Freezer(self._session.graph(), names)
         if not 0 < freezer.nbytes <= _MAX_FROZEN_BYTES:

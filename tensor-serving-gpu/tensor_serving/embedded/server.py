@@ -23,7 +23,7 @@ from tensor_serving.embedded.transport import Server as Transport
 
 log = logging.getLogger(__name__)
 
-LARGEST_MESSAGE = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a request or an answer."""
 MAX_CALLS = 1024
 """gRPC calls in the server at the same time, waiting ones too; what comes on top gets RESOURCE_EXHAUSTED."""
@@ -54,7 +54,7 @@ class _Server:
     async def run(self) -> int:
         options = self._options
         try:
-            plain = Transport(MAX_CALLS, LARGEST_MESSAGE)
+            plain = Transport(MAX_CALLS, MAX_MESSAGE_BYTES)
             over_tls = _grpc_server() if options.ssl_config_file else None
             port = self._listen(plain, over_tls)
             rest_socket = _rest_socket(options)
@@ -171,8 +171,8 @@ def _grpc_server() -> Any:
         maximum_concurrent_rpcs=MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # or two servers could share the port without a word
-            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-            ("grpc.max_send_message_length", LARGEST_MESSAGE),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ],
     )
 

@@ -19,7 +19,7 @@ from tensor_serving.embedded.errors import invalid
 Array = NDArray[Any]
 
 # No tensor is larger than the largest message: a shape alone must not make the server allocate more.
-LARGEST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 MAX_DIMENSIONS = 32  # numpy 1's limit; TensorFlow's is 254
 
 
@@ -100,7 +100,7 @@ def _shape(proto: tensor_pb2.TensorProto, itemsize: int) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(length < 0 for length in shape):
         raise ValueError(f"shape {shape} is not a full one")
-    if len(shape) > MAX_DIMENSIONS or math.prod(shape) * itemsize > LARGEST_BYTES:
+    if len(shape) > MAX_DIMENSIONS or math.prod(shape) * itemsize > MAX_BYTES:
         raise ValueError(f"{len(shape)} dimensions, {math.prod(shape)} elements of {itemsize} bytes are too many")
     return shape
 

@@ -8,7 +8,7 @@ import grpc
 
 from tensor_serving.embedded.errors import ServingError
 
-_LARGEST_BYTES = 64 * 1024 * 1024  # as the largest message: a torn length must not make the server allocate more
+_MAX_BYTES = 64 * 1024 * 1024  # as the largest message: a torn length must not make the server allocate more
 _HEAD, _TAIL = struct.Struct("<QI"), struct.Struct("<I")
 _POLYNOMIAL = 0x82F63B78  # CRC-32C, bits reversed
 
@@ -21,7 +21,7 @@ def records(path: Path) -> Iterator[bytes]:
             if len(head) < _HEAD.size:
                 raise _lost("truncated", start)
             length, checksum = _HEAD.unpack(head)
-            if checksum != _masked_crc(head[:8]) or length > _LARGEST_BYTES:
+            if checksum != _masked_crc(head[:8]) or length > _MAX_BYTES:
                 raise _lost("corrupted", start)
             data, tail = file.read(length), file.read(_TAIL.size)
             if len(data) < length or len(tail) < _TAIL.size:

@@ -17,13 +17,13 @@ import orjson
 from tensor_serving.embedded.errors import ServingError, deadline_exceeded
 from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.repository import Repository
-from tensor_serving.embedded.rest.bodies import LARGEST, TooLargeError
+from tensor_serving.embedded.rest.bodies import MAX_BYTES, TooLargeError
 from tensor_serving.embedded.rest.routes import LARGE, Routes
 from tensor_serving.hosts import Hosts
 
 log = logging.getLogger(__name__)
 
-_MAX_HELD_BYTES = 4 * LARGEST  # bytes of all large bodies in memory at one time
+_MAX_HELD_BYTES = 4 * MAX_BYTES  # bytes of all large bodies in memory at one time
 _LEAST_ZIPPED = 1024  # bytes of an answer that are worth the work
 _NO_GZIP = re.compile(rb"\s*gzip\s*;\s*q\s*=\s*0(\.0*)?\s*")
 
@@ -149,7 +149,7 @@ class _Limits:
         """Count a piece of a body that comes in several, and start the time anew. Raises what it is refused with."""
         self._bytes += size
         self._app.held += size
-        if self._bytes > LARGEST:
+        if self._bytes > MAX_BYTES:
             raise TooLargeError
         if self._app.held > _MAX_HELD_BYTES:
             raise _RefusedError(503, f"more than {_MAX_HELD_BYTES} bytes of requests are in work; try again later")
@@ -163,7 +163,7 @@ class _Limits:
 
 async def _body(headers: dict[bytes, bytes], receive: _Receive, limits: _Limits) -> bytes:
     """Return the whole body. Raises TooLargeError, _RefusedError."""
-    if int(headers.get(b"content-length", b"0")) > LARGEST:  # the HTTP parser has seen that it is a number
+    if int(headers.get(b"content-length", b"0")) > MAX_BYTES:  # the HTTP parser has seen that it is a number
         raise TooLargeError
     message = await receive()
     if message["type"] == "http.request" and not message["more_body"]:

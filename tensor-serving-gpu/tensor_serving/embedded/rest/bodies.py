@@ -4,14 +4,14 @@ import zlib
 
 from tensor_serving.embedded.errors import invalid
 
-LARGEST = 64 * 1024 * 1024  # bytes, packed and unpacked
+MAX_BYTES = 64 * 1024 * 1024  # bytes, packed and unpacked
 
 
 class TooLargeError(Exception):
-    """A body is larger than LARGEST."""
+    """A body is larger than MAX_BYTES."""
 
     def __init__(self) -> None:
-        super().__init__(f"the body is larger than {LARGEST} bytes")
+        super().__init__(f"the body is larger than {MAX_BYTES} bytes")
 
 
 def unzip(body: bytes) -> bytes:
@@ -22,10 +22,10 @@ def unzip(body: bytes) -> bytes:
     """
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        data = unpacker.decompress(body, LARGEST + 1)
+        data = unpacker.decompress(body, MAX_BYTES + 1)
     except zlib.error as error:
         raise invalid(f"the body is not gzip, which its Content-Encoding declares: {error}") from error
-    if len(data) > LARGEST:
+    if len(data) > MAX_BYTES:
         raise TooLargeError
     if not unpacker.eof or unpacker.unused_data:
         raise invalid(f"the gzip body {'goes on after its end' if unpacker.eof else 'ends too early'}")
