@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -56,19 +56,12 @@ def train(
 
     model: a network of your own instead; it takes uint8 pictures and gives probabilities. resume: None goes on with a
     stopped training of the same run, data and name if there is one, False begins anew, True wants one. say: is given
-    what it resumes and why it stops early. foreign: makes, of the pictures that are learned from, uint8 [M, H, W, C]
-    that an autoencoder should reproduce badly (`outliers`). Raises LabError for what cannot be trained, had as weights
-    or resumed.
+    what it resumes and why it stops early. foreign: makes, of what is learned from, uint8 [M, H, W, C] that an
+    autoencoder should reproduce badly. Raises LabError for what cannot be trained, had as weights or resumed.
     """
-    if run.network == "autoencoder" and not run.validation_split:
-        raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
-    data = data.subset(run.subset, run.seed)
-    learn, held_out = data.validation_split(run.validation_split, run.seed)
-    strange = foreign(learn) if foreign else learn.images[:0]
-    plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
-    if foreign:
-        plan["foreign"] = hashlib.sha256(strange.tobytes()).hexdigest()
-    with checkpoints.opened(context, plan, resume, say) as state:
+    data, learn, held_out = _split(run, data)
+    strange = foreign(learn) if foreign else None
+    with checkpoints.opened(context, _plan(run, data, model, strange), resume, say) as state:
         same = functools.partial(train, verbose=verbose, callbacks=callbacks, say=say)
         teachers = distillation.teachers(run, data, context, lambda *its: same(*its).model, say)
         network = model or _built(data, run, context.settings.offline)
@@ -99,6 +92,20 @@ def steps_per_epoch(run: Run, data: Dataset) -> int:
     learn, _ = data.subset(run.subset, run.seed).validation_split(run.validation_split, run.seed)
     size, rounds = _epoch(run, len(learn))
     return rounds * math.ceil(len(learn) / size)
+
+
+def _split(run: Run, data: Dataset) -> tuple[Dataset, Pictures, Pictures]:
+    """The run's part of the data, the pictures to learn from, and those that are held out."""
+    if run.network == "autoencoder" and not run.validation_split:
+        raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
+    data = data.subset(run.subset, run.seed)
+    return data, *data.validation_split(run.validation_split, run.seed)
+
+
+def _plan(run: Run, data: Dataset, model: keras.Model | None, foreign: np.ndarray | None) -> dict[str, Any]:
+    """What a stopped training must have in common with this one to be resumed."""
+    plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
+    return plan if foreign is None else {**plan, "foreign": hashlib.sha256(foreign.tobytes()).hexdigest()}
 
 
 @dataclass(frozen=True)
