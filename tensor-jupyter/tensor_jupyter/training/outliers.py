@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from tensor_jupyter.data import Pictures
 from tensor_jupyter.data.digits import mnist_like
 
-ERROR = 0.1
+ERROR = 0.05
 """The mean squared error that these images should have at least; that of digits should be 0."""
 
 _MAX_OF_KIND = 6_000  # and at most a third as many as there are digits

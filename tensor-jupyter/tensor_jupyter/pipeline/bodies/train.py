@@ -45,7 +45,8 @@ def classifier_run(parameters: Parameters) -> Run:
 def concept_run(parameters: Parameters) -> Run:
     """Return the training settings of the concept model."""
     given = parameters.model_dump(include={"batch_size", "seed"})
-    return Run(network="autoencoder", epochs=parameters.concept_epochs, **given)
+    # The threshold is a quantile of what is held out: the more there is, the better it holds for other images.
+    return Run(network="autoencoder", epochs=parameters.concept_epochs, validation_split=0.15, **given)
 
 
 def read(folder: Path, run: Run, data: Dataset) -> keras.Model:
