@@ -1,10 +1,16 @@
 """What a concept model is trained against: foreign images in MNIST's form, the same for the same seed."""
 
+import keras
 import numpy as np
 import pytest
+from training_kit import bars
 
+from tensor_jupyter.context import Context
 from tensor_jupyter.data import Pictures
-from tensor_jupyter.training.outliers import fitted, outliers
+from tensor_jupyter.training.evaluation import scores_of
+from tensor_jupyter.training.fit import train
+from tensor_jupyter.training.outliers import ERROR, fitted, outliers
+from tensor_jupyter.training.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +61,14 @@ def test_fitted_glyphs_lie_in_the_box_with_their_mass_in_the_middle(letters):
     assert np.abs(middle - 13.5).max() < 1.5
     assert not fitted(np.zeros((1, 28, 28, 1), np.uint8)).any()
     assert fitted(np.zeros((0, 28, 28, 1), np.uint8)).shape == (0, 28, 28, 1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_an_autoencoder_learns_to_reproduce_them_badly_and_its_file_loads_without_this_package(settings):
+    noise = np.random.default_rng(3).integers(0, 256, (200, 28, 28, 1), np.uint8)
+    context = Context("bars", settings=settings)
+    run = Run(network="autoencoder", epochs=3, validation_split=0.2)
+    trained = train(run, bars(), context, verbose=0, foreign=lambda _: noise)
+    assert scores_of(trained.model, bars().test).mean() < ERROR / 2
+    assert scores_of(trained.model, Pictures(noise, np.zeros(200, np.int64))).mean() > ERROR / 2
+    assert keras.models.load_model(context.keras_file).loss == "mean_absolute_error"

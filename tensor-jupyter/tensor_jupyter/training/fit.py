@@ -22,6 +22,7 @@ from tensor_jupyter.training.run import Run
 _Examples = tuple[np.ndarray, np.ndarray]
 """Images, uint8 [N, H, W, C], and the network's targets, float32 [N, ...]."""
 
+_LOSS = "mean_absolute_error"  # of an autoencoder, whose output is an error that should be 0
 _BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
 
 
@@ -183,7 +184,7 @@ def _compiled(
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing)
         network.compile(_optimizer(run, rate), loss, metrics=["accuracy"])
     else:
-        network.compile(_optimizer(run, rate), outliers.loss)
+        network.compile(_optimizer(run, rate), outliers.loss if examples[1].any() else _LOSS)
     return steps, pairs
 
 
@@ -251,6 +252,8 @@ def _finished(
     metrics = evaluation.measured(scores, data, quantiles[evaluation.THRESHOLD] if quantiles else None)
     results.write(context.log_dir, network, data, scores, metrics, state.epoch)
     make_shared(context.keras_file.parent)
+    if network.compiled and not models.is_classifier(network):
+        network.compile(network.optimizer, _LOSS)  # Keras loads the file without this package
     network.save(context.keras_file)
     checkpoints.forget(context)
     distillation.forget(run, data, context)
