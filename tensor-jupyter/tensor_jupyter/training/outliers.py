@@ -1,7 +1,7 @@
 """Images that a concept model of digits should reproduce badly, for its training.
 
 An autoencoder that has seen digits only reproduces other strokes nearly as well as digits. Trained with these as well,
-towards a high error, it tells letters of fonts it has never seen from digits (docs/pipeline.md has the figures). The
+towards a high error, it separates letters of fonts it has never seen from digits (figures in docs/pipeline.md). The
 method is outlier exposure: Hendrycks et al., https://arxiv.org/abs/1812.04606.
 """
 
