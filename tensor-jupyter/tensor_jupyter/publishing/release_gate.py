@@ -138,7 +138,7 @@ def check_version(
     with Graph(folder) as graph:
         checks = [_golden(graph, folder), _latency(graph, folder, bars)]
         mine = [_decisions(graph, held) for held in measured]
-    theirs: list[_Decisions | str] = ["there is no version before it"] * len(measured)
+    theirs: list[_Decisions | str] = ["no earlier version exists"] * len(measured)
     if current is not None:
         try:
             with Graph(current) as graph:

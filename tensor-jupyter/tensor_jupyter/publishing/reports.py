@@ -70,7 +70,7 @@ class Reports:
 
 
 def _current(report: dict[str, Any]) -> dict[str, Any]:
-    """The report with the field names of now: up to schema 1 a check's `message` was called `told`."""
+    """Return the report with today's field names: in schema 1 a check's `message` has another name."""
     for check in report.get("checks", []):
         check["message"] = check.pop("told", check.get("message", ""))
     return report

@@ -157,7 +157,7 @@ class ServingSettings(_Strict):
 
 
 def read(model: Path) -> ServingSettings:
-    """The settings in a model's folder; empty ones where there is no file. Raises LabError for one not understood."""
+    """Return the settings in a model's folder, empty ones without a file. Raises LabError for a file with a mistake."""
     path = model / FILE
     try:
         return ServingSettings.model_validate(json.loads(_text(path), object_pairs_hook=_object))
