@@ -85,8 +85,7 @@ class Calls:
     def cancel(self, call: Call) -> None:
         """Drop a call, and end its work."""
         self._forget(call)
-        if call.task:
-            call.task.cancel()
+        self._cancel_work(call)
 
     def check_begun(self, stream: int) -> None:
         """Raise ProtocolError for a stream on which there was no call yet."""
@@ -113,6 +112,7 @@ class Calls:
         self._closed = True
         for call in list(self.by_stream.values()):
             self.cancel(call)
+        self.flow.close()
 
     # ---- running
 
@@ -188,9 +188,8 @@ class Calls:
             self._writer.add(frames.reset(call.stream, frames.CANCEL))
             self._forget(call)
         else:
-            if call.task:
-                call.task.cancel()
             self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+            self._cancel_work(call)
         self._writer.write()
 
     def _reject(self, call: Call, error: ServingError) -> None:
@@ -228,6 +227,13 @@ class Calls:
         self._server.release(call)
         if call.runs:
             self._stop_running(call)
+
+    @staticmethod
+    def _cancel_work(call: Call) -> None:
+        """Cancel a call's task, and let go of it: its error's traceback leads to the call."""
+        if call.task:
+            call.task.cancel()
+            call.task = None
 
     def _stop_running(self, call: Call) -> None:
         """Count a call that answered, or was cancelled before it could."""

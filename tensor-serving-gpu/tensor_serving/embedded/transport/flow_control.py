@@ -92,6 +92,10 @@ class FlowControl:
                     self._finish(call, call.status)
         self._on_flush()
 
+    def close(self) -> None:
+        """Let go of what is called: a connection that ends is freed at once, not when the collector comes by."""
+        self._on_end = self._on_flush = _nothing
+
     def drop(self, call: Call) -> None:
         """Send no more of an answer."""
         self._count_unread(-len(call.answer))
@@ -168,3 +172,7 @@ class FlowControl:
     def _count_unread(self, size: int) -> None:
         self.unread += size
         self._pool.used += size
+
+
+def _nothing(*_: object) -> None:
+    """Nothing is left to do."""
