@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeVar
+
+Kept = TypeVar("Kept", bound=BaseException)
 
 
 class ApiError(Exception):
@@ -103,3 +106,16 @@ class FullError(ApiError):
     """The storage for what was sent is full."""
 
     status = 507
+
+
+def without_frames(error: Kept) -> Kept:
+    """Return an error that is kept, cut off from the frames it came through.
+
+    These hold the request's body and arrays, and often the error itself: such a ring is freed when Python's collector
+    comes by, hundreds of requests later.
+    """
+    cut: BaseException | None = error
+    while cut is not None and cut.__traceback__ is not None:
+        cut.__traceback__ = None
+        cut = cut.__cause__ or cut.__context__
+    return error

@@ -1,6 +1,7 @@
 """Every setting of the gateway: typed, read once from the environment, documented under the field."""
 
 import re
+import ssl
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    FilePath,
     HttpUrl,
     StringConstraints,
     ValidationError,
@@ -191,6 +193,15 @@ class Settings(BaseSettings):
     )
     """Largest message to and from serving."""
 
+    ca: FilePath | None = Field(default=None, validation_alias="TF_SERVER_CA")
+    """PEM file of the CA of the model server's certificate: gRPC goes over TLS; empty: it does not."""
+
+    certificate: FilePath | None = Field(default=None, validation_alias="TF_SERVER_CERTIFICATE")
+    """PEM file of the certificate shown to the model server, where that wants one."""
+
+    key: FilePath | None = Field(default=None, validation_alias="TF_SERVER_KEY", validate_default=True)
+    """PEM file of the certificate's key."""
+
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
     """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""
 
@@ -200,6 +211,30 @@ class Settings(BaseSettings):
         if value and not re.match(_SERVER, given.data.get("server", "")):
             raise ValueError("it needs host:port in TF_SERVER_HOST_PORT")
         return value
+
+    @field_validator("certificate")
+    @classmethod
+    def _over_tls(cls, value: Path | None, given: ValidationInfo) -> Path | None:
+        if value and not given.data.get("ca"):
+            raise ValueError("it needs TF_SERVER_CA")
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _of_the_certificate(cls, value: Path | None, given: ValidationInfo) -> Path | None:
+        if (value is None) != (given.data.get("certificate") is None):
+            raise ValueError("TF_SERVER_CERTIFICATE and TF_SERVER_KEY go together")
+        try:
+            _tls(given.data.get("ca"), given.data.get("certificate"), value)
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"TF_SERVER_CA, TF_SERVER_CERTIFICATE and TF_SERVER_KEY: {error.reason or error}"
+            ) from error
+        return value
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Whom to trust at the model server's address, and what to show; None without TLS. Raises OSError."""
+        return _tls(self.ca, self.certificate, self.key)
 
     @property
     def draining(self) -> Path:
@@ -235,6 +270,16 @@ class Settings(BaseSettings):
     def longest_request(self) -> int:
         """Seconds an honest request may take: a slow body, and a few calls to serving."""
         return int(UPLOAD_SECONDS + self.max_upload_bytes / UPLOAD_RATE + 20 + 4 * self.timeout_seconds)
+
+
+def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if ca is None:
+        return None
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["h2"])
+    if certificate:
+        context.load_cert_chain(certificate, key)
+    return context
 
 
 def explain(error: ValidationError) -> str:

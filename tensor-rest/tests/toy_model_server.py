@@ -55,11 +55,14 @@ class ModelServer:
         self.on_images: Callable[[np.ndarray], None] = lambda _: None
         self._server: grpc.Server | None = None
         self.host, self.port = "127.0.0.1", 0
+        self.tls: grpc.ServerCredentials | None = None
 
     def start(self) -> "ModelServer":
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((self._handlers("PredictionService"), self._handlers("ModelService")))
-        self.port = self._server.add_insecure_port(f"{self.host}:{self.port}")
+        where = f"{self.host}:{self.port}"
+        add_port = self._server.add_insecure_port
+        self.port = self._server.add_secure_port(where, self.tls) if self.tls else add_port(where)
         self._server.start()
         return self
 

@@ -23,6 +23,7 @@ def init_app(app: flask.Flask) -> None:
 
 def _answer(error: Exception) -> flask.Response:
     environ = flask.request.environ
+    flask.request.routing_exception = None  # whose traceback leads to the request
     if isinstance(error, HTTPException) and error.code:
         found = message_reply(environ, error.code, _http_message(error))
         if isinstance(error, MethodNotAllowed) and error.valid_methods:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensor_rest.errors import ApiError, DeadlineError
+from tensor_rest.errors import ApiError, DeadlineError, without_frames
 from tensor_rest.runtime.wakeup import brief_lock, one_shot_event, when_idle
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
@@ -196,7 +196,7 @@ class Batcher:
         except ApiError as error:
             if len(batch) == 1 or error.status in SHARED_STATUS:
                 for request in batch:
-                    request.error = error
+                    request.error = without_frames(error)
             return
         rows = sum(request.rows for request in batch)
         if len(batch) > 1 and any(array.shape[:1] != (rows,) for array in answer.outputs.values()):

@@ -4,7 +4,9 @@ A call takes an idle connection or opens one. Nothing connects before the first 
 uWSGI forks is whole, and a greenlet blocks nobody but itself.
 """
 
+import ipaddress
 import socket
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -37,12 +39,16 @@ class UnreachableError(RpcError):
 
 
 class Channel:
-    """Unary calls to the server at these addresses, with messages of at most `max_message_bytes`."""
+    """Unary calls to the server at these addresses, with messages of at most `max_message_bytes`.
 
-    def __init__(self, addresses: str | Addresses, max_message_bytes: int) -> None:
+    With `tls` they go over TLS: the certificate has to be the target's host name's, or the address's where it has none.
+    """
+
+    def __init__(self, addresses: str | Addresses, max_message_bytes: int, tls: ssl.SSLContext | None = None) -> None:
         self._addresses = addresses if isinstance(addresses, Addresses) else Addresses(addresses)
         self.address = self._addresses.target
         self._most = max_message_bytes
+        self._tls = tls
         self._idle: defaultdict[Address, list[Connection]] = defaultdict(list)
         self._begins: dict[str, bytes] = {}  # of header blocks, by path
 
@@ -165,6 +171,13 @@ class Channel:
                 return address, connection, False
         raise UnreachableError("; ".join(errors))
 
+    def _host(self, address: Address) -> str:
+        """Whose certificate is wanted."""
+        host = self._addresses.authority.rpartition(":")[0]
+        if host and not _is_ip(host.strip("[]")):
+            return host
+        return str(address.where[0]) if isinstance(address.where, tuple) else "localhost"
+
     def _connect(self, address: Address, deadline: float) -> Connection:
         deadline = min(deadline, time.monotonic() + _CONNECT_SECONDS)
         connected = socket.socket(address.family, socket.SOCK_STREAM)
@@ -175,6 +188,10 @@ class Channel:
                 for level, name, value in _TCP_OPTIONS:
                     if hasattr(socket, name):  # not all systems have all
                         connected.setsockopt(level, getattr(socket, name), value)
+            if self._tls:
+                connected = self._tls.wrap_socket(connected, server_hostname=self._host(address))
+                if connected.selected_alpn_protocol() != "h2":
+                    raise ConnectionError("it speaks TLS, and not HTTP/2 in it")
             connection = Connection(connected, self._most)
             connection.start(deadline)
         except OSError as error:
@@ -199,3 +216,11 @@ def _text(address: Address) -> str:
         return f"unix:{address.where}".replace("\0", "@")
     host, port = address.where[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

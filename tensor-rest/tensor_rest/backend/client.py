@@ -1,6 +1,7 @@
 """The calls to the model server and what they answer, in NumPy's terms."""
 
 import itertools
+import ssl
 import time
 from collections.abc import Iterable, Sequence
 from concurrent import futures
@@ -57,7 +58,7 @@ class VersionState:
 
 class ModelServer:
     """Calls to the server at `address`, or where `route` says of several, all for one request within `timeout` seconds
-    or what its sender allows.
+    or what its sender allows; over TLS where `tls` says whom to trust.
 
     A call that fails raises the ApiError of grpc_errors.GRPC_ERRORS, one with an unreadable answer BadGatewayError.
     While the model server is unavailable calls wait for it, up to `Limits.grace`; after that UnavailableError is raised
@@ -71,10 +72,11 @@ class ModelServer:
         limits: Limits | None = None,
         setting: Setting = lambda _: None,
         route: Route = lambda *_: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         limits = limits or Limits()
         self._timeout = timeout
-        channel = Channel(address, limits.message_bytes)
+        channel = Channel(address, limits.message_bytes, tls)
         self.address = channel.address
         self._breaker = CircuitBreaker(limits.grace, limits.calls, channel.reach)
         self._calls = Calls(channel, self._breaker, RepeatLock(limits.repeat_lock), route)
@@ -225,8 +227,10 @@ class ModelServer:
             sent.append(part)
             calls.append(self._parts.submit(self._run, ref, part, deadline, [request_id]))
             time.sleep(0)  # it goes out before the next part is made
+        answers = []
         try:
-            answers = [call.result(max(0.0, deadline - time.monotonic())) for call in calls]
+            while calls:  # taken out, since a call that fails leads to its error, and the error here
+                answers.append(calls.pop(0).result(max(0.0, deadline - time.monotonic())))
         except futures.TimeoutError as error:  # still behind the parts of others
             raise DeadlineError("The model server did not answer in time.") from error
         newest = max(answer.version for answer in answers)

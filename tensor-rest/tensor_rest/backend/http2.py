@@ -4,6 +4,7 @@ Nothing happens between calls: no thread reads. What the peer says meanwhile is 
 """
 
 import socket
+import ssl
 import time
 import weakref
 from collections.abc import Callable
@@ -216,7 +217,7 @@ class Connection:
         self._socket.settimeout(0)
         try:
             self._fill()
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
         return True
 

@@ -88,6 +88,8 @@ class Fetcher:
         except LateError as error:
             download.abort()
             raise DeadlineError(f"{parts.host} did not send the picture within {self._seconds:g} s.") from error
+        finally:
+            del work  # it has its error, whose traceback has this frame
 
     def _listed(self, url: _Url) -> bool:
         """True if the list names the address itself, False if it allows the name. Raises ForbiddenError."""

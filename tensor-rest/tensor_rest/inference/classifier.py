@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensor_rest.backend import ModelServer, Prediction
-from tensor_rest.errors import ApiError, BadGatewayError, TooLargeError
+from tensor_rest.errors import ApiError, BadGatewayError, TooLargeError, without_frames
 from tensor_rest.images.decode import prepare
 from tensor_rest.images.preprocess import Pixels
 from tensor_rest.inference.concept import Companions, Concept
@@ -98,7 +98,10 @@ class Classifier:
         if len(answer.rankings) != len(pictures):
             raise BadGatewayError(f"{target} answered as version {answer.version}, which was not requested.")
         if all(isinstance(item, ApiError) for item in answer.rankings):
-            raise next(_errors(answer.pixels))
+            try:
+                raise next(_errors(answer.pixels))
+            finally:
+                del answer  # the error's traceback has this frame
         return answer
 
     def _predicted(
@@ -141,7 +144,7 @@ class Classifier:
                     readable.append(item)
                     pixels.append(item)
                 except ApiError as error:
-                    pixels.append(error)
+                    pixels.append(without_frames(error))
             start, size = start + size, most
             if readable:
                 yield np.stack(readable) if len(readable) > 1 else readable[0][np.newaxis]

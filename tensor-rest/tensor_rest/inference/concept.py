@@ -15,7 +15,7 @@ import numpy as np
 
 from tensor_rest.backend import ModelServer, Prediction
 from tensor_rest.backend.protos.serving_pb2 import DataType
-from tensor_rest.errors import ApiError
+from tensor_rest.errors import ApiError, without_frames
 from tensor_rest.inference.inventory import Inventory
 from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.observability import metrics
@@ -67,7 +67,7 @@ class Scoring:
                 call.cancel()
                 found += [None] * count
             except ApiError as error:
-                log.debug("no concept score for %s: %s", self._model, error)
+                log.debug("no concept score for %s: %s", self._model, without_frames(error))
                 found += [None] * count
         return found
 

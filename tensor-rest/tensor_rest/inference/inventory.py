@@ -16,7 +16,7 @@ from http.client import HTTPException
 from pydantic import ValidationError
 
 from tensor_rest.backend import Address, Addresses
-from tensor_rest.errors import UnavailableError
+from tensor_rest.errors import UnavailableError, without_frames
 from tensor_rest.inference.listing import Document, Listing, Model
 from tensor_rest.inference.replicas import Replicas
 
@@ -127,7 +127,7 @@ def _read_all(urls: Mapping[Address, str]) -> dict[Address, Document | None]:
         try:
             return _read(f"{url}?available")
         except UnavailableError as error:
-            errors.append(error)
+            errors.append(without_frames(error))
             return None
 
     with ThreadPoolExecutor(min(len(urls), _READERS), "inventories") as pool:

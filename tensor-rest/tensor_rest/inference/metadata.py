@@ -155,18 +155,15 @@ class MetadataCache:
         kept = self._kept.get(target)
         if kept is None:
             kept = self.read(target)
-        refused: ApiError | None = None
         try:
             answer = call(kept, target)
             if answer.version == kept.version:
                 return answer
         except ApiError as error:
-            if error.status not in (400, 404, 409):
+            if error.status not in (400, 404, 409) or (fresh := self.read(target)) is kept:
                 raise
-            refused = error
-        fresh = self.read(target)
-        if refused is not None and fresh is kept:
-            raise refused
+        else:
+            fresh = self.read(target)
         return call(fresh, Target(target.model, fresh.version))
 
     def _forget(self, target: Target) -> None:

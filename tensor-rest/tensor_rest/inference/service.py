@@ -42,7 +42,12 @@ class InferenceService:
         addresses = Addresses(settings.server, str(settings.inventory_url))
         inventory = Inventory(str(settings.inventory_url), addresses)
         self.server = ModelServer(
-            addresses, settings.timeout_seconds, _limits(settings), inventory.independent_rows, inventory.having
+            addresses,
+            settings.timeout_seconds,
+            _limits(settings),
+            inventory.independent_rows,
+            inventory.having,
+            settings.tls(),
         )
         self.metadata_cache = MetadataCache(self.server)
         self.catalogue = Catalogue(

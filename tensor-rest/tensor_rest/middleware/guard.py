@@ -62,6 +62,7 @@ class Guard:
                 reply = error_reply(error, environ)
             return reply.send(environ, start) if reply else self._application(environ, start)
         finally:
+            request_context.end()
             metrics.in_flight(-1)
             if visit.admission_number is not None:
                 self._admission.leave(visit.admission_number)

@@ -19,7 +19,10 @@ def run(work: Callable[..., Result], *given: object) -> Result:
         return work(*given)  # every request has a thread of its own already
     results, error = gevent.get_hub().threadpool.apply(_outcome, (work, given))
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame
     (result,) = results
     return result
 

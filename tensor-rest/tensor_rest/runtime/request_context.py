@@ -17,12 +17,18 @@ class RequestContext(NamedTuple):
     environ: Mapping[str, Any] = MappingProxyType({})
 
 
-_CONTEXT: ContextVar[RequestContext] = ContextVar("caller", default=RequestContext())  # noqa: B039 - a named tuple never changes
+_NONE = RequestContext()
+_CONTEXT: ContextVar[RequestContext] = ContextVar("caller", default=_NONE)
 
 
 def begin(request_id: str, deadline: float | None, environ: Mapping[str, Any] = MappingProxyType({})) -> None:
     """From now on this thread works for that request."""
     _CONTEXT.set(RequestContext(request_id, deadline, environ))
+
+
+def end() -> None:
+    """It works for none any more. A greenlet is used again, and would hold the body of its last request until then."""
+    _CONTEXT.set(_NONE)
 
 
 def current() -> RequestContext:

@@ -29,6 +29,9 @@ def run(settings: Settings) -> None:
         sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
     for name, package in _FOLDERS.items():
         _link(folder / "nginx" / name, package)
+    for name, file in (("ca", settings.ca), ("certificate", settings.certificate), ("key", settings.key)):
+        if file:
+            _lead(folder / "nginx" / f"{name}.pem", file.resolve())
     _write(folder / "nginx.conf", render(settings))
     _write_no_pid(folder / "nginx.pid")
     _end_orphans(folder)
@@ -46,8 +49,7 @@ def _write(file: Path, text: str) -> None:
 
 def _write_no_pid(file: Path) -> None:
     """Lead the file that nginx insists on to /dev/null: nothing reads it, and a full disk would keep nginx down."""
-    file.unlink(missing_ok=True)
-    file.symlink_to(os.devnull)
+    _lead(file, Path(os.devnull))
 
 
 def _link(place: Path, package: str) -> None:
@@ -55,8 +57,12 @@ def _link(place: Path, package: str) -> None:
     found = importlib.util.find_spec(package)  # without importing it: that takes a second
     assert found is not None
     assert found.origin is not None
+    _lead(place, Path(found.origin).parent / "static")
+
+
+def _lead(place: Path, where: Path) -> None:
     place.unlink(missing_ok=True)
-    place.symlink_to(Path(found.origin).parent / "static")
+    place.symlink_to(where)
 
 
 def _end_orphans(folder: Path) -> None:
@@ -112,6 +118,9 @@ def render(settings: Settings) -> str:
         resolver=_resolver(),
         grpc_listen=settings.listen_at(settings.grpc_port),
         serving=settings.server,
+        serving_name=settings.server.rpartition(":")[0].strip("[]"),
+        tls=settings.ca is not None,
+        shown=settings.certificate is not None,
         max_message=settings.max_message_bytes,
         inventory_listen=settings.listen_at(settings.inventory_port),
         inventory=f"{settings.inventory_url.host}:{settings.inventory_url.port}",
