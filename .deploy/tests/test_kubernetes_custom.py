@@ -13,12 +13,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+import typer
 import yaml
-from kube_kit import KUBECTL, Object, objects, of_kind, pods
+from kube_kit import KUBECTL, STORE, Object, objects, of_kind, pods
 
 from lab_engine import settings
+from lab_engine.errors import EngineError
 from lab_engine.kubernetes import manifests
 from lab_engine.kubernetes.kubectl import Kubectl
+from tensor_jupyter.cli import app
 from tensor_rest.observability import metrics
 
 DEFINITIONS = {
@@ -112,6 +115,33 @@ def test_models_come_from_an_image() -> None:
     (models,) = (each for each in pod["volumes"] if each["name"] == "models")
     assert models["image"] == {"reference": "r/models:7", "pullPolicy": "IfNotPresent"}
     assert "initContainers" not in pod, "an image is not seeded"
+
+
+def test_models_are_pulled_by_a_pod_that_shares_no_network_with_model_servers() -> None:
+    found = objects("eks", ("sync",))
+    maps, policies = of_kind(found, "ConfigMap"), of_kind(found, "NetworkPolicy")
+    (given,) = (each["data"] for name, each in maps.items() if name.startswith("tensor-sync-"))
+    assert given == STORE
+    (container,) = pods(found)["tensor-sync"]["containers"]
+    assert container["image"] == pods(found)["tensor-jupyter"]["containers"][0]["image"]
+    command = typer.main.get_command(app).commands["models"].commands["pull"]  # type: ignore[attr-defined]
+    options = {word for word in container["args"] if word.startswith("--")}
+    assert options <= {option for parameter in command.params for option in parameter.opts}
+    mounted = {each["name"]: each.get("readOnly", False) for each in container["volumeMounts"]}
+    assert mounted["models"] is False
+    serving = pods(found)["tensor-serving"]["containers"][0]["volumeMounts"]
+    assert {each["name"]: each.get("readOnly", False) for each in serving}["models"] is True
+    assert "egress" not in policies["tensor-serving"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("components", "store", "reason"),
+    [(("sync",), {}, "LAB_STORE=s3://"), (("models-oci", "sync"), STORE, "choose one")],
+)
+def test_models_have_one_source(components: tuple[str, ...], store: dict[str, str], reason: str) -> None:
+    chosen, found = manifests.Choice("local", components), settings.load({"LAB_HOME": "/nowhere"})
+    with pytest.raises(EngineError, match=reason):
+        manifests.render(Kubectl(str(KUBECTL)), chosen, found, store)
 
 
 def test_the_lab_s_own_gateway_is_the_default() -> None:

@@ -25,6 +25,8 @@ KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
 _DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, twice over
 _IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
 
+_STORE = ("LAB_STORE", "AWS_REGION", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")
+
 _IN_NAMESPACE = {
     "source": {"kind": "ScaledObject", "name": "tensor-serving", "fieldPath": "metadata.namespace"},
     "targets": [
@@ -83,6 +85,8 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
     if drain := given.get("tensor-rest", {}).get(_DRAIN):
         seconds = _AFTER_DRAIN + int(_seconds(drain))
         patches.append(_patch("Deployment", "/spec/template/spec/terminationGracePeriodSeconds", seconds))
+    if "sync" in choice.components:
+        given["tensor-sync"] = _store(choice, environ)
     if "models-oci" in choice.components:
         path = "/spec/template/spec/volumes/2/image/reference"
         patches.append(_patch("Deployment", path, models_image(settings, environ), "tensor-serving"))
@@ -135,6 +139,15 @@ def models_image(settings: Settings, environ: Mapping[str, str] = os.environ) ->
     return environ.get("LAB_MODELS_IMAGE") or own
 
 
+def _store(choice: Choice, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the pod that pulls models: the store, and where its provider is; no secrets."""
+    if not environ.get("LAB_STORE"):
+        raise EngineError("The component sync needs the address of the models: LAB_STORE=s3://bucket/prefix")
+    if "models-oci" in choice.components:
+        raise EngineError("sync fills the volume of models, and models-oci serves an image in its place: choose one.")
+    return {name: value for name in _STORE if (value := environ.get(name))}
+
+
 def tag(settings: Settings) -> str:
     """LAB_TAG; the release in place of `latest`, which may have changed by the time a pod starts anew."""
     given = settings.versions["LAB_TAG"]
@@ -144,7 +157,7 @@ def tag(settings: Settings) -> str:
 def _components(choice: Choice, settings: Settings) -> list[str]:
     """The chosen ones, and gpu where LAB_SERVING says so; the overlay gpu has it already.
 
-    In the order of their names: production, the last, changes what others bring.
+    In the order of their names: production changes what monitoring brings.
     """
     wanted = [*choice.components, *(["gpu"] if settings.versions["LAB_SERVING"] == "gpu" else [])]
     return [name for name in sorted(set(wanted)) if name != choice.overlay]

@@ -19,6 +19,7 @@ from tensor_jupyter.commands.model_kit import (
     signature_lines,
     wait_for,
 )
+from tensor_jupyter.commands.model_store import pull, push
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 from tensor_jupyter.typed import LAB
@@ -39,11 +40,15 @@ _EXAMPLES = """Examples:
   lab models rollback mnist-net         the version before answers again
 """
 
-app = typer.Typer(help="Versions: list, show, label, promote, roll back, unpin, retry, delete.", epilog=_EXAMPLES)
+app = typer.Typer(
+    help="Versions: list, show, label, promote, roll back, unpin, retry, delete, push, pull.", epilog=_EXAMPLES
+)
 
 
 app.command()(unpin)
 app.command()(delete)
+app.command()(push)
+app.command()(pull)
 app.command("independent-rows")(independent_rows)
 
 

@@ -125,6 +125,13 @@ class Registry:
         entry = {"did": "independent_rows", "value": independent}
         self._change(lambda conf: conf.with_independent_rows(independent), entry)
 
+    def replace_settings(self, wanted: ServingSettings) -> bool:
+        """Write serving.json as it was decided elsewhere; False if that is what it says."""
+        differ = self.settings().document != wanted.document
+        if differ:
+            self._change(lambda _: wanted, {"did": "pull", "settings": wanted.document})
+        return differ
+
     def promote(self, version: int, label: str, forced: bool = False) -> None:
         """Put a label on a version that passed the gate.
 

@@ -31,7 +31,7 @@ class Trained:
     """The model in its best state.
 
     metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
-    data: what it has learned from, the run's subset. quantiles: an autoencoder's, as `measure.quantiles_of` has them.
+    data: what it has learned from, the run's subset. quantiles: an autoencoder's (`evaluation.quantiles_of`).
     """
 
     model: keras.Model

@@ -1,0 +1,139 @@
+"""`lab models push` and `lab models pull`: versions to and from an object store."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tensor_jupyter.commands.console import err, errors_in_one_line, out, print_json
+from tensor_jupyter.commands.model_kit import Json
+from tensor_jupyter.errors import LabError
+from tensor_jupyter.settings import Settings
+
+if TYPE_CHECKING:
+    from tensor_jupyter.publishing.store import Ref, Store
+
+_Url = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="LAB_STORE",
+        help="s3://bucket/prefix, gs://..., az://..., or file:///folder of a mounted disk.",
+    ),
+]
+_Models = Annotated[list[str] | None, typer.Argument(help="These models alone; else all.")]
+
+
+def push(
+    models: _Models = None,
+    store: _Url = ...,  # type: ignore[assignment]
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also take out of the store what this lab has no more, of these models.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write the versions that an object store does not have, and what the models set for themselves, to it.
+
+    Other labs, and the component sync on Kubernetes, pull them from there.
+    """
+    with errors_in_one_line():
+        from tensor_jupyter.context import NAME
+        from tensor_jupyter.data.progress import shown
+        from tensor_jupyter.publishing.registry import Registry
+        from tensor_jupyter.publishing.store import Ref, Store
+
+        folder, place = Settings.read().models, Store(store)
+        names = models or sorted(path.name for path in folder.iterdir() if path.is_dir() and NAME.fullmatch(path.name))
+        pushed, removed = [], []
+        for name in names:
+            registry = Registry(folder, name)
+            for version in registry.numbers():
+                size = sum(path.stat().st_size for path in registry.folder(version).rglob("*") if path.is_file())
+                with shown(f"{name} {version}", size, in_bytes=True) as advance:
+                    if place.push(registry, version, advance):
+                        pushed.append(Ref(name, version))
+            place.push_settings(registry)
+            if prune:
+                gone = [ref for ref in place.versions() if ref.name == name and ref.version not in registry.folders()]
+                for ref in gone:
+                    place.remove(ref)
+                removed += gone
+        _report(json, f"to {store}", pushed=pushed, removed=removed)
+
+
+def pull(
+    models: _Models = None,
+    store: _Url = ...,  # type: ignore[assignment]
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also delete what was pulled and the store has no more.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0, help="Go on, with so many seconds between two looks; 0: once.")] = 0.0,
+    beat: Annotated[
+        Path | None, typer.Option(help="A file that is touched while the work goes on, for a liveness probe.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring the versions of an object store that this lab does not have, and what the models set for themselves.
+
+    A version appears when all of it has come and is what was pushed. What is there already is not changed.
+    """
+    with errors_in_one_line():
+        from tensor_jupyter.publishing.store import Store
+
+        folder = Settings.read().models
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                _pull(Store(store), folder, models, prune, beat, json)
+            except (LabError, OSError) as error:
+                if not every:
+                    raise
+                err.print(f"lab: {error}")  # a store that is away, a full disk: the next look may find it mended
+            else:
+                _touch(beat)
+            if not every:
+                return
+            time.sleep(every)
+
+
+def _pull(place: "Store", folder: Path, models: list[str] | None, prune: bool, beat: Path | None, json: bool) -> None:
+    from tensor_jupyter.data.progress import shown
+    from tensor_jupyter.publishing.store import forget, pulled
+
+    def advance_and_beat(count: int) -> None:
+        advance(count)
+        _touch(beat)
+
+    there = [ref for ref in place.versions() if models is None or ref.name in models]
+    if not there:
+        raise LabError(f"{place.url} has no version of {', '.join(models) if models else 'any model'}.")
+    came = []
+    for ref in there:
+        if not list((folder / ref.name).glob("[1-9]*")):
+            place.pull_settings(ref.name, folder)  # before any version, so that none is the default that must not be
+        if not (folder / ref.name / str(ref.version)).exists():
+            with shown(str(ref), place.manifest(ref).bytes, in_bytes=True) as advance:
+                if place.pull(ref, folder, advance_and_beat):
+                    came.append(ref)
+    changed = [name for name in dict.fromkeys(ref.name for ref in there) if place.pull_settings(name, folder)]
+    gone = [ref for ref in pulled(folder) if ref not in there and (models is None or ref.name in models)]
+    for ref in gone if prune else ():
+        forget(ref, folder)
+    _report(json, f"from {place.url}", pulled=came, settings=changed, removed=gone if prune else [])
+
+
+def _touch(beat: Path | None) -> None:
+    if beat:
+        beat.touch()
+
+
+def _report(json: bool, where: str, **done: "list[Ref] | list[str]") -> None:
+    if json:
+        print_json({what: [str(each) for each in found] for what, found in done.items()})
+        return
+    for what, found in done.items():
+        for each in found:
+            out.print(f"{what} {where}: {each}")
+    if not any(done.values()):
+        err.print(f"Nothing to do {where}.")
