@@ -167,5 +167,7 @@ def _exists(volume: Object, found: list[Object]) -> Any:
 
 
 def _variables_exist(container: Object, found: list[Object]) -> bool:
-    named = {each["configMapRef"]["name"] for each in container.get("envFrom", [])}
-    return named <= set(of_kind(found, "ConfigMap"))
+    given = container.get("envFrom", [])
+    named = {each["configMapRef"]["name"] for each in given if "configMapRef" in each}
+    secrets = [each["secretRef"] for each in given if "secretRef" in each]
+    return named <= set(of_kind(found, "ConfigMap")) and all(each["optional"] for each in secrets)

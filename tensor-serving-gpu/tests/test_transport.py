@@ -1,17 +1,15 @@
 """gRPC over plain HTTP/2: what a client may do, and what it gets for what it may not."""
 
 import asyncio
-import gc
 import gzip
 import logging
 import zlib
 
 import hpack
 import pytest
-from transport_kit import GREETING, MAX_BYTES, Place, Wire, headers, message, scene, until
+from transport_kit import GREETING, MAX_BYTES, Place, Wire, headers, message, scene
 
 from tensor_serving.embedded.transport import frames, limits
-from tensor_serving.embedded.transport.calls import Calls
 
 ENHANCE, PROTOCOL, FLOW, SIZE, COMPRESSION = 11, 1, 3, 6, 9
 WHOLE = frames.END_HEADERS | frames.END_STREAM
@@ -283,30 +281,5 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
         with pytest.raises(ConnectionError):
             await ask_on_and_on()
         writer.close()
-
-    scene(play)
-
-
-@pytest.mark.parametrize("method", ["echo", "wait", ""])
-def test_a_connection_that_ended_is_freed_without_the_collector(method: str) -> None:
-    """Else a server that is only looked at every second grows by 100 MB a day, or until the collector comes by."""
-
-    def alive() -> int:
-        return sum(isinstance(each, Calls) for each in gc.get_objects())
-
-    async def play(here: Place) -> None:
-        gc.collect()
-        gc.disable()
-        try:
-            before = alive()
-            for _ in range(5):
-                wire = await here.wire()
-                if method:
-                    wire.send(headers(method), message(b"x"))
-                    await (asyncio.sleep(0.02) if method == "wait" else wire.answer())
-                wire.close()
-            await until(lambda: alive() == before)
-        finally:
-            gc.enable()
 
     scene(play)

@@ -25,6 +25,8 @@ KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
 _DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, twice over
 _IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
 
+_SYNC = "tensor-sync"  # whose ConfigMap no manifest has
+_LABELS = {"app.kubernetes.io/part-of": "tensor-lab"}
 _STORE = ("LAB_STORE", "AWS_REGION", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")
 
 _IN_NAMESPACE = {
@@ -86,7 +88,7 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
         seconds = _AFTER_DRAIN + int(_seconds(drain))
         patches.append(_patch("Deployment", "/spec/template/spec/terminationGracePeriodSeconds", seconds))
     if "sync" in choice.components:
-        given["tensor-sync"] = _store(choice, environ)
+        given[_SYNC] = _store(choice, environ)
     if "models-oci" in choice.components:
         path = "/spec/template/spec/volumes/2/image/reference"
         patches.append(_patch("Deployment", path, models_image(settings, environ), "tensor-serving"))
@@ -101,8 +103,8 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
             {
                 "name": service,
                 "namespace": NAMESPACE,
-                "behavior": "merge",
                 "literals": [f"{name}={value}" for name, value in sorted(values.items())],
+                **({"options": {"labels": _LABELS}} if service == _SYNC else {"behavior": "merge"}),
             }
             for service, values in given.items()
         ],
