@@ -157,7 +157,7 @@ def _read(target: str, inventory: SplitResult) -> tuple[str, Callable[[], _Found
         name = rest.removeprefix("///")
     place = _place(name, target)
     own = inventory if place[0].lower() == inventory.hostname else None
-    return name, lambda: _named(place, own), not _is_address(place[0])
+    return name, lambda: _named(place, own), not is_ip(place[0])
 
 
 def _named(place: tuple[str, int], inventory: SplitResult | None) -> _Found:
@@ -191,7 +191,8 @@ def _host(address: Address) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _is_address(host: str) -> bool:
+def is_ip(host: str) -> bool:
+    """Return whether a host is an address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

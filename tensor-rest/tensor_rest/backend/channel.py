@@ -4,7 +4,6 @@ A call takes an idle connection or opens one. Nothing connects before the first 
 uWSGI forks is whole, and a greenlet blocks nobody but itself.
 """
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -12,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from tensor_rest.backend import frames
-from tensor_rest.backend.addresses import Address, Addresses
+from tensor_rest.backend.addresses import Address, Addresses, is_ip
 from tensor_rest.backend.http2 import Connection, LostError
 from tensor_rest.backend.status import Code, RpcError
 
@@ -174,7 +173,7 @@ class Channel:
     def _host(self, address: Address) -> str:
         """Whose certificate is wanted."""
         host = self._addresses.authority.rpartition(":")[0]
-        if host and not _is_ip(host.strip("[]")):
+        if host and not is_ip(host.strip("[]")):
             return host
         return str(address.where[0]) if isinstance(address.where, tuple) else "localhost"
 
@@ -216,11 +215,3 @@ def _text(address: Address) -> str:
         return f"unix:{address.where}".replace("\0", "@")
     host, port = address.where[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
