@@ -111,8 +111,8 @@ class FullError(ApiError):
 def without_frames(error: Kept) -> Kept:
     """Return an error that is kept, cut off from the frames it came through.
 
-    These hold the request's body and arrays, and often the error itself: such a ring is freed when Python's collector
-    comes by, hundreds of requests later.
+    These hold the request's body and arrays, and often the error itself: such a reference cycle is freed only when
+    Python's garbage collector runs, hundreds of requests later.
     """
     cut: BaseException | None = error
     while cut is not None and cut.__traceback__ is not None:

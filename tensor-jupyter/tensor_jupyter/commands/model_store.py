@@ -29,7 +29,7 @@ def push(
     models: _Models = None,
     store: _Url = ...,  # type: ignore[assignment]
     prune: Annotated[
-        bool, typer.Option("--prune", help="Also take out of the store what this lab has no more, of these models.")
+        bool, typer.Option("--prune", help="Also delete versions of these models from the store that this lab no longer has.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -59,24 +59,24 @@ def push(
                 for ref in gone:
                     place.remove(ref)
                 removed += gone
-        _report(json, f"to {store}", pushed=pushed, removed=removed)
+        _report(json, pushed=pushed, removed=removed)
 
 
 def pull(
     models: _Models = None,
     store: _Url = ...,  # type: ignore[assignment]
     prune: Annotated[
-        bool, typer.Option("--prune", help="Also delete what was pulled and the store has no more.")
+        bool, typer.Option("--prune", help="Also delete pulled versions that the store no longer has.")
     ] = False,
-    every: Annotated[float, typer.Option(min=0, help="Go on, with so many seconds between two looks; 0: once.")] = 0.0,
+    every: Annotated[float, typer.Option(min=0, help="Repeat after this many seconds; 0: pull once.")] = 0.0,
     beat: Annotated[
-        Path | None, typer.Option(help="A file that is touched while the work goes on, for a liveness probe.")
+        Path | None, typer.Option(help="A file to touch while pulling works, for a liveness probe.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Bring the versions of an object store that this lab does not have, and what the models set for themselves.
 
-    A version appears when all of it has come and is what was pushed. What is there already is not changed.
+    A version appears when all its files have arrived and match their manifest. Existing versions are not changed.
     """
     with errors_in_one_line():
         from tensor_jupyter.publishing.store import Store
@@ -89,7 +89,7 @@ def pull(
             except (LabError, OSError) as error:
                 if not every:
                     raise
-                err.print(f"lab: {error}")  # a store that is away, a full disk: the next look may find it mended
+                err.print(f"lab: {error}")  # the store may be reachable, or the disk have space, the next time
             else:
                 _touch(beat)
             if not every:
@@ -111,7 +111,7 @@ def _pull(place: "Store", folder: Path, models: list[str] | None, prune: bool, b
     came = []
     for ref in there:
         if not list((folder / ref.name).glob("[1-9]*")):
-            place.pull_settings(ref.name, folder)  # before any version, so that none is the default that must not be
+            place.pull_settings(ref.name, folder)  # before any version, or the newest would be the default
         if not (folder / ref.name / str(ref.version)).exists():
             with shown(str(ref), place.manifest(ref).bytes, in_bytes=True) as advance:
                 if place.pull(ref, folder, advance_and_beat):
@@ -120,7 +120,7 @@ def _pull(place: "Store", folder: Path, models: list[str] | None, prune: bool, b
     gone = [ref for ref in pulled(folder) if ref not in there and (models is None or ref.name in models)]
     for ref in gone if prune else ():
         forget(ref, folder)
-    _report(json, f"from {place.url}", pulled=came, settings=changed, removed=gone if prune else [])
+    _report(json, pulled=came, settings=changed, removed=gone if prune else [])
 
 
 def _touch(beat: Path | None) -> None:
@@ -128,12 +128,12 @@ def _touch(beat: Path | None) -> None:
         beat.touch()
 
 
-def _report(json: bool, where: str, **done: "list[Ref] | list[str]") -> None:
+def _report(json: bool, **done: "list[Ref] | list[str]") -> None:
     if json:
         print_json({what: [str(each) for each in found] for what, found in done.items()})
         return
     for what, found in done.items():
         for each in found:
-            out.print(f"{what} {where}: {each}")
+            out.print(f"{what}: {each}")
     if not any(done.values()):
-        err.print(f"Nothing to do {where}.")
+        err.print("Nothing to do: both have the same versions.")

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_SETTINGS_BYTES = 64 << 10  # as the watcher's bound
 _CHUNK = 8 << 20  # bytes read at once
-_PULLED = ".pulled"  # a model's folder of the manifests of what was pulled
+_PULLED = ".pulled"  # in a model's folder: the manifests of pulled versions
 
 Advance = Callable[[int], None]
-"""Is called with the bytes that came or went since its last call."""
+"""Called with the number of bytes transferred since its last call."""
 
 
 class Ref(NamedTuple):
@@ -76,7 +76,7 @@ class Store:
             self._store: obstore.store.ObjectStore = _opened(url)
 
     def versions(self) -> list[Ref]:
-        """Every version that has a manifest, by name and number. What has no name of a model is none."""
+        """Every version that has a manifest, by name and number. Folders whose name is not a model name are ignored."""
         found = []
         with _reported(self.url):
             for folder in self._store.list_with_delimiter()["common_prefixes"]:
@@ -86,7 +86,7 @@ class Store:
         return sorted(found)
 
     def manifest(self, ref: Ref) -> Manifest:
-        """Read a version's manifest. Raises LabError for one that is not there, or that says what it must not."""
+        """Read a version's manifest. Raises LabError for a missing or an invalid one."""
         text = self._read(f"{_key(ref)}.json", _MAX_MANIFEST_BYTES)
         if text is None:
             raise LabError(f"{self.url} has no {ref}.")
@@ -96,7 +96,7 @@ class Store:
             raise LabError(f"{self.url}: the manifest of {ref} cannot be read: {_first(error)}.") from error
         for path in manifest.files:
             if not _is_inside(path):
-                raise LabError(f"{self.url}: the manifest of {ref} names {path!r}, which is no path inside a version.")
+                raise LabError(f"{self.url}: the manifest of {ref} names {path!r}, which is not a path inside the version.")
         return manifest
 
     def push(self, registry: Registry, version: int, advance: Advance = lambda _: None) -> bool:
@@ -126,7 +126,7 @@ class Store:
     def pull(self, ref: Ref, models: Path, advance: Advance = lambda _: None) -> bool:
         """Bring a version into the volume `models`; False where there is one of that name and number.
 
-        Raises LabError where what came is not what the manifest says; nothing appears then.
+        Raises LabError if the files do not match the manifest; the version does not appear then.
         """
         if (models / ref.name / str(ref.version)).exists():
             return False
@@ -210,7 +210,7 @@ def _opened(url: str) -> Any:
     if url.startswith("file:"):
         folder = Path(url.removeprefix("file://"))
         if not folder.is_absolute():
-            raise LabError(f"{url!r} is no folder: wanted is file:///path.")
+            raise LabError(f"{url!r} is not an absolute folder: expected file:///path.")
         return obstore.store.LocalStore(folder, mkdir=True)
     return obstore.store.from_url(url)
 

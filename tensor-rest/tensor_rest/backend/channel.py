@@ -40,7 +40,7 @@ class UnreachableError(RpcError):
 class Channel:
     """Unary calls to the server at these addresses, with messages of at most `max_message_bytes`.
 
-    With `tls` they go over TLS: the certificate has to be the target's host name's, or the address's where it has none.
+    With `tls` they use TLS; the certificate must be valid for the target's host name, or for the address without one.
     """
 
     def __init__(self, addresses: str | Addresses, max_message_bytes: int, tls: ssl.SSLContext | None = None) -> None:

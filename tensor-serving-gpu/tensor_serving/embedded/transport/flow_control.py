@@ -93,7 +93,7 @@ class FlowControl:
         self._on_flush()
 
     def close(self) -> None:
-        """Let go of what is called: a connection that ends is freed at once, not when the collector comes by."""
+        """Drop the callbacks, which form a reference cycle: the connection is freed at once, without the collector."""
         self._on_end = self._on_flush = _nothing
 
     def drop(self, call: Call) -> None:
@@ -175,4 +175,4 @@ class FlowControl:
 
 
 def _nothing(*_: object) -> None:
-    """Nothing is left to do."""
+    """The callback of a closed connection."""
