@@ -145,9 +145,7 @@ def versions(models):
 def test_versions_and_labels_arrive_as_they_were(url, labs):
     one, two = labs
     Registry(one, "net").label("stable", 1)
-    assert "pushed: net 1\npushed: net 2\npushed: other 7" in lab(
-        one, "push", "--store", url
-    )
+    assert "pushed: net 1\npushed: net 2\npushed: other 7" in lab(one, "push", "--store", url)
     assert "pulled: other 7" in lab(two, "pull", "--store", url)
     for version in ("net/1", "net/2", "other/7"):
         assert content(two / version) == content(one / version)
@@ -235,7 +233,7 @@ def test_a_manifest_that_leads_out_of_the_version_is_refused(tmp_path, labs):
     for path in ("../outside", "/etc/outside", "a//b", "a/../../../outside", ""):
         files = {path: manifest["files"]["saved_model.pb"]}
         (store / "net" / "2.json").write_text(json.dumps({"files": files}))
-        assert "not a path inside the version" in lab(two, "pull", "--store", f"file://{store}", code=1)
+        assert "not a path in the version" in lab(two, "pull", "--store", f"file://{store}", code=1)
     for text in ("{}", "[]", '{"files": {}}', '{"files": {"a": {"bytes": -1, "sha256": "0"}}}', "not JSON"):
         (store / "net" / "2.json").write_text(text)
         assert "the manifest of net 2 cannot be read" in lab(two, "pull", "--store", f"file://{store}", code=1)
@@ -253,7 +251,11 @@ def test_what_is_no_version_is_not_seen(tmp_path, labs):
 
 
 def test_a_store_that_cannot_be_used_is_named_in_one_line(monkeypatch, s3):
-    for wrong, text in (("s3:/", "s3:/"), ("ftp://host/models", "ftp://host/models"), ("file://models", "not an absolute folder")):
+    for wrong, text in (
+        ("s3:/", "s3:/"),
+        ("ftp://host/models", "ftp://host/models"),
+        ("file://models", "not an absolute folder"),
+    ):
         with pytest.raises(LabError, match=text):
             Store(wrong).versions()
     for name, value in s3.items():

@@ -29,7 +29,7 @@ def push(
     models: _Models = None,
     store: _Url = ...,  # type: ignore[assignment]
     prune: Annotated[
-        bool, typer.Option("--prune", help="Also delete versions of these models from the store that this lab no longer has.")
+        bool, typer.Option("--prune", help="Also delete from the store what this lab no longer has of these models.")
     ] = False,
     json: Json = False,
 ) -> None:

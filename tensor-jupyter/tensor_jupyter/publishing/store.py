@@ -96,7 +96,7 @@ class Store:
             raise LabError(f"{self.url}: the manifest of {ref} cannot be read: {_first(error)}.") from error
         for path in manifest.files:
             if not _is_inside(path):
-                raise LabError(f"{self.url}: the manifest of {ref} names {path!r}, which is not a path inside the version.")
+                raise LabError(f"{self.url}: the manifest of {ref} names {path!r}, which is not a path in the version.")
         return manifest
 
     def push(self, registry: Registry, version: int, advance: Advance = lambda _: None) -> bool:
