@@ -6,16 +6,19 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 usage() {
   cat <<'U'
-usage: bin/test.sh [--fast | --lab | --chaos] [PYTEST ARGUMENT...]
+usage: bin/test.sh [--fast | --lab | --chaos | --kubernetes] [PYTEST ARGUMENT...]
 
 Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, the
 started lab from end to end, the browser, the README's commands.
 
-  --fast      only linters and the packages' own tests: no lab is started
-  --lab       only the other tests: the started lab, the browser, the images, the documents
-  --chaos     instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
-              75 minutes; those that mount, or make networks and control groups of their own, take root)
-  -h, --help  this text
+  --fast        only linters and the packages' own tests: no lab is started
+  --lab         only the other tests: the started lab, the browser, the images, the documents
+  --chaos       instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
+                75 minutes; those that mount, or make networks and control groups of their own, take root)
+  --kubernetes  instead of the tests: the lab on a Kubernetes of two nodes that is started on this machine, and the
+                figures of docs/kubernetes.md anew (about 25 minutes, and 10 to compile Kubernetes the first time; takes
+                root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry)
+  -h, --help    this text
 
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:
 apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest; promtool comes with Prometheus
@@ -32,6 +35,15 @@ chaos() {
   return "$status"
 }
 
+kubernetes() {
+  local python=$ROOT/.lab/venv/bin/python
+  cd "$ROOT"
+  unset LAB_HOME
+  (run_engine install --tests)
+  LAB_LONG_TESTS=1 "$python" -m pytest tests/kubernetes "$@"
+  "$python" -m tests.kubernetes.report
+}
+
 step() { printf '\n== %s\n' "$*"; }
 
 main() {
@@ -41,6 +53,7 @@ main() {
     --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) ;;
     --lab) shift; tests=(tests) lint=: ;;
     --chaos) chaos; exit ;;
+    --kubernetes) shift; kubernetes "$@"; exit ;;
   esac
   cd "$ROOT"
   unset LAB_HOME # tests make state folders of their own and share this clone's environment

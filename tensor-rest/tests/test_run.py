@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -76,6 +77,24 @@ class Run:
             except OSError:
                 continue
         return found
+
+
+def test_the_first_connection_that_is_accepted_is_answered(tmp_path: Path) -> None:
+    """Until uWSGI listens, however long that takes, they are refused: a client with several gateways takes another."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif sys.orig_argv[-1] == 'uwsgi':\n    time.sleep(2)\n", encoding="utf-8"
+    )
+    started = Run(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{PROJECT}")
+    found: list[int] = []
+    try:
+        while not found:
+            assert started.process.poll() is None, started.text()
+            with suppress(httpx.ConnectError):
+                found.append(HTTP.get(f"http://127.0.0.1:{started.port}/healthz").status_code)
+    finally:
+        started.process.terminate()
+        started.process.wait(20)
+    assert found == [200]
 
 
 @pytest.fixture

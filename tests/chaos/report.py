@@ -1,31 +1,21 @@
 """The table of docs/reliability.md, made from the records."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.rows import ROWS
+from tests.documents import write_table
 from tests.running import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
-_BEGIN, _END = "<!-- begin: python -m tests.chaos report -->\n", "<!-- end -->\n"
 _MAX_TEXT = 400
 _ONLY_IN_RECORDS = ("p50_ms", "longest_ms", "rate_per_s", "outcomes", "_reason")
 
 
 def write(results: Path, check: bool) -> int:
     """Write the table into the document; with `check` only compare. Returns the exit code."""
-    before, _, rest = DOCUMENT.read_text().partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    text = f"{before}{_BEGIN}{table(results)}{_END}{after}"
-    if text == DOCUMENT.read_text():
-        return 0
-    if check:
-        sys.stderr.write("docs/reliability.md is not what the records say: run python -m tests.chaos report\n")
-        return 1
-    DOCUMENT.write_text(text)
-    return 0
+    return write_table(DOCUMENT, "python -m tests.chaos report", table(results), check)
 
 
 def table(results: Path) -> str:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from tensor_rest.settings import Settings
@@ -27,19 +28,22 @@ def run(settings: Settings) -> None:
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: signals.append(received))
-    settings.draining.unlink(missing_ok=True)
-    programs: Programs = {}
+    for left in (settings.draining, settings.socket):
+        left.unlink(missing_ok=True)
+    programs: Programs = {"uwsgi": _start("uwsgi")}
     try:
-        for name in ("uwsgi",) if settings.front == "uwsgi" else ("uwsgi", "nginx"):
-            # A process group of its own each: workers whose master is gone are found by it.
-            command = [sys.executable, "-m", "tensor_rest", name]
-            programs[name] = subprocess.Popen(command, start_new_session=True)
-        ended = _wait(programs, signals, None)
+        ended = ""
+        if settings.front == "nginx":
+            # What nginx takes before uWSGI listens is answered 503; what is refused goes to another gateway, if any.
+            ended = _wait(programs, signals, settings.socket.exists)
+            programs["nginx"] = _start("nginx")
+        ended = ended or _wait(programs, signals, lambda: False)
         if not ended:
             with suppress(OSError):  # a full disk must not keep it from stopping
                 settings.draining.touch()
             signals.clear()
-            ended = _wait(programs, signals, settings.drain_seconds)
+            deadline = time.monotonic() + settings.drain_seconds
+            ended = _wait(programs, signals, lambda: time.monotonic() >= deadline)
     finally:
         _stop(programs)
         settings.draining.unlink(missing_ok=True)
@@ -47,10 +51,14 @@ def run(settings: Settings) -> None:
         sys.exit(f"{ended} ended by itself (exit code {programs[ended].returncode}), so the whole gateway stops.")
 
 
-def _wait(programs: Programs, signals: list[int], seconds: float | None) -> str:
-    """The name of a program that ended, or "" after a signal, or when `seconds` are over."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while not signals and (deadline is None or time.monotonic() < deadline):
+def _start(name: str) -> subprocess.Popen[bytes]:
+    # A process group of its own: workers whose master is gone are found by it.
+    return subprocess.Popen([sys.executable, "-m", "tensor_rest", name], start_new_session=True)
+
+
+def _wait(programs: Programs, signals: list[int], over: Callable[[], bool]) -> str:
+    """The name of a program that ended, or "" after a signal, or when it is `over`."""
+    while not signals and not over():
         for name, program in programs.items():
             if program.poll() is not None:
                 return name

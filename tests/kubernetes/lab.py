@@ -1,0 +1,202 @@
+"""The lab on a cluster, as the tests use it: its pods, its model volume, loads, and the figures they leave."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.kubernetes.cluster import ADDRESS, Cluster
+from tests.kubernetes.load import PATH, picture
+from tests.running import ROOT, Answer, request, wait_until
+
+NAMESPACE = "tensor-lab"
+REST, SERVING = "tensor-rest", "tensor-serving"
+NODE_PORT = 30080
+RATE = 50  # requests a second
+_CLAIMS = ("tensor-models", "tensor-logs", "tensor-data", "tensor-feedback", "tensor-notebooks")
+_INVENTORY = """
+import json, urllib.request
+print(json.dumps(json.load(urllib.request.urlopen("http://127.0.0.1:8502/"))["models"]))
+"""
+_SPOIL = """set -e
+mkdir -p /tmp/own/2
+cp -r /models/mnist-net/1 /tmp/own/
+echo spoilt >/tmp/own/2/saved_model.pb
+mount --bind /tmp/own /models/mnist-net
+"""
+
+
+@dataclass
+class Summary:
+    """What a load has measured."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return int(self.figures["failed"])
+
+
+@dataclass
+class KubernetesLab:
+    """The lab on `cluster`, in the namespace of its manifests, with volumes that are folders of this machine."""
+
+    cluster: Cluster
+    registry: str
+    applied: str = ""  # what `bin/kube.sh apply` printed
+    loads: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is staged -> figures
+
+    @property
+    def volumes(self) -> Path:
+        return self.cluster.folder / "volumes"
+
+    @property
+    def models(self) -> Path:
+        return self.volumes / "tensor-models"
+
+    def prepare(self) -> None:
+        """Volumes that both nodes reach, and a port of every node that leads to the gateways."""
+        objects = [_volume(name, self.volumes / name) for name in _CLAIMS]
+        for name in _CLAIMS:
+            (self.volumes / name).mkdir(parents=True)
+            os.chown(self.volumes / name, 1000, 100)  # the kubelet's fsGroup does not reach into folders of the node
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        self.cluster.kubectl("apply", "-f", "-", given=_list([namespace, *objects, _entry()]))
+
+    def kube(self, *words: str, tag: str = "one") -> str:
+        """What bin/kube.sh prints on both streams."""
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "LAB_REGISTRY": self.registry,
+            "LAB_TAG": tag,
+            "LAB_SERVING": "embedded",
+        }
+        done = subprocess.run(
+            [str(ROOT / "bin" / "kube.sh"), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, text=True, timeout=900, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def kubectl(self, *words: str) -> str:
+        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+
+    def pods(self, service: str) -> dict[str, str]:
+        """Name and node of each pod of a service that is ready and not about to end."""
+        found = json.loads(self.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={service}", "-o", "json"))
+        return {
+            each["metadata"]["name"]: each["spec"]["nodeName"]
+            for each in found["items"]
+            if "deletionTimestamp" not in each["metadata"] and _is_ready(each)
+        }
+
+    def wait_for(self, service: str, count: int) -> None:
+        """Until so many pods are ready, and none beyond them is left."""
+
+        def settled() -> bool:
+            listed = self.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={service}", "-o", "name").split()
+            return len(self.pods(service)) == len(listed) == count
+
+        wait_until(settled, 240, f"{count} pods of {service}")
+
+    def answer(self, index: int = 0) -> Answer:
+        """The answer to one of the sample pictures."""
+        body, headers = picture(index)
+        url = f"http://{ADDRESS}:{NODE_PORT}{PATH}"
+        return request(urllib.request.Request(url, body, {**headers, "Host": "localhost"}))
+
+    def get(self, path: str) -> Any:
+        """A JSON document of a gateway."""
+        url = f"http://{ADDRESS}:{NODE_PORT}{path}"
+        return request(urllib.request.Request(url, headers={"Host": "localhost"})).json()
+
+    def work(self, pod: str) -> float:
+        """Seconds of CPU that the processes of a pod have used; most of it goes into calls."""
+        lines = self.kubectl(
+            "exec", pod, "--container", SERVING, "--", "sh", "-c", "cat /proc/[0-9]*/stat"
+        ).splitlines()
+        fields = [line.rpartition(")")[2].split() for line in lines]
+        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
+    @contextmanager
+    def load(self, staged: str, rate: float = RATE) -> Iterator[Summary]:
+        """Pictures at a fixed rate, while `staged` happens in the block; the summary is filled at its end."""
+        command = self.cluster.inside(sys.executable, "-m", "tests.kubernetes.load", str(NODE_PORT), str(rate))
+        paths = os.pathsep.join([str(ROOT), str(ROOT / ".deploy")])
+        summary = Summary()
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}, text=True
+        ) as program:
+            try:
+                yield summary
+            finally:
+                printed, _ = program.communicate()  # closes its input
+        summary.figures = self.loads[staged] = json.loads(printed)
+
+    def publish(self, version: int) -> None:
+        """A new version of the shipped model, as a trainer does it: beside, then one rename."""
+        model = self.models / "mnist-net"
+        staging = self.models / ".staging" / f"mnist-net-{version}"
+        subprocess.run(["cp", "--recursive", "--preserve", str(model / "1"), str(staging)], check=True)
+        staging.rename(model / str(version))
+
+    def spoil_next_version(self, pod: str) -> None:
+        """In this pod alone version 2 of the shipped model is there and cannot be loaded."""
+        status = json.loads(self.kubectl("get", "pod", pod, "-o", "json"))["status"]
+        container = status["containerStatuses"][0]["containerID"].rpartition("/")[2]
+        groups = (path for path in Path("/proc").glob("[0-9]*/cgroup") if container in _text(path))
+        inside = ["nsenter", "--mount", "--target", next(groups).parent.name, "sh", "-c", _SPOIL]
+        subprocess.run(inside, check=True)
+
+    def versions(self, pod: str) -> list[int]:
+        """The versions of the shipped model that a model server has loaded."""
+        printed = self.kubectl("exec", pod, "--container", SERVING, "--", "python3", "-c", _INVENTORY)
+        found: list[int] = next(model["serving"] for model in json.loads(printed) if model["name"] == "mnist-net")
+        return found
+
+    def remove(self, version: int) -> None:
+        shutil.rmtree(self.models / "mnist-net" / str(version))
+
+
+def _volume(name: str, folder: Path) -> dict[str, Any]:
+    spec = {
+        "capacity": {"storage": "100Gi"},
+        "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
+        "hostPath": {"path": str(folder)},
+        "claimRef": {"namespace": NAMESPACE, "name": name},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+
+
+def _entry() -> dict[str, Any]:
+    spec = {
+        "type": "NodePort",
+        "selector": {"app.kubernetes.io/name": "tensor-rest"},
+        "ports": [{"port": 8080, "nodePort": NODE_PORT}],
+    }
+    metadata = {"name": "entry", "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def _list(items: list[dict[str, Any]]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

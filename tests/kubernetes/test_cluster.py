@@ -1,0 +1,126 @@
+"""The lab on a real Kubernetes: applied, called, scaled, rolled, and with parts of it lost, at 50 requests a second."""
+
+import re
+import time
+
+import pytest
+
+from tests.kubernetes.conftest import TAGS
+from tests.kubernetes.lab import REST, SERVING, KubernetesLab
+from tests.running import SAMPLES, wait_until
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def test_apply_brings_a_lab_that_answers(lab: KubernetesLab) -> None:
+    """Onto empty volumes: the shipped model is seeded."""
+    assert re.search(r"mnist_2_.*2 ", lab.applied, re.DOTALL)
+    assert (lab.models / "mnist-net" / "1" / "saved_model.pb").exists()
+    assert sorted(set(lab.pods(SERVING).values())) == ["node1", "node2"]
+    assert "tensor-lab.internal" in lab.kube("status")
+    assert "mnist_2_" in lab.kube("test")
+
+
+def test_every_sample_is_answered(lab: KubernetesLab) -> None:
+    answers = [lab.answer(index) for index in range(len(SAMPLES))]
+    assert [answer.status for answer in answers] == [200] * len(SAMPLES)
+    found = [
+        max(answer.json()["classification_result"], key=lambda each: each["probability"])["digit"] for answer in answers
+    ]
+    right = sum(str(label) == path.name.split("_")[1] for label, path in zip(found, SAMPLES, strict=True))
+    assert right >= 98
+
+
+def test_calls_are_spread_over_the_model_servers(lab: KubernetesLab) -> None:
+    with lab.load("nothing happens", 100) as load:
+        shares = _shares(lab, 30)
+    assert load.figures["calls"] >= 3000
+    assert load.failed == 0, load.figures
+    assert min(shares.values()) >= 0.25, shares
+
+
+def test_scaling_costs_no_request(lab: KubernetesLab) -> None:
+    before = set(lab.pods(SERVING))
+    with lab.load("model servers are scaled from 2 to 3 and back") as load:
+        lab.kubectl("scale", "deployment", SERVING, "--replicas=3")
+        lab.wait_for(SERVING, 3)
+        (new,) = set(lab.pods(SERVING)) - before
+        wait_until(lambda: _shares(lab, 2)[new] > 0.2, 20, "the third to be called")
+        lab.kubectl("scale", "deployment", SERVING, "--replicas=2")
+        lab.wait_for(SERVING, 2)
+    assert load.failed == 0, load.figures
+
+
+@pytest.mark.parametrize("service", [REST, SERVING])
+def test_a_deleted_pod_costs_no_request(lab: KubernetesLab, service: str) -> None:
+    pod = min(lab.pods(service))
+    with lab.load(f"a pod of {service} is deleted") as load:
+        lab.kubectl("delete", "pod", pod, "--wait=false")
+        wait_until(lambda: pod not in lab.pods(service), 30, f"{pod} to end")
+        lab.wait_for(service, 2)
+    assert load.failed == 0, load.figures
+
+
+def test_a_new_model_version_takes_over_without_a_failed_request(lab: KubernetesLab) -> None:
+    with lab.load("a model version is published, and taken away") as load:
+        lab.publish(2)
+        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "2", 60, "the new version")
+        wait_until(lambda: all(lab.answer().headers["X-Model-Version"] == "2" for _ in range(20)), 10, "all gateways")
+        lab.remove(2)
+        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "1", 60, "the old version again")
+    assert load.failed == 0, load.figures
+
+
+def test_images_are_rolled_without_a_failed_request(lab: KubernetesLab) -> None:
+    """Every Deployment at once, as an upgrade does."""
+    with lab.load("every image is replaced") as load:
+        lab.kube("apply", "--yes", "--overlay", "local", tag=TAGS[1])
+        for service in (REST, SERVING):
+            lab.wait_for(service, 2)
+    images = lab.kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}").split()
+    assert all(image.endswith(f":{TAGS[1]}") for image in images)
+    assert load.failed == 0, load.figures
+
+
+def test_a_version_that_one_replica_cannot_load_is_not_served(lab: KubernetesLab) -> None:
+    """The others have it; the version that all have goes on answering, until that replica is replaced."""
+    pod = min(lab.pods(SERVING))
+    with lab.load("a version cannot be loaded by one of two model servers, which is then replaced") as load:
+        lab.spoil_next_version(pod)
+        lab.publish(2)
+        other = max(lab.pods(SERVING))
+        wait_until(lambda: 2 in lab.versions(other), 60, "the other to have it")
+        assert {lab.answer().headers["X-Model-Version"] for _ in range(40)} == {"1"}
+        lab.kubectl("delete", "pod", pod, "--wait=false")
+        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "2", 90, "the new version")
+        lab.wait_for(SERVING, 2)
+        lab.remove(2)
+        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "1", 60, "the old version again")
+    assert load.failed == 0, load.figures
+
+
+def test_a_lost_kubelet_costs_no_request(lab: KubernetesLab) -> None:
+    """Its pods run on, and count as lost after a while."""
+    with lab.load("the kubelet of one node is stopped, and started again") as load:
+        lab.cluster.stop_kubelet("node2")
+        wait_until(lambda: lab.cluster.ready_nodes() == ["node1"], 90, "the node to be counted as lost")
+        wait_until(lambda: set(lab.pods(SERVING).values()) == {"node1"}, 30, "its pods too")
+        lab.cluster.start_node("node2")
+        wait_until(lambda: lab.cluster.ready_nodes() == ["node1", "node2"], 90, "the node to be back")
+        lab.wait_for(SERVING, 2)
+    assert load.failed == 0, load.figures
+
+
+def test_delete_leaves_the_volumes(lab: KubernetesLab) -> None:
+    lab.kube("delete", "--yes")
+    wait_until(lambda: not lab.pods(REST), 90, "the pods to end")
+    assert "tensor-models" in lab.kubectl("get", "persistentvolumeclaims", "-o", "name")
+    assert (lab.models / "mnist-net" / "1").exists()
+
+
+def _shares(lab: KubernetesLab, seconds: float) -> dict[str, float]:
+    """How the model servers' work in so many seconds is spread over them."""
+    before = {pod: lab.work(pod) for pod in lab.pods(SERVING)}
+    time.sleep(seconds)  # what is measured is a time
+    spent = {pod: lab.work(pod) - begin for pod, begin in before.items()}
+    return {pod: each / sum(spent.values()) for pod, each in spent.items()}
