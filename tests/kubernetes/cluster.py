@@ -25,6 +25,7 @@ _CABLE, _HOST = "lab-kube", "10.78.0.1"
 _API = f"https://{ADDRESS}:6443"
 _PODS = "10.88.0.0/16"
 NODES = {"node1": "10.78.0.11", "node2": "10.78.0.12"}
+_METRICS_PORT = 4443
 _DNS_TTL = 5  # seconds; docs/kubernetes.md names it
 _NEEDED = ("go", "containerd", "docker-registry", "iptables", "ip", "nsenter", "openssl")
 
@@ -75,6 +76,7 @@ class Cluster:
             *(f"--conntrack-{name}=0" for name in connections),
         )
         wait_until(lambda: self.ready_nodes() == list(NODES), 90, f"the nodes; the logs are in {self.folder}")
+        self._start_metrics()
 
     def start_node(self, name: str) -> None:
         """A node's containerd and kubelet; what of it runs already is left alone."""
@@ -127,6 +129,36 @@ class Cluster:
         self._go("kube-controller-manager", *local, f"--cert-dir={self.folder}/manager",
                  f"--service-account-private-key-file={key}", "--node-monitor-grace-period=20s")  # fmt: skip
         self._go("kube-scheduler", *local, f"--cert-dir={self.folder}/scheduler")
+
+    def _front_proxy(self) -> list[str]:
+        """Flags by which the API server passes calls on to metrics-server, which knows it by a certificate."""
+        key, certificate = self.folder / "front.key", self.folder / "front.crt"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=front", "-days", "30"]
+        subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
+        return [
+            f"--proxy-client-key-file={key}",
+            f"--proxy-client-cert-file={certificate}",
+            f"--requestheader-client-ca-file={certificate}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            "--enable-aggregator-routing",
+        ]
+
+    def _start_metrics(self) -> None:
+        """What autoscalers read; known to the API server from when it answers."""
+        configs = [f"--{name}kubeconfig={self.kubeconfig}" for name in ("", "authentication-", "authorization-")]
+        self._go(
+            "metrics-server",
+            *configs,
+            f"--cert-dir={self.folder}/metrics",
+            f"--bind-address={ADDRESS}",
+            f"--secure-port={_METRICS_PORT}",
+            "--kubelet-insecure-tls",
+            "--kubelet-use-node-status-port",
+            "--kubelet-preferred-address-types=InternalIP",
+        )
+        self.kubectl("apply", "--filename", "-", given=json.dumps(_metrics()))
 
     def _write_files(self) -> None:
         self.kubeconfig.write_text(json.dumps(_kubeconfig(self._token)))
@@ -242,6 +274,34 @@ def _kubeconfig(token: str) -> dict[str, object]:
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
         "current-context": "lab",
     }
+
+
+def _metrics() -> dict[str, object]:
+    """The registration of metrics-server, which is no pod here."""
+    name, port = {"name": "metrics-server", "namespace": "kube-system"}, {"port": _METRICS_PORT, "protocol": "TCP"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"ports": [{**port, "port": 443}]}}
+    endpoints = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {**name, "labels": {"kubernetes.io/service-name": "metrics-server"}},
+        "addressType": "IPv4",
+        "ports": [port],
+        "endpoints": [{"addresses": [ADDRESS]}],
+    }
+    registration = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1beta1.metrics.k8s.io"},
+        "spec": {
+            "group": "metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+            "service": name,
+        },
+    }
+    return {"apiVersion": "v1", "kind": "List", "items": [service, endpoints, registration]}
 
 
 def _network(folder: Path) -> dict[str, object]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.kubernetes.cluster import ADDRESS, Cluster
 from tests.kubernetes.load import PATH, picture
 from tests.running import ROOT, Answer, request, wait_until
@@ -107,6 +109,13 @@ class KubernetesLab:
 
         wait_until(settled, 240, f"{count} pods of {service}")
 
+    def autoscaler(self, service: str) -> dict[str, Any]:
+        """The manifests' autoscaler of a service."""
+        documents = yaml.safe_load_all((ROOT / ".deploy" / "kubernetes" / "base" / f"{service}.yaml").read_text())
+        found: dict[str, Any] = next(each for each in documents if each["kind"] == "HorizontalPodAutoscaler")
+        found["metadata"]["namespace"] = NAMESPACE
+        return found
+
     def answer(self, index: int = 0) -> Answer:
         """The answer to one of the sample pictures."""
         body, headers = picture(index)
@@ -120,9 +129,7 @@ class KubernetesLab:
 
     def work(self, pod: str) -> float:
         """Seconds of CPU that the processes of a pod have used; most of it goes into calls."""
-        lines = self.kubectl(
-            "exec", pod, "--container", SERVING, "--", "sh", "-c", "cat /proc/[0-9]*/stat"
-        ).splitlines()
+        lines = self._run(pod, "sh", "-c", "cat /proc/[0-9]*/stat").splitlines()
         fields = [line.rpartition(")")[2].split() for line in lines]
         return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
@@ -158,12 +165,16 @@ class KubernetesLab:
 
     def versions(self, pod: str) -> list[int]:
         """The versions of the shipped model that a model server has loaded."""
-        printed = self.kubectl("exec", pod, "--container", SERVING, "--", "python3", "-c", _INVENTORY)
+        printed = self._run(pod, "python3", "-c", _INVENTORY)
         found: list[int] = next(model["serving"] for model in json.loads(printed) if model["name"] == "mnist-net")
         return found
 
     def remove(self, version: int) -> None:
         shutil.rmtree(self.models / "mnist-net" / str(version))
+
+    def _run(self, pod: str, *command: str) -> str:
+        """What a command prints in a model server's container."""
+        return self.kubectl("exec", pod, "--container", SERVING, "--", *command)
 
 
 def _volume(name: str, folder: Path) -> dict[str, Any]:
