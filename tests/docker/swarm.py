@@ -1,26 +1,19 @@
 """Three Docker engines on this machine, each in a network namespace, as three machines of a Swarm; for root."""
 
 import json
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from tests import namespaces
+from tests.namespaces import run
 from tests.running import wait_until
 
 _NET = "10.77.0"
 _BRIDGE = "lab-swarm"
 HOST = f"{_NET}.1"
-
-
-def run(*command: str, given: str | None = None) -> str:
-    """What a command prints; AssertionError with what it says if it fails."""
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
-    return done.stdout
 
 
 class Node:
@@ -34,20 +27,14 @@ class Node:
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        namespace, cable = self.name, f"lab-cable{self.number}"
-        run("ip", "netns", "add", namespace)
-        run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        run("ip", "link", "set", cable, "master", _BRIDGE, "up")
-        run("ip", "-n", namespace, "addr", "add", f"{self.address}/24", "dev", "eth0")
-        for device in ("eth0", "lo"):
-            run("ip", "-n", namespace, "link", "set", device, "up")
-        run("ip", "-n", namespace, "route", "add", "default", "via", HOST)
+        cable = f"lab-cable{self.number}"
+        namespaces.add(self.name, cable, f"{self.address}/24", gateway=HOST)
+        run("ip", "link", "set", cable, "master", _BRIDGE)
         engine = (
             f"hostname {self.name}; exec dockerd --data-root {self.folder}/data --exec-root {self.folder}/exec "
             f"--pidfile {self.folder}/pid -H unix://{self.folder}/sock --insecure-registry {self._registry}"
         )
-        # nsenter, since `ip netns exec` mounts /sys anew, and the engine would not see its control groups.
-        command = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--uts", "sh", "-c", engine]
+        command = namespaces.inside(self.name, "unshare", "--uts", "sh", "-c", engine)
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         wait_until(lambda: self._answers(), 60, f"the engine of {self.name}")
@@ -64,9 +51,7 @@ class Node:
 
     def kill(self) -> None:
         """End the engine and every container of it, at once."""
-        for pid in self._pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        namespaces.kill_all(self.name, self.folder)
         if self._process:
             self._process.wait(20)
             self._process = None
@@ -75,17 +60,8 @@ class Node:
         with suppress(AssertionError):
             self.docker("swarm", "leave", "--force")
         self.kill()
-        mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        for place in sorted((each for each in mounted if each.startswith(f"{self.folder}/")), reverse=True):
-            subprocess.run(["umount", "--lazy", place], check=False)
-        subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, check=False)
-
-    def _pids(self) -> list[int]:
-        """The processes in the namespace and under the engine's folder; shims come first, which would bury the rest."""
-        inside = run("ip", "netns", "pids", self.name).split()
-        marked = subprocess.run(["pgrep", "--full", str(self.folder)], capture_output=True, text=True, check=False)
-        children = [pid for each in marked.stdout.split() for pid in _descendants(int(each))]
-        return [int(pid) for pid in (*marked.stdout.split(), *inside, *children) if int(pid) != os.getpid()]
+        namespaces.unmount(self.folder)
+        namespaces.remove({self.name})
 
     def _answers(self) -> bool:
         assert self._process
@@ -128,14 +104,6 @@ def tasks(manager: Node, service: str) -> dict[str, str]:
     )
     found = [json.loads(line) for line in lines.splitlines()]
     return {each["node"]: each["image"] for each in found if each["state"].startswith("Running")}
-
-
-def _descendants(pid: int) -> list[str]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return children + [below for child in children for below in _descendants(int(child))]
 
 
 def settled(manager: Node, service: str, image: str, count: int) -> bool:

@@ -1,6 +1,11 @@
-"""The cluster, and the lab on it; all tests of the folder share them."""
+"""The lab on a cluster; all tests of the folder share it.
+
+The cluster is one that is started here, or that of the context LAB_KUBERNETES_CONTEXT: then LAB_REGISTRY and LAB_TAG say
+which images it has, and port 30080 of its nodes is reached at 127.0.0.1 (kind: extraPortMappings).
+"""
 
 import datetime
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -8,9 +13,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.scene import dump, machine
+from tests.conftest import setting
 from tests.kubernetes import cluster as clusters
 from tests.kubernetes import report
-from tests.kubernetes.cluster import NODES, Cluster
+from tests.kubernetes.api import of_context
+from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.lab import KubernetesLab
 
 TAGS = ("one", "two")
@@ -19,8 +26,6 @@ TAGS = ("one", "two")
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster on this machine that pulls the images of the tests' registry, each under two tags."""
-    if not os.environ.get("LAB_LONG_TESTS"):
-        pytest.skip("half an hour: bin/test.sh --kubernetes")
     if obstacle := clusters.obstacle():
         pytest.skip(obstacle)
     images: dict[str, str] = request.getfixturevalue("images")
@@ -37,17 +42,26 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def lab(cluster: Cluster, registry: str) -> Iterator[KubernetesLab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesLab]:
     """The lab, applied by bin/kube.sh. What the loads on it measured is kept for docs/kubernetes.md."""
-    made = KubernetesLab(cluster, registry)
+    if not os.environ.get("LAB_LONG_TESTS"):
+        pytest.skip("half an hour: bin/test.sh --kubernetes")
+    if context := os.environ.get("LAB_KUBERNETES_CONTEXT"):
+        api = of_context(context, tmp_path_factory.mktemp("cluster"))
+        made = KubernetesLab(api, setting("LAB_REGISTRY"), (setting("LAB_TAG"),) * 2)
+    else:
+        own: Cluster = request.getfixturevalue("cluster")
+        made = KubernetesLab(own.api, request.getfixturevalue("registry"), TAGS, own)
     made.prepare()
     made.applied = made.kube("apply", "--yes", "--overlay", "local")
     yield made
+    nodes = json.loads(made.api.kubectl("get", "nodes", "--output", "json"))["items"]
     record = {
-        "kubernetes": cluster.release,
-        "nodes": len(NODES),
+        "kubernetes": nodes[0]["status"]["nodeInfo"]["kubeletVersion"],
+        "nodes": len(nodes),
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "loads": made.loads,
     }
-    report.RECORD.write_text(dump(record))
+    if made.cluster:
+        report.RECORD.write_text(dump(record))

@@ -2,19 +2,21 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tests.kubernetes.cluster import ADDRESS, Cluster
+from tests.kubernetes.api import Api
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.files import ADDRESS
 from tests.kubernetes.load import PATH, picture
 from tests.running import ROOT, Answer, request, wait_until
 
@@ -26,6 +28,11 @@ _CLAIMS = ("tensor-models", "tensor-logs", "tensor-data", "tensor-feedback", "te
 _INVENTORY = """
 import json, urllib.request
 print(json.dumps(json.load(urllib.request.urlopen("http://127.0.0.1:8502/"))["models"]))
+"""
+_PUBLISH = """set -e
+mkdir -p /models/.staging
+cp -r /models/mnist-net/1 /models/.staging/mnist-net-$1
+mv /models/.staging/mnist-net-$1 /models/mnist-net/$1
 """
 _SPOIL = """set -e
 mkdir -p /tmp/own/2
@@ -48,37 +55,48 @@ class Summary:
 
 @dataclass
 class KubernetesLab:
-    """The lab on `cluster`, in the namespace of its manifests, with volumes that are folders of this machine."""
+    """The lab on a cluster, in the namespace of its manifests.
 
-    cluster: Cluster
+    tags: two of its images, all pushed. cluster: the tests' own, with volumes that are folders of this machine; None for
+    one that was given.
+    """
+
+    api: Api
     registry: str
+    tags: tuple[str, str]
+    cluster: Cluster | None = None
     applied: str = ""  # what `bin/kube.sh apply` printed
     loads: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is staged -> figures
 
-    @property
-    def volumes(self) -> Path:
-        return self.cluster.folder / "volumes"
-
-    @property
-    def models(self) -> Path:
-        return self.volumes / "tensor-models"
+    def own(self) -> Cluster:
+        """The tests' own cluster; skips a test that does what cannot be done to another."""
+        if self.cluster is None:
+            pytest.skip("on the tests' own cluster")
+        return self.cluster
 
     def prepare(self) -> None:
-        """Volumes that both nodes reach, and a port of every node that leads to the gateways."""
-        objects = [_volume(name, self.volumes / name) for name in _CLAIMS]
-        for name in _CLAIMS:
-            (self.volumes / name).mkdir(parents=True)
-            os.chown(self.volumes / name, 1000, 100)  # the kubelet's fsGroup does not reach into folders of the node
+        """A port of every node that leads to the gateways; on the tests' own cluster volumes that both nodes reach."""
+        objects = [_entry()]
+        if self.cluster:
+            for name in _CLAIMS:
+                folder = self.volume(name)
+                folder.mkdir(parents=True)
+                os.chown(folder, 1000, 100)  # the kubelet's fsGroup does not reach into folders of the node
+                objects.append(_volume(name, folder))
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-        self.cluster.kubectl("apply", "-f", "-", given=_list([namespace, *objects, _entry()]))
+        self.api.kubectl("apply", "-f", "-", given=_list([namespace, *objects]))
 
-    def kube(self, *words: str, tag: str = "one") -> str:
+    def volume(self, name: str) -> Path:
+        """The folder of a volume, on the tests' own cluster."""
+        return self.own().folder / "volumes" / name
+
+    def kube(self, *words: str, tag: str = "") -> str:
         """What bin/kube.sh prints on both streams."""
         environment = {
             **os.environ,
-            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "KUBECONFIG": str(self.api.kubeconfig),
             "LAB_REGISTRY": self.registry,
-            "LAB_TAG": tag,
+            "LAB_TAG": tag or self.tags[0],
             "LAB_SERVING": "embedded",
         }
         done = subprocess.run(
@@ -89,7 +107,7 @@ class KubernetesLab:
         return done.stdout
 
     def kubectl(self, *words: str) -> str:
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+        return self.api.kubectl("--namespace", NAMESPACE, *words)
 
     def pods(self, service: str) -> dict[str, str]:
         """Name and node of each pod of a service that is ready and not about to end."""
@@ -118,14 +136,11 @@ class KubernetesLab:
 
     def answer(self, index: int = 0) -> Answer:
         """The answer to one of the sample pictures."""
-        body, headers = picture(index)
-        url = f"http://{ADDRESS}:{NODE_PORT}{PATH}"
-        return request(urllib.request.Request(url, body, {**headers, "Host": "localhost"}))
+        return self._request(PATH, *picture(index))
 
     def get(self, path: str) -> Any:
         """A JSON document of a gateway."""
-        url = f"http://{ADDRESS}:{NODE_PORT}{path}"
-        return request(urllib.request.Request(url, headers={"Host": "localhost"})).json()
+        return self._request(path).json()
 
     def work(self, pod: str) -> float:
         """Seconds of CPU that the processes of a pod have used; most of it goes into calls."""
@@ -136,7 +151,9 @@ class KubernetesLab:
     @contextmanager
     def load(self, staged: str, rate: float = RATE) -> Iterator[Summary]:
         """Pictures at a fixed rate, while `staged` happens in the block; the summary is filled at its end."""
-        command = self.cluster.inside(sys.executable, "-m", "tests.kubernetes.load", str(NODE_PORT), str(rate))
+        command = [sys.executable, "-m", "tests.kubernetes.load", str(NODE_PORT), str(rate)]
+        if self.cluster:
+            command = self.cluster.inside(*command)
         paths = os.pathsep.join([str(ROOT), str(ROOT / ".deploy")])
         summary = Summary()
         with subprocess.Popen(
@@ -150,10 +167,11 @@ class KubernetesLab:
 
     def publish(self, version: int) -> None:
         """A new version of the shipped model, as a trainer does it: beside, then one rename."""
-        model = self.models / "mnist-net"
-        staging = self.models / ".staging" / f"mnist-net-{version}"
-        subprocess.run(["cp", "--recursive", "--preserve", str(model / "1"), str(staging)], check=True)
-        staging.rename(model / str(version))
+        self.kubectl("exec", "deployment/tensor-jupyter", "--", "sh", "-c", _PUBLISH, "sh", str(version))
+
+    def remove(self, version: int) -> None:
+        folder = f"/models/mnist-net/{version}"
+        self.kubectl("exec", "deployment/tensor-jupyter", "--", "rm", "-r", folder)
 
     def spoil_next_version(self, pod: str) -> None:
         """In this pod alone version 2 of the shipped model is there and cannot be loaded."""
@@ -169,12 +187,14 @@ class KubernetesLab:
         found: list[int] = next(model["serving"] for model in json.loads(printed) if model["name"] == "mnist-net")
         return found
 
-    def remove(self, version: int) -> None:
-        shutil.rmtree(self.models / "mnist-net" / str(version))
-
     def _run(self, pod: str, *command: str) -> str:
         """What a command prints in a model server's container."""
         return self.kubectl("exec", pod, "--container", SERVING, "--", *command)
+
+    def _request(self, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> Answer:
+        host = ADDRESS if self.cluster else "127.0.0.1"
+        url = f"http://{host}:{NODE_PORT}{path}"
+        return request(urllib.request.Request(url, body, {**headers, "Host": "localhost"}))
 
 
 def _volume(name: str, folder: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from tests.kubernetes.conftest import TAGS
 from tests.kubernetes.lab import REST, SERVING, KubernetesLab
 from tests.running import SAMPLES, wait_until
 
@@ -16,8 +15,7 @@ pytestmark = pytest.mark.timeout(1800)
 def test_apply_brings_a_lab_that_answers(lab: KubernetesLab) -> None:
     """Onto empty volumes: the shipped model is seeded."""
     assert re.search(r"mnist_2_.*2 ", lab.applied, re.DOTALL)
-    assert (lab.models / "mnist-net" / "1" / "saved_model.pb").exists()
-    assert sorted(set(lab.pods(SERVING).values())) == ["node1", "node2"]
+    assert len(set(lab.pods(SERVING).values())) == min(2, len(lab.api.ready_nodes()))  # a node each
     assert "tensor-lab.internal" in lab.kube("status")
     assert "mnist_2_" in lab.kube("test")
 
@@ -55,7 +53,7 @@ def test_the_autoscaler_adds_a_gateway(lab: KubernetesLab) -> None:
     scaler = lab.autoscaler(REST)
     scaler["spec"] |= {"minReplicas": 2, "maxReplicas": 3}
     with lab.load("the autoscaler adds a gateway", 200) as load:
-        lab.cluster.kubectl("apply", "--filename", "-", given=json.dumps(scaler))
+        lab.api.kubectl("apply", "--filename", "-", given=json.dumps(scaler))
         lab.wait_for(REST, 3)
         lab.kubectl("delete", "horizontalpodautoscaler", REST)
         lab.kubectl("scale", "deployment", REST, "--replicas=2")
@@ -86,16 +84,17 @@ def test_a_new_model_version_takes_over_without_a_failed_request(lab: Kubernetes
 def test_images_are_rolled_without_a_failed_request(lab: KubernetesLab) -> None:
     """Every Deployment at once, as an upgrade does."""
     with lab.load("every image is replaced") as load:
-        lab.kube("apply", "--yes", "--overlay", "local", tag=TAGS[1])
+        lab.kube("apply", "--yes", "--overlay", "local", tag=lab.tags[1])
         for service in (REST, SERVING):
             lab.wait_for(service, 2)
     images = lab.kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}").split()
-    assert all(image.endswith(f":{TAGS[1]}") for image in images)
+    assert all(image.endswith(f":{lab.tags[1]}") for image in images)
     assert load.failed == 0, load.figures
 
 
 def test_a_version_that_one_replica_cannot_load_is_not_served(lab: KubernetesLab) -> None:
     """The others have it; the version that all have goes on answering, until that replica is replaced."""
+    lab.own()
     pod = min(lab.pods(SERVING))
     with lab.load("a version cannot be loaded by one of two model servers, which is then replaced") as load:
         lab.spoil_next_version(pod)
@@ -113,12 +112,13 @@ def test_a_version_that_one_replica_cannot_load_is_not_served(lab: KubernetesLab
 
 def test_a_lost_kubelet_costs_no_request(lab: KubernetesLab) -> None:
     """Its pods run on, and count as lost after a while."""
+    cluster = lab.own()
     with lab.load("the kubelet of one node is stopped, and started again") as load:
-        lab.cluster.stop_kubelet("node2")
-        wait_until(lambda: lab.cluster.ready_nodes() == ["node1"], 90, "the node to be counted as lost")
+        cluster.stop_kubelet("node2")
+        wait_until(lambda: lab.api.ready_nodes() == ["node1"], 90, "the node to be counted as lost")
         wait_until(lambda: set(lab.pods(SERVING).values()) == {"node1"}, 30, "its pods too")
-        lab.cluster.start_node("node2")
-        wait_until(lambda: lab.cluster.ready_nodes() == ["node1", "node2"], 90, "the node to be back")
+        cluster.start_node("node2")
+        wait_until(lambda: lab.api.ready_nodes() == ["node1", "node2"], 90, "the node to be back")
         lab.wait_for(SERVING, 2)
     assert load.failed == 0, load.figures
 
@@ -127,7 +127,8 @@ def test_delete_leaves_the_volumes(lab: KubernetesLab) -> None:
     lab.kube("delete", "--yes")
     wait_until(lambda: not lab.pods(REST), 90, "the pods to end")
     assert "tensor-models" in lab.kubectl("get", "persistentvolumeclaims", "-o", "name")
-    assert (lab.models / "mnist-net" / "1").exists()
+    if lab.cluster:
+        assert (lab.volume("tensor-models") / "mnist-net" / "1").exists()
 
 
 def _shares(lab: KubernetesLab, seconds: float) -> dict[str, float]:

@@ -1,9 +1,7 @@
 """`lab pipeline run` against a started lab: promoted, unchanged, and refused where the data is poisoned."""
 
-import io
 import json
 import os
-import struct
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -12,32 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.bars import bars, flags, png, write, write_idx
 from tests.running import Lab, wait_until
 
 MODEL = "bars"
 pytestmark = pytest.mark.timeout(1200)  # each of the eleven steps is a process that imports TensorFlow
 COMMAND = ("exec", "tensor-jupyter", "python", "-m", "tensor_jupyter", "pipeline")
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(head + array.astype(np.uint8).tobytes())
-
-
-def bars(count: int, seed: int) -> np.ndarray:
-    """uint8 [N, 28, 28]: bars that stand, and every second one lies."""
-    images = np.random.default_rng(seed).integers(0, 30, (count, 28, 28), np.uint8)
-    images[::2, 4:24, 12:16] |= 224
-    images[1::2, 12:16, 4:24] |= 224
-    return images
-
-
-def png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -52,36 +31,14 @@ def local(lab: Lab) -> Lab:
 def sources(local: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Bars in place of digits, noise in place of letters."""
     folder = tmp_path_factory.mktemp("sources")
-    (folder / "digits").mkdir()
-    for part, count in (("train", 400), ("t10k", 120)):
-        write_idx(folder / "digits" / f"{part}-images-idx3-ubyte", bars(count, count))
-        write_idx(folder / "digits" / f"{part}-labels-idx1-ubyte", np.arange(count) % 2)
-    random = np.random.default_rng(0)
-    for place in ("train/A", "train/B", "test/A", "test/B"):
-        (folder / "letters" / place).mkdir(parents=True)
-        for number in range(20):
-            content = png(random.integers(0, 256, (28, 28), np.uint8))
-            (folder / "letters" / place / f"{number}.png").write_bytes(content)
+    write(folder)
     yield folder
     for name in (MODEL, f"{MODEL}-concept"):
         local.compose(*COMMAND[:-1], "models", "delete", name, "--all", "--yes", code=None)
 
 
 def run(lab: Lab, sources: Path, code: int) -> str:
-    folders = ("--mnist-data-dir", str(sources / "digits"), "--notmnist-data-dir", str(sources / "letters"))
-    sizes = (
-        "--network",
-        "dnn",
-        "--epochs",
-        "3",
-        "--concept-epochs",
-        "2",
-        "--live-calls",
-        "60",
-        "--max-false-alarms",
-        "0.2",
-    )
-    command = lab.command(*COMMAND, "run", "--model", MODEL, *folders, *sizes)
+    command = lab.command(*COMMAND, "run", "--model", MODEL, *flags(sources))
     done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

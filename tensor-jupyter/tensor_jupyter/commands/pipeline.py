@@ -167,7 +167,7 @@ def argo(
 ) -> None:
     """Write the same steps as manifests for Argo Workflows: volumes, access, Workflow and CronWorkflow.
 
-    lab pipeline argo manifests --images registry.example/lab --epochs 12
+    lab pipeline argo manifests --images registry.example/lab --epochs 12 --mnist-data-dir /data/digits
 
     kubectl apply -f manifests/volumes.yaml -f manifests/access.yaml && kubectl create -f manifests/workflow.yaml
     """
@@ -176,7 +176,7 @@ def argo(
 
         from tensor_jupyter.pipeline.argo import ARGO_VERSIONS, manifests
 
-        parameters = Parameters.read(config, **flags)
+        parameters = Parameters.read_for_elsewhere(config, **flags)
         found = manifests(parameters, Target(images, tag, rest_url, schedule, storage))
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# Written by `lab pipeline argo` for Argo Workflows {ARGO_VERSIONS}.\n"

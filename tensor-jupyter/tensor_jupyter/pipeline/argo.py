@@ -156,7 +156,10 @@ def _claim(name: str, storage: str) -> dict[str, Any]:
 
 
 def _access() -> list[dict[str, Any]]:
-    """What Argo's executor in each pod needs, without which a workflow stays in Running; nothing else."""
+    """What Argo's executor in each pod needs, without which a workflow stays in Running; nothing else.
+
+    And the way out of the pods: the lab's own namespace denies what is not listed.
+    """
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
     metadata = {"name": NAME}
     group = "rbac.authorization.k8s.io"
@@ -169,5 +172,15 @@ def _access() -> list[dict[str, Any]]:
             "metadata": metadata,
             "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
             "subjects": [{"kind": "ServiceAccount", "name": NAME}],
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": metadata,
+            "spec": {
+                "podSelector": {"matchExpressions": [{"key": "workflows.argoproj.io/workflow", "operator": "Exists"}]},
+                "policyTypes": ["Egress"],
+                "egress": [{}],  # data sets, the gateway, and the API server, whose address no policy can name
+            },
         },
     ]

@@ -76,11 +76,10 @@ class Parameters(BaseModel):
             **flags: Values by name.
 
         Raises:
-            LabError: For the first wrong value, with its source, the value and what is expected.
+            LabError: For the first wrong value, with its source, the value and what is expected; also for a folder
+                that is not on this machine.
         """
-        file = file or (FILE if FILE.is_file() else None)
-        values = layers.read_file(file, _SUFFIXES) if file else {}
-        found = layers.read(cls, "pipeline", values, file, dict(_variables()), flags)
+        found = cls.read_for_elsewhere(file, **flags)
         for name in ("mnist_data_dir", "notmnist_data_dir"):
             folder = getattr(found, name)
             if folder and not Path(folder).is_dir():
@@ -88,6 +87,13 @@ class Parameters(BaseModel):
             if folder:  # the same in a stamp, wherever the command is given
                 found = found.model_copy(update={name: str(Path(folder).absolute())})
         return found
+
+    @classmethod
+    def read_for_elsewhere(cls, file: Path | None = None, **flags: object) -> "Parameters":
+        """Return the same, with folders as they are given: those of the machine on which the steps will run."""
+        file = file or (FILE if FILE.is_file() else None)
+        values = layers.read_file(file, _SUFFIXES) if file else {}
+        return layers.read(cls, "pipeline", values, file, dict(_variables()), flags)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give exactly these parameters, for a step's process."""

@@ -1,0 +1,70 @@
+"""Network namespaces as machines of their own on this one, and the end of what ran in them; for root."""
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+
+def run(*command: str, given: str | None = None) -> str:
+    """What a command prints; AssertionError with what it says if it fails."""
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+def inside(namespace: str, *command: str) -> list[str]:
+    """The command, run in that network."""
+    # nsenter, since `ip netns exec` mounts /sys anew, and a container engine would not see its control groups.
+    return ["nsenter", f"--net=/run/netns/{namespace}", *command]
+
+
+def add(namespace: str, cable: str, *addresses: str, gateway: str) -> None:
+    """A network with these addresses (10.0.0.2/24), and a cable from it whose other end is `cable`, here."""
+    run("ip", "netns", "add", namespace)
+    run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    run("ip", "link", "set", cable, "up")
+    for address in addresses:
+        run("ip", "-n", namespace, "addr", "add", address, "dev", "eth0")
+    for device in ("eth0", "lo"):
+        run("ip", "-n", namespace, "link", "set", device, "up")
+    run("ip", "-n", namespace, "route", "add", "default", "via", gateway)
+
+
+def kill_all(namespace: str, folder: Path) -> None:
+    """End at once whatever runs in the network, or names the folder in its command line, and all that those started."""
+    marked = subprocess.run(["pgrep", "--full", f"{folder}/"], capture_output=True, text=True, check=False).stdout
+    within = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False).stdout
+    # Shims come first: their containers are found as their children only as long as they live.
+    pids = [int(pid) for pid in (*marked.split(), *within.split())]
+    for pid in [each for first in pids for each in (*_descendants(first), first)]:
+        if pid != os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def listed() -> set[str]:
+    """The names of all there are."""
+    return {line.split()[0] for line in run("ip", "netns", "list").splitlines()}
+
+
+def remove(names: set[str]) -> None:
+    """Those of them that are there."""
+    for name in names & listed():
+        run("ip", "netns", "delete", name)
+
+
+def unmount(folder: Path) -> None:
+    """Take off what is mounted below the folder."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for place in sorted((each for each in mounted if each.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", place], check=False)
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [each for child in map(int, children) for each in (child, *_descendants(child))]
