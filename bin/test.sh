@@ -16,8 +16,9 @@ started lab from end to end, the browser, the README's commands.
   --chaos       instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
                 75 minutes; those that mount, or make networks and control groups of their own, take root)
   --kubernetes  instead of the tests: the lab on a Kubernetes of two nodes that is started on this machine, and the
-                figures of docs/kubernetes.md anew (about 25 minutes, and 10 to compile Kubernetes the first time; takes
-                root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry)
+                figures of docs/kubernetes.md anew (15 minutes, and as much to compile Kubernetes and Argo the first time;
+                takes root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry);
+                LAB_KUBERNETES_CONTEXT names a cluster of yours to run on in its place (docs/kubernetes.md)
   -h, --help    this text
 
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:

@@ -18,12 +18,11 @@ from typer.testing import CliRunner
 
 from tensor_jupyter.cli import app
 from tensor_jupyter.pipeline import containers, runner, stamps
-from tensor_jupyter.pipeline.argo import NAME, Target, manifests
+from tensor_jupyter.pipeline.argo import ARGO_MODULE, NAME, Target, manifests
 from tensor_jupyter.pipeline.execute import root_of
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import NAMES, STEPS, named
 
-ARGO = "github.com/argoproj/argo-workflows/v4@v4.0.5"
 LONG = bool(os.environ.get("LAB_LONG_TESTS"))
 FOLDERS = ("models", "data", "logs", "feedback")
 KILLS = 20 if LONG else 1
@@ -189,10 +188,11 @@ def argo(folder: Path) -> Path:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if not go:
         pytest.skip("Go is not installed")
-    done = subprocess.run([go, "mod", "download", "-json", ARGO], capture_output=True, text=True, check=False, cwd="/")
+    download = [go, "mod", "download", "-json", ARGO_MODULE]
+    done = subprocess.run(download, capture_output=True, text=True, check=False, cwd="/")
     found = json.loads(done.stdout or "{}")
     if "Dir" not in found:
-        pytest.skip(f"{ARGO} cannot be had: {found.get('Error') or done.stderr}")
+        pytest.skip(f"{ARGO_MODULE} cannot be had: {found.get('Error') or done.stderr}")
     source = folder / "source"
     subprocess.run(["cp", "--recursive", "--no-preserve=mode", found["Dir"], source], check=True)
     (source / "ui" / "dist" / "app").mkdir(parents=True)

@@ -2,18 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.kubernetes.cluster import Cluster
+from tensor_jupyter.pipeline.argo import ARGO_MODULE
+from tests.kubernetes.cluster import PROGRAMS, Cluster, push_program
 from tests.namespaces import run
-from tests.running import ROOT
 
-MODULE = "github.com/argoproj/argo-workflows/v4"
-VERSION = "v4.0.5"
-_PROGRAMS = ROOT / ".lab" / "kubernetes"
 # docs/pipeline.md has the same for users: Pod Security's level `restricted` holds for the executor's containers too.
 _EXECUTOR = """
 securityContext:
@@ -26,16 +24,11 @@ securityContext:
 @contextmanager
 def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[None]:
     """Compile it (minutes the first time), and let it look after the Workflows of one namespace."""
-    environment = {**os.environ, "GOBIN": str(_PROGRAMS), "CGO_ENABLED": "0"}
-    programs = [f"{MODULE}/cmd/{name}@{VERSION}" for name in ("workflow-controller", "argoexec")]
-    subprocess.run(["go", "install", "-trimpath", "-ldflags", "-s -w", *programs], env=environment, check=True)
-    image = f"{registry}/lab/argoexec:{VERSION}"
-    file = 'FROM scratch\nCOPY argoexec /bin/argoexec\nENTRYPOINT ["/bin/argoexec"]\n'
-    run("docker", "build", "--quiet", "--tag", image, "--file", "-", str(_PROGRAMS), given=file)
-    run("docker", "push", "--quiet", image)
-    run("docker", "rmi", image)
-    module = json.loads(run("go", "mod", "download", "-json", f"{MODULE}@{VERSION}"))["Dir"]
-    crds = Path(module) / "manifests" / "base" / "crds" / "minimal"
+    module = Path(json.loads(run("go", "mod", "download", "-json", ARGO_MODULE))["Dir"])
+    _build(module)
+    image = f"{registry}/lab/argoexec:{ARGO_MODULE.rpartition('@')[2]}"
+    push_program(PROGRAMS / "argoexec", image)
+    crds = module / "manifests" / "base" / "crds" / "minimal"
     cluster.api.kubectl("apply", "--server-side", "--kustomize", str(crds))
     settings = {
         "apiVersion": "v1",
@@ -44,7 +37,7 @@ def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[None
         "data": {"executor": _EXECUTOR},
     }
     cluster.api.kubectl("apply", "--filename", "-", given=json.dumps(settings))
-    command = [str(_PROGRAMS / "workflow-controller"), "--kubeconfig", str(cluster.api.kubeconfig), "--namespaced",
+    command = [str(PROGRAMS / "workflow-controller"), "--kubeconfig", str(cluster.api.kubeconfig), "--namespaced",
                "--namespace", namespace, "--managed-namespace", namespace, "--executor-image", image]  # fmt: skip
     with (cluster.folder / "workflow-controller.log").open("wb") as log:
         program = subprocess.Popen(
@@ -53,5 +46,18 @@ def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[None
     try:
         yield
     finally:
-        program.terminate()
-        program.wait(20)
+        program.kill()  # it does not end at TERM
+        program.wait()
+
+
+def _build(module: Path) -> None:
+    source = PROGRAMS / "argo-workflows"
+    shutil.rmtree(source, ignore_errors=True)
+    run("cp", "--recursive", "--no-preserve=mode", str(module), str(source))
+    # The module's archive has no signal_linux.go; what signal_darwin.go calls is POSIX.
+    signals = source / "workflow" / "executor" / "osspecific"
+    shutil.copyfile(signals / "signal_darwin.go", signals / "signal_linux.go")
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    for name in ("workflow-controller", "argoexec"):
+        command = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(PROGRAMS / name), f"./cmd/{name}"]
+        subprocess.run(command, cwd=source, env=environment, check=True)

@@ -24,6 +24,7 @@ from tests.namespaces import run
 from tests.running import ROOT, wait_until
 
 COMPONENTS = Path(__file__).with_name("components")
+PROGRAMS = ROOT / ".lab" / "kubernetes"  # compiled ones
 NAMESPACE = "lab-kube"
 _CABLE, _HOST = "lab-kube", "10.78.0.1"
 _NEEDED = ("go", "containerd", "docker-registry", "iptables", "ip", "nsenter", "openssl")
@@ -47,7 +48,6 @@ class Cluster:
         self.api = Api(folder / "kubeconfig")
         self.release = _release()
         self._registry = f"localhost:{registry_port}"
-        self._program = ROOT / ".lab" / "kubernetes" / "components"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def inside(self, *command: str) -> list[str]:
@@ -165,7 +165,7 @@ class Cluster:
     def _go(self, name: str, *words: str, log: str = "", **flags: object) -> None:
         """Start a part that is written in Go: a keyword such as node_ip becomes the flag --node-ip."""
         given = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        self._run(log or name, str(self._program), name, *words, *given)
+        self._run(log or name, str(PROGRAMS / "components"), name, *words, *given)
 
     def _run(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -209,27 +209,26 @@ def started(registry_port: int) -> Iterator[Cluster]:
 
 
 def build() -> None:
-    """Compile what is written in Go: minutes the first time, seconds from then on; and pause's image, pushed."""
-    folder = ROOT / ".lab" / "kubernetes"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Compile what is written in Go: minutes the first time, seconds from then on."""
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
     release = _release()
     major, minor, _ = release.removeprefix("v").split(".")
     facts = {"gitVersion": release, "gitMajor": major, "gitMinor": minor}  # which kubectl and the parts compare
     flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in facts.items())
     environment = {**os.environ, "CGO_ENABLED": "0"}
     for name, package in (("components", "."), ("pause", "./pause")):
-        command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(folder / name), package]
+        command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(PROGRAMS / name), package]
         subprocess.run(command, cwd=COMPONENTS, env=environment, check=True)
 
 
-def push_pause(registry: str) -> None:
-    """The image of the process that holds a pod's namespaces."""
-    name = f"{registry}/{files.PAUSE}"
-    file = 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n'
-    folder = ROOT / ".lab" / "kubernetes"
-    run("docker", "build", "--quiet", "--tag", name, "--file", "-", str(folder), given=file)
-    run("docker", "push", "--quiet", name)
-    run("docker", "rmi", name)
+def push_program(program: Path, image: str) -> None:
+    """An image of nothing but a static program, /bin/NAME, in the registry that its name names."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(program, folder)
+        file = f'FROM scratch\nCOPY {program.name} /bin/\nENTRYPOINT ["/bin/{program.name}"]\n'
+        run("docker", "build", "--quiet", "--tag", image, "--file", "-", folder, given=file)
+    run("docker", "push", "--quiet", image)
+    run("docker", "rmi", image)
 
 
 def _release() -> str:

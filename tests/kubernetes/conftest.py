@@ -1,7 +1,7 @@
 """The lab on a cluster; all tests of the folder share it.
 
-The cluster is one that is started here, or that of the context LAB_KUBERNETES_CONTEXT: then LAB_REGISTRY and LAB_TAG say
-which images it has, and port 30080 of its nodes is reached at 127.0.0.1 (kind: extraPortMappings).
+The cluster is one that is started here, or that of the context LAB_KUBERNETES_CONTEXT: then LAB_REGISTRY and LAB_TAG
+say which images it has, and port 30080 of its nodes is reached at 127.0.0.1 (kind: extraPortMappings).
 """
 
 import datetime
@@ -18,6 +18,7 @@ from tests.kubernetes import cluster as clusters
 from tests.kubernetes import report
 from tests.kubernetes.api import of_context
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.files import PAUSE
 from tests.kubernetes.lab import KubernetesLab
 
 TAGS = ("one", "two")
@@ -31,7 +32,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     images: dict[str, str] = request.getfixturevalue("images")
     registry: str = request.getfixturevalue("registry")
     clusters.build()
-    clusters.push_pause(registry)
+    clusters.push_program(clusters.PROGRAMS / "pause", f"{registry}/{PAUSE}")
     for name in images.values():
         for tag in TAGS:
             tagged = f"{name.rpartition(':')[0]}:{tag}"
@@ -45,7 +46,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesLab]:
     """The lab, applied by bin/kube.sh. What the loads on it measured is kept for docs/kubernetes.md."""
     if not os.environ.get("LAB_LONG_TESTS"):
-        pytest.skip("half an hour: bin/test.sh --kubernetes")
+        pytest.skip("a quarter of an hour: bin/test.sh --kubernetes")
     if context := os.environ.get("LAB_KUBERNETES_CONTEXT"):
         api = of_context(context, tmp_path_factory.mktemp("cluster"))
         made = KubernetesLab(api, setting("LAB_REGISTRY"), (setting("LAB_TAG"),) * 2)

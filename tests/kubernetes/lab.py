@@ -57,8 +57,8 @@ class Summary:
 class KubernetesLab:
     """The lab on a cluster, in the namespace of its manifests.
 
-    tags: two of its images, all pushed. cluster: the tests' own, with volumes that are folders of this machine; None for
-    one that was given.
+    tags: two of its images, all pushed. cluster: the tests' own, with volumes that are folders of this machine; None
+    for one that was given.
     """
 
     api: Api

@@ -15,6 +15,9 @@ from tensor_jupyter.pipeline.steps import STEPS, Step
 ARGO_VERSIONS = "3.6 to 4.0"
 """Releases of Argo Workflows that the manifests are written for: 3.6 brought `schedules`, hera has 4.0's schema."""
 
+ARGO_MODULE = "github.com/argoproj/argo-workflows/v4@v4.0.5"
+"""The release that tests lint and run them with."""
+
 NAME = "tensor-pipeline"
 """Of the workflows, the service account and its role."""
 
