@@ -4,15 +4,19 @@ set -euo pipefail
 # shellcheck source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+packages=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) # with tests of their own
+
 usage() {
   cat <<'U'
-usage: bin/test.sh [--fast | --lab | --chaos | --kubernetes] [PYTEST ARGUMENT...]
+usage: bin/test.sh [--fast | --lab | --coverage | --chaos | --kubernetes] [PYTEST ARGUMENT...]
 
 Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, the
 started lab from end to end, the browser, the README's commands.
 
   --fast        only linters and the packages' own tests: no lab is started
   --lab         only the other tests: the started lab, the browser, the images, the documents
+  --coverage    the packages' own tests, and which lines of the packages they run; fails below the floor in
+                pyproject.toml (about 45 minutes)
   --chaos       instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
                 75 minutes; those that mount, or make networks and control groups of their own, take root)
   --kubernetes  instead of the tests: the lab on a Kubernetes of two nodes that is started on this machine, and the
@@ -36,6 +40,19 @@ chaos() {
   return "$status"
 }
 
+coverage() {
+  local status=0 python=$ROOT/.lab/venv/bin/python
+  cd "$ROOT"
+  unset LAB_HOME
+  (run_engine install --tests)
+  mkdir -p .lab/coverage
+  "$python" -m coverage erase
+  "$python" -m coverage run -m pytest "${packages[@]}" "$@" || status=$?
+  "$python" -m coverage combine --quiet
+  "$python" -m coverage report --skip-covered || status=$?
+  return "$status"
+}
+
 kubernetes() {
   local python=$ROOT/.lab/venv/bin/python
   cd "$ROOT"
@@ -51,8 +68,9 @@ main() {
   local tests=() lint=lint python=$ROOT/.lab/venv/bin/python tool missing=()
   case ${1:-} in
     -h | --help) usage; exit 0 ;;
-    --fast) shift; tests=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) ;;
+    --fast) shift; tests=("${packages[@]}") ;;
     --lab) shift; tests=(tests) lint=: ;;
+    --coverage) shift; coverage "$@"; exit ;;
     --chaos) chaos; exit ;;
     --kubernetes) shift; kubernetes "$@"; exit ;;
   esac

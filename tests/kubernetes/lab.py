@@ -97,7 +97,7 @@ class KubernetesLab:
             "KUBECONFIG": str(self.api.kubeconfig),
             "LAB_REGISTRY": self.registry,
             "LAB_TAG": tag or self.tags[0],
-            "LAB_SERVING": "embedded",
+            "LAB_SERVING": os.environ.get("LAB_SERVING", "embedded"),
         }
         done = subprocess.run(
             [str(ROOT / "bin" / "kube.sh"), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
