@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 from api_kit import everything
-from gateway_kit import NGINX, Front, start_front
+from gateway_kit import Front, needs_nginx, start_front
 from toy_model_server import ModelServer
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("schemathesis") is None, reason="schemathesis is missing")
+pytestmark = [
+    needs_nginx,
+    pytest.mark.skipif(importlib.util.find_spec("schemathesis") is None, reason="schemathesis is missing"),
+]
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
@@ -35,7 +38,7 @@ def front(watcher: Any, tmp_path: Path) -> Iterator[Front]:
     url = f"http://127.0.0.1:{watcher.server_port}/"
     feedback = str(tmp_path / "feedback")
     running = start_front(
-        "nginx" if NGINX else "uwsgi",
+        "nginx",
         tmp_path / "run",
         toy.address,
         TF_SERVER_INVENTORY_URL=url,

@@ -8,8 +8,10 @@ from pathlib import Path
 import bombs
 import httpx
 import pytest
-from gateway_kit import HTTP, NGINX, Front, check_http_error, picture, start_front
+from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front
 from toy_model_server import Model, ModelServer
+
+pytestmark = needs_nginx
 
 MAX_SECONDS = 0.1
 MAX_MEMORY_BYTES = 64 << 20
@@ -19,8 +21,7 @@ TRIES = 3  # of which the best counts: other programs' work makes ours slower, n
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     toy = ModelServer(mnist_net=Model()).start()
-    kind = "nginx" if NGINX else "uwsgi"
-    running = start_front(kind, tmp_path_factory.mktemp("bombs") / "run", toy.address, TENSOR_REST_PROCESSES="2")
+    running = start_front("nginx", tmp_path_factory.mktemp("bombs") / "run", toy.address, TENSOR_REST_PROCESSES="2")
     yield running
     running.stop()
     toy.stop()

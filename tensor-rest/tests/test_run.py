@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -50,6 +49,14 @@ class Run:
         except httpx.HTTPError:
             return False
 
+    def status(self) -> int | None:
+        """Of the first connection that is accepted; None as long as they are refused."""
+        assert self.process.poll() is None, self.text()
+        try:
+            return HTTP.get(f"http://127.0.0.1:{self.port}/healthz").status_code
+        except httpx.ConnectError:
+            return None
+
     def is_ready(self) -> bool:
         try:
             return HTTP.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
@@ -79,22 +86,31 @@ class Run:
         return found
 
 
-def test_the_first_connection_that_is_accepted_is_answered(tmp_path: Path) -> None:
+@pytest.fixture
+def slow_uwsgi(tmp_path: Path) -> Path:
+    """A folder for the PYTHONPATH with which uWSGI takes two seconds more to start."""
+    code = "import sys, time\nif sys.orig_argv[-1] == 'uwsgi':\n    time.sleep(2)\n"
+    (tmp_path / "sitecustomize.py").write_text(code, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_first_connection_that_is_accepted_is_answered(slow_uwsgi: Path) -> None:
     """Until uWSGI listens, however long that takes, they are refused: a client with several gateways takes another."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\nif sys.orig_argv[-1] == 'uwsgi':\n    time.sleep(2)\n", encoding="utf-8"
-    )
-    started = Run(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{PROJECT}")
-    found: list[int] = []
+    started = Run(slow_uwsgi, PYTHONPATH=f"{slow_uwsgi}{os.pathsep}{PROJECT}")
     try:
-        while not found:
-            assert started.process.poll() is None, started.text()
-            with suppress(httpx.ConnectError):
-                found.append(HTTP.get(f"http://127.0.0.1:{started.port}/healthz").status_code)
+        assert wait_until(started.status) == 200
     finally:
         started.process.terminate()
         started.process.wait(20)
-    assert found == [200]
+
+
+def test_term_before_uwsgi_listens_ends_it_without_a_connection(slow_uwsgi: Path) -> None:
+    started = Run(slow_uwsgi, PYTHONPATH=f"{slow_uwsgi}{os.pathsep}{PROJECT}", TENSOR_REST_DRAIN_SECONDS="60")
+    wait_until(lambda: started.leftovers()[1:])  # uWSGI's process is there
+    started.process.terminate()
+    assert started.process.wait(20) == 0
+    assert "nginx" not in started.text()
+    assert started.leftovers() == []
 
 
 @pytest.fixture

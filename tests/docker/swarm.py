@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -108,7 +107,6 @@ def tasks(manager: Node, service: str) -> dict[str, str]:
 
 def settled(manager: Node, service: str, image: str, count: int) -> bool:
     """Whether so many tasks run, all of this image, and no update is under way."""
-    time.sleep(0.5)  # the command costs as much as the look
     state = manager.docker("service", "inspect", "--format", "{{with .UpdateStatus}}{{.State}}{{end}}", service).strip()
     assert "rollback" not in state, state
     running = tasks(manager, service)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker.swarm import HOST, Node, nodes, settled, tasks
+from tests.keys import api_key
 from tests.running import ROOT, SAMPLES, Answer, free_ports, request, wait_until
 
 pytestmark = [
@@ -28,12 +28,7 @@ REST, SERVING = "lab_tensor-rest", "lab_tensor-serving"
 @pytest.fixture(scope="module")
 def key() -> tuple[str, str]:
     """An API key, and its line in the file of keys."""
-    command = [sys.executable, "-m", "tensor_rest", "key", "swarm"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tensor-rest")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    words = (done.stdout + done.stderr).split()
-    line = next(word for word in words if word.startswith("swarm:"))
-    return next(word for word in words if len(word) >= 32 and ":" not in word), line
+    return api_key("swarm")
 
 
 @pytest.fixture(scope="module")

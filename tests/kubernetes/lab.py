@@ -90,14 +90,15 @@ class KubernetesLab:
         """The folder of a volume, on the tests' own cluster."""
         return self.own().folder / "volumes" / name
 
-    def kube(self, *words: str, tag: str = "") -> str:
-        """What bin/kube.sh prints on both streams."""
+    def kube(self, *words: str, tag: str = "", **variables: str) -> str:
+        """What bin/kube.sh prints on both streams, with these variables in its environment."""
         environment = {
             **os.environ,
             "KUBECONFIG": str(self.api.kubeconfig),
             "LAB_REGISTRY": self.registry,
             "LAB_TAG": tag or self.tags[0],
             "LAB_SERVING": os.environ.get("LAB_SERVING", "embedded"),
+            **variables,
         }
         done = subprocess.run(
             [str(ROOT / "bin" / "kube.sh"), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -134,9 +135,10 @@ class KubernetesLab:
         found["metadata"]["namespace"] = NAMESPACE
         return found
 
-    def answer(self, index: int = 0) -> Answer:
+    def answer(self, index: int = 0, key: str = "") -> Answer:
         """The answer to one of the sample pictures."""
-        return self._request(PATH, *picture(index))
+        body, headers = picture(index)
+        return self._request(PATH, body, {**headers, **({"X-API-Key": key} if key else {})})
 
     def get(self, path: str) -> Any:
         """A JSON document of a gateway."""
@@ -144,7 +146,7 @@ class KubernetesLab:
 
     def work(self, pod: str) -> float:
         """Seconds of CPU that the processes of a pod have used; most of it goes into calls."""
-        lines = self._run(pod, "sh", "-c", "cat /proc/[0-9]*/stat").splitlines()
+        lines = self._run(pod, "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true").splitlines()
         fields = [line.rpartition(")")[2].split() for line in lines]
         return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 

@@ -3,9 +3,11 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.keys import api_key
 from tests.kubernetes.lab import REST, SERVING, KubernetesLab
 from tests.running import SAMPLES, wait_until
 
@@ -121,6 +123,27 @@ def test_a_lost_kubelet_costs_no_request(lab: KubernetesLab) -> None:
         wait_until(lambda: lab.api.ready_nodes() == ["node1", "node2"], 90, "the node to be back")
         lab.wait_for(SERVING, 2)
     assert load.failed == 0, load.figures
+
+
+def test_the_component_modern_is_taken(lab: KubernetesLab) -> None:
+    with lab.load("the component modern is applied") as load:
+        lab.kube("apply", "--yes", "--overlay", "local", "--component", "modern", tag=lab.tags[1])
+        lab.wait_for(SERVING, 2)
+    hook = "jsonpath={.items[*].spec.containers[0].lifecycle.preStop.sleep.seconds}"
+    pods = lab.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={SERVING}", "-o", hook)
+    assert len(pods.split()) == 2
+    assert load.failed == 0, load.figures
+
+
+def test_production_requires_a_key(lab: KubernetesLab, tmp_path: Path) -> None:
+    key, line = api_key("cluster")
+    file = tmp_path / "keys"
+    file.write_text(line + "\n")
+    given = {"TENSOR_REST_API_KEYS_FILE": str(file), "LAB_API_KEY": key}
+    said = lab.kube("apply", "--yes", "--overlay", "local", "--component", "production", tag=lab.tags[1], **given)
+    assert "JupyterLab" not in said
+    assert lab.answer().status == 401
+    assert lab.answer(key=key).status == 200
 
 
 def test_delete_leaves_the_volumes(lab: KubernetesLab) -> None:

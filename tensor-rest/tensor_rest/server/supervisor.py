@@ -36,16 +36,17 @@ def run(settings: Settings) -> None:
         if settings.front == "nginx":
             # What nginx takes before uWSGI listens is answered 503; what is refused goes to another gateway, if any.
             ended = _wait(programs, signals, settings.socket.exists)
-            programs["nginx"] = _start("nginx")
+            if not ended and not signals:
+                programs["nginx"] = _start("nginx")
         ended = ended or _wait(programs, signals, lambda: False)
-        if not ended:
+        if not ended and settings.front in programs:
             with suppress(OSError):  # a full disk must not keep it from stopping
                 settings.draining.touch()
             signals.clear()
             deadline = time.monotonic() + settings.drain_seconds
             ended = _wait(programs, signals, lambda: time.monotonic() >= deadline)
     finally:
-        _stop(programs)
+        _stop(programs, signal.SIGINT if settings.front == "nginx" else signal.SIGTERM)
         settings.draining.unlink(missing_ok=True)
     if ended:
         sys.exit(f"{ended} ended by itself (exit code {programs[ended].returncode}), so the whole gateway stops.")
@@ -66,7 +67,8 @@ def _wait(programs: Programs, signals: list[int], over: Callable[[], bool]) -> s
     return ""
 
 
-def _stop(programs: Programs) -> None:
+def _stop(programs: Programs, by: signal.Signals) -> None:
+    """End nginx, then uWSGI by this signal, and whatever is left of them."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     if nginx := programs.get("nginx"):
         nginx.send_signal(signal.SIGQUIT)  # it finishes what it has accepted; TERM would cut it
@@ -76,7 +78,7 @@ def _stop(programs: Programs) -> None:
         # After nginx nothing is in flight: INT is quicker, and also ends a worker that is only starting.
         # uWSGI looks for workers that ended once a second, and whenever a signal comes.
         while program.poll() is None and time.monotonic() < deadline:
-            program.send_signal(signal.SIGINT if nginx else signal.SIGTERM)
+            program.send_signal(by)
             time.sleep(_POLL_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(program.pid, signal.SIGKILL)
