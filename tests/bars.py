@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def write(folder: Path) -> None:
-    """MNIST's four files below `digits`, images by class below `letters`."""
+    """Write MNIST's four files below `digits`, and images by class below `letters`."""
     (folder / "digits").mkdir(parents=True)
     for part, count in (("train", 400), ("t10k", 120)):
         write_idx(folder / "digits" / f"{part}-images-idx3-ubyte", bars(count, count))

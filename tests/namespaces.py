@@ -6,9 +6,11 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from tests.running import wait_until
+
 
 def run(*command: str, given: str | None = None) -> str:
-    """What a command prints; AssertionError with what it says if it fails."""
+    """What a command prints; AssertionError with its error output if it fails."""
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
     return done.stdout
@@ -33,15 +35,21 @@ def add(namespace: str, cable: str, *addresses: str, gateway: str) -> None:
 
 
 def kill_all(namespace: str, folder: Path) -> None:
-    """End at once whatever runs in the network, or names the folder in its command line, and all that those started."""
+    """End whatever runs in the network, or names the folder in its command line, and all that those started."""
+    wait_until(lambda: not _kill(namespace, folder), 30, f"the end of all that runs in {namespace}")
+
+
+def _kill(namespace: str, folder: Path) -> bool:
+    """Kill them; False if there were none."""
     marked = subprocess.run(["pgrep", "--full", f"{folder}/"], capture_output=True, text=True, check=False).stdout
     within = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False).stdout
-    # Shims come first: their containers are found as their children only as long as they live.
-    pids = [int(pid) for pid in (*marked.split(), *within.split())]
-    for pid in [each for first in pids for each in (*_descendants(first), first)]:
-        if pid != os.getpid():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    # With what they started: a shim's containers are found as its children only as long as it lives.
+    found = [int(pid) for pid in (*marked.split(), *within.split())]
+    pids = {each for first in found for each in (*_descendants(first), first)} - {os.getpid()}
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(pids)
 
 
 def listed() -> set[str]:

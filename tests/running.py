@@ -83,15 +83,7 @@ class Lab:
         return request(urllib.request.Request(self.url(port, path), headers=headers))
 
     def post_image(self, path: str, picture: bytes | Path) -> Answer:
-        content = picture.read_bytes() if isinstance(picture, Path) else picture
-        head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
-        return request(
-            urllib.request.Request(
-                self.url("REST", path),
-                head + content + b"\r\n--b--\r\n",
-                {"Content-Type": "multipart/form-data; boundary=b"},
-            )
-        )
+        return request(urllib.request.Request(self.url("REST", path), image_form(picture), FORM))
 
     def processes(self) -> dict[str, tuple[str, int, int]]:
         """What `ps` shows: process -> (state, pid, restarts)."""
@@ -192,6 +184,17 @@ class Traffic:
                 self.answers.append(answer.headers["X-Model-Version"])
             else:
                 self.failures.append(f"{answer.status} {answer.body[:200]!r}")
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+"""The header of a request with an `image_form`."""
+
+
+def image_form(picture: bytes | Path) -> bytes:
+    """The body of a form with the one field `image`."""
+    content = picture.read_bytes() if isinstance(picture, Path) else picture
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
+    return head + content + b"\r\n--b--\r\n"
 
 
 def free_ports(count: int) -> list[int]:

@@ -231,7 +231,8 @@ def test_the_workflow_has_the_table_s_graph_and_least_rights():
         assert not context["allowPrivilegeEscalation"]
         assert context["capabilities"] == {"drop": ["ALL"]}
     account, role, binding, network = found["access.yaml"]
-    assert network["spec"]["policyTypes"] == ["Egress"]  # nobody reaches them
+    assert network["spec"]["policyTypes"] == ["Egress"]
+    assert network["spec"]["egress"] == [{}]
     assert role["rules"] == [
         {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
     ]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.rows import ROWS
-from tests.documents import write_table
 from tests.running import ROOT
+from tests.tables import write_table
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 _MAX_TEXT = 400

@@ -39,7 +39,7 @@ class Node:
         wait_until(lambda: self._answers(), 60, f"the engine of {self.name}")
 
     def docker(self, *words: str, given: str | None = None, **environment: str) -> str:
-        """What the docker client says of this engine."""
+        """The output of the docker client, for this engine."""
         command = ["env", *(f"{name}={value}" for name, value in environment.items()), "docker"]
         return run(*command, "-H", f"unix://{self.folder}/sock", *words, given=given)
 
@@ -76,6 +76,9 @@ class Node:
 def nodes(folder: Path, registry: str, count: int = 3) -> Iterator[list[Node]]:
     """A Swarm; the first node is its manager."""
     with ExitStack() as stack:
+        for left in range(count):  # of a run that was killed
+            namespaces.remove({f"lab-node{left + 1}"})
+        subprocess.run(["ip", "link", "delete", _BRIDGE], capture_output=True, check=False)
         run("ip", "link", "add", _BRIDGE, "type", "bridge")
         stack.callback(run, "ip", "link", "delete", _BRIDGE)
         run("ip", "addr", "add", f"{HOST}/24", "dev", _BRIDGE)

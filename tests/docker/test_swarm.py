@@ -1,20 +1,21 @@
 """The lab's serving side on three machines of a Swarm: node loss and a rolling update cost no request."""
 
+import http.client
+import itertools
 import os
 import subprocess
-import threading
-import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lab_engine.chaos.load import Load
 from tests.docker.swarm import HOST, Node, nodes, settled, tasks
 from tests.keys import api_key
-from tests.running import ROOT, SAMPLES, Answer, free_ports, request, wait_until
+from tests.running import FORM, ROOT, SAMPLES, free_ports, image_form, request, wait_until
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="ten minutes; set LAB_LONG_TESTS=1"),
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 RATE = 50  # requests a second
+REFUSED = "refused"
 REST, SERVING = "lab_tensor-rest", "lab_tensor-serving"
 
 
@@ -46,49 +48,40 @@ def swarm(
         setup = {"LAB_REGISTRY": registry, "LAB_TAG": "one", "LAB_SERVING": "embedded"}
         made[0].docker("stack", "deploy", "-c", stack, "lab", **setup)
         wait_until(lambda: settled(made[0], REST, ":one", 3) and settled(made[0], SERVING, ":one", 2), 300, "the stack")
-        wait_until(lambda: all(_call(node, key[0]).status == 200 for node in made), 120, "an answer of every node")
+        wait_until(lambda: all(call(node, key[0]) == "200" for node in made), 120, "an answer of every node")
         yield made
 
 
-class Load:
-    """Open loop: RATE requests a second to these nodes in turn; one that cannot be connected to is passed over."""
+def load(targets: list[Node], key: str) -> Load:
+    """Requests to these nodes in turn; one that refuses the connection is passed over, as a load balancer does."""
+    count = itertools.count()
 
-    def __init__(self, targets: list[Node], key: str) -> None:
-        self._targets, self._key = targets, key
-        self._stop = threading.Event()
-        self.outcomes: list[str] = []  # the status; of an error with what it says
-
-    def __enter__(self) -> "Load":
-        self._pool = ThreadPoolExecutor(64)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._pool.shutdown()
-
-    def _run(self) -> None:
-        begun, count = time.monotonic(), 0
-        while not self._stop.wait(max(0.0, begun + count / RATE - time.monotonic())):
-            self._pool.submit(self._one, count)
-            count += 1
-
-    def _one(self, count: int) -> None:
-        for turn in range(len(self._targets)):
-            answer = _call(self._targets[(count + turn) % len(self._targets)], self._key)
-            if answer.status:
+    def send() -> str:
+        first = next(count)
+        for turn in range(len(targets)):
+            outcome = call(targets[(first + turn) % len(targets)], key)
+            if outcome != REFUSED:
                 break
-        self.outcomes.append("200" if answer.status == 200 else f"{answer.status} {answer.body[:300]!r}")
+        return outcome
 
-    @property
-    def failed(self) -> list[str]:
-        return [outcome for outcome in self.outcomes if outcome != "200"]
+    return Load(send, RATE)
+
+
+def call(node: Node, key: str) -> str:
+    """The status for the sample digit, of an error with its body; or what went wrong."""
+    headers = {**FORM, **({"X-API-Key": key} if key else {})}
+    url = f"http://{node.address}:8080/tf/mnist/mnist-net"
+    try:
+        answer = request(urllib.request.Request(url, image_form(SAMPLES[0]), headers))
+    except urllib.error.URLError as error:
+        return REFUSED if isinstance(error.reason, ConnectionRefusedError) else repr(error.reason)
+    except (OSError, http.client.HTTPException) as error:
+        return repr(error)
+    return "200" if answer.status == 200 else f"{answer.status} {answer.body[:300]!r}"
 
 
 def test_a_key_is_required_and_model_servers_are_not_published(swarm: list[Node]) -> None:
-    assert _call(swarm[0], "").status == 401
+    assert call(swarm[0], "").startswith("401 ")
     ports = swarm[0].docker("service", "inspect", "--format", "{{json .Endpoint.Ports}}", SERVING)
     assert ports.strip() in ("null", "[]")
     assert len(tasks(swarm[0], SERVING)) == 2
@@ -96,44 +89,32 @@ def test_a_key_is_required_and_model_servers_are_not_published(swarm: list[Node]
 
 def test_a_new_gateway_is_rolled_out_without_a_failed_request(swarm: list[Node], key: tuple[str, str]) -> None:
     image = _image(swarm[0], REST).replace(":one", ":two")
-    with Load(swarm, key[0]) as load:
+    with load(swarm, key[0]) as running:
         swarm[0].docker("service", "update", "--detach", "--image", image, REST)
         wait_until(lambda: settled(swarm[0], REST, ":two", 3), 300, "the new gateways")
-    assert len(load.outcomes) > RATE
-    assert load.failed == []
+    assert running.summary().calls > RATE
+    assert running.summary().failed == 0, running.summary()
 
 
 def test_a_new_model_server_is_rolled_out_without_a_failed_request(swarm: list[Node], key: tuple[str, str]) -> None:
     image = _image(swarm[0], SERVING).replace(":one", ":two")
-    with Load(swarm, key[0]) as load:
+    with load(swarm, key[0]) as running:
         swarm[0].docker("service", "update", "--detach", "--image", image, SERVING)
         wait_until(lambda: settled(swarm[0], SERVING, ":two", 2), 300, "the new model servers")
-    assert load.failed == []
+    assert running.summary().failed == 0, running.summary()
 
 
 def test_a_node_that_is_lost_costs_the_other_gateways_no_request(swarm: list[Node], key: tuple[str, str]) -> None:
     """It has a model server; that is placed on the node left, and the gateways pass it over meanwhile."""
     lost = next(node for node in swarm[1:] if node.name in tasks(swarm[0], SERVING))
     left = [node for node in swarm if node is not lost]
-    with Load(left, key[0]) as load:
+    with load(left, key[0]) as running:
         lost.lose()
         wait_until(
             lambda: set(tasks(swarm[0], SERVING)) == {node.name for node in left}, 180, "the model server elsewhere"
         )
-    assert len(load.outcomes) > RATE
-    assert load.failed == []
-
-
-def _call(node: Node, key: str) -> Answer:
-    """What a gateway says of the sample digit; a status of 0 where no connection was made."""
-    picture = SAMPLES[0].read_bytes()
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
-    headers = {"Content-Type": "multipart/form-data; boundary=b", **({"X-API-Key": key} if key else {})}
-    url = f"http://{node.address}:8080/tf/mnist/mnist-net"
-    try:
-        return request(urllib.request.Request(url, head + picture + b"\r\n--b--\r\n", headers))
-    except OSError:
-        return Answer(0, {}, b"")
+    assert running.summary().calls > RATE
+    assert running.summary().failed == 0, running.summary()
 
 
 @contextmanager

@@ -1,8 +1,12 @@
-"""A cluster as its API shows it, whoever started it."""
+"""A cluster as its API shows it, started here or given."""
 
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from lab_engine import settings
+from lab_engine.kubernetes.kubectl import find
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Api:
 
     def kubectl(self, *words: str, given: str | None = None) -> str:
         """What kubectl prints; AssertionError with its reason."""
-        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), *words]
+        command = [_program(), "--kubeconfig", str(self.kubeconfig), *words]
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
         return done.stdout
@@ -26,10 +30,16 @@ class Api:
 
 def of_context(name: str, folder: Path) -> Api:
     """The cluster of a context of the user's kubeconfig, of which a copy is put into the folder."""
-    command = ["kubectl", "config", "view", "--raw", "--flatten", "--minify", "--context", name]
+    command = [_program(), "config", "view", "--raw", "--flatten", "--minify", "--context", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     copy = folder / "kubeconfig"
     copy.touch(0o600)
     copy.write_text(done.stdout)
     return Api(copy)
+
+
+@cache
+def _program() -> str:
+    """The kubectl that bin/kube.sh takes: the user's own, else the pinned one."""
+    return find(settings.load()).program

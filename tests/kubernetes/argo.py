@@ -7,23 +7,19 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tensor_jupyter.pipeline.argo import ARGO_MODULE
 from tests.kubernetes.cluster import PROGRAMS, Cluster, push_program
 from tests.namespaces import run
-
-# docs/pipeline.md has the same for users: Pod Security's level `restricted` holds for the executor's containers too.
-_EXECUTOR = """
-securityContext:
-  allowPrivilegeEscalation: false
-  runAsNonRoot: true
-  capabilities: { drop: [ALL] }
-"""
+from tests.running import ROOT
 
 
 @contextmanager
-def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[None]:
-    """Compile it (minutes the first time), and let it look after the Workflows of one namespace."""
+def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Its process, which reconciles the Workflows of one namespace; compiled first, in minutes the first time."""
     module = Path(json.loads(run("go", "mod", "download", "-json", ARGO_MODULE))["Dir"])
     _build(module)
     image = f"{registry}/lab/argoexec:{ARGO_MODULE.rpartition('@')[2]}"
@@ -34,7 +30,7 @@ def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[None
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "workflow-controller-configmap", "namespace": namespace},
-        "data": {"executor": _EXECUTOR},
+        **_settings(),
     }
     cluster.api.kubectl("apply", "--filename", "-", given=json.dumps(settings))
     command = [str(PROGRAMS / "workflow-controller"), "--kubeconfig", str(cluster.api.kubeconfig), "--namespaced",
@@ -44,10 +40,17 @@ def controller(cluster: Cluster, namespace: str, registry: str) -> Iterator[None
             cluster.inside(*command), stdout=log, stderr=log, env={**os.environ, "LEADER_ELECTION_DISABLE": "true"}
         )
     try:
-        yield
+        yield program
     finally:
         program.kill()  # it does not end at TERM
         program.wait()
+
+
+def _settings() -> dict[str, Any]:
+    """What docs/pipeline.md has users set for a namespace whose Pod Security level is `restricted`."""
+    blocks = (ROOT / "docs" / "pipeline.md").read_text().split("```yaml\n")[1:]
+    found: dict[str, Any] = yaml.safe_load(next(each for each in blocks if "executor:" in each).partition("```")[0])
+    return found
 
 
 def _build(module: Path) -> None:

@@ -1,4 +1,4 @@
-"""A Kubernetes of two nodes on this machine, in a network namespace of its own; for root.
+"""A Kubernetes of two nodes on this machine, in a network namespace of its own; for root. Run, it says if that can be.
 
 components/main.go is every part of it that is written in Go. Each node is a kubelet and a containerd (Debian's). The
 pods of both are on one bridge, so that the reference network plugins do. kube-proxy and CoreDNS run once for both.
@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ COMPONENTS = Path(__file__).with_name("components")
 PROGRAMS = ROOT / ".lab" / "kubernetes"  # compiled ones
 NAMESPACE = "lab-kube"
 _CABLE, _HOST = "lab-kube", "10.78.0.1"
-_NEEDED = ("go", "containerd", "docker-registry", "iptables", "ip", "nsenter", "openssl")
+_NEEDED = ("go", "containerd", "docker", "docker-registry", "iptables", "ip", "nsenter", "openssl", "pgrep")
 
 
 def obstacle() -> str:
@@ -92,7 +93,7 @@ class Cluster:
         )
 
     def stop_kubelet(self, name: str) -> None:
-        """The kubelet alone, at once: the node's containers go on, and nobody reports or looks after them."""
+        """The kubelet alone, at once: the node's containers run on, unsupervised."""
         self._stop(f"kubelet-{name}", signal.SIGKILL)
 
     def stop(self) -> None:
@@ -198,8 +199,10 @@ def started(registry_port: int) -> Iterator[Cluster]:
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="lab-kube-"))  # short: sockets have paths of at most 107 characters
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        before = namespaces.listed()
-        stack.callback(lambda: namespaces.remove(namespaces.listed() - before))  # the pods' too
+        namespaces.remove({NAMESPACE})  # of a run that was killed
+        pods = {each for each in namespaces.listed() if each.startswith("cni-")}
+        stack.callback(lambda: namespaces.remove({NAMESPACE}))
+        stack.callback(lambda: namespaces.remove({n for n in namespaces.listed() if n.startswith("cni-")} - pods))
         namespaces.add(NAMESPACE, _CABLE, *(f"{each}/24" for each in (ADDRESS, *NODES.values())), gateway=_HOST)
         run("ip", "addr", "add", f"{_HOST}/24", "dev", _CABLE)  # for kubectl
         cluster = Cluster(folder, registry_port)
@@ -236,3 +239,7 @@ def _release() -> str:
     found = re.search(r"^\s+k8s\.io/kubernetes (v\S+)$", (COMPONENTS / "go.mod").read_text(), re.MULTILINE)
     assert found
     return found[1]
+
+
+if __name__ == "__main__":
+    sys.exit(f"no cluster can be started here: {reason}" if (reason := obstacle()) else 0)

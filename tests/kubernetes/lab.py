@@ -17,8 +17,8 @@ import yaml
 from tests.kubernetes.api import Api
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.files import ADDRESS
-from tests.kubernetes.load import PATH, picture
-from tests.running import ROOT, Answer, request, wait_until
+from tests.kubernetes.load import PATH
+from tests.running import FORM, ROOT, SAMPLES, Answer, image_form, request, wait_until
 
 NAMESPACE = "tensor-lab"
 REST, SERVING = "tensor-rest", "tensor-serving"
@@ -137,8 +137,8 @@ class KubernetesLab:
 
     def answer(self, index: int = 0, key: str = "") -> Answer:
         """The answer to one of the sample pictures."""
-        body, headers = picture(index)
-        return self._request(PATH, body, {**headers, **({"X-API-Key": key} if key else {})})
+        headers = {**FORM, **({"X-API-Key": key} if key else {})}
+        return self._request(PATH, image_form(SAMPLES[index]), headers)
 
     def get(self, path: str) -> Any:
         """A JSON document of a gateway."""
@@ -165,15 +165,18 @@ class KubernetesLab:
                 yield summary
             finally:
                 printed, _ = program.communicate()  # closes its input
+        assert program.returncode == 0, "the load's program has failed; its errors are above"
         summary.figures = self.loads[staged] = json.loads(printed)
 
-    def publish(self, version: int) -> None:
-        """A new version of the shipped model, as a trainer does it: beside, then one rename."""
-        self.kubectl("exec", "deployment/tensor-jupyter", "--", "sh", "-c", _PUBLISH, "sh", str(version))
-
-    def remove(self, version: int) -> None:
-        folder = f"/models/mnist-net/{version}"
-        self.kubectl("exec", "deployment/tensor-jupyter", "--", "rm", "-r", folder)
+    @contextmanager
+    def published(self, version: int) -> Iterator[None]:
+        """A new version of the shipped model, as a trainer does it: beside, then one rename; removed at the end."""
+        in_workbench = ("exec", "deployment/tensor-jupyter", "--")
+        self.kubectl(*in_workbench, "sh", "-c", _PUBLISH, "sh", str(version))
+        try:
+            yield
+        finally:
+            self.kubectl(*in_workbench, "rm", "-r", f"/models/mnist-net/{version}")
 
     def spoil_next_version(self, pod: str) -> None:
         """In this pod alone version 2 of the shipped model is there and cannot be loaded."""

@@ -9,22 +9,14 @@ import sys
 from dataclasses import asdict
 
 from lab_engine.chaos.load import Client, Load
-from tests.running import SAMPLES
+from tests.running import FORM, SAMPLES, image_form
 
 PATH = "/tf/mnist/mnist-net"
 
 
-def picture(index: int = 0) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a request with one of the sample pictures."""
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
-    body = head + SAMPLES[index].read_bytes() + b"\r\n--b--\r\n"
-    return body, {"Content-Type": "multipart/form-data; boundary=b"}
-
-
 def main() -> None:
     port, rate = sys.argv[1:]
-    body, headers = picture()
-    client = Client(f"http://127.0.0.1:{port}{PATH}", body, {**headers, "Connection": "close"})
+    client = Client(f"http://127.0.0.1:{port}{PATH}", image_form(SAMPLES[0]), {**FORM, "Connection": "close"})
     with Load(client, float(rate)) as load:
         sys.stdin.read()
     json.dump(asdict(load.summary()), sys.stdout)

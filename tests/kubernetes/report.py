@@ -5,8 +5,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.documents import write_table
 from tests.running import ROOT
+from tests.tables import write_table
+
+LOADS = (
+    "nothing happens",
+    "model servers are scaled from 2 to 3 and back",
+    "the autoscaler adds a gateway",
+    "a pod of tensor-rest is deleted",
+    "a pod of tensor-serving is deleted",
+    "a model version is published, and taken away",
+    "every image is replaced",
+    "a version cannot be loaded by one of two model servers, which is then replaced",
+    "the kubelet of one node is stopped, and started again",
+    "the component modern is applied",
+)
+"""What is staged, in the order of the table."""
 
 RECORD = Path(__file__).with_name("record.json")
 DOCUMENT = ROOT / "docs" / "kubernetes.md"
@@ -20,7 +34,8 @@ def main() -> int:
 def table(record: dict[str, Any]) -> str:
     """Markdown: a line for each load."""
     lines = ["| while | requests | failed | p50 | p99 | longest |\n| --- | --- | --- | --- | --- | --- |\n"]
-    for staged, found in record["loads"].items():
+    for staged in LOADS:
+        found = record["loads"][staged]
         times = " | ".join(f"{found[name]:,.0f} ms" for name in ("p50", "p99", "longest"))
         lines.append(f"| {staged} | {found['calls']:,} at {found['rate']:.0f}/s | {found['failed']} | {times} |\n")
     machine = record["machine"]

@@ -24,19 +24,23 @@ def test_the_workflow_trains_deploys_and_promotes(lab: KubernetesLab, tmp_path: 
     bars.write(lab.volume("tensor-data") / "sources")
     subprocess.run(["chown", "--recursive", "1000:100", str(lab.volume("tensor-data"))], check=True)
     write_manifests(tmp_path, lab)
-    with argo.controller(cluster, NAMESPACE, lab.registry):
+    with argo.controller(cluster, NAMESPACE, lab.registry) as controller:
         lab.kubectl("apply", "--filename", str(tmp_path / "access.yaml"))
         name = lab.kubectl("create", "--filename", str(tmp_path / "workflow.yaml"), "--output", "name").strip()
 
         def ended() -> Any:
+            assert controller.poll() is None, (cluster.folder / "workflow-controller.log").read_text()[-2000:]
             status = json.loads(lab.kubectl("get", name, "--output", "json")).get("status", {})
             return status if status.get("phase") in ("Succeeded", "Failed", "Error") else None
 
         status = wait_until(ended, 1500, f"the end of {name}")
         failed = {each["displayName"]: each.get("message") for each in status["nodes"].values()}
         assert status["phase"] == "Succeeded", failed
-    (found,) = (model for model in lab.get("/tf/models")["models"] if model["name"] == MODEL)
-    assert found["labels"] == {"stable": 1}
+    wait_until(lambda: {"stable": 1} in labels(lab), 30, "every gateway to know the label")
+
+
+def labels(lab: KubernetesLab) -> list[dict[str, int]]:
+    return [model["labels"] for model in lab.get("/tf/models")["models"] if model["name"] == MODEL]
 
 
 def write_manifests(folder: Path, lab: KubernetesLab) -> None:

@@ -12,14 +12,15 @@ from tests.kubernetes.lab import REST, SERVING, KubernetesLab
 from tests.running import SAMPLES, wait_until
 
 pytestmark = pytest.mark.timeout(1800)
+PROOF = r"mnist_2_\S+ -> mnist-net: it is a 2 "
 
 
 def test_apply_brings_a_lab_that_answers(lab: KubernetesLab) -> None:
     """Onto empty volumes: the shipped model is seeded."""
-    assert re.search(r"mnist_2_.*2 ", lab.applied, re.DOTALL)
+    assert re.search(PROOF, lab.applied)
     assert len(set(lab.pods(SERVING).values())) == min(2, len(lab.api.ready_nodes()))  # a node each
     assert "tensor-lab.internal" in lab.kube("status")
-    assert "mnist_2_" in lab.kube("test")
+    assert re.search(PROOF, lab.kube("test"))
 
 
 def test_every_sample_is_answered(lab: KubernetesLab) -> None:
@@ -56,9 +57,11 @@ def test_the_autoscaler_adds_a_gateway(lab: KubernetesLab) -> None:
     scaler["spec"] |= {"minReplicas": 2, "maxReplicas": 3}
     with lab.load("the autoscaler adds a gateway", 200) as load:
         lab.api.kubectl("apply", "--filename", "-", given=json.dumps(scaler))
-        lab.wait_for(REST, 3)
-        lab.kubectl("delete", "horizontalpodautoscaler", REST)
-        lab.kubectl("scale", "deployment", REST, "--replicas=2")
+        try:
+            lab.wait_for(REST, 3)
+        finally:
+            lab.kubectl("delete", "horizontalpodautoscaler", REST)
+            lab.kubectl("scale", "deployment", REST, "--replicas=2")
         lab.wait_for(REST, 2)
     assert load.failed == 0, load.figures
 
@@ -75,22 +78,23 @@ def test_a_deleted_pod_costs_no_request(lab: KubernetesLab, service: str) -> Non
 
 def test_a_new_model_version_takes_over_without_a_failed_request(lab: KubernetesLab) -> None:
     with lab.load("a model version is published, and taken away") as load:
-        lab.publish(2)
-        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "2", 60, "the new version")
-        wait_until(lambda: all(lab.answer().headers["X-Model-Version"] == "2" for _ in range(20)), 10, "all gateways")
-        lab.remove(2)
-        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "1", 60, "the old version again")
+        with lab.published(2):
+            wait_until(lambda: _version(lab) == "2", 60, "the new version")
+            wait_until(lambda: all(_version(lab) == "2" for _ in range(20)), 10, "it from all gateways")
+        wait_until(lambda: _version(lab) == "1", 60, "the old version again")
     assert load.failed == 0, load.figures
 
 
 def test_images_are_rolled_without_a_failed_request(lab: KubernetesLab) -> None:
     """Every Deployment at once, as an upgrade does."""
+    if len(set(lab.tags)) == 1:
+        pytest.skip("the cluster has images of one tag")
     with lab.load("every image is replaced") as load:
         lab.kube("apply", "--yes", "--overlay", "local", tag=lab.tags[1])
         for service in (REST, SERVING):
             lab.wait_for(service, 2)
-    images = lab.kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}").split()
-    assert all(image.endswith(f":{lab.tags[1]}") for image in images)
+    images = lab.kubectl("get", "deployments", "-o", "jsonpath={.items[*].spec.template.spec.containers[*].image}")
+    assert {image.rpartition(":")[2] for image in images.split()} == {lab.tags[1]}
     assert load.failed == 0, load.figures
 
 
@@ -100,15 +104,14 @@ def test_a_version_that_one_replica_cannot_load_is_not_served(lab: KubernetesLab
     pod = min(lab.pods(SERVING))
     with lab.load("a version cannot be loaded by one of two model servers, which is then replaced") as load:
         lab.spoil_next_version(pod)
-        lab.publish(2)
-        other = max(lab.pods(SERVING))
-        wait_until(lambda: 2 in lab.versions(other), 60, "the other to have it")
-        assert {lab.answer().headers["X-Model-Version"] for _ in range(40)} == {"1"}
-        lab.kubectl("delete", "pod", pod, "--wait=false")
-        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "2", 90, "the new version")
-        lab.wait_for(SERVING, 2)
-        lab.remove(2)
-        wait_until(lambda: lab.answer().headers["X-Model-Version"] == "1", 60, "the old version again")
+        with lab.published(2):
+            other = max(lab.pods(SERVING))
+            wait_until(lambda: 2 in lab.versions(other), 60, "the other to have it")
+            assert {_version(lab) for _ in range(40)} == {"1"}
+            lab.kubectl("delete", "pod", pod, "--wait=false")
+            wait_until(lambda: _version(lab) == "2", 90, "the new version")
+            lab.wait_for(SERVING, 2)
+        wait_until(lambda: _version(lab) == "1", 60, "the old version again")
     assert load.failed == 0, load.figures
 
 
@@ -117,9 +120,11 @@ def test_a_lost_kubelet_costs_no_request(lab: KubernetesLab) -> None:
     cluster = lab.own()
     with lab.load("the kubelet of one node is stopped, and started again") as load:
         cluster.stop_kubelet("node2")
-        wait_until(lambda: lab.api.ready_nodes() == ["node1"], 90, "the node to be counted as lost")
-        wait_until(lambda: set(lab.pods(SERVING).values()) == {"node1"}, 30, "its pods too")
-        cluster.start_node("node2")
+        try:
+            wait_until(lambda: lab.api.ready_nodes() == ["node1"], 90, "the node to be counted as lost")
+            wait_until(lambda: set(lab.pods(SERVING).values()) == {"node1"}, 30, "its pods too")
+        finally:
+            cluster.start_node("node2")
         wait_until(lambda: lab.api.ready_nodes() == ["node1", "node2"], 90, "the node to be back")
         lab.wait_for(SERVING, 2)
     assert load.failed == 0, load.figures
@@ -152,6 +157,11 @@ def test_delete_leaves_the_volumes(lab: KubernetesLab) -> None:
     assert "tensor-models" in lab.kubectl("get", "persistentvolumeclaims", "-o", "name")
     if lab.cluster:
         assert (lab.volume("tensor-models") / "mnist-net" / "1").exists()
+
+
+def _version(lab: KubernetesLab) -> str | None:
+    """The version that answers a call."""
+    return lab.answer().headers["X-Model-Version"]
 
 
 def _shares(lab: KubernetesLab, seconds: float) -> dict[str, float]:

@@ -159,9 +159,9 @@ def _claim(name: str, storage: str) -> dict[str, Any]:
 
 
 def _access() -> list[dict[str, Any]]:
-    """What Argo's executor in each pod needs, without which a workflow stays in Running; nothing else.
+    """The rights that Argo's executor needs in each pod, without which a workflow stays in Running, and no others.
 
-    And the way out of the pods: the lab's own namespace denies what is not listed.
+    A NetworkPolicy lets the steps call out: a lab's namespace denies what is not listed.
     """
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
     metadata = {"name": NAME}

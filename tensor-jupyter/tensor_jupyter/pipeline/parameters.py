@@ -20,6 +20,7 @@ PREFIX = "LAB_PIPELINE_"
 _PLAIN = ("learning_rate", "learning_steps", "batch_size", "mnist_data_dir", "notmnist_data_dir")
 """Parameters that the tutorial's variables set as well, without the prefix: LEARNING_RATE=0.001."""
 
+_FOLDERS = ("mnist_data_dir", "notmnist_data_dir")
 _SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _MAX_NAME = 63 - len("-concept")
 
@@ -79,8 +80,8 @@ class Parameters(BaseModel):
             LabError: For the first wrong value, with its source, the value and what is expected; also for a folder
                 that is not on this machine.
         """
-        found = cls.read_for_elsewhere(file, **flags)
-        for name in ("mnist_data_dir", "notmnist_data_dir"):
+        found = cls._read(file, flags)
+        for name in _FOLDERS:
             folder = getattr(found, name)
             if folder and not Path(folder).is_dir():
                 raise LabError(f"{name} is {folder!r}: there is no such folder.")
@@ -90,7 +91,19 @@ class Parameters(BaseModel):
 
     @classmethod
     def read_for_elsewhere(cls, file: Path | None = None, **flags: object) -> "Parameters":
-        """Return the same, with folders as they are given: those of the machine on which the steps will run."""
+        """Return the same for steps that will run on another machine, whose folders are not looked at.
+
+        Raises:
+            LabError: For the first wrong value; also for a folder that is no whole path.
+        """
+        found = cls._read(file, flags)
+        for name in _FOLDERS:
+            if (folder := getattr(found, name)) and not Path(folder).is_absolute():
+                raise LabError(f"{name} is {folder!r}: wanted is a whole path, as /data/digits, where the steps run.")
+        return found
+
+    @classmethod
+    def _read(cls, file: Path | None, flags: dict[str, object]) -> "Parameters":
         file = file or (FILE if FILE.is_file() else None)
         values = layers.read_file(file, _SUFFIXES) if file else {}
         return layers.read(cls, "pipeline", values, file, dict(_variables()), flags)

@@ -1,5 +1,5 @@
-// Command components is a Kubernetes cluster in one program: etcd, the control plane, kubelet, kube-proxy and CoreDNS, each
-// the command of its own project under its own name.
+// Command components is a Kubernetes cluster in one program: etcd, the control plane, kubelet, kube-proxy, CoreDNS and
+// metrics-server, each the command of its own project under its own name.
 //
 // Usage: components NAME [FLAGS...]. tests/kubernetes/cluster.py says which it starts, and how.
 package main

@@ -10,8 +10,10 @@ def write_table(document: Path, command: str, table: str, check: bool) -> int:
     """Put `table` where the document has that of `command`; with `check` only compare. Returns the exit code."""
     begin = f"<!-- begin: {command} -->\n"
     text = document.read_text()
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(_END)
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(_END)
+    assert found, f"{document.name} has no line {begin}"
+    assert closed, f"{document.name} has no line {_END} after {begin}"
     made = f"{before}{begin}{table}{_END}{after}"
     if made == text:
         return 0
