@@ -17,6 +17,7 @@ from lab_engine import __main__ as engine
 from lab_engine.settings import Ports, read_env_file
 from tensor_jupyter import cli as workbench
 from tensor_jupyter import ports as workbench_ports
+from tensor_jupyter.pipeline.argo import ARGO_MODULE
 from tensor_jupyter.publishing.release_gate import Bars
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_rest.app import create_app
@@ -167,3 +168,18 @@ PRIVATE_WORDS = re.compile(r"\b(doors?|crew|baton|crowds?|twin|whoever|nobody|to
 def test_documents_use_the_words_of_the_glossary(document: Path) -> None:
     prose = re.sub(r"```.*?```|`[^`\n]*`|<!-- begin.*?<!-- end", "", document.read_text(), flags=re.DOTALL)
     assert not PRIVATE_WORDS.findall(prose)
+
+
+def test_the_figures_of_the_cluster_are_those_of_the_last_run() -> None:
+    subprocess.run([sys.executable, "-m", "tests.kubernetes.report", "--check"], cwd=ROOT, check=True)
+
+
+def test_the_releases_that_tests_run_are_those_in_the_documents() -> None:
+    modules = text("tests/kubernetes/components/go.mod")
+    kubernetes = re.search(r"k8s\.io/kubernetes v(\d+\.\d+)\.", modules)
+    assert kubernetes
+    named = re.findall(r"Kubernetes (1\.\d+) (?:of two nodes|in a test)", text("README.md", "docs/kubernetes.md"))
+    assert set(named) == {kubernetes[1]}
+    argo = ARGO_MODULE.rpartition("@v")[2]
+    assert f"Argo's controller {argo}" in text("docs/pipeline.md")
+    assert f"`argo lint --offline` of {argo}" in text("docs/pipeline.md")
