@@ -201,6 +201,8 @@ def started(registry_port: int) -> Iterator[Cluster]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         namespaces.remove({NAMESPACE})  # of a run that was killed
         pods = {each for each in namespaces.listed() if each.startswith("cni-")}
+        groups = _groups()
+        stack.callback(_remove_groups, but=groups)
         stack.callback(lambda: namespaces.remove({NAMESPACE}))
         stack.callback(lambda: namespaces.remove({n for n in namespaces.listed() if n.startswith("cni-")} - pods))
         namespaces.add(NAMESPACE, _CABLE, *(f"{each}/24" for each in (ADDRESS, *NODES.values())), gateway=_HOST)
@@ -209,6 +211,16 @@ def started(registry_port: int) -> Iterator[Cluster]:
         stack.callback(cluster.stop)
         cluster.start()
         yield cluster
+
+
+def _groups() -> set[Path]:
+    """The control groups of containers; containerd leaves those of containers that were killed."""
+    return set(Path("/sys/fs/cgroup").glob("*/k8s.io/*/"))
+
+
+def _remove_groups(but: set[Path]) -> None:
+    for group in _groups() - but:
+        group.rmdir()
 
 
 def build() -> None:

@@ -56,19 +56,23 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         own: Cluster = request.getfixturevalue("cluster")
         made = KubernetesLab(own.api, request.getfixturevalue("registry"), TAGS, own)
     made.prepare()
-    made.applied = made.kube("apply", "--yes", "--overlay", "local")
-    yield made
-    if made.cluster is None:
-        made.api.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-        return
-    if request.session.testsfailed or set(made.loads) != set(report.LOADS):
-        return  # figures are of whole runs that met every bar
-    nodes = json.loads(made.api.kubectl("get", "nodes", "--output", "json"))["items"]
+    try:
+        made.applied = made.kube("apply", "--yes", "--overlay", "local")
+        yield made
+    finally:
+        if made.cluster is None:
+            made.api.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    if made.cluster and not request.session.testsfailed and set(made.loads) == set(report.LOADS):
+        _record(made)  # figures are of whole runs that met every bar
+
+
+def _record(lab: KubernetesLab) -> None:
+    nodes = json.loads(lab.api.kubectl("get", "nodes", "--output", "json"))["items"]
     record = {
         "kubernetes": nodes[0]["status"]["nodeInfo"]["kubeletVersion"],
         "nodes": len(nodes),
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
-        "loads": made.loads,
+        "loads": lab.loads,
     }
     report.RECORD.write_text(dump(record))
