@@ -21,14 +21,14 @@ class Node:
     def __init__(self, number: int, folder: Path, registry: str) -> None:
         self.number, self.folder = number, folder / str(number)
         self.name, self.address = f"lab-node{number}", f"{_NET}.{10 + number}"
+        self._cable = f"lab-cable{number}"
         self._registry = registry
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        cable = f"lab-cable{self.number}"
-        namespaces.add(self.name, cable, f"{self.address}/24", gateway=HOST)
-        run("ip", "link", "set", cable, "master", _BRIDGE)
+        namespaces.add(self.name, self._cable, f"{self.address}/24", gateway=HOST)
+        run("ip", "link", "set", self._cable, "master", _BRIDGE)
         engine = (
             f"hostname {self.name}; exec dockerd --data-root {self.folder}/data --exec-root {self.folder}/exec "
             f"--pidfile {self.folder}/pid -H unix://{self.folder}/sock --insecure-registry {self._registry}"
@@ -45,7 +45,7 @@ class Node:
 
     def lose(self) -> None:
         """The machine is gone: cable, engine and containers."""
-        run("ip", "link", "set", f"lab-cable{self.number}", "down")
+        run("ip", "link", "set", self._cable, "down")
         self.kill()
 
     def kill(self) -> None:
@@ -61,6 +61,7 @@ class Node:
         self.kill()
         namespaces.unmount(self.folder)
         namespaces.remove({self.name})
+        subprocess.run(["ip", "link", "delete", self._cable], capture_output=True, check=False)  # if it is left
 
     def _answers(self) -> bool:
         assert self._process
