@@ -17,10 +17,12 @@ import yaml
 from kube_kit import COMPOSE, OVERLAYS, VERSIONS, config, containers, objects, of_kind, pods
 
 from lab_engine.docker.deployment import MORE
+from lab_engine.kubernetes.manifests import ROUTE_KEY
 from lab_engine.settings import ROOT
 from lab_engine.verbs import SERVICES
 from tensor_rest.runtime.headers import PROBES
 from tensor_rest.settings import Settings as Gateway
+from tensor_serving.embedded.options import parse
 from tensor_serving.inventory import InventoryServer
 
 FOLDERS = {name: ROOT / name for name in SERVICES} | {"tensor-serving": ROOT / "tensor-serving-gpu"}
@@ -120,6 +122,25 @@ def test_memory_and_folders_are_composes(service: str) -> None:
         place, read_only = re.findall(r":(/[^:]+?)(:ro)?$", volume)[0]
         assert mounted[place] is bool(read_only), place
     assert "/tmp" in mounted
+
+
+def test_clients_with_tokens_reach_the_model_servers_port() -> None:
+    """The component direct: the image's command with the flags behind, and one key for both services."""
+    found = objects("eks", ("direct",))
+    by_name = pods(found)
+    serving = by_name["tensor-serving"]["containers"][0]
+    text = (FOLDERS["tensor-serving"] / "Dockerfile.embedded").read_text()
+    command = json.loads(re.findall(r"^CMD (.*)$", text, re.MULTILINE)[0])
+    assert serving["args"][: len(command) + 1] == [*command, "--"]
+    options = parse([*serving["args"][len(command) + 1 :], "--model_base_path=/models"])
+    assert options.direct_port == Gateway().route_port
+    assert options.direct_port in {each["containerPort"] for each in serving["ports"]}
+    assert str(options.direct_key_file) == config(found, "tensor-rest")["TENSOR_REST_ROUTE_KEY_FILE"]
+    for name in ("tensor-rest", "tensor-serving"):
+        (volume,) = (each for each in by_name[name]["volumes"] if each["name"] == "route-key")
+        assert volume["secret"]["secretName"] == ROUTE_KEY
+    policy = of_kind(found, "NetworkPolicy")["direct-to-serving"]["spec"]
+    assert policy["ingress"][0]["ports"] == [{"port": options.direct_port}]
 
 
 def test_gpu_is_composes() -> None:

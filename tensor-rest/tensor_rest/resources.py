@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _ROOT = Path("/")
+_MAX_WORKERS = 16  # by default
+_BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
 
 
 def cpus(root: Path = _ROOT) -> float:
@@ -37,6 +39,12 @@ def memory_bytes(root: Path = _ROOT) -> int:
             with suppress(OSError, ValueError):
                 found = min(found, int((folder / name).read_text()))
     return found
+
+
+def workers(bodies: int) -> int:
+    """Return one worker process for two CPUs, as many as fit into the memory beside so many bytes for bodies."""
+    fitting = (memory_bytes() - _BASE_BYTES - bodies) // _WORKER_BYTES
+    return max(1, min(int(cpus()) // 2, fitting, _MAX_WORKERS))
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

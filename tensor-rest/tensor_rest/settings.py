@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
@@ -22,8 +23,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from tensor_rest import resources
 
 _PORT = 8080
-_MAX_PROCESSES = 16  # by default
-_BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
 _MAX_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
 """Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
@@ -53,14 +52,17 @@ def _own_port(value: Any) -> Any:
     return _PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://")) else value
 
 
+def _long_enough(path: Path) -> Path:
+    if len(path.read_bytes().strip()) < 32:
+        raise ValueError("the key has less than 32 bytes")
+    return path
+
+
+_KeyFile = Annotated[FilePath, AfterValidator(_long_enough)]
+
+
 def _body_memory() -> int:
     return min(_MAX_BODY_BYTES, resources.memory_bytes() // 3)
-
-
-def _processes() -> int:
-    """One worker for two CPUs, as many as fit into the memory."""
-    fitting = (resources.memory_bytes() - _BASE_BYTES - _body_memory()) // _WORKER_BYTES
-    return max(1, min(int(resources.cpus()) // 2, fitting, _MAX_PROCESSES))
 
 
 class Settings(BaseSettings):
@@ -89,7 +91,7 @@ class Settings(BaseSettings):
     )
     """Which lab this gateway belongs to, as `up` names it; /healthz answers it, so that a client can compare."""
 
-    processes: int = Field(default_factory=_processes, ge=1, le=64)
+    processes: int = Field(default_factory=lambda: resources.workers(_body_memory()), ge=1, le=64)
     """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller. By
     default half the CPUs of the control group, at most 16, and as many as fit into its memory (resources.py)."""
 
@@ -201,6 +203,12 @@ class Settings(BaseSettings):
 
     key: FilePath | None = Field(default=None, validation_alias="TF_SERVER_KEY", validate_default=True)
     """PEM file of the certificate's key."""
+
+    route_key_file: _KeyFile | None = None
+    """File of the key (32 bytes or more) that `GET /tf/route` makes tokens with, the model servers' own; empty: off."""
+
+    route_port: int = Field(default=9001, ge=1, le=65535)
+    """The port that these clients call: the model servers' `--direct_port`."""
 
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
     """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""

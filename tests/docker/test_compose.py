@@ -71,6 +71,7 @@ def test_every_setting_of_the_gateway_reaches_the_container() -> None:
     names = [str(each.validation_alias or f"TENSOR_REST_{name.upper()}") for name, each in Fields.model_fields.items()]
     settings = {name for name in names if not name.startswith("AliasChoices") and f" {name}=" not in dockerfile}
     elsewhere = {"TF_SERVER_CA", "TF_SERVER_CERTIFICATE", "TF_SERVER_KEY"}  # of a model server that is not the lab's
+    elsewhere |= {"TENSOR_REST_ROUTE_KEY_FILE", "TENSOR_REST_ROUTE_PORT"}  # of clients on other machines
     assert settings - {"TENSOR_REST_FRONT"} - elsewhere <= set(handed_on)  # the image has nginx
     assert {name for name in handed_on if not name.startswith("LAB_")} <= settings | {"TENSOR_REST_LAB_ID"}
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -158,6 +159,8 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
         raise EngineError(
             f"the component production wants API keys: set {manifests.KEYS_FILE} to a file of them (docs/security.md)"
         )
+    if "direct" in choice.components and kubectl.try_run("get", "secret", manifests.ROUTE_KEY)[0]:
+        objects.append(_secret(manifests.ROUTE_KEY, "route-key", secrets.token_hex(32).encode(), choice))
     rules = settings.config / "rules.json"
     if rules.is_file():
         data = {"rules.json": rules.read_text(encoding="utf-8")}

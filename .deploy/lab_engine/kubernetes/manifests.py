@@ -22,6 +22,8 @@ FOLDER = ROOT / ".deploy" / "kubernetes"
 NAMESPACE = "tensor-lab"
 KEYS_FILE = "TENSOR_REST_API_KEYS_FILE"
 KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
+ROUTE_KEY = "tensor-route-key"
+"""The Secret with the key of clients' tokens, of the component direct."""
 _DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, twice over
 _IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
 

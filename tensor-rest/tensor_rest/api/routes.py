@@ -6,7 +6,19 @@ import flask
 from flask_restx import Api, Namespace
 
 from tensor_rest import __version__
-from tensor_rest.api import classify, feedback, image_routes, mnist, models, openapi, params, predict, probes, tfserving
+from tensor_rest.api import (
+    classify,
+    direct,
+    feedback,
+    image_routes,
+    mnist,
+    models,
+    openapi,
+    params,
+    predict,
+    probes,
+    tfserving,
+)
 from tensor_rest.api.documents import Documents
 from tensor_rest.api.specification import LiveSpecification
 from tensor_rest.settings import Settings
@@ -29,6 +41,7 @@ _GROUPS = {
     "predict": "Tensors in, tensors out, of any model and signature",
     "models": "What is served",
     "feedback": "Keep an image with its right label",
+    "direct": "Models called past the gateway",
     "TensorFlow Serving REST": "The paths and documents of TensorFlow Serving's own REST API",
 }
 _KEY = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
@@ -60,6 +73,8 @@ def init_app(app: flask.Flask, settings: Settings) -> None:
             image_routes.add(group, documents, route, settings.default_model)
     for name, family in _FAMILIES.items():
         family.add(_group(api, name), documents)
+    if settings.route_key_file:
+        direct.add(_group(api, "direct"), documents, settings.default_model)
     api.init_app(app, add_specs=False)
     service = app.extensions["gateway"]
     live = LiveSpecification(service.catalogue, service.metadata_cache, settings.default_model)

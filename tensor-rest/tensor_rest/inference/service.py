@@ -16,6 +16,7 @@ from tensor_rest.inference.cascade import ClassificationRun
 from tensor_rest.inference.catalogue import Catalogue
 from tensor_rest.inference.classifier import Answer, Classifier
 from tensor_rest.inference.concept import Companions
+from tensor_rest.inference.direct_routes import DirectRoute, DirectRoutes
 from tensor_rest.inference.explain import explain
 from tensor_rest.inference.feedback import Feedback, Kept, check_label
 from tensor_rest.inference.image_signature import ImageSignature
@@ -53,6 +54,8 @@ class InferenceService:
         self.catalogue = Catalogue(
             self.server, self.metadata_cache, inventory, settings.default_model, settings.grace_seconds
         )
+        key = settings.route_key_file.read_bytes().strip() if settings.route_key_file else b""
+        self._direct = DirectRoutes(addresses, inventory, key, settings.route_port) if key else None
         self.feedback = Feedback(settings.feedback_dir, settings.feedback_max_samples, settings.feedback_max_bytes)
         companions = Companions(self.server, self.metadata_cache, inventory, settings.concept_wait_ms / 1000)
         self._classifier = Classifier(self.server, self.metadata_cache, settings.max_pixels, companions)
@@ -123,6 +126,11 @@ class InferenceService:
     def metadata(self, target: Target) -> ModelMetadata:
         """What a model takes and answers, as it is now."""
         return self._found(target, self.metadata_cache.read)
+
+    def direct_route(self, model: str, version: int) -> DirectRoute:
+        """Where a client may call a served version itself."""
+        assert self._direct, "the path is there only with a key"
+        return self._direct.route(model, version)
 
     def models(self) -> dict[str, Any]:
         """Every model with its versions and their states."""

@@ -18,6 +18,8 @@ class Options:
     bind_address: str = "127.0.0.1"
     grpc_socket_path: Path | None = None
     ssl_config_file: Path | None = None
+    direct_port: int = 0
+    direct_key_file: Path | None = None
     grpc_max_threads: int = 4 * len(os.sched_getaffinity(0))
     rest_api_port: int = 0
     rest_api_timeout_in_ms: int = 30_000
@@ -43,6 +45,8 @@ _HELP = {
     "bind_address": "address to listen on; ours, TF Serving always listens on all",
     "grpc_socket_path": "also serve gRPC on this Unix socket",
     "ssl_config_file": "SSLConfig in text form: serve gRPC over TLS with its server_key, server_cert, custom_ca",
+    "direct_port": "ours: also serve predictions here, to clients with a token of the gateway's; 0 for none",
+    "direct_key_file": "ours: the key of these tokens, the gateway's TENSOR_REST_ROUTE_KEY_FILE",
     "grpc_max_threads": "calls run at the same time without batching; more wait (TF Serving refuses them)",
     "rest_api_port": "port of the REST API, 0 for none",
     "rest_api_timeout_in_ms": "milliseconds a REST call may take",
@@ -98,11 +102,15 @@ def parse(arguments: list[str]) -> Options:
 
 def _problem(options: Options) -> str:
     """Return what is wrong with the flags taken together; empty when nothing is."""
-    for name in ("port", "rest_api_port"):
+    for name in ("port", "rest_api_port", "direct_port"):
         if (number := getattr(options, name)) > 65535:
             return f"--{name}={number}: a port is at most 65535"
     if options.port and options.port == options.rest_api_port:
         return f"--port and --rest_api_port are both {options.port}: they must differ"
+    if bool(options.direct_port) != bool(options.direct_key_file):
+        return "--direct_port and --direct_key_file go together"
+    if options.direct_port and options.direct_port in (options.port, options.rest_api_port):
+        return f"--direct_port={options.direct_port} is another API's port: they must differ"
     if options.batching_parameters_file and not options.enable_batching:
         return "You supplied --batching_parameters_file without --enable_batching"
     if options.enable_per_model_batching_parameters and not options.enable_batching:

@@ -12,11 +12,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
 from tensor_serving.embedded import tls
+from tensor_serving.embedded.direct import Tokens, read_key
 from tensor_serving.embedded.metrics import read_monitoring_config
 from tensor_serving.embedded.options import Options
 from tensor_serving.embedded.transport import Server as Transport
@@ -57,6 +58,7 @@ class _Server:
             plain = Transport(MAX_CALLS, MAX_MESSAGE_BYTES)
             over_tls = _grpc_server() if options.ssl_config_file else None
             port = self._listen(plain, over_tls)
+            direct = self._direct()
             rest_socket = _rest_socket(options)
             # Only now, with the ports taken: this brings TensorFlow's library.
             from tensor_serving.embedded.engine import Engine
@@ -73,6 +75,8 @@ class _Server:
         handlers = servicers.handlers()
         plain.add_handlers(handlers)
         await plain.start()
+        if direct:
+            await direct.start(servicers)
         if over_tls:
             over_tls.add_generic_rpc_handlers(handlers)
             await over_tls.start()
@@ -87,14 +91,10 @@ class _Server:
             return 1
         watchers_ended = servicers.health.drain()
         await asyncio.gather(watchers_ended, engine.repository.drain(GRACE), rest.drain() if rest else asyncio.sleep(0))
-        await plain.drain(GRACE)
+        await asyncio.gather(plain.drain(GRACE), direct.drain() if direct else asyncio.sleep(0))
         if engine.close(_UNLOAD):
             log.info("stopped")
-        # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun,
-        # and clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a
-        # load or a run be stopped that is in native code.
-        logging.shutdown()
-        os._exit(0)
+        _exit()
 
     def _stop(self, number: int) -> None:
         """Drain and stop; at once at a second signal. Ctrl-C and then the parent's TERM is one."""
@@ -127,6 +127,16 @@ class _Server:
                 raise CannotServeError(text) from error
         return port
 
+    def _direct(self) -> "_Direct | None":
+        """Take the port for clients with tokens, if there is to be one."""
+        options = self._options
+        if not options.direct_key_file:
+            return None
+        try:
+            return _Direct(options.bind_address, options.direct_port, Tokens(read_key(options.direct_key_file)))
+        except (OSError, ValueError) as error:
+            raise CannotServeError(f"cannot serve --direct_port={options.direct_port} ({error})") from error
+
     def _rest(self, rest_socket: socket.socket | None, engine: Any) -> "_Rest | None":
         options = self._options
         if rest_socket is None:
@@ -136,6 +146,23 @@ class _Server:
         timeout = options.rest_api_timeout_in_ms / 1000
         path = read_monitoring_config(options.monitoring_config_file) if options.monitoring_config_file else None
         return _Rest(App(engine.repository, engine.metrics, timeout, path), rest_socket)
+
+
+class _Direct:
+    """The port for clients with tokens, taken when this is made. Raises OSError."""
+
+    def __init__(self, host: str, port: int, tokens: Tokens) -> None:
+        self._transport, self._tokens = Transport(MAX_CALLS, MAX_MESSAGE_BYTES), tokens
+        self._where = f"{host}:{self._transport.listen(host, port)}"
+
+    async def start(self, servicers: Any) -> None:
+        self._transport.add_handlers(servicers.handlers_for_tokens(self._tokens))
+        await self._transport.start()
+        log.info("serving predictions to clients with tokens on %s", self._where)
+
+    async def drain(self) -> None:
+        """Return when every answer is sent, or after the grace."""
+        await self._transport.drain(GRACE)
 
 
 class _Rest:
@@ -163,6 +190,14 @@ class _Rest:
         """Take no more requests; return when those under way have been answered."""
         self._server.should_exit = True
         await self._task
+
+
+def _exit() -> NoReturn:
+    # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun, and
+    # clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a load or a
+    # run be stopped that is in native code.
+    logging.shutdown()
+    os._exit(0)
 
 
 def _grpc_server() -> Any:

@@ -27,6 +27,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tensor_serving.embedded import classify, inference, predict, regress
 from tensor_serving.embedded.call import Call
+from tensor_serving.embedded.direct import Tokens
 from tensor_serving.embedded.errors import ServingError, deadline_exceeded, invalid
 from tensor_serving.embedded.health import Health
 from tensor_serving.embedded.metrics import Metrics
@@ -36,6 +37,7 @@ from tensor_serving.embedded.tensors import Array
 log = logging.getLogger(__name__)
 
 Reload = Callable[[model_server_config_pb2.ModelConfigList], Awaitable[None]]
+_Method = Callable[[Any, Any], Awaitable[Any]]
 _Handler = Callable[[bytes, Any], Awaitable[bytes]]
 _MAX_TEXT_CHARS = 1024  # characters of a status' text; the real server cuts there as well
 
@@ -70,17 +72,25 @@ class Servicers:
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """Return what a grpc.aio server needs to serve them."""
-        predictions = {kind.api: _handler(partial(self._infer, kind), kind.request_class) for kind in _INFERENCES}
-        metadata = _handler(self._get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest)
         models = {
             "GetModelStatus": _handler(self._get_model_status, get_model_status_pb2.GetModelStatusRequest),
             "HandleReloadConfigRequest": _handler(self._reload_config, model_management_pb2.ReloadConfigRequest),
         }
-        return [
-            _service("tensorflow.serving.PredictionService", predictions | {"GetModelMetadata": metadata}),
-            _service("tensorflow.serving.ModelService", models),
-            self.health.handler(),
-        ]
+        return [self._predictions(None), _service("tensorflow.serving.ModelService", models), self.health.handler()]
+
+    def handlers_for_tokens(self, tokens: Tokens) -> list[grpc.GenericRpcHandler]:
+        """Return what serves predictions alone, each to a caller with a token for its model."""
+        return [self._predictions(tokens)]
+
+    def _predictions(self, tokens: Tokens | None) -> grpc.GenericRpcHandler:
+        methods: dict[str, tuple[_Method, type[Message]]] = {
+            kind.api: (partial(self._infer, kind), kind.request_class) for kind in _INFERENCES
+        }
+        methods["GetModelMetadata"] = self._get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest
+        return _service(
+            "tensorflow.serving.PredictionService",
+            {name: _handler(_checked(method, tokens), request) for name, (method, request) in methods.items()},
+        )
 
     async def _infer(self, kind: _Inference, request: Any, context: Any) -> Any:
         """Predict, Classify, Regress and MultiInference; counted under the model's name, however they end."""
@@ -173,6 +183,19 @@ class Servicers:
         return response
 
 
+def _checked(method: _Method, tokens: Tokens | None) -> _Method:
+    """Return the method, for callers with a token for its model; as it is without `tokens`."""
+    if tokens is None:
+        return method
+
+    async def checked(request: Any, context: Any) -> Any:
+        task = _first_task(request) if isinstance(request, inference_pb2.MultiInferenceRequest) else request
+        tokens.check(_metadata(context, "authorization"), task.model_spec.name)
+        return await method(request, context)
+
+    return checked
+
+
 def _first_task(request: inference_pb2.MultiInferenceRequest) -> Any:
     """Return what names the model: the first task has to, the others must not differ."""
     spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
@@ -205,7 +228,7 @@ def _service(name: str, handlers_by_method: Mapping[str, _Handler]) -> grpc.Gene
     return grpc.method_handlers_generic_handler(name, handlers)
 
 
-def _handler(method: Callable[[Any, Any], Awaitable[Any]], request_class: type[Message]) -> _Handler:
+def _handler(method: _Method, request_class: type[Message]) -> _Handler:
     """Return the method on bytes. The one place that turns an exception into a status; no traceback passes it."""
     parse = request_class.FromString
 

@@ -15,7 +15,7 @@ from tensor_serving.embedded.transport.message import ENCODINGS, Message
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
-_KEPT = ("x-request-id", "x-previous-attempts")  # of the metadata
+_KEPT = ("x-request-id", "x-previous-attempts", "authorization")  # of the metadata
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")  # as grpc-message travels
 
 OPENING = b"\x88" + fields.written(  # 0x88 is :status 200

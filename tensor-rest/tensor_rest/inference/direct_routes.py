@@ -1,0 +1,55 @@
+"""Where a client may call a model itself, past the gateway, and a token that the model server takes for it.
+
+`v1.PAYLOAD.SIGNATURE`: the payload is JSON in base64url, {"model": NAME, "expires": seconds since 1970}; the signature
+HMAC-SHA256 of `v1.PAYLOAD` with the key that both have, in base64url. docs/contracts.md has an example, which the tests
+of both sides read.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import dataclass
+
+from tensor_rest.backend import Addresses
+from tensor_rest.errors import UnavailableError
+from tensor_rest.inference.inventory import Inventory
+
+TOKEN_SECONDS = 60
+"""How long a token is taken. A client that has called for that long asks again, and learns of other model servers."""
+
+
+@dataclass(frozen=True)
+class DirectRoute:
+    """A model server's port for clients, HOST:PORT, and a token for one model there."""
+
+    endpoint: str
+    token: str
+
+
+class DirectRoutes:
+    """Gives routes to the model servers behind `addresses`, which take tokens made with `key` at `port`."""
+
+    def __init__(self, addresses: Addresses, inventory: Inventory, key: bytes, port: int) -> None:
+        self._addresses, self._inventory, self._key, self._port = addresses, inventory, key, port
+
+    def route(self, model: str, version: int) -> DirectRoute:
+        """Return the way to one of those that have the version, another one each time. Raises UnavailableError."""
+        address = self._addresses.turn(self._inventory.having(model, version))[0]
+        if isinstance(address.where, str):
+            raise UnavailableError("The model server is at a socket of this machine, which clients cannot reach.")
+        host = address.where[0]
+        endpoint = f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+        return DirectRoute(endpoint, make_token(self._key, model, int(time.time()) + TOKEN_SECONDS))
+
+
+def make_token(key: bytes, model: str, expires: int) -> str:
+    """Return a token for a model, until `expires` (seconds since 1970)."""
+    payload = json.dumps({"model": model, "expires": expires}, separators=(",", ":")).encode()
+    signed = f"v1.{_text(payload)}"
+    return f"{signed}.{_text(hmac.digest(key, signed.encode(), hashlib.sha256))}"
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
