@@ -131,6 +131,24 @@ def test_keys_and_rules_of_this_machine_come_along(cluster: Cluster, monkeypatch
     assert variables["TENSOR_REST_API_KEYS_FILE"] == "/run/secrets/tensor-rest/api-keys"
 
 
+def test_the_key_of_clients_tokens_is_made_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_SERVING", "embedded")
+    apply = ["apply", "--yes", "--component", "direct"]
+    assert __main__.main(apply) == 0
+    assert "tensor-route-key" not in {each["metadata"]["name"] for each in cluster.applied()}
+    cluster.answers["get secret"] = [1, "not found"]
+    cluster.answer()
+    assert __main__.main(apply) == 0
+    (made,) = (each for each in cluster.applied() if each["metadata"]["name"] == "tensor-route-key")
+    assert len(base64.b64decode(made["data"]["route-key"])) == 64
+
+
+def test_direct_with_tensorflow_serving_is_refused(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main(["apply", "--yes", "--component", "direct"]) == 1
+    assert "the component direct needs LAB_SERVING=embedded" in capfd.readouterr().err
+    assert cluster.calls("apply") == []
+
+
 def test_production_without_keys_is_refused(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     cluster.answers["get secret"] = [1, "not found"]
     cluster.answer()

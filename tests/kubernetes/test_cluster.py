@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from tests.keys import api_key
 from tests.kubernetes.lab import REST, SERVING, KubernetesLab
-from tests.running import SAMPLES, wait_until
+from tests.running import ROOT, SAMPLES, wait_until
 
 pytestmark = pytest.mark.timeout(1800)
 PROOF = r"mnist_2_\S+ -> mnist-net: it is a 2 "
@@ -140,6 +142,18 @@ def test_the_component_modern_is_taken(lab: KubernetesLab) -> None:
     assert load.failed == 0, load.figures
 
 
+def test_clients_with_a_token_call_model_servers_themselves(lab: KubernetesLab) -> None:
+    cluster = lab.own()
+    lab.kube("apply", "--yes", "--overlay", "local", "--component", "direct", tag=lab.tags[1])
+    lab.wait_for(SERVING, 2)
+    routes = wait_until(lambda: _routes(lab), 30, "both model servers in the routes")
+    for endpoint, token in routes.items():
+        for given, status in ((token, "OK"), (token[:-2], "UNAUTHENTICATED"), ("", "UNAUTHENTICATED")):
+            command = cluster.inside(sys.executable, "-m", "tests.kubernetes.direct", endpoint, given)
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            assert done.stdout.strip() == status
+
+
 def test_production_requires_a_key(lab: KubernetesLab, tmp_path: Path) -> None:
     key, line = api_key("cluster")
     file = tmp_path / "keys"
@@ -157,6 +171,13 @@ def test_delete_leaves_the_volumes(lab: KubernetesLab) -> None:
     assert "tensor-models" in lab.kubectl("get", "persistentvolumeclaims", "-o", "name")
     if lab.cluster:
         assert (lab.volume("tensor-models") / "mnist-net" / "1").exists()
+
+
+def _routes(lab: KubernetesLab) -> dict[str, str] | None:
+    """Endpoints and tokens, as soon as there are two."""
+    found = [lab.get("/tf/route?model=mnist-net") for _ in range(8)]
+    routes = {each["endpoint"]: each["token"] for each in found}
+    return routes if len(routes) == 2 else None
 
 
 def _version(lab: KubernetesLab) -> str | None:

@@ -37,6 +37,10 @@ def connect(kubectl: Kubectl, context: str, namespace: str) -> Kubectl:
 
 def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seconds: int) -> None:
     """Bring the lab onto the cluster, wait until it is ready, and send the sample picture through it."""
+    if "direct" in choice.components and (serving := settings.versions["LAB_SERVING"]) != "embedded":
+        raise EngineError(
+            f"the component direct needs LAB_SERVING=embedded; {serving}, TensorFlow Serving, checks no tokens"
+        )
     rendered = manifests.render(kubectl, choice, settings)
     kinds = re.findall(r"^kind: (\w+)$", rendered, re.MULTILINE)
     console.rows(

@@ -3,6 +3,10 @@
 The ports are taken first, so that a taken one is known at once. Then the APIs accept calls, long before the models are
 loaded: calls that come early wait, and are answered late instead of refused. TERM drains: no new calls, those under
 way finish, everything is unloaded.
+
+The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun, and clients
+do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a load or a run be stopped
+that is in native code.
 """
 
 import asyncio
@@ -12,7 +16,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 
@@ -94,7 +98,8 @@ class _Server:
         await asyncio.gather(plain.drain(GRACE), direct.drain() if direct else asyncio.sleep(0))
         if engine.close(_UNLOAD):
             log.info("stopped")
-        _exit()
+        logging.shutdown()
+        os._exit(0)
 
     def _stop(self, number: int) -> None:
         """Drain and stop; at once at a second signal. Ctrl-C and then the parent's TERM is one."""
@@ -190,14 +195,6 @@ class _Rest:
         """Take no more requests; return when those under way have been answered."""
         self._server.should_exit = True
         await self._task
-
-
-def _exit() -> NoReturn:
-    # The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun, and
-    # clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a load or a
-    # run be stopped that is in native code.
-    logging.shutdown()
-    os._exit(0)
 
 
 def _grpc_server() -> Any:
