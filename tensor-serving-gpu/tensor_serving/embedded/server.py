@@ -4,9 +4,9 @@ The ports are taken first, so that a taken one is known at once. Then the APIs a
 loaded: calls that come early wait, and are answered late instead of refused. TERM drains: no new calls, those under
 way finish, everything is unloaded.
 
-The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun, and clients
-do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a load or a run be stopped
-that is in native code.
+The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun, and
+clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a load or a run
+be stopped that is in native code.
 """
 
 import asyncio
