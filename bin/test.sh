@@ -15,8 +15,7 @@ started lab from end to end, the browser, the README's commands.
 
   --fast        only linters and the packages' own tests: no lab is started
   --lab         only the other tests: the started lab, the browser, the images, the documents
-  --coverage    the packages' own tests, and which lines of the packages they run; fails below the floor in
-                pyproject.toml (about 45 minutes)
+  --coverage    instead of the tests: the packages' own, and a table of the lines that none of them runs (an hour)
   --chaos       instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
                 75 minutes; those that mount, or make networks and control groups of their own, take root)
   --kubernetes  instead of the tests: the lab on a Kubernetes of two nodes that is started on this machine, and the
