@@ -134,9 +134,12 @@ def test_keys_and_rules_of_this_machine_come_along(cluster: Cluster, monkeypatch
 def test_the_key_of_clients_tokens_is_made_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_SERVING", "embedded")
     apply = ["apply", "--yes", "--component", "direct"]
-    assert __main__.main(apply) == 0
-    assert "tensor-route-key" not in {each["metadata"]["name"] for each in cluster.applied()}
-    cluster.answers["get secret"] = [1, "not found"]
+    for answer, code in (([0, "secret/tensor-route-key"], 0), ([1, "Forbidden"], 1)):
+        cluster.answers["get secret"] = answer
+        cluster.answer()
+        assert __main__.main(apply) == code
+        assert "tensor-route-key" not in {each["metadata"]["name"] for each in cluster.applied()}
+    cluster.answers["get secret"] = [0, ""]
     cluster.answer()
     assert __main__.main(apply) == 0
     (made,) = (each for each in cluster.applied() if each["metadata"]["name"] == "tensor-route-key")

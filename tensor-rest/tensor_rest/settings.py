@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
@@ -52,13 +51,13 @@ def _own_port(value: Any) -> Any:
     return _PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://")) else value
 
 
-def _long_enough(path: Path) -> Path:
-    if len(path.read_bytes().strip()) < 32:
-        raise ValueError("the key has less than 32 bytes")
-    return path
-
-
-_KeyFile = Annotated[FilePath, AfterValidator(_long_enough)]
+def _long_enough(value: Any) -> Any:
+    try:
+        if len(Path(value).read_bytes().strip()) < 32:
+            raise ValueError("the key has less than 32 bytes")
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from error
+    return value
 
 
 def _body_memory() -> int:
@@ -204,7 +203,7 @@ class Settings(BaseSettings):
     key: FilePath | None = Field(default=None, validation_alias="TF_SERVER_KEY", validate_default=True)
     """PEM file of the certificate's key."""
 
-    route_key_file: _KeyFile | None = None
+    route_key_file: Annotated[FilePath, BeforeValidator(_long_enough)] | None = None
     """File of the key (32 bytes or more) that `GET /tf/route` makes tokens with, the model servers' own; empty: off."""
 
     route_port: int = Field(default=9001, ge=1, le=65535)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from api_kit import client_of, everything
-from gateway_kit import check_error
+from gateway_kit import check_error, unused_address
 from pydantic import ValidationError
 from toy_model_server import ModelServer
 
+from tensor_rest.app import create_app
 from tensor_rest.inference.direct_routes import TOKEN_SECONDS, make_token
 from tensor_rest.settings import Settings
 
@@ -61,6 +62,16 @@ def test_a_route_names_a_model_server_the_version_and_a_token(client: Any, serve
         assert answer.headers["X-Model-Version"] == "1"
 
 
+def test_the_routes_name_every_model_server(server: ModelServer, key: Path, tmp_path: Path) -> None:
+    other = ModelServer(**everything()).start()
+    both = f"ipv4:{server.address},{other.address.replace('127.0.0.1', '127.0.0.2')}"
+    settings = Settings(server=both, inventory_url=unused_address(), run_dir=tmp_path / "run", route_key_file=key)
+    client = create_app(settings).test_client()
+    found = {client.get("/tf/route?model=mnist-net").json["endpoint"] for _ in range(60)}
+    assert found == {"127.0.0.1:9001", "127.0.0.2:9001"}
+    other.stop()
+
+
 def test_what_is_not_served_has_no_route(client: Any) -> None:
     check_error(client.get("/tf/route?model=nobody"), 404, "nobody")
     check_error(client.get("/tf/route?model=mnist-net&version=7"), 404)
@@ -84,3 +95,12 @@ def test_a_key_that_is_short_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("x" * 31 + "\n")
     with pytest.raises(ValidationError, match="the key has less than 32 bytes"):
         Settings(route_key_file=tmp_path / "key")
+
+
+def test_a_key_that_cannot_be_read_is_named_at_the_start(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ValidationError, match="it cannot be read: Permission denied"):
+        Settings(route_key_file=key)

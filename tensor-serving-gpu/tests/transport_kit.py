@@ -15,6 +15,7 @@ import hpack
 import uvloop
 
 from tensor_serving.embedded.transport import Server, frames
+from tensor_serving.embedded.transport.call import Call
 
 MAX_BYTES = 1 << 20
 _TIMEOUT_S = 30.0  # seconds
@@ -266,8 +267,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def place(max_calls: int = 100, path: Path | None = None) -> AsyncIterator[Place]:
-    server, methods = Server(max_calls, MAX_BYTES), Methods()
+async def place(
+    max_calls: int = 100, path: Path | None = None, admit_call: Callable[[Call], None] = lambda _: None
+) -> AsyncIterator[Place]:
+    server, methods = Server(max_calls, MAX_BYTES, admit_call=admit_call), Methods()
     try:
         port = server.listen("127.0.0.1", 0)
         if path:

@@ -163,7 +163,7 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
         raise EngineError(
             f"the component production wants API keys: set {manifests.KEYS_FILE} to a file of them (docs/security.md)"
         )
-    if "direct" in choice.components and kubectl.try_run("get", "secret", manifests.ROUTE_KEY)[0]:
+    if "direct" in choice.components and not _has_secret(kubectl, manifests.ROUTE_KEY):
         objects.append(_secret(manifests.ROUTE_KEY, "route-key", secrets.token_hex(32).encode(), choice))
     rules = settings.config / "rules.json"
     if rules.is_file():
@@ -171,6 +171,11 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
         objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("tensor-rest-config", choice)})
         objects[-1]["data"] = data
     return {"apiVersion": "v1", "kind": "List", "items": objects}
+
+
+def _has_secret(kubectl: Kubectl, name: str) -> bool:
+    """Raises EngineError where the cluster does not say: a key must not be replaced over that."""
+    return bool(kubectl.output("get", "secret", name, "--ignore-not-found", "--output", "name").strip())
 
 
 def _secret(name: str, key: str, content: bytes, choice: Choice) -> dict[str, object]:

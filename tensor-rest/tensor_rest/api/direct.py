@@ -22,7 +22,7 @@ def add(api: Namespace, documents: Documents, example: str) -> None:
         @api.doc(id="route", params=parameters, responses={200: "The route", **documents.errors(400, *SERVING)})
         def get(self) -> flask.Response:
             """Where to call a model over gRPC past the gateway, and the token to send (authorization: Bearer)."""
-            model, version, label = (flask.request.args.get(name) for name in parameters)
+            model, version, label = (flask.request.args.get(name) or None for name in parameters)
             if not model or (version and label):
                 raise BadRequestError("wanted are model, and version or label or neither")
             metadata = requests.service().metadata(requests.target(model, version, label))

@@ -5,6 +5,7 @@ A name and a file are looked up again every second in the background while calls
 
 import ipaddress
 import itertools
+import random
 import socket
 import threading
 import time
@@ -60,6 +61,15 @@ class Addresses:
         self._failed: dict[Address, float] = {}
         self._turns = itertools.count()
         self._lock = threading.Lock()
+
+    def any(self, among: Collection[Address] | None = None) -> Address:
+        """Return one of the addresses by chance, one `among` these if there is one. Raises RpcError (UNAVAILABLE).
+
+        Not the first of a turn: whoever makes calls between two of these would always leave the same one.
+        """
+        turn = self.turn(among)
+        wanted = [address for address in turn if among is None or address in among]
+        return random.choice(wanted or turn)
 
     def turn(self, among: Collection[Address] | None = None) -> list[Address]:
         """Return all addresses, another one first each time; those `among` come before the others.

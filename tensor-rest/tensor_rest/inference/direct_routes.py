@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from tensor_rest.backend import Addresses
+from tensor_rest.backend.status import RpcError
 from tensor_rest.errors import UnavailableError
 from tensor_rest.inference.inventory import Inventory
 
@@ -35,8 +36,11 @@ class DirectRoutes:
         self._addresses, self._inventory, self._key, self._port = addresses, inventory, key, port
 
     def route(self, model: str, version: int) -> DirectRoute:
-        """Return the way to one of those that have the version, another one each time. Raises UnavailableError."""
-        address = self._addresses.turn(self._inventory.having(model, version))[0]
+        """Return the way to one of those that have the version, by chance. Raises UnavailableError."""
+        try:
+            address = self._addresses.any(self._inventory.having(model, version))
+        except RpcError as error:
+            raise UnavailableError(error.details) from error
         if isinstance(address.where, str):
             raise UnavailableError("The model server is at a socket of this machine, which clients cannot reach.")
         host = address.where[0]

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -38,6 +39,11 @@ class Tokens:
 
     def check(self, authorization: str, model: str) -> None:
         """Raise ServingError UNAUTHENTICATED unless the call's metadata has a token for this model."""
+        if self.model(authorization) != model:
+            raise _refused("the token is for another model")
+
+    def model(self, authorization: str) -> str:
+        """Return the model that the token in a call's metadata is for. Raises ServingError UNAUTHENTICATED."""
         token = authorization.removeprefix(_BEARER)
         if token == authorization or len(token) > _MAX_CHARS:
             raise _refused("a token of GET /tf/route is required, as metadata authorization: Bearer TOKEN")
@@ -47,10 +53,14 @@ class Tokens:
         if version != "v1" or not hmac.compare_digest(wanted, _decoded(signature)):
             raise _refused("the token was not made with this server's key")
         found = json.loads(_decoded(payload))  # the gateway's own words, since the signature is right
-        if found["model"] != model:
-            raise _refused("the token is for another model")
         if found["expires"] <= self._now():
             raise _refused("the token has expired; GET /tf/route gives another one")
+        return str(found["model"])
+
+
+def metadata_value(context: Any, key: str) -> str:
+    """Return a value of a call's metadata, an empty string if there is none."""
+    return next((str(value) for name, value in context.invocation_metadata() if name == key), "")
 
 
 def _decoded(text: str) -> bytes:

@@ -109,6 +109,8 @@ def _problem(options: Options) -> str:
         return f"--port and --rest_api_port are both {options.port}: they must differ"
     if bool(options.direct_port) != bool(options.direct_key_file):
         return "--direct_port and --direct_key_file go together"
+    if options.direct_port and options.ssl_config_file:
+        return "--direct_port is without TLS, and not served beside --ssl_config_file"
     if options.direct_port and options.direct_port in (options.port, options.rest_api_port):
         return f"--direct_port={options.direct_port} is another API's port: they must differ"
     if options.batching_parameters_file and not options.enable_batching:

@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 
 from tensor_serving.embedded import tls
-from tensor_serving.embedded.direct import Tokens, read_key
+from tensor_serving.embedded.direct import Tokens, metadata_value, read_key
 from tensor_serving.embedded.metrics import read_monitoring_config
 from tensor_serving.embedded.options import Options
 from tensor_serving.embedded.transport import Server as Transport
@@ -32,6 +32,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a request or an answer."""
 MAX_CALLS = 1024
 """gRPC calls in the server at the same time, waiting ones too; what comes on top gets RESOURCE_EXHAUSTED."""
+MAX_DIRECT_CALLS = 256
+"""The same of clients with tokens, at their own port."""
 GRACE = 5.0
 """Seconds that calls in flight get to finish after a stop signal."""
 _UNLOAD = 1.0  # seconds
@@ -62,7 +64,7 @@ class _Server:
             plain = Transport(MAX_CALLS, MAX_MESSAGE_BYTES)
             over_tls = _grpc_server() if options.ssl_config_file else None
             port = self._listen(plain, over_tls)
-            direct = self._direct()
+            direct = self._direct(plain)
             rest_socket = _rest_socket(options)
             # Only now, with the ports taken: this brings TensorFlow's library.
             from tensor_serving.embedded.engine import Engine
@@ -132,13 +134,14 @@ class _Server:
                 raise CannotServeError(text) from error
         return port
 
-    def _direct(self) -> "_Direct | None":
+    def _direct(self, beside: Transport) -> "_Direct | None":
         """Take the port for clients with tokens, if there is to be one."""
         options = self._options
         if not options.direct_key_file:
             return None
         try:
-            return _Direct(options.bind_address, options.direct_port, Tokens(read_key(options.direct_key_file)))
+            tokens = Tokens(read_key(options.direct_key_file))
+            return _Direct(options.bind_address, options.direct_port, tokens, beside)
         except (OSError, ValueError) as error:
             raise CannotServeError(f"cannot serve --direct_port={options.direct_port} ({error})") from error
 
@@ -154,10 +157,14 @@ class _Server:
 
 
 class _Direct:
-    """The port for clients with tokens, taken when this is made. Raises OSError."""
+    """The port for clients with tokens, taken when this is made; shares its memory with `beside`. Raises OSError."""
 
-    def __init__(self, host: str, port: int, tokens: Tokens) -> None:
-        self._transport, self._tokens = Transport(MAX_CALLS, MAX_MESSAGE_BYTES), tokens
+    def __init__(self, host: str, port: int, tokens: Tokens, beside: Transport) -> None:
+        def admit(call: Any) -> None:
+            tokens.model(metadata_value(call, "authorization"))
+
+        self._transport = Transport(MAX_DIRECT_CALLS, MAX_MESSAGE_BYTES, beside, admit)
+        self._tokens = tokens
         self._where = f"{host}:{self._transport.listen(host, port)}"
 
     async def start(self, servicers: Any) -> None:

@@ -27,7 +27,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tensor_serving.embedded import classify, inference, predict, regress
 from tensor_serving.embedded.call import Call
-from tensor_serving.embedded.direct import Tokens
+from tensor_serving.embedded.direct import Tokens, metadata_value
 from tensor_serving.embedded.errors import ServingError, deadline_exceeded, invalid
 from tensor_serving.embedded.health import Health
 from tensor_serving.embedded.metrics import Metrics
@@ -104,7 +104,7 @@ class Servicers:
                 call = kind.prepare(runner.signatures, request)
                 if context.time_remaining() == 0:  # None without a deadline
                     raise deadline_exceeded("Deadline Exceeded")
-                call.request_id = _metadata(context, "x-request-id")
+                call.request_id = metadata_value(context, "x-request-id")
                 running = perf_counter()
                 outputs = await runner.run(call)
                 self._metrics.runtime(name, kind.api, perf_counter() - running)
@@ -128,7 +128,7 @@ class Servicers:
 
         Only a call that is marked as a repeat can be that one: clients may give all of theirs the same id.
         """
-        if _metadata(context, "x-request-id") == self._culprit and _metadata(context, "x-previous-attempts"):
+        if metadata_value(context, "x-request-id") == self._culprit and metadata_value(context, "x-previous-attempts"):
             raise ServingError(grpc.StatusCode.DATA_LOSS, "this call crashed the model server: it is not run again")
 
     async def _get_model_metadata(
@@ -190,7 +190,7 @@ def _checked(method: _Method, tokens: Tokens | None) -> _Method:
 
     async def checked(request: Any, context: Any) -> Any:
         task = _first_task(request) if isinstance(request, inference_pb2.MultiInferenceRequest) else request
-        tokens.check(_metadata(context, "authorization"), task.model_spec.name)
+        tokens.check(metadata_value(context, "authorization"), task.model_spec.name)
         return await method(request, context)
 
     return checked
@@ -216,11 +216,6 @@ def _wanted(request: Any, nameless: bool = False) -> tuple[str, int | None, str 
         spec.version.value if choice == "version" else None,
         spec.version_label if choice == "version_label" else None,
     )
-
-
-def _metadata(context: Any, key: str) -> str:
-    """Return a value of the call's metadata, an empty string if there is none."""
-    return next((str(value) for name, value in context.invocation_metadata() if name == key), "")
 
 
 def _service(name: str, handlers_by_method: Mapping[str, _Handler]) -> grpc.GenericRpcHandler:

@@ -53,6 +53,7 @@ class Calls:
         try:
             self._server.admit(len(self.by_stream))
             call.begin(found, self._server.largest)
+            self._server.admit_call(call)
             if call.deadline is not None:
                 call.timer = self._server.loop.call_later(call.time_remaining() or 0.0, self._on_deadline, call)
             if whole:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,17 +33,26 @@ class _Details(NamedTuple):
 
 
 class Server:
-    """Serves on the running loop, at most `most_calls` at the same time, messages of at most `largest` bytes.
+    """Serves on the running loop, at most `max_calls` at the same time, messages of at most `largest` bytes.
 
-    `listen` first, then `add_handlers`, then `start`: clients that connect earlier wait.
+    `listen` first, then `add_handlers`, then `start`: clients that connect earlier wait. The memory for messages is
+    shared with the server `beside`, if there is one. `admit_call` raises ServingError for a call that is to be refused
+    by its headers, before any of its message is taken.
     """
 
-    def __init__(self, max_calls: int, largest: int) -> None:
+    def __init__(
+        self,
+        max_calls: int,
+        largest: int,
+        beside: "Server | None" = None,
+        admit_call: Callable[[Call], None] = lambda _: None,
+    ) -> None:
+        self.admit_call = admit_call
         self.loop = asyncio.get_running_loop()
         self.largest = largest
         self.now = self.loop.time()  # as of the last check
-        self.requests = Pool(limits.REQUEST_MESSAGES * largest)
-        self.answers = Pool(limits.ANSWER_MESSAGES * largest)
+        self.requests: Pool = beside.requests if beside else Pool(limits.REQUEST_MESSAGES * largest)
+        self.answers: Pool = beside.answers if beside else Pool(limits.ANSWER_MESSAGES * largest)
         self._calls = Pool(max_calls)
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._known: dict[str, Any] = {}
