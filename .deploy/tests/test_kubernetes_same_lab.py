@@ -22,7 +22,6 @@ from lab_engine.settings import ROOT
 from lab_engine.verbs import SERVICES
 from tensor_rest.runtime.headers import PROBES
 from tensor_rest.settings import Settings as Gateway
-from tensor_serving.embedded.options import parse
 from tensor_serving.inventory import InventoryServer
 
 FOLDERS = {name: ROOT / name for name in SERVICES} | {"tensor-serving": ROOT / "tensor-serving-gpu"}
@@ -132,15 +131,16 @@ def test_clients_with_tokens_reach_the_model_servers_port() -> None:
     text = (FOLDERS["tensor-serving"] / "Dockerfile.embedded").read_text()
     command = json.loads(re.findall(r"^CMD (.*)$", text, re.MULTILINE)[0])
     assert serving["args"][: len(command) + 1] == [*command, "--"]
-    options = parse([*serving["args"][len(command) + 1 :], "--model_base_path=/models"])
-    assert options.direct_port == Gateway().route_port
-    assert options.direct_port in {each["containerPort"] for each in serving["ports"]}
-    assert str(options.direct_key_file) == config(found, "tensor-rest")["TENSOR_REST_ROUTE_KEY_FILE"]
+    flags = dict(flag.split("=") for flag in serving["args"][len(command) + 1 :])
+    port = Gateway().route_port
+    key = config(found, "tensor-rest")["TENSOR_REST_ROUTE_KEY_FILE"]
+    assert flags == {"--direct_port": str(port), "--direct_key_file": key}
+    assert port in {each["containerPort"] for each in serving["ports"]}
     for name in ("tensor-rest", "tensor-serving"):
         (volume,) = (each for each in by_name[name]["volumes"] if each["name"] == "route-key")
         assert volume["secret"]["secretName"] == ROUTE_KEY
     policy = of_kind(found, "NetworkPolicy")["direct-to-serving"]["spec"]
-    assert policy["ingress"][0]["ports"] == [{"port": options.direct_port}]
+    assert policy["ingress"][0]["ports"] == [{"port": port}]
 
 
 def test_gpu_is_composes() -> None:
