@@ -9,7 +9,12 @@ from kube_kit import COMBINATIONS, Object, containers, error_of, name_of, object
 VERSIONS = ("1.25", "1.29", "1.33", "1.37")
 SINCE = {"modern": "1.33", "models-oci": "1.37"}
 CUSTOM = ("gateway.networking.k8s.io/v1", "keda.sh/v1alpha1", "monitoring.coreos.com/v1")  # test_kubernetes_custom.py
-NOT_OURS = ("tensor-jupyter-token", "tensor-rest-api-keys", "tensor-rest-config")  # bin/kube.sh apply makes them
+NOT_OURS = (  # bin/kube.sh apply makes them
+    "tensor-jupyter-token",
+    "tensor-rest-api-keys",
+    "tensor-rest-config",
+    "tensor-route-key",
+)
 
 each_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=name_of)
 Combination = tuple[str, tuple[str, ...]]
