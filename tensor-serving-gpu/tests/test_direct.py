@@ -11,9 +11,11 @@ import grpc
 import pytest
 from serving_kit import Client
 from test_server import free_port, port_of, served
+from transport_kit import GREETING, Place, headers, message, scene
 
 from tensor_serving.embedded.direct import Tokens, read_key
 from tensor_serving.embedded.errors import ServingError
+from tensor_serving.embedded.transport.call import Call
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text()
 KEY, TOKEN = re.findall(r"^(?:key|token) += (\S+)$", CONTRACT, re.MULTILINE)
@@ -81,6 +83,21 @@ def test_the_port_serves_predictions_to_clients_with_a_token(tmp_path: Path, exp
         lab.channel.close()
         client.channel.close()
         assert command.stop() == 0
+
+
+def test_a_call_may_be_refused_by_its_headers_before_its_message_comes() -> None:
+    def admit(call: Call) -> None:
+        if ("authorization", "wrong") in call.invocation_metadata():
+            raise ServingError(grpc.StatusCode.UNAUTHENTICATED, "no token")
+
+    async def play(here: Place) -> None:
+        wire = await here.wire(GREETING + headers(authorization="wrong"))
+        assert (await wire.answer())[1]["grpc-status"] == str(grpc.StatusCode.UNAUTHENTICATED.value[0])
+        wire.send(message(b"x" * 1000), headers(stream=3, authorization="right"), message(b"y", 3))
+        assert (await wire.answer(3))[1]["grpc-status"] == "0"
+        wire.close()
+
+    scene(play, admit_call=admit)
 
 
 def made(key: str, model: str) -> str:

@@ -5,14 +5,11 @@ import gzip
 import logging
 import zlib
 
-import grpc
 import hpack
 import pytest
 from transport_kit import GREETING, MAX_BYTES, Place, Wire, headers, message, scene
 
-from tensor_serving.embedded.errors import ServingError
 from tensor_serving.embedded.transport import frames, limits
-from tensor_serving.embedded.transport.call import Call
 
 ENHANCE, PROTOCOL, FLOW, SIZE, COMPRESSION = 11, 1, 3, 6, 9
 WHOLE = frames.END_HEADERS | frames.END_STREAM
@@ -286,18 +283,3 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
         writer.close()
 
     scene(play)
-
-
-def test_a_call_may_be_refused_by_its_headers_before_its_message_comes() -> None:
-    def admit(call: Call) -> None:
-        if ("authorization", "wrong") in call.invocation_metadata():
-            raise ServingError(grpc.StatusCode.UNAUTHENTICATED, "no token")
-
-    async def play(here: Place) -> None:
-        wire = await here.wire(GREETING + headers(authorization="wrong"))
-        assert (await wire.answer())[1]["grpc-status"] == str(grpc.StatusCode.UNAUTHENTICATED.value[0])
-        wire.send(message(b"x" * 1000), headers(stream=3, authorization="right"), message(b"y", 3))
-        assert (await wire.answer(3))[1]["grpc-status"] == "0"
-        wire.close()
-
-    scene(play, admit_call=admit)
