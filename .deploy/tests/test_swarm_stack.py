@@ -20,7 +20,7 @@ LEFT_OUT = {
     "TENSOR_REST_JUPYTER_URL",
     "TENSOR_REST_GRPC_PORT",  # for notebooks
     "TENSOR_REST_INVENTORY_PORT",
-    "TENSOR_REST_FEEDBACK_DIR",  # nobody would read what is kept on each node
+    "TENSOR_REST_FEEDBACK_DIR",  # each node would keep its own, and there is no workbench to read it
     "TENSOR_REST_FEEDBACK_MAX_BYTES",
     "TENSOR_REST_FEEDBACK_MAX_SAMPLES",
     "TENSOR_REST_RULES",

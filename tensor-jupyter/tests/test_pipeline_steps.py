@@ -86,7 +86,7 @@ def test_the_environment_of_a_step_gives_the_same_parameters(monkeypatch):
     assert Parameters.read() == given
 
 
-def test_folders_of_another_machine_are_whole_paths_and_not_looked_at():
-    assert Parameters.read_for_elsewhere(mnist_data_dir="/data/digits").mnist_data_dir == "/data/digits"
-    with pytest.raises(LabError, match="mnist_data_dir is 'digits': wanted is a whole path"):
-        Parameters.read_for_elsewhere(mnist_data_dir="digits")
+def test_folders_of_another_machine_are_absolute_and_need_not_exist():
+    assert Parameters.read_for_remote_run(mnist_data_dir="/data/digits").mnist_data_dir == "/data/digits"
+    with pytest.raises(LabError, match="mnist_data_dir is 'digits': expected an absolute path"):
+        Parameters.read_for_remote_run(mnist_data_dir="digits")

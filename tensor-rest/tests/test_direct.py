@@ -73,7 +73,7 @@ def test_the_routes_name_every_model_server(server: ModelServer, key: Path, tmp_
 
 
 def test_what_is_not_served_has_no_route(client: Any) -> None:
-    check_error(client.get("/tf/route?model=nobody"), 404, "nobody")
+    check_error(client.get("/tf/route?model=unknown"), 404, "unknown")
     check_error(client.get("/tf/route?model=mnist-net&version=7"), 404)
     check_error(client.get("/tf/route?model=mnist-net&label=blue"), 404)
     check_error(client.get("/tf/route"), 400, "model")

@@ -34,7 +34,7 @@ def write(folder: Path, registry: str, storage: Path) -> None:
 
 
 def metrics() -> dict[str, object]:
-    """The registration of metrics-server, which is no pod here."""
+    """The Service and APIService of metrics-server, which runs as a process and not in a pod."""
     name, port = {"name": "metrics-server", "namespace": "kube-system"}, {"port": METRICS_PORT, "protocol": "TCP"}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"ports": [{**port, "port": 443}]}}
     endpoints = {

@@ -174,7 +174,7 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
 
 
 def _has_secret(kubectl: Kubectl, name: str) -> bool:
-    """Raises EngineError where the cluster does not say: a key must not be replaced over that."""
+    """Raises EngineError if the query fails: a key must not be replaced because of that."""
     return bool(kubectl.output("get", "secret", name, "--ignore-not-found", "--output", "name").strip())
 
 

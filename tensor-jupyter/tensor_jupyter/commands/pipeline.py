@@ -176,7 +176,7 @@ def argo(
 
         from tensor_jupyter.pipeline.argo import ARGO_VERSIONS, manifests
 
-        parameters = Parameters.read_for_elsewhere(config, **flags)
+        parameters = Parameters.read_for_remote_run(config, **flags)
         found = manifests(parameters, Target(images, tag, rest_url, schedule, storage))
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# Written by `lab pipeline argo` for Argo Workflows {ARGO_VERSIONS}.\n"

@@ -90,16 +90,16 @@ class Parameters(BaseModel):
         return found
 
     @classmethod
-    def read_for_elsewhere(cls, file: Path | None = None, **flags: object) -> "Parameters":
-        """Return the same for steps that will run on another machine, whose folders are not looked at.
+    def read_for_remote_run(cls, file: Path | None = None, **flags: object) -> "Parameters":
+        """Return the parameters for steps that run on another machine: folders need not exist here.
 
         Raises:
-            LabError: For the first wrong value; also for a folder that is no whole path.
+            LabError: For the first wrong value; also for a folder that is not an absolute path.
         """
         found = cls._read(file, flags)
         for name in _FOLDERS:
             if (folder := getattr(found, name)) and not Path(folder).is_absolute():
-                raise LabError(f"{name} is {folder!r}: wanted is a whole path, as /data/digits, where the steps run.")
+                raise LabError(f"{name} is {folder!r}: expected an absolute path on the machine that runs the steps.")
         return found
 
     @classmethod

@@ -24,7 +24,7 @@ def add(api: Namespace, documents: Documents, example: str) -> None:
             """Where to call a model over gRPC past the gateway, and the token to send (authorization: Bearer)."""
             model, version, label = (flask.request.args.get(name) or None for name in parameters)
             if not model or (version and label):
-                raise BadRequestError("wanted are model, and version or label or neither")
+                raise BadRequestError("model is required; version and label exclude each other")
             metadata = requests.service().metadata(requests.target(model, version, label))
             found = requests.service().direct_route(model, metadata.version)
             answer = {

@@ -62,10 +62,10 @@ class Addresses:
         self._turns = itertools.count()
         self._lock = threading.Lock()
 
-    def any(self, among: Collection[Address] | None = None) -> Address:
-        """Return one of the addresses by chance, one `among` these if there is one. Raises RpcError (UNAVAILABLE).
+    def random_one(self, among: Collection[Address] | None = None) -> Address:
+        """Return a random address, one `among` these if there is any. Raises RpcError (UNAVAILABLE).
 
-        Not the first of a turn: whoever makes calls between two of these would always leave the same one.
+        Random and not in turn: calls made in between advance the turn too, and could skip the same address each time.
         """
         turn = self.turn(among)
         wanted = [address for address in turn if among is None or address in among]

@@ -1,4 +1,4 @@
-"""Where a client may call a model itself, past the gateway, and a token that the model server takes for it.
+"""The model server that a client may call itself, past the gateway, and the token for that call.
 
 `v1.PAYLOAD.SIGNATURE`: the payload is JSON in base64url, {"model": NAME, "expires": seconds since 1970}; the signature
 HMAC-SHA256 of `v1.PAYLOAD` with the key that both have, in base64url. docs/contracts.md has an example, which the tests
@@ -18,7 +18,7 @@ from tensor_rest.errors import UnavailableError
 from tensor_rest.inference.inventory import Inventory
 
 TOKEN_SECONDS = 60
-"""How long a token is taken. A client that has called for that long asks again, and learns of other model servers."""
+"""How long a token is valid. A client that renews it also learns of new model servers."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class DirectRoutes:
         self._addresses, self._inventory, self._key, self._port = addresses, inventory, key, port
 
     def route(self, model: str, version: int) -> DirectRoute:
-        """Return the way to one of those that have the version, by chance. Raises UnavailableError."""
+        """Return a route to a random one of those that have the version. Raises UnavailableError."""
         try:
-            address = self._addresses.any(self._inventory.having(model, version))
+            address = self._addresses.random_one(self._inventory.having(model, version))
         except RpcError as error:
             raise UnavailableError(error.details) from error
         if isinstance(address.where, str):
