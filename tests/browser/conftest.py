@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 FLAGS = [
     "--no-sandbox",  # tests may run as root
@@ -39,11 +39,15 @@ def quiet_page(browser: Browser) -> Iterator[Page]:
 def page(quiet_page: Page) -> Iterator[Page]:
     """The same, and the test fails if the page logs an error or sends a request to another host."""
     complaints: list[str] = []
-    quiet_page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    quiet_page.on("console", lambda message: complaints.append(said(message)) if message.type == "error" else None)
     quiet_page.on("pageerror", lambda error: complaints.append(str(error)))
     quiet_page.on("request", lambda sent: None if is_local(sent.url) else complaints.append(sent.url))
     yield quiet_page
     assert not complaints
+
+
+def said(message: ConsoleMessage) -> str:
+    return f"{message.text} {message.location['url']}"
 
 
 def is_local(url: str) -> bool:

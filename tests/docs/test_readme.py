@@ -74,7 +74,7 @@ def test_every_command_of_the_rest_documentation_works_and_answers_as_shown(lab:
 
 
 def test_the_python_example_of_the_rest_documentation_works(lab: Lab) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", REST_API, re.DOTALL)
+    (block,) = re.findall(r"```python\n(import requests\n.*?)```", REST_API, re.DOTALL)
     done = subprocess.run(
         [lab.home / "venv" / "bin" / "python", "-c", as_in(lab, block)],
         cwd=ROOT,

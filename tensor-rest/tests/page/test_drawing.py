@@ -63,6 +63,13 @@ def test_a_drawing_of_two_strokes_is_one_try(page: Any, front: Front) -> None:
     assert page.locator("#recent button").count() == 1
 
 
+def test_a_single_press_is_a_dot(page: Any, front: Front) -> None:
+    open_page(page, front, "?model=glyph-net")
+    draw(page, ((0.5, 0.5),))
+    page.wait_for_selector("#recent button")
+    assert saw_ink(page)
+
+
 def test_a_finger_draws_on_a_phone(browser: Any, front: Front) -> None:
     phone = {"width": 360, "height": 740}
     context = browser.new_context(viewport=phone, has_touch=True, is_mobile=True)

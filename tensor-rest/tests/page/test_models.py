@@ -94,6 +94,19 @@ def test_feedback_lands_as_a_file_and_another_label_moves_it(page: Any, front: F
     assert [json.loads(note)["label"] for note in notes][-2:] == ["7", "4"]
 
 
+def test_no_label_can_be_given_before_the_new_picture_has_its_answer(page: Any, front: Front) -> None:
+    open_page(page, front)
+    pick(page, ("image.png", picture(60)))
+    page.locator(".choice:enabled").first.wait_for()
+    held: list[Any] = []
+    page.route("**/classify*", lambda route: held.append(route))
+    pick(page, ("image.png", picture(61)))
+    page.locator("#answer[aria-busy=true]").wait_for()
+    assert page.locator(".choice:enabled").count() == 0
+    held[0].continue_()
+    page.locator(".choice:enabled").first.wait_for()
+
+
 def test_serving_goes_and_comes_back_without_a_reload(page: Any, front: Front, toy: ModelServer) -> None:
     open_page(page, front)
     toy.stop()
@@ -202,7 +215,8 @@ def test_corrections_that_wait_are_counted_with_the_command_that_trains_with_the
     open_page(page, front, "?model=known-net")
     assert page.locator("#waiting").is_hidden()
     for level, count in ((61, "1 correction waits"), (62, "2 corrections wait")):
-        pick(page, ("image.png", picture(level)))
+        with page.expect_response("**/classify*"):
+            pick(page, ("image.png", picture(level)))
         answer(page, "2")
         page.click("#labels [data-label='5']")
         page.locator("#waiting", has_text=f"{count}, given since version 1 was made.").wait_for()

@@ -187,6 +187,7 @@ function paintPicture(context, side, bitmap) {
 
 /** Curves through the middles of the steps; a single point is a dot. */
 function paintStroke(context, side, points) {
+  const someLength = 0.01; // pixels: browsers draw nothing for a line of none
   const at = (index) => points[index].map((value) => value * side);
   context.beginPath();
   context.moveTo(...at(0));
@@ -195,6 +196,7 @@ function paintStroke(context, side, points) {
     const [nextX, nextY] = at(i + 1);
     context.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
   }
-  context.lineTo(...at(points.length - 1));
+  const [x, y] = at(points.length - 1);
+  context.lineTo(x + someLength, y);
   context.stroke();
 }

@@ -41,7 +41,10 @@ async function question(growing = false) {
   if (!target || !imageMode() || paper.empty || (growing && (inFlight || watch.hurried))) return;
   const mine = renew();
   if (isGlyphModel(chooser.model) && paper.blank) return nothingDrawn();
-  if (!growing) $("answer").setAttribute("aria-busy", "true");
+  if (!growing) {
+    $("answer").setAttribute("aria-busy", "true");
+    offer(null, served.labelsOf(chooser.model)); // or a label could be given to the picture before
+  }
   const { serial, picture } = paper;
   const strokes = paper.strokes.map((stroke) => [...stroke]);
   try {
