@@ -20,7 +20,7 @@ started lab from end to end, the browser, the README's commands.
                 75 minutes; those that mount, or make networks and control groups of their own, take root)
   --kubernetes  instead of the tests: the lab on a Kubernetes of two nodes that is started on this machine, and the
                 figures of docs/kubernetes.md anew (15 minutes, and as much to compile Kubernetes and Argo the first time;
-                takes root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry);
+                takes root, Go, and apt-get install containerd containernetworking-plugins ipset docker.io docker-registry);
                 LAB_KUBERNETES_CONTEXT names a cluster of yours to run on in its place (docs/kubernetes.md)
   -h, --help    this text
 
