@@ -60,8 +60,11 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of processor time it has used."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu(Path(f"/proc/{self._process.pid}/stat"))
+
+    def loop_cpu(self) -> float:
+        """Return those of its first thread: the event loop of the embedded server, which is one core at most."""
+        return _cpu(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/stat"))
 
     def __enter__(self) -> "Server":
         return self
@@ -75,6 +78,11 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def _cpu(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def straightforward(log: Path) -> Server:

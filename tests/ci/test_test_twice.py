@@ -65,6 +65,16 @@ def test_flags_of_the_script_come_before_those_of_pytest(repository: Path) -> No
     assert "flaky:" in done.stdout
 
 
+def test_of_ids_in_a_file_only_the_failed_run_again(repository: Path) -> None:
+    (repository / "test_other.py").write_text("def test_other(): pass\n")
+    chosen = repository / "chosen"
+    ids = ("test_toy.py::test_flaky[a b]", "test_toy.py::test_flaky[c]", "test_other.py::test_other")
+    chosen.write_text("\n".join(ids))
+    done = run(repository, f"@{chosen}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n2 passed" in done.stdout
+
+
 def test_a_test_that_fails_twice_fails_the_run(repository: Path) -> None:
     (repository / "broken").touch()
     done = run(repository)
