@@ -11,7 +11,7 @@ _HTTP_MESSAGES = {
     413: "The request body is too large; at most {limit} bytes are taken.",
 }
 _FORM_MESSAGE = (
-    "The form is too large: at most {parts:,} parts are accepted, and {fields:,} bytes in a field that is not a file. "
+    "The form is too large: at most {parts:,} parts are accepted, and {fields:,} bytes of a field that is not a file. "
     "Send many images as one zip."
 )
 
