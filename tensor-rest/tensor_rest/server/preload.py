@@ -18,8 +18,8 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 
 _UNUSED = ("rfc3987_syntax", "isoduration")
-"""Format checkers that jsonschema imports if they are installed, as JupyterLab does; Flask-RESTX imports jsonschema.
-Nothing here uses them, and they take longer to import than all the rest: 0.8 s for the grammar of IRIs."""
+"""Format checkers that jsonschema, a dependency of Flask-RESTX, imports if they are installed (JupyterLab installs
+them). Nothing here uses them, and they take longer to import than all the rest: 0.8 s for the grammar of IRIs."""
 
 _SHARED = (
     "flask_restx",
