@@ -1,4 +1,4 @@
-"""Healthy when the gateway answers through nginx and uWSGI. Whether the model server does is /readyz's matter."""
+"""Healthy when the gateway answers through nginx and uWSGI. /readyz shows whether the model server answers."""
 
 import http.client
 import os

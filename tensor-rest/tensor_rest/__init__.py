@@ -1,3 +1,3 @@
-"""The gateway: pictures in over REST, answers out, TensorFlow Serving behind it over gRPC. No TensorFlow inside."""
+"""The gateway: a REST API in front of TensorFlow Serving, which it calls over gRPC. It does not use TensorFlow."""
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ _PROGRAMS = {"run": supervisor.run, "uwsgi": uwsgi.run, "nginx": nginx.run}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command and the settings, and do it. Leaves with a message if a setting is wrong."""
+    """Read the settings and run the command. Exits with a message if a setting is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tensor_rest",
         description="Start the gateway, or one of its two programs, in the foreground; TERM stops it. Or make a key.",
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "program",
         choices=[*_PROGRAMS, "key"],
-        help="run: both, as one; uwsgi: the workers (with HTTP of their own if TENSOR_REST_FRONT=uwsgi); "
+        help="run: both programs; uwsgi: the workers (with their own HTTP if TENSOR_REST_FRONT=uwsgi); "
         "nginx: HTTP in front of them; key: print a new API key and its line for TENSOR_REST_API_KEYS_FILE",
     )
     parser.add_argument("--version", action="version", version=f"tensor-rest {__version__}")

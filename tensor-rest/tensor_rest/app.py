@@ -26,14 +26,14 @@ class _Request(flask.Request):
 
 
 class _App(flask.Flask):
-    """Flask without its check of every function of every request for being a coroutine: none is."""
+    """Flask without its check, on every request, whether a function is a coroutine: none is."""
 
     def ensure_sync(self, func: Any) -> Any:
         return func
 
 
 def create_app(settings: Settings) -> flask.Flask:
-    """The whole gateway as a WSGI application. Nothing is connected before the first request."""
+    """Return the whole gateway as a WSGI application. It opens no connection before the first request."""
     app = _App(__name__, static_folder="web/static", template_folder="web/templates")
     app.request_class = _Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes

@@ -8,7 +8,7 @@ Kept = TypeVar("Kept", bound=BaseException)
 
 
 class ApiError(Exception):
-    """An error answer: message, status, after how many seconds trying again makes sense, further headers."""
+    """An error response: message, status, seconds after which a retry makes sense, further headers."""
 
     status = 500
     retry_after: int | None = None
@@ -16,20 +16,20 @@ class ApiError(Exception):
 
 
 class BadRequestError(ApiError):
-    """The request is wrong in itself."""
+    """The request is invalid."""
 
     status = 400
 
 
 class UnauthorizedError(ApiError):
-    """No key, or not one of ours."""
+    """The API key is missing or unknown."""
 
     status = 401
     headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="tensor-lab"'})
 
 
 class ForbiddenError(ApiError):
-    """Understood, and not allowed from there or to there."""
+    """Not allowed for this caller, from this page, or for this URL."""
 
     status = 403
 
@@ -41,7 +41,7 @@ class NotFoundError(ApiError):
 
 
 class RequestTimeoutError(ApiError):
-    """The request came too slowly."""
+    """The request body arrived too slowly."""
 
     status = 408
 
@@ -53,7 +53,7 @@ class ConflictError(ApiError):
 
 
 class LengthRequiredError(ApiError):
-    """A body of unknown length, where nothing in front of us collects it."""
+    """A body without Content-Length, and no nginx in front that would buffer it."""
 
     status = 411
 
@@ -65,13 +65,13 @@ class TooLargeError(ApiError):
 
 
 class UnsupportedMediaError(ApiError):
-    """Not a picture of a kind we read."""
+    """A format, or a Content-Encoding, that is not supported."""
 
     status = 415
 
 
 class MisdirectedError(ApiError):
-    """SignatureRef under a name that is not ours."""
+    """The Host header names another host."""
 
     status = 421
 
@@ -84,35 +84,35 @@ class TooManyRequestsError(ApiError):
 
 
 class BadGatewayError(ApiError):
-    """Serving answered something that makes no sense."""
+    """The model server's answer is invalid."""
 
     status = 502
 
 
 class UnavailableError(ApiError):
-    """Serving does not answer; it may in a moment."""
+    """The gateway or the model server is unavailable; a retry may succeed."""
 
     status = 503
     retry_after = 1
 
 
 class DeadlineError(ApiError):
-    """Serving did not answer within the deadline."""
+    """The model server did not answer within the deadline."""
 
     status = 504
 
 
 class FullError(ApiError):
-    """The storage for what was sent is full."""
+    """The storage for feedback is full."""
 
     status = 507
 
 
 def without_frames(error: Kept) -> Kept:
-    """Return an error that is kept, cut off from the frames it came through.
+    """Return an error that will be stored, without its tracebacks.
 
-    These hold the request's body and arrays, and often the error itself: such a reference cycle is freed only when
-    Python's garbage collector runs, hundreds of requests later.
+    Their frames hold the request's body and arrays, and often the error itself: such a reference cycle is freed only
+    when Python's garbage collector runs, hundreds of requests later.
     """
     cut: BaseException | None = error
     while cut is not None and cut.__traceback__ is not None:

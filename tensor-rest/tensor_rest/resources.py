@@ -1,7 +1,7 @@
-"""How many CPUs and how much memory this process may use: the machine's, or what its control groups leave of them.
+"""How many CPUs and how much memory this process may use: the machine's, or less if its control groups limit them.
 
-Versions 1 and 2 of control groups, https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/. A limit holds
-for all groups below, so the process's own group and those above it are read.
+Reads versions 1 and 2 of control groups, https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/. A limit
+applies to all groups below, so the process's own group and its parents are read.
 """
 
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 
 _ROOT = Path("/")
 _MAX_WORKERS = 16  # by default
-_BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and the master; a worker, of which 25 MB are its own when idle
+_BASE_BYTES, _WORKER_BYTES = 128 << 20, 64 << 20  # nginx and uWSGI's master; one worker (25 MB not shared when idle)
 
 
 def cpus(root: Path = _ROOT) -> float:
-    """CPUs, where half of one is 0.5: those it may run on, at most its quota. `root`: where /proc and /sys are."""
+    """Return the CPUs this process may run on, at most its quota (0.5: half of one). `root` holds /proc and /sys."""
     try:
         found = float(len(os.sched_getaffinity(0)))
     except AttributeError:  # not Linux
@@ -32,7 +32,7 @@ def cpus(root: Path = _ROOT) -> float:
 
 
 def memory_bytes(root: Path = _ROOT) -> int:
-    """Memory in bytes: the machine's, at most the limit. `root` as in `cpus`."""
+    """Return the machine's memory in bytes, or the limit if that is lower. `root` as in `cpus`."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -42,15 +42,15 @@ def memory_bytes(root: Path = _ROOT) -> int:
 
 
 def workers(bodies: int) -> int:
-    """Return one worker process for two CPUs, as many as fit into the memory beside so many bytes for bodies."""
+    """Return how many workers to start: one per two CPUs, as far as memory allows beside `bodies` bytes of bodies."""
     fitting = (memory_bytes() - _BASE_BYTES - bodies) // _WORKER_BYTES
     return max(1, min(int(cpus()) // 2, fitting, _MAX_WORKERS))
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's groups for a controller, from its own up. Those that are not mounted are missing.
+    """Yield the folders of this process's groups for a controller, its own first. Unmounted ones do not exist.
 
-    In a container the folder of the own group is often mounted as if it were the topmost one.
+    In a container the own group's folder is often mounted as the topmost one.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

@@ -24,14 +24,14 @@ from tensor_rest import resources
 _PORT = 8080
 _MAX_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
-"""Bytes per second that the sender of a large body has to reach, after `UPLOAD_SECONDS`: a line of 1 Mbit/s does."""
+"""Minimum bytes per second of a large body's sender, after `UPLOAD_SECONDS`: 1 Mbit/s is enough."""
 
 UPLOAD_SECONDS = 5.0
-"""Seconds in which a large body may come at any rate."""
+"""Seconds in which a large body may arrive at any rate."""
 
 
 def _words(value: Any) -> Any:
-    """A list as the environment has it: separated by commas or spaces."""
+    """Split a list from the environment, which is separated by commas or spaces."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
@@ -47,7 +47,7 @@ _TARGET = r"^((dns|ipv4|ipv6|unix|unix-abstract|file):.+|(\[[0-9A-Fa-f:.]+\]|[A-
 
 
 def _own_port(value: Any) -> Any:
-    """The default for what Kubernetes sets for a Service named tensor-rest: TENSOR_REST_PORT=tcp://10.0.0.1:8080."""
+    """Ignore what Kubernetes sets for a Service named tensor-rest: TENSOR_REST_PORT=tcp://10.0.0.1:8080."""
     return _PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://")) else value
 
 
@@ -65,7 +65,7 @@ def _body_memory() -> int:
 
 
 class Settings(BaseSettings):
-    """Read from `TENSOR_REST_<NAME>`; what concerns serving from `TF_SERVER_<NAME>`."""
+    """Read from `TENSOR_REST_<NAME>`; settings of the model server from `TF_SERVER_<NAME>`."""
 
     model_config = SettingsConfigDict(
         env_prefix="TENSOR_REST_", env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore"
@@ -81,56 +81,56 @@ class Settings(BaseSettings):
     """Folder for sockets and the rendered nginx.conf; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
-    """Who speaks HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
+    """Which program serves HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
 
     lab_id: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,128}$",
         validation_alias=AliasChoices("TENSOR_REST_LAB_ID", "LAB_ID"),
     )
-    """Which lab this gateway belongs to, as `up` names it; /healthz answers it, so that a client can compare."""
+    """Id of the lab this gateway belongs to, set by `up`; /healthz returns it, so that a client can compare it."""
 
     processes: int = Field(default_factory=lambda: resources.workers(_body_memory()), ge=1, le=64)
-    """uWSGI worker processes. One feeds a model server on two cores; a second one there only makes batches smaller. By
+    """uWSGI worker processes. One is enough for a model server on two cores: a second one makes batches smaller. By
     default half the CPUs of the control group, at most 16, and as many as fit into its memory (resources.py)."""
 
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once (gevent's greenlets)."""
 
     waiting: int = Field(default=1500, ge=0, le=16384)
-    """How many more a worker holds while the model server is unavailable: a restart. Each costs 40 KB and its body."""
+    """How many more requests a worker holds while the model server restarts. Each costs 40 KB and its body."""
 
     batch_rows: int = Field(default=32, ge=1, le=4096)
-    """Most rows in one call to serving; requests that come at the same time share calls. 1: none are shared."""
+    """Maximum rows in one call to the model server; concurrent requests share calls. 1: none are shared."""
 
     batch_calls: int = Field(default=2, ge=1, le=64)
-    """Shared calls a worker has under way at once for one model; more help where serving has many cores or replicas."""
+    """Shared calls a worker has in flight at once for one model; more help with many cores or several model servers."""
 
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
     """Largest request body; more is refused with 413 before it is read."""
 
     body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
-    """Memory for large request bodies (from 100 kB) in flight, three times their size; more wait for 5 s, then get 503.
+    """Memory for large request bodies (from 100 kB), each counted three times; further ones wait 5 s, then get 503.
     By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest picture, width x height; more is refused with 413 before it is decoded."""
 
     api_keys_file: Path | None = None
-    """The API keys: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: everybody."""
+    """The API keys: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: no key needed."""
 
     allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
-    """Names under which browsers reach the gateway, `*.lab.example` with all below, `*` any. Addresses, localhost and
-    names that only exist inside a network are known without it (middleware/hosts_cors.py)."""
+    """Names under which browsers reach the gateway; `*.lab.example`: all names below, `*`: any. Addresses, localhost
+    and names that only exist inside a network are always accepted (middleware/hosts_cors.py)."""
 
     cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _Words] = ()
     """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
 
     requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
-    """Requests per second of one client over the network, after twice as many at once; more get 429. 0: no bound."""
+    """Requests per second of one client over the network, with bursts of twice as many; more get 429. 0: no limit."""
 
     connections_per_client: int = Field(default=1024, ge=0, le=65535)
-    """Requests of one client over the network at the same time; more get 429. 0: no bound."""
+    """Requests of one client over the network at the same time; more get 429. 0: no limit."""
 
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, _Words] = ()
     """Addresses of proxies in front of nginx whose X-Forwarded-For names the client."""
@@ -142,25 +142,25 @@ class Settings(BaseSettings):
     """The model that answers POST /predictlabel."""
 
     concept_wait_ms: float = Field(default=20.0, ge=0, le=10_000)
-    """Milliseconds an answer waits, after the classification, for the score of `<model>-concept`, called beside it."""
+    """Milliseconds to wait, after the classification, for the score of `<model>-concept`, called in parallel."""
 
     rules: Path | None = None
-    """JSON file of score thresholds and second opinions (inference/rules.py); empty, or no such file: none."""
+    """JSON file of score thresholds and the models to call below them (inference/rules.py); empty or missing: none."""
 
     feedback_dir: Path | None = None
     """Folder for labelled samples from POST .../feedback, which the workbench reads; empty: none are kept."""
 
     feedback_max_samples: int = Field(default=10_000, ge=1)
-    """Most samples kept; more are refused with 507."""
+    """Maximum samples kept; more are refused with 507."""
 
     feedback_max_bytes: int = Field(default=1 << 30, ge=1)
-    """Most bytes of samples kept; more are refused with 507."""
+    """Maximum bytes of samples kept; more are refused with 507."""
 
     board_url: HttpUrl | None = None
     """Where TensorBoard is, for the link on the page; empty hides the link."""
 
     board_server: str = Field(default="", pattern=rf"^$|{_SERVER}")
-    """host:port of TensorBoard, which nginx then shows under /tensorboard/ of the gateway; empty: it does not."""
+    """host:port of TensorBoard, which nginx then serves under /tensorboard/ of the gateway; empty: it does not."""
 
     jupyter_url: HttpUrl | None = None
     """Where JupyterLab is, for the link on the page; empty hides the link."""
@@ -172,42 +172,42 @@ class Settings(BaseSettings):
     inventory_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"
     )
-    """Where the watcher beside serving lists the models; without one, only models requested before are listed. With the
-    host name of `server`, each of its addresses has one."""
+    """Where the watcher beside the model server lists the models; without it only models requested before are listed.
+    If it has the host name of `server`, each address of that name has its own watcher."""
 
     grpc_port: int = Field(default=0, ge=0, le=65535)
     """Port at which nginx passes on those of the model server's gRPC calls that change nothing: predictions, metadata,
-    status and health. For a workbench that must not reach the one that loads other models; 0: none."""
+    status and health. For a workbench that must not reach the port that loads other models; 0: none."""
 
     inventory_port: int = Field(default=0, ge=0, le=65535)
     """Port at which nginx passes on the watcher's list, for the same workbench; 0: none."""
 
     timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
-    """How long one request may wait for serving, all its calls together; a client may set less (X-Timeout-Ms)."""
+    """How long one request may wait for the model server, in all its calls; a client may set less (X-Timeout-Ms)."""
 
     grace_seconds: float = Field(default=15.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
-    """How long the model server may be unavailable (a restart) while requests wait; after that they fail at once. Once
-    a start took longer it is half as long again as that start, at most 60 s."""
+    """How long the model server may be unavailable (a restart) while requests wait; after that they fail at once. After
+    a longer start it is 1.5 times the length of that start, at most 60 s."""
 
     max_message_bytes: int = Field(
         default=64 << 20, ge=1 << 20, lt=1 << 31, validation_alias="TF_SERVER_MAX_MESSAGE_BYTES"
     )
-    """Largest message to and from serving."""
+    """Largest message to and from the model server."""
 
     ca: FilePath | None = Field(default=None, validation_alias="TF_SERVER_CA")
-    """PEM file of the CA of the model server's certificate: gRPC goes over TLS; empty: it does not."""
+    """PEM file of the CA of the model server's certificate: gRPC uses TLS; empty: it does not."""
 
     certificate: FilePath | None = Field(default=None, validation_alias="TF_SERVER_CERTIFICATE")
-    """PEM file of the certificate shown to the model server, where that wants one."""
+    """PEM file of the client certificate, where the model server requires one."""
 
     key: FilePath | None = Field(default=None, validation_alias="TF_SERVER_KEY", validate_default=True)
     """PEM file of the certificate's key."""
 
     route_key_file: Annotated[FilePath, BeforeValidator(_long_enough)] | None = None
-    """File of the key (32 bytes or more) that `GET /tf/route` makes tokens with, the model servers' own; empty: off."""
+    """File of the key (32 bytes or more) with which `GET /tf/route` signs tokens for the model servers; empty: off."""
 
     route_port: int = Field(default=9001, ge=1, le=65535)
-    """The port that these clients call: the model servers' `--direct_port`."""
+    """The port that clients with such tokens call: the model servers' `--direct_port`."""
 
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
     """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""
@@ -240,17 +240,17 @@ class Settings(BaseSettings):
         return value
 
     def tls(self) -> ssl.SSLContext | None:
-        """Whom to trust at the model server's address, and what to show; None without TLS. Raises OSError."""
+        """Return the TLS context for the model server: CA and client certificate; None without TLS. Raises OSError."""
         return _tls(self.ca, self.certificate, self.key)
 
     @property
     def draining(self) -> Path:
-        """A file that is there while the gateway stops."""
+        """A file that exists while the gateway stops."""
         return self.run_dir / "draining"
 
     @property
     def repeat_lock(self) -> Path:
-        """The file by which workers repeat calls that may have ended the model server one at a time."""
+        """The lock file with which one worker at a time repeats a call that may have crashed the model server."""
         return self.run_dir / "repeat.lock"
 
     @property
@@ -260,7 +260,7 @@ class Settings(BaseSettings):
 
     @property
     def probe_socket(self) -> Path:
-        """A second one for probes: its line is empty when the other's is full."""
+        """A second socket for probes: its queue is empty when that of the other is full."""
         return self.run_dir / "probes.sock"
 
     @property
@@ -275,7 +275,7 @@ class Settings(BaseSettings):
 
     @property
     def longest_request(self) -> int:
-        """Seconds an honest request may take: a slow body, and a few calls to serving."""
+        """Seconds a legitimate request may take: a slow body, and a few calls to the model server."""
         return int(UPLOAD_SECONDS + self.max_upload_bytes / UPLOAD_RATE + 20 + 4 * self.timeout_seconds)
 
 

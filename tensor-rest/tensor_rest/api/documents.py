@@ -1,4 +1,4 @@
-"""Requests and answers as the specification shows them."""
+"""Schemas and status codes of responses in the specification."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ SERVING = (404, 429, 502, 503, 504)
 
 
 class Documents:
-    """The models of `api`. `keys`: callers need one. `keeps_feedback`: there is a folder for it."""
+    """The schemas of `api`. `keys`: whether callers need an API key. `keeps_feedback`: whether feedback is stored."""
 
     def __init__(self, api: Api, *, keys: bool, keeps_feedback: bool) -> None:
         self.api = api
@@ -46,7 +46,7 @@ class Documents:
         self.serving_error = api.model("ServingError", {"error": fields.String(required=True)})
 
     def errors(self, *codes: int) -> dict[int, Any]:
-        """What stands in `responses` for these statuses; 413 among them: for a request with a body."""
+        """Return `responses` for these statuses and the guard's; 413 among them adds those of a request body."""
         all_codes = {*_GUARD, *codes, *(_WITH_BODY if 413 in codes else ())}
         return {code: (_ERRORS[code], self.error) for code in sorted(all_codes)}
 

@@ -1,4 +1,4 @@
-"""Errors that pass through Flask, answered as all others are."""
+"""Responses to errors raised within Flask, in the same form as all others."""
 
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
@@ -11,8 +11,8 @@ _HTTP_MESSAGES = {
     413: "The request body is too large; at most {limit} bytes are taken.",
 }
 _FORM_MESSAGE = (
-    "The form is too large: at most {parts:,} parts are taken, and {fields:,} bytes of a field that is no file. "
-    "Many pictures travel better as a zip."
+    "The form is too large: at most {parts:,} parts are accepted, and {fields:,} bytes of a field that is not a file. "
+    "Send many images as one zip."
 )
 
 
@@ -23,7 +23,7 @@ def init_app(app: flask.Flask) -> None:
 
 def _answer(error: Exception) -> flask.Response:
     environ = flask.request.environ
-    flask.request.routing_exception = None  # whose traceback leads to the request
+    flask.request.routing_exception = None  # its traceback refers to the request
     if isinstance(error, HTTPException) and error.code:
         found = message_reply(environ, error.code, _http_message(error))
         if isinstance(error, MethodNotAllowed) and error.valid_methods:

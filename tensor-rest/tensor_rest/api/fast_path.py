@@ -1,9 +1,9 @@
 """The fast path: forms of images to the image routes, answered without Flask.
 
-Flask's and Werkzeug's part of such a request is more work than everything else the gateway does for it (docs/
-gateway-speed.md). The middleware is in front of both, and the routes are declared once for both (api/image_routes.py).
-Everything else goes on to Flask with its body unread or put back: other paths and methods, other query parameters
-than `limit`, forms with other fields.
+Flask and Werkzeug take longer for such a request than everything else the gateway does for it (docs/gateway-speed.md).
+The middleware is in front of both paths, and the routes are declared once for both (api/image_routes.py). Everything
+else is passed to Flask with its body unread or put back: other paths and methods, other query parameters than `limit`,
+forms with other fields.
 """
 
 import io
@@ -30,7 +30,7 @@ _QUERY = re.compile(r"(?:limit=([1-9][0-9]{0,5}))?")
 
 
 class FastPath:
-    """WSGI middleware in front of `application`, which answers what this does not."""
+    """WSGI middleware: answers forms of images, and passes all other requests to `application`."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class FastPath:
             return error_reply(error, environ)
 
     def _files(self, environ: "WSGIEnvironment") -> list[File] | None:
-        """Return the files of a form of files only; None, with the body still to be read, for any other body."""
+        """Return the files of a form that has only files; None for any other body, which can still be read then."""
         boundary = multipart.boundary(environ.get("CONTENT_TYPE", ""))
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if boundary is None or not 0 < length <= self._max_bytes:

@@ -1,4 +1,4 @@
-"""/tf/models/<model>/feedback: "this was a ...", kept for the workbench to train from, and how many there are."""
+"""/tf/models/<model>/feedback: store an image with its right label for training, and count those stored."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def add(api: Namespace, documents: Documents) -> None:
         def get(self, model: str) -> flask.Response:
             """How many images are kept, and how many since the default version was made
 
-            The latter wait to be trained with.
+            The latter have not been used for training yet.
             """
             return flask.jsonify(requests.service().corrections(model))
 
@@ -56,7 +56,7 @@ def add(api: Namespace, documents: Documents) -> None:
 
 
 def _documents(api: Namespace) -> tuple[Any, Any]:
-    """What is answered of one image, and of all."""
+    """Return the response schemas: of one stored image, and of the count."""
     answer = api.model(
         "Feedback",
         {

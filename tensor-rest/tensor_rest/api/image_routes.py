@@ -35,7 +35,7 @@ _MODEL = "<model>"
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """A request of an image route, however it was read."""
+    """A request of an image route, read by Flask or by the fast path."""
 
     service: InferenceService
     target: Target
@@ -48,18 +48,18 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class ImageRoute:
-    """A POST route. How its images come: a form, or one image as the whole body.
+    """A POST route that takes images: as a form, or one image as the whole body.
 
     Attributes:
         path: With `<model>`; a path without it is for the default model.
         operation: Its name in the specification.
         summary: Its text there, as in a docstring.
         many: Whether a form may hold several images or a zip. Such a route also takes JSON {"url": "..."}.
-        by_version: Whether the same is at `.../versions/<version>` and `.../labels/<label>` of the model.
+        by_version: Whether the route also exists under `/versions/<version>` and `/labels/<label>` of the model.
         query: Its query parameters, with their texts in the specification.
         needs: What a model must have for it; see `api.params`.
         errors: Statuses besides those of every image route.
-        answers: What a 200 means, and the function that makes the model of its document.
+        answers: The description of status 200, and the function that makes its response schema.
         reply: The reply to a request. It raises ApiError.
     """
 
@@ -101,7 +101,7 @@ def add(api: Namespace, documents: Documents, route: ImageRoute, default_model: 
 def pattern(routes: Iterable[ImageRoute]) -> re.Pattern[str]:
     """Return a pattern for the paths of `routes` without version or label.
 
-    Its group `r0` matches for the first of them and so on, `m0` is the model's name where the path has one.
+    Group `r0` matches the first of them, `r1` the second and so on; `m0` is the model's name where the path has one.
     """
     name = "(?P<m{}>[a-z0-9._-]{{1,63}})"
     paths = (f"(?P<r{at}>{re.escape(route.path).replace(_MODEL, name.format(at))})" for at, route in enumerate(routes))

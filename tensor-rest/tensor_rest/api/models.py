@@ -49,7 +49,7 @@ def add(api: Namespace, documents: Documents) -> None:
 
 
 def _base() -> str:
-    """The address the caller has used. Raises BadRequestError for one that is more than that: it goes into scripts."""
+    """Return the address the caller used. Raises BadRequestError for any other text: it is written into scripts."""
     base = flask.request.host_url.rstrip("/")
     if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+", base):
         raise BadRequestError("The header Host is no address such as 127.0.0.1:8080.")

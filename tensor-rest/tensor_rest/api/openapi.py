@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 of the Swagger 2.0 document that Flask-RESTX generates: the same operations for today's generators."""
+"""Converts the Swagger 2.0 document that Flask-RESTX generates into OpenAPI 3.1, which client generators require."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def _parameter(parameter: Document) -> Document:
     found = {key: parameter[key] for key in _ABOUT_PARAMETER if key in parameter}
     schema = _schema({key: value for key, value in parameter.items() if key not in _ABOUT_PARAMETER})
     if parameter["in"] == "path":
-        # A client that is generated today also calls the models of tomorrow: what is served is an example, not a limit.
+        # A generated client also calls models that are served later: those served now are examples, not an enum.
         if (default := schema.pop("default", None)) is not None:
             found["example"] = default
         schema.pop("enum", None)
@@ -74,7 +74,7 @@ def _form(fields: list[Document]) -> Document:
 
 
 def _body(schema: Document) -> Document:
-    """The media type: the example moves from the schema to it."""
+    """Return the media type object of a body: the schema's example moves to it."""
     plain = {key: value for key, value in schema.items() if key != "example"}
     if plain.keys() == {"allOf"} and len(plain["allOf"]) == 1:
         plain = plain["allOf"][0]
@@ -92,7 +92,7 @@ def _response(response: Document, produces: list[str]) -> Document:
 
 
 def _schema(schema: Document) -> Document:
-    """A schema in the words of JSON Schema 2020-12."""
+    """Convert a schema to JSON Schema 2020-12."""
     found: Document = {}
     for key, value in schema.items():
         if key == "properties":

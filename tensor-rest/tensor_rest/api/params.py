@@ -1,4 +1,4 @@
-"""Fill the general operations with what is served: defaults and lists of models, versions and labels, working bodies.
+"""Fill the general operations with what is served: models, versions and labels to choose from, bodies that work.
 
 An operation names in `x-needs` what a model must have for it. Where no served model has it, the operation gets
 `x-missing` instead: OpenAPI 3.1 keeps it, for it is part of the API; Swagger UI shows only what can be executed.
@@ -96,7 +96,7 @@ def _filled(path: str, item: Document, served: list[Served], default_model: str)
 
 
 def _parameter(parameter: Document, suitable: list[Served]) -> Document:
-    """One parameter with the values that the first of the suitable models takes."""
+    """Return a parameter with values for the first of the suitable models."""
     first, where, name = suitable[0], parameter["in"], parameter["name"]
     if where == "path" and name == "model":
         return {**parameter, "default": first.name, "enum": [model.name for model in suitable]}

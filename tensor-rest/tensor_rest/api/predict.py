@@ -16,7 +16,7 @@ from tensor_rest.payloads import json_body, npy, tensor_json
 from tensor_rest.payloads.tensor_json import Array, Infos
 
 _KINDS = (requests.JSON, npy.NPY, npy.NPZ)
-_UNPACKED = 2  # times the largest body is what an .npz may unpack to
+_UNPACKED = 2  # an .npz may unpack to this many times the largest body
 _ROWS = {"type": "array", "items": {}, "minItems": 1, "description": "Rows: values, or objects by alias"}
 _COLUMNS = {"description": "Columns: whole tensors by alias, or the value itself where there is one input"}
 _OUTPUTS = {"type": "array", "items": {"type": "string"}, "description": "Names of the outputs wanted; all if left out"}
@@ -70,7 +70,7 @@ def add(api: Namespace, documents: Documents) -> None:
 
 
 def read_json(document: dict[str, Any]) -> tuple[Read, bool]:
-    """What makes the inputs of a JSON request, and whether it speaks of rows."""
+    """Return the function that makes the inputs of a JSON request, and whether the request is by rows."""
     keys = document.keys() & {"instances", "inputs"}
     if len(keys) != 1:
         found = "both" if keys else "neither"
@@ -98,7 +98,7 @@ def output_names(document: Mapping[str, Any] | None = None) -> tuple[str, ...]:
 
 
 def _is_name(value: Any) -> TypeGuard[str]:
-    """Whether a JSON value is a text that a protobuf message can hold: a lone surrogate is not printable."""
+    """Whether a JSON value is a printable text: lone surrogates, which protobuf cannot hold, are not printable."""
     return isinstance(value, str) and value.isprintable()
 
 
@@ -121,7 +121,7 @@ def _request() -> Iterator[tuple[str, Read, bool, tuple[str, ...]]]:
 
 
 def _arrays(data: bytes) -> dict[str, Array]:
-    """Those of the body by name; a single .npy has none."""
+    """Return the arrays of the body by name; a single .npy has the name ""."""
     if flask.request.mimetype == npy.NPY:
         return {"": npy.loads(data)}
     return npy.loads_all(data, _UNPACKED * flask.current_app.config["MAX_CONTENT_LENGTH"])

@@ -1,4 +1,4 @@
-"""What the routes read from a request, and how they mark an answer."""
+"""What the routes read from a request, and the headers that name the model and version that answered."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tensor_rest.runtime.reply import JSON, Reply
 
 DEFAULT_LIMIT = 3
 DIGITS = 6
-"""Of a probability: what float32 is good for."""
+"""Decimal places of a probability: about the precision of float32."""
 
 _VERSION = re.compile(r"[0-9]{1,18}")
 _MAX_LABEL_CHARS = 100
@@ -24,13 +24,13 @@ _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
 def service() -> InferenceService:
-    """The application's."""
+    """Return the application's InferenceService."""
     found: InferenceService = flask.current_app.extensions["gateway"]
     return found
 
 
 def target(model: str, version: str | None = None, label: str | None = None) -> Target:
-    """What the path names. Raises NotFoundError for a version that is no number, a label that cannot be one."""
+    """Return what the path names. Raises NotFoundError for a version that is not a number, or an impossible label."""
     if version is not None and not _VERSION.fullmatch(version):
         raise NotFoundError(f"{version[:40]!r} cannot be a version; versions are whole numbers, such as 1.")
     if label is not None and (len(label) > _MAX_LABEL_CHARS or not label.isprintable()):
@@ -57,7 +57,7 @@ def _is_image() -> bool:
 def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
     """The body as a JSON object, whatever its Content-Type: clients of TensorFlow Serving set it as they like.
 
-    Memory for it is reserved as long as the context lasts. `trailing`: text after the document is ignored.
+    A large body holds the slot for large bodies until the context ends. `trailing`: text after the document is ignored.
     """
     data = flask.request.get_data()
     with json_body.large_body_slot(len(data)):
@@ -77,7 +77,7 @@ def limit() -> int:
     """Return how many answers the request wants."""
     text = flask.request.args.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise BadRequestError(f"limit={text[:20]!r} is no number of answers; wanted 1 or more.")
+        raise BadRequestError(f"limit={text[:20]!r} is not a number of answers; wanted 1 or more.")
     return int(text)
 
 
@@ -95,13 +95,13 @@ def answered(document: Any, model: str, version: int) -> flask.Response:
 
 
 def reply(document: Any, model: str, version: int) -> Reply:
-    """The same as WSGI takes it."""
+    """Return the same as a `Reply`, which the fast path can send without Flask."""
     named = (MODEL, model), (VERSION, str(version))
     return Reply(200, [("Content-Type", JSON), *named], json_body.dumps(document))
 
 
 def response(reply: Reply) -> flask.Response:
-    """The same as Flask takes it."""
+    """Return the reply as Flask's response."""
     return flask.Response(reply.body, reply.status, reply.headers)
 
 

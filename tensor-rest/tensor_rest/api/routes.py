@@ -1,4 +1,4 @@
-"""The REST routes, as Flask-RESTX resources so that the specification and Swagger UI come from the same lines."""
+"""The REST routes, as Flask-RESTX resources, so that the specification and Swagger UI come from the same code."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ _ABOUT = (
     "TensorFlow Serving's error. The same as OpenAPI 3.1, with every operation: /tf/openapi.json."
 )
 IMAGE_ROUTES = {"digits": (mnist.DIGIT, mnist.LABEL), "classify": (classify.CLASSIFY,)}
-"""By group. The fast path takes them as well."""
+"""By group. The fast path answers them as well."""
 _FAMILIES: dict[str, Any] = {
     "predict": predict,
     "models": models,
@@ -41,14 +41,14 @@ _GROUPS = {
     "predict": "Tensors in, tensors out, of any model and signature",
     "models": "What is served",
     "feedback": "Keep an image with its right label",
-    "direct": "Models called past the gateway",
+    "direct": "Models called directly, without the gateway",
     "TensorFlow Serving REST": "The paths and documents of TensorFlow Serving's own REST API",
 }
 _KEY = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
 
 
 class _Api(Api):
-    """Flask-RESTX without its own shape of errors: the application's handler answers them all."""
+    """Flask-RESTX without its own error format: the application's handler answers all errors."""
 
     def error_router(self, original_handler: Any, e: Exception) -> Any:
         return original_handler(e)

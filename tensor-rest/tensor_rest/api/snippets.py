@@ -1,7 +1,7 @@
 """A working call of a model as text, made from its signature: for a person to paste and change.
 
-LAB_REST_URL goes before the address in it: the same text works in the lab's workbench and outside. A key is never in
-it: where one is wanted it is LAB_API_KEY that has it.
+LAB_REST_URL overrides the address in it: the same text works in the lab's workbench and outside. The text never
+contains an API key; where the gateway requires one, the text reads it from LAB_API_KEY.
 """
 
 import json
@@ -15,13 +15,13 @@ from tensor_rest.backend.tensors import type_name
 from tensor_rest.errors import ConflictError
 from tensor_rest.inference.metadata import SIGNATURE, ModelMetadata
 
-_SHORT = 64  # values at most that an example writes out
+_SHORT = 64  # an example writes out at most this many values
 _CURL = "curl -sS --fail-with-body"
 _TEXT, _TRUTH, _FLOAT, _WHOLE = '"text"', "False", "0.0", "0"
 
 
 class GatewayAddress(NamedTuple):
-    """The gateway's address, http://host:port, and whether it wants a key."""
+    """The gateway's address, http://host:port, and whether it requires a key."""
 
     base: str
     keys: bool = False
@@ -49,7 +49,7 @@ LANGUAGES: dict[str, Callable[[ModelMetadata, GatewayAddress], str]] = {"python"
 
 
 def example(info: TensorInfo) -> Any:
-    """A value of the tensor's shape, one row where their number is open: nested lists of zeros or texts."""
+    """Return an example value of the tensor's shape: nested lists of zeros or texts, with 1 for each open size."""
     value: Any = {_TEXT: "text", _TRUTH: False, _FLOAT: 0.0, _WHOLE: 0}[_value(info)]
     for size in reversed(_sizes(info)):
         value = [value] * size
@@ -57,7 +57,7 @@ def example(info: TensorInfo) -> Any:
 
 
 def request(metadata: ModelMetadata) -> dict[str, Any]:
-    """A predict request by columns that the model takes."""
+    """Return a predict request by columns that the model accepts."""
     named = {} if _name(metadata) == SIGNATURE else {"signature_name": _name(metadata)}
     return {**named, "inputs": {alias: example(info) for alias, info in _inputs(metadata)}}
 
@@ -141,7 +141,7 @@ def _values(metadata: ModelMetadata) -> int:
 
 
 def _sizes(info: TensorInfo) -> list[int]:
-    """The shape with 1 for what is open; a list where even the rank is."""
+    """Return the shape with 1 for each open size; [1] where the rank is unknown."""
     return [1] if info.tensor_shape.unknown_rank else [max(dim.size, 1) for dim in info.tensor_shape.dim]
 
 

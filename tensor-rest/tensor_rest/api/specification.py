@@ -1,4 +1,4 @@
-"""The specification (Swagger 2) with every live model in it: concrete paths, typed by the model's signatures."""
+"""The specification (Swagger 2) with every served model in it: concrete paths, typed by the model's signatures."""
 
 import threading
 import time
@@ -35,8 +35,8 @@ class _Section:
 class LiveSpecification:
     """A `fixed` specification with the models served now.
 
-    The model server is called only for models whose default version in the inventory differs from the one that is
-    written down here, or is not listed: for two seconds, once a second at most, by one thread at a time.
+    The model server is called only for models whose default version in the inventory differs from the one in the
+    document, or is not listed: at most once a second, for at most two seconds, by one thread at a time.
     """
 
     def __init__(self, catalogue: Catalogue, metadata_cache: MetadataCache, default_model: str) -> None:
@@ -50,7 +50,7 @@ class LiveSpecification:
         self._next_look = 0.0
 
     def of(self, fixed: Document) -> Document:
-        """`fixed` with the paths of at most 50 models; those whose signatures could not be had yet are left out."""
+        """`fixed` with the paths of at most 50 models; those whose signatures could not be read yet are left out."""
         entries, unlisted = self._catalogue.entries()
         served = [entry for entry in entries if entry.default_version or unlisted]
         listed = {entry.name: entry for entry in served[:_MAX_MODELS]}
@@ -74,7 +74,7 @@ class LiveSpecification:
         self._document = self._extended(fixed)
 
     def _learn(self, models: list[str], fixed: Document) -> None:
-        """Read the signatures of these models; what is known stays while the model server does not answer."""
+        """Read the signatures of these models; known ones are kept while the model server does not answer."""
         by, soon = request_context.current(), time.monotonic() + _LOOK_SECONDS
         request_context.begin(by.request_id, min(by.deadline or soon, soon))
         try:
@@ -82,7 +82,7 @@ class LiveSpecification:
                 try:
                     metadata = self._metadata_cache.read(self._catalogue.resolve(Target(name)))
                 except (UnavailableError, DeadlineError):
-                    break  # the others would be no better off
+                    break  # the calls for the others would fail as well
                 except ApiError:
                     self._sections.pop(name, None)
                     continue
@@ -109,7 +109,7 @@ class LiveSpecification:
 
 
 def _paths(metadata: ModelMetadata, fixed: Document) -> Document:
-    """The calls of one model, after those of any model in the fixed specification."""
+    """Return the operations of one model, made from the general ones in the fixed specification."""
     paths = {}
     base = f"/tf/models/{metadata.model}"
     if metadata.public():
@@ -121,7 +121,7 @@ def _paths(metadata: ModelMetadata, fixed: Document) -> Document:
 
 
 def _own(metadata: ModelMetadata, general: Document, verb: str) -> Document:
-    """A general operation as the model's own."""
+    """Return a copy of a general operation for one model."""
     own = {key: value for key, value in general.items() if key != "x-needs"}
     return {**own, "operationId": f"{verb}.{metadata.model}", "tags": [metadata.model]}
 
@@ -160,7 +160,7 @@ def _predict(metadata: ModelMetadata, general: Document) -> Document:
 
 
 def schema(info: TensorInfo, *, is_answer: bool = False) -> Document:
-    """A tensor as JSON: nested arrays of its sizes, of numbers in the range of its type."""
+    """Return the JSON schema of a tensor: nested arrays of its sizes, with numbers in the range of its dtype."""
     if info.tensor_shape.unknown_rank:
         return {"description": f"{type_name(info.dtype)}, of any shape"}
     found = _value(info, is_answer)
@@ -180,7 +180,7 @@ def _value(info: TensorInfo, is_answer: bool) -> Document:
     except WireError:
         return {"description": type_name(info.dtype)}
     if dtype.hasobject:
-        return {} if is_answer else {"type": "string"}  # bytes that are no text are {"b64": ...}
+        return {} if is_answer else {"type": "string"}  # bytes that are not UTF-8 are {"b64": ...}
     if dtype.kind == "b":
         return {"type": "boolean"}
     if dtype.kind == "c":

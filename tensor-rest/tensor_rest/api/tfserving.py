@@ -132,7 +132,7 @@ def _add_status(api: Namespace, documents: Documents) -> None:
 
 
 def _errors(documents: Documents) -> dict[int, Any]:
-    """What stands in `responses`: the statuses of all routes, in TensorFlow Serving's shape."""
+    """Return `responses`: the statuses of all routes, with TensorFlow Serving's error document."""
     responses = documents.errors(400, 409, 413, *SERVING)
     return {status: (text, documents.serving_error) for status, (text, _) in responses.items()}
 

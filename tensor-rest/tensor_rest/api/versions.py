@@ -15,7 +15,7 @@ def route(
 ) -> Callable[[type[Resource]], type[Resource]]:
     """Add a resource at `base`/<model>`ending`, .../versions/<version>`ending` and .../labels/<label>`ending`.
 
-    `operation` names the three in the specification, the latter two with _by_version and _by_label behind.
+    `operation` is the first one's id in the specification; the other two ids end in _by_version and _by_label.
     """
     paths: tuple[tuple[str, str, dict[str, Any]], ...] = (
         (f"{base}/<model>{ending}", "", {}),

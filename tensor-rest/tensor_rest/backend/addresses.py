@@ -1,4 +1,4 @@
-"""Where the model servers are: the addresses behind a target of gRPC's kind, or the lines of a file.
+"""The addresses of the model servers: those of a target in gRPC's syntax, or the lines of a file.
 
 A name and a file are looked up again every second in the background while calls are made, and when an address fails.
 """
@@ -17,16 +17,16 @@ from urllib.parse import SplitResult, urlsplit
 from tensor_rest.backend.status import Code, RpcError
 
 _LOOK_UP_SECONDS = 0.2
-"""Between two looks at a name: a restarted container may come back with another address."""
+"""Minimum time between two look-ups: a restarted container may have another address."""
 
 _RENEW_SECONDS = 1.0
-"""After these a name or file is looked up again, beside the calls: replicas come and go."""
+"""Age at which a name or file is looked up again in the background: replicas are added and removed."""
 
 _STALE_SECONDS = 10.0
-"""After these, in an idle gateway, calls wait for the look-up: an address may be another program's by now."""
+"""Age, as in an idle gateway, at which calls wait for the look-up: an address may now be another program's."""
 
 _AVOID_SECONDS = 0.5
-"""An address that failed comes after all others so long."""
+"""How long an address that failed is tried after all others."""
 
 
 class Address(NamedTuple):
@@ -37,18 +37,19 @@ class Address(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What a look-up found: the addresses, and the list of models of those that have one of their own."""
+    """What a look-up found: the addresses, and the URL of the list of models of each that has its own."""
 
     addresses: tuple[Address, ...] = ()
     inventories: Mapping[Address, str] = {}
 
 
 class Addresses:
-    """The addresses of `target`, in turn. Nothing is looked up before the first call.
+    """The addresses of `target`, round-robin. Nothing is looked up before the first call.
 
     Targets are host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:[a]:p,[b]:p, unix:path, unix-abstract:name, and
-    file:/path of lines `host:port inventory-host:port`; ValueError is raised for any other. `inventory_url` is the
-    list of models: where its host is the target's, each address has one. `authority` is sent to the server as its name.
+    file:/path of lines `host:port inventory-host:port`; ValueError is raised for any other. `inventory_url` is the URL
+    of the list of models: if its host is the target's, each address has its own list. `authority` is sent as the
+    server's name.
     """
 
     def __init__(self, target: str, inventory_url: str = "") -> None:
@@ -63,7 +64,7 @@ class Addresses:
         self._lock = threading.Lock()
 
     def random_one(self, among: Collection[Address] | None = None) -> Address:
-        """Return a random address, one `among` these if there is any. Raises RpcError (UNAVAILABLE).
+        """Return a random address, one in `among` if possible. Raises RpcError (UNAVAILABLE).
 
         Random and not in turn: calls made in between advance the turn too, and could skip the same address each time.
         """
@@ -72,7 +73,7 @@ class Addresses:
         return random.choice(wanted or turn)
 
     def turn(self, among: Collection[Address] | None = None) -> list[Address]:
-        """Return all addresses, another one first each time; those `among` come before the others.
+        """Return all addresses, another one first each time; those in `among` come before the others.
 
         Raises RpcError (UNAVAILABLE) if there are none.
         """
@@ -99,18 +100,18 @@ class Addresses:
         return self._known.inventories
 
     def failed(self, address: Address) -> None:
-        """It could not be reached, was lost, or refuses calls: others come first, and the name is looked up again."""
+        """Record that an address is unreachable, lost or refuses calls: it is tried last, the name looked up again."""
         self._failed[address] = time.monotonic()
         self._stale = True
 
     def reached(self, address: Address) -> None:
-        """It could be reached."""
+        """Record that an address could be reached."""
         self._failed.pop(address, None)
 
     def _keep_fresh(self) -> None:
-        known = self._known.addresses  # none until the first look-up has ended, for which others wait as well
+        known = self._known.addresses  # empty until the first look-up has ended, which all callers wait for
         if known and not (self._stale or self._changes):
-            return  # addresses that are given, as for the lab's one model server
+            return  # the addresses are fixed, as for the lab's one model server
         age = time.monotonic() - self._looked_at
         if not known or (self._stale and age > _LOOK_UP_SECONDS):
             self._refresh()
@@ -129,10 +130,10 @@ class Addresses:
 
     def _refresh(self) -> None:
         if not self._lock.acquire(blocking=not self._known.addresses):
-            return  # another thread looks; what was known is good enough until then
+            return  # another thread looks it up; the known addresses are used until then
         try:
             if not self._stale or time.monotonic() - self._looked_at <= _LOOK_UP_SECONDS:
-                return  # another thread has looked meanwhile
+                return  # another thread has looked it up meanwhile
             self._stale = False
             try:
                 self._known = self._look_up()
@@ -149,7 +150,7 @@ class Addresses:
 
 
 def _read(target: str, inventory: SplitResult) -> tuple[str, Callable[[], _Found], bool]:
-    """The authority of a target, what looks its addresses up, and whether these may change."""
+    """Return the authority of a target, the function that looks up its addresses, and whether these may change."""
     scheme, _, rest = target.partition(":")
     if scheme == "file":
         path = Path("/" + rest.lstrip("/"))
@@ -176,7 +177,7 @@ def _named(place: tuple[str, int], inventory: SplitResult | None) -> _Found:
     found = tuple(dict.fromkeys(Address(family, where) for family, _, _, _, where in entries))  # type: ignore[arg-type]
     if inventory is None:
         return _Found(found)
-    if len(found) == 1:  # by its name, which may get another address meanwhile
+    if len(found) == 1:  # by its name, whose address may change
         return _Found(found, {found[0]: inventory.geturl()})
     port = inventory.port or 80
     return _Found(found, {a: f"http://{_host(a)}:{port}{inventory.path or '/'}" for a in found})

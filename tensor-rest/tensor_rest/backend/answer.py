@@ -1,4 +1,4 @@
-"""What a unary call answered: the parts of its stream go in, the message or an RpcError comes out."""
+"""The response of a unary call: built from the parts of its stream, it returns the message or raises RpcError."""
 
 from collections.abc import Mapping
 from urllib.parse import unquote
@@ -7,7 +7,7 @@ from tensor_rest.backend.frames import ProtocolError
 from tensor_rest.backend.status import Code, RpcError
 
 PREFIX = 5  # bytes before a message: whether it is compressed, and its length
-_MAX_DETAILS = 8192  # characters of grpc-message as it travels
+_MAX_DETAILS = 8192  # characters of grpc-message as received
 
 _BY_HTTP_STATUS = {
     "400": Code.INTERNAL,
@@ -19,7 +19,7 @@ _BY_HTTP_STATUS = {
     "503": Code.UNAVAILABLE,
     "504": Code.UNAVAILABLE,
 }
-"""What stands for gRPC's status where something answered that does not speak gRPC; any other is UNKNOWN."""
+"""gRPC status for the HTTP status of a response that is not gRPC; any other is UNKNOWN."""
 
 _BY_RESET = {7: Code.UNAVAILABLE, 8: Code.CANCELLED, 11: Code.RESOURCE_EXHAUSTED, 12: Code.PERMISSION_DENIED}
 """HTTP/2's REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY; any other is INTERNAL."""
@@ -31,7 +31,7 @@ def reset(code: int) -> RpcError:
 
 
 class Answer:
-    """Collects one answer of at most `most` bytes; `ended` when it is whole, `begun` when anything came."""
+    """Collects one answer of at most `most` bytes. `ended`: it is complete; `begun`: its header block has arrived."""
 
     def __init__(self, most: int) -> None:
         self.ended = False
@@ -45,10 +45,10 @@ class Answer:
         return self._fields is not None
 
     def add_fields(self, fields: Mapping[str, str], ends: bool) -> None:
-        """A header block: the first, which may be all there is, or the trailers."""
+        """Add a header block: the first, which may be the whole answer, or the trailers."""
         if self._fields is None:
             if fields.get(":status", "").startswith("1") and not ends:
-                return  # the server only says that it works on it
+                return  # informational: the answer follows
             self._fields = fields
             if not ends:
                 self._check()
@@ -58,7 +58,7 @@ class Answer:
         self.ended = ends
 
     def add_data(self, content: bytes, ends: bool) -> None:
-        """A piece of the message. Raises RpcError as soon as it cannot become one that is taken."""
+        """Add a piece of the message. Raises RpcError as soon as the message cannot be accepted."""
         if self._fields is None:
             raise ProtocolError("data before the header block")
         self._body += content
@@ -83,7 +83,7 @@ class Answer:
 
     def _check_size(self) -> None:
         if self._body[0]:
-            raise RpcError(Code.INTERNAL, "the answer is compressed, and nothing was said that this would be taken")
+            raise RpcError(Code.INTERNAL, "the answer is compressed, which the request did not allow")
         size = self._size()
         if size > self._most:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({size} vs. {self._most})")
@@ -91,7 +91,7 @@ class Answer:
             raise RpcError(Code.INTERNAL, "the answer has more than one message")
 
     def _check(self) -> None:
-        """Raise RpcError if this is not gRPC's answer."""
+        """Raise RpcError if this is not a gRPC answer."""
         fields = self._fields or {}
         if "grpc-status" in fields:
             return

@@ -1,10 +1,10 @@
-"""Micro-batching: rows of requests that arrive at the same time share one call. No thread of its own.
+"""Micro-batching: rows of requests that arrive at the same time share one call. It starts no thread.
 
 While few requests are open, each is sent at once. A request that arrives while the allowed number of calls is in
 flight, or while many requests are open, is queued. A queue is flushed where a call may be made: at once when it holds
 half of the open requests, so that the model works on one half while the worker reads the other; else as soon as the
-worker is idle, so that requests that have arrived but are not read yet come along. One request of a batch, the leader,
-makes the call for all. The busier the worker, the larger the batches.
+worker is idle, so that requests which have arrived but are not read yet are included. One request of a batch, the
+leader, makes the call for all. The busier the worker, the larger the batches.
 """
 
 import copy
@@ -23,10 +23,10 @@ from tensor_rest.runtime.wakeup import brief_lock, one_shot_event, when_idle
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
 _MIN_OPEN = 4
-"""Open requests from which on a request is queued, though a call may be made."""
+"""With at least so many open requests a request is queued, even if a call may be made."""
 
 SHARED_STATUS = (404, 429, 503, 504)
-"""A batch that failed with one of these failed for all: no row is at fault, and more calls would not help."""
+"""A batch that failed with one of these failed for all its requests: no row caused it, and repeating is no help."""
 
 
 class SignatureRef(NamedTuple):
@@ -99,8 +99,8 @@ class _Queue:
 class Batcher:
     """Lets rows of the same signature, types and shapes share calls of at most `max_rows` rows and `max_bytes` bytes.
 
-    `running` is how many calls of one queue may be in flight at once. A shared call that a version answers whose rows
-    are not `independent` is repeated, alone for each request.
+    `running` is how many calls of one queue may be in flight at once. If a shared call is answered by a version whose
+    rows are not `independent`, it is repeated for each request alone.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Batcher:
         self._lock = brief_lock()
 
     def max_rows_of(self, row_bytes: int) -> int:
-        """Return how many rows of so many bytes one call takes."""
+        """Return how many rows of `row_bytes` bytes each one call takes."""
         return max(1, min(self._max_rows, self._max_bytes // max(1, row_bytes)))
 
     def predict(self, ref: SignatureRef, inputs: Inputs, rows: int, deadline: float, request_id: str) -> Prediction:
@@ -222,7 +222,7 @@ class Batcher:
         when_idle(partial(self._flush_idle, key, queue))
 
     def _call_ended(self, key: Any, queue: _Queue, requests: int) -> None:
-        """Count a call for so many requests as finished."""
+        """Count a call for this many requests as finished."""
         with self._lock:
             queue.running -= 1
             queue.in_flight -= requests
@@ -232,7 +232,7 @@ class Batcher:
         self._schedule_flush(key, queue)
 
     def _flush_idle(self, key: Any, queue: _Queue) -> None:
-        """Flush the queue: what had arrived has been read."""
+        """Flush the queue: all requests that had arrived have been read."""
         with self._lock:
             queue.flush_scheduled = False
             if queue.pending:

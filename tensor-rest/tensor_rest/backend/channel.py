@@ -1,7 +1,7 @@
-"""The connections to the model server: calls in the caller's own thread, in turn over all addresses its name has.
+"""The connections to the model server: calls run in the caller's thread, round-robin over all addresses of its name.
 
-A call takes an idle connection or opens one. Nothing connects before the first call, and no threads are started: what
-uWSGI forks is whole, and a greenlet blocks nobody but itself.
+A call takes an idle connection or opens one. Nothing connects before the first call, and no threads are started: so
+uWSGI can fork, and a call blocks only its own greenlet.
 """
 
 import socket
@@ -18,7 +18,7 @@ from tensor_rest.backend.status import Code, RpcError
 _CONNECT_SECONDS = 1.0  # what one attempt to connect may take
 _MAX_IDLE = 64  # connections of one address
 _MAX_FIELDS = frames.FRAME  # bytes of a call's header block
-_PEER_SECONDS = 5  # without a sign of life, after which a peer is gone
+_PEER_SECONDS = 5  # without any packet from the peer, after which the connection counts as lost
 
 _TCP_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
@@ -49,7 +49,7 @@ class Channel:
         self._most = max_message_bytes
         self._tls = tls
         self._idle: defaultdict[Address, list[Connection]] = defaultdict(list)
-        self._begins: dict[str, bytes] = {}  # of header blocks, by path
+        self._begins: dict[str, bytes] = {}  # the beginnings of header blocks, by path
 
     def call(
         self,
@@ -60,10 +60,10 @@ class Channel:
         fresh: bool = False,
         among: Collection[Address] | None = None,
     ) -> bytes:
-        """The message that answers `message` at `path`, within `timeout` seconds. Raises RpcError.
+        """Return the response to `message` at `path`, within `timeout` seconds. Raises RpcError.
 
-        Where a kept connection is lost before the server can have begun the call, it is made once more on a new one;
-        with `fresh` none that was kept is used. Addresses that are not `among` these are used if none of these can be
+        If a kept connection is lost before the server can have begun the call, the call is repeated on a new one; with
+        `fresh` no kept connection is used. Addresses that are not in `among` are used only if none of these can be
         reached.
         """
         if len(message) > self._most:
@@ -84,13 +84,13 @@ class Channel:
         self._idle[address].append(connection)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         for kept in self._idle.values():
             while kept:
                 kept.pop().close()
 
     def _leave(self, gone: Iterable[Address]) -> None:
-        """Close what is idle at addresses that the name has no more."""
+        """Close the idle connections to addresses that the name no longer has."""
         for address in gone:
             for connection in self._idle.pop(address, ()):
                 connection.close()
@@ -107,7 +107,7 @@ class Channel:
         try:
             return connection.call(self._fields(path, deadline, metadata), message, deadline)
         except RpcError as error:
-            if error.code is Code.UNAVAILABLE:  # lost, or it shuts down: others go on meanwhile
+            if error.code is Code.UNAVAILABLE:  # lost, or shutting down: try other addresses first
                 self._addresses.failed(address)
             raise
         finally:
@@ -131,7 +131,7 @@ class Channel:
     def _connection(
         self, deadline: float, fresh: bool, among: Collection[Address] | None
     ) -> tuple[Address, Connection, bool]:
-        """A connection to an address, and whether it is one that was kept."""
+        """Return an address, a connection to it, and whether that was kept from an earlier call."""
         try:
             return self._any(deadline, fresh, among)
         except RpcError as error:
@@ -171,7 +171,7 @@ class Channel:
         raise UnreachableError("; ".join(errors))
 
     def _host(self, address: Address) -> str:
-        """Whose certificate is wanted."""
+        """Return the host name for which the certificate must be valid."""
         host = self._addresses.authority.rpartition(":")[0]
         if host and not is_ip(host.strip("[]")):
             return host
@@ -190,7 +190,7 @@ class Channel:
             if self._tls:
                 connected = self._tls.wrap_socket(connected, server_hostname=self._host(address))
                 if connected.selected_alpn_protocol() != "h2":
-                    raise ConnectionError("it speaks TLS, and not HTTP/2 in it")
+                    raise ConnectionError("the server speaks TLS, but not HTTP/2 (ALPN h2)")
             connection = Connection(connected, self._most)
             connection.start(deadline)
         except OSError as error:
@@ -203,7 +203,7 @@ class Channel:
 
 
 def _timeout(seconds: float) -> bytes:
-    """grpc-timeout: at most eight digits and a unit, rounded up, so that the server does not give up before us."""
+    """grpc-timeout: at most eight digits and a unit, rounded up, so that the server's deadline is not earlier."""
     microseconds = max(1, int(seconds * 1e6) + 1)
     if microseconds < 10**8:
         return b"%du" % microseconds

@@ -2,10 +2,10 @@
 
     closed      the model server answers; calls pass without a lock
     waiting     it cannot be reached, for less than the grace: calls are queued, one thread tries to connect
-    open        for longer: calls are refused at once, but for one per `PROBE_SECONDS`
+    open        for longer: calls are refused at once, except one per `PROBE_SECONDS`
 
 A queued call costs its greenlet and its bytes. When the server can be reached again, calls that were lost while it
-worked on them are repeated first, one at a time: if one of them ends the server, no other call is lost with it.
+worked on them are repeated first, one at a time: if one of them crashes the server, no other call is lost with it.
 """
 
 import threading
@@ -24,20 +24,20 @@ from tensor_rest.runtime import request_context
 from tensor_rest.runtime.wakeup import brief_lock, one_shot_event
 
 PROBE_SECONDS = 0.5
-"""Between two calls that try whether a server that is away for long is back."""
+"""Between two calls that probe the server while the breaker is open."""
 
 MAX_QUEUED_BYTES = 128 << 20
-"""Of bodies and tensors of the calls that came in an outage: more are refused."""
+"""Limit for bodies and tensors of the calls that arrived in an outage: further calls are refused."""
 
 MAX_GRACE_SECONDS = 60.0
-"""A server that takes longer to start is not waited for that long."""
+"""Limit to which a slow start of the server can raise the grace."""
 
 _CALL_BYTES = 32 << 10  # what a queued call costs besides its body and tensors
 _CONNECT_INTERVAL_S = 0.05
-_TRIAL_INTERVAL_S = 0.1  # between two calls to a server that can be reached, and has not answered yet: it may drain
-_ALONE_SECONDS = 5.0  # that a repeated call has the server for itself; a server that has just started may load first
-_MARGIN = 1.5  # times the last start is what the next one may take
-_EARNED = 0.1  # of a retry by each call that succeeds: repeats can never be more than a tenth of a steady load
+_TRIAL_INTERVAL_S = 0.1  # between two calls to a server that accepts connections but has not answered yet
+_ALONE_SECONDS = 5.0  # for which a repeated call runs alone; a server that has just started may load models first
+_MARGIN = 1.5  # times its duration is the grace after a slow start
+_EARNED = 0.1  # retries per successful call: repeats can never be more than a tenth of a steady load
 
 _AWAY = "The model server does not answer; it may be starting."
 _FULL = "The model server does not answer, and the calls that wait for it fill the memory set aside for them."
@@ -57,7 +57,7 @@ class _Queued:
 class CircuitBreaker:
     """Enter it for the time of a call (`with breaker:`), after `admit` where it is not `closed`.
 
-    A DeadlineError leaves as UnavailableError while the server cannot be reached: that is what the time went for.
+    While the server cannot be reached, a DeadlineError becomes an UnavailableError: the outage used up the time.
     `grace` is in seconds; it grows with the longest start of the server so far. `calls` is how many may leave the
     queue at once. `reach` connects to the server, or raises RpcError.
     """
@@ -70,14 +70,14 @@ class CircuitBreaker:
         self._saved_most = float(calls + 8)  # all calls of the process may be cut by one restart
         self._saved = self._saved_most
         self._away_since: float | None = None
-        self._reached = False  # since the last call that was not, or that was lost
+        self._reached = False  # a connection was possible since the last call that failed or was lost
         self._probed = 0.0  # when a call was let through while open,
         self._tried = 0.0  # and while waiting
         self._lost: deque[_Queued] = deque()
         self._others: deque[_Queued] = deque()
-        self._turns = 0  # calls that have left the queue and are not over
-        self._alone_since: float | None = None  # a lost call is repeated
-        self._held: dict[int, int] = {}  # bytes of each call that came in an outage, by thread
+        self._turns = 0  # calls that have left the queue and have not ended
+        self._alone_since: float | None = None  # when the repeat of a lost call began
+        self._held: dict[int, int] = {}  # bytes of each call that arrived in an outage, by thread
         self._held_bytes = 0
         self._attended = False
         self._lock = brief_lock()
@@ -95,8 +95,8 @@ class CircuitBreaker:
             raise UnavailableError("The model server did not come back in time.") from error
 
     def admit(self, inputs: Mapping[str, np.ndarray] | None = None) -> None:
-        """Let in a call that comes in an outage. Raises UnavailableError if the server is away for too long, or no
-        memory is left for the call."""
+        """Admit a call that arrives in an outage. Raises UnavailableError if the breaker is open, or no memory is left
+        for the call."""
         size = _CALL_BYTES + request_context.body_bytes() + sum(array.nbytes for array in (inputs or {}).values())
         with self._lock:
             if self._open(time.monotonic()):
@@ -110,7 +110,7 @@ class CircuitBreaker:
 
     @property
     def waiting(self) -> int:
-        """How many calls came in an outage, and are not over."""
+        """How many calls arrived in an outage and have not ended."""
         return len(self._held)
 
     @property
@@ -121,7 +121,7 @@ class CircuitBreaker:
         return "open" if self._open(time.monotonic()) else "waiting"
 
     def succeeded(self) -> None:
-        """The server answered, whatever it said."""
+        """Record that the server answered, with any status."""
         if self.closed and self._saved >= self._saved_most:
             return  # the usual case, without the lock
         with self._lock:
@@ -133,13 +133,13 @@ class CircuitBreaker:
             self._release()
 
     def away(self) -> bool:
-        """The server could not be reached, or was lost under a call. True: the call may wait for it."""
+        """Record that the server was unreachable, or lost during a call. Returns whether the call may wait for it."""
         with self._lock:
             self._reached = False
             return self._fail()
 
     def may_repeat(self) -> bool:
-        """Whether a call that was not carried out may be repeated: the budget of such repeats is not used up."""
+        """Return whether a call that was not carried out may be repeated, and take that from the retry budget."""
         with self._lock:
             if not self._fail() or self._saved < 1:
                 return False
@@ -173,7 +173,7 @@ class CircuitBreaker:
         return not self._open(now)
 
     def _learn(self, seconds: float) -> None:
-        """Wait for the next start as long as this one took; a longer outage was not a start."""
+        """Raise the grace to fit a start of this length; a longer outage was not a start."""
         if _MARGIN * seconds <= MAX_GRACE_SECONDS:
             self._grace = max(self._grace, _MARGIN * seconds)
 
@@ -224,7 +224,7 @@ class CircuitBreaker:
         self._release()
 
     def _release(self) -> None:
-        """Grant all turns that may be taken now."""
+        """Let all queued calls go on that may be made now."""
         if self._away_since is None or self._reached:
             alone = self._alone_since is not None and time.monotonic() - self._alone_since < _ALONE_SECONDS
             if self._lost and self._alone_since is None:  # never two at a time, however long one takes
@@ -245,7 +245,7 @@ class CircuitBreaker:
         queued.one_shot_event.set()
 
     def _attend(self) -> None:
-        """In a thread, as long as calls are queued: connect, and end the time that a repeated call has for itself."""
+        """In a thread while calls are queued: connect, and end the time for which a repeated call runs alone."""
         while True:
             with self._lock:
                 if self._away_since is None or self._reached:

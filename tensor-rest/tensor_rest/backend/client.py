@@ -1,4 +1,4 @@
-"""The calls to the model server and what they answer, in NumPy's terms."""
+"""Calls to the model server, with inputs and outputs as NumPy arrays."""
 
 import itertools
 import ssl
@@ -31,25 +31,25 @@ Answer = TypeVar("Answer", bound=Message)
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
 _BATCH_BYTES = 16 << 20  # of inputs in one call that several callers share
-_PARTS = 4  # of large requests under way at once
+_PARTS = 4  # of large requests in flight at once
 _LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of the client; Settings has the words for them."""
+    """Limits of the client, documented in Settings."""
 
-    grace: float = 10.0  # seconds the server may be away before calls are refused at once
-    calls: int = 32  # under way at once in this process; more may wait for the server
+    grace: float = 10.0  # seconds the server may be unavailable before calls are refused at once
+    calls: int = 32  # in flight at once in this process after an outage; more stay queued
     message_bytes: int = 64 << 20
     batch_rows: int = 32  # of one call
-    batch_calls: int = 1  # under way at once for rows that could share one
+    batch_calls: int = 1  # in flight at once for rows that could share one
     repeat_lock: Path | None = None  # a file that all workers share
 
 
 @dataclass(frozen=True)
 class VersionState:
-    """One version as the server sees it; `state` is a word of ModelVersionStatus.State, `error` is empty when well."""
+    """One version as the server reports it; `state` is a ModelVersionStatus.State by name, `error` may be empty."""
 
     version: int
     state: str
@@ -57,9 +57,9 @@ class VersionState:
 
 
 class ModelServer:
-    """Calls to the server at `address`, or where `route` says of several, all for one request within `timeout` seconds
-    or what its sender allows; over TLS where `tls` says whom to trust.
+    """Client of the server at `address`; of several servers `route` selects those to call. `tls`: the context for TLS.
 
+    All calls for one request end within `timeout` seconds, or within the limit its client set.
     A call that fails raises the ApiError of grpc_errors.GRPC_ERRORS, one with an unreadable answer BadGatewayError.
     While the model server is unavailable calls wait for it, up to `Limits.grace`; after that UnavailableError is raised
     at once.
@@ -99,10 +99,10 @@ class ModelServer:
     ) -> Prediction:
         """Run a signature of a version or label (neither: the newest) on `inputs`; `outputs` limits what is sent back.
 
-        Rows are dimension 0. Where `batch` is true, the signature is known (`signatures` was called) to have open rows,
-        and these to be independent (the `setting` of the model, else `declare_independent`), they share calls with
-        those of other callers, and many are split into several calls; all others go alone. `deadline` is an
-        instant of `time.monotonic`; None: that of the request the thread works for, else the timeout.
+        Rows are dimension 0. They share calls with other requests' rows, and many are split into several calls, where
+        `batch` is true, the signature is known (`signatures` was called) to have open rows, and these are independent
+        (the `setting` of the model, else `declare_independent`). All others are sent as one call. `deadline` is an
+        instant of `time.monotonic`; None: that of the current request, else the timeout.
         """
         ref = SignatureRef(model, version, label, signature, tuple(outputs))
         by = request_context.current()
@@ -112,7 +112,7 @@ class ModelServer:
             self._breaker.admit(inputs)
         with self._breaker:
             most = self._batcher.max_rows_of(row_bytes(inputs, rows)) if rows else 0
-            if most == 0 or rows == most == 1:  # a queue for calls that nobody shares would only hold them up
+            if most == 0 or rows == most == 1:  # queueing calls that cannot be shared would only delay them
                 return self._run(ref, inputs, deadline, [by.request_id])
             if rows > most:
                 bounds = np.linspace(0, rows, -(-rows // most) + 1).astype(int)
@@ -124,7 +124,7 @@ class ModelServer:
                 return self._run(ref, inputs, deadline, [by.request_id], lost=True)
 
     def waiting(self) -> int:
-        """How many calls wait for the server, or came while it was away and are not over."""
+        """How many calls arrived while the server was unavailable and have not ended."""
         return self._breaker.waiting
 
     def max_rows(self, row_bytes: int) -> int:
@@ -141,7 +141,7 @@ class ModelServer:
         signature: str = "serving_default",
         outputs: Sequence[str] = (),
     ) -> Prediction:
-        """The same for many rows that are still being made: each part, of at most `max_rows`, goes as it comes."""
+        """Like `predict`, for rows still being made: each part, of at most `max_rows`, is sent once it is made."""
         ref = SignatureRef(model, version, label, signature, tuple(outputs))
         by = request_context.current()
         deadline = by.deadline or time.monotonic() + self._timeout
@@ -176,7 +176,7 @@ class ModelServer:
     def status(self, model: str) -> list[VersionState]:
         """Every version the server knows of, ascending, with its state. Raises NotFoundError for an unknown model.
 
-        This is a look at the server as it is: nothing is waited for while it is away.
+        It does not wait while the server is unavailable.
         """
         request = pb.GetModelStatusRequest(model_spec=_spec(model))
         by = request_context.current()
@@ -191,8 +191,8 @@ class ModelServer:
         ]
 
     def call(self, path: str, request: Message, answer: type[Answer], model: str, version: int | None = None) -> Answer:
-        """Any unary method about a `version` of `model`, by its gRPC path (/package.Service/Method), for the request
-        the thread works for."""
+        """Call any unary method about a `version` of `model`, by its gRPC path (/package.Service/Method), for the
+        current request."""
         by = request_context.current()
         deadline = by.deadline or time.monotonic() + self._timeout
         if not self._breaker.closed:
@@ -205,12 +205,12 @@ class ModelServer:
     def _run(
         self, ref: SignatureRef, inputs: Inputs, deadline: float, ids: Sequence[str], lost: bool = False
     ) -> Prediction:
-        """One Predict call; `lost`: once more, for a request whose shared call was lost."""
+        """Make one Predict call; `lost`: it repeats, for one request, a shared call that was lost."""
         request = pb.PredictRequest()
         for alias, array in inputs.items():
             write(array, request.inputs[alias])
         started = time.monotonic()
-        message = _head(ref) + request.SerializeToString()  # a message's fields may come in pieces
+        message = _head(ref) + request.SerializeToString()  # serialized messages can be concatenated
         path = _PREDICTION + "Predict"
         answer = self._calls.call(path, message, pb.PredictResponse, deadline, ids, ref.model, ref.version, lost)
         seconds = time.monotonic() - started
@@ -221,20 +221,20 @@ class ModelServer:
         return Prediction(version, arrays, ref.signature, 0.0, seconds)
 
     def _in_parts(self, ref: SignatureRef, parts: Iterable[Inputs], deadline: float, request_id: str) -> Prediction:
-        """Many rows in several calls, some of them at once. All parts are answered by the same version."""
+        """Send many rows in several calls, some in parallel. All parts are answered by the same version."""
         started, sent, calls = time.monotonic(), [], []
         for part in parts:
             sent.append(part)
             calls.append(self._parts.submit(self._run, ref, part, deadline, [request_id]))
-            time.sleep(0)  # it goes out before the next part is made
+            time.sleep(0)  # so that it is sent before the next part is made
         answers = []
         try:
-            while calls:  # taken out, since a call that fails leads to its error, and the error here
+            while calls:  # popped: a failed call refers to its error, and the error's traceback to this frame
                 answers.append(calls.pop(0).result(max(0.0, deadline - time.monotonic())))
-        except futures.TimeoutError as error:  # still behind the parts of others
+        except futures.TimeoutError as error:  # still queued behind the parts of other requests
             raise DeadlineError("The model server did not answer in time.") from error
         newest = max(answer.version for answer in answers)
-        if any(answer.version != newest for answer in answers):  # it changed meanwhile
+        if any(answer.version != newest for answer in answers):  # the version changed meanwhile
             ref = ref._replace(version=newest, label=None)
             if self._rows.are_independent(ref, newest):
                 return self._in_parts(ref, sent, deadline, request_id)

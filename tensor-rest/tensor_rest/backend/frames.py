@@ -1,7 +1,7 @@
 """HTTP/2 as bytes: frames (RFC 9113) and header blocks (RFC 7541), as far as a client of gRPC needs them.
 
-Header blocks are stateless both ways: we keep nothing in a table, and announce a table of size 0. So the same
-bytes always mean the same fields.
+Header blocks are stateless in both directions: no dynamic table is used, and a table of size 0 is announced. So the
+same bytes always mean the same fields.
 """
 
 import struct
@@ -14,22 +14,22 @@ import hpack
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WINDOW = 65_535  # bytes either side may send before a SETTINGS frame
 WIDEST_WINDOW = 2**31 - 1
-FRAME = 16_384  # bytes of payload everyone takes
+FRAME = 16_384  # bytes of payload that every peer accepts
 FRAME_HEAD = 9
 LAST_STREAM = 2**31 - 1
 PROTOCOL_ERROR, CANCEL, ENHANCE_YOUR_CALM = 1, 8, 11
 
 HEADERS_BYTES = 64 << 10
-"""Of a header block, packed and unpacked: more is refused."""
+"""Maximum size of a header block, encoded and decoded."""
 
 CONTROL_FRAMES = 1000
-"""Of the peer's frames in one call, those that bring nothing of an answer: more is a flood, which would keep a worker
-from all else until the deadline. A thousand take it some milliseconds."""
+"""Frames without data of the answer that the peer may send in one call: more is a flood, which would occupy a worker
+until the deadline. A thousand take a worker some milliseconds."""
 CONTROL_FRAME_BYTES = 256
-"""Each so many bytes of them count as one frame more; a DATA frame with fewer of the answer is one of them. For each so
-many bytes of the request there may be one more: they open the window for it."""
+"""Every so many bytes of such a frame count as one more frame, and a DATA frame with less content counts as such a
+frame. For every so many bytes of the request one more is allowed: they open the window for it."""
 
-_SMALL_BLOCK = 256  # bytes; what comes with every answer, the usual ones repeat
+_SMALL_BLOCK = 256  # bytes; such blocks are cached once decoded, since most answers repeat them
 
 
 class Kind(IntEnum):
@@ -48,7 +48,7 @@ class Kind(IntEnum):
 
 
 class Setting(IntEnum):
-    """Numbers of the settings we say or heed."""
+    """Numbers of the settings that are sent or applied."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -66,7 +66,7 @@ _HEAD = struct.Struct(">HBBBL")  # length (24 bits), type, flags, stream
 
 
 class ProtocolError(Exception):
-    """What the peer sent is not HTTP/2 as it has to be: the connection ends with the error `code`."""
+    """The peer violated HTTP/2: the connection ends with the error `code`."""
 
     def __init__(self, text: str, code: int = PROTOCOL_ERROR) -> None:
         super().__init__(text)
@@ -109,7 +109,7 @@ def read_settings(payload: bytes) -> Iterable[tuple[int, int]]:
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """What of a DATA or HEADERS frame is its content. Raises ProtocolError."""
+    """Return the content of a DATA or HEADERS frame, without its padding. Raises ProtocolError."""
     start, end = 0, len(payload)
     if flags & PADDED:
         if not payload:
@@ -121,7 +121,7 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def field(name: bytes, value: bytes) -> bytes:
-    """A header field, spelled out and kept in no table."""
+    """A header field as a literal, without indexing."""
     return b"\0" + _integer(len(name)) + name + _integer(len(value)) + value
 
 
@@ -133,7 +133,7 @@ def request_fields(authority: str, path: str) -> bytes:
 
 
 def fields(block: bytes) -> Mapping[str, str]:
-    """The fields of a header block; of several with one name the last. Raises ProtocolError."""
+    """Return the fields of a header block; of fields with the same name the last. Raises ProtocolError."""
     return _known(block) if len(block) <= _SMALL_BLOCK else _read(block)
 
 

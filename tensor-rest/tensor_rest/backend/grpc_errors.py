@@ -23,7 +23,7 @@ GRPC_ERRORS: dict[Code, type[ApiError]] = {
     Code.FAILED_PRECONDITION: ConflictError,
     Code.RESOURCE_EXHAUSTED: TooManyRequestsError,
     Code.UNAVAILABLE: UnavailableError,
-    Code.CANCELLED: UnavailableError,  # by a server that is going; nobody else cancels our calls
+    Code.CANCELLED: UnavailableError,  # by a server that shuts down; nothing else cancels these calls
     Code.DEADLINE_EXCEEDED: DeadlineError,
 }
 """gRPC status to exception, hence to HTTP status; any other is a BadGatewayError."""
@@ -32,9 +32,9 @@ _TOO_LARGE = "larger than max"
 
 
 def from_grpc(error: RpcError, server: str) -> ApiError:
-    """The exception for a failed call. What serving says about the request is passed on, its inner troubles are not."""
+    """Return the exception for a failed call. Only the server's messages about the request itself are passed on."""
     code, details = error.code, error.details
-    if code is Code.RESOURCE_EXHAUSTED and _TOO_LARGE in details:  # said of one message, by the server's gRPC or ours
+    if code is Code.RESOURCE_EXHAUSTED and _TOO_LARGE in details:  # of one message: in the server or here
         return TooLargeError(f"Too much for one call of the model server, send fewer rows at once: {details}.")
     kind = GRPC_ERRORS.get(code, BadGatewayError)
     if kind in (BadRequestError, NotFoundError, ConflictError):

@@ -1,6 +1,6 @@
 """One HTTP/2 connection over a blocking socket, which makes one gRPC call at a time in its caller's thread.
 
-Nothing happens between calls: no thread reads. What the peer says meanwhile is read before the next call (`ready`).
+Between calls no thread reads. What the peer sends meanwhile is read before the next call (`ready`).
 """
 
 import socket
@@ -16,10 +16,10 @@ from tensor_rest.backend.sending import FrameSender
 from tensor_rest.backend.status import Code, RpcError
 
 _CHUNK = 1 << 15  # bytes read at once, and sent at once of a large request; more would cost malloc a mapping each time
-_LOOKS = 16  # reads of what an idle connection has got; a peer that sends more is given up
-_LOOK_SECONDS = 0.1  # to answer a ping that came meanwhile
-_FRESH_SECONDS = 0.02  # after a call, in which the next one needs no look
-_MAX_KNOWN = 64  # pairs of header blocks that are known by their bytes
+_LOOKS = 16  # reads of what an idle connection has received; if there is more, it is closed
+_LOOK_SECONDS = 0.1  # to answer a ping that arrived meanwhile
+_FRESH_SECONDS = 0.02  # after a call, in which `ready` reads nothing
+_MAX_KNOWN = 64  # pairs of header blocks that are recognised by their bytes
 
 _OPENING = (
     frames.PREFACE
@@ -36,7 +36,7 @@ _OPENING = (
 
 
 class LostError(RpcError):
-    """UNAVAILABLE: the connection ended before the answer was whole; `begun`: the server had the whole request."""
+    """UNAVAILABLE: the connection ended before the answer was complete; `begun`: the whole request was sent."""
 
     def __init__(self, details: str, *, begun: bool = False) -> None:
         super().__init__(Code.UNAVAILABLE, details)
@@ -44,10 +44,10 @@ class LostError(RpcError):
 
 
 class Connection:
-    """Speaks on a connected socket, which it owns; messages have at most `most` bytes.
+    """HTTP/2 over a connected socket, which it owns; messages have at most `most` bytes.
 
-    A call that fails raises RpcError; unless the answer was whole, the connection is not `idle`
-    then, and of no more use. Deadlines are instants of `time.monotonic`.
+    A call that fails raises RpcError; unless its answer was complete, the connection is then not
+    `idle` and cannot be used again. Deadlines are instants of `time.monotonic`.
     """
 
     def __init__(self, connected: socket.socket, most: int) -> None:
@@ -55,14 +55,14 @@ class Connection:
         self._most = most
         self._got, self._at = b"", 0  # read from the socket, and how much of that is used
         self._answer: Answer | None = None  # of the call under way
-        self._fresh = 0.0  # until then nothing will have changed since the last call
+        self._fresh = 0.0  # until then `ready` reads nothing
         self._blocks: list[bytes] = []  # the last header blocks of the call under way
         self._known: set[tuple[bytes, ...]] = set()  # those of earlier calls that were answered well
-        self.idle, self._going = True, False  # no call was left half done; the peer takes no more of them
+        self.idle, self._going = True, False  # no call is unfinished; the peer accepts no more calls
         weakref.finalize(self, connected.close).atexit = False  # where its channel is dropped without `close`
 
     def start(self, deadline: float) -> None:
-        """Exchange SETTINGS with the peer: after that it is known to answer, and what it accepts."""
+        """Exchange SETTINGS with the peer: this shows that it answers, and what it accepts."""
         self._sender.deadline = deadline
         try:
             self._sender.send(_OPENING)
@@ -74,9 +74,9 @@ class Connection:
             raise RpcError(Code.UNAVAILABLE, f"no HTTP/2 connection: {error}") from error
 
     def ready(self) -> bool:
-        """Whether it can take a call: what came meanwhile is read, and nothing of it ends the connection.
+        """Read what has arrived since the last call, and return whether the connection can be used for another one.
 
-        Right after a call nothing is looked at: what is lost since then the next call finds out.
+        Right after a call nothing is read: if the connection is lost since then, the next call notices.
         """
         now = time.monotonic()
         if now < self._fresh and not self._going:
@@ -91,7 +91,7 @@ class Connection:
         return False
 
     def call(self, fields: bytes, message: bytes, deadline: float) -> bytes:
-        """The answer to `message`; `fields` is the header block. Raises LostError if the connection ends before."""
+        """Return the answer to `message`; `fields` is the header block. Raises LostError if the connection ends."""
         self._sender.begin_call(deadline, len(message))
         answer = self._answer = Answer(self._most)
         self._blocks.clear()
@@ -117,14 +117,14 @@ class Connection:
             raise LostError(f"the connection was lost{amid}: {error}", begun=whole or answer.begun) from error
 
     def close(self) -> None:
-        """End it; a call that the peer still works on is cancelled by that."""
+        """Close the connection; this cancels a call that the peer still works on."""
         self.idle = False
         self._socket.close()
 
     def _usual(self) -> bytes | None:
-        """The message of an answer as nearly all are, taken at once: three frames, whose header blocks are known.
+        """Return the message of a usual answer at once: three frames, whose header blocks are known.
 
-        None for any other, with nothing of it used.
+        None for any other answer, of which nothing is consumed.
         """
         if self._at == len(self._got):
             self._socket.settimeout(self._sender.time_left())
@@ -155,7 +155,7 @@ class Connection:
     # ---- out
 
     def _send_request(self, fields: bytes, message: bytes, answer: Answer) -> bool:
-        """Send the request; False if the answer was whole before."""
+        """Send the request; False if the answer was complete before all was sent."""
         begin = frames.frame(Kind.HEADERS, frames.END_HEADERS, self._sender.stream, fields)
         body = b"\0" + len(message).to_bytes(4, "big") + message
         if self._sender.send_whole(begin, body):
@@ -211,7 +211,7 @@ class Connection:
         self._at = 0
 
     def _look(self) -> bool:
-        """Do what has come, and read what is there without a wait; False if nothing is."""
+        """Handle the frames received, then read without waiting; False if there was nothing to read."""
         while found := self._parsed():
             self._do(*found)
         self._socket.settimeout(0)
@@ -253,9 +253,9 @@ class Connection:
                 return b"".join(parts)
 
     def _mine(self, stream: int) -> Answer:
-        """The answer under way, which this stream has to be."""
+        """Return the answer of the call in flight. Raises ProtocolError for any other stream."""
         if stream != self._sender.stream or self._answer is None or self._answer.ended:
-            raise ProtocolError(f"something on stream {stream}, where nothing is under way")
+            raise ProtocolError(f"a frame on stream {stream}, which has no call in flight")
         return self._answer
 
     def _reset(self, _: int, stream: int, payload: bytes) -> None:
@@ -267,13 +267,13 @@ class Connection:
         raise reset(code)
 
     def _goaway(self, _: int, _stream: int, payload: bytes) -> None:
-        """The peer takes no more calls. One after the last that it names was not begun; others are answered yet."""
+        """The peer accepts no more calls. Streams after the last that it names were not begun; others are answered."""
         self._going = True
         if not self.idle and self._sender.stream > frames.number(payload[:4], "GOAWAY") & frames.WIDEST_WINDOW:
-            raise LostError(f"the server is going, and did not begin the call {payload[8:200]!r}")
+            raise LostError(f"the server shuts down, and did not begin the call {payload[8:200]!r}")
 
     def _on_unexpected(self, _: int, stream: int, _payload: bytes) -> None:
-        raise ProtocolError(f"a promise, or the rest of nothing, on stream {stream}")
+        raise ProtocolError(f"an unexpected PUSH_PROMISE or CONTINUATION on stream {stream}")
 
 
 _USUAL = (

@@ -1,6 +1,6 @@
-"""One repeat of a lost call at a time among all workers of the gateway: a repeat may end the model server.
+"""Lets one worker of the gateway at a time repeat a lost call: a repeat may crash the model server.
 
-Two at once could be lost together, and then an innocent call would be taken for the one that ends the server.
+Two at once could be lost together, and the harmless one would be taken for a call that crashes the server.
 """
 
 import contextlib
@@ -10,19 +10,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_MAX_WAIT_S = 5.0  # for another worker's repeat: a call that takes long is not waited for
+_MAX_WAIT_S = 5.0  # for another worker's repeat; a longer one is not waited for
 _INTERVAL_S = 0.02
 
 
 class RepeatLock:
-    """A lock in a file that workers share; one that is killed lets go of it. Without a file it is no lock."""
+    """A lock in a file that workers share; it is released when its holder is killed. Without a path it does nothing."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock, or go on without it: after a while, and where the file cannot be opened."""
+        """Hold the lock; go on without it after `_MAX_WAIT_S`, or where the file cannot be opened."""
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if self._path else None
         except OSError:
@@ -38,7 +38,7 @@ class RepeatLock:
 
     @staticmethod
     def _acquire(file: int) -> None:
-        """Without blocking: the other greenlets of this worker go on."""
+        """Acquire it by polling, so that the other greenlets of this worker can run."""
         until = time.monotonic() + _MAX_WAIT_S
         while time.monotonic() < until:
             try:

@@ -2,8 +2,8 @@
 
 - It could not connect: nothing was sent; the call is made when the server can be reached.
 - The connection was lost before all was sent, GOAWAY below the stream, UNAVAILABLE, CANCELLED: the server did not
-  begin the call, or lives; it is repeated within a budget.
-- The connection was lost after all was sent: the call may have ended the server. It is repeated once, marked as a
+  begin the call, or still runs; the call is repeated within a budget.
+- The connection was lost after all was sent: the call may have crashed the server. It is repeated once, marked as a
   repeat, with no other call of this worker and no other repeat of any worker under way. The embedded server refuses
   it if it knows that this very call crashed it. Refused or lost again, it fails, and the same bytes are refused for a
   minute.
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer", bound=Message)
 
 _GONE = (Code.UNAVAILABLE, Code.CANCELLED)
-"""The server is away or shuts down (it cancels what is under way; nothing else cancels our calls)."""
+"""The server is unavailable or shuts down (it cancels calls in flight; nothing else cancels them)."""
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 0.5  # seconds before a further repeat: a random part of it, doubled each time
 _REPEAT = ("x-previous-attempts", "1")  # as the embedded server reads it
 _MAX_IDS = 16  # of the requests a call is made for, in its metadata and in the log
 _REFUSED_SECONDS = 60
-_MAX_REFUSED = 64  # calls that ended the server: the last ones
+_MAX_REFUSED = 64  # calls that crashed the server: the last ones are remembered
 
 
 class SharedCallLostError(UnavailableError):
-    """The server was lost while it worked on a call for several requests: each is to be made alone, as a lost one."""
+    """The server was lost during a call for several requests: each is repeated alone, marked as lost."""
 
 
 Route = Callable[[str, int | None], Collection[Address] | None]
@@ -52,7 +52,7 @@ Route = Callable[[str, int | None], Collection[Address] | None]
 
 
 class Calls:
-    """Makes calls through `channel` as far as `breaker` allows, where `route` says."""
+    """Makes calls through `channel`, when `breaker` allows it, to the addresses that `route` returns."""
 
     def __init__(self, channel: Channel, breaker: CircuitBreaker, repeats: RepeatLock, route: Route) -> None:
         self._channel, self._breaker, self._repeats, self._route = channel, breaker, repeats, route
@@ -69,11 +69,11 @@ class Calls:
         version: int | None = None,
         lost: bool = False,
     ) -> Answer:
-        """The answer to a serialized request about a `version` of `model`, at the latest at `deadline`
+        """Return the answer to a serialized request about a `version` of `model`, before `deadline`
         (`time.monotonic`).
 
         `lost`: the call was lost before, as part of a shared one. Raises the ApiError of grpc_errors.GRPC_ERRORS.
-        While the server is away the call waits for it, so that a restart which is over before the deadline loses none.
+        While the server is unavailable the call waits: a restart that ends before the deadline loses no call.
         """
         if self._refused:
             self._check_refused(path, request, model)
@@ -93,9 +93,9 @@ class Calls:
             pause = min(2 * pause, _MAX_PAUSE_S)
 
     def call_once(self, path: str, request: bytes, answer: type[Answer], deadline: float, ids: Sequence[str]) -> Answer:
-        """The same for a call about the server's state: it does not wait, whatever the circuit breaker's state.
+        """Make a call about the server's state, which does not wait, whatever the circuit breaker's state.
 
-        It is repeated only where a kept connection was lost since its last call.
+        It is repeated once if its connection is lost.
         """
         try:
             try:
@@ -115,8 +115,8 @@ class Calls:
         among: Collection[Address] | None = None,
         lost: bool = False,
     ) -> Answer:
-        """The answer. A call that was lost goes over a new connection: a kept one may lead to the server that ended,
-        and to lose it there would be taken for the end of a second one."""
+        """Return the answer. A `lost` call uses a new connection: a kept one may lead to the crashed server, and losing
+        it would be taken for a second crash."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError("The model server did not answer in time.")
@@ -138,7 +138,7 @@ class Calls:
     def _may_have_ended_it(
         self, error: RpcError, path: str, request: bytes, ids: Sequence[str], model: str, lost: bool
     ) -> bool:
-        """Whether the call may have ended the server. Raises the ApiError if it may not be repeated."""
+        """Return whether the call may have crashed the server. Raises the ApiError if it may not be repeated."""
         if lost and error.code is Code.DATA_LOSS:
             self._refuse(path, request, model, ids, "the model server crashed in")
             raise _ended(model, _REFUSED_SECONDS) from error

@@ -1,7 +1,7 @@
-"""Whether the rows of some inputs may share a call with others': what is known of the signatures of each version.
+"""Decides by the signatures of each version whether the rows of a request may share a call with other requests' rows.
 
 Rows share calls, or are split over several, only where they are known to be independent: the operator's setting for
-the model says so, or else the version's card. Everything else is sent alone, as it came.
+the model says so, or else the version's card. Everything else is sent as one call, unchanged.
 """
 
 import threading
@@ -34,7 +34,7 @@ class Rows:
         self._lock = threading.Lock()
 
     def learn(self, model: str, version: int, signatures: Mapping[str, SignatureDef]) -> None:
-        """Keep what of a version's signatures can be batched; whether it may be is to be declared anew."""
+        """Keep which of a version's signatures can be batched; if they changed, independence must be declared again."""
         plans = {name: plan for name, definition in signatures.items() if (plan := _plan(definition))}
         with self._lock:
             if len(self._plans) >= _KEPT:
@@ -53,7 +53,7 @@ class Rows:
                 self._independent.discard((model, version))
 
     def answered(self, ref: SignatureRef, version: int) -> None:
-        """This version answers requests without a version number."""
+        """Record that this version answers requests like `ref`, if that names no version number."""
         key = (ref.model, ref.label)
         if ref.version is None and self._answering.get(key) != version:
             with self._lock:
@@ -62,10 +62,10 @@ class Rows:
                 self._answering[key] = version
 
     def count(self, ref: SignatureRef, inputs: Inputs) -> int:
-        """How many rows `inputs` has. 0 where they must go alone.
+        """Return how many rows `inputs` has; 0 where they must not share a call.
 
-        That is: they are not known to be independent, the signature has no rows, or the inputs do not fit it - then
-        the server's refusal must not reach others.
+        That is: they are not known to be independent, the signature has no rows, or the inputs do not fit it: then the
+        server's error must not affect other requests.
         """
         version = ref.version
         if version is None:
@@ -77,7 +77,7 @@ class Rows:
         return counts.pop() if len(counts) == 1 else 0
 
     def are_independent(self, ref: SignatureRef, version: int) -> bool:
-        """Whether the rows of the version that answered a shared call are: another one may have been expected."""
+        """Whether the rows of the version that answered a shared call are independent; it may be an unexpected one."""
         return self._plan(ref, version) is not None
 
     def _plan(self, ref: SignatureRef, version: int) -> Plan | None:

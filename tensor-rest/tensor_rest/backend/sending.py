@@ -1,6 +1,6 @@
-"""What goes out over an HTTP/2 connection: within the peer's windows and frames, and before the deadline.
+"""Sends over an HTTP/2 connection: within the peer's windows and frame size, and before the deadline.
 
-And what comes in beside answers, as far as it is answered or counted.
+Also handles control frames of the peer: SETTINGS, PING and WINDOW_UPDATE.
 """
 
 import socket
@@ -10,13 +10,13 @@ from contextlib import suppress
 from tensor_rest.backend import frames
 from tensor_rest.backend.frames import Kind, ProtocolError, Setting
 
-_UPDATE_BYTES = 16 << 20  # bytes taken, after which the peer may send as many again
+_UPDATE_BYTES = 16 << 20  # bytes received, after which a WINDOW_UPDATE lets the peer send as many again
 
 
 class FrameSender:
     """Writes to the socket of one connection, and keeps the peer's windows.
 
-    stream: of the call under way. deadline: an instant of `time.monotonic` at which all sending ends.
+    stream: id of the current call's stream. deadline: an instant of `time.monotonic` at which all sending ends.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -27,7 +27,7 @@ class FrameSender:
         self._stream_window = 0  # on the stream of the call,
         self._initial_window = frames.WINDOW  # on a new stream,
         self._max_frame = frames.FRAME  # and in a frame
-        self._taken = 0  # bytes of its data that it does not know yet to be taken
+        self._taken = 0  # bytes received since the last WINDOW_UPDATE
         self._control_frames = frames.CONTROL_FRAMES  # that the peer may still send, in this call
 
     def begin_call(self, deadline: float, size: int) -> None:
@@ -68,7 +68,7 @@ class FrameSender:
             self._socket.sendall(data[sent:])
 
     def count_control(self, size: int) -> None:
-        """Count a frame of `size` bytes that brings nothing of an answer. Raises ProtocolError for one too many."""
+        """Count a frame of `size` bytes without data of an answer. Raises ProtocolError if there are too many."""
         self._control_frames -= 1 + size // frames.CONTROL_FRAME_BYTES
         if self._control_frames < 0:
             raise ProtocolError("too many frames beside the answer", frames.ENHANCE_YOUR_CALM)
@@ -87,7 +87,7 @@ class FrameSender:
         return left
 
     def took(self, size: int) -> None:
-        """Let the peer send as much again, once it is worth a frame."""
+        """Count received data, and let the peer send as much again once it is worth a frame."""
         self._taken += size
         if self._taken >= _UPDATE_BYTES:
             self.send(frames.frame(Kind.WINDOW_UPDATE, 0, 0, self._taken.to_bytes(4, "big")))

@@ -1,7 +1,7 @@
 """TensorProto to NumPy and back, without TensorFlow.
 
-Facts of tensorflow/core/framework/tensor.proto: values stand in `tensor_content` (row-major, little-endian) or in the
-field of their type; TensorFlow Serving answers in the latter by default, so both are read.
+By tensorflow/core/framework/tensor.proto, values are in `tensor_content` (row-major, little-endian) or in the field of
+their type. TensorFlow Serving answers with the latter by default, so both are read.
 """
 
 import math
@@ -63,7 +63,7 @@ def numpy_type(dtype: int) -> np.dtype[Any]:
 
 
 def type_name(dtype: int) -> str:
-    """`uint8` for DT_UINT8; the bare number for one this wire does not know."""
+    """Return the type's name, `uint8` for DT_UINT8; the number of an unknown type."""
     known = dtype in DataType.values()
     return DataType.Name(cast(DataType, dtype)).removeprefix("DT_").lower() if known else str(dtype)
 
@@ -93,7 +93,7 @@ def write(array: np.ndarray[Any, Any], tensor: TensorProto) -> None:
         elif little in _TYPES:
             array = array.astype(little)
         else:
-            raise WireError(f"Arrays of type {array.dtype} cannot travel; wanted a number, bool or bytes type.")
+            raise WireError(f"Arrays of type {array.dtype} cannot be sent; wanted a number, bool or bytes type.")
         number = _TYPES[array.dtype]
     tensor.dtype = number
     tensor.tensor_shape.CopyFrom(_shape_message(array.shape))
@@ -104,7 +104,7 @@ def write(array: np.ndarray[Any, Any], tensor: TensorProto) -> None:
 
 
 def from_tensor(tensor: TensorProto) -> np.ndarray[Any, Any]:
-    """The array of a TensorProto in its own shape; strings come as an object array of bytes. Raises WireError."""
+    """Return the array of a TensorProto in its shape; strings become an object array of bytes. Raises WireError."""
     shape = _shape(tensor)
     dtype = numpy_type(tensor.dtype)
     count = math.prod(shape)

@@ -1,4 +1,4 @@
-"""Untrusted bytes to an image, with every bound checked before anything is decoded."""
+"""Decodes untrusted bytes to an image; every limit is checked before anything is decoded."""
 
 import io
 
@@ -16,16 +16,16 @@ from tensor_rest.runtime import offload
 
 _JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 _SMALL = 1 << 18  # pixels
-_BRIEF = 1 << 16  # pixels, which take a millisecond or two with any decoder
+_BRIEF = 1 << 16  # pixels; decoding so many takes a millisecond or two with any decoder
 
-# The bound below is stricter than Pillow's own, which only warns up to twice its limit.
+# `max_pixels` is stricter than Pillow's own limit, which only warns up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20  # bytes that all texts in a PNG may unpack to
-_MAX_EXIF = 1 << 16  # bytes, as many as a JPEG can hold
+_MAX_EXIF = 1 << 16  # bytes, the most a JPEG can hold
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """The picture in `data`, upright and flat, mode L or RGB, no side over 1024 pixels (first frame of an animation).
+    """Return the picture in `data`: upright, without alpha, L or RGB, sides up to 1024 (an animation's first frame).
 
     Raises UnsupportedMediaError for another format than those of `formats`, TooLargeError for more than `max_pixels`
     pixels (decided from the header), BadRequestError for an empty or broken file.
@@ -44,20 +44,20 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             return flatten(picture) if brief else offload.run(flatten, picture)
     except ApiError:
         raise
-    except Exception as error:  # decoders raise whatever they trip over in a broken file
+    except Exception as error:  # decoders raise any exception on a broken file
         raise BadRequestError(f"The picture is broken or cut off: {type(error).__name__} while decoding.") from error
 
 
 def prepare(data: bytes, wanted: ImageInput, max_pixels: int) -> Pixels:
-    """The picture in `data` as a model wants it, uint8 [H,W,C]. Raises as `decode` does."""
+    """Return the picture in `data` as a model takes it, uint8 [H,W,C]. Raises as `decode` does."""
     pixels = _plain_jpeg(data, wanted.channels, max_pixels) if data.startswith(_JPEG) else None
     return fit(decode(data, max_pixels), wanted) if pixels is None else fit_pixels(pixels, wanted)
 
 
 def _plain_jpeg(data: bytes, channels: int, max_pixels: int) -> Pixels | None:
-    """The pixels of a small baseline JPEG, the very same as `decode` gives in a third of the time; None for any other.
+    """Return the pixels of a small baseline JPEG, the same as from `decode`, in a third of the time; else None.
 
-    Others are those that are large, broken, progressive, turned (EXIF) or of unusual colours.
+    None is returned for JPEGs that are large, broken, progressive, rotated (EXIF) or of unusual colours.
     """
     if b"Exif\0" in data or data.count(_JPEG_SCAN) != 1:
         return None

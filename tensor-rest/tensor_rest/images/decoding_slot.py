@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from tensor_rest.errors import UnavailableError
 from tensor_rest.observability import metrics
 
-_LARGE = 1 << 20  # pixels of a picture that is decoded only one at a time
-_SLOT_TIMEOUT_S = 5.0  # seconds such a picture waits for its turn
+_LARGE = 1 << 20  # pixels; larger pictures are decoded one at a time
+_SLOT_TIMEOUT_S = 5.0  # seconds such a picture waits for the slot
 
 _large_picture = threading.Lock()
 
 
 @contextmanager
 def decoding_slot(pixels: int) -> Iterator[None]:
-    """Around the decoding of a picture: a worker decodes large ones one after the other, each takes 100 MB and more.
+    """Hold the slot while a large picture of `pixels` is decoded; a small one needs no slot.
 
-    Raises UnavailableError if it is not this one's turn in time.
+    Raises UnavailableError if the slot is not free in time.
     """
     if pixels <= _LARGE:
         yield

@@ -1,8 +1,8 @@
-"""A picture by its URL: from hosts on a list only, over an address that was checked, within bounds of time and size.
+"""Fetches a picture by its URL: from allowed hosts only, over a checked address, within limits of time and size.
 
-The server behind an untrusted URL sees a request from inside our network. So the host must be on the list, its
-name is looked up once, every address it has must be public, the connection goes to the one that was checked, and a
-redirect is an error. An entry that is an address itself is the operator's word that it is meant, public or not.
+A URL from a client must not reach servers of the internal network (SSRF). So the host must be on the list, its name is
+looked up once, all its addresses must be public, the connection uses a checked address, and redirects are an error.
+An entry that is itself an address is allowed by the operator, public or not.
 """
 
 import http.client
@@ -53,7 +53,7 @@ class _Url:
 
 
 def image(url: str) -> bytes:
-    """The bytes at `url`, by the current application's list. Raises an ApiError with the reason if not."""
+    """Return the bytes at `url`, if the current application's list allows it. Raises an ApiError with the reason."""
     fetcher: Fetcher = flask.current_app.extensions["fetch"]
     return fetcher.image(url)
 
@@ -71,7 +71,7 @@ class Fetcher:
     def image(self, url: str) -> bytes:
         """The bytes at `url`.
 
-        Raises ForbiddenError for what is not on the list or not public, BadRequestError for what is no such URL,
+        Raises ForbiddenError for a host that is not on the list or not public, BadRequestError for an invalid URL,
         TooLargeError, DeadlineError, UnavailableError if too many are fetched at once, else BadGatewayError.
         """
         if not self._allow:
@@ -89,7 +89,7 @@ class Fetcher:
             download.abort()
             raise DeadlineError(f"{parts.host} did not send the picture within {self._seconds:g} s.") from error
         finally:
-            del work  # it has its error, whose traceback has this frame
+            del work  # it refers to its error, whose traceback refers to this frame
 
     def _listed(self, url: _Url) -> bool:
         """True if the list names the address itself, False if it allows the name. Raises ForbiddenError."""
@@ -111,7 +111,7 @@ class _Download:
         self._socket: socket.socket | None = None
 
     def run(self) -> bytes:
-        """The bytes. Raises an ApiError for whatever goes wrong."""
+        """Return the bytes. Raises an ApiError for any failure."""
         try:
             address = self._resolved()
             with self._connected(address) as connection:
@@ -122,12 +122,12 @@ class _Download:
             raise BadGatewayError(f"{self._url.host} did not send a picture: {type(error).__name__}.") from error
 
     def abort(self) -> None:
-        """Cut the connection, so that its thread ends."""
+        """Shut the connection down, so that its thread ends."""
         with suppress(OSError, AttributeError):
             self._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
     def _resolved(self) -> str:
-        """The address to connect to. All that the name has are checked: one bad one is reason enough."""
+        """Return the address to connect to. All addresses of the name are checked: a single bad one is an error."""
         try:
             found = socket.getaddrinfo(self._url.host, self._url.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -201,7 +201,7 @@ def _address(text: str) -> Address | None:
 
 
 def _may_connect(text: str, listed: bool) -> bool:
-    """Whether to connect there: any public address, and one that the list names, but for metadata services."""
+    """Whether to connect to an address: any public one, or one that is on the list, except metadata services."""
     address = _address(text)
     if address is None or text.find("%") >= 0:
         return False
@@ -212,7 +212,7 @@ def _may_connect(text: str, listed: bool) -> bool:
 
 
 def _inner(address: Address) -> list[Address]:
-    """The address, and the IPv4 addresses that its kind of IPv6 address stands for."""
+    """Return the address, and the IPv4 addresses that are embedded in an IPv6 address."""
     found: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         teredo = address.teredo or ()

@@ -1,4 +1,4 @@
-"""A picture brought to what a model takes: size, channels, polarity, and MNIST's centring for drawn glyphs.
+"""Converts a picture to what a model takes: size, channels, polarity, and MNIST's centring for drawn glyphs.
 
 How MNIST's makers did it (yann.lecun.com/exdb/mnist): the glyph is scaled, aspect kept, into 20 x 20 of the 28 x 28
 pixels, and placed so that its centre of mass is the centre of the picture.
@@ -21,7 +21,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What a model wants to see: size in pixels, 1 (grey) or 3 (RGB) channels; None: take the polarity as it comes."""
+    """What a model takes: size in pixels, 1 (grey) or 3 (RGB) channels; polarity None: left as it is."""
 
     height: int
     width: int
@@ -39,7 +39,7 @@ def fit(picture: Image.Image, wanted: ImageInput) -> Pixels:
 
 
 def fit_pixels(pixels: Pixels, wanted: ImageInput) -> Pixels:
-    """The same for pixels that have the channels: [h, w] for 1, [h, w, 3] for 3."""
+    """Like `fit`, for pixels that already have the channels: [h, w] for 1, [h, w, 3] for 3."""
     if _takes_glyphs(wanted):
         levels = _glyph(pixels, wanted)
     else:
@@ -59,7 +59,7 @@ def _takes_glyphs(wanted: ImageInput) -> bool:
 
 
 def _even_ground(pixels: Pixels, wanted: ImageInput) -> str | None:
-    """Return the ground of grey pixels that look like MNIST's and have the model's size, "light" or "dark"."""
+    """Return the background, "light" or "dark", of grey pixels that look like MNIST's and have the model's size."""
     return border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
 
 
@@ -69,11 +69,11 @@ def _glyph(pixels: Pixels, wanted: ImageInput) -> Pixels:
         return 255 - pixels if _is_inverted(ground == "light", wanted) else pixels
     glyph = ink.mnist_like(pixels, wanted.height, wanted.width)
     if glyph is None:
-        raise BadRequestError("Nothing is drawn in the image: no stroke stands out from the ground.")
+        raise BadRequestError("Nothing is drawn in the image: no stroke stands out from the background.")
     dark = ink.is_dark_on_light(pixels) if wanted.polarity is None else wanted.polarity == "dark-on-light"
     return 255 - glyph if dark else glyph
 
 
 def _is_inverted(light: bool, wanted: ImageInput) -> bool:
-    """Whether the ground's lightness is not the one that the model takes."""
+    """Whether the image must be inverted: its background is light where the model takes dark, or the reverse."""
     return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")

@@ -1,7 +1,7 @@
-"""How many pieces a picture's file is made of, counted before Pillow looks at them one by one.
+"""Limits the number of chunks, segments, blocks and scans of a picture's file before Pillow reads them one by one.
 
-Nine megabytes of empty comments are a valid PNG, JPEG or GIF, and take Pillow seven seconds; a JPEG of 200 KB that goes
-over its pixels five thousand times takes it ninety.
+Nine megabytes of empty comments are a valid PNG, JPEG or GIF, and take Pillow seven seconds; a JPEG of 200 KB with five
+thousand scans takes it ninety.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ MAX_SEGMENTS = 4096
 """Chunks, segments or blocks before the pixels. A PNG of 10 MB, written as usual, has 1,300."""
 
 MAX_SCANS = 32
-"""Passes over the whole picture a progressive JPEG may have; 3 to 14 are usual."""
+"""Scans (passes over the whole picture) that a progressive JPEG may have; 3 to 14 are usual."""
 
 _JPEG_SCAN = b"\xff\xda"
 

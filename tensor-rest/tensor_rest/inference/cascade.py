@@ -1,4 +1,4 @@
-"""Classifying by the rules: a picture on which a model is unsure goes to the model its rule names."""
+"""Classification with rules: a picture on which a model is unsure is sent to the model that its rule names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +18,8 @@ Classify = Callable[[Target, Sequence[bytes]], Answer]
 class Classification:
     """The final classification of one image, the answer it is from, and the rules that fired.
 
-    `concept`: how foreign the picture is to that answer's model, where that is known in time.
-    `unsure`: the best score is below the rule of the model that answered, or of the one before if that one failed.
+    `concept`: how unlike that model's training data the picture is, if its score arrived in time.
+    `unsure`: the best score is below the threshold of the model that answered.
     """
 
     answer: Answer
@@ -31,14 +31,14 @@ class Classification:
 
 
 class ClassificationRun(NamedTuple):
-    """One classification for each picture, and every answer received for them, that of the requested model first."""
+    """One classification for each picture, and all answers received, that of the requested model first."""
 
     classifications: list[Classification]
     answers: list[Answer]
 
 
 def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
-    """Call the model, and by its rule others. Rules apply only to requests that name no version or label."""
+    """Call the model, and those its rule leads to. Rules apply only to requests that name no version or label."""
     answer = classify_once(target, pictures)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)
@@ -68,7 +68,7 @@ def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Se
 
 
 def _fired(classification: Classification, rule: Rule) -> Classification:
-    """The classification with a note of the rule; its ranking is there."""
+    """Return the classification with the rule noted; its ranking must not be an error."""
     answer = classification.answer
     score = 0.0 if isinstance(classification.ranking, ApiError) else classification.ranking[0][1]
     note = {"model": answer.model, "version": answer.version, "score": round(score, 6), **rule.model_dump()}

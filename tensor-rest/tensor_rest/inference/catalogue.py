@@ -1,4 +1,4 @@
-"""Which models there are: the watcher's list where one answers, what this process knows by itself where none does."""
+"""Which models there are: by the watcher's list, or by what this process knows while no watcher answers."""
 
 import time
 from dataclasses import asdict
@@ -10,13 +10,13 @@ from tensor_rest.inference.inventory import Inventory
 from tensor_rest.inference.listing import STABLE, Ignored, Model
 from tensor_rest.inference.metadata import MetadataCache, ModelMetadata, Target
 
-_AGAIN_SECONDS = 60.0  # after which a listed model that is missing is waited for once more
+_AGAIN_SECONDS = 60.0  # after which the grace for a listed model that is missing starts again
 
 
 class Catalogue:
     """Lists and describes models. `default_model` is the one that is always looked for.
 
-    `grace` is how many seconds a model is waited for that the watcher lists and the model server does not know.
+    `grace` is how many seconds to wait for a model that the watcher lists and the model server does not know.
     """
 
     def __init__(
@@ -27,16 +27,16 @@ class Catalogue:
         self._inventory = listed
         self._default_model = default_model
         self._grace = grace
-        self._missing: dict[str, float] = {}  # since when models are that the watcher lists
+        self._missing: dict[str, float] = {}  # since when models are missing that the watcher lists
 
     def resolve(self, target: Target) -> Target:
         """Return the target with its default filled in: label `stable` if neither version nor label is named.
 
         The target is returned unchanged where the inventory lists no such label, or its version is not served.
 
-        Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a label that
-        moves is followed at once. Of several model servers each may look up another version, so there the target is
-        the version that all of them have. Raises NotFoundError for a label that they do not have.
+        Uses `Inventory.known`, which rarely waits. The model server itself looks up the label, so that a moved label
+        takes effect at once. Several model servers may resolve it to different versions, so there the target is the
+        version that all of them have. Raises NotFoundError for a label that they do not have.
         """
         if target.version is not None:
             return target
@@ -52,7 +52,7 @@ class Catalogue:
         return target
 
     def numbered(self, target: Target) -> Target:
-        """The target with the version that the watcher lists for its label; without any if the label is not listed."""
+        """Return the target with the version number that the watcher lists for its label, None if it lists none."""
         entry = self._inventory.known().by_name.get(target.model)
         version = entry.labels.get(target.label or "") if entry else None
         return Target(target.model, version=version)
@@ -81,11 +81,11 @@ class Catalogue:
         return {**summary, "default": metadata.document()}
 
     def check(self) -> None:
-        """Return if the model server answers, whatever it serves. Raises UnavailableError or DeadlineError."""
+        """Raise UnavailableError or DeadlineError unless the model server answers, whatever it serves."""
         self._states(self._default_model)
 
     def merged_states(self, target: Target) -> list[VersionState] | None:
-        """The versions of several model servers: AVAILABLE where all have one. None for one model server.
+        """Return the versions of several model servers: AVAILABLE if all have it. None for a single model server.
 
         Raises NotFoundError for a version or label that they do not have.
         """
@@ -111,9 +111,9 @@ class Catalogue:
         return self._listed()[:2]
 
     def loads(self, target: Target) -> bool:
-        """Whether a target that the model server does not know may only not be loaded yet: the watcher lists it.
+        """Whether a target that the model server does not know may still be loading, because the watcher lists it.
 
-        True for as long as the grace, from the first such answer on.
+        True for the length of the grace after the first such answer.
         """
         entry = self._inventory.known().by_name.get(target.model)
         if entry is None:
@@ -122,7 +122,7 @@ class Catalogue:
         listed = {*entry.serving, *entry.loading}
         if not listed or (version is not None and version not in listed):
             return False
-        self._inventory.expire()  # of several model servers, each has its time to load it
+        self._inventory.expire()  # each of several model servers loads it at its own time
         now = time.monotonic()
         since = self._missing.get(target.model, 0.0)
         if now - since > _AGAIN_SECONDS + self._grace:
@@ -130,7 +130,7 @@ class Catalogue:
         return now - since < self._grace
 
     def missing(self, target: Target) -> NotFoundError:
-        """The error for a target that is not served, naming what is."""
+        """Return the error for a target that is not served; it names what is served."""
         entries, unknown = self.entries()
         if target[1:] == (None, None):
             names = [entry.name for entry in entries if entry.versions]
@@ -149,7 +149,7 @@ class Catalogue:
     def _listed(self) -> tuple[list[Model], str, list[Ignored]]:
         """The models, why the list cannot be read now, and folders that are nearly models.
 
-        While the list cannot be read it is the last one, and the models this process knows by itself besides.
+        While the list cannot be read: the last one, plus the models this process knows by itself.
         """
         listing = self._inventory.read()
         if not listing.problem:

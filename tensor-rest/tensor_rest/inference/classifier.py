@@ -1,4 +1,4 @@
-"""Pictures to labels with scores: the one way all routes that classify go."""
+"""Classifies pictures: labels with scores. All routes that classify use it."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
-_MAX_BYTES = 16 << 20  # of the pictures of one request as the model wants them; four times that as floats
+_MAX_BYTES = 16 << 20  # of the pictures of one request at the model's size, as uint8; four times that as float32
 
 Batch = np.ndarray[Any, np.dtype[np.uint8]]
-"""Pictures as a model wants them, [N,H,W,C]."""
+"""Pictures at the size and channels a model takes, [N,H,W,C]."""
 
 Ranking = list[tuple[str, float]]
 """Labels with their scores, best first."""
@@ -28,7 +28,7 @@ Ranking = list[tuple[str, float]]
 class Answer(NamedTuple):
     """The answer of a version for some images.
 
-    `rankings` and `pixels` are in the order of the pictures; in place of one that could not be read stands the error.
+    `rankings` and `pixels` are in the order of the pictures, with the error of each that could not be read.
     `concepts` are the companion's scores in the same order, empty where none is served or wanted.
     `queue_seconds` is how long the pictures waited in the batch queue, `model_seconds` how long the call took.
     """
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
     @property
     def ranking(self) -> Ranking:
-        """That of the only picture; raises its error if there is none."""
+        """The ranking of the only picture; raises its error if it could not be read."""
         (only,) = self.rankings
         if isinstance(only, ApiError):
             raise only
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Classifier:
-    """Classifies with what `metadata_cache` know of the models behind `server`; pictures have at most `max_pixels`."""
+    """Classifies pictures of at most `max_pixels` with the models of `server`, described in `metadata_cache`."""
 
     def __init__(
         self, server: ModelServer, metadata_cache: MetadataCache, max_pixels: int, companions: Companions
@@ -67,7 +67,7 @@ class Classifier:
     ) -> Answer:
         """Labels and scores of each picture file, all from one version; with `concept` its companion's scores, too.
 
-        Raises the ApiError that fits what went wrong; if no picture at all can be read, the first one's.
+        Raises the ApiError that fits the failure; if no picture can be read, the error of the first one.
         """
 
         def call(metadata: ModelMetadata, exact: Target) -> Answer:
@@ -79,11 +79,11 @@ class Classifier:
             if scoring:
                 parts = map(scoring.add, parts)
             first = next(parts, None)
-            if first is None:  # none can be read; whatever version answers by now, it cannot read them either
+            if first is None:  # none can be read, whichever version is called
                 return Answer(metadata.model, metadata.version, image_signature, list(_errors(pixels)), pixels, 0, 0)
             predictions = self._predicted(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
             others = {prediction.version for prediction in predictions} - {metadata.version}
-            if others:  # other labels may hold there
+            if others:  # another version may have other labels
                 return Answer(metadata.model, others.pop(), image_signature, [], [], 0, 0)
             readable = len(pictures) - sum(1 for _ in _errors(pixels))
             rows = iter(_rankings(metadata, image_signature, predictions, readable))
@@ -101,13 +101,13 @@ class Classifier:
             try:
                 raise next(_errors(answer.pixels))
             finally:
-                del answer  # the error's traceback has this frame
+                del answer  # the error's traceback refers to this frame
         return answer
 
     def _predicted(
         self, image_signature: ImageSignature, at: Target, first: Batch, more: Iterator[Batch] | None
     ) -> list[Prediction]:
-        """One call for the first part, several for more; or one for each picture where the signature takes no more."""
+        """Make one call for the first part alone, several for more; one per picture if the signature takes only one."""
         name, outputs = image_signature.signature, (image_signature.scores,)
 
         def one(rows: Batch) -> Prediction:
@@ -133,7 +133,7 @@ class Classifier:
     ) -> Iterator[Batch]:
         """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""
         most = self._server.max_rows(image_signature.row_bytes)
-        # Of many the model gets a few at once, and works on each part while the next is made.
+        # Of many pictures a few are sent first, so that the model works on one part while the next is prepared.
         start, size = 0, most if len(pictures) <= most else max(1, most // 4)
         while start < len(pictures):
             readable = []
@@ -155,7 +155,7 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
 
 
 def _check_count(pictures: int, image_signature: ImageSignature) -> None:
-    """Raise TooLargeError for more pictures than fit into memory at the size the model wants."""
+    """Raise TooLargeError for more pictures than fit into memory at the model's size."""
     wanted = image_signature.wanted
     most = max(1, _MAX_BYTES // (wanted.height * wanted.width * wanted.channels))
     if pictures > most:
@@ -168,7 +168,7 @@ def _check_count(pictures: int, image_signature: ImageSignature) -> None:
 def _rankings(
     metadata: ModelMetadata, image_signature: ImageSignature, predictions: list[Prediction], rows: int
 ) -> list[Ranking]:
-    """One per row. Raises BadGatewayError for answers that are not a row of finite scores for each."""
+    """Return one ranking per row. Raises BadGatewayError unless the answers have a row of finite scores for each."""
     found = [prediction.outputs.get(image_signature.scores, np.empty(0)) for prediction in predictions]
     if any(s.ndim != 2 or len(s) != rows // len(found) for s in found):
         raise _wrong(metadata, found, rows)

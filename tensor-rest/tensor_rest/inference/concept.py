@@ -1,7 +1,7 @@
-"""The concept model beside a classifier: `<name>-concept` scores how foreign an image is to the training data.
+"""The concept model beside a classifier: `<name>-concept` scores how unlike the training data an image is.
 
-It is called while the classifier is, with the same pixels. An answer never waits for it longer than `wait_seconds`
-after the classification, and never fails because of it: without a score in time there is none in the answer.
+It is called in parallel with the classifier, with the same pixels. A response waits for it at most `wait_seconds`
+after the classification, and never fails because of it: a score that is late or missing is left out.
 """
 
 import contextvars
@@ -23,16 +23,16 @@ from tensor_rest.observability import metrics
 log = logging.getLogger(__name__)
 
 SUFFIX = "-concept"
-"""Of the companion's name."""
+"""Suffix of the companion's name."""
 
 _OUTPUT = "score"
-_CALLS = 64  # under way at once in this process; further requests are answered without a score
+_CALLS = 64  # in flight at once in this process; further ones are queued, and left out if they are late
 
 Batch = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Concept(NamedTuple):
-    """How foreign an image is: its score, and the score up to which images are like those of the training."""
+    """How unlike the training data an image is: its score, and the highest score of images that are like it."""
 
     score: float
     threshold: float
@@ -57,7 +57,7 @@ class Scoring:
         return images
 
     def scores(self) -> list[Concept | None]:
-        """Return one for each image in their order, None for those that have none in time."""
+        """Return the score of each image in their order, None for those that are late or failed."""
         until = time.monotonic() + self._companions.wait_seconds
         found: list[Concept | None] = []
         for count, call in self._calls:
@@ -85,7 +85,7 @@ class Companions:
         self._pool = futures.ThreadPoolExecutor(_CALLS, "concept")  # threads start with the first companion
 
     def scoring(self, model: str) -> Scoring | None:
-        """Return what scores the images of one request to `model`; None where no companion is served."""
+        """Return the Scoring for one request to `model`; None where no companion is served."""
         entry = self._inventory.known().by_name.get(model + SUFFIX)
         return Scoring(self, model) if entry is not None and entry.serving else None
 

@@ -1,8 +1,8 @@
-"""The model server that a client may call itself, past the gateway, and the token for that call.
+"""The model server that a client may call directly, without the gateway, and the token for that call.
 
 `v1.PAYLOAD.SIGNATURE`: the payload is JSON in base64url, {"model": NAME, "expires": seconds since 1970}; the signature
-HMAC-SHA256 of `v1.PAYLOAD` with the key that both have, in base64url. docs/contracts.md has an example, which the tests
-of both sides read.
+is HMAC-SHA256 of `v1.PAYLOAD` with the key that gateway and model server share, in base64url. docs/contracts.md has an
+example, which the tests of both read.
 """
 
 import base64
@@ -30,13 +30,13 @@ class DirectRoute:
 
 
 class DirectRoutes:
-    """Gives routes to the model servers behind `addresses`, which take tokens made with `key` at `port`."""
+    """Makes routes to the model servers behind `addresses`, which accept tokens signed with `key` at `port`."""
 
     def __init__(self, addresses: Addresses, inventory: Inventory, key: bytes, port: int) -> None:
         self._addresses, self._inventory, self._key, self._port = addresses, inventory, key, port
 
     def route(self, model: str, version: int) -> DirectRoute:
-        """Return a route to a random one of those that have the version. Raises UnavailableError."""
+        """Return a route to a random model server that has the version. Raises UnavailableError."""
         try:
             address = self._addresses.random_one(self._inventory.having(model, version))
         except RpcError as error:

@@ -1,4 +1,4 @@
-"""What a model saw of a picture, and why."""
+"""What a model received as its input for a picture, and why."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ _LEVELS = {
 
 
 def explain(data: bytes, pixels: Pixels, image_signature: ImageSignature, max_pixels: int) -> dict[str, Any]:
-    """Of a picture file and the uint8 [H,W,C] made of it: the latter as PNG, the polarity decided, size and levels."""
+    """Explain how a picture file became `pixels`, uint8 [H,W,C]: these as PNG, the polarity found, size and levels."""
     picture = decode(data, max_pixels)
     levels = np.asarray(picture.convert("L" if image_signature.wanted.channels == 1 else "RGB"))
     return {
@@ -60,7 +60,7 @@ def _size(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
     wanted = image_signature.wanted
     height, width = levels.shape[:2]
     if cleaned(levels, image_signature.wanted):
-        how = "the glyph is cleaned of its ground, fitted and centred as in MNIST"
+        how = "the background is removed, and the glyph fitted and centred as in MNIST"
     elif (height, width) == (wanted.height, wanted.width):
         how = "as it is"
     else:
@@ -73,6 +73,6 @@ def _size(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
 
 
 def _depth(picture: Image.Image) -> str:
-    """What the scaling of a file of 16 bits took for its depth."""
+    """Return the bit depth that the scaling of a 16-bit file assumed; empty for any other file."""
     depth = picture.info.get(DEPTH)
     return f"; the file's 16 bits are read as {depth}, the fewest that hold its largest value" if depth else ""

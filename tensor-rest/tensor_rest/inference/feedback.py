@@ -1,11 +1,11 @@
-"""Pictures with the label a person gave them, kept where the workbench can train from them.
+"""Pictures with the label a person gave them, kept where the workbench can train on them.
 
     <folder>/<model>/<label>/<sha256 of the pixels>.png     the picture, decoded and written anew
     <folder>/<model>/index.jsonl                            one line per new picture or label: time, file, version,
                                                             predicted, label
 
-A label stands in a path percent-encoded. A picture has one label, the last one given. The folder may be read at any
-time: a picture appears by one rename. All work on files is done in a thread: a slow disk holds up no other request.
+Labels in paths are percent-encoded. A picture has one label, the last one given. The folder may be read at any time:
+a picture's file appears by a rename. All work on files is done in a thread, so a slow disk blocks no other request.
 """
 
 import fcntl
@@ -29,8 +29,8 @@ from tensor_rest.runtime import offload
 
 INDEX = "index.jsonl"
 _MAX_NAME_BYTES = 200  # bytes of a label's folder
-_MAX_INDEX_BYTES = 64 << 20  # bytes; a label changed to and fro adds a line each time
-_LOCK_TIMEOUT_S = 5.0  # for the requests before, and for the lock of other processes
+_MAX_INDEX_BYTES = 64 << 20  # bytes; a label that is changed back and forth adds a line each time
+_LOCK_TIMEOUT_S = 5.0  # to wait for earlier requests, and for the lock of another process
 _LOCK_INTERVAL_S = 0.05
 _LOCKED = "Feedback cannot be kept now: another process is at work on its folder."
 
@@ -54,13 +54,13 @@ class Feedback:
         self._turn = threading.Lock()  # one request at a time occupies a thread
 
     def folder(self) -> Path:
-        """Where samples are kept. Raises ConflictError if they are not."""
+        """Return where samples are kept. Raises ConflictError if none are kept."""
         if self._folder is None:
             raise ConflictError("Feedback is not kept here; set TENSOR_REST_FEEDBACK_DIR to a folder to keep it.")
         return self._folder
 
     def keep(self, picture: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
-        """Store the picture under `label` and note it. The label is one of the model's: the caller has checked.
+        """Store the picture under `label`, with a line in the index. The caller has checked that the model has it.
 
         Raises FullError when the limit is reached, UnavailableError when the folder cannot be written.
         """
@@ -96,7 +96,7 @@ class Feedback:
             return self._stored(folder, path, content, note) if locked else None
 
     def _stored(self, folder: Path, path: Path, content: bytes, note: dict[str, object]) -> Kept:
-        """With the lock held: the picture, then its line."""
+        """With the lock held: write the picture, then its line in the index."""
         where = path.relative_to(folder).as_posix()
         if path.exists():
             return Kept(where, new=False)
@@ -130,9 +130,9 @@ class Feedback:
 
 
 class _Counts:
-    """How many samples there are, and their bytes: of each label's folder, counted anew when others have changed it.
+    """Number and bytes of the samples, by label's folder; counted again when another process has changed a folder.
 
-    A change by another process at the very moment of one's own may be missed until its next change.
+    A change by another process at the same time as one of this process may be missed until the next change.
     """
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class _Counts:
         return sum(count for _, count, _ in found.values()), sum(size for *_, size in found.values())
 
     def change(self, label: Path, samples: int, size: int) -> None:
-        """Note one's own change of a label's folder."""
+        """Record this process's own change of a label's folder."""
         _, count, total = self._known.get(str(label), (0, 0, 0))
         self._known[str(label)] = (label.stat().st_mtime_ns, count + samples, total + size)
 
@@ -178,14 +178,14 @@ def _dated(model: Path, since: float) -> tuple[int, int]:
 
 
 def _share(folder: Path) -> None:
-    """Make a folder in which the group may tidy up: the workbench runs as another user of it."""
+    """Make a folder whose files its group may delete: the workbench runs as another user of that group."""
     if not folder.exists():
         folder.mkdir()
         folder.chmod(0o2775)
 
 
 def check_label(label: str, labels: list[str], model: str) -> None:
-    """Raise BadRequestError if `label` is none of the model's, ConflictError if it cannot be a folder's name."""
+    """Raise BadRequestError if the model has no such label, ConflictError if it cannot be a folder's name."""
     if label not in labels:
         some = ", ".join(repr(known) for known in labels[:20]) + (", ..." if len(labels) > 20 else "")
         raise BadRequestError(f"{label[:80]!r} is no label of model {model!r}; it knows {some}.")
@@ -194,7 +194,7 @@ def check_label(label: str, labels: list[str], model: str) -> None:
 
 
 def _encoded(label: str) -> str:
-    """A file name that means this label alone: never empty, hidden, or a way up."""
+    """Return a file name that stands for this label only: never empty, hidden or `..`."""
     return re.sub(r"^\.", "%2E", urllib.parse.quote(label, safe=" ")) or "%"
 
 
@@ -207,7 +207,7 @@ def _file(picture: Image.Image) -> tuple[bytes, str]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """One writer at a time over all processes; whether it is this one."""
+    """Try to lock the folder against other processes; yields whether the lock is held."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("wb") as lock:
         try:

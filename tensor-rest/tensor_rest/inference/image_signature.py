@@ -17,7 +17,7 @@ from tensor_rest.inference.model_card import MAX_SIDE, Card, CardInput, Range
 class ImageSignature:
     """One signature that classifies pictures.
 
-    `wanted` is what a picture is brought to, `alias` the input it goes to, `scores` the output that is read.
+    `wanted` is what a picture is converted to, `alias` the input that gets it, `scores` the output that is read.
     """
 
     signature: str
@@ -56,10 +56,10 @@ class ImageSignature:
 
 
 def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> ImageSignature:
-    """The ImageSignature of a signature; what the signature leaves open is the card's word.
+    """Return the ImageSignature of a signature; what the signature leaves open is taken from the card.
 
-    Raises ConflictError where the signature takes no picture, answers no scores, or the size of its
-    pictures are.
+    Raises ConflictError where the signature takes no picture, returns no scores, or the size of its pictures is
+    unknown.
     """
     whose = f"Model {model!r} does not classify pictures: {name}"
     alias, info = _only(signature.inputs, _is_picture, f"{whose} needs one image input, uint8 or float32 [N,H,W,C]")
@@ -83,7 +83,7 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> I
 
 
 def _check_classes(whose: str, scores: str, info: TensorInfo, card: Card | None) -> None:
-    """Raise ConflictError for one score per image, unless the card has one label: no score belongs to a class."""
+    """Raise ConflictError for one score per image, unless the card has one label: its class is unknown."""
     if _sizes(info)[1:] == (1,) and not (card and len(card.labels) == 1):
         raise ConflictError(
             f"{whose} answers one number ({scores} [N,1]), which names no class. A classifier of two classes answers "
@@ -92,7 +92,7 @@ def _check_classes(whose: str, scores: str, info: TensorInfo, card: Card | None)
 
 
 def _wanted(model: str, sizes: tuple[int, ...], card: CardInput) -> ImageInput:
-    """Size and channels: the signature's word first, then the card's."""
+    """Return size and channels from the signature, and what it leaves open from the card."""
     _, height, width, channels = (*sizes, 1)[:4]
     sides = (height if height > 0 else card.height or 0, width if width > 0 else card.width or 0)
     if not 0 < min(sides) <= max(sides) <= MAX_SIDE:

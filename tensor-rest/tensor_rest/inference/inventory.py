@@ -1,8 +1,8 @@
 """The list of models, which TensorFlow Serving's API lacks: read from the watcher that runs beside it.
 
 The last list that could be read is kept while the watcher does not answer. Requests find their default version with
-`known`, which waits for the watcher only if nothing has been read for a while. Of several model servers each has a
-watcher, and all lists are read at the same time (replicas.py).
+`known`, which waits for the watcher only if nothing has been read for a while. Each of several model servers has its
+own watcher, and all lists are read at the same time (replicas.py).
 """
 
 import threading
@@ -21,11 +21,11 @@ from tensor_rest.inference.listing import Document, Listing, Model
 from tensor_rest.inference.replicas import Replicas
 
 _TIMEOUT_SECONDS = 2.0
-_KEPT_SECONDS = 1.0  # what was read holds so long
-_STALE_SECONDS = 5.0  # after these a list is too old to answer with: labels may have moved in an idle gateway
+_KEPT_SECONDS = 1.0  # after which a list is read again
+_STALE_SECONDS = 5.0  # older lists are not used, as after a pause without requests: labels may have moved
 _MAX_BYTES = 4 << 20
 _READERS = 32  # lists that are read at once
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a neighbour, whatever http_proxy says
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy, whatever http_proxy says
 
 
 class Inventory:
@@ -38,14 +38,14 @@ class Inventory:
         self._url = url
         self._addresses = addresses
         self._replicas = Replicas()
-        self._read_of: frozenset[Address] = frozenset()  # the addresses there were when it was read
+        self._read_of: frozenset[Address] = frozenset()  # the addresses at the time of the last read
         self._lock = threading.Lock()
         self._known: Listing | None = None
         self._until = 0.0
         self._refreshing = False  # in the background
 
     def read(self) -> Listing:
-        """The list as of a second ago. Waits for the watcher, unless another thread already does."""
+        """Return the list, at most a second old. Waits for the watcher, unless another thread already does."""
         if time.monotonic() >= self._until:
             self._refresh()
         return self._known or Listing(
@@ -55,7 +55,7 @@ class Inventory:
     def known(self) -> Listing:
         """The list as it was last read; one older than a second is refreshed in the background.
 
-        Waits for the watcher, 2 seconds at most, at the first call and at one after a pause of some seconds.
+        Waits for the watcher, 2 seconds at most, at the first call and when the list is some seconds old.
         """
         if self._addresses and self._addresses.inventories().keys() != self._read_of:
             self.expire()
@@ -74,14 +74,14 @@ class Inventory:
         return None if entry is None else entry.independent_rows
 
     def having(self, model: str, version: int | None) -> Collection[Address] | None:
-        """Return the model servers that have a version of a model (None: any); None where all are as good."""
+        """Return the model servers that have a version of a model (None: any); None: no preference."""
         listing = self._known
         if listing is None:
             return None
         return listing.having.get((model, version)) or listing.replicas or None
 
     def expire(self) -> None:
-        """What was read does not hold any more: it is read anew in the background, at the next call of `known`."""
+        """Mark the list as outdated: the next call of `known` reads it again in the background."""
         self._until = min(self._until, time.monotonic())
 
     def _refresh_behind(self) -> None:
@@ -91,7 +91,7 @@ class Inventory:
             self._refreshing = False
 
     def _refresh(self, *, wait: bool = False) -> None:
-        """Read, unless another thread does; `wait` for that one, as is done where nothing is known yet."""
+        """Read the list, unless another thread does. That one is waited for with `wait`, or while no list is known."""
         if not self._lock.acquire(timeout=_TIMEOUT_SECONDS if wait or self._known is None else 0):
             return
         try:

@@ -28,10 +28,10 @@ class Ignored(BaseModel):
 
 
 class Model(BaseModel):
-    """One model on the volume: its sound versions, those served, labels such as stable, and what is left out.
+    """One model on the volume: its valid versions, those served, labels such as stable, and what is left out.
 
     `independent_rows` is the operator's setting; None if there is none. `available` are the versions that can be called
-    now, where the model server was asked. Of several model servers, `loading` are versions that not all of them have.
+    now; None where the watcher did not report it. With several model servers, `loading` are versions that some lack.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Model(BaseModel):
 
     @property
     def newest(self) -> int | None:
-        """The newest version that is served, or meant to be; None if there is none, or it is not known."""
+        """The newest version that is served, else the newest on the volume; None if none is known."""
         return max(self.serving or self.versions, default=None)
 
     @property
@@ -66,7 +66,7 @@ class Model(BaseModel):
 
 
 class Document(BaseModel):
-    """An inventory, as a watcher answers it."""
+    """An inventory, the JSON document that a watcher returns."""
 
     models: list[Model]
     ignored: list[Ignored] = Field(default_factory=list)
@@ -76,8 +76,8 @@ class Document(BaseModel):
 class Listing:
     """What the watcher listed last, sorted by name; `problem` says why it cannot be read now, "" if it can.
 
-    Of `several` model servers: `having` are the addresses of those that have a version of a model (None: any version).
-    `replicas` are those whose lists are in it; empty where that is not known.
+    With `several` model servers, `having` has the addresses of those with a version of a model (None: any version).
+    `replicas` are the addresses whose lists are included; empty where that is not known.
     """
 
     models: list[Model] = field(default_factory=list)

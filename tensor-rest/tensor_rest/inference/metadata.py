@@ -45,7 +45,7 @@ class ModelMetadata:
     _image_signatures: dict[str, ImageSignature] = field(default_factory=dict, compare=False, repr=False)
 
     def signature(self, name: str = SIGNATURE) -> SignatureDef:
-        """One signature. Raises BadRequestError that names those there are."""
+        """Return one signature. Raises a BadRequestError that names the existing ones."""
         found = self.signatures.get(name)
         if found is None:
             raise BadRequestError(
@@ -110,7 +110,7 @@ Answer = TypeVar("Answer", bound=_Versioned)
 
 
 class MetadataCache:
-    """The metadata cache of a process, by target. Every answer names its version, so a change is seen."""
+    """The metadata cache of a process, by target. Every answer names its version, so a change is noticed."""
 
     def __init__(self, server: ModelServer) -> None:
         self._server = server
@@ -123,7 +123,7 @@ class MetadataCache:
             return {target.model for target in self._kept}
 
     def get(self, target: Target) -> ModelMetadata:
-        """The cached metadata, or newly read."""
+        """Return the cached metadata, or read it."""
         return self._kept.get(target) or self.read(target)
 
     def read(self, target: Target) -> ModelMetadata:
@@ -147,10 +147,10 @@ class MetadataCache:
         return known
 
     def use(self, target: Target, call: Callable[[ModelMetadata, Target], Answer]) -> Answer:
-        """`call` with the cached metadata; once more, of the version read anew, if another one than the cached answers.
+        """Run `call` with the cached metadata; if another version answers, read its metadata and run `call` again.
 
-        `call` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that another version, with
-        another signature, answers by now.
+        `call` gets the target to call. It may raise ApiError: 400, 404 and 409 can mean that the target now is another
+        version, with another signature.
         """
         kept = self._kept.get(target)
         if kept is None:
@@ -167,7 +167,7 @@ class MetadataCache:
         return call(fresh, Target(target.model, fresh.version))
 
     def _forget(self, target: Target) -> None:
-        """Forget a target that is not served; all versions of a model that has none: its numbers may be used anew."""
+        """Forget a target that is not served; for a whole model all its versions, whose numbers may be used again."""
         with self._lock:
             gone = [target] if target[1:] != (None, None) else [key for key in self._kept if key.model == target.model]
             for key in gone:

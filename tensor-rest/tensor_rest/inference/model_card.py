@@ -1,6 +1,6 @@
-"""The card: the JSON document a self-contained model answers through its `describe` signature.
+"""The card: the JSON document a self-contained model returns through its `describe` signature.
 
-A `describe` that is not a card's, or does not answer a valid one, means: the model has no card. It is served without.
+A model whose `describe` has another form, or returns no valid card, is served without a card.
 """
 
 import datetime
@@ -25,7 +25,7 @@ SIGNATURE = "describe"
 Range = Literal["0..255", "0..1", "-1..1"]
 
 MAX_SIDE = 4096
-"""Pixels a model may want in height or width."""
+"""Maximum height or width of a model's input, in pixels."""
 
 _MAX_PROBLEM = 500  # characters
 
@@ -60,7 +60,7 @@ class Card(BaseModel):
 
     @property
     def created_at(self) -> float:
-        """When the version was made, seconds of Unix time; 0 if the card's `created` does not say."""
+        """When the version was made, seconds of Unix time; 0 if the card has no valid `created`."""
         try:
             return datetime.datetime.fromisoformat((self.model_extra or {})["created"]).timestamp()
         except (LookupError, TypeError, ValueError, OverflowError):
@@ -68,7 +68,7 @@ class Card(BaseModel):
 
 
 class Found(NamedTuple):
-    """A version's card; or None, with the problem of a `describe` that has a card's form and answers no valid card."""
+    """A version's card, or None; `problem`: why a `describe` with the form of a card's returned no valid one."""
 
     card: Card | None
     problem: str = ""
@@ -83,7 +83,7 @@ def find(server: ModelServer, model: str, version: int, signatures: Mapping[str,
         answer = server.predict(model, {"index": np.zeros(1, np.int32)}, version=version, signature=SIGNATURE)
         return Found(Card.model_validate(json.loads(answer.outputs["card"].ravel()[0])))
     except ApiError as error:
-        if error.status in SHARED_STATUS:  # a passing failure of the call is none of the card
+        if error.status in SHARED_STATUS:  # a temporary failure of the call says nothing about the card
             raise
         problem = str(error)
     except (ValidationError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -1,9 +1,9 @@
-"""The lists of models of several model servers as one: what all of them serve, and which of them has which version.
+"""Merges the lists of models of several model servers: what all of them serve, and which of them has which version.
 
-A roll-out reaches one replica after the other. A version counts as served once every replica that takes part has it,
-and while no version is on all of them the one before is kept: default version and labels change once, in one direction.
-A replica takes part, for a model, from when all versions it lists are loaded until none is: one that starts does not
-take back what the others serve. One whose list cannot be read keeps its versions and takes no part.
+A roll-out reaches one replica after another. A version counts as served once every participating replica has it; while
+no version is on all of them, the previous one is kept: so default version and labels change once, and never back. A
+replica participates, for a model, once all versions that it lists are loaded and until none is: so a starting replica
+does not withdraw what the others serve. If its list cannot be read, it keeps its versions and does not participate.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,16 +15,16 @@ from tensor_rest.inference.listing import Document, Ignored, Listing, Model
 
 @dataclass
 class Replicas:
-    """Merges the lists of all replicas, each time with what was said the time before."""
+    """Merges the lists of all replicas, with regard to the result of the previous merge."""
 
     _documents: dict[Address, Document] = field(default_factory=dict)  # the last that could be read of each
     _parts: set[tuple[Address, str]] = field(default_factory=set)  # those that take part, for which model
     _merged: Mapping[str, Model] = field(default_factory=dict)
 
     def merge(self, read: Mapping[Address, Document | None]) -> Listing:
-        """Return the list of all replicas, None for one whose list cannot be read; there is one that can be.
+        """Merge the lists in `read`, None for a replica whose list cannot be read; at least one can be.
 
-        Its models have as `serving` what all have, and as `loading` what only some have, or load.
+        In the result `serving` are the versions that all have, `loading` those that only some have, or are loading.
         """
         documents = {address: document or self._documents.get(address) for address, document in read.items()}
         self._documents = {address: document for address, document in documents.items() if document}
@@ -62,7 +62,7 @@ class Replicas:
     def _model(self, name: str, answering: Iterable[Address]) -> Model:
         entries = {a: model for a in answering for model in self._documents[a].models if model.name == name}
         parts = [model for a, model in entries.items() if (a, name) in self._parts]
-        if not parts:  # the gateway starts while all of them do
+        if not parts:  # the gateway and all replicas are starting
             parts = [model for model in entries.values() if model.callable_now] or [*entries.values()]
         last = self._merged.get(name) or Model(name=name)
         served = _served(parts, last)
@@ -92,7 +92,7 @@ def _served(parts: Iterable[Model], last: Model) -> set[int]:
 
 
 def _labels(parts: list[Model], last: Model, served: set[int]) -> dict[str, int]:
-    """The labels of served versions; while the replicas do not agree on one it stays what it was."""
+    """Return the labels of served versions; a label on which the replicas disagree keeps its version."""
     found = {}
     for label in sorted({label for model in parts for label in model.labels} | last.labels.keys()):
         given = {model.labels.get(label) for model in parts}

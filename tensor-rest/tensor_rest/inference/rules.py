@@ -31,7 +31,7 @@ _FILE = TypeAdapter(dict[str, Rule])
 
 
 class Rules:
-    """The rules in the file at `path` (None: there are none). A broken file leaves those before it in force."""
+    """The rules in the file at `path` (None: there are none). While it is invalid, the previous rules apply."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -66,14 +66,14 @@ class Rules:
         try:
             self._rules, self._problem = (_parsed(path) if stamp else {}), ""
         except (OSError, ValueError) as error:
-            self._problem = f"{path.name} is not followed, the rules before it are: {error}"
+            self._problem = f"{path.name} is invalid, the previous rules stay in force: {error}"
             log.error("rules: %s", self._problem)
         else:
             log.info("rules: %d in force from %s", len(self._rules), path.name)
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes when the file does; None where there is none."""
+    """Return a value that changes when the file does; None where there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -82,7 +82,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _parsed(path: Path) -> dict[str, Rule]:
-    """The rules of a file. Raises ValueError in words for what is wrong with it."""
+    """Return the rules of a file. Raises ValueError with the reason if the file is invalid."""
     with path.open("rb") as file:
         text = file.read(_MAX_BYTES)
     try:

@@ -1,4 +1,4 @@
-"""What the gateway does, whatever the route: its parts put together, one of each per process."""
+"""The gateway's operations, whatever the route; owns one instance of each part per process."""
 
 import re
 import time
@@ -30,7 +30,7 @@ from tensor_rest.settings import Settings
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _LOAD_INTERVAL_S = 0.1  # between two calls for a model that is being loaded
-_FEW_ROWS = 32  # of ready tensors share a call with others; more go as the one call they are, as to any model server
+_FEW_ROWS = 32  # a request for tensors with at most so many rows may be batched; a larger one is sent as one call
 
 Result = TypeVar("Result")
 Reply = TypeVar("Reply", bound=Message)
@@ -65,19 +65,19 @@ class InferenceService:
     def classify(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
     ) -> Answer:
-        """Labels and scores for picture files; with `concept` how foreign each is, where a companion is served."""
+        """Labels and scores for picture files; with `concept` the concept scores, where a companion is served."""
         return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
 
     def classify_with_rules(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
     ) -> ClassificationRun:
-        """The same by the rules, which may call other models for some of them."""
+        """Classify with the rules, which may send some of the pictures to other models."""
         return cascade.classify(
             lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
         )
 
     def explain(self, picture: bytes, pixels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
-        """What a model saw of a picture, and why."""
+        """Return what a model received as its input for a picture, and why."""
         request_context.check()
         return explain(picture, pixels, image_signature, self._max_pixels)
 
@@ -104,7 +104,7 @@ class InferenceService:
         inputs: Callable[[Infos], dict[str, Array]],
         outputs: Sequence[str] = (),
     ) -> Prediction:
-        """Run a signature on what `inputs` makes of its input tensors; `outputs` are those wanted, none: all."""
+        """Run a signature on the arrays that `inputs` makes for its input tensors; `outputs` wanted, none: all."""
 
         def call(metadata: ModelMetadata, exact: Target) -> Prediction:
             definition = metadata.signature(signature)
@@ -124,7 +124,7 @@ class InferenceService:
         return self._found(target, lambda at: self.metadata_cache.use(at, call))
 
     def metadata(self, target: Target) -> ModelMetadata:
-        """What a model takes and answers, as it is now."""
+        """Read a model's metadata as it is now."""
         return self._found(target, self.metadata_cache.read)
 
     def direct_route(self, model: str, version: int) -> DirectRoute:
@@ -141,7 +141,7 @@ class InferenceService:
         return self.catalogue.describe(name, self.metadata(Target(name)))
 
     def check(self) -> None:
-        """Return if the model server answers, whatever it serves."""
+        """Raise an ApiError unless the model server answers, whatever it serves."""
         self.catalogue.check()
 
     def call(
@@ -153,9 +153,9 @@ class InferenceService:
         *,
         of_all: bool = False,
     ) -> Reply:
-        """Any call of serving about `target`, by its gRPC path; `request` makes the message for where it goes.
+        """Make any gRPC call about `target`, by its path; `request` makes the message for the resolved target.
 
-        `of_all`: without version and label it is about all versions, not about the default one.
+        `of_all`: a target without version and label means all versions, not the default one.
         """
 
         def call(at: Target) -> Reply:
@@ -171,8 +171,8 @@ class InferenceService:
     def _found(self, target: Target, call: Callable[[Target], Result], of_all: bool = False) -> Result:
         """What `call` returns for `target`, or for its default version where it names none.
 
-        A model server that has just started may not know a model yet: one that the watcher lists is waited for. For a
-        model that is not there, the error names what is.
+        A model server that has just started may not know a model yet: if the watcher lists it, the call waits. For a
+        model that is not served, the error names those that are.
         """
         if not MODEL_NAME.fullmatch(target.model):
             raise NotFoundError(

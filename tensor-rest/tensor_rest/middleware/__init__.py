@@ -1,1 +1,1 @@
-"""The middleware in front of the application: API keys, limits, rate; and what is measured of a request."""
+"""The middleware in front of the application: API keys, limits, admission, and the metrics of each request."""

@@ -1,4 +1,4 @@
-"""Which requests a worker starts on: back-pressure instead of a long queue."""
+"""Decides which requests a worker accepts: back-pressure instead of a long queue."""
 
 import itertools
 import time
@@ -8,16 +8,16 @@ from tensor_rest.errors import UnavailableError
 from tensor_rest.observability import metrics
 from tensor_rest.runtime.wakeup import brief_lock
 
-_MAX_WAIT_S = 5.0  # seconds in line before a worker took the request; one that was killed is replaced in less
-_CLOCK_STEP = 300.0  # seconds; nginx gives up long before, so the clock was set while the request was under way
-_STUCK = 1.0  # seconds after which a request no longer counts as one that is about to leave
-_SPARE = 2  # places in a worker that stuck requests never get: probes, refusals and the page need one
+_MAX_WAIT_S = 5.0  # seconds in the queue before a worker took the request; a killed worker is replaced in less
+_CLOCK_STEP = 300.0  # seconds; nginx times out long before, so a longer wait means that the clock was set
+_STUCK = 1.0  # seconds after which a request counts as stuck
+_SPARE = 2  # places in a worker that are kept free of stuck requests: probes, refusals and the page need one
 
 
 class Admission:
-    """Who gets to work in a worker that handles `most` requests at once. One per process.
+    """Admits requests to a worker that handles `most` requests at once. One per process.
 
-    Those that wait for the model server - `waiting` counts them - take none of these places.
+    Requests that wait for the model server, which `waiting` counts, occupy none of these places.
     """
 
     def __init__(self, most: int, waiting: Callable[[], int] = lambda: 0) -> None:
@@ -28,10 +28,10 @@ class Admission:
         self._lock = brief_lock()
 
     def enter(self, arrived: float | None) -> int:
-        """A number for `leave`. `arrived` is when nginx passed the request on, in seconds since the epoch.
+        """Return a number for `leave`. `arrived` is when nginx passed the request on, in seconds since the epoch.
 
-        Raises UnavailableError if it waited in line for too long, or if this worker's places are taken by requests
-        that are stuck: an answer at once, while a place is left for it, is better than a line behind them.
+        Raises UnavailableError if the request was queued for too long, or if stuck requests occupy this worker's
+        places: an immediate error, while a place is left for it, is better than a queue behind them.
         """
         if arrived is not None and _MAX_WAIT_S < time.time() - arrived < _CLOCK_STEP:
             metrics.refused("waited")
@@ -46,12 +46,12 @@ class Admission:
         raise UnavailableError("The gateway is busy with requests that take long.")
 
     def leave(self, number: int) -> None:
-        """The request with this number is answered."""
+        """Free the place of the request with this number, which is answered."""
         with self._lock:
             del self._started[number]
 
     def _full(self, now: float) -> bool:
-        """Whether as many requests as the capacity have been here too long. Short ones may use all of it."""
+        """Whether as many requests as the capacity are stuck. Short requests may use all places."""
         if len(self._started) < self._capacity:
             return False
         capacity = self._capacity + self._waiting()

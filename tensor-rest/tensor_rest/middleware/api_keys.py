@@ -1,7 +1,6 @@
-"""API keys, where a file of them is set. Only hashes are kept; the file is read again when it changes.
+"""API keys, where a file of them is set. Only hashes are stored; the file is read again when it changes.
 
-A key is 256 random bits, so a plain SHA-256 hides it: there is nothing to guess. Words that people choose would need a
-slow hash.
+A key is 256 random bits and cannot be guessed, so a plain SHA-256 is enough; passwords would need a slow hash.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ _OPEN_FOLDERS = ("/static/", "/swaggerui/", "/samples/")
 
 
 def create(name: str) -> tuple[str, str]:
-    """A new key, and the line for the file that lets it in as `name`. Raises ValueError for a name that is none."""
+    """Return a new key, and the line for the file that accepts it as `name`. Raises ValueError for an invalid name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a key: wanted are letters, digits, '.', '_' and '-', at most 63.")
     key = f"lab_{secrets.token_urlsafe(32)}"
@@ -36,7 +35,7 @@ def create(name: str) -> tuple[str, str]:
 
 
 class Keys:
-    """The keys of a file. A file that cannot be read raises ValueError at first; later, those known before stay."""
+    """The keys of a file. An unreadable file raises ValueError at the start; later, the previous keys stay valid."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -45,7 +44,7 @@ class Keys:
         self._names = _read(file)
 
     def check(self, environ: Mapping[str, str]) -> str:
-        """The name of the caller's key. Raises UnauthorizedError for none or a wrong one."""
+        """Return the name of the caller's key. Raises UnauthorizedError for a missing or wrong key."""
         self._follow()
         given = environ.get("HTTP_X_API_KEY") or _bearer(environ.get("HTTP_AUTHORIZATION", ""))
         if not given:
@@ -54,7 +53,7 @@ class Keys:
                 "This gateway wants an API key: header Authorization: Bearer KEY, or X-API-Key: KEY."
             )
         digest, found = hashlib.sha256(given.encode()).hexdigest(), ""
-        for known, name in self._names.items():  # all of them, whichever fits: in constant time
+        for known, name in self._names.items():  # always all of them: in constant time
             if hmac.compare_digest(known, digest):
                 found = name
         if not found:
@@ -63,7 +62,7 @@ class Keys:
         return found
 
     def _follow(self) -> None:
-        """Read the file again if it is another than at the last look."""
+        """Read the file again if it has changed since the last look."""
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY:
             return
@@ -80,7 +79,7 @@ class Keys:
 
 
 def is_open(path: str) -> bool:
-    """Whether a path answers without a key: probes, and pages that hold nothing of the lab's."""
+    """Whether a path needs no key: probes, and pages without data of the lab."""
     return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 
 

@@ -1,4 +1,4 @@
-"""Bodies as they come over the wire: packed ones are unpacked here, within the bound that holds for all."""
+"""Receives request bodies, and decompresses gzip ones, within the limit for all bodies."""
 
 import io
 import os
@@ -26,26 +26,26 @@ from tensor_rest.runtime import offload
 from tensor_rest.settings import UPLOAD_RATE, UPLOAD_SECONDS
 
 LARGE = 100_000
-"""Bytes from which on a body is large: nginx passes it on as it comes. nginx.conf counts the digits."""
+"""Minimum bytes of a large body, which nginx passes on without buffering. nginx.conf counts the digits."""
 
-_MEMORY_FACTOR = 3  # times its bytes is what a request takes: the body, its parts, and what they unpack to
+_MEMORY_FACTOR = 3  # times its size is the memory a body takes: the body, its parts, and what they unpack to
 _TIMEOUT_S = 5.0  # seconds a large body waits for memory
-_DRAIN_SECONDS = 10.0  # for the same; a sender that is slower may miss the refusal
+_DRAIN_SECONDS = 10.0  # for the rest of a refused body; a slower sender may miss the error
 _CHUNK = 1 << 16  # bytes
-_DRAIN_FACTOR = 4  # of the body limit is what is read and dropped, so that the client can read the error
+_DRAIN_FACTOR = 4  # times the body limit is read and dropped at most, so that the client can read the error
 
 
 def unpack(environ: dict[str, Any], limit: int) -> None:
-    """Replace a gzip body by what is in it. Raises the ApiError for any other packing, and for more than `limit` bytes.
+    """Decompress a gzip body. Raises an ApiError for any other Content-Encoding, and for more than `limit` bytes.
 
-    TensorFlow Serving's REST API takes gzip, and nginx does not unpack what it passes on.
+    TensorFlow Serving's REST API accepts gzip, and nginx does not decompress what it passes on.
     """
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        # uWSGI's own HTTP does not collect a chunked body; nginx does, and removes the header.
+        # uWSGI's own HTTP does not buffer a chunked body; nginx does, and removes the header.
         raise LengthRequiredError("A body without Content-Length (chunked) is not taken; send its length.")
     length = environ.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit()):  # nginx refuses them by itself
-        raise BadRequestError(f"Content-Length {length[:20]!r} is no number of bytes.")
+        raise BadRequestError(f"Content-Length {length[:20]!r} is not a number of bytes.")
     packing = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if packing in ("", "identity"):
         return
@@ -59,7 +59,7 @@ def unpack(environ: dict[str, Any], limit: int) -> None:
 
 
 class Receiver:
-    """Reads large bodies within a bound on the memory of all of them. One per process."""
+    """Reads large bodies within a memory limit for all of them. One per process."""
 
     def __init__(self, memory: int, limit: int) -> None:
         """`memory` in bytes for all, `limit` for one."""
@@ -68,10 +68,10 @@ class Receiver:
         self._changed = threading.Condition()
 
     def receive(self, environ: dict[str, Any]) -> int:
-        """Replace a large body by its bytes, once all have come; a small one is left alone.
+        """Read a large body into memory; a small one is left unread.
 
-        Returns how much memory is to be given back when the request is answered. Raises UnavailableError if there is
-        none in time, RequestTimeoutError for a body that comes too slowly or ends early.
+        Returns how much memory to `release` when the request is answered. Raises UnavailableError if there is none in
+        time, RequestTimeoutError for a body that arrives too slowly or ends early.
         """
         length = environ.get("CONTENT_LENGTH") or "0"
         if not (length.isascii() and length.isdigit()) or not LARGE <= int(length) <= self._limit:
@@ -105,7 +105,7 @@ def _received(body: Any, length: int) -> bytes:
         with _cut_at(until, body):
             try:
                 chunk = body.read(size)
-            except OSError:  # cut, nothing came for as long as uWSGI waits, or the sender is gone
+            except OSError:  # cut off by `_cut_at`, uWSGI's timeout, or the sender closed the connection
                 chunk = b""
         if not chunk:
             raise RequestTimeoutError(
@@ -118,7 +118,7 @@ def _received(body: Any, length: int) -> bytes:
 
 @contextmanager
 def _cut_at(until: float, body: Any) -> Iterator[None]:
-    """End a read that takes until then: uWSGI's returns when all has come, or when nothing came for a while."""
+    """End a read at `until`: uWSGI's own read returns only with all data, or when none arrives for a while."""
     if not monkey.is_module_patched("threading"):
         yield
         return
@@ -137,13 +137,13 @@ def _cut(file: int) -> None:
 
 
 def drain(environ: dict[str, Any], limit: int) -> None:
-    """Read what is left of the body: closing a socket with unread bytes resets it, and the answer would be lost."""
+    """Read the rest of the body: closing a socket with unread bytes resets it, and the response would be lost."""
     body, left, until = environ["wsgi.input"], limit * _DRAIN_FACTOR, time.monotonic() + _DRAIN_SECONDS
     try:
         while left > 0 and time.monotonic() < until and (chunk := body.read(min(_CHUNK, left))):
             left -= len(chunk)
     except OSError:
-        pass  # the client closed the connection or is too slow: no answer is awaited
+        pass  # the client closed the connection or is too slow
 
 
 def _inflate(data: bytes, limit: int) -> bytes:

@@ -11,7 +11,7 @@ HEADER = "X-Timeout-Ms"
 
 
 def begin(environ: Mapping[str, str], timeout_s: float) -> None:
-    """Shorten the running request's deadline to what its sender allows. Raises BadRequestError for no number."""
+    """Shorten the current request's deadline to what its client allows. Raises BadRequestError for an invalid one."""
     if text := environ.get("HTTP_X_TIMEOUT_MS", ""):
         request_context.begin(
             request_context.current().request_id, time.monotonic() + min(_seconds(text), timeout_s), environ

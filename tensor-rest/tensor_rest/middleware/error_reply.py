@@ -1,4 +1,4 @@
-"""The answer to a request that failed, for every route.
+"""The response to a request that failed, for every route.
 
 It is `{"message", "code", "request_id"}` with `code` = HTTP status; under /v1 TensorFlow Serving's `{"error"}`.
 """
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def error_reply(error: Exception, environ: Mapping[str, Any]) -> Reply:
-    """Return the answer to the request in `environ`. An unexpected error is logged, and answered with 500."""
+    """Return the response to the request in `environ`. An unexpected error is logged, and answered with 500."""
     if isinstance(error, ApiError):
         again = [("Retry-After", str(error.retry_after))] if error.retry_after is not None else []
         return message_reply(environ, error.status, str(error), *again, *error.headers.items())

@@ -1,6 +1,6 @@
-"""What every request passes on its way in, and every answer on its way out, whichever route it takes.
+"""WSGI middleware for all routes: checks every request, and adds headers and metrics to every response.
 
-It stands before Flask, as WSGI: what answers without Flask (api/fast_path.py) is guarded by the same lines.
+It is in front of Flask, so it also covers what answers without Flask (api/fast_path.py).
 """
 
 import json
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Headers = list[tuple[str, str]]
-_Write = Callable[[bytes], object]  # named here: what stands in a function's head is made anew with each request
+_Write = Callable[[bytes], object]  # defined here: annotations of a nested function are evaluated at each request
 
 REQUESTED_MODEL = "tensor_rest.model"
-"""In the WSGI environment: the model a route is about, for the metrics of answers that name none."""
+"""Key in the WSGI environment: the model that a request names, for the metrics of responses that name none."""
 
 _POLICY = (POLICY, SECURITY[POLICY])
 _SECURITY = [(name, value) for name, value in SECURITY.items() if name != POLICY]
 
 
 class Guard:
-    """The guard before a WSGI application. One per process."""
+    """The middleware around a WSGI application. One per process."""
 
     def __init__(
         self, application: "WSGIApplication", settings: Settings, waiting: Callable[[], int] = lambda: 0
@@ -48,7 +48,7 @@ class Guard:
         self._alone = settings.front == "uwsgi"
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Let the request in, or answer why not."""
+        """Pass the request to the application, or return an error."""
         visit = _Visit(environ)
         metrics.in_flight(1)
 
@@ -73,7 +73,7 @@ class Guard:
         """Raise an ApiError if it is refused; return the answer to a preflight request."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
-        request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # holds for refusals, too
+        request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # refusals need it, too
         path = environ["PATH_INFO"]
         if path not in PROBES:
             arrived = environ.get("tensor_rest.arrived")
@@ -84,7 +84,7 @@ class Guard:
             if self._keys and not api_keys.is_open(path):
                 visit.key_name = self._keys.check(environ)
             visit.memory = self._bodies.receive(environ)
-            if visit.memory:  # the time it took to come is its sender's
+            if visit.memory:  # the time to receive the body does not count
                 visit.began = time.perf_counter()
                 request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)
             body.unpack(environ, self._limit)
@@ -92,7 +92,7 @@ class Guard:
         return None
 
     def _finished(self, visit: "_Visit", status: int, headers: Headers) -> Headers:
-        """The header fields with those every answer carries; the answer is counted."""
+        """Return the header fields of a response with those that all have, and count the response."""
         environ, named = visit.environ, dict(headers)
         body.drain(environ, self._limit)
         model, version = named.get(MODEL, ""), named.get(VERSION, "")
@@ -109,7 +109,7 @@ class Guard:
 
 
 class _Visit:
-    """What is remembered of a request until it is answered."""
+    """State of one request until it is answered."""
 
     __slots__ = ("admission_number", "began", "environ", "key_name", "memory", "request_id")
 
@@ -118,12 +118,12 @@ class _Visit:
         self.began = time.perf_counter()
         self.request_id = request_id.checked(environ.get("HTTP_X_REQUEST_ID", ""))
         self.admission_number: int | None = None
-        self.memory = 0  # bytes that its body takes of those for all
+        self.memory = 0  # bytes reserved for its body
         self.key_name = ""
 
 
 def _log(visit: _Visit, status: int, headers: dict[str, str], seconds: float) -> None:
-    """A line of access log, where no nginx writes it: the same names, nothing of bodies, queries or keys."""
+    """Write a line of the access log where no nginx does: the same fields, without bodies, queries or keys."""
     environ = visit.environ
     length = environ.get("CONTENT_LENGTH") or "0"
     line: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""Checks because the client may be a browser that another site's page controls.
+"""Host and origin checks: the client may be a browser that another site's page controls.
 
-A page may point its own DNS name at this address (rebinding) and is then of our origin as the browser sees it, so the
-name in Host must be ours. A page may send requests it cannot read the answer of, so what is not a mere GET
-must come from our own page or from an origin on the list. Programs send neither header and notice nothing.
+A page may point its own DNS name at this address (DNS rebinding), and the browser then treats it as the same origin: so
+Host must be a name of the gateway. A page may send requests whose answer it cannot read: so anything but a GET must
+come from the gateway's own page or from an allowed origin. Other clients send no Origin and are not affected.
 """
 
 import functools
@@ -14,7 +14,7 @@ from tensor_rest.observability import metrics
 from tensor_rest.runtime.reply import Reply
 from tensor_rest.settings import Settings
 
-_INNER = ("localhost", "svc", "cluster.local", "internal")  # ends of names that no public DNS server may answer
+_INNER = ("localhost", "svc", "cluster.local", "internal")  # suffixes of names that no public DNS server resolves
 _READS = ("GET", "HEAD", "OPTIONS")
 
 _PREFLIGHT = [
@@ -26,7 +26,7 @@ _EXPOSED = "Retry-After, X-Model-Name, X-Model-Version, X-Request-Id"
 
 
 class Browser:
-    """The names we go by and the origins we answer to."""
+    """Checks the gateway's host names and the allowed origins."""
 
     def __init__(self, settings: Settings) -> None:
         self._origins = frozenset(settings.cors_origins)
@@ -34,7 +34,7 @@ class Browser:
         self._is_ours = functools.lru_cache(256)(lambda header: _is_ours(header, hosts))
 
     def check(self, environ: Mapping[str, str]) -> None:
-        """Raise MisdirectedError for a name that is not ours, ForbiddenError for another page's request."""
+        """Raise MisdirectedError for another host's name, ForbiddenError for a request of another site's page."""
         host = environ.get("HTTP_HOST", "")
         if not self._is_ours(host):
             metrics.refused("host")
@@ -80,7 +80,7 @@ def _preflights(environ: Mapping[str, str]) -> bool:
 
 
 def _is_ours(header: str, hosts: tuple[str, ...]) -> bool:
-    """Whether a Host header (none: "") names us. An address does: a rebinding page always has a name."""
+    """Whether a Host header (none: "") names the gateway. Any address does: DNS rebinding always uses a name."""
     if not header or "*" in hosts:
         return True
     name, _, port = header.lower().rpartition(":") if not header.endswith("]") else (header.lower(), "", "")

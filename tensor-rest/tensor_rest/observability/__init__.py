@@ -1,1 +1,1 @@
-"""What an operator sees of the gateway: numbers over all workers."""
+"""Metrics over all workers, and probes."""

@@ -1,4 +1,4 @@
-"""Probes: does the process live, does the model server answer it; cheap at any rate of calls. And metrics."""
+"""/healthz, /readyz and /metrics. The model server is called at most once a second, however often they are called."""
 
 import ipaddress
 import threading
@@ -12,14 +12,14 @@ from tensor_rest.errors import ApiError, ForbiddenError, UnavailableError
 from tensor_rest.observability import metrics
 from tensor_rest.runtime import request_context
 
-_FRESH = 1.0  # seconds an answer about the model server is good for
-_CHECK_TIMEOUT_S = 2.0  # seconds a look may take
-_FIRST = 0.5  # seconds to wait for the very first one: until then nothing is known, and "no" would be a guess
+_FRESH = 1.0  # seconds for which a result is used
+_CHECK_TIMEOUT_S = 2.0  # seconds a check may take
+_FIRST = 0.5  # seconds to wait for another thread's first check: until then nothing is known
 _NEVER = float("-inf")
 
 
 class Readiness:
-    """The result of the last check of the model server. One thread looks at a time; the others take what is known."""
+    """The result of the last check of the model server. One thread checks at a time; others use the last result."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
@@ -28,7 +28,7 @@ class Readiness:
         self._since = _NEVER
 
     def check(self) -> None:
-        """Return if the model server answers. Raises an ApiError with the reason if not."""
+        """Raise an ApiError with the reason if the model server does not answer."""
         if self._is_old() and self._looking.acquire(timeout=_FIRST if self._since == _NEVER else 0):
             try:
                 self._renew()
@@ -41,7 +41,7 @@ class Readiness:
         return time.monotonic() - self._since > _FRESH
 
     def _renew(self) -> None:
-        """With the lock held: look, unless another thread just has."""
+        """With the lock held: check, unless another thread just has."""
         if not self._is_old():
             return
         try:
@@ -56,8 +56,8 @@ class Readiness:
 def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: Path) -> None:
     """Add /healthz, /readyz and /metrics.
 
-    `look` raises an ApiError if the model server does not answer. While the file `draining` is there, the gateway
-    stops, and is not ready.
+    `look` raises an ApiError if the model server does not answer. While the file `draining` exists, the gateway is
+    stopping, and not ready.
     """
     readiness = Readiness(look)
 

@@ -1,4 +1,4 @@
-"""What is measured, over all workers (observability/shared_values.py); in a single process it is kept there.
+"""The metrics, over all workers (observability/shared_values.py), or of this process where there are no workers.
 
 Label values are bounded: a model is named only once it has answered, a status is a number, a reason one of `Reason`.
 """
@@ -15,14 +15,14 @@ from tensor_rest.observability.shared_values import SharedValues, WorkerValues, 
 _MAX_VERSIONS = 200  # (model, version) pairs with a line of their own in each worker; more are counted as "other"
 
 Reason = Literal["busy", "host", "key", "origin", "waited"]
-"""Why a request was refused before anything looked at it."""
+"""Why a request was refused before it was processed."""
 
 
 class _Kept:
-    """A number in this worker's part of the shared memory, as `prometheus_client` has it for several processes.
+    """A value in this worker's part of the shared memory, with the interface of `prometheus_client`'s value class.
 
-    Its own class keeps them in files, locks each change against other threads, and looks each time whether the process
-    was forked. Here one thread changes all numbers, and this module is imported after the fork.
+    That class keeps values in files, locks each change against other threads, and checks each time whether the process
+    was forked. Here one thread changes all values, and this module is imported after the fork.
     """
 
     _multiprocess = True
@@ -35,12 +35,12 @@ class _Kept:
     def inc(self, amount: float) -> None:
         self._cells[self._at] += amount
 
-    def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - theirs has it
+    def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - part of the interface
         self._cells[self._at] = value
 
 
 def _worker() -> int:
-    """uWSGI's number of this worker, from 1; it has none yet where the application is loaded before the fork."""
+    """Return uWSGI's number of this worker, from 1; also 1 where the application is loaded before the fork."""
     import uwsgi  # type: ignore[import-untyped]  # exists only in a process of uWSGI
 
     return max(1, int(uwsgi.worker_id()))
@@ -85,18 +85,18 @@ _concept = Histogram(
 )
 _METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker, _concept)
 
-_in_flight.set(0)  # a worker that died left its own numbers behind
+_in_flight.set(0)  # a worker that died left its values to this one
 _breaker.set(0)
 
 _models: set[str] = set()
 _versions: set[tuple[str, str]] = set()
-_lines: dict[tuple[str, str, int], Histogram] = {}  # a look-up here is half the price of one there
+_lines: dict[tuple[str, str, int], Histogram] = {}  # a look-up here costs half of one in `labels`
 _batch_lines: dict[str, Histogram] = {}
 _concept_lines: dict[str, Histogram] = {}
 
 
 def observe(model: str, version: str, outcome: int, seconds: float) -> None:
-    """A request was answered with the status `outcome`, by this model and version; both empty if none answered."""
+    """Count a request answered with the status `outcome`, by this model and version; both empty if none answered."""
     if model and (model, version) not in _versions:
         if len(_versions) < _MAX_VERSIONS:
             _models.add(model)
@@ -110,22 +110,22 @@ def observe(model: str, version: str, outcome: int, seconds: float) -> None:
 
 
 def known(model: str) -> str:
-    """`model` if it has answered before, else "": whatever else a client writes into a path is no label."""
+    """Return `model` if it has answered before, else "": other names in a path must not become labels."""
     return model if model in _models else ""
 
 
 def in_flight(change: Literal[1, -1]) -> None:
-    """A request entered, or left."""
+    """Count a request that starts (1) or ends (-1)."""
     _in_flight.inc(change)
 
 
 def refused(reason: Reason) -> None:
-    """A request was refused."""
+    """Count a refused request."""
     _refused.labels(reason).inc()
 
 
 def batch(model: str, rows: int) -> None:
-    """`rows` were sent to a served `model` in one call."""
+    """Count a call with `rows` rows to a served `model`."""
     line = _batch_lines.get(model)
     if line is None:
         line = _batch_lines[model] = _batch_rows.labels(model)
@@ -133,7 +133,7 @@ def batch(model: str, rows: int) -> None:
 
 
 def concept(model: str, scores: list[float]) -> None:
-    """Images classified by a served `model` got these scores of its companion."""
+    """Count the companion's scores of images that a served `model` classified."""
     line = _concept_lines.get(model)
     if line is None:
         line = _concept_lines[model] = _concept.labels(model)
@@ -142,17 +142,17 @@ def concept(model: str, scores: list[float]) -> None:
 
 
 def retried() -> None:
-    """A call to the model server was sent once more."""
+    """Count a repeated call to the model server."""
     _retries.inc()
 
 
 def breaker(is_open: bool) -> None:
-    """This worker's circuit breaker opened or closed."""
+    """Record that this worker's circuit breaker opened or closed."""
     _breaker.set(is_open)
 
 
 def text() -> bytes:
-    """Everything, over all workers, in Prometheus' text format."""
+    """Return all metrics, over all workers, in Prometheus' text format."""
     registry = _registry
     if shared:
         registry = CollectorRegistry()
@@ -164,7 +164,7 @@ _Samples = list[tuple[str, dict[str, str], float]]
 
 
 class _AllWorkers:
-    """The sums as a collector of `prometheus_client`."""
+    """Sums over all workers, as a collector for `prometheus_client`."""
 
     def __init__(self, memory: SharedValues) -> None:
         self._memory = memory
@@ -183,7 +183,7 @@ class _AllWorkers:
 
 
 def _accumulated(samples: _Samples) -> _Samples:
-    """The samples of a histogram with each bucket holding those below it too, and the count, which is the last's."""
+    """Return the samples of a histogram with cumulative buckets, and the count, which is that of the last bucket."""
     found: _Samples = [sample for sample in samples if not sample[0].endswith("_bucket")]
     buckets = defaultdict(list)
     for name, labels, value in samples:

@@ -1,8 +1,7 @@
-"""Numbers of all uWSGI workers in shared memory: each worker writes its own, any of them adds them up.
+"""Metric values of all uWSGI workers in shared memory: each worker writes its own, any worker can sum them up.
 
 The memory is mapped by uWSGI's master before it forks (server/preload.py), so the successor of a worker that died
-goes on with its numbers. No file is behind it: a page of a mapped file that cannot be written on a full disk ends the
-process (SIGBUS).
+continues with its values. It is not a mapped file: on a full disk, writing to one can end the process (SIGBUS).
 """
 
 import mmap
@@ -12,7 +11,7 @@ from typing import TypeAlias
 
 _VALUES = 1 << 14  # of a worker: some 1,000 histograms
 _VALUE_BYTES = 8 * _VALUES
-_KEY_BYTES = 192 * _VALUES  # virtual; only what is used takes memory
+_KEY_BYTES = 192 * _VALUES  # virtual memory; only used pages take real memory
 _REGION = _VALUE_BYTES + _KEY_BYTES
 _LENGTH = 2  # bytes of a key's length
 
@@ -45,7 +44,7 @@ shared: SharedValues | None = None
 
 
 class WorkerValues:
-    """The values of one worker, which alone writes them. Cell 0 counts the others; keys are in their order."""
+    """The values of one worker, which alone writes them. Cell 0 has the number of values; keys are in their order."""
 
     def __init__(self, cells: "memoryview[float]", keys: memoryview) -> None:
         self._cells, self._keys = cells, keys
@@ -62,7 +61,7 @@ class WorkerValues:
         return ((key, self._cells[place]) for key, place in self._places.items())
 
     def cell(self, key: str) -> tuple[Cells, int]:
-        """Where the value of `key` is: cells, and its index in them. Where none is left it is not shared."""
+        """Return the cells with the value of `key`, and its index there. If none is left, the value is not shared."""
         place = self._places.get(key)
         if place is None:
             place, written = len(self._places) + 1, key.encode()
@@ -72,5 +71,5 @@ class WorkerValues:
             self._keys[self._end : end] = len(written).to_bytes(_LENGTH) + written
             self._end = end
             self._places[key] = place
-            self._cells[0] = place  # last: a reader sees whole keys
+            self._cells[0] = place  # last, so that a reader sees complete keys only
         return self._cells, place

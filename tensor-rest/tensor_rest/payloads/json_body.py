@@ -1,4 +1,4 @@
-"""Bodies of JSON, read within bounds and written fast; and a slot for what large bodies become."""
+"""JSON bodies: parsed within limits, written fast; and a slot that limits the memory for values of large bodies."""
 
 import codecs
 import json
@@ -16,19 +16,19 @@ from tensor_rest.observability import metrics
 from tensor_rest.payloads.json_depth import check_json_depth
 
 _MAX_CONTAINERS = 1_000_000  # lists and objects: each takes some 80 bytes of memory, and 3 of the body
-_JSON_FACTOR = 20  # times its text is what JSON may take as values (measured: 8 to 60 with all copies)
-_ARRAY_FACTOR = 8  # times its bytes is what an array may take: bytes to float64
-_LARGE = 8 << 20  # bytes of values; requests that take more work one after the other, in each worker
-_SLOT_TIMEOUT_S = 5.0  # seconds one of those waits for its turn
+_JSON_FACTOR = 20  # times its text is the memory that JSON may take as values (measured: 8 to 60 with all copies)
+_ARRAY_FACTOR = 8  # times its bytes is the memory that an array may take: bytes to float64
+_LARGE = 8 << 20  # bytes of values; a worker processes requests with more one after the other
+_SLOT_TIMEOUT_S = 5.0  # seconds that such a request waits for the slot
 
 _turn = threading.Lock()
 
 
 @contextmanager
 def large_body_slot(body: int, *, arrays: bool = False) -> Iterator[None]:
-    """Around the work on a body of so many bytes, JSON or arrays: only one large one at a time may fill the memory.
+    """Hold the slot for large bodies while a body of `body` bytes, JSON or `arrays`, is processed.
 
-    Raises UnavailableError if it is not this one's turn in time.
+    A small body needs no slot. Raises UnavailableError if the slot is not free in time.
     """
     if body * (_ARRAY_FACTOR if arrays else _JSON_FACTOR) <= _LARGE:
         yield
@@ -43,10 +43,10 @@ def large_body_slot(body: int, *, arrays: bool = False) -> Iterator[None]:
 
 
 def loads(data: bytes, *, trailing: bool = False) -> Any:
-    """The value of a JSON text; NaN, Infinity and a byte order mark are taken as well, as TensorFlow Serving does.
+    """Parse a JSON text; NaN, Infinity and a byte order mark are accepted, as TensorFlow Serving does.
 
-    `trailing`: text after the value is ignored. Raises BadRequestError for what is not JSON or nests too deep,
-    TooLargeError for too many lists and objects; both before anything is built.
+    `trailing`: text after the value is ignored. Raises BadRequestError for a text that is not JSON or nests too deep,
+    TooLargeError for too many lists and objects; depth and number are checked before anything is built.
     """
     data = data.removeprefix(codecs.BOM_UTF8)
     if not data:
@@ -55,7 +55,7 @@ def loads(data: bytes, *, trailing: bool = False) -> Any:
     if containers > _MAX_CONTAINERS:
         raise TooLargeError(
             f"The JSON has {containers:,} lists and objects; at most {_MAX_CONTAINERS:,} are taken. "
-            "Large tensors travel better as .npy."
+            "Send large tensors as .npy."
         )
     check_json_depth(data)
     try:
@@ -69,12 +69,12 @@ def loads(data: bytes, *, trailing: bool = False) -> Any:
 
 
 def dumps(document: Any) -> bytes:
-    """JSON of a document that may hold arrays. NaN and infinities become null: strict JSON has no word for them."""
+    """Return the JSON of a document that may hold arrays. NaN and infinities, which JSON lacks, become null."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
 def dumps_with_nan(document: Any) -> bytes:
-    """The same with NaN, Infinity and -Infinity as such, which TensorFlow Serving writes and Python's json reads."""
+    """Return JSON with NaN, Infinity and -Infinity, as TensorFlow Serving writes it and Python's json reads it."""
     return json.dumps(document, default=_plain, ensure_ascii=False).encode()
 
 
@@ -105,7 +105,7 @@ _WITH_NAN = json.JSONDecoder(parse_float=_finite, parse_int=_whole)
 
 
 def _loads_with_nan(data: bytes, trailing: bool) -> Any:
-    """With Python's own reader, which knows NaN and Infinity; some times slower than orjson."""
+    """Parse with Python's own json, which knows NaN and Infinity; several times slower than orjson."""
     try:
         text = data.decode()
         if trailing:

@@ -1,4 +1,4 @@
-"""How deep a JSON text nests, found before it is parsed: a parser's memory and time grow with the depth."""
+"""Checks how deep a JSON text nests before it is parsed: a parser's memory and time grow with the depth."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tensor_rest.errors import BadRequestError
 JSON_DEPTH = 32
 """Levels of nesting a JSON body may have: a batch of pictures with channels has 6."""
 
-_CHUNK = 1 << 18  # brackets and quotes looked at in one go
+_CHUNK = 1 << 18  # brackets and quotes processed at once
 _NO_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
 _CHANGE = np.zeros(256, np.int8)
 _CHANGE[list(b"[{")], _CHANGE[list(b"]}")] = 1, -1

@@ -1,7 +1,7 @@
-"""The files of a form: read within bounds, whatever their fields are called, one or several or packed into a zip.
+"""The files of a form: read within limits, from fields of any name, one or several or packed into a zip.
 
-A form as every client writes it is taken apart here, which costs a few microseconds; anything unusual goes through
-Werkzeug's parser, which costs a hundred.
+A form as most clients write it is parsed here, in a few microseconds; any other form is passed to Werkzeug's parser,
+which takes a hundred.
 """
 
 import io
@@ -17,7 +17,7 @@ from tensor_rest.payloads.zip_archive import MAX_ENTRIES, MAX_RATIO
 from tensor_rest.runtime import offload
 
 File = tuple[str, bytes]
-"""The name its sender gave it, and what is in it."""
+"""The file's name as the client sent it, and its content."""
 
 _BOUNDARY = re.compile(r"multipart/form-data; ?boundary=\"?([0-9A-Za-z'()+_,./:=?-]{1,70})\"?")
 _HEAD = re.compile(
@@ -27,7 +27,7 @@ _HEAD = re.compile(
 _ZIP = (b"PK\x03\x04", zip_archive.END)  # with entries, without
 _ENTRY_BYTES = 1024  # of an entry in the directory, at most: 46 and its name
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_UNPACKED = 2  # times the largest body is what the zips of a request may unpack to
+_UNPACKED = 2  # the zips of a request may unpack to this many times the largest body
 
 
 class FileStream(io.BytesIO):
@@ -44,7 +44,7 @@ def image(request: flask.Request) -> bytes:
 
 
 def only(files: list[File]) -> bytes:
-    """What is in the one file. Raises BadRequestError for several."""
+    """Return the content of the only file. Raises BadRequestError for several."""
     if len(files) > 1:
         raise BadRequestError(
             f"This route takes one picture; the form has {len(files)}. POST /tf/models/<model>/classify takes many."
@@ -53,15 +53,15 @@ def only(files: list[File]) -> bytes:
 
 
 def images(request: flask.Request) -> list[File]:
-    """Every file of the form in its order; in place of a zip, those in it (a zip in a zip is a file like any other).
+    """Return every file of the form in order, and the files in a zip instead of the zip (but not of zips inside it).
 
-    Raises BadRequestError for none or a broken zip, TooLargeError for too many or too much.
+    Raises BadRequestError for no file or a broken zip, TooLargeError for too many files or bytes.
     """
     return opened(_files(request), flask.current_app.config["MAX_CONTENT_LENGTH"])
 
 
 def opened(files: list[File], most: int) -> list[File]:
-    """The same for files that were read, of a request of at most `most` bytes."""
+    """Return the files with each zip replaced by those in it; `most` is the limit of the request's body in bytes."""
     if not any(data.startswith(_ZIP) for _, data in files):
         _check_count(len(files))
         return files
@@ -102,17 +102,17 @@ def _chosen(files: list[File]) -> list[File]:
 
 
 def boundary(content_type: str) -> bytes | None:
-    """The boundary of a form as every client names it, None for any other Content-Type."""
+    """Return the boundary of a form as most clients write it; None for any other Content-Type."""
     found = _BOUNDARY.fullmatch(content_type)
     return found[1].encode() if found else None
 
 
 def usual(body: bytes, boundary: bytes) -> list[File] | None:
-    """The files of a form that holds nothing else, or None for one that is not written as usual."""
+    """Return the files of a form that has only files; None for a form that is not written in the usual way."""
     opening = b"--" + boundary
     delimiter = b"\r\n" + opening
     count = body.count(delimiter)
-    if not body.startswith(opening) or body.count(opening) != count + 1:  # elsewhere it may be one to a laxer reader
+    if not body.startswith(opening) or body.count(opening) != count + 1:  # a laxer parser may see one elsewhere
         return None
     _check_count(count)
     *parts, end = body[len(opening) :].split(delimiter)
@@ -129,9 +129,9 @@ def usual(body: bytes, boundary: bytes) -> list[File] | None:
 
 
 def _unpacked(data: bytes, most: int, left: int) -> list[File]:
-    """What is in a zip: each file at most `most` bytes, all at most `left`.
+    """Return the files in a zip: each at most `most` bytes, all at most `left`.
 
-    Sizes are checked before anything is unpacked, and again while it is.
+    Sizes are checked before anything is unpacked, and again during unpacking.
     """
     end = len(data) - zip_archive.END_BYTES
     # Else zipfile would look for the record elsewhere.
@@ -143,14 +143,14 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             entries = [entry for entry in packed.infolist() if not _is_clutter(entry)]
             _check_entries(entries, most, left)
-            # Never more than was declared: read() without a size unpacks all there is and then cuts it.
+            # Reads no more than was declared: read() without a size unpacks everything and then cuts it.
             return [(entry.filename, packed.open(entry).read(entry.file_size)) for entry in entries]
     except zip_archive.BROKEN as error:
         raise BadRequestError(f"The zip cannot be unpacked: {error}.") from error
 
 
 def _is_clutter(entry: zipfile.ZipInfo) -> bool:
-    """Folders, and what file managers add."""
+    """Whether an entry is a folder, or a file that a file manager added."""
     *folders, name = entry.filename.split("/")
     return entry.is_dir() or name.startswith(".") or "__MACOSX" in folders
 

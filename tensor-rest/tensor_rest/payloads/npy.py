@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz as bodies, without pickle, every bound checked before memory is taken."""
+"""NumPy's .npy and .npz as bodies, without pickle; every limit is checked before memory is allocated."""
 
 import ast
 import io
@@ -17,12 +17,12 @@ NPY = "application/x-npy"
 NPZ = "application/x-npz"
 
 _MAGIC = b"\x93NUMPY"
-_MAX_HEADER_BYTES = 10_000  # bytes, as NumPy's own reader has it
+_MAX_HEADER_BYTES = 10_000  # the limit of NumPy's own reader
 _KINDS = "biufcSU"
 _MAX_ARRAYS = 64  # of an .npz
 _MAX_DIRECTORY_BYTES = _MAX_ARRAYS * 512  # bytes of the list at the end of an .npz
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_MAX_TEXTS = 1_000_000  # in all arrays of a body: each takes some 60 bytes of memory besides itself
+_MAX_TEXTS = 1_000_000  # in all arrays of a body: each takes some 60 bytes of memory besides its own
 _MAX_TEXT_BYTES = 64 << 20  # bytes of an array of texts: each takes as much as the longest
 
 Array = np.ndarray[Any, Any]
@@ -86,7 +86,7 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
     try:
         header = ast.literal_eval(data[start : start + length].decode("utf-8" if data[6] > 2 else "latin1"))
         dtype, shape, in_columns = np.dtype(header["descr"]), header["shape"], header["fortran_order"]
-    except Exception as error:  # what a hostile header trips over: syntax, recursion, keys, types
+    except Exception as error:  # errors of a hostile header: syntax, recursion, keys, types
         raise BadRequestError("The .npy has a header that cannot be read.") from error
     if dtype.kind not in _KINDS or dtype.subdtype:
         raise BadRequestError(f"The .npy holds {dtype}; wanted numbers, bools or texts (never pickled objects).")
@@ -98,7 +98,7 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
 
 
 def _checked(data: bytes) -> bytes:
-    """`data` if the list of entries at its end is short: zipfile reads all of it at once."""
+    """Return `data` if the directory at its end is short: zipfile reads all of it at once."""
     end = data.rfind(zip_archive.END, max(0, len(data) - 65_557))
     if end < 0 or len(data) < end + zip_archive.END_BYTES:
         raise BadRequestError("This is no .npz file: it has no end of a zip. numpy.savez writes one.")
@@ -133,7 +133,7 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 
 def _texts(array: Array) -> Array:
-    """Texts as an object array of bytes, which is what the wire calls a string."""
+    """Return texts as an object array of bytes, the form of DT_STRING."""
     if array.dtype.kind not in "SU":
         return array
     out = np.empty(array.shape, object)
@@ -143,7 +143,7 @@ def _texts(array: Array) -> Array:
 
 
 def _plain(array: Array) -> Array:
-    """Without objects; bfloat16 as float32. Raises BadRequestError for texts NumPy would cut (NUL at the end)."""
+    """Return an array without objects; bfloat16 as float32. Raises BadRequestError for texts that .npy cannot hold."""
     if array.dtype == BFLOAT16:
         array = from_bfloat16(array)
     if not array.dtype.hasobject:

@@ -1,7 +1,7 @@
 """JSON values to arrays and back, by TensorFlow Serving's rules: rows ("instances") and columns ("inputs").
 
-A string is text, `{"b64": "..."}` bytes. Whole numbers must fit their tensor, floats are rounded to it. Shapes are not
-checked: the graph decides which it takes.
+A JSON string is text, `{"b64": "..."}` is bytes. Whole numbers must fit the tensor's dtype, floats are rounded to it.
+Shapes are not checked: the graph decides which ones it accepts.
 """
 
 import base64
@@ -21,7 +21,7 @@ _WHITE_SPACE = b" \t\n\v\f\r"
 
 
 def from_rows(rows: Any, infos: Infos) -> dict[str, Array]:
-    """The batch of `rows`: a list of values (one input), or of objects by alias. Raises BadRequestError."""
+    """Return the inputs for `rows`: a list of values (one input), or of objects by alias. Raises BadRequestError."""
     if not isinstance(rows, list) or not rows:
         raise BadRequestError('"instances" must be a list of at least one row.')
     objects = [isinstance(row, dict) and not _is_b64(row) for row in rows]
@@ -37,7 +37,7 @@ def from_rows(rows: Any, infos: Infos) -> dict[str, Array]:
 
 
 def from_columns(columns: Any, infos: Infos) -> dict[str, Array]:
-    """The inputs: an object by alias, or the value itself where there is one input. Raises BadRequestError."""
+    """Return the inputs for an object by alias, or for the value itself of a single input. Raises BadRequestError."""
     if not isinstance(columns, dict) or _is_b64(columns):
         alias = _only(infos, "inputs", "an object by alias")
         return {alias: to_array(alias, columns, infos[alias])}
@@ -47,7 +47,7 @@ def from_columns(columns: Any, infos: Infos) -> dict[str, Array]:
 
 
 def to_array(alias: str, value: Any, info: TensorInfo) -> Array:
-    """One tensor of the input `alias`. Raises BadRequestError for what does not fit."""
+    """Return the array of the input `alias`. Raises BadRequestError for a value that does not fit."""
     dtype = _dtype(alias, info)
     # As objects first: with a numeric dtype, NumPy would read texts as numbers, and with none, one long text
     # would make it give every other one the same size.
@@ -69,7 +69,7 @@ def to_array(alias: str, value: Any, info: TensorInfo) -> Array:
 
 
 def fitted(arrays: Mapping[str, Array], infos: Infos) -> dict[str, Array]:
-    """Ready arrays by alias as the signature wants them; a single one may have any name.
+    """Return arrays by alias in the dtypes of the signature's inputs; a single array may have any name.
 
     Floats are rounded to the input's type, whole numbers must fit it. Raises BadRequestError.
     """
@@ -92,7 +92,7 @@ def _cast(alias: str, array: Array, info: TensorInfo) -> Array:
 
 
 def _holds(wanted: np.dtype[Any], array: Array) -> bool:
-    """Whether every whole number of `array` is one of `wanted`."""
+    """Whether `wanted` can hold every whole number in `array`."""
     if wanted.kind not in "iu" or array.size == 0:
         return True
     limits = np.iinfo(wanted)
@@ -115,9 +115,9 @@ def to_rows(outputs: Mapping[str, Array], *, as_serving: bool = False) -> Any:
 
 
 def to_column(alias: str, array: Array, *, as_serving: bool = False) -> Any:
-    """What `bodies.dumps` writes as nested lists. Bytes are text where they are UTF-8, else `{"b64": ...}`.
+    """Return a value that `json_body.dumps` writes as nested lists. Bytes are text if UTF-8, else `{"b64": ...}`.
 
-    `as_serving`: as TensorFlow Serving has it, `{"b64": ...}` wherever the alias ends with `_bytes`, and no bfloat16.
+    `as_serving`: as in TensorFlow Serving, `{"b64": ...}` wherever the alias ends with `_bytes`, and no bfloat16.
     Raises BadRequestError for a type that JSON cannot hold.
     """
     if array.dtype == BFLOAT16 and not as_serving:
@@ -146,7 +146,7 @@ _JSON_NAMES = {
 
 
 def _taken(dtype: np.dtype[Any]) -> tuple[str, set[type]]:
-    """What an input takes: in words, and as types of parsed JSON."""
+    """Return what an input of this dtype accepts: in words, and as types of parsed JSON."""
     if dtype.hasobject:
         return 'texts or {"b64": ...}', {str, dict}
     if dtype.kind == "b":

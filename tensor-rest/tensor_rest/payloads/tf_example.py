@@ -1,4 +1,4 @@
-"""tf.Example requests: JSON of TensorFlow Serving's classify and regress calls to messages and back."""
+"""tf.Example requests: converts the JSON of TensorFlow Serving's classify and regress calls to messages and back."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def read(document: dict[str, Any]) -> pb.Input:
-    """The `examples`, and the `context` they share. Raises BadRequestError that names the feature at fault."""
+    """Return the `examples`, and the `context` they share. Raises a BadRequestError that names the invalid feature."""
     rows = document.get("examples")
     if not isinstance(rows, list) or not rows:
         raise BadRequestError('"examples" must be a list of at least one object: {feature: value or list of values}.')

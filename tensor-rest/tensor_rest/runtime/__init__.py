@@ -1,1 +1,1 @@
-"""What all layers may use: the request's context, answers, threads and greenlets. It knows no route and no model."""
+"""What all layers may use: request context, responses, threads and greenlets. It knows no route and no model."""

@@ -1,6 +1,6 @@
-"""Greenlets that are used again. uWSGI starts one for each request; that took a twelfth of a busy worker's time.
+"""A pool of greenlets. uWSGI starts a greenlet for each request, which took a twelfth of a busy worker's time.
 
-A new greenlet gets memory from the system for its Python frames, and gives it back when it ends.
+A new greenlet allocates memory for its Python frames from the system, and frees it when it ends.
 """
 
 import sys
@@ -10,15 +10,15 @@ from typing import Any
 import gevent
 
 _CONTROL = "uwsgi_gevent_ctrl_gl_handler"
-"""uWSGI's own first greenlet. It ends when the worker is to end, and uWSGI waits for that."""
+"""The function of uWSGI's own first greenlet. It ends when the worker has to end, and uWSGI waits for that."""
 
 _resting: list[gevent.Greenlet] = []
 
 
 def spawn(act: Callable[..., Any], *given: Any) -> gevent.Greenlet:
-    """Have `act` called with what is given, soon and in a greenlet of its own, as `gevent.spawn` does.
+    """Schedule a call of `act` with the arguments `given` in its own greenlet, as `gevent.spawn` does.
 
-    The greenlet stays when the call is over; it cannot be waited for, but killed.
+    The greenlet continues to exist after the call: it can be killed, but not waited for.
     """
     if act.__name__ == _CONTROL:
         return gevent.Greenlet.spawn(act, *given)

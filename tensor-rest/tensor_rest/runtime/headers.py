@@ -11,13 +11,13 @@ SECURITY = {
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     POLICY: "default-src 'none'; frame-ancestors 'none'",
 }
-"""On every answer; nginx adds them to its own. A page may have a POLICY of its own."""
+"""On every response; nginx adds them to its own responses. A page may have its own POLICY."""
 
 MODEL, VERSION = "X-Model-Name", "X-Model-Version"
 """Which served model, and which version of it, answered."""
 
 KEY_NAME = "X-Key-Name"
-"""The key's name for nginx's access log; nginx does not pass it on."""
+"""The name of the API key, for nginx's access log; nginx does not send it to the client."""
 
 PROBES = ("/healthz", "/readyz")
-"""Answered for any caller, under any name, at any time."""
+"""Answered for any caller, under any host name, without admission."""

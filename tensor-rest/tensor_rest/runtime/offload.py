@@ -1,7 +1,7 @@
-"""Work of more than a moment, in a real thread: meanwhile the worker goes on with its other requests.
+"""Runs long CPU work in a real thread, so that the worker can continue with its other requests.
 
-A worker of uWSGI runs its requests as gevent's greenlets, which give way to each other only where they wait. Decoding a
-large image does not wait, but it releases Python's lock: in another thread than the worker's it blocks no request.
+A uWSGI worker runs its requests as gevent's greenlets, which switch only where they wait. Decoding a large image does
+not wait, but it releases Python's GIL: in another thread it does not block the worker's other requests.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def run(work: Callable[..., Result], *given: object) -> Result:
-    """What `work` returns or raises. It must not wait for anything the worker's requests share, such as a lock."""
+    """Return or raise what `work` does. It must not wait for anything that requests of the worker share, as a lock."""
     if not monkey.is_module_patched("threading"):
         return work(*given)  # every request has a thread of its own already
     results, error = gevent.get_hub().threadpool.apply(_outcome, (work, given))
@@ -22,13 +22,13 @@ def run(work: Callable[..., Result], *given: object) -> Result:
         try:
             raise error
         finally:
-            del error  # its traceback has this frame
+            del error  # its traceback refers to this frame
     (result,) = results
     return result
 
 
 def _outcome(work: Callable[..., Result], given: tuple[object, ...]) -> tuple[list[Result], Exception | None]:
-    """The result or the error: gevent would write the traceback of one that is raised to the log."""
+    """Return the result or the error: if it were raised here, gevent would log its traceback."""
     try:
         return [work(*given)], None
     except Exception as error:  # noqa: BLE001 - raised in the waiting greenlet

@@ -1,4 +1,4 @@
-"""An answer as WSGI takes it, for what answers without Flask."""
+"""A WSGI response, for code that answers without Flask."""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +19,6 @@ class Reply(NamedTuple):
     body: bytes
 
     def send(self, environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
-        """Answer the request. A HEAD gets no body."""
+        """Send the response. A HEAD request gets no body."""
         start_response(_LINES[self.status], [*self.headers, ("Content-Length", str(len(self.body)))])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else self.body]

@@ -1,4 +1,4 @@
-"""On whose behalf the running thread calls serving: the request's id and how long its sender waits."""
+"""The request that the current thread or greenlet works for: its id, deadline and WSGI environment."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -10,7 +10,7 @@ from tensor_rest.errors import DeadlineError
 
 
 class RequestContext(NamedTuple):
-    """`deadline` is an instant of `time.monotonic`, None where only the setting bounds a call; `environ` is WSGI's."""
+    """`deadline` is an instant of `time.monotonic`, None if only the setting limits a call; `environ` is WSGI's."""
 
     request_id: str = ""
     deadline: float | None = None
@@ -22,28 +22,28 @@ _CONTEXT: ContextVar[RequestContext] = ContextVar("caller", default=_NONE)
 
 
 def begin(request_id: str, deadline: float | None, environ: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """From now on this thread works for that request."""
+    """Set the request that this thread works for."""
     _CONTEXT.set(RequestContext(request_id, deadline, environ))
 
 
 def end() -> None:
-    """It works for none any more. A greenlet is used again, and would hold the body of its last request until then."""
+    """Clear the request: greenlets are re-used, and would hold the body of their last request until then."""
     _CONTEXT.set(_NONE)
 
 
 def current() -> RequestContext:
-    """The request this thread works for; an empty one outside of any."""
+    """Return the request that this thread works for; an empty one outside of requests."""
     return _CONTEXT.get()
 
 
 def body_bytes() -> int:
-    """How large the body of the request is, which is kept until it is answered."""
+    """Return the size of the request's body, which is kept in memory until the request is answered."""
     length = current().environ.get("CONTENT_LENGTH") or "0"
     return int(length) if length.isascii() and length.isdigit() else 0
 
 
 def check() -> None:
-    """Raise DeadlineError if the sender waits no longer: for work here that goes on piece by piece."""
+    """Raise DeadlineError if the deadline is over. For work in the gateway that is done piece by piece."""
     deadline = current().deadline
     if deadline is not None and monotonic() > deadline:
         raise DeadlineError("The gateway could not work through this request in time; send less at once.")

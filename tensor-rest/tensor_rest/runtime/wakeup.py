@@ -1,7 +1,7 @@
-"""Waiting for another request's thread or greenlet: what a lock does, without most of its price under gevent.
+"""Waiting for another request's thread or greenlet: like a lock, but cheaper under gevent.
 
-A lock of gevent's that is waited for with a time limit makes half a dozen objects, and its release a turn of the event
-loop more. Requests that share calls wait once each, so that is a tenth of a busy worker's time.
+Waiting for a gevent lock with a timeout creates half a dozen objects, and its release takes another turn of the event
+loop. Requests that share calls wait once each, so that would be a tenth of a busy worker's time.
 """
 
 import threading
@@ -11,17 +11,17 @@ from typing import Any, Protocol
 import gevent
 from gevent import monkey
 
-_SOON = 0.005  # seconds; an event loop that is never idle must not hold up the call
+_SOON = 0.005  # seconds; an event loop that is never idle must not delay the call further
 
 
 class OneShotEvent(Protocol):
-    """One waits for it; another sets it, before or meanwhile."""
+    """An event that one thread or greenlet waits for, and another one sets once, before or during the wait."""
 
     def wait(self, seconds: float) -> bool:
         """Return whether it was set within `seconds`."""
 
     def set(self) -> None:
-        """Wake the one that waits, or will wait."""
+        """Wake the waiting thread or greenlet, also if it has not begun to wait."""
 
 
 def one_shot_event() -> OneShotEvent:
@@ -30,17 +30,17 @@ def one_shot_event() -> OneShotEvent:
 
 
 def brief_lock() -> Any:
-    """A lock around a few lines that never wait: the threads' own kind, also where threads are greenlets.
+    """Return a lock for a few lines that never wait: a real thread lock, also where threads are greenlets.
 
-    Greenlets cannot switch in such lines, so it is never waited for; gevent's takes several times as long.
+    Greenlets cannot switch in such lines, so they never wait for the lock; gevent's takes several times as long.
     """
     return monkey.get_original("threading", "Lock")()
 
 
 def when_idle(act: Callable[[], None]) -> None:
-    """Have `act` called when the event loop has nothing else to do, at the latest after a few milliseconds.
+    """Schedule a call of `act` for when the event loop is idle, at the latest after a few milliseconds.
 
-    Where threads are threads it is called at once.
+    Without gevent's patches it is called at once.
     """
     if monkey.is_module_patched("threading"):
         _Idle(act)
@@ -96,7 +96,7 @@ class _GreenletEvent:
 
 
 class _Idle:
-    """One call, by whichever of two watchers comes first."""
+    """One call, made by the first of two event loop watchers to fire."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act = act

@@ -1,4 +1,4 @@
-"""nginx: HTTP in front of uWSGI's socket, with limits, request ids, an access log in JSON and errors in our shape."""
+"""nginx: HTTP in front of uWSGI's socket, with limits, request ids, a JSON access log and the gateway's errors."""
 
 import contextlib
 import importlib.util
@@ -17,13 +17,13 @@ from tensor_rest.settings import Settings
 
 _FILES = 8192
 _FOLDERS = {"static": "tensor_rest.web", "swaggerui": "flask_restx"}
-"""The pages' own files: their place in URLs, and the package whose folder `static` holds them."""
+"""The pages' static files: first part of their URLs, and the package whose folder `static` holds them."""
 
 
 def run(settings: Settings) -> None:
-    """Become nginx, in the foreground; never returns. Leaves with a message if nginx is not installed."""
+    """Replace this process with nginx, in the foreground; never returns. Exits with a message if nginx is missing."""
     folder = settings.run_dir.resolve()
-    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files, and links to what it sends by itself
+    (folder / "nginx").mkdir(parents=True, exist_ok=True)  # temporary files, and links to the files it serves itself
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         sys.exit("nginx is not installed. Install it, or set TENSOR_REST_FRONT=uwsgi: then uwsgi alone is enough.")
@@ -35,12 +35,12 @@ def run(settings: Settings) -> None:
     _write(folder / "nginx.conf", render(settings))
     _write_no_pid(folder / "nginx.pid")
     _end_orphans(folder)
-    os.chdir(folder)  # the configuration names the socket relative to here: absolute ones end at 107 characters
+    os.chdir(folder)  # the configuration has a relative socket path: an absolute one may exceed 107 characters
     os.execv(program, [program, "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"])
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file, unless it holds this text already: on a full disk the gateway starts as it did the last time."""
+    """Write a file, unless it already holds this text: so the gateway can start again on a full disk."""
     with contextlib.suppress(OSError):
         if file.read_text(encoding="utf-8") == text:
             return
@@ -48,12 +48,12 @@ def _write(file: Path, text: str) -> None:
 
 
 def _write_no_pid(file: Path) -> None:
-    """Lead the file that nginx insists on to /dev/null: nothing reads it, and a full disk would keep nginx down."""
+    """Link nginx's mandatory pid file to /dev/null: nothing reads it, and with a full disk nginx would not start."""
     _lead(file, Path(os.devnull))
 
 
 def _link(place: Path, package: str) -> None:
-    """Let `place` lead to a package's files: below the run folder, nginx.conf has no strange path to quote."""
+    """Link `place`, below the run folder, to a package's files: so nginx.conf has no unusual path to quote."""
     found = importlib.util.find_spec(package)  # without importing it: that takes a second
     assert found is not None
     assert found.origin is not None
@@ -74,13 +74,13 @@ def _end_orphans(folder: Path) -> None:
 
 
 def _files() -> int:
-    """How many files nginx may have open: as many as the system lets it, 8192 are enough."""
+    """How many files nginx may have open: the system's limit, at most 8192."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
 
 
 def _resolver(file: Path = Path("/etc/resolv.conf")) -> str:
-    """The system's DNS server as nginx writes it, which does not read that file; empty if there is none."""
+    """Return the first DNS server in `file`, which nginx does not read, in nginx's syntax; empty if there is none."""
     with contextlib.suppress(OSError):
         for line in file.read_text(encoding="utf-8").splitlines():
             name, _, value = line.strip().partition(" ")
@@ -101,9 +101,9 @@ def render(settings: Settings) -> str:
         request_id=request_id.PATTERN,
         requests=settings.requests_per_second,
         connections=settings.connections_per_client,
-        # So many bodies may be in flight: medium ones and chunked ones in nginx's memory, large ones in the workers'.
+        # How many bodies may be in flight: medium and chunked ones in nginx's memory, large ones in the workers'.
         medium_bodies=3 * places,
-        large_bodies=max(1, places // 2),  # a worker has places left for others
+        large_bodies=max(1, places // 2),  # so that a worker can take other requests
         chunked_bodies=max(1, settings.body_memory_bytes // (4 * settings.max_upload_bytes)),
         proxies=settings.trusted_proxies,
         origins=settings.cors_origins,
@@ -126,6 +126,6 @@ def render(settings: Settings) -> str:
         inventory=f"{settings.inventory_url.host}:{settings.inventory_url.port}",
         socket=settings.socket.name,
         probe_socket=settings.probe_socket.name,
-        # Started by root the workers would change to a user without access to root's socket.
+        # If root starts nginx, its workers would change to a user without access to root's socket.
         user="root" if os.geteuid() == 0 else "",
     )

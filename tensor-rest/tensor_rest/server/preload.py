@@ -1,16 +1,16 @@
-"""What every worker needs, for uWSGI's master to do once, before it forks: gevent's patches, then the libraries.
+"""Runs once in uWSGI's master, before it forks the workers: gevent's patches, then imports that every worker needs.
 
-A worker then starts in a third of the time, and they share the memory. Only what may be shared is here: nothing that
-starts a thread, opens a file or a connection when it is imported.
+A worker then starts in a third of the time, and the workers share the memory. Only what may be shared is imported
+here: nothing that starts a thread, or opens a file or a connection, when it is imported.
 """
 
 import gevent
 from gevent import monkey
 
 gevent.config.track_greenlet_tree = (
-    False  # which greenlet started which: for debugging, and a quarter of what starting costs
+    False  # records, for debugging, which greenlet started which: a quarter of the cost of a start
 )
-monkey.patch_all()  # before anything takes hold of what it replaces: sockets, locks, threads, sleep
+monkey.patch_all()  # before anything imports what it replaces: sockets, locks, threads, sleep
 
 import gc  # noqa: E402
 import importlib  # noqa: E402
@@ -18,8 +18,8 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 
 _UNUSED = ("rfc3987_syntax", "isoduration")
-"""Checkers of formats, which jsonschema loads where they are installed, and Flask-RESTX loads jsonschema. Nothing here
-uses them, and they cost more than all the rest: 0.8 s for the grammar of IRIs, which comes with JupyterLab."""
+"""Format checkers that jsonschema, a dependency of Flask-RESTX, imports if they are installed (JupyterLab installs
+them). Nothing here uses them, and they take longer to import than all the rest: 0.8 s for the grammar of IRIs."""
 
 _SHARED = (
     "flask_restx",
@@ -35,12 +35,12 @@ _SHARED = (
     "simplejpeg",
 )
 
-# uWSGI's master looks for workers that ended once a second, and whenever a signal interrupts its wait: the end of a
-# worker does so only where there is a handler.
+# uWSGI's master looks for ended workers once a second, and whenever a signal interrupts its wait. SIGCHLD interrupts it
+# only if it has a handler.
 monkey.get_original("signal", "signal")(signal.SIGCHLD, lambda *_: None)
 
 for name in _UNUSED:
-    sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # an import of it fails as if it were not there
+    sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # importing it fails as if it were not installed
 for name in _SHARED:
     importlib.import_module(name)
 
@@ -54,4 +54,4 @@ else:
     shared_values.shared = shared_values.SharedValues(uwsgi.numproc)
 
 gc.collect()
-gc.freeze()  # the collector would write into every object, and a page that is written to is shared no longer
+gc.freeze()  # the collector would write into every object, and a page that is written to is no longer shared

@@ -11,9 +11,9 @@ from contextlib import suppress
 from tensor_rest.settings import Settings
 
 STOP_TIMEOUT_S = 8.0
-"""Seconds for the requests in flight and the exit of both, after which they are killed; Docker waits for 10."""
+"""Seconds in which both must finish their requests and exit before they are killed; Docker waits for 10."""
 
-_UWSGI_SECONDS = 2.0  # of these are uWSGI's, after nginx
+_UWSGI_SECONDS = 2.0  # of these, reserved for uWSGI after nginx
 _POLL_SECONDS = 0.05
 
 Programs = dict[str, subprocess.Popen[bytes]]
@@ -34,7 +34,7 @@ def run(settings: Settings) -> None:
     try:
         ended = ""
         if settings.front == "nginx":
-            # What nginx takes before uWSGI listens is answered 503; what is refused goes to another gateway, if any.
+            # Before uWSGI listens, nginx would answer 503; a refused connection can go to another gateway instead.
             ended = _wait(programs, signals, settings.socket.exists)
             if not ended and not signals:
                 programs["nginx"] = _start("nginx")
@@ -53,12 +53,12 @@ def run(settings: Settings) -> None:
 
 
 def _start(name: str) -> subprocess.Popen[bytes]:
-    # A process group of its own: workers whose master is gone are found by it.
+    # In its own process group, so that workers whose master has ended can be killed.
     return subprocess.Popen([sys.executable, "-m", "tensor_rest", name], start_new_session=True)
 
 
 def _wait(programs: Programs, signals: list[int], over: Callable[[], bool]) -> str:
-    """The name of a program that ended, or "" after a signal, or when it is `over`."""
+    """Return the name of a program that ended, or "" after a signal, or once `over` returns true."""
     while not signals and not over():
         for name, program in programs.items():
             if program.poll() is not None:
@@ -68,15 +68,15 @@ def _wait(programs: Programs, signals: list[int], over: Callable[[], bool]) -> s
 
 
 def _stop(programs: Programs, by: signal.Signals) -> None:
-    """End nginx, then uWSGI by this signal, and whatever is left of them."""
+    """Stop nginx, then uWSGI with the signal `by`; then kill what is left of both."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     if nginx := programs.get("nginx"):
-        nginx.send_signal(signal.SIGQUIT)  # it finishes what it has accepted; TERM would cut it
+        nginx.send_signal(signal.SIGQUIT)  # it finishes the accepted requests; TERM would cut them off
         with suppress(subprocess.TimeoutExpired):
             nginx.wait(STOP_TIMEOUT_S - _UWSGI_SECONDS)
     for program in programs.values():
-        # After nginx nothing is in flight: INT is quicker, and also ends a worker that is only starting.
-        # uWSGI looks for workers that ended once a second, and whenever a signal comes.
+        # After nginx has ended nothing is in flight: INT is quicker, and also ends a worker that is still starting.
+        # It is repeated because uWSGI looks for ended workers only once a second, and at each signal.
         while program.poll() is None and time.monotonic() < deadline:
             program.send_signal(by)
             time.sleep(_POLL_SECONDS)

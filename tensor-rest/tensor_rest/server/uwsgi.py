@@ -9,24 +9,24 @@ from tensor_rest.settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
 _LINE = 512
-_FILES = 256  # besides those of requests: a socket from nginx and one to the model server each
+_FILES = 256  # besides two per request: a socket from nginx and one to the model server
 _SILENCE = 6
-"""Seconds for which nothing may come of a large body."""
+"""Maximum seconds without any data of a large body."""
 
 _KILL_AFTER_S = 3
-"""Seconds after INT in which workers are to end, plus two; a starting one misses it. uWSGI's default is 60."""
+"""Seconds (uWSGI adds two) after INT before workers are killed: one that is starting misses INT. Default: 60."""
 
 
 def run(settings: Settings) -> None:
-    """Become uWSGI, in the foreground; never returns."""
+    """Replace this process with uWSGI, in the foreground; never returns."""
     folder = settings.run_dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    os.chdir(folder)  # the socket is named relative to here: absolute names end at 107 characters
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: a thread would not survive the fork, and has no work
+    os.chdir(folder)  # the socket's path is relative: an absolute one may exceed 107 characters
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads would not survive the fork, and have no work
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else every few threads keep a heap of their own
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # bytes; else a large request's memory is never given back
     _allow_files(2 * (settings.concurrency + settings.waiting) + _FILES)
-    # A fresh interpreter: what this one has loaded would sit in the master for nothing.
+    # A fresh interpreter: modules loaded by this one would stay in the master's memory unused.
     os.execv(sys.executable, [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()", *options(settings)])
 
 
@@ -53,7 +53,7 @@ def options(settings: Settings) -> list[str]:
         *("--socket-timeout", str(_SILENCE)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
         *("--worker-reload-mercy", str(_KILL_AFTER_S)),
-        *("--forkbomb-delay", "0"),  # else the master sleeps for 2 s when two workers end within as many
+        *("--forkbomb-delay", "0"),  # else the master sleeps for 2 s when two workers end within 2 s
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
         *("--procname-prefix", "tensor-rest "),
         *("--auto-procname", "--no-orphans"),
@@ -64,16 +64,16 @@ def options(settings: Settings) -> list[str]:
 
 def _listen_options(settings: Settings) -> list[str]:
     if settings.front == "uwsgi":
-        # The router closes after each answer and must announce it, or clients reuse a connection that is gone.
+        # The router closes after each answer and must announce it, or clients reuse a closed connection.
         closing = ["--add-header", "Connection: close"]
         return ["--http", settings.listen, "--http-timeout", str(settings.longest_request), *closing]
     return ["--socket", settings.socket.name, "--socket", settings.probe_socket.name, "--chmod-socket=600"]
 
 
 def _line() -> int:
-    """How many requests may wait for a worker: enough for a burst. Those that wait too long are refused there."""
+    """Return how many requests may wait for a worker: enough for a burst. The worker refuses those that are too old."""
     try:
         most = int(Path("/proc/sys/net/core/somaxconn").read_text())
     except OSError:
-        most = _LINE  # no Linux: the kernel cuts it by itself
+        most = _LINE  # not Linux: the kernel limits it by itself
     return min(_LINE, most)

@@ -1,4 +1,4 @@
-"""What a person opens: the page, Swagger UI and TensorBoard."""
+"""The pages for people: the gateway's page, Swagger UI and TensorBoard."""
 
 import flask
 
@@ -10,8 +10,8 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 BOARD = "/tensorboard/"
-_IMAGE_SHARE = 0.95  # of a request's body is for pictures, the rest for the form around them
-_BOARD_METHODS = ["GET", "POST"]  # it reads time series by POST
+_IMAGE_SHARE = 0.95  # of a request's body is for pictures, the rest for the form's headers
+_BOARD_METHODS = ["GET", "POST"]  # TensorBoard reads time series by POST
 # Swagger UI sets style attributes on its elements and draws its icons from data: addresses.
 _SWAGGER_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
     "img-src 'self'", "img-src 'self' data:"
@@ -57,7 +57,7 @@ def _shows_board(settings: Settings) -> bool:
 
 
 def _board_link(settings: Settings) -> object:
-    """Where the page leads to TensorBoard. A browser that follows a link sends no API key."""
+    """Return the page's link to TensorBoard. A browser that follows a link sends no API key."""
     return BOARD if _shows_board(settings) and not settings.api_keys_file else settings.board_url
 
 

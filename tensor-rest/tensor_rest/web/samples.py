@@ -5,7 +5,7 @@ from pathlib import Path
 import flask
 
 FOLDER = Path(__file__).parents[2] / "data" / "mnist"
-"""Beside the package, in the clone and in the image; the list is empty where it is missing."""
+"""Beside the package, in the repository and in the image; the list is empty where the folder is missing."""
 
 _MAX_AGE_S = 86_400
 

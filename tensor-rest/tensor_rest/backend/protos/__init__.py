@@ -1,4 +1,4 @@
-"""TensorFlow Serving's wire without TensorFlow: our own messages with its field numbers, and tensors to and from NumPy.
+"""TensorFlow Serving's protobuf messages without TensorFlow: the gateway's own definitions, with its field numbers.
 
-The rule of this folder: it knows bytes and arrays, never HTTP, models' meaning or settings.
+Must not know HTTP, models or settings.
 """

@@ -1,5 +1,5 @@
-// The answer of the chosen model, what it saw, which version answered and how fast. Nothing in it changes its place when
-// an answer comes: what is empty keeps its place.
+// The answer of the chosen model, what it saw, which version answered and how fast. The layout does not move when an
+// answer arrives: empty parts keep their place.
 import { $, element, milliseconds, say } from "./dom.js";
 import { fromDataUrl } from "./pictures.js";
 import { headline, percent, probabilities, words } from "./scores.js";
@@ -7,15 +7,15 @@ import { Side } from "./side.js";
 
 const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", Queue: "–" };
 const side = new Side("", $("answer"));
-let sawing = 0; // pictures arrive decoded in any order; the newest wins
+let sawing = 0; // number of the newest picture to show; older ones may finish decoding after it
 
-/** The place of the answer, with the labels of the chosen model or null. */
+/** Show an empty answer, with the labels of the chosen model (or null). */
 export function showEmpty(labels) {
   side.empty("The answer appears here.", labels);
   clear(NO_ANSWER);
 }
 
-/** `labels`: all of the model's or null. `names`: the labels of the version that answered. */
+/** `labels`: all class labels of the model, or null. `names`: the version labels (stable, ...) of the version that answered. */
 export function showAnswer(answer, card, labels, names) {
   const reading = side.labels(answer, card, labels);
   showSaw(answer.explain);
@@ -30,14 +30,14 @@ export function showAnswer(answer, card, labels, names) {
   return reading;
 }
 
-/** The outputs of a signature: with labels where the card has one for each value, else as they are. */
+/** Show the outputs of a signature: with labels if the card has one for each value, else unchanged. */
 export function showOutputs(answer, card, names) {
   showPredicted(side, answer, card);
   say($("said"), "The answer has come.");
   facts({ "Answered by": answeredBy(answer, names), "Round trip": milliseconds(answer.total) });
 }
 
-/** The same on any side. */
+/** The same in any column. */
 export function showPredicted(at, { outputs }, card) {
   const aliases = Object.keys(outputs);
   const alias = aliases.length === 1 ? aliases[0] : "scores";
@@ -50,14 +50,14 @@ export function showPredicted(at, { outputs }, card) {
   return at.labels({ labels: ranking }, card, labels);
 }
 
-/** What went wrong, in words; `hope` says what happens next. */
+/** Show an error; `hope` is a sentence about what happens next, or "". */
 export function showProblem(refusal, hope) {
   side.problem(hope ? `${refusal.message} ${hope}` : refusal.message);
   $("answer").dataset.passes = Boolean(hope);
   clear({ Status: refusal.status || "none", ...(refusal.request ? { Request: refusal.request } : {}) });
 }
 
-/** What the image lacks. */
+/** Show why the image cannot be classified. */
 export function showHint(text) {
   side.hint(text);
   say($("said"), text);
@@ -98,7 +98,7 @@ function reasons({ polarity, size }) {
   return `${pixels} ${polarity.inverted ? "Inverted" : "Not inverted"}: ${polarity.why}.`;
 }
 
-/** How unlike the training images the image is, beside what is still like them. */
+/** How unlike the training images the image is, and the threshold up to which it counts as like them. */
 function conceptScore({ score, threshold, in_distribution: inside }) {
   return `${score.toPrecision(2)}, ${inside ? "within" : "over"} the threshold of ${threshold.toPrecision(2)}`;
 }

@@ -1,4 +1,4 @@
-// A photograph: the camera's view on the paper where the browser lets the page have it, else the device's own camera.
+// Takes a photograph: in the page if the browser allows it to use the camera, else with the device's camera program.
 import { $, say } from "./dom.js";
 
 const SIDE = 1024; // pixels of a photograph
@@ -26,7 +26,7 @@ export function cameraOn(taken) {
   addEventListener("pagehide", close);
 }
 
-/** Without https a browser offers no camera to pages; the file field of a phone opens its camera program all the same. */
+/** Without https a browser gives pages no camera; a phone's file field opens its camera program even then. */
 async function open() {
   if (!navigator.mediaDevices?.getUserMedia) return $("snap").click();
   try {

@@ -39,7 +39,7 @@ export class Chooser extends EventTarget {
     return $("second-model").value;
   }
 
-  /** Show what can be chosen now; the wanted target is taken as soon as it is there. */
+  /** Show what can be chosen now; the wanted target is chosen as soon as it is served. */
   update() {
     const select = $("model");
     const before = this.target;
@@ -57,7 +57,7 @@ export class Chooser extends EventTarget {
     else if (this.second !== second) this.#changed("second", false);
   }
 
-  /** Targets that take the same inputs, each but the chosen one. */
+  /** Offer the targets that take the same inputs, except the chosen one. */
   #fillSecond() {
     const second = this.second;
     const groups = served.choices().filter(({ name }) => comparable(this.model, name));
@@ -89,7 +89,7 @@ function inputs(name) {
   return JSON.stringify(Object.entries(first?.inputs ?? {}).map(([alias, { dtype, shape }]) => [alias, dtype, shape?.length]));
 }
 
-/** The groups as options; `optional`: with an empty choice first, which else stands only where there is no other. */
+/** Show the groups as options; an empty choice comes first if `optional`, or if there is no other. */
 function fill(select, groups, none, optional = false) {
   const text = JSON.stringify(groups);
   if (select.dataset.text === text) return;

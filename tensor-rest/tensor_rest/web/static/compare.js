@@ -23,7 +23,7 @@ export function cancel() {
   inFlight = null;
 }
 
-/** Forget the last answer: there is nothing to answer. */
+/** Clear the last answer. */
 export function empty(target) {
   cancel();
   if (!target) return;

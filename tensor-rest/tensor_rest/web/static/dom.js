@@ -1,4 +1,4 @@
-// Small helpers for the document, and words for numbers.
+// Small helpers for the document, and the format of times.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -18,12 +18,12 @@ export function button(name, pressed, ...children) {
   return made;
 }
 
-/** Set the text only if it is another: screen readers say a live region again at each change. */
+/** Set the text only if it differs: screen readers read a live region again at each change. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** What this tab keeps over reloads; nothing where the browser forbids it or it is full. */
+/** Values that this tab keeps over reloads; none where the browser forbids it or the storage is full. */
 export const store = {
   get(name) {
     try {
@@ -36,7 +36,7 @@ export const store = {
     try {
       sessionStorage.setItem(name, value);
     } catch {
-      // It lasts as long as the page.
+      // The value is lost at the next reload.
     }
   },
 };

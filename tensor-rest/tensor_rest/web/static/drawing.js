@@ -1,14 +1,14 @@
-// The paper: strokes of mouse, pen, finger or keys, or a picture in their place. It knows nothing of models.
+// The paper: strokes of mouse, pen, finger or keys, or a picture instead. It does not know models.
 
 const INK_WIDTH = 0.08; // of the paper's side: about MNIST's stroke once the digit is scaled down
 const SENT_SIDE = 280; // pixels of a drawing as it is sent
-const FAINTEST = 12; // levels between paper and ink, or nothing is drawn
+const FAINTEST = 12; // minimum difference of levels between paper and ink
 
 /** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new picture. */
 export class Paper extends EventTarget {
   strokes = []; // lists of [x, y], as parts of the paper's side
   picture = null; // in place of strokes: {name, blob, bitmap}; bitmap is null if the browser cannot show it
-  serial = 0; // another number for each new drawing or picture
+  serial = 0; // a new number for each drawing or picture
   #pointer = null;
   #last = 0; // the highest number given
 
@@ -26,7 +26,7 @@ export class Paper extends EventTarget {
     return this.strokes.length === 0 && this.picture === null;
   }
 
-  /** Whether the image has one level only, so that nothing is drawn on it. False for what cannot be shown here. */
+  /** Whether the picture is uniform, so that nothing is drawn on it. False for one that the browser cannot show. */
   get blank() {
     if (!this.picture?.bitmap) return false;
     const { width, height } = this.picture.bitmap;
@@ -34,7 +34,7 @@ export class Paper extends EventTarget {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
     const context = canvas.getContext("2d");
-    context.fillStyle = "white"; // below what is transparent
+    context.fillStyle = "white"; // under transparent pixels
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(this.picture.bitmap, 0, 0, canvas.width, canvas.height);
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
@@ -58,14 +58,14 @@ export class Paper extends EventTarget {
     this.#changed();
   }
 
-  /** A new picture, in place of what is there. */
+  /** Show a new picture instead of the current drawing or picture. */
   show(picture) {
     this.#take([], picture);
     this.serial = this.number();
     this.#changed();
   }
 
-  /** What was on the paper before, as `serial`; no event is sent. */
+  /** Show an earlier drawing or picture again, with its `serial`; no event is sent. */
   putBack({ serial, strokes, picture }) {
     this.#take(strokes.map((stroke) => [...stroke]), picture);
     this.serial = serial;
@@ -187,7 +187,7 @@ function paintPicture(context, side, bitmap) {
 
 /** Curves through the middles of the steps; a single point is a dot. */
 function paintStroke(context, side, points) {
-  const someLength = 0.01; // pixels: browsers draw nothing for a line of none
+  const someLength = 0.01; // pixels: browsers draw nothing for a line of length 0
   const at = (index) => points[index].map((value) => value * side);
   context.beginPath();
   context.moveTo(...at(0));

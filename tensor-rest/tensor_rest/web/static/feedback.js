@@ -1,4 +1,4 @@
-// "This was a ...": the right label of the picture on the paper, for the workbench to train from.
+// "This was a ...": sends the right label of the picture on the paper, for training in the workbench.
 import { $, button, element, say } from "./dom.js";
 import { Refusal, feedback, feedbackCount } from "./gateway.js";
 import { copyOn } from "./shell.js";
@@ -7,11 +7,11 @@ const MAX_BUTTONS = 12;
 const OFF = "Feedback is not kept here; TENSOR_REST_FEEDBACK_DIR names the folder to keep it in.";
 const INVITATION = "Press what it really was. The picture is kept for training.";
 
-let tried = null; // {picture, answer, keptLabel} the labels are offered for
+let tried = null; // the try {picture, answer, keptLabel} that a label can be given to
 let shown = null; // the labels, as text
-let counted = {}; // {model, digits} whose corrections are counted
+let counted = {}; // {model, digits}: the model whose corrections are counted
 
-/** Offer `labels` for a try, or only their place where that is null. */
+/** Offer `labels` for the try `next`; if that is null, show them disabled. */
 export function offer(next, labels) {
   tried = next;
   if ($("feedback").dataset.kept !== "yes") return say($("thanks"), OFF);
@@ -22,7 +22,7 @@ export function offer(next, labels) {
   mark(tried?.keptLabel);
 }
 
-/** Say how many corrections of `model` wait to be trained with, and of a model of `digits` how to. */
+/** Show how many corrections of `model` were not used for training yet, and for `digits` the command that uses them. */
 export async function count(model, digits) {
   const mine = (counted = { model, digits });
   const found = model && $("feedback").dataset.kept === "yes" ? await feedbackCount(model).catch(nothing) : null;

@@ -6,7 +6,7 @@ import { described, example, isSingle, parsed } from "./tensors.js";
 let shown = ""; // the signatures the form is made of, as text
 let signatures = {};
 
-/** Make the form of a model; what was typed stays if its signatures are the same. */
+/** Make the form of a model; typed values are kept if its signatures are the same. */
 export function showForm(name) {
   signatures = served.signaturesOf(name);
   const text = JSON.stringify([name, signatures]);
@@ -21,7 +21,7 @@ export function showForm(name) {
   for (const id of ["run", "example"]) $(id).disabled = names.length === 0;
 }
 
-/** {signature, inputs} as typed; null where a field cannot be read, which then says why. */
+/** Return {signature, inputs} as typed; null if a field cannot be read, which then shows the reason. */
 export function filledIn() {
   const inputs = {};
   let wrong = null;

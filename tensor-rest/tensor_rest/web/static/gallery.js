@@ -1,4 +1,4 @@
-// The sample digits: read when they are first opened; a press puts one on the paper.
+// The sample digits: loaded when the gallery is first opened; a click puts one on the paper.
 import { $, button, element, say } from "./dom.js";
 import { Refusal, samples } from "./gateway.js";
 
@@ -10,7 +10,7 @@ export function galleryOn(picked) {
   $("gallery").addEventListener("toggle", () => {
     if ($("gallery").open && list.children.length === 0) fill(list, picked);
   });
-  // One stop for Tab, arrow keys inside: a hundred stops would be in the way.
+  // One tab stop, with arrow keys inside: a hundred tab stops would be tedious.
   list.addEventListener("keydown", (event) => {
     const all = [...list.querySelectorAll("button")];
     const next = all[all.indexOf(event.target) + STEPS[event.key]];

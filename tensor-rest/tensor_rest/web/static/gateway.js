@@ -3,10 +3,10 @@
 import { store } from "./dom.js";
 
 const KEY = "tensor-lab.key";
-const MAX_LABELS = 100; // of each picture: with all of them it shows whether they are probabilities
-const TIMEOUT_MS = 20_000; // milliseconds for what is not a picture
+const MAX_LABELS = 100; // of each picture: only a complete list shows whether the scores are probabilities
+const TIMEOUT_MS = 20_000; // milliseconds, for requests without a picture
 
-/** What the gateway refused, in its own words. `status` 0: it did not answer at all. */
+/** An error response of the gateway, with its message. `status` 0: it did not answer at all. */
 export class Refusal extends Error {
   constructor(status, message, request = "") {
     super(message);
@@ -14,7 +14,7 @@ export class Refusal extends Error {
     this.request = request;
   }
 
-  /** Whether the same question may be answered in a moment. */
+  /** Whether the same request may succeed in a moment. */
   get passes() {
     return [0, 429, 502, 503, 504].includes(this.status);
   }
@@ -36,8 +36,8 @@ export const models = () => send("/tf/models", { signal: AbortSignal.timeout(TIM
 export const model = (name) => send(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
 /**
- * What the model behind `target` (a path such as mnist-net/labels/stable) says of each of the pictures {name, blob}:
- * a list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.
+ * Classify pictures {name, blob} with the model behind `target` (a path such as mnist-net/labels/stable): returns a
+ * list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.
  */
 export async function classify(target, pictures, signal) {
   const started = performance.now();
@@ -51,7 +51,7 @@ export async function classify(target, pictures, signal) {
   return results.map((result) => ({ model, version, ...result, ...common, complete: result.labels?.length < MAX_LABELS }));
 }
 
-/** What a signature of the model behind `target` answers to `inputs` {alias: value}: {model, version, outputs, ...}. */
+/** Run a signature of the model behind `target` on `inputs` {alias: value}: returns {model, version, outputs, ...}. */
 export async function predict(target, signature, inputs, signal) {
   const started = performance.now();
   const body = JSON.stringify({ signature_name: signature, inputs });
@@ -66,14 +66,14 @@ export async function samples() {
   return found.map((sample) => ({ ...sample, url: `/samples/${encodeURIComponent(sample.name)}` }));
 }
 
-/** Send feedback: what a picture was. The answer's `stored` is false where that was known. */
+/** Send feedback: the right label of a picture. The answer's `stored` is false if it was already stored. */
 export function feedback(model, picture, label) {
   const body = form([picture]);
   body.append("label", label);
   return send(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
 }
 
-/** How many pictures are kept of a model: {version, samples, since_version}, the last since its default version. */
+/** How many pictures are kept of a model: {version, samples, since_version}; since_version: since its default version was made. */
 export const feedbackCount = (model) =>
   send(`/tf/models/${encodeURIComponent(model)}/feedback`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 

@@ -3,7 +3,7 @@ import { $, element } from "./dom.js";
 import { namesOf, profile, trouble } from "./served.js";
 import { described } from "./tensors.js";
 
-let drawn = null; // the list as text: it is made anew only if it is another
+let drawn = null; // the list as text: it is replaced only if it differs
 
 export function show({ models, ignored }) {
   const items = models.map(card);
@@ -28,7 +28,7 @@ function card(model) {
   return item;
 }
 
-/** A link to the pages of the runs that made a model, which JupyterLab shows; null where a run did not, or it is elsewhere. */
+/** A link to the reports of a model's pipeline runs in JupyterLab; null for a model without a run, or without JupyterLab. */
 function runPages(name) {
   const { jupyter } = $("served").dataset;
   if (!jupyter || !profile(name)?.card?.run) return null;
@@ -37,7 +37,7 @@ function runPages(name) {
   return link;
 }
 
-/** Folders that are nearly models. */
+/** The entry for folders that are nearly models. */
 function leftOut(ignored) {
   const notes = ignored.map(({ path, reason, fix }) => {
     return element("p", "warning", `${path}: ${reason}`, ...(fix ? [" To fix it: ", element("code", "", fix)] : []));

@@ -1,4 +1,4 @@
-// Tensors of an answer as a person reads them: a value, a table, or JSON.
+// Shows the output tensors of an answer: as a value, a table, or JSON.
 import { element } from "./dom.js";
 
 const MAX_ROWS = 20;
@@ -31,7 +31,7 @@ function json(value) {
   return scrolled(element("pre", "", cut));
 }
 
-/** What may be larger than its place can be scrolled with the keyboard, too. */
+/** A box that can be scrolled, also with the keyboard, if its content is larger. */
 function scrolled(node) {
   const made = element("div", "scrolled", node);
   made.tabIndex = 0;

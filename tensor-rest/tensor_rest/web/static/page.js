@@ -1,4 +1,4 @@
-// The page: what is on the paper, or in the form, is sent to the chosen model, and to a second one beside it.
+// The page: sends the drawing, picture or form to the chosen model, and to a second one if there is one to compare.
 import { announce, showAnswer, showEmpty, showHint, showOutputs, showProblem } from "./answer.js";
 import { cameraOn, close as closeCamera } from "./camera.js";
 import { Chooser, modelOf } from "./chooser.js";
@@ -17,9 +17,9 @@ import { Several } from "./several.js";
 import { showImageCall, showTensorCall } from "./shell.js";
 import { Watch } from "./watch.js";
 
-const LIVE_MS = 120; // between questions while a stroke grows
+const LIVE_MS = 120; // between requests while a stroke grows
 const HOPE = "Your picture is sent again as soon as it may be answered.";
-const BLANK = "Nothing is drawn: there is no stroke that stands out from the ground.";
+const BLANK = "Nothing is drawn: no stroke stands out from the background.";
 
 const most = { bytes: Number(document.body.dataset.maxBytes), pixels: Number(document.body.dataset.maxPixels) };
 const chooser = new Chooser();
@@ -29,7 +29,7 @@ const recent = new Recent($("recent"), $("recent-box"), open);
 const several = new Several(most, (item) => open(itemTry(item)));
 
 let inFlight = null; // the request in flight
-let live = 0; // timer of the next question about a growing stroke
+let live = 0; // timer of the next request for a growing stroke
 
 const imageMode = () => document.body.dataset.mode === "image";
 
@@ -43,7 +43,7 @@ async function question(growing = false) {
   if (isGlyphModel(chooser.model) && paper.blank) return nothingDrawn();
   if (!growing) {
     $("answer").setAttribute("aria-busy", "true");
-    offer(null, served.labelsOf(chooser.model)); // or a label could be given to the picture before
+    offer(null, served.labelsOf(chooser.model)); // otherwise a label could be given to the previous picture
   }
   const { serial, picture } = paper;
   const strokes = paper.strokes.map((stroke) => [...stroke]);
@@ -62,7 +62,7 @@ async function question(growing = false) {
   }
 }
 
-/** Abort the request before. */
+/** Abort the previous request; `next` becomes the one in flight. */
 function renew(next = new AbortController()) {
   inFlight?.abort();
   clearTimeout(live);
@@ -94,7 +94,7 @@ function answered(tried) {
 function refused(error, hope) {
   if (!(error instanceof Refusal)) throw error;
   watch.hurried = error.passes && imageMode();
-  if (error.status === 400 && imageMode()) return hint(error.message); // what the image lacks
+  if (error.status === 400 && imageMode()) return hint(error.message); // the image has no glyph, for example
   showProblem(error, watch.hurried ? hope : "");
   offer(null, served.labelsOf(chooser.model));
   if (error.status === 401) watch.askForKey(error);
@@ -136,7 +136,7 @@ function showTry(tried) {
   return show(tried.answer);
 }
 
-/** An earlier try, with the answer it had. */
+/** Show an earlier try again, with its answer. */
 async function open(tried) {
   const mine = renew();
   watch.hurried = false;
@@ -171,7 +171,7 @@ function showPaper() {
   say($("hint"), paper.picture ? `${paper.picture.name || "This file"} cannot be shown here` : INVITATION);
 }
 
-/** `answered`: what is on the paper had its answer before, from an earlier look at the page. */
+/** `answered`: the paper shows a recent try with its answer, opened before the models were known. */
 function modelChanged(answered = false) {
   const { model, target } = chooser;
   const images = served.takesImages(model) || !target;

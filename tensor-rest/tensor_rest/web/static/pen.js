@@ -3,7 +3,7 @@
 const STEP = 1 / 28; // of the paper's side
 const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** `mark` is shown where the pen is, while the keyboard is what draws. */
+/** `mark` is shown at the pen's position while the keyboard is used. */
 export function penOn(paper, mark) {
   let at = [0.5, 0.25];
   let down = false;

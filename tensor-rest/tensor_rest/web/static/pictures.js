@@ -1,8 +1,8 @@
-// Files that were dropped, pasted or picked, made ready to be shown and sent; bytes of the wire made into pictures.
+// Prepares dropped, pasted or chosen files for display and sending, and converts data: URLs to files and back.
 
-const FITTED_SIDE = 2048; // pixels of what was too large to be sent as it is
+const FITTED_SIDE = 2048; // pixels of the copy of a file that is too large to send
 
-/** {name, blob, bitmap}: the file as it is, or a smaller copy where the gateway would refuse it for its size. */
+/** {name, blob, bitmap}: the file itself, or a smaller copy if the gateway would refuse it for its size. */
 export async function opened(file, most) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   const picture = { name: file.name, blob: file, bitmap };
@@ -12,7 +12,7 @@ export async function opened(file, most) {
   return { ...picture, blob, bitmap: await createImageBitmap(blob) };
 }
 
-/** A file with the bitmap, no side of it longer than `side`. */
+/** A file of the bitmap, scaled so that no side is longer than `side`. */
 export function smaller(bitmap, side, type) {
   const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
@@ -22,7 +22,7 @@ export function smaller(bitmap, side, type) {
   return new Promise((resolve) => canvas.toBlob(resolve, type, 0.92));
 }
 
-/** A data: address as a file. The page's policy lets no image come from such an address, so it goes over a canvas. */
+/** A data: URL as a file. The page's Content-Security-Policy forbids images from such URLs, so a canvas shows it. */
 export function fromDataUrl(url) {
   const [head, body] = url.split(",");
   const bytes = Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0));

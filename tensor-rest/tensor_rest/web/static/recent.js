@@ -1,4 +1,4 @@
-// Recent tries: kept for this tab, over reloads, to be looked at again.
+// Recent tries: kept for this tab, over reloads, so that they can be opened again.
 import { button, element, store } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { fromDataUrl, smaller, toDataUrl } from "./pictures.js";
@@ -11,7 +11,7 @@ const SIDE = 48; // pixels of a thumbnail
 const LIGHT_BYTES = 64 << 10; // a heavier picture is kept as a small copy
 const SMALL_SIDE = 280;
 
-/** A try is {serial, strokes, picture: {name, blob} or null, answer, keptLabel}; `open` is called with the one pressed. */
+/** A try is {serial, strokes, picture: {name, blob} or null, answer, keptLabel}; `open` is called with a clicked one. */
 export class Recent {
   #tries = [];
 
@@ -21,7 +21,7 @@ export class Recent {
     this.open = open;
   }
 
-  /** Put a try first, in place of the one with its serial; `paper` shows it. */
+  /** Put a try, which `paper` shows, first in the list; it replaces one with the same serial. */
   async keep(tried, paper) {
     tried.thumbnail = paper.copy(SIDE);
     const bitmap = paper.picture?.bitmap;
@@ -31,7 +31,7 @@ export class Recent {
     this.save();
   }
 
-  /** Write all of them down. */
+  /** Store all tries in this tab's session. */
   save() {
     const notes = this.#tries.map(({ serial, strokes, picture, answer, keptLabel, data }) => {
       return { serial, strokes, name: picture?.name, data, answer, keptLabel };
@@ -39,7 +39,7 @@ export class Recent {
     store.set(PLACE, JSON.stringify(notes.filter(({ name, data }) => name === undefined || data)));
   }
 
-  /** Show those of before a reload; the highest serial among them. */
+  /** Show the tries from before a reload; returns their highest serial. */
   async restore() {
     const notes = JSON.parse(store.get(PLACE) ?? "[]");
     const revivals = await Promise.all(notes.map(revived));

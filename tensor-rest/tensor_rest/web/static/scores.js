@@ -1,12 +1,12 @@
-// How the scores of an answer read: probabilities, or plain numbers that are compared with each other only.
+// How the scores of an answer are shown: as probabilities, or as numbers that only compare with each other.
 
 export const SURE = 0.6; // below it the best label is a candidate, not an answer
-const ROUNDING = 0.02; // by which the probabilities of an answer may miss 1
+const ROUNDING = 0.02; // by which the sum of an answer's probabilities may differ from 1
 
 /**
- * What an answer {labels: [{label, score}], unsure, concept} says: {labels, probable, sure, familiar, text}. `complete`:
- * the list holds all labels. What the card says of the scores counts first. Not `familiar`: the concept model finds the
- * image unlike those of the training, so that the scores mean little.
+ * Interpret an answer {labels: [{label, score}], unsure, concept}: returns {labels, probable, sure, familiar, text}.
+ * `complete`: the list holds all labels. The card's declaration of the scores has priority. Not `familiar`: for the
+ * concept model the image is unlike those of the training, so that the scores mean little.
  */
 export function read({ labels, unsure, concept }, card, complete) {
   const declared = card?.scores === "probabilities";
@@ -16,7 +16,7 @@ export function read({ labels, unsure, concept }, card, complete) {
   return { labels, probable, sure, familiar, text: (score) => (probable ? percent(score) : number(score)) };
 }
 
-/** A row of raw outputs as the gateway's classify answers it: logits, by the card or the output's name, become probabilities. */
+/** Convert a row of raw outputs as the gateway's classify does: logits, by the card or the output's name, become probabilities. */
 export function probabilities(row, alias, card) {
   const logits = card?.scores ? card.scores === "logits" : alias.toLowerCase().includes("logits");
   if (!logits) return row;
@@ -26,7 +26,7 @@ export function probabilities(row, alias, card) {
   return powers.map((power) => power / sum);
 }
 
-/** The words beside the best label; of an answer that is not sure, its candidates. */
+/** The text beside the best label; for an answer that is not sure, its candidates. */
 export function words({ labels, probable, sure, familiar, text }) {
   const named = ({ label, score }) => `${label} (${text(score)})`;
   if (!familiar) return `unlike the training images; closest ${named(labels[0])}`;

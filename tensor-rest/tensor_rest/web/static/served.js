@@ -1,4 +1,4 @@
-// What is served: read again and again, and the choice of models, versions and labels. listing.js shows it.
+// What is served, and which models, versions and labels can be chosen. watch.js reads it periodically, listing.js shows it.
 import { Refusal, model as describe, models as list } from "./gateway.js";
 
 const MAX_LABELS = 1000; // of a model without a card, whose labels are the indices of its scores
@@ -7,7 +7,7 @@ const EXAMPLES = ["tensorflow/serving/classify", "tensorflow/serving/regress"]; 
 const details = new Map(); // model -> {key, document, wrong}: GET /tf/models/<model> of the versions `key` names
 let summaries = []; // of GET /tf/models
 
-/** Read what is served. `wanted` names a model that is looked for where there is no full list. Raises Refusal. */
+/** Read what is served. `wanted` names a model to look for while there is no full list. Throws Refusal. */
 export async function look(wanted) {
   const state = await list();
   const known = state.models.some(({ name }) => name === wanted);
@@ -18,7 +18,7 @@ export async function look(wanted) {
   return { ...state, models: summaries };
 }
 
-/** A model that is gone by now, or cannot be described. */
+/** Ignore that a model is no longer served, or cannot be described. */
 function missing(error) {
   if (error instanceof Refusal && error.status !== 401) return null;
   throw error;

@@ -13,9 +13,9 @@ const SIDE = 48; // pixels of a thumbnail
 export class Several {
   #items = []; // {name, file, blob, row, answer, wrong}
   #inFlight = null;
-  stopped = false; // for now: some have no answer yet
+  stopped = false; // after an error: some have no answer yet
 
-  /** `most` is {bytes, pixels} of a request; `open` is called with the item pressed, and with the first answered. */
+  /** `most`: the limits {bytes, pixels} of a request. `open` is called with a clicked item, and with the first answered. */
   constructor(most, open) {
     this.most = most;
     this.open = open;
@@ -34,7 +34,7 @@ export class Several {
     $("several").hidden = true;
   }
 
-  /** Classify these files with the model behind `target`, in place of those before. */
+  /** Classify these files, instead of the previous ones, with the model behind `target`. */
   start(files, target) {
     this.#items = [...files].slice(0, MAX_FILES).map((file) => ({ name: file.name || "picture", file }));
     this.left = files.length - this.#items.length;
@@ -51,7 +51,7 @@ export class Several {
     this.resume(target);
   }
 
-  /** Go on with those that have no answer yet. */
+  /** Continue with those that have no answer yet. */
   async resume(target) {
     this.#inFlight?.abort();
     const inFlight = (this.#inFlight = new AbortController());
@@ -92,7 +92,7 @@ export class Several {
     bitmap?.close();
   }
 
-  /** One request; where all of a group are refused the answer has only the first one's reason, so each is sent alone. */
+  /** Send one request. If all of a group are refused, the error is only that of the first, so each is sent again alone. */
   async #classifyGroup(group, target, signal) {
     try {
       const answers = await classify(target, group, signal);

@@ -1,4 +1,4 @@
-// The same call as a line for the shell.
+// Shows the page's last call as a shell command.
 import { $, say } from "./dom.js";
 import { hasKey } from "./gateway.js";
 
@@ -17,10 +17,10 @@ export function showTensorCall(target, signature, inputs) {
 
 const secret = () => (hasKey() ? ' -H "X-API-Key: $LAB_API_KEY"' : "");
 
-/** Pressing `button` copies the text of `source`. */
+/** A click on `button` copies the text of `source`. */
 export function copyOn(button, source) {
   button.addEventListener("click", async () => {
-    getSelection().selectAllChildren(source); // where the clipboard is closed to pages, Ctrl+C is left to do
+    getSelection().selectAllChildren(source); // where pages may not write to the clipboard, Ctrl+C copies the selection
     const done = await navigator.clipboard?.writeText(source.textContent).then(() => true, () => false);
     say(button, done ? "Copied" : "Selected");
     setTimeout(() => say(button, "Copy"), 1500);

@@ -1,4 +1,4 @@
-// One model's answer: the headline, a bar for each label or the outputs as they are, or why there is none.
+// One column, with one model's answer: the headline, a bar for each label or the raw outputs, or why there is none.
 import { $, element, say } from "./dom.js";
 import { outputNodes } from "./outputs.js";
 import { headline, read, shares, words } from "./scores.js";
@@ -12,13 +12,13 @@ export class Side {
     this.part = (name) => $(prefix + name);
   }
 
-  /** The place of an answer; `invitation` says how to get one. `labels` are the model's or null, for none. */
+  /** Show no answer yet; `invitation` says how to get one. `labels`: the model's, or null for none. */
   empty(invitation, labels) {
     this.#begin("empty", "", invitation);
     this.#bars((labels ?? []).slice(0, MAX_BARS).map((label) => ({ label, text: "", share: 0 })));
   }
 
-  /** An answer to an image: returns its reading. `labels`: all of the model's or null. */
+  /** Show an answer to an image, and return its reading (scores.js). `labels`: all of the model's, or null. */
   labels(answer, card, labels) {
     const complete = answer.complete ?? true;
     const reading = read(answer, card, complete);
@@ -30,14 +30,14 @@ export class Side {
     return reading;
   }
 
-  /** Outputs {alias: value} as they are. */
+  /** Show the raw outputs {alias: value}. */
   outputs(outputs) {
     this.#begin("answer", "", "");
     this.#bars([]);
     this.part("outputs").replaceChildren(...outputNodes(outputs));
   }
 
-  /** What the image lacks, in words: nothing is broken. */
+  /** Show why the image cannot be classified; this is not an error. */
   hint(text) {
     this.#begin("hint", "", text);
     this.#blankBars();
@@ -84,7 +84,7 @@ function newBar() {
   return element("li", "", element("span", "label"), track, element("span", "number"));
 }
 
-/** Few labels stand in the model's order, so that bars grow where they are; of many, the best come first. */
+/** Few labels keep the model's order, so that bars do not move; of many, the best come first. */
 function ordered(ranking, labels) {
   const scores = new Map(ranking.map((item) => [item.label, item]));
   const known = labels?.length === ranking.length && labels.length <= MAX_BARS && labels.every((label) => scores.has(label));

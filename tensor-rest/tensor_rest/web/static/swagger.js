@@ -1,12 +1,12 @@
-// A file of its own: the page's policy allows no script inside the HTML.
+// A separate file: the page's Content-Security-Policy forbids scripts inside the HTML.
 
-const KEY = "tensor-lab.key"; // kept in this tab, where the page in front keeps it as well
-const SAMPLE = "mnist_2_0002.jpg"; // of /samples/: sent where no file is chosen, so that each operation works as it stands
+const KEY = "tensor-lab.key"; // in this tab's session storage, shared with the main page
+const SAMPLE = "mnist_2_0002.jpg"; // of /samples/: sent where no file is chosen, so that each operation works unchanged
 const METHODS = ["get", "post", "put"];
 const LINE = 160; // characters
 const form = document.getElementById("key-form");
 
-/** Show the specification, or the form for the key that reading it takes. */
+/** Show the specification, or the form for the API key that is required to read it. */
 async function show() {
   const key = sessionStorage.getItem(KEY);
   const answer = await fetch("swagger.json", { headers: key ? { "X-API-Key": key } : {} });
@@ -16,7 +16,7 @@ async function show() {
   if (!form.hidden) return form.key.focus();
   const sample = await file(`../samples/${SAMPLE}`);
   const ui = SwaggerUIBundle({
-    ...(answer.ok ? { spec: specification } : { url: "swagger.json" }), // the latter says what is wrong
+    ...(answer.ok ? { spec: specification } : { url: "swagger.json" }), // the latter shows the error
     dom_id: "#swagger-ui",
     deepLinking: true,
     docExpansion: "list",
@@ -38,7 +38,7 @@ async function file(url) {
   return answer.ok ? new File([await answer.blob()], SAMPLE, { type: "image/jpeg" }) : null;
 }
 
-/** Put the sample into every field for a file, and write bodies short: an image is 28 lines, not 784. */
+/** Put the sample into every file field, and write bodies compactly: an image takes 28 lines, not 784. */
 function prefill(ui, sample) {
   for (const [path, item] of ui.specSelectors.paths()) {
     for (const method of METHODS.filter((each) => item.has(each))) {
@@ -62,7 +62,7 @@ function noteUnderFiles() {
   return { wrapComponents: { JsonSchema_string: withNote } };
 }
 
-/** JSON with what fits into a line on one. */
+/** JSON with each value on one line if it fits. */
 function written(value, indent = "") {
   const line = JSON.stringify(value);
   if (typeof value !== "object" || value === null || indent.length + line.length <= LINE) return line;

@@ -1,6 +1,6 @@
-// Inputs of a signature as a person fills them in: a filled-in example, and the JSON value of what was typed.
+// Inputs of a signature in the form: an example for each field, and the JSON value of what was typed.
 
-const MAX_VALUES = 4096; // that an example writes out
+const MAX_VALUES = 4096; // an example writes out at most so many values
 
 const sizesOf = ({ shape }) => (shape ?? [1]).map((size) => Math.max(size, 1));
 
@@ -13,7 +13,7 @@ export function described({ dtype, shape }) {
   return shape.length ? `${dtype} [${shape.map((size) => (size < 0 ? "any" : size)).join(", ")}]` : dtype;
 }
 
-/** Text that the input takes, one row where their number is open; "" where it would be too long to read. */
+/** A text that the input accepts, with one row if their number is open; "" if it would be too long to read. */
 export function example(info) {
   const sizes = sizesOf(info);
   if (sizes.reduce((all, size) => all * size, 1) > MAX_VALUES) return "";
@@ -23,8 +23,8 @@ export function example(info) {
 }
 
 /**
- * The value of a field's text: JSON, a list without its outer brackets, or plain text for an input of strings. What has
- * fewer dimensions than the input is one row of it. Throws an Error that says what was expected.
+ * The value of a field's text: JSON, a list without its outer brackets, or plain text for an input of strings. A value
+ * with fewer dimensions than the input is one row of it. Throws an Error that says what was expected.
  */
 export function parsed(text, info) {
   const value = info.dtype === "string" ? texts(text) : numbers(text, info);

@@ -1,4 +1,4 @@
-// Looks again and again at what is served, and says in the header and below whether it answers. Shows the form for an API key.
+// Reads periodically what is served, and shows in the header and below whether it answers. Shows the form for an API key.
 import { $, say } from "./dom.js";
 import { Refusal, useKey } from "./gateway.js";
 import * as listing from "./listing.js";
@@ -11,9 +11,9 @@ const UNCHANGED = "This page keeps looking, and your picture stays where it is."
 /** Sends the event "served" after each look at which the model server answers, and "key" when a key was given. */
 export class Watch extends EventTarget {
   #timer = 0;
-  hurried = false; // an answer is waited for
+  hurried = false; // a picture waits for its answer
 
-  /** `wanted` returns the name of a model that is looked for, or undefined. */
+  /** `wanted` returns the name of a model to look for, or undefined. */
   constructor(wanted) {
     super();
     this.wanted = wanted;
