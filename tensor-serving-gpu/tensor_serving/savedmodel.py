@@ -210,7 +210,7 @@ class _Outline:
 def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
     """Return one outline of all graphs tagged 'serve': which of them is served depends on the server's tags.
 
-    Field numbers are from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises proto_scanner.TornError.
+    Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises proto_scanner.TornError.
     """
     walk = proto_scanner.Walk(file)
     if not walk.whole.end:
