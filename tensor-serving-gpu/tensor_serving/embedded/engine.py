@@ -110,7 +110,7 @@ class Engine:
             self.repository.follow({})
         self._reconcile()
         gc.freeze()  # the modules' objects live as long as the process and need not be scanned at every collection
-        gc.set_threshold(50_000)  # an image in JSON is hundreds of lists: at the default 700 each body would trigger one
+        gc.set_threshold(50_000)  # an image in JSON is hundreds of lists; the default of 700 means one for each body
 
     def _next_turn(self) -> None:
         """Run the next job, or poll what is due."""
