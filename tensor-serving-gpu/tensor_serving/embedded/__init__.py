@@ -8,7 +8,7 @@ The APIs: bytes in, bytes out; each has one place that turns an error into a sta
 Translating a request into a run of a loaded model: pure functions, no waiting, no files.
     predict, classify, regress, inference (with examples: tf.Example)
     tensors, dtypes         TensorProto <-> numpy
-        call                    one run of the graph, to which each request is reduced
+    call                    one run of the graph, to which each request is reduced
 
 Running a model.
     execution, batching     what runs the graph, in which thread, alone or in a batch (with batch, batch_queue)
@@ -23,7 +23,7 @@ Loading models.
     engine                  keeps the repository in step with the config file and the folders
     config, options         the ModelServerConfig file, the flags (with batching_parameters, tls; read by textproto)
 
-        server                  the process: puts all of this together
+    server                  the process: puts all of this together
     metrics, errors         used by all of them
 """
 
