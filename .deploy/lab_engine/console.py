@@ -1,5 +1,4 @@
-"""What the engine prints: aligned rows, tables, JSON, and progress: one updated line on a terminal, else plain
-lines."""
+"""What the engine prints: aligned rows, tables, JSON, and progress (one updated line on a terminal, else lines)."""
 
 import json
 import os
@@ -61,8 +60,7 @@ def rows(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table; a column is as wide as its widest cell. As JSON it is a list of objects; the key of a column
-    without a header is "note"."""
+    """Print a table; a column is as wide as its widest cell. As JSON it is a list of objects; no header is "note"."""
     keys = [name.lower() or "note" for name in header]
     if document([dict(zip(keys, map(_value, line), strict=True)) for line in lines]):
         return

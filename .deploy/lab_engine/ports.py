@@ -50,8 +50,7 @@ def next_free(port: int, used: Collection[int] = ()) -> int:
 
 
 def holder(port: int) -> str:
-    """Return what listens on the port, as far as this user can see: `process 12 (python3 -m http.server)`, and its
-    lab."""
+    """Return what listens on the port, as far as visible: `process 12 (python3 -m http.server)`, and its lab."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(Path("/proc/net") / table, port)}
     for pid in (entry.name for entry in Path("/proc").glob("[0-9]*")):
         if inodes & _socket_inodes(pid):

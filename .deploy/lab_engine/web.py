@@ -42,8 +42,7 @@ def _speaks_http2(url: str, timeout: float) -> bool:
 
 
 def other_lab(gateway: str, lab_id: str) -> str:
-    """Return the id of another lab whose gateway answers there; "" if it is this lab's, has no id, or does not
-    answer."""
+    """Return the id of another lab whose gateway answers there; "" for this lab's, one without an id, or none."""
     try:
         found = _id_in(fetch(f"{gateway}/healthz", timeout=2))
     except (OSError, HTTPException):

@@ -39,8 +39,7 @@ def of_image(image: Image) -> Bom:
 
 
 def of_lock_file(name: str, release: str, packages: Iterable[Package]) -> Bom:
-    """Return the bill of a lock file, for all platforms; a package for some of them only has its marker as a
-    property."""
+    """Return the bill of a lock file, for all platforms; a package for some only has its marker as a property."""
     subject = Component(type=ComponentType.APPLICATION, name=name, version=release, bom_ref=f"{name}@{release}")
     return _bill(subject, packages)
 

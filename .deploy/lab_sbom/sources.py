@@ -27,8 +27,7 @@ _MAX_LICENSE_CHARS = 80  # characters; some packages have the whole license text
 
 @dataclass
 class Package:
-    """A package. `kind`, `namespace` and `qualifiers` as in package URLs; `marker`: the environments it is installed
-    in."""
+    """A package. `kind`, `namespace` and `qualifiers` as in package URLs; `marker`: where it is installed."""
 
     kind: str  # pypi or deb
     name: str

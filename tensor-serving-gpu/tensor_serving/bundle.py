@@ -35,7 +35,7 @@ def shards(index: Path) -> Shards:
             raise proto_scanner.TornError(f"it is larger than {_MAX_BYTES} bytes")
         data = file.read()
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
-        raise proto_scanner.TornError("its closing mark is missing")
+        raise proto_scanner.TornError("its footer is missing")
     table = io.BytesIO(data)
     _, position = _handle(table, len(data) - _FOOTER, len(data))
     top, _ = _handle(table, position, len(data))
@@ -75,8 +75,7 @@ def _block(data: bytes, offset: int, length: int) -> bytes:
 
 
 def _entries(block: bytes) -> Iterator[tuple[bool, bytes]]:
-    """Yield for each entry whether its key is not empty, and its value. A key shares a prefix with the one before
-    it."""
+    """Yield for each entry whether its key is not empty, and its value. A key shares a prefix with the previous one."""
     table, position, key_length = io.BytesIO(block), 0, 0
     while position < len(block):
         shared, position = proto_scanner.varint(table, position, len(block))

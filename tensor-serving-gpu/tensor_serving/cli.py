@@ -148,8 +148,7 @@ def _max_age(given: argparse.Namespace) -> float:
 
 @contextmanager
 def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator[Event]:
-    """Write the config file and serve the inventory. Yields the event that TERM sets; exits with 1 if the port is
-    taken."""
+    """Write the config file and serve the inventory. Yields the event that TERM sets; exits with 1 without the port."""
     try:
         server = InventoryServer(host, port, watcher)
     except (OSError, OverflowError) as error:

@@ -156,7 +156,7 @@ class LoadRecord:
             return failed
 
     def retry_suspect(self, listed: set[Path]) -> Path | None:
-        """Release one suspect for another try and return its folder; None without one, or while one of `listed` is
+        """Release a suspect for a retry and return its folder; None if there is none, or one of `listed` is being
         tried."""
         with self._lock:
             tried = {folder for folder, entry in self._entries.items() if entry.state in ("loading", "retried")}

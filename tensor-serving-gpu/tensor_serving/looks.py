@@ -1,5 +1,4 @@
-"""Scans of the models volume in a thread of their own, so that a disk that hangs blocks that thread and nothing
-else."""
+"""Scans of the models volume in a thread of their own: a disk that hangs blocks that thread and nothing else."""
 
 from collections.abc import Callable
 from queue import SimpleQueue

@@ -57,8 +57,7 @@ class RecentStates:
         self._until = 0.0
 
     def available(self, names: list[str]) -> dict[str, list[int]]:
-        """Return the AVAILABLE versions by model, ascending; models for which the server does not answer are left
-        out."""
+        """Return the AVAILABLE versions by model, ascending; models the server does not answer for are left out."""
         with self._lock:
             if time.monotonic() >= self._until or names != self._names:
                 self._names = names

@@ -26,8 +26,7 @@ _Command = tuple[str | Path, ...]
 
 @dataclass(frozen=True)
 class NearModel:
-    """A folder by its path below the volume, why it is not a model, and the command that fixes it, empty if there is
-    none."""
+    """A folder by its path below the volume, why it is not a model, and the command that fixes it, if there is one."""
 
     path: str
     reason: str

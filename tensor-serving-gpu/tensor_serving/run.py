@@ -28,7 +28,7 @@ def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) ->
         if not server.can_go_on(code):
             log.error("the model server ended by itself (exit code %s); the watcher stops too", code)
             return 1
-        log.error("the model server ended (exit code %s) over a version; it is started again", code)
+        log.error("the model server ended (exit code %s) because of a version; it is started again", code)
         if not watcher.poll():
             stop.wait(1)  # the config file may still list the version
 

@@ -194,7 +194,7 @@ def _validate_variables(variables: Path, restores: bool) -> str:
             return f"variables/{name} is missing"
         found, least = (variables / name).stat().st_size, sizes.get(shard, 0)
         if found < least:
-            return f"variables/{name} is incomplete: {found} bytes, its index speaks of {least}"
+            return f"variables/{name} is incomplete: {found} bytes, its index declares {least}"
     return ""
 
 

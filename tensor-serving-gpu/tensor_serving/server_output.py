@@ -30,8 +30,7 @@ class ServerOutput(Thread):
         self.start()
 
     def run(self) -> None:
-        """Pass every line on, after its event has been handled: a version is recorded as loading before the log says
-        so."""
+        """Pass every line on after handling its event: a version is recorded as loading before the log says so."""
         with self._stream:
             for line in iter(lambda: self._stream.readline(_MAX_LINE_BYTES), b""):
                 for event, name, number, reason in events(line):

@@ -101,7 +101,7 @@ class Watcher:
         age = time.monotonic() - self._looked_at
         if age <= self._max_age:
             return ""
-        why = self._error or "a look at it has not ended: does its disk hang?"
+        why = self._error or "a scan of it has not ended: does its disk hang?"
         return f"{self._models} has not been read for {age:.0f} s: {why}"
 
     def not_ready(self) -> list[str]:
@@ -139,7 +139,7 @@ class Watcher:
         except ValueError as problem:
             error = str(problem)
         except Exception as problem:  # the next scan may succeed; without it nothing new would be served
-            log.exception("a look at %s failed", self._models)
+            log.exception("a scan of %s failed", self._models)
             error = f"{type(problem).__name__}: {problem}"
         if error and error != self._error:
             log.error("%s", error)
@@ -200,8 +200,7 @@ class Watcher:
         return scan(self._models, self._inspector, tried=self._server is not None)
 
     def _poll_status(self, server: ModelServer) -> None:
-        """Read the states of the listed versions from the model server; report to inspector and record which ones
-        load."""
+        """Read the listed versions' states from the model server; report to inspector and record which ones load."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK

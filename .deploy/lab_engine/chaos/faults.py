@@ -120,8 +120,7 @@ def _crash_model(stage: Stage) -> bool:
 
 
 def _bad_model(stage: Stage, publish: Callable[[], object]) -> bool:
-    """Check that other models answer meanwhile, the model is quarantined with a reason, and is unlisted when
-    deleted."""
+    """Check that other models answer, and that this one is quarantined with a reason and unlisted when deleted."""
     stage.undo.callback(stage.python, "tensor-jupyter", _REMOVE, _MODEL)
     with stage.load(20) as load:
         publish()

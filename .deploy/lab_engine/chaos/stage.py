@@ -54,8 +54,7 @@ class Stage:
     undo: ExitStack = field(default_factory=ExitStack)
 
     def python(self, service: str, code: str, *arguments: str) -> str:
-        """Run Python code inside a service; return what it printed. Raises EngineError with the last line of its
-        errors."""
+        """Run Python code inside a service; return what it printed. Raises EngineError with its last error line."""
         done = subprocess.run(self._command(service, code, *arguments), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]

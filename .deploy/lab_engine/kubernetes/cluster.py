@@ -118,7 +118,7 @@ def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[int]:
             found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", program.stdout.readline())
             if not found:
                 program.terminate()
-                raise EngineError(f"no way to {service}: {program.stderr.read().strip() or 'kubectl gave no port'}")
+                raise EngineError(f"no port-forward to {service}: {program.stderr.read().strip() or 'no port given'}")
             yield int(found[1])
         finally:
             program.terminate()

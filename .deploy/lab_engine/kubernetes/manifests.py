@@ -74,8 +74,7 @@ def render(kubectl: Kubectl, choice: Choice, settings: Settings, environ: Mappin
 
 
 def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """Return the kustomization on top of the chosen overlay; its paths are relative to `folder`, where it is
-    written."""
+    """Return the kustomization on top of the overlay; its paths are relative to `folder`, where it is written."""
     given = passed_on(environ)
     patches = []
     if choice.host:
@@ -138,8 +137,7 @@ def keys_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Pa
 
 
 def models_image(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the image with the models, for the component models-oci: LAB_MODELS_IMAGE, else this lab's
-    tensor-models."""
+    """Return the image with the models, for models-oci: LAB_MODELS_IMAGE, else this lab's tensor-models."""
     values = settings.versions
     own = f"{values['LAB_REGISTRY']}/{values['LAB_GROUP']}/tensor-models:{tag(settings)}"
     return environ.get("LAB_MODELS_IMAGE") or own

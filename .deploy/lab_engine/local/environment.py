@@ -29,8 +29,7 @@ def is_current(settings: Settings, lock: Path = LOCK) -> bool:
 
 
 def ensure(settings: Settings) -> None:
-    """Make the environment if it is missing, incomplete or out of date; if that fails, remove it and raise
-    EngineError."""
+    """Make the environment if it is missing, incomplete or outdated; on failure remove it and raise EngineError."""
     if not is_current(settings):
         try:
             _make(settings)

@@ -66,8 +66,7 @@ def model_servers(settings: Settings) -> str:
 
 
 def monitor(settings: Settings) -> Service:
-    """Return the monitor of the other programs; not one of the lab's services, but started, stopped and logged like
-    one."""
+    """Return the monitor of the other programs, which is started, stopped and logged like a service of the lab."""
     path = f"PYTHONPATH={ROOT / '.deploy'}"
     command = ("env", path, str(settings.python), "-B", "-m", "lab_engine.local.monitor")
     return Service("lab", (Program("monitor", command, probe=""),))

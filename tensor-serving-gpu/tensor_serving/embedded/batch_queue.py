@@ -29,8 +29,7 @@ Outcome = list[Array] | Exception
 
 
 class Kind(Protocol):
-    """Runs the batches of a queue. `seconds` is the duration of its last batch, `paces` by queue the seconds per
-    row."""
+    """Runs the batches of a queue. `seconds`: duration of its last batch; `paces`: seconds per row, by queue."""
 
     name: str
     parameters: BatchingParameters
@@ -53,8 +52,7 @@ class Task:
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Tasks to be run as one. A closed batch accepts no further tasks and may run in parallel with others of its
-    queue."""
+    """Tasks to be run as one. A closed batch accepts no further tasks, and may run in parallel with others."""
 
     tasks: list[Task]
     rows: int

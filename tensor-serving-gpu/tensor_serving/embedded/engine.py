@@ -146,7 +146,7 @@ class Engine:
         try:
             self.repository.reconcile()
         except Exception:
-            log.exception("the models could not be looked at; what is served stays as it is")
+            log.exception("the model folders could not be scanned; what is served stays as it is")
 
     def _read_config(self) -> bool:
         """Apply the config if it is new and valid; else keep the old one and log why, once."""

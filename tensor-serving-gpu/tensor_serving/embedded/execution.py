@@ -102,8 +102,7 @@ class PoolRunner:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self.run_now, call)
 
     def run_now(self, call: Call) -> list[Array]:
-        """Run in this thread. The model is not freed before the run ends, even if the call has been cancelled
-        meanwhile."""
+        """Run in this thread. The model is not freed before the run ends, even if the call has been cancelled."""
         with self._idle:
             if self._closing:
                 raise ServingError(grpc.StatusCode.CANCELLED, "the call was cancelled")

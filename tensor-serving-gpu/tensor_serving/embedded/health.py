@@ -91,5 +91,5 @@ async def _service(data: bytes, context: Any) -> str:
     try:
         return str(health_pb2.HealthCheckRequest.FromString(data).service)
     except DecodeError:
-        await context.abort(grpc.StatusCode.INTERNAL, "the request is no grpc.health.v1.HealthCheckRequest")
+        await context.abort(grpc.StatusCode.INTERNAL, "the request is not a grpc.health.v1.HealthCheckRequest")
         raise AssertionError("abort() returned") from None

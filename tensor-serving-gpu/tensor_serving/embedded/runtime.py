@@ -133,8 +133,7 @@ class Model:
         return names
 
     def _all_outputs(self, call: Call) -> tuple[str, ...]:
-        """Return all outputs of the signatures with exactly these inputs, so that there is one such set for each inputs
-        set."""
+        """Return all outputs of the signatures with exactly these inputs: one set of outputs for each set of inputs."""
         found = set(call.fetches)
         for signature in self.signatures.values():
             if {info.name for info in signature.inputs.values()} == set(call.feeds):

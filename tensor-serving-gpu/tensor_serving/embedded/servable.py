@@ -66,7 +66,7 @@ class Servable:
         return self.failure if self.state is State.END else None
 
     def load(self, load: Load) -> None:
-        """Load the version. It becomes AVAILABLE; if it fails, LOADING with a time for the next try, or END with an
+        """Load the version: it becomes AVAILABLE; on failure, LOADING with the time of a retry, or END with an
         error."""
         log.info("%s: loading", self)
         started = time.monotonic()

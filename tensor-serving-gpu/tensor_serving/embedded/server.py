@@ -104,8 +104,7 @@ class _Server:
         os._exit(0)
 
     def _stop(self, number: int) -> None:
-        """Drain and stop; exit at once at a repeated signal. TERM after Ctrl-C, as a parent sends it, is not a
-        repetition."""
+        """Drain and stop; exit at once at a repeated signal. TERM from the parent after Ctrl-C is not a repetition."""
         if number in self._signals:
             log.warning("stop signal again: calls in flight are cut off")
             logging.shutdown()
@@ -158,8 +157,7 @@ class _Server:
 
 
 class _Direct:
-    """The port for clients with tokens, opened by the constructor. Shares the memory bounds of `beside`. Raises
-    OSError."""
+    """The port for clients with tokens, opened by the constructor; `beside` shares its memory. Raises OSError."""
 
     def __init__(self, host: str, port: int, tokens: Tokens, beside: Transport) -> None:
         def admit(call: Any) -> None:

@@ -234,7 +234,7 @@ def _handler(method: _Method, request_class: type[Message]) -> _Handler:
         except ServingError as error:
             code, text = error.code, error.text
         except DecodeError:
-            code, text = grpc.StatusCode.INTERNAL, f"the request is no {request_class.DESCRIPTOR.full_name}"
+            code, text = grpc.StatusCode.INTERNAL, f"the request is not a {request_class.DESCRIPTOR.full_name}"
         except Exception:
             log.exception("unexpected error in %s", request_class.DESCRIPTOR.full_name)
             code, text = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"

@@ -30,7 +30,7 @@ def read(file: Path, message: str, fields: Mapping[str, Any]) -> Any:
         raise TextProtoError(f"{file} cannot be read: {error.strerror}") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         wanted = ", ".join(fields)
-        raise TextProtoError(f"{file} is no {message} in text form: {error}; its fields are {wanted}") from error
+        raise TextProtoError(f"{file} is not a {message} in text form: {error}; its fields are {wanted}") from error
 
 
 def _message_class(message: str, fields: Mapping[str, Any]) -> type[Any]:

@@ -14,8 +14,7 @@ _POLYNOMIAL = 0x82F63B78  # CRC-32C, bits reversed
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """Yield the records of a file. Raises ServingError DATA_LOSS where they are cut off, or a checksum does not
-    match."""
+    """Yield the records of a file. Raises ServingError DATA_LOSS if one is cut off or a checksum does not match."""
     with path.open("rb") as file:
         while head := file.read(_HEAD.size):
             start = file.tell() - len(head)
@@ -50,8 +49,7 @@ _TABLE = _steps()
 
 
 def _masked_crc(data: bytes) -> int:
-    """Return the CRC-32C as the format stores it: rotated and offset, so that it stays useful for data that contain
-    checksums."""
+    """Return the CRC-32C as the format stores it: masked, so that it stays useful for data that contain checksums."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8

@@ -154,8 +154,7 @@ class Session:
 
 
 def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef], list[op_def_pb2.OpDef]]:
-    """Return a serialized MetaGraphDef's signatures and operations; the graph, which may contain weights, is not
-    parsed."""
+    """Return a serialized MetaGraphDef's signatures and operations, without parsing its graph and weights."""
     data = ctypes.string_at(meta_graph.data, meta_graph.length)
     info = meta_graph_pb2.MetaGraphDef.MetaInfoDef()
     signatures = {}

@@ -146,8 +146,7 @@ class _Limits:
             ) from error
 
     def received(self, size: int) -> None:
-        """Count a part of a body that arrives in several, and restart the timer. Raises TooLargeError,
-        _RefusedError."""
+        """Count one of several parts of a body, and restart the timer. Raises TooLargeError, _RefusedError."""
         self._bytes += size
         self._app.held += size
         if self._bytes > MAX_BYTES:

@@ -64,8 +64,7 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
 
 
 def _value(alias: str, array: Array) -> Any:
-    """Return a value that orjson can write: an array or numpy scalar of a supported dtype, or nested lists of
-    strings."""
+    """Return a value that orjson can write: an array or scalar of a supported dtype, or nested lists of strings."""
     if array.dtype == object:
         return _strings(array.tolist(), alias.endswith(_BYTES_SUFFIX))
     if array.size and (array.dtype.kind not in "biuf" or array.dtype.isbuiltin != 1):
@@ -91,7 +90,6 @@ def _dump(document: Any, outputs: Mapping[str, Array]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return an array or numpy scalar as lists of Python's numbers; floats by their shortest text, not their exact
-    value."""
+    """Return an array or scalar as lists of Python's numbers; floats by their shortest text, not their exact value."""
     array = np.asarray(value)
     return (array.astype("U32").astype(np.float64) if array.dtype.kind == "f" else array).tolist()

@@ -46,8 +46,7 @@ class Routes:
         self._alone = asyncio.Lock()
 
     async def answer(self, method: str, path: str, body: bytes, zipped: bool) -> bytes:
-        """Return the answer to a request; the path is undecoded, with its query. Raises ServingError or
-        TooLargeError."""
+        """Return the answer to a request; the path is undecoded, with its query. Raises ServingError, TooLargeError."""
         if method == "POST" and (found := _PREDICTION.fullmatch(path)):
             return await self._counted(_target(found), found[4], body, zipped)
         if method == "GET" and (found := _STATUS.fullmatch(path)):

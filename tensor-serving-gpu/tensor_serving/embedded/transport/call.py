@@ -88,7 +88,7 @@ class Call:
         if timeout := found.get("grpc-timeout"):
             match = _TIMEOUT.fullmatch(timeout)
             if not match:
-                raise ServingError(grpc.StatusCode.INTERNAL, f"grpc-timeout {timeout[:20]!r} is no time")
+                raise ServingError(grpc.StatusCode.INTERNAL, f"grpc-timeout {timeout[:20]!r} is not a valid timeout")
             self.deadline = time.monotonic() + int(match[1]) * _UNITS[match[2]]
 
     def time_remaining(self) -> float | None:

@@ -29,8 +29,7 @@ class HeaderDecoder:
         self._acknowledged = False
 
     def on_settings_ack(self) -> None:
-        """Record that the client has applied our settings. If it keeps its table nevertheless, its blocks can still be
-        read."""
+        """Record that the client has applied our settings. Blocks that still use its old table can be read, too."""
         self._acknowledged = True
 
     def read(self, block: bytes) -> dict[str, str]:
@@ -44,7 +43,7 @@ class HeaderDecoder:
         if self._decoder is None:
             self._decoder = hpack.Decoder(MAX_HEADERS_BYTES)
         if self._acknowledged and block[:1] > b"\x20" and block[:1] < b"\x40":
-            raise ProtocolError("a table larger than the settings have it", COMPRESSION_ERROR)
+            raise ProtocolError("a header table larger than our settings allow", COMPRESSION_ERROR)
         try:
             decoded = self._decoder.decode(block, raw=True)
         except (hpack.HPACKError, IndexError, ValueError) as error:

@@ -93,8 +93,7 @@ class FlowControl:
         self._on_flush()
 
     def close(self) -> None:
-        """Drop the callbacks, which form a reference cycle, so that the connection is freed without the garbage
-        collector."""
+        """Drop the callbacks, which form a reference cycle: the connection is freed without the garbage collector."""
         self._on_end = self._on_flush = _nothing
 
     def drop(self, call: Call) -> None:

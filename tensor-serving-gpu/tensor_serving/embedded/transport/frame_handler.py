@@ -72,7 +72,7 @@ class FrameHandler:
 
     def _on_continuation(self, flags: int, _stream: int, payload: bytes) -> None:
         if not self._block:
-            raise ProtocolError("the rest of no header block")
+            raise ProtocolError("CONTINUATION without a header block")
         stream, first, block = self._block
         block += payload
         if len(block) > limits.MAX_HEADERS_BYTES or not (payload or flags & frames.END_HEADERS):
@@ -103,7 +103,7 @@ class FrameHandler:
             self._writer.add(frames.reset(stream, frames.STREAM_CLOSED))
             return
         if call.whole or not flags & frames.END_STREAM:
-            raise ProtocolError("a header block amid a call", frames.STREAM_CLOSED if call.whole else 1)
+            raise ProtocolError("a header block in the middle of a request", frames.STREAM_CLOSED if call.whole else 1)
         self._calls.end_request(call)
 
     def _on_reset(self, _flags: int, stream: int, payload: bytes) -> None:
@@ -120,7 +120,7 @@ class FrameHandler:
         self._budget.spend()
         more = frames.number(payload)
         if not more:
-            raise ProtocolError("a window no wider")
+            raise ProtocolError("a window update of 0 bytes")
         if not stream:
             self._calls.flow.widen(more)
         elif call := self._calls.by_stream.get(stream):
@@ -173,7 +173,7 @@ class FrameHandler:
             raise ProtocolError(f"GOAWAY on stream {stream}")
 
     def _on_push_promise(self, _flags: int, stream: int, _payload: bytes) -> None:
-        raise ProtocolError(f"a promise on stream {stream}")
+        raise ProtocolError(f"PUSH_PROMISE on stream {stream}")
 
 
 _HANDLERS: dict[int, Callable[[FrameHandler, int, int, bytes], None]] = {

@@ -47,7 +47,7 @@ class FrameWriter:
         max_frame: bytes of one answer's frame, which may be buffered in addition.
         """
         if self.buffered > limits.MAX_UNREAD_CONTROL_BYTES + max_frame:
-            raise ProtocolError("more requested than read", frames.ENHANCE_YOUR_CALM)
+            raise ProtocolError("requests sent without reading the answers", frames.ENHANCE_YOUR_CALM)
 
     def is_stalled(self, now: float, waiting: bool) -> bool:
         """Whether the client reads nothing although data wait for it; to be called every CHECK_INTERVAL_S.

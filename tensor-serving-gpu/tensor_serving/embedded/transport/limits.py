@@ -88,7 +88,7 @@ class FloodBudget:
         """Count control frames. Raises ProtocolError when there are too many."""
         self._control -= count
         if self._control < 0:
-            raise ProtocolError("too many frames beside calls", ENHANCE_YOUR_CALM)
+            raise ProtocolError("too many control frames", ENHANCE_YOUR_CALM)
 
     def earn(self, count: int) -> None:
         """Allow `count` more, for what the client has read."""

@@ -55,7 +55,7 @@ class Message:
         try:
             unpacked = inflater.decompress(data, self._largest + 1)
         except zlib.error as error:
-            raise ServingError(grpc.StatusCode.INTERNAL, f"the message is no {self._encoding}: {error}") from error
+            raise ServingError(grpc.StatusCode.INTERNAL, f"the message is not {self._encoding}: {error}") from error
         if len(unpacked) > self._largest:
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Decompressed message larger than max")
         if not inflater.eof:

@@ -127,8 +127,7 @@ class Server:
     # ---- for connections
 
     def join(self, connection: Connection) -> bool:
-        """Register a connection, closing the one unused for longest if there are too many; return False if none is
-        idle."""
+        """Register a connection; for one too many close the one unused for longest, or return False if none is idle."""
         if len(self._connections) >= limits.MAX_CONNECTIONS:
             idle = [other for other in self._connections if other.idle]
             if not idle:
