@@ -131,7 +131,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {_MAX_REPLICAS}")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
     logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each log (default: 50)")
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
@@ -181,7 +181,7 @@ def _add_engine(parser: argparse.ArgumentParser, default: str | None) -> None:
         choices=("auto", "docker", "local"),
         default=default,  # None: LAB_ENGINE
         help="where the lab runs; auto (default): in Docker if an engine answers and the images can be had, else as "
-        "local processes; the other verbs go where up went",
+        "local processes; the other verbs use the engine that up used",
     )
 
 
@@ -189,10 +189,10 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     docker = up.add_argument_group("in Docker")
     docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
     docker.add_argument(
-        "-p", "--project", help="Compose's project (default: LAB_PROJECT); not lab: a prefix of all names"
+        "-p", "--project", help="Compose's project (default: LAB_PROJECT); all but lab prefix every name"
     )
     docker.add_argument("-r", "--registry", help="where the images are (default: LAB_REGISTRY)")
-    docker.add_argument("-t", "--tag", help="which of them (default: LAB_TAG)")
+    docker.add_argument("-t", "--tag", help="the images' tag (default: LAB_TAG)")
     docker.add_argument(
         "--serving",
         choices=SERVING,

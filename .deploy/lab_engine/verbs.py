@@ -38,7 +38,7 @@ class Lab(Protocol):
         """Run `count` model servers, without interrupting the lab."""
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
-        """Print the last `count` lines of each service's logs; with `follow`, go on."""
+        """Print the last `count` lines of each service's logs; with `follow`, continue."""
 
     def upgrade(self) -> None:
         """Run this clone's current release instead of the previous one; the lab's data stay."""

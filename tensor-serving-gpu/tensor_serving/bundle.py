@@ -47,7 +47,7 @@ def shards(index: Path) -> Shards:
             raise proto_scanner.TornError("its blocks overlap")
         for has_key, message in _entries(_block(data, offset, length)):
             found = {field.number: field.value for field in proto_scanner.fields(io.BytesIO(message), 0, len(message))}
-            if not has_key:  # the header stands under the empty key, which comes first
+            if not has_key:  # the header has the empty key, which comes first
                 count = found.get(1, 1)
                 continue
             shard, end = found.get(3, 0), found.get(4, 0) + found.get(5, 0)

@@ -127,7 +127,7 @@ class _MetaGraph:
                 for each in self._walk.fields(part):
                     if each.number == 1:
                         self._read_function(each)
-                    elif each.number == 2:  # a gradient: the function it belongs to, the function that it is
+                    elif each.number == 2:  # a gradient: the function it belongs to, and its own function
                         self._add_function(b"".join(self._walk.strings(each, 1)), calls=self._walk.strings(each, 2))
 
     def _read_function(self, function: proto_scanner.Field) -> None:

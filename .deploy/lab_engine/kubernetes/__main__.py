@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("test", help="send the sample digit through the gateway")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
     logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each pod (default: 50)")
     delete = verbs.add_parser("delete", help="remove the lab; volumes stay; asks first")
     delete.add_argument("--volumes", action="store_true", help="remove the whole namespace with every model and file")

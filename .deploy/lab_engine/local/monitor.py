@@ -53,7 +53,7 @@ _GRACE_SECONDS = 2.0  # for programs without a supervisord: gateway and model se
 
 
 def main() -> None:
-    """Watch until TERM, or until another monitor of a new supervisord takes over."""
+    """Run until TERM, or until the monitor of a new supervisord takes over."""
     found = settings.load(running=True)
     watch = Monitor(found, all_services(found))
     guard = _Guard()

@@ -1,4 +1,4 @@
-"""The embedded model server: TensorFlow Serving's APIs where its C++ binary cannot be had.
+"""The embedded model server: TensorFlow Serving's APIs where its C++ binary is not available.
 
 The APIs: bytes in, bytes out; each has one place that turns an error into a status.
     transport               HTTP/2, for gRPC without TLS

@@ -10,7 +10,7 @@ from tensor_serving.embedded.tensors import Array
 
 
 class NotRowsError(Exception):
-    """The outputs of a batch are not one row for each row that went in. The text names their shapes."""
+    """The outputs of a batch do not have one row for each input row. The text names their shapes."""
 
 
 def rows_of(values: Sequence[Array]) -> int:
@@ -28,7 +28,7 @@ def padded_size(rows: int, allowed: Sequence[int]) -> int:
 
 
 def merge(calls: Sequence[Call], padding: int, variable_length: bool) -> Call:
-    """Return the calls, of equal feeds and fetches, as one, followed by `padding` copies of the last call's first row.
+    """Merge calls of equal feeds and fetches into one, followed by `padding` copies of the last call's first row.
 
     With `variable_length`, arrays are first padded to the longest length of each axis, with their own first element.
     """

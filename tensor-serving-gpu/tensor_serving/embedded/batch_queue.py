@@ -42,7 +42,7 @@ class Kind(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """A call, or some of its rows, on its way into a batch."""
+    """A call, or some of its rows, as a part of a batch."""
 
     call: Call
     rows: int
@@ -76,7 +76,7 @@ class Queue:
         return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _SLOW
 
     def took(self, seconds: float, rows: int) -> None:
-        """Note how long a batch of so many rows took."""
+        """Record how long a batch of this many rows took."""
         if len(self.kind.paces) >= _MAX_PACES:  # clients choose the shapes, so bound their number
             self.kind.paces.clear()
         self.kind.seconds = seconds

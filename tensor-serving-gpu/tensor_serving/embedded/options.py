@@ -56,7 +56,7 @@ _HELP = {
     "model_config_file": "ModelServerConfig in text form; wins over --model_name and --model_base_path",
     "model_config_file_poll_wait_seconds": "seconds between readings of it, 0 to read it once",
     "load_record_file": "ours: remembers here what ended the server while being loaded, and leaves it out",
-    "file_system_poll_wait_seconds": "seconds between looks for new versions, 0 to look once",
+    "file_system_poll_wait_seconds": "seconds between scans for new versions, 0 to scan once",
     "max_num_load_retries": "times a failed load is tried again",
     "load_retry_interval_micros": "microseconds between these tries",
     "enable_model_warmup": "replay a version's warm-up records before it goes live",

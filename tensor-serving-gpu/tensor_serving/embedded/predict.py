@@ -99,7 +99,7 @@ def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
         feeds = tuple(name for name, _, _ in by_name)
         inputs = tuple((alias, dtype) for _, alias, dtype in by_name)
         plan = _Plan(signature, inputs, feeds, outputs, tuple(sorted(set(outputs.values()))))
-        if len(_plans) == _MAX_PLANS:  # of models unloaded long ago, mostly
+        if len(_plans) == _MAX_PLANS:  # most are of unloaded models
             _plans.clear()
         _plans[id(signature)] = plan
     return plan
@@ -170,7 +170,7 @@ def _sparse(kind: str, alias: str) -> ServingError:
 
 
 def _dtype(number: int) -> str:
-    """Return TensorFlow's C++ name of a dtype, which is the enum's in small letters."""
+    """Return TensorFlow's C++ name of a dtype, which is the enum's in lower case."""
     return str(types_pb2.DataType.Name(number).removeprefix("DT_").lower())
 
 

@@ -126,7 +126,7 @@ class Repository:
 
         Raises ServingError with TF Serving's texts when there is none.
         """
-        while True:  # a version retired since it was found is no longer found
+        while True:  # repeated if the version was retired after it was found
             servable = self._find(name, version, label)
             if runner := servable.acquire():
                 break

@@ -188,7 +188,7 @@ class _Rest:
         class Server(uvicorn.Server):
             @contextmanager
             def capture_signals(self) -> Iterator[None]:
-                yield  # signals are the process', not uvicorn's
+                yield  # the process handles signals, not uvicorn
 
         settings = config(app)
         settings.timeout_graceful_shutdown = int(GRACE)

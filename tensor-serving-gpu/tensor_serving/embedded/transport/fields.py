@@ -115,7 +115,7 @@ def _plain(block: bytes, tableless: bool) -> dict[str, str]:
                 raise _UnusualError
             index, most = first & 0x3F, 0x3F
         elif first & 0x20:
-            raise _UnusualError  # a table's new size
+            raise _UnusualError  # a dynamic table size update
         else:
             index, most = first & 0x0F, 0x0F
         if index == most:
