@@ -44,10 +44,10 @@ class Lab(Protocol):
         """Run this clone's current release instead of the previous one; the lab's data stay."""
 
     def backup(self, path: Path) -> None:
-        """Write models, logs, data, feedback and config to a new file."""
+        """Write models, logs, data, feedback, config and notebooks to a new file."""
 
     def restore(self, path: Path) -> None:
-        """Replace models, logs, data, feedback and config by those of a backup. The lab must be stopped."""
+        """Replace models, logs, data, feedback, config and notebooks by those of a backup. The lab must be stopped."""
 
     def version(self) -> None:
         """Show the release and state of the lab's packages or images."""
