@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SUITE=bookworm # its Python is the 3.11 of PYTHON_IMAGE
-# usr-is-merged stands in for usrmerge, which would bring 45 MB of Perl.
+# usr-is-merged replaces usrmerge, which depends on 45 MB of Perl.
 PACKAGES=usr-is-merged,ca-certificates,netbase,tzdata,python3,python3-venv
 
 usage() {
@@ -16,9 +16,9 @@ Makes $(setting PYTHON_IMAGE) in the local Docker engine: Debian $SUITE with Pyt
 mirror (DEBIAN_MIRROR names another). For machines that cannot reach Docker Hub, or that sit behind a proxy with a
 certificate of its own. Does nothing if an image of that name is there already.
 
-  --ca-dir DIR  trust the *.crt files in DIR in addition, so that pip works in builds behind such a proxy
+  --ca-dir DIR  also trust the *.crt files in DIR, so that pip works in builds behind such a proxy
                 (default: /usr/local/share/ca-certificates)
-  --force       make it although an image of that name is there, pulled or made; the old one loses its name
+  --force       make it even if an image of that name exists, pulled or made; the old image loses its name
   -h, --help    this text
 
 Run it as root, or as a user with subordinate ids (/etc/subuid; then uidmap is needed too): a root file system holds
@@ -52,13 +52,13 @@ main() {
 make_image() { # make_image REFERENCE CA_DIR
   local work options
   work=$(mktemp -d)
-  # shellcheck disable=SC2064 # the folder's name of now
+  # shellcheck disable=SC2064 # expand the folder's name now
   trap "rm -rf '$work'" EXIT
   mkdir "$work/certificates"
   collect_certificates "$2" "$work/certificates"
   mapfile -t options < <(debian_options)
   echo "making $1 from Debian $SUITE, with $(find "$work/certificates" -type f | wc -l) CA certificates of this machine ..."
-  # Into a file first: a download that breaks off in a pipe would leave half an image with a good name.
+  # Into a file first: an interrupted download in a pipe would leave an incomplete image under the final name.
   mmdebstrap "${options[@]}" --customize-hook="copy-in '$work/certificates' /usr/local/share/ca-certificates" \
     --customize-hook="$(declare -f finish); finish \"\$1\"" \
     "$SUITE" "$work/root.tar" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/log" 2>&1 ||
@@ -68,14 +68,14 @@ make_image() { # make_image REFERENCE CA_DIR
   echo "$1 is made: $(docker image inspect --format '{{.Size}}' "$1" | awk '{printf "%.0f MB", $1 / 1e6}')"
 }
 
-collect_certificates() { # collect_certificates FROM TO: all that update-ca-certificates would look at, readable
+collect_certificates() { # collect_certificates FROM TO: copy all files that update-ca-certificates would use, readable
   local file
   [[ ! -d $1 ]] || find -L "$1" -name '*.crt' -type f | while read -r file; do
     install -m 644 "$file" "$2/"
   done
 }
 
-debian_options() { # one option per line
+debian_options() { # print mmdebstrap's options, one per line
   local mode=unshare
   ((EUID == 0)) && mode=root
   printf '%s\n' --quiet --mode=$mode --variant=minbase "--include=$PACKAGES" \
@@ -84,17 +84,17 @@ debian_options() { # one option per line
     --dpkgopt=path-include=/usr/share/doc/\*/copyright --dpkgopt=path-include=/usr/share/locale/locale.alias
 }
 
-finish() { # finish ROOT: what the official image has or does; run by mmdebstrap's shell, so no bash here
+finish() { # finish ROOT: make it like the official image; run by mmdebstrap's shell, so no bash here
   chroot "$1" update-ca-certificates
   ln -s ../../bin/python3 "$1/usr/local/bin/python3"
   ln -s python3 "$1/usr/local/bin/python"
-  # pip has certificates of its own unless it is configured.
+  # Without this pip uses its own certificates.
   printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$1/etc/pip.conf"
-  # Packages that are installed later start no service and leave no archive behind.
+  # Packages installed later must start no service and leave no archive behind.
   printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"
   chmod 755 "$1/usr/sbin/policy-rc.d"
   echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };' >"$1/etc/apt/apt.conf.d/docker-clean"
-  # 11 MB that nothing in the images reads: iconv's character sets, and parts of Python for its own developers.
+  # 11 MB that nothing in the images uses: iconv's character sets, and parts of Python for its developers.
   rm -rf "$1"/usr/lib/*/gconv/*.so "$1"/usr/lib/python3.11/lib2to3 "$1"/usr/lib/python3.11/pydoc_data "$1"/usr/lib/python3.11/test
   rm -rf "$1"/var/log/apt "$1"/var/log/*.log "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lock.sh: resolve the requirements.in files into requirements.txt files with exact versions and hashes.
-# One resolution for the whole lab (.deploy/requirements.txt), then each folder's own subset of it, so that the
-# images and the local engine run the same versions. Run it after changing a requirements.in or versions.env.
+# It resolves the whole lab once (.deploy/requirements.txt), then each folder's own subset of that, so that the images
+# and the local engine run the same versions. Run it after changing a requirements.in or versions.env.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,9 +22,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 printf '%s\n' "tensorflow==$TENSORFLOW_VERSION" "tensorflow-cpu==$TENSORFLOW_VERSION" \
   "tensorflow-serving-api==$TENSORFLOW_VERSION" "tensorboard==${TENSORFLOW_VERSION%.*}.*" >"$work/tensorflow.txt"
-# tensorflow-serving-api requires the full tensorflow beside tensorflow-cpu; only machines other than x86-64 take it.
+# tensorflow-serving-api requires the full tensorflow beside tensorflow-cpu; only machines other than x86-64 install it.
 echo "tensorflow==$TENSORFLOW_VERSION; platform_machine != 'x86_64'" >"$work/overrides.txt"
-# openapi-python-client, a test tool, requires an older typer than the lab's own; it works with that one.
+# openapi-python-client, a test tool, requires an older typer than the lab's, but works with the lab's.
 echo "typer>=0.29" >>"$work/overrides.txt"
 
 compile() { # compile OUTPUT CONSTRAINTS INPUT...

@@ -10,8 +10,8 @@ usage() {
   cat <<U
 usage: bin/push-all-docker.sh [OPTION...]
 
-Builds the image of every folder with a Dockerfile, two at once, and pushes them when all are built: one that fails
-stops the others, and nothing is pushed.
+Builds the image of every folder with a Dockerfile, two at once, and pushes them when all are built. If one build fails,
+the others are stopped and nothing is pushed.
 
 $(option_help)
 U
@@ -33,7 +33,7 @@ main() {
   sbom "${FOLDERS[@]}"
 }
 
-build_all() { # in rounds: an image is built when those it starts from are there
+build_all() { # build in rounds: an image is built when the images of its FROM are built
   local waiting=("${FOLDERS[@]}") ready later folder
   set -m # a process group for each build, so that stopping it stops docker too
   trap stop_builds EXIT

@@ -19,7 +19,7 @@ U
 
 option_help() {
   cat <<U
-  --registry HOST:PORT           where it goes ($(setting LAB_REGISTRY); bin/registry.sh up starts one)
+  --registry HOST:PORT           the registry to push to ($(setting LAB_REGISTRY); bin/registry.sh up starts one)
   --group NAME                   the first part of the image's name ($(setting LAB_GROUP))
   --tag TAG                      its tag ($(setting LAB_TAG))
   --serving cpu|gpu|embedded     the model server in tensor-serving: TensorFlow Serving for CPU or GPU, or the embedded
@@ -73,7 +73,7 @@ set_option() { # set_option NAME VALUE
   esac
 }
 
-check() { # check FOLDER...: what can be known before anything is built
+check() { # check FOLDER...: find what would make a build fail, before anything is built
   local folder base
   for folder; do
     [[ -f $(dockerfile "$folder") ]] || die "$(dockerfile "$folder") is not there; FOLDER is one with a Dockerfile"
@@ -86,7 +86,7 @@ check() { # check FOLDER...: what can be known before anything is built
   done
 }
 
-choose_serving() { # sets SERVING, and says why
+choose_serving() { # set SERVING, and print the reason
   local base why="can be pulled"
   base=$(setting TF_SERVING_IMAGE)
   SERVING=cpu
@@ -107,7 +107,7 @@ pull_base() { # pull_base REFERENCE
   said=$(docker pull --quiet "$1" 2>&1) || die "the base image $1 cannot be pulled ($hint): ${said##*$'\n'}"
 }
 
-build() { # build FOLDER: all output to a log; its last lines if it fails
+build() { # build FOLDER: write all output to a log; print its last lines if the build fails
   local image log arguments
   image=$(image_of "$1")
   log=$(state_folder build)/$(name_of "$1").log
@@ -120,7 +120,7 @@ build() { # build FOLDER: all output to a log; its last lines if it fails
   }
 }
 
-build_arguments() { # one per line; a proxy is passed on by name, so that its password is in no image
+build_arguments() { # print them, one per line; a proxy is passed by name, so that its password is in no image
   local name base
   base=$(base_image "$1")
   [[ -z $base ]] || echo "--build-arg=BASE_IMAGE=$base"
@@ -145,7 +145,7 @@ push() { # push FOLDER
     die "$image is built, but could not be pushed (bin/registry.sh up starts a registry): ${said##*$'\n'}"
 }
 
-sbom() { # sbom FOLDER...: after the push, so that a bill names the digest that the registry has
+sbom() { # sbom FOLDER...: called after the push, so that a bill names the digest in the registry
   local folder arguments=(--release "$(version_of LAB_VERSION)")
   [[ -n $SBOM ]] || return 0
   for folder; do
@@ -157,7 +157,7 @@ sbom() { # sbom FOLDER...: after the push, so that a bill names the digest that 
   PYTHONPATH=$ROOT/.deploy "$(state_folder sbom)/tool/bin/python" -B -m lab_sbom "$(state_folder sbom)" "${arguments[@]}"
 }
 
-install_sbom_tool() { # an environment of its own: few need it, and nothing else of the lab depends on it
+install_sbom_tool() { # into an environment of its own: few users need it, and nothing else in the lab depends on it
   local lock=$ROOT/.deploy/lab_sbom/requirements.txt tool
   tool=$(state_folder sbom)/tool
   ! cmp -s "$lock" "$tool/installed.txt" || return 0
@@ -166,7 +166,7 @@ install_sbom_tool() { # an environment of its own: few need it, and nothing else
   cp "$lock" "$tool/installed.txt"
 }
 
-base_image() { # what the folder's Dockerfile starts from, where that is for us to choose
+base_image() { # print the base image for the folder's Dockerfile, if it takes one as an argument
   takes "$1" BASE_IMAGE || return 0
   case $(name_of "$1") in
     tensor-serving-cpu) setting TF_SERVING_IMAGE ;;
@@ -177,7 +177,7 @@ base_image() { # what the folder's Dockerfile starts from, where that is for us 
 
 takes() { grep -q "^ARG $2\b" "$(dockerfile "$1")"; } # takes FOLDER ARGUMENT
 
-name_of() { # the folder's name; tensor-serving-gpu holds three variants of one image
+name_of() { # print the image's name, the folder's; tensor-serving-gpu has three variants of one image
   local name
   name=$(basename "$(realpath "$1")")
   [[ $name == tensor-serving-gpu ]] && name=tensor-serving-$SERVING

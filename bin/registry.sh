@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# registry.sh: a private image registry on this machine's loopback. `bin/registry.sh --help` says more.
+# registry.sh: run a private image registry on this machine's loopback address. `bin/registry.sh --help` has details.
 set -euo pipefail
 # shellcheck source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -17,7 +17,7 @@ up      starts a registry at $REGISTRY (LAB_REGISTRY names another port) and wai
         $IMAGE where the engine has it, else the program docker-registry where that is installed (Debian's package),
         else that image, pulled
 down    stops it; the images in it stay, in $STATE
-status  says what runs and which images it holds; exit code 1 if nothing does
+status  shows whether it runs and which images it holds; exit code 1 if it does not run
 
 It listens on 127.0.0.1 only and has no login.
 U
@@ -125,7 +125,7 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 
 answers() { get /v2/ >/dev/null 2>&1; }
 
-get() { # get PATH: what the registry says; fails unless it is a registry
+get() { # get PATH: print the registry's response; fails if the server is not a registry
   "$PYTHON" -I -c 'import sys, urllib.request as u
 answer = u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5)
 sys.exit("not a registry") if "Docker-Distribution-Api-Version" not in answer.headers else print(answer.read().decode().strip())' \

@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# test.sh: check and test everything that can be tested on this machine, and say what that was.
+# test.sh: run all checks and tests that can run on this machine, and report what did not run.
 set -euo pipefail
 # shellcheck source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-packages=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) # with tests of their own
+packages=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) # those with tests of their own
 
 usage() {
   cat <<'U'
 usage: bin/test.sh [--fast | --lab | --coverage | --chaos | --kubernetes] [PYTEST ARGUMENT...]
 
-Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, the
-started lab from end to end, the browser, the README's commands.
+Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, those of
+the started lab from end to end, of the web page in a browser, and of the README's commands.
 
   --fast        only linters and the packages' own tests: no lab is started
   --lab         only the other tests: the started lab, the browser, the images, the documents
-  --coverage    instead of the tests: the packages' own, and a table of the lines that none of them runs (an hour)
-  --chaos       instead of the tests: every fault of docs/reliability.md in its long form, and its table anew (about
-                75 minutes; those that mount, or make networks and control groups of their own, take root)
-  --kubernetes  instead of the tests: the lab on a Kubernetes of two nodes that is started on this machine, and the
-                figures of docs/kubernetes.md anew (15 minutes, and as much to compile Kubernetes and Argo the first time;
-                takes root, Go, and apt-get install containerd containernetworking-plugins ipset docker.io docker-registry);
-                LAB_KUBERNETES_CONTEXT names a cluster of yours to run on in its place (docs/kubernetes.md)
+  --coverage    instead: run the packages' own tests, and list the lines that none of them runs (an hour)
+  --chaos       instead: inject every fault of docs/reliability.md in its long form, and update its table (about 75
+                minutes; faults that mount, or make networks and control groups of their own, need root)
+  --kubernetes  instead: test the lab on a Kubernetes cluster of two nodes, started on this machine, and update the
+                figures of docs/kubernetes.md (15 minutes, and as much to compile Kubernetes and Argo the first time;
+                needs root, Go, and apt-get install containerd containernetworking-plugins ipset docker.io docker-registry);
+                LAB_KUBERNETES_CONTEXT names a cluster of yours to use instead (docs/kubernetes.md)
   -h, --help    this text
 
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:

@@ -1,4 +1,4 @@
-"""Healthy when TensorBoard shows runs, for which its data server has to answer too."""
+"""Healthy when TensorBoard answers a request for runs, which needs its data server as well."""
 
 import http.client
 import sys

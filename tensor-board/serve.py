@@ -1,7 +1,7 @@
-"""TensorBoard, as the lab runs it: python serve.py FLAG... takes TensorBoard's own flags, among them --port.
+"""Run TensorBoard: python serve.py FLAG... takes TensorBoard's own flags, such as --port.
 
-TensorBoard has the event files read by its data server, a child process. When that is lost or hangs, TensorBoard goes
-on and answers 500 wherever runs are wanted. Here it ends as well, so that what started it starts both again.
+TensorBoard's data server, a child process, reads the event files. When it ends or hangs, TensorBoard itself keeps
+running and answers 500 to requests for runs. This script then ends, so that its supervisor starts both again.
 """
 
 import argparse
@@ -12,16 +12,16 @@ import threading
 import time
 
 _PAUSE_SECONDS = 2.0
-_PROBE_SECONDS = 4.0  # on a machine that trains an answer may come late
-_PROBES = 4  # without an answer, in a row
+_PROBE_SECONDS = 4.0  # long, as answers are slow on a machine that trains
+_PROBES = 4  # failed ones in a row after which this process ends
 
 
 def main() -> None:
-    """Run until a signal, or until the runs can no longer be had."""
+    """Run until a signal, or until the data server no longer answers."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--port", type=int, default=6006)
     port = parser.parse_known_args()[0].port
-    # Imported where it is installed, it takes seconds and 500 MB; event files are read without.
+    # Where TensorFlow is installed, its import takes seconds and 500 MB; event files can be read without it.
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
     from tensorboard.main import run_main
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _watch(port: int) -> None:
-    """End this process when it has shown runs once, and does so no more."""
+    """End this process when it has answered requests for runs before, and no longer does."""
     answered, failures = False, 0
     while failures < _PROBES:
         time.sleep(_PAUSE_SECONDS)

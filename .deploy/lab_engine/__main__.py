@@ -29,7 +29,7 @@ _ADVICE: dict[int | None, str] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0 done, 1 failed with its reason said, 2 not understood, 130 interrupted."""
+    """Run one verb; return the exit code: 0 done, 1 failed with a reason printed, 2 wrong usage, 130 interrupted."""
     options = _parse(arguments)
     console.use_json(getattr(options, "json", False))
     try:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     except xmlrpc.client.Fault as error:
         return _fail(f"the process manager refused: {error.faultString}")
     except BrokenPipeError:  # `bin/compose.sh ... | head`
-        sys.stdout = None  # nothing is left to be flushed
+        sys.stdout = None  # so that Python does not flush it at exit
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -100,9 +100,9 @@ def _fail(reason: str) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser, verbs = _parsers()
     options, unknown = parser.parse_known_args(arguments)
-    if options.verb == "exec" and not options.command:  # argparse takes nothing for a remainder
+    if options.verb == "exec" and not options.command:  # argparse accepts an empty remainder
         verbs.choices["exec"].error("a command is missing, as in: exec tensor-jupyter python --version")
-    if unknown:  # argparse alone would show the usage of the whole, which does not list the verb's options
+    if unknown:  # argparse itself would print the usage without the verb's options
         verb = verbs.choices[options.verb]
         verb.exit(2, f"{verb.prog}: unknown argument {' '.join(unknown)}\n\n{verb.format_help()}")
     return options
@@ -131,7 +131,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {_MAX_REPLICAS}")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
     logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each log (default: 50)")
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
@@ -150,13 +150,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     chaos.add_argument("-y", "--yes", action="store_true", help="do not ask")
     install = verbs.add_parser("install", help="only make the Python environment of the local engine; up does it too")
     install.add_argument("--tests", action="store_true", help="with what bin/test.sh needs")
-    for verb in verbs.choices.values():  # before or after the verb: both are typed
+    for verb in verbs.choices.values():  # --engine is accepted before and after the verb
         _add_engine(verb, default=argparse.SUPPRESS)
     return parser, verbs
 
 
 def _replicas(text: str) -> int:
-    """N of tensor-serving=N."""
+    """Return N of tensor-serving=N."""
     service, _, count = text.partition("=")
     if service != SCALED or not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MAX_REPLICAS):
         raise argparse.ArgumentTypeError(f"invalid value {text!r} (expected {SCALED}=N, N from 1 to {_MAX_REPLICAS})")
@@ -164,7 +164,7 @@ def _replicas(text: str) -> int:
 
 
 def _add_json_verbs(verbs: Any) -> None:
-    """The verbs whose answer a program may read."""
+    """Add the verbs that can print JSON."""
     ps = verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
     status = verbs.add_parser(
         "status", help="show health, models and addresses; exit code 1 if anything is not healthy"
@@ -181,7 +181,7 @@ def _add_engine(parser: argparse.ArgumentParser, default: str | None) -> None:
         choices=("auto", "docker", "local"),
         default=default,  # None: LAB_ENGINE
         help="where the lab runs; auto (default): in Docker if an engine answers and the images can be had, else as "
-        "local processes; the other verbs go where up went",
+        "local processes; the other verbs use the engine that up used",
     )
 
 
@@ -189,10 +189,10 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     docker = up.add_argument_group("in Docker")
     docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
     docker.add_argument(
-        "-p", "--project", help="Compose's project (default: LAB_PROJECT); not lab: a prefix of all names"
+        "-p", "--project", help="Compose's project (default: LAB_PROJECT); all but lab prefix every name"
     )
     docker.add_argument("-r", "--registry", help="where the images are (default: LAB_REGISTRY)")
-    docker.add_argument("-t", "--tag", help="which of them (default: LAB_TAG)")
+    docker.add_argument("-t", "--tag", help="the images' tag (default: LAB_TAG)")
     docker.add_argument(
         "--serving",
         choices=SERVING,

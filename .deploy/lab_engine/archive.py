@@ -1,7 +1,7 @@
 """A backup of a lab: one .tar.gz with models, logs, data, feedback, config and notebooks, alike on both engines.
 
-Its first member is lab-backup.json. GNU tar reads and writes the folders, for it keeps what Python's tarfile would trip
-over (files that grow); this module checks what is in an archive before any of it replaces something.
+Its first member is lab-backup.json. GNU tar reads and writes the folders, because Python's tarfile fails on files that
+grow meanwhile; this module checks an archive's content before anything is replaced.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from .errors import EngineError
 from .settings import Settings
 
 VOLUMES = ("models", "logs", "data", "feedback")
-HOST_FOLDERS = ("config", "workspace")  # on the host with both engines
+HOST_FOLDERS = ("config", "workspace")  # on the host, with either engine
 FOLDERS = (*VOLUMES, *HOST_FOLDERS)
 _ABOUT = "lab-backup.json"
 _FORMAT = 1
@@ -32,15 +32,15 @@ DAMAGED = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, KeyError, V
 
 
 def about(settings: Settings, engine: str) -> dict[str, Any]:
-    """What an archive says of itself."""
+    """Return the description that an archive begins with."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return {"release": settings.version, "engine": engine, "created": now}
 
 
 def write(path: Path, described: dict[str, Any], sources: Sequence[Sequence[str]]) -> int:
-    """Write an archive of what the tar commands in `sources` print. Returns its size in bytes.
+    """Write an archive of what the tar commands in `sources` print, and return its size in bytes.
 
-    It is readable for its owner alone, as models and keys are in it, and has its name once it is whole. Raises
+    Only its owner can read it, because it contains models and keys. It gets its name when it is complete. Raises
     EngineError.
     """
     if path.exists():
@@ -65,14 +65,14 @@ def write(path: Path, described: dict[str, Any], sources: Sequence[Sequence[str]
 
 
 def check(path: Path) -> dict[str, Any]:
-    """Read all of an archive and return what it says of itself; raises EngineError unless it is whole and fit."""
+    """Read a whole archive and return its description; raises EngineError unless it is complete and safe to unpack."""
     try:
         with gzip.open(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
             members = iter(archive)
             described = _read_about(archive, next(members, None))
             for member in members:
                 _check(member)
-            while file.read(_BLOCK):  # up to the checksum
+            while file.read(_BLOCK):  # up to gzip's checksum
                 pass
     except FileNotFoundError:
         raise EngineError(f"{path} is not there") from None
@@ -82,13 +82,13 @@ def check(path: Path) -> dict[str, Any]:
 
 
 def restored(described: dict[str, Any]) -> str:
-    """What is said at the end of a restore."""
+    """Return the message after a restore."""
     made = f"of release {described.get('release')}, made {described.get('created')}"
     return f"restored the backup {made}; start the lab with: bin/compose.sh up"
 
 
 def replace(path: Path, home: Path, folders: Sequence[str]) -> None:
-    """Put the folders of a checked archive in place of those in `home`, once all are unpacked. Raises EngineError."""
+    """Replace the folders in `home` by those of a checked archive, after all are unpacked. Raises EngineError."""
     fresh, old = home / ".restoring", home / ".replaced"
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -105,13 +105,13 @@ def replace(path: Path, home: Path, folders: Sequence[str]) -> None:
 
 
 def folders_command(home: Path, folders: Sequence[str] = FOLDERS) -> list[str]:
-    """The tar command that prints those folders of `home` that are there."""
+    """Return the tar command that prints those folders of `home` that exist."""
     there = [name for name in folders if (home / name).is_dir()]
     return ["tar", "-C", str(home), "-cf", "-", "--exclude=models/.staging", *there]
 
 
 def unpack(path: Path, folders: Sequence[str], command: Sequence[str]) -> None:
-    """Hand the members below `folders`, of a checked archive, to a GNU tar, which writes through no link of theirs."""
+    """Pass the members below `folders` of a checked archive to GNU tar, which never writes through a link in it."""
     with gzip.open(path) as file, subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
         assert tar.stdin is not None
         with (
@@ -171,7 +171,7 @@ def _read_about(archive: tarfile.TarFile, member: tarfile.TarInfo | None) -> dic
 
 
 def _check(member: tarfile.TarInfo) -> None:
-    """Raises ValueError unless the member lies in one of the lab's folders."""
+    """Raise ValueError unless the member is in one of the lab's folders."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not name.parts or name.parts[0] not in FOLDERS:
         raise ValueError(f"{member.name!r} is not in one of {', '.join(FOLDERS)}")

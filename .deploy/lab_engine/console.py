@@ -1,4 +1,4 @@
-"""What the engine prints: aligned rows, and progress: one moving line on a terminal, plain lines elsewhere."""
+"""What the engine prints: aligned rows, tables, JSON, and progress (one updated line on a terminal, else lines)."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def is_terminal() -> bool:
 
 
 def use_json(wanted: bool) -> None:
-    """From here on: documents and tables as JSON on stdout, all else on stderr."""
+    """From now on print documents and tables as JSON on stdout, everything else on stderr."""
     global _json
     _json = wanted
 
@@ -29,7 +29,7 @@ def say(text: str = "") -> None:
 
 
 def document(content: object) -> bool:
-    """Print it as JSON if JSON is wanted; returns whether it is."""
+    """Print the content if JSON output is on; return whether it is."""
     if _json:
         sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return _json
@@ -96,7 +96,7 @@ class Progress:
         return time.monotonic() - self._started
 
     def update(self, text: str) -> None:
-        """Show where the step is: at once on a terminal, every 15 s elsewhere."""
+        """Show the step's progress: at once on a terminal, else every 15 s."""
         now = time.monotonic()
         if is_terminal():
             width = os.get_terminal_size(sys.stdout.fileno()).columns - 1

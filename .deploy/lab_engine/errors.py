@@ -2,8 +2,8 @@
 
 
 class EngineError(Exception):
-    """Something the user has to know: what was found, what was wanted, what to do. Printed without a traceback."""
+    """An error for the user: what was found, what was expected, what to do. Printed without a traceback."""
 
 
 class OtherLabError(EngineError):
-    """At this lab's address another lab answers."""
+    """Another lab answers at this lab's address."""

@@ -1,4 +1,4 @@
-"""One command at a time changes a lab."""
+"""A lock, so that only one command at a time changes a lab."""
 
 import contextlib
 import fcntl
@@ -13,14 +13,14 @@ from .waiting import wait_until
 RECOVERY = "recovery"  # the monitor's verb
 INSTALL = "install"
 _RECOVERY_SECONDS = 60.0
-_INSTALL_SECONDS = 900.0  # a first one, over a slow line
+_INSTALL_SECONDS = 900.0  # for a first installation over a slow line
 
 
 @contextlib.contextmanager
 def exclusive(settings: Settings, verb: str) -> Iterator[None]:
-    """Hold the lab for a verb that changes it; raises EngineError naming its holder.
+    """Lock the lab for a verb that changes it; raises EngineError naming the holder if it is locked.
 
-    A recovery by the monitor is waited for, and one installation by another: both want the same.
+    It waits for a recovery by the monitor; an installation also waits for another one, which does the same work.
     """
     settings.make_home()
     settings.run.mkdir(exist_ok=True)
@@ -46,14 +46,14 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
 
 
 def _patience(verb: str, holder: str) -> float:
-    """How many seconds to wait for the holder."""
+    """Return how many seconds to wait for the holder."""
     if f"'{RECOVERY}'" in holder:
         return _RECOVERY_SECONDS
     return _INSTALL_SECONDS if verb == INSTALL and f"'{INSTALL}'" in holder else 0.0
 
 
 def _holder(lock: TextIO) -> str:
-    """What the holder of the lock wrote into it; it may be about to."""
+    """Return what the holder wrote into the lock file; wait up to a second, as it may not have written it yet."""
     holder = ""
 
     def read() -> bool:

@@ -1,4 +1,4 @@
-"""Which engine a lab was started on last, and whether it was stopped since: where the other verbs go."""
+"""Which engine a lab was started on last, and whether it was stopped since; it decides which lab other verbs act on."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,18 +15,18 @@ class Memory:
 
 
 def note(settings: Settings, engine: str, up: bool) -> None:
-    """Remember it."""
+    """Store the engine, and whether the lab is up."""
     write(settings, "engine.json", asdict(Memory(engine, up)))
 
 
 def recall(settings: Settings) -> Memory:
-    """What was noted last; a stopped local lab if nothing was."""
+    """Return what was stored last; a stopped local lab if nothing was."""
     found = read(settings, "engine.json")
     return Memory(str(found["engine"]), bool(found["up"])) if found else Memory("local", up=False)
 
 
 def write(settings: Settings, name: str, document: dict[str, object]) -> None:
-    """Replace a small JSON file of the state folder in one step."""
+    """Replace a small JSON file in the state folder atomically."""
     settings.make_home()
     fresh = settings.home / f".{name}.new"
     fresh.write_text(json.dumps(document, indent=1) + "\n")
@@ -34,7 +34,7 @@ def write(settings: Settings, name: str, document: dict[str, object]) -> None:
 
 
 def read(settings: Settings, name: str) -> dict[str, object]:
-    """A small JSON file of the state folder; empty if it is not there."""
+    """Return the content of a small JSON file in the state folder; empty if it does not exist."""
     path = settings.home / name
     found: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
     return found

@@ -1,7 +1,7 @@
 """The notebooks that people run: copies in the state folder, so that the clone stays as it was checked out.
 
-    <home>/workspace/notebook/MNIST/MnistNet.ipynb          a copy, JupyterLab's from the first `up` on
-    <home>/workspace/notebook/MNIST/MnistNet-0.2.0.ipynb    a later release's, beside a copy that was edited
+    <home>/workspace/notebook/MNIST/MnistNet.ipynb          a copy, used by JupyterLab from the first `up` on
+    <home>/workspace/notebook/MNIST/MnistNet-0.2.0.ipynb    a later release's, next to a copy that was edited
     <home>/workspace/shipped.json                           SHA-256 of what was copied last, by path
 
 An unedited copy is replaced by that of a later release; a deleted copy is restored.
@@ -17,7 +17,7 @@ SHIPPED = ROOT / "tensor-jupyter" / "notebook"
 
 
 def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
-    """Copy what is missing or was shipped anew; returns a line on each file put beside an edited one."""
+    """Copy what is missing or has a new release; return a line for each file put next to an edited one."""
     settings.notebooks.mkdir(parents=True, exist_ok=True)
     record = settings.workspace / "shipped.json"
     before: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
@@ -33,7 +33,7 @@ def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
             _write(copy, content)
         elif now[str(name)] not in (before.get(str(name)), _digest(copy.read_bytes())):
             beside = copy.with_stem(f"{copy.stem}-{settings.version}")
-            if beside.exists():  # of another state of this release, and perhaps edited
+            if beside.exists():  # from another commit of this release, and perhaps edited
                 beside = copy.with_stem(f"{beside.stem}-{now[str(name)][:8]}")
             _write(beside, content)
             said.append(f"{copy} was edited: this release's is beside it, as {beside.name}")
@@ -46,7 +46,7 @@ def _digest(content: bytes) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write the file whole, unless it is as it should be."""
+    """Write the file atomically, unless it has this content."""
     if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

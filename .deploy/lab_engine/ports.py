@@ -1,4 +1,4 @@
-"""The lab's ports: which are taken, by whom, and what to do about it."""
+"""The lab's ports: which are in use, by which process, and which free ones to use instead."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ from pathlib import Path
 from .errors import EngineError
 from .settings import HOST
 
-_MARK = b"TENSOR_LAB_SUPERVISED="  # which the local engine gives to all that it starts
+_MARK = b"TENSOR_LAB_SUPERVISED="  # an environment variable of all processes that the local engine starts
 
 
 def check(ports: Mapping[str, int], others: Collection[int] = ()) -> None:
-    """Raises EngineError when a port (by its name in the settings) is taken, with the holder and a free port.
+    """Raise EngineError, with the holder and a free port to use, for ports (by name in the settings) in use.
 
-    others: further ports of this lab. A free port that is offered is none of these, and is offered once.
+    others: further ports of this lab, which are not offered as free ones. No port is offered twice.
     """
     used = {*ports.values(), *others}
     lines = []
@@ -32,7 +32,7 @@ def check(ports: Mapping[str, int], others: Collection[int] = ()) -> None:
 
 
 def is_free(port: int) -> bool:
-    """True if a server could listen on the port now; connections of an earlier one that linger do not count."""
+    """Return whether a server could listen on the port now; lingering connections of an earlier one do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -44,13 +44,13 @@ def is_free(port: int) -> bool:
 
 
 def next_free(port: int, used: Collection[int] = ()) -> int:
-    """The first free port above this one that is not among the `used`."""
+    """Return the first free port above this one that is not among the `used`."""
     candidates = [*range(port + 1, 65536), *range(1024, port)]
     return next(candidate for candidate in candidates if candidate not in used and is_free(candidate))
 
 
 def holder(port: int) -> str:
-    """What listens on the port, as far as this user may see: `process 12 (python3 -m http.server)`, and its lab."""
+    """Return what listens on the port, as far as visible: `process 12 (python3 -m http.server)`, and its lab."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(Path("/proc/net") / table, port)}
     for pid in (entry.name for entry in Path("/proc").glob("[0-9]*")):
         if inodes & _socket_inodes(pid):
@@ -60,7 +60,7 @@ def holder(port: int) -> str:
 
 
 def _lab_of(pid: str) -> str:
-    """The state folder of the local lab that the process belongs to, in words; empty if there is none."""
+    """Return ` of the lab in FOLDER` for a process of a local lab, else an empty string."""
     with contextlib.suppress(OSError):
         for variable in Path("/proc", pid, "environ").read_bytes().split(b"\0"):
             if variable.startswith(_MARK):

@@ -1,4 +1,4 @@
-"""What `up` and `status` say of a lab, whichever engine runs it: models, addresses, and what to try next."""
+"""What `up` and `status` print about a lab on either engine: models, addresses, and what to try next."""
 
 import os
 import shlex
@@ -16,7 +16,7 @@ NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
 
 
 def say_how_to_go_on(settings: Settings) -> None:
-    """Send the sample picture through the lab, and print the answer, the addresses and what to try."""
+    """Send the sample image through the lab, and print the answer, the addresses and what to try."""
     console.say(f"\n{proof(settings)}The lab is up. Open:")
     console.rows(addresses(settings))
     picture = os.path.relpath(sample.picture())
@@ -29,7 +29,7 @@ def say_how_to_go_on(settings: Settings) -> None:
 
 
 def proof(settings: Settings) -> str:
-    """What the shipped model answered for the sample picture, or why it was not called."""
+    """Return what the shipped model answered for the sample image, or why it was not called."""
     try:
         if not sample.is_listed(settings):
             return ""
@@ -49,7 +49,7 @@ def proof(settings: Settings) -> str:
 
 
 def say_status(settings: Settings, healthy: dict[str, bool], servers: tuple[int, int] = (0, 1)) -> int:
-    """Print health by service, models and addresses; returns the exit code: 0 if all are healthy, else 1.
+    """Print health by service, models and addresses; return the exit code: 0 if all are healthy, else 1.
 
     servers: how many model servers are healthy, and how many there are.
     """
@@ -76,13 +76,13 @@ def say_status(settings: Settings, healthy: dict[str, bool], servers: tuple[int,
 
 
 def say_not_running(document: object) -> None:
-    """Say so, or print the JSON document that says it."""
+    """Print that the lab is not running, or this document as JSON."""
     if not console.document(document):
         console.say(NOT_RUNNING)
 
 
 def addresses(settings: Settings) -> list[tuple[str, str]]:
-    """What a person opens in the browser."""
+    """Return the addresses to open in a browser."""
     ports = settings.ports
     return [
         ("the page", settings.url(ports.rest)),
@@ -93,7 +93,7 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
 
 
 def listed(settings: Settings, ports: Mapping[str, int]) -> str:
-    """The ports in one line, with a word on those that the last start chose."""
+    """Return the ports in one line, with a note on those remembered from the last start."""
     line = ", ".join(f"{name} {port}" for name, port in ports.items()) + " on 127.0.0.1"
     kept = ", ".join(name for name in settings.remembered if name in ports)
     return f"{line} (as at the last start: {kept})" if kept else line

@@ -1,4 +1,4 @@
-"""One picture through the whole lab: the proof that `up` ends with."""
+"""Sending one sample image through the whole lab, with which `up` shows that it works."""
 
 import json
 import urllib.request
@@ -12,24 +12,24 @@ from .waiting import wait_until
 
 PICTURE = ROOT / "tensor-rest" / "data" / "mnist"
 MODEL = "mnist-net"
-DIGIT = 2  # in the picture
+DIGIT = 2  # in the sample image
 
 
 def picture() -> Path:
-    """A shipped picture of a handwritten 2."""
+    """Return a shipped image of a handwritten 2."""
     return min(PICTURE.glob(f"mnist_{DIGIT}_*.jpg"))
 
 
 def is_listed(settings: Settings) -> bool:
-    """True if the shipped model is on the volume, served already or not.
+    """Return whether the shipped model is on the volume, whether it is served yet or not.
 
-    Raises OSError if the gateway is silent, with the code 401 if it wants an API key, and OtherLabError.
+    Raises OSError if the gateway does not answer, HTTPError 401 if it requires an API key, and OtherLabError.
     """
     return any(model["name"] == MODEL for model in models(settings))
 
 
 def served_models(settings: Settings) -> dict[str, list[int]]:
-    """Names and versions that answer now. Raises OSError when the gateway does not, OtherLabError for another lab's."""
+    """Return the versions that can be called now, by model. Raises OSError if the gateway fails, and OtherLabError."""
     found = {
         model["name"]: sorted(each["version"] for each in model["versions"] if each["state"] == "AVAILABLE")
         for model in models(settings)
@@ -38,7 +38,7 @@ def served_models(settings: Settings) -> dict[str, list[int]]:
 
 
 def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]]:
-    """Send the picture to the shipped model, as soon as it is served; raises EngineError with the last refusal."""
+    """Send the image to the shipped model as soon as it is served; raises EngineError with the last error."""
     result: list[dict[str, float]] = []
     refusal = "no answer"
 
@@ -58,7 +58,7 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
 
 
 def models(settings: Settings) -> list[dict[str, Any]]:
-    """What GET /tf/models lists. Raises OSError when the gateway does not answer, OtherLabError for another lab's."""
+    """Return what GET /tf/models lists. Raises OSError if the gateway fails, and OtherLabError."""
     _check_ours(settings)
     request = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
     found: list[dict[str, Any]] = json.loads(web.fetch(request, timeout=10))["models"]
@@ -66,7 +66,7 @@ def models(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _check_ours(settings: Settings) -> None:
-    """Before the API key is sent. Raises OtherLabError when another lab answers in this one's place."""
+    """Raise OtherLabError when another lab answers at this one's address: it must not get the API key."""
     gateway = settings.url(settings.ports.rest, "")
     if web.other_lab(gateway, settings.lab_id):
         raise OtherLabError(
@@ -80,7 +80,7 @@ def _key(settings: Settings) -> dict[str, str]:
 
 
 def request(settings: Settings) -> urllib.request.Request:
-    """The sample picture as a request to the shipped model."""
+    """Return the request that sends the sample image to the shipped model."""
     boundary = "tensor-lab-sample"
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{picture().name}"\r\n'

@@ -1,4 +1,4 @@
-"""JupyterLab's token: made once for a lab, readable by its user alone."""
+"""JupyterLab's token: made once for a lab, readable only by its user."""
 
 import os
 import secrets
@@ -16,5 +16,5 @@ def make(settings: Settings) -> None:
 
 
 def read(settings: Settings) -> str:
-    """The token, empty if there is none yet."""
+    """Return the token, empty if there is none yet."""
     return settings.token_file.read_text().strip() if settings.token_file.exists() else ""

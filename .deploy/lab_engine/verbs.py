@@ -1,4 +1,4 @@
-"""What every engine can do: the verbs of `bin/compose.sh`."""
+"""The verbs of `bin/compose.sh`, which every engine implements."""
 
 import sys
 from collections.abc import Sequence
@@ -10,23 +10,23 @@ from .errors import EngineError
 
 SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
 SCALED = "tensor-serving"
-"""The service of which there can be several."""
+"""The only service that can be scaled."""
 
 RUNNING = "the lab is running: stop it first, with bin/compose.sh down"
 NOT_RUNNING = "the lab is not running; start it with: bin/compose.sh up"
 
 
 class Lab(Protocol):
-    """One lab, run by one engine. Each verb raises EngineError when it cannot do what it says."""
+    """One lab, run by one engine. Each verb raises EngineError when it fails."""
 
     def up(self) -> None:
-        """Start the lab, wait until it is healthy, and show that it answers."""
+        """Start the lab, wait until it is healthy, and show the answer to a sample request."""
 
     def down(self, remove_volumes: bool) -> None:
         """Stop the lab; with `remove_volumes` also remove models, logs, data and feedback."""
 
     def ps(self) -> None:
-        """Show what runs: its state, since when, how often it was started again."""
+        """Show the running processes or containers: state, uptime, number of restarts."""
 
     def status(self) -> int:
         """Show health, models and addresses; returns the exit code: 0 if all is healthy, else 1."""
@@ -35,29 +35,29 @@ class Lab(Protocol):
         """Stop and start the services, and wait until they are healthy."""
 
     def scale(self, count: int) -> None:
-        """Run so many model servers, while the lab answers."""
+        """Run `count` model servers, without interrupting the lab."""
 
     def logs(self, services: Sequence[str], count: int, follow: bool) -> None:
-        """Print the last `count` lines of each service's logs; with `follow`, go on."""
+        """Print the last `count` lines of each service's logs; with `follow`, continue."""
 
     def upgrade(self) -> None:
-        """Run what this clone holds now, in place of the release before, with everything that the lab keeps."""
+        """Run this clone's current release instead of the previous one; the lab's data stay."""
 
     def backup(self, path: Path) -> None:
-        """Write models, logs, data, feedback and config to a new file."""
+        """Write models, logs, data, feedback, config and notebooks to a new file."""
 
     def restore(self, path: Path) -> None:
-        """Replace models, logs, data, feedback and config by what a backup holds. The lab is stopped."""
+        """Replace models, logs, data, feedback, config and notebooks by those of a backup. The lab must be stopped."""
 
     def version(self) -> None:
-        """Show what the lab is made of."""
+        """Show the release and state of the lab's packages or images."""
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         """Run a command with the service's environment; returns its exit code."""
 
 
 def chosen(names: Sequence[str]) -> Sequence[str]:
-    """The named services, all if none is named; raises EngineError with the valid names."""
+    """Return the named services, all if none is named; raises EngineError, with the valid names, for an unknown one."""
     for name in names:
         if name not in SERVICES:
             raise EngineError(f"unknown service '{name}'; the services are {', '.join(SERVICES)}")
@@ -65,7 +65,7 @@ def chosen(names: Sequence[str]) -> Sequence[str]:
 
 
 def check_sure(sure: bool, verb: str, what: str) -> None:
-    """Raises EngineError unless the user agrees to lose `what` by the verb."""
+    """Raise EngineError unless the user agrees that the verb removes `what`."""
     if sure:
         return
     if not sys.stdin.isatty():

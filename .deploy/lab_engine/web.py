@@ -1,4 +1,4 @@
-"""HTTP to the lab's own ports. Loopback never goes through a proxy."""
+"""HTTP requests to the lab's own ports, always without a proxy."""
 
 import contextlib
 import json
@@ -15,15 +15,15 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def fetch(request: str | urllib.request.Request, timeout: float) -> bytes:
-    """The body of a 200 answer; any other answer, and none within `timeout` seconds, raises OSError."""
+    """Return the body of a 200 response; any other one, or none within `timeout` seconds, raises OSError."""
     with contextlib.closing(_open(request, timeout=timeout)) as answer:
         return bytes(answer.read())
 
 
 def answers(url: str, lab_id: str = "", timeout: float = 2.0) -> bool:
-    """True if the address answers within `timeout` seconds, with 200 and not with the id of another lab.
+    """Return whether the address answers within `timeout` seconds with 200 and without the id of another lab.
 
-    An address http2://HOST:PORT answers if it speaks HTTP/2, which carries gRPC.
+    For http2://HOST:PORT, return whether the port speaks HTTP/2, which carries gRPC.
     """
     try:
         if url.startswith("http2:"):
@@ -42,7 +42,7 @@ def _speaks_http2(url: str, timeout: float) -> bool:
 
 
 def other_lab(gateway: str, lab_id: str) -> str:
-    """The id of the lab whose gateway answers at the address; "" if it is this one, has no id, or does not answer."""
+    """Return the id of another lab whose gateway answers there; "" for this lab's, one without an id, or none."""
     try:
         found = _id_in(fetch(f"{gateway}/healthz", timeout=2))
     except (OSError, HTTPException):
@@ -51,7 +51,7 @@ def other_lab(gateway: str, lab_id: str) -> str:
 
 
 def _id_in(body: bytes) -> str:
-    """The lab's id in the JSON answer of a gateway's /healthz; "" in any other."""
+    """Return the lab's id in the JSON of a gateway's /healthz; "" for any other body."""
     try:
         document = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Bills of materials out of what was found: components with package URLs, licenses and hashes."""
+"""Making bills of materials from packages: components with package URLs, licenses and hashes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ _LABELS = {
 
 
 def of_image(image: Image) -> Bom:
-    """The bill of an image; once it was pushed it names the digest that the registry has it under."""
+    """Return the bill of an image; after a push it names the image's digest in the registry."""
     repository, _, tag = image.reference.rpartition(":")
     version = image.digest or image.id
     where = {"repository_url": repository, "tag": tag}
@@ -39,13 +39,13 @@ def of_image(image: Image) -> Bom:
 
 
 def of_lock_file(name: str, release: str, packages: Iterable[Package]) -> Bom:
-    """The bill of a lock file, for all platforms: what is installed only on some has its marker as a property."""
+    """Return the bill of a lock file, for all platforms; a package for some only has its marker as a property."""
     subject = Component(type=ComponentType.APPLICATION, name=name, version=release, bom_ref=f"{name}@{release}")
     return _bill(subject, packages)
 
 
 def write(bill: Bom, path: Path) -> None:
-    """Write it as JSON, whole or not at all."""
+    """Write it as JSON, completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(make_outputter(bill, OutputFormat.JSON, VERSION).output_as_string(indent=1), encoding="utf-8")
@@ -63,7 +63,7 @@ def _bill(subject: Component, packages: Iterable[Package]) -> Bom:
 
 def _component(package: Package) -> Component:
     purl = PackageURL(package.kind, package.namespace, package.name, package.version, package.qualifiers)
-    # The hashes are those of the files an index has; a component's own would be those of what was installed.
+    # The hashes are those of the package index's files; a component's own hashes would be those of its installed files.
     files = ExternalReference(
         type=ExternalReferenceType.DISTRIBUTION,
         url=XsUri(purl.to_string()),

@@ -1,4 +1,4 @@
-"""What an image or a lock file is made of, as plain records."""
+"""The packages of an image or a lock file, as plain records."""
 
 import json
 import re
@@ -22,12 +22,12 @@ print(json.dumps({"release": release, "python": python, "debian": debian}))
 """
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
 _HASH = re.compile(r"^\s+--hash=sha256:([0-9a-f]{64})")
-_MAX_LICENSE_CHARS = 80  # characters; some packages have the whole text in that field
+_MAX_LICENSE_CHARS = 80  # characters; some packages have the whole license text in that field
 
 
 @dataclass
 class Package:
-    """A package. `kind`, `namespace` and `qualifiers` as in package URLs; `marker`: where it is installed at all."""
+    """A package. `kind`, `namespace` and `qualifiers` as in package URLs; `marker`: where it is installed."""
 
     kind: str  # pypi or deb
     name: str
@@ -41,7 +41,7 @@ class Package:
 
 @dataclass
 class Image:
-    """An image of the engine: its name, id, registry digest (empty before a push), labels and packages."""
+    """An image in Docker: its name, id, registry digest (empty before a push), labels and packages."""
 
     reference: str
     id: str
@@ -51,7 +51,7 @@ class Image:
 
 
 def image(reference: str) -> Image:
-    """Look into an image, by a container of it without a network.
+    """Inspect an image, by running a container of it without a network.
 
     Raises:
         subprocess.CalledProcessError: Docker does not have the image, or it has no Python.
@@ -82,7 +82,7 @@ def image(reference: str) -> Image:
 
 
 def lock_file(path: Path) -> list[Package]:
-    """The pins of a requirements.txt, each with its hashes.
+    """Return the pins of a requirements.txt, each with its hashes.
 
     Raises:
         ValueError: A line is neither a pin nor a hash nor a comment.

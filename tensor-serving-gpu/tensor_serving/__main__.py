@@ -1,4 +1,4 @@
-"""`python -m tensor_serving generate|watch|serve|run`."""
+"""`python -m tensor_serving generate|watch|run|seed|serve`."""
 
 import sys
 

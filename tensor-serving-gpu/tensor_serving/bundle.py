@@ -1,7 +1,7 @@
 """The index of a checkpoint (`variables.index`): how many data files belong to it, and how long each must be.
 
 It is a LevelDB table whose values are BundleEntryProto messages (tensorflow/core/protobuf/tensor_bundle.proto). Each
-block is read once, and no count in it makes more work than the file is long.
+block is read once, and no count in it can cause more work than the file's length.
 """
 
 import io
@@ -15,11 +15,11 @@ from tensor_serving import proto_scanner
 
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
-_MAX_BYTES = 64 * 2**20  # of the index; a million variables make about so much
+_MAX_BYTES = 64 * 2**20  # of the index; that of a million variables is about this large
 
 
 class Shards(NamedTuple):
-    """Of the data files: their number, and the least length in bytes of those that are known to hold something."""
+    """The number of data files, and by file the length in bytes that it must have at least, where that is known."""
 
     number: int
     sizes: dict[int, int]
@@ -28,14 +28,14 @@ class Shards(NamedTuple):
 def shards(index: Path) -> Shards:
     """Return what the index declares of its data files; no lengths where the table is compressed.
 
-    Raises proto_scanner.TornError when the index is cut off or is no such table, OSError when it cannot be read.
+    Raises proto_scanner.TornError when the index is cut off or is not such a table, OSError when it cannot be read.
     """
     with proto_scanner.open_regular(index) as file:
         if os.fstat(file.fileno()).st_size > _MAX_BYTES:
             raise proto_scanner.TornError(f"it is larger than {_MAX_BYTES} bytes")
         data = file.read()
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
-        raise proto_scanner.TornError("its closing mark is missing")
+        raise proto_scanner.TornError("its footer is missing")
     table = io.BytesIO(data)
     _, position = _handle(table, len(data) - _FOOTER, len(data))
     top, _ = _handle(table, position, len(data))
@@ -47,7 +47,7 @@ def shards(index: Path) -> Shards:
             raise proto_scanner.TornError("its blocks overlap")
         for has_key, message in _entries(_block(data, offset, length)):
             found = {field.number: field.value for field in proto_scanner.fields(io.BytesIO(message), 0, len(message))}
-            if not has_key:  # the header stands under the empty key, which comes first
+            if not has_key:  # the header has the empty key, which comes first
                 count = found.get(1, 1)
                 continue
             shard, end = found.get(3, 0), found.get(4, 0) + found.get(5, 0)
@@ -75,7 +75,7 @@ def _block(data: bytes, offset: int, length: int) -> bytes:
 
 
 def _entries(block: bytes) -> Iterator[tuple[bool, bytes]]:
-    """Yield of each entry whether its key has any bytes, and its value. A key shares bytes with the one before it."""
+    """Yield for each entry whether its key is not empty, and its value. A key shares a prefix with the previous one."""
     table, position, key_length = io.BytesIO(block), 0, 0
     while position < len(block):
         shared, position = proto_scanner.varint(table, position, len(block))

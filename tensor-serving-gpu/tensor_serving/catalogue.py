@@ -8,7 +8,7 @@ from tensor_serving import layout, near_models, serving_settings
 from tensor_serving.near_models import NearModel
 from tensor_serving.savedmodel import Inspector, Rotation
 
-_NEWEST = 10  # versions of a model, and of those held back, that are looked at every time
+_NEWEST = 10  # versions of a model, and as many of its quarantined ones, that every poll checks
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Model:
     """One model folder as found.
 
     `versions` are the sound ones, `serving` those of them to be served, both ascending. `quarantined` gives the reason
-    by version. `problems`: what in its serving.json is not followed and why. `folders` are those of all versions.
-    `complete` is False while some wait to be validated for the first time.
-    `independent_rows` is what serving.json declares, None when it does not; False while it has a mistake, as it might
-    have said so.
+    by version. `problems`: what in its serving.json is ignored, and why. `folders` are those of all versions.
+    `complete` is False while some versions have not been validated yet.
+    `independent_rows` is what serving.json declares, None without a declaration; False while the file has a mistake,
+    because it may have been meant to declare false.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Model:
 class Catalogue:
     """All model folders by name that hold at least one version, and those that are nearly models.
 
-    `complete` is False while some versions wait to be validated for the first time.
+    `complete` is False while some versions have not been validated yet.
     """
 
     models: list[Model]
@@ -62,7 +62,7 @@ def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
     """Return what the volume holds. Raises OSError when the volume itself cannot be read.
 
     `tried` means that the inspector knows from the model server which versions load. Then, as long as none of a model's
-    newest versions is known to, the next older one is served as well: it is there if they turn out not to load.
+    newest versions is known to load, the next older one is served as well, in case they turn out not to load.
     """
     models = Path(models).absolute()
     folders, others = layout.model_folders(models)
@@ -125,10 +125,10 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
 def _validation_results(
     versions: dict[int, Path], named: Collection[int], inspector: Inspector, rotation: Rotation
 ) -> dict[int, str]:
-    """Return the reason by version, empty for a sound one; without those that wait to be validated for the first time.
+    """Return the reason by version, empty for a sound one; versions that have not been validated yet are left out.
 
-    Looked at are the newest and those named in serving.json, as they may be served, the newest of those held back, as
-    they may be under way to the volume, and of all others those whose turn it is.
+    Checked are the newest and those named in serving.json, which may be served; the newest of those held back, which
+    may still be being copied; and, of all others, those whose turn it is.
     """
     known = {number: inspector.last_problem(path) for number, path in versions.items()}
     held_back = [number for number, reason in known.items() if reason]

@@ -1,6 +1,6 @@
 """The commands `generate`, `watch`, `run`, `seed` and `serve`.
 
-They are parsed with argparse because all but the last must run on a bare Python.
+They are parsed with argparse because all but `serve` must run with the standard library alone.
 """
 
 import argparse
@@ -30,7 +30,7 @@ log = logging.getLogger("tensor_serving")
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code: 0 done or stopped by a signal, 1 failed, 2 wrong usage."""
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO, stream=sys.stderr)
-    # At a stop signal while still starting, a command ends at once and in good order.
+    # A command that is still starting exits at once, cleanly, at a stop signal.
     on_stop(lambda: sys.exit(0))
     if arguments[:1] == ["serve"]:
         return _serve(arguments[1:])
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 
 def on_stop(action: Callable[[], object]) -> None:
-    """Do this on TERM and on Ctrl-C, from now on."""
+    """Run this action on TERM and on Ctrl-C, from now on."""
 
     def handler(_number: int, _frame: FrameType | None) -> None:
         action()
@@ -55,14 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("generate", "write TF Serving's config file from the models volume, once"),
         ("watch", "keep the config file up to date, and serve the inventory"),
-        ("run", "watch, and run the model server on the config file: both or neither"),
+        ("run", "watch, and run the model server on the config file as a child process"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--models", type=Path, required=True, help="the models volume")
         if name != "run":
             command.add_argument("--output", type=Path, required=True, help="the ModelServerConfig file to write")
         if name != "generate":
-            command.add_argument("--poll-seconds", type=float, default=0.5, help="between looks (default: %(default)s)")
+            command.add_argument("--poll-seconds", type=float, default=0.5, help="between polls (default: %(default)s)")
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     watch, run = commands.choices["watch"], commands.choices["run"]
     watch.add_argument("--port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
@@ -132,7 +132,7 @@ def _run(given: argparse.Namespace) -> int:
 
 @contextmanager
 def _state_folder(wanted: Path | None) -> Iterator[Path]:
-    """The folder given if it can be written to, else a temporary one."""
+    """Yield the given folder if it can be written to, else a temporary one."""
     if wanted and os.access(wanted, os.W_OK | os.X_OK):
         yield wanted
         return
@@ -148,7 +148,7 @@ def _max_age(given: argparse.Namespace) -> float:
 
 @contextmanager
 def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator[Event]:
-    """The config file written and the inventory served. Yields what TERM sets; exits with 1 if the port is taken."""
+    """Write the config file and serve the inventory. Yields the event that TERM sets; exits with 1 without the port."""
     try:
         server = InventoryServer(host, port, watcher)
     except (OSError, OverflowError) as error:

@@ -1,21 +1,22 @@
-"""What TensorFlow and gRPC read from the environment, once, when they are loaded or first used."""
+"""Environment variables that TensorFlow and gRPC read once, when they are loaded or first used."""
 
 import os
 import platform
 
 
 def set_environment() -> None:
-    """Set what the embedded model server wants of them, except where the user has set it.
+    """Set the values that the embedded model server needs, except where the user has set one.
 
-    For a process that is a model server and nothing else, before it imports either: the processes it starts inherit it.
+    Call it only in a process that is a model server and nothing else, before it imports either of them: child processes
+    inherit the values.
     """
-    # What matters of their output arrives as exceptions, and is logged as such.
+    # Errors that matter arrive as exceptions and are logged as such.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # gRPC does TLS. Its older way of watching sockets: the newer one hands every message from thread to thread.
+    # gRPC, which serves TLS, polls sockets the older way: the newer one hands every message from thread to thread.
     os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
-    # oneDNN's own allocator would never give back what an unloaded model has used: 200 MB for one of 100 MB, no faster.
+    # oneDNN's own allocator never frees what an unloaded model used (200 MB for a model of 100 MB) and is no faster.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "true")
     if platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow leaves oneDNN off where the processor has no AVX-512. Frozen models gain from it there as well.
+        # TensorFlow disables oneDNN on processors without AVX-512. Frozen models are faster with it there as well.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

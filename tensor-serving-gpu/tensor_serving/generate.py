@@ -1,7 +1,7 @@
 """The catalogue as a ModelServerConfig, TensorFlow Serving's list of what to serve, in protobuf's text form.
 
-Every model is listed with the exact versions to serve (policy `specific`), never with `latest` or `all`: the server
-would try those on its own the moment a folder appears, before anybody has looked whether it is whole.
+Every model is listed with the exact versions to serve (policy `specific`), never with `latest` or `all`: with
+those the server would load a folder as soon as it appears, before it has been checked for completeness.
 """
 
 import os
@@ -36,7 +36,7 @@ def _entry(model: Model) -> str:
 
 
 def quote(text: str) -> str:
-    """Return a protobuf text literal: everything but plain printable ASCII as octal escapes of its UTF-8 bytes."""
+    """Return a protobuf text literal: everything except printable ASCII as octal escapes of its UTF-8 bytes."""
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
@@ -45,9 +45,9 @@ def quote(text: str) -> str:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Replace the file in one step, for any reader at any moment; return whether that was needed.
+    """Replace the file atomically if its text differs; return whether it was replaced.
 
-    Raises OSError when the folder or the file cannot be written; the old file is then still whole.
+    Raises OSError when the folder or the file cannot be written; the old file is then unchanged.
     """
     if path.is_file() and path.read_bytes() == text.encode():
         return False
@@ -66,7 +66,7 @@ def write_if_changed(path: Path, text: str) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself outlast a power cut."""
+    """Make the rename itself durable, so that it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
-"""Which HTTP requests are refused because a web page may be behind them: by their Host and Origin header fields.
+"""Refusing HTTP requests that a foreign web page may have sent, by their Host and Origin header fields.
 
-A page may point its own DNS name at this address (rebinding) and is then of our origin as the browser sees it, so the
-name in Host must be one of ours. Its scripts may also send requests across origins, which carry Origin. Programs send
-no Origin and reach us under an address or a name of ours. The gateway has the same rule (tensor-rest's README).
+A page may point its own DNS name at this address (DNS rebinding); the browser then takes it for our origin, so the name
+in Host must be one of ours. Its scripts may also send cross-origin requests, which carry Origin. Other programs send no
+Origin, and use an address or a name of ours. The gateway has the same rule (tensor-rest's README).
 """
 
 import functools
@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 VARIABLE = "TENSOR_SERVING_ALLOWED_HOSTS"
-"""The environment variable with further names, by commas or spaces: `host`, `*.example.org` for all below, `*` any."""
+"""The environment variable with further names, separated by commas or spaces: `host`, `*.example.org`, `*` for any."""
 
-_INNER = ("localhost", "svc", "cluster.local", "internal")  # ends of names that no public DNS server may answer
+_INNER = ("localhost", "svc", "cluster.local", "internal")  # suffixes that no public DNS name has
 
 
 class Refusal(NamedTuple):
@@ -25,11 +25,11 @@ class Refusal(NamedTuple):
 
 
 class Hosts:
-    """The names this server goes by.
+    """The host names of this server.
 
-    Known without being listed are IP addresses (a rebinding page always has a name), names without a dot, which exist
-    only inside a network as Compose's service names do, and names under `.localhost`, `.svc`, `.cluster.local` and
-    `.internal`.
+    Accepted without being listed are IP addresses (a rebinding page always has a name), names without a dot, which
+    exist only inside a network, such as Compose's service names, and names under `.localhost`, `.svc`,
+    `.cluster.local` and `.internal`.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -42,12 +42,12 @@ class Hosts:
         return cls((*names, *os.environ.get(VARIABLE, "").replace(",", " ").split()))
 
     def refusal(self, host: str, origin: str = "", fetch_site: str = "") -> Refusal | None:
-        """Return why a request may not be answered, None where it may.
+        """Return why a request must be refused, or None.
 
         Args:
             host: Its Host header field; empty where it has none.
-            origin: Its Origin header field. It must be the server's own: no other page may call it.
-            fetch_site: Its Sec-Fetch-Site, set by browsers only: `same-origin` and `none` vouch for the origin.
+            origin: Its Origin header field. It must be the server's own, as pages of other origins may not call it.
+            fetch_site: Its Sec-Fetch-Site, set by browsers only: with `same-origin` and `none` the origin is accepted.
         """
         if not self._known(host):
             text = f"This server is not known as {host[:80]!r}; {VARIABLE} lists further names for it."

@@ -1,7 +1,7 @@
 """The watcher over HTTP: the inventory at `GET /` and `GET /?available`, health, readiness, and nothing else.
 
 `/healthz` is 200 while the inventory is up to date, `/readyz` while every model listed can be called; else they are 503
-with the reasons. Requests that a web page elsewhere may be behind are refused (hosts.py).
+with the reasons. Requests that a foreign web page may have sent are refused (hosts.py).
 """
 
 import json
@@ -13,7 +13,7 @@ from tensor_serving.watch import Watcher
 
 
 class InventoryServer(ThreadingHTTPServer):
-    """Serves what the watcher knows at the time of each request. Raises OSError when the port is taken."""
+    """Serves the watcher's current state. Raises OSError when the port is taken."""
 
     daemon_threads = True
 
@@ -22,7 +22,7 @@ class InventoryServer(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        # The parent would look its own address up in DNS, which can hang for seconds on a machine without network.
+        # The base class would look its own address up in DNS, which can hang for seconds on a machine without network.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
 
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer an error as JSON; the parent's way is an HTML page."""
+        """Send an error as JSON; the base class sends an HTML page."""
         self.close_connection = True
         self._answer(code, json.dumps({"message": message or explain or "", "code": int(code)}).encode())
 
@@ -77,4 +77,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not logged: the gateway polls all the time."""
+        """Log nothing: the gateway polls all the time."""

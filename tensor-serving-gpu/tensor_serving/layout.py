@@ -1,4 +1,4 @@
-"""The models volume: `<models>/<name>/<version>/`. Which folders are models, and which of theirs are versions."""
+"""The models volume, `<models>/<name>/<version>/`: which folders are models, and which subfolders are versions."""
 
 import os
 import re
@@ -12,9 +12,9 @@ _SETTLED_NS = 2 * 10**9
 
 
 def model_folders(models: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders with a model's name, and those with another, each sorted by name.
+    """Return the folders with a valid model name, and those with another name, each sorted by name.
 
-    Hidden folders (`.staging` among them) and plain files are neither. What cannot be looked at counts as a folder.
+    Hidden folders (such as `.staging`) and plain files are left out. An entry that cannot be read counts as a folder.
     Raises OSError when the volume cannot be read.
     """
     folders = sorted(entry for entry in models.iterdir() if not entry.name.startswith(".") and _may_be_folder(entry))
@@ -31,8 +31,8 @@ class VersionFolders:
     def of(self, model: Path) -> dict[int, Path]:
         """Return the version folders of a model by number, ascending.
 
-        `00001` is version 1, as in TF Serving. Where two folders carry one number the shorter name counts.
-        Raises OSError when the folder cannot be read.
+        `00001` is version 1, as in TF Serving. Of two folders with the same number the one with the shorter name is
+        used. Raises OSError when the folder cannot be read.
         """
         found = model.stat()
         now = found.st_ino, found.st_mtime_ns
@@ -41,7 +41,7 @@ class VersionFolders:
             return known[1]
         folders, links = _version_folders(model)
         self._known.pop(model, None)
-        # A folder changed twice within its clock's step looks unchanged, and so does one that a link will lead to.
+        # Neither a second change within one tick of the file system's clock nor a change behind a link is visible here.
         if not links and time.time_ns() - found.st_mtime_ns > _SETTLED_NS:
             self._known[model] = now, folders
         return folders
@@ -67,7 +67,7 @@ def _version_folders(model: Path) -> tuple[dict[int, Path], bool]:
 
 
 def version_number(name: str) -> int:
-    """Return the version a folder's name is the number of, 0 for other names."""
+    """Return the version number that a folder's name stands for, 0 for other names."""
     number = int(name) if _DIGITS.fullmatch(name) else 0
     return number if number <= _MAX_VERSION else 0
 

@@ -1,7 +1,7 @@
-"""What loading and calling each version led to, on disk, so that it outlives a model server that a version ends.
+"""The outcome of loading and calling each version, on disk, so that it survives a crash of the model server.
 
-A version is written down before it is loaded. One that was being loaded when the server crashed is held back from then
-on, until its files change. The record is kept by the embedded server, or by `run` beside TensorFlow Serving.
+A version is recorded before it is loaded. One that was being loaded when the server crashed is held back from then on,
+until its files change. The embedded server keeps the record itself; for TensorFlow Serving `run` keeps it.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from tensor_serving.savedmodel import fingerprint
 log = logging.getLogger(__name__)
 
 MAX_KILLS = 2
-"""Loads in a row cut off by a kill from outside, of unknown cause, after which the version is taken for the cause."""
+"""Loads in a row that ended with a kill of unknown cause, after which the version is assumed to be the cause."""
 
 MAX_CRASHES = 3
 """Crashes within an hour, while calls of no other version were running, after which a version is held back."""
@@ -32,9 +32,9 @@ _HELD = ("failed", "suspect", "ended")
 
 @dataclass
 class _Entry:
-    """A version's last load. `files` identifies what it was loaded from; `proven`: it has loaded from these before.
+    """A version's last load. `files` identifies the files it was loaded from; `proven`: it has loaded from them before.
 
-    `kills` counts loads in a row that were cut off; `crashes` are the times (Unix) at which its calls ended the server.
+    `kills` counts loads in a row that were cut off; `crashes` are the Unix times at which its calls crashed the server.
     """
 
     files: str
@@ -46,9 +46,9 @@ class _Entry:
 
 
 class LoadRecord:
-    """The record in the file at `path`, or in memory alone. For any thread; a file has one process that writes it.
+    """The record in the file at `path`, or in memory only. Thread-safe; only one process may write a file.
 
-    A file that cannot be read is an empty record; one that cannot be written is logged, and goes on in memory.
+    A file that cannot be read counts as empty; if it cannot be written, that is logged and the record stays in memory.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -61,7 +61,7 @@ class LoadRecord:
             self._read(path)
 
     def begin(self, folder: Path) -> None:
-        """Write down that this version is about to be loaded. Raises OSError when its files cannot be looked at."""
+        """Record that this version is about to be loaded. Raises OSError when its files cannot be read."""
         files = _files(folder)
         with self._lock:
             known = self._entries.get(str(folder))
@@ -72,21 +72,21 @@ class LoadRecord:
             self._write()
 
     def loaded(self, folder: Path) -> None:
-        """Take note that the version has loaded."""
+        """Record that the version has loaded."""
         self._set(folder, "loaded")
 
     def failed(self, folder: Path, reason: str) -> None:
-        """Take note that the version did not load: it is held back until retry()."""
+        """Record that the version did not load: it is held back until retry()."""
         self._set(folder, "failed", reason)
 
     def discard(self, folder: Path) -> None:
-        """Drop what is known of the version."""
+        """Remove the version's entry."""
         with self._lock:
             if self._entries.pop(str(folder), None):
                 self._write()
 
     def reason(self, folder: Path) -> str:
-        """Return why the version is held back, or an empty string. Other files than those are another version."""
+        """Return why the version is held back, or an empty string. An entry for other files is dropped."""
         with self._lock:
             entry = self._entries.get(str(folder))
             if not entry or entry.state not in _HELD:
@@ -105,17 +105,17 @@ class LoadRecord:
             return [Path(folder) for folder, entry in self._entries.items() if entry.state == "loading"]
 
     def server_stopped(self) -> None:
-        """Take note that the model server was stopped on purpose, whatever it was loading."""
+        """Record that the model server was stopped on purpose: no version that was loading is to blame."""
         with self._lock:
             for folder in self.loading():
                 self.discard(folder)
 
     def server_crashed(self, how: str, by_itself: bool) -> list[Path]:
-        """Hold back what ended the model server while it was loaded, and return the folders of what was being loaded.
+        """Hold back the version that crashed the model server while loading; return the folders that were being loaded.
 
-        `how` it ended is for the reason. Unless it ended `by_itself` or memory ran out meanwhile, another process may
-        have killed it: then the version is held back only when that happens MAX_KILLS times in a row.
-        Several versions being loaded are suspects: those that never loaded before, if there are such.
+        `how` the server ended becomes part of the reason. Unless it ended `by_itself` or memory ran out meanwhile,
+        another process may have killed it: then the version is held back only after MAX_KILLS times in a row.
+        If several versions were being loaded, all are suspects, or only those that never loaded before, if any.
         """
         with self._lock:
             if not by_itself and _oom_kills() > self._oom_kills:
@@ -148,7 +148,7 @@ class LoadRecord:
             self._write()
 
     def retry(self) -> list[Path]:
-        """Hold back no longer what merely did not load; return the folders."""
+        """Release the versions that only failed to load, for another try; return their folders."""
         with self._lock:
             failed = [Path(folder) for folder, entry in self._entries.items() if entry.state == "failed"]
             for folder in failed:
@@ -156,7 +156,8 @@ class LoadRecord:
             return failed
 
     def retry_suspect(self, listed: set[Path]) -> Path | None:
-        """Hold back one suspect less and return its folder; None when there is none, or one of `listed` is tried."""
+        """Release a suspect for a retry and return its folder; None if there is none, or one of `listed` is being
+        tried."""
         with self._lock:
             tried = {folder for folder, entry in self._entries.items() if entry.state in ("loading", "retried")}
             suspects = sorted(folder for folder, entry in self._entries.items() if entry.state == "suspect")
@@ -191,7 +192,7 @@ class LoadRecord:
             log.warning("%s cannot be read, what did not load is tried again: %s", path, error)
 
     def _write(self) -> None:
-        """Replace the file in one step. It need not outlast a power cut, so nothing waits for the disk."""
+        """Replace the file atomically. It need not survive a power cut, so there is no fsync."""
         self._entries = {folder: entry for folder, entry in self._entries.items() if Path(folder).is_dir()}
         if not self._path:
             return
@@ -208,7 +209,7 @@ class LoadRecord:
         self._writable = self._path.exists()
 
     def _remove(self) -> None:
-        """Remove the file: an old one would blame a version that has loaded since."""
+        """Remove the file, as an outdated one would blame a version that has loaded since."""
         try:
             assert self._path
             self._path.unlink(missing_ok=True)
@@ -221,7 +222,7 @@ def _files(folder: Path) -> str:
 
 
 def _oom_kills() -> int:
-    """Return how often the kernel has ended a process because memory ran out; 0 where it does not count."""
+    """Return how often the kernel has killed a process because memory ran out; 0 where it does not count that."""
     try:
         with Path("/proc/vmstat").open(encoding="ascii") as file:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)

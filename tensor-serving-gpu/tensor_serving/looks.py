@@ -1,4 +1,4 @@
-"""Looks at the models volume in a thread of their own: a disk that hangs holds up that thread and nothing else."""
+"""Scans of the models volume in a thread of their own: a disk that hangs blocks that thread and nothing else."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 
 class Looks:
-    """Runs `look`, which returns whether all went well, one at a time. It must not raise."""
+    """Runs `look`, one call at a time. `look` returns whether it succeeded, and must not raise."""
 
     def __init__(self, look: Callable[[], bool]) -> None:
         self._look = look
@@ -17,14 +17,15 @@ class Looks:
         self._thread: Thread | None = None
 
     def look(self, seconds: float | None) -> bool:
-        """Look once; return whether that went well, False if it takes longer than this; None waits for it.
+        """Run `look` once; return whether it succeeded, or False if it takes longer than `seconds` (None: no limit).
 
-        The look goes on then. Until it has ended there is no other, and each call returns False at once.
+        A call that takes longer continues in the background. Until it has ended, each further call returns False at
+        once.
         """
         if not self._done.is_set():
             return False
         if not self._thread:
-            # A daemon, as a thread that waits for a disk cannot be ended.
+            # A daemon, because a thread that waits for a disk cannot be stopped.
             self._thread = Thread(target=self._run, name="looks", daemon=True)
             self._thread.start()
         self._done.clear()

@@ -7,12 +7,12 @@ from threading import Lock
 from typing import NamedTuple
 
 _TIMEOUT_S = 1.0  # seconds for one answer
-_RECENT_SECONDS = 0.25  # that an answer is good for whoever asks next
+_RECENT_SECONDS = 0.25  # for which an answer is reused
 _MAX_ANSWER_BYTES = 1024 * 1024  # bytes
 
 
 class VersionState(NamedTuple):
-    """A version's state by its name in TF Serving's API; `error`: why it ended, if it did not end in order."""
+    """A version's state by its name in TF Serving's API; `error`: why it ended, empty unless it failed."""
 
     state: str
     error: str
@@ -26,9 +26,9 @@ class ModelServer:
         self.answered = False
 
     def states(self, names: list[str]) -> dict[str, dict[int, VersionState]]:
-        """Return the state of every version the server knows, by model; of as many models as it answers for.
+        """Return the state of every version the server knows, by model; models it does not answer for are left out.
 
-        One that is starting or unavailable does not answer, which is not an error here.
+        A server that is starting or unavailable does not answer, which is not an error here.
         """
         found: dict[str, dict[int, VersionState]] = {}
         connection = http.client.HTTPConnection(self.address, timeout=_TIMEOUT_S)
@@ -47,17 +47,17 @@ class ModelServer:
 
 
 class RecentStates:
-    """Which versions can be called now, for any thread: many gateways that ask at once cost one look."""
+    """The versions that can be called now. Thread-safe; many gateways that poll at the same time cost one request."""
 
     def __init__(self, address: str) -> None:
-        self._server = ModelServer(address)  # its own: what the watcher learns of the server is not theirs to change
+        self._server = ModelServer(address)  # its own, as the state of the watcher's must not be changed here
         self._lock = Lock()
         self._names: list[str] = []
         self._found: dict[str, list[int]] = {}
         self._until = 0.0
 
     def available(self, names: list[str]) -> dict[str, list[int]]:
-        """Return the versions that are AVAILABLE by model, ascending; of as many models as the server answers for."""
+        """Return the AVAILABLE versions by model, ascending; models the server does not answer for are left out."""
         with self._lock:
             if time.monotonic() >= self._until or names != self._names:
                 self._names = names
@@ -70,7 +70,7 @@ class RecentStates:
 
 
 def _states(body: bytes) -> dict[int, VersionState]:
-    """Return the states in a GetModelStatusResponse as JSON. Raises ValueError when it is none."""
+    """Return the states in a GetModelStatusResponse as JSON. Raises ValueError when it is not one."""
     try:
         return {
             int(entry["version"]): VersionState(entry["state"], _error(entry.get("status", {})))

@@ -1,6 +1,6 @@
-"""Folders of the models volume that are nearly models: what is wrong with each, and the command that mends it.
+"""Folders of the models volume that are nearly models: what is wrong with each, and the command that fixes it.
 
-A SavedModel in a place where no server looks for it answers 404 like a model that never was.
+Without this, a SavedModel in the wrong place is just a 404, like a model that never existed.
 """
 
 import os
@@ -16,7 +16,7 @@ from tensor_serving import layout
 
 _MAX_LISTED = 100
 _MAX_LOOKED_AT = 1000  # entries of a folder
-_MAX_DEEPER = 20  # folders in a folder that are looked into
+_MAX_DEEPER = 20  # subfolders that are inspected
 _PARTS = ("saved_model.pb", "saved_model.pbtxt", "fingerprint.pb", "variables", "assets", "assets.extra")
 _PLACE = "<name>/<version>/, the version a positive integer"
 
@@ -26,7 +26,7 @@ _Command = tuple[str | Path, ...]
 
 @dataclass(frozen=True)
 class NearModel:
-    """A folder by its path below the volume, why it is not a model, and the command to run; empty where none helps."""
+    """A folder by its path below the volume, why it is not a model, and the command that fixes it, if there is one."""
 
     path: str
     reason: str
@@ -45,7 +45,7 @@ def find(models: Path, folders: Iterable[Path]) -> list[NearModel]:
     """Return which of these folders below the volume are nearly models, and the volume itself if it is one."""
     found = []
     for folder in (models, *folders):
-        with suppress(OSError):  # what cannot be read now is looked at again at the next scan
+        with suppress(OSError):  # what cannot be read now is tried again at the next scan
             near = _misplaced_in_volume(models) if folder == models else _inspect(models, folder)
             if near:
                 found.append(near)
@@ -91,7 +91,7 @@ def _misplaced_in_volume(models: Path) -> NearModel | None:
 
 
 def _near(models: Path, folder: Path, reason: str, commands: Iterable[_Command]) -> NearModel:
-    """Return the entry; paths in the commands begin with the volume's own name, as the volume is mounted elsewhere."""
+    """Return the entry; paths in the commands begin with the volume's name, as the user has it mounted elsewhere."""
     words = [[_shown(models, word) for word in command] for command in commands]
     fix = " && ".join(shlex.join(command) for command in words)
     path = str(folder.relative_to(models)).encode(errors="surrogateescape").decode(errors="replace")
@@ -122,7 +122,7 @@ def _free_name(models: Path, name: str) -> str:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders among a folder's first entries, sorted: it may be a data set of a million files."""
+    """Return the visible folders among a folder's first entries, sorted; it may hold a million files."""
     with os.scandir(folder) as entries:
         looked_at = islice(entries, _MAX_LOOKED_AT)
         return sorted(Path(entry.path) for entry in looked_at if entry.is_dir() and not entry.name.startswith("."))

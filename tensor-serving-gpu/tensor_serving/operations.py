@@ -1,11 +1,11 @@
-"""Which operations of a SavedModel are run by serving it, and which of those are refused.
+"""Which operations serving a SavedModel runs, and which of those are refused.
 
-A graph is a program: its operations can read and write every file that the model server's user may. Looked at is what
-a load or a call runs, that is what the signatures, the initialisation and the restoring of variables reach, in the
-graph and in the functions called from there. What is only run to save a model again is passed over. This keeps out the
-plain ways to the file system, Python and the network; it is not a sandbox (docs/security.md).
+A graph is a program: its operations can read and write every file that the model server's user may. Checked is what a
+load or a call runs: what the signatures, the initialisation and the restoring of variables reach, in the graph and in
+the functions called from there. Operations that only save the model again are ignored. This blocks the obvious ways to
+the file system, Python and the network; it is not a sandbox (docs/security.md).
 
-Field numbers from tensorflow/core/protobuf/{meta_graph,saver}.proto and tensorflow/core/framework/*.proto.
+Field numbers are from tensorflow/core/protobuf/{meta_graph,saver}.proto and tensorflow/core/framework/*.proto.
 """
 
 import os
@@ -16,10 +16,10 @@ from typing import NamedTuple
 from tensor_serving import proto_scanner
 
 VARIABLE = "TENSOR_SERVING_ALLOWED_OPS"
-"""The environment variable with the operations to allow all the same, by commas or spaces; `*` allows any."""
+"""The environment variable with operations to allow nevertheless, separated by commas or spaces; `*` allows any."""
 
-# Without the Experimental before a name and the version after it. In this order: files; data sets on disk, and the one
-# that runs a graph given as a string; event files and debugging; Python, a program in a string, connections.
+# Names without the prefix Experimental and the version suffix. In this order: files; data sets on disk, and the one
+# that runs a graph given as a string; event files and debugging; Python, and a program in a string; connections.
 # InitializeTableFromTextFile is not among them: it reads vocabularies from assets.
 _NAMES = """
 ReadFile WriteFile MatchingFiles Restore RestoreSlice Save SaveSlices MergeV2Checkpoints DTensorRestore DistributedSave
@@ -36,19 +36,19 @@ _REFUSED = frozenset(_NAMES.split())
 _VARIANT = re.compile(r"^Experimental|V[0-9]+$")
 _RESTORING = frozenset({"Restore", "RestoreSlice"})
 _INITIALISING = frozenset({b"saved_model_main_op", b"legacy_init_op"})  # collections of TensorFlow 1
-_HARMLESS_VALUES = {  # of operations that are refused with any other value of an attribute: its name, its values
+_HARMLESS_VALUES = {  # by operation: an attribute and its harmless values; any other value is refused
     "PrintV2": (b"output_stream", re.compile(rb"stdout|stderr|log\([a-z]+\)")),
     "DecodeProtoV2": (b"descriptor_source", re.compile(rb"local://|bytes://.*", re.DOTALL)),
     "EncodeProto": (b"descriptor_source", re.compile(rb"local://|bytes://.*", re.DOTALL)),
     "FixedUnigramCandidateSampler": (b"vocab_file", re.compile(rb"")),
 }
-_MAX_NODES = 2_000_000  # of the graph itself, with their inputs; functions are not kept node by node
-_FUNCTION = re.compile(rb"[\x4a\xca\x52\xd2]")  # a tag of field 9 or 10 begins like this, however it is written
+_MAX_NODES = 2_000_000  # of the graph itself, inputs included; functions are not stored node by node
+_FUNCTION = re.compile(rb"[\x4a\xca\x52\xd2]")  # first byte of a tag of field 9 or 10, in any encoding
 _MAX_DEPTH = 16  # of functions given to functions
 
 
 class _Node(NamedTuple):
-    """A node's operation if that is refused, the functions it calls, the nodes it takes its inputs from."""
+    """A node's operation if it is refused, the functions it calls, the nodes its inputs come from."""
 
     refused: frozenset[str] = frozenset()
     calls: frozenset[bytes] = frozenset()
@@ -56,7 +56,7 @@ class _Node(NamedTuple):
 
 
 def allowed() -> frozenset[str]:
-    """Return what the environment allows."""
+    """Return the operations that the environment variable allows."""
     return frozenset(os.environ.get(VARIABLE, "").replace(",", " ").split())
 
 
@@ -90,7 +90,7 @@ class _MetaGraph:
                 self.restored += self._walk.strings(part, 3)
             elif part.number == 4 and not _INITIALISING.isdisjoint(self._walk.strings(part, 1)):
                 self.served += self._walk.strings(part, 2, 1, 1)
-            elif part.number == 5:  # a signature, or what stands for the initialisation
+            elif part.number == 5:  # a signature, or the initialisation in the form of one
                 for info in self._walk.inside(part, 2, 2, 2):
                     self.served += self._tensors(info, 0)
 
@@ -127,11 +127,11 @@ class _MetaGraph:
                 for each in self._walk.fields(part):
                     if each.number == 1:
                         self._read_function(each)
-                    elif each.number == 2:  # a gradient: the function it belongs to, the function that it is
+                    elif each.number == 2:  # a gradient: the function it belongs to, and its own function
                         self._add_function(b"".join(self._walk.strings(each, 1)), calls=self._walk.strings(each, 2))
 
     def _read_function(self, function: proto_scanner.Field) -> None:
-        """All of a function's nodes count: those with side effects run though no result needs them."""
+        """Read a function. All its nodes count, as those with side effects run even if no result needs them."""
         name, refused, calls = b"", set[str](), set[bytes]()
         for part in self._walk.fields(function):
             if part.number == 1:
@@ -147,7 +147,7 @@ class _MetaGraph:
         self._functions[name] = _Node(known.refused.union(refused), known.calls.union(calls))
 
     def _node(self, message: proto_scanner.Field) -> tuple[bytes, _Node]:
-        """Return a node and its name. An operation that is none of TensorFlow's may be a function's name."""
+        """Return a node and its name. An operation that TensorFlow does not have may be a function's name."""
         name, operation, inputs, attributes = b"", b"", list[bytes](), list[proto_scanner.Field]()
         for part in self._walk.fields(message):
             if part.number == 1:
@@ -160,7 +160,7 @@ class _MetaGraph:
                 attributes.append(part)
         calls = {operation}
         for attribute in attributes:
-            # Most hold none: a search for the first bytes of the fields that could costs less than the walk.
+            # Most name no function: a search for the first byte of the fields that could costs less than the walk.
             if self._walk.may_hold(attribute, _FUNCTION):
                 for value in self._walk.inside(attribute, 2):
                     calls.update(self._called(value, 0))
@@ -169,7 +169,7 @@ class _MetaGraph:
         return name, _Node(frozenset([text] if refused else ()), frozenset(calls), tuple(inputs))
 
     def _called(self, value: proto_scanner.Field, depth: int) -> Iterator[bytes]:
-        """Yield the functions that an AttrValue names, also those given to them as attributes of their own."""
+        """Yield the functions that an AttrValue names, including those passed to them as attributes."""
         if depth > _MAX_DEPTH:
             raise proto_scanner.TornError("functions are nested too deeply")
         for part in self._walk.fields(value):

@@ -1,7 +1,7 @@
 """A walk over the fields of a protobuf message on disk, without protobuf and without reading what is skipped.
 
-The bytes may be anybody's: nothing is allocated by a length in them before the file is known to be that long, and a
-file opened here is a regular one, as opening a FIFO would wait for ever.
+The bytes are untrusted: no length in them leads to an allocation before the file is known to be that long, and only
+regular files are opened, as opening a FIFO would block for ever.
 """
 
 import errno
@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-_WINDOW = 64 * 1024  # bytes; a message up to this size is read at once, of a larger one only what is looked at
+_WINDOW = 64 * 1024  # bytes; a message up to this size is read at once, a larger one field by field
 _MAX_FIELDS = 10_000_000  # of all messages of a file
-_MAX_TAG = 2**32  # protobuf takes tags for 32 bits wide
+_MAX_TAG = 2**32  # protobuf's tags are 32 bits wide
 
 
 class TornError(ValueError):
-    """The bytes end, or stop making sense, before the message does. The text names the place."""
+    """The bytes end or become invalid before the message is complete. The text names the position."""
 
 
 class Field(NamedTuple):
-    """One field: its number, where its payload lies in the file, and its value when that is a plain number."""
+    """One field: its number, the start and end of its payload in the file, and its value if it is a varint."""
 
     number: int
     start: int
@@ -40,7 +40,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 class Walk:
-    """A walk through the messages of a file, bounded in all. Every method raises TornError."""
+    """A walk through the messages of a file, with a bound on the fields in total. Every method raises TornError."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._walked = file, 0

@@ -1,7 +1,7 @@
-"""One container's worth of serving: the watcher in this process, the model server as its child, and one fate for both.
+"""The serving container's processes: the watcher in this process and the model server as its child; both end together.
 
-A server that a version has ended is started again: the version can be left out. One that ends otherwise ends this
-process.
+A server that a version has crashed is started again without that version. If the server ends for another reason, this
+process ends too.
 """
 
 import logging
@@ -15,7 +15,7 @@ from tensor_serving.watch import Watcher
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 8.0
-"""Seconds the model server gets to stop in before it is killed; Docker waits for 10."""
+"""Seconds the model server gets to stop before it is killed; Docker waits for 10."""
 
 
 def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) -> int:
@@ -28,9 +28,9 @@ def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) ->
         if not server.can_go_on(code):
             log.error("the model server ended by itself (exit code %s); the watcher stops too", code)
             return 1
-        log.error("the model server ended (exit code %s) over a version; it is started again", code)
+        log.error("the model server ended (exit code %s) because of a version; it is started again", code)
         if not watcher.poll():
-            stop.wait(1)  # the list may be the one before
+            stop.wait(1)  # the config file may still list the version
 
 
 def _run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) -> int:

@@ -1,8 +1,8 @@
-"""Which versions have calls running at this moment, in a file that outlives the process: a crash names its suspects.
+"""Which versions have calls running, in a file that survives the process, so that the suspects of a crash are known.
 
 The file is mapped into memory; a call costs a few stores, and the kernel keeps what was stored when the process ends.
 It is a table of slots of 512 bytes: the number of calls, then the version's folder up to a zero byte, and at the end
-the length and the text of the running call's request id, where it has been the version's only one since it began.
+the length and the text of the running call's request id, if no other call of the version has run since it began.
 """
 
 import mmap
@@ -18,16 +18,16 @@ _ID_AT = _SLOT_BYTES - 1 - _ID_BYTES
 
 
 class Slot:
-    """The place of one loaded version in the table; without a table it does nothing."""
+    """The slot of one loaded version in the table; without a table it does nothing."""
 
     def __init__(self, table: mmap.mmap | None = None, offset: int = 0) -> None:
         self._table, self._offset = table, offset
 
     def set(self, calls: int, request_id: str = "") -> None:
-        """Store how many calls are running, and the id of one that begins to run alone."""
+        """Store how many calls are running, and the request id of a call that starts while no other runs."""
         if self._table:
             start = self._offset + _ID_AT
-            self._table[start] = 0  # first, and its length last: a crash in between leaves no wrong one
+            self._table[start] = 0  # cleared first, set last: a crash in between leaves no wrong id
             self._table[self._offset] = min(calls, 255)
             text = request_id.encode("ascii", "replace")
             if 0 < len(text) <= _ID_BYTES:
@@ -35,13 +35,13 @@ class Slot:
                 self._table[start] = len(text)
 
     def free(self) -> None:
-        """Give the place to another version."""
+        """Release the slot for another version."""
         if self._table:
             self._table[self._offset : self._offset + _SLOT_BYTES] = bytes(_SLOT_BYTES)
 
 
 class RunningVersions:
-    """The table in a file, which is begun anew; without a path there is none. Raises OSError when it cannot be made."""
+    """The table in a file, which is created anew; without a path there is none. Raises OSError when that fails."""
 
     def __init__(self, path: Path | None) -> None:
         self._lock = Lock()
@@ -52,7 +52,7 @@ class RunningVersions:
                 self._table = mmap.mmap(file.fileno(), _SLOTS * _SLOT_BYTES)
 
     def slot(self, folder: Path) -> Slot:
-        """Return a place for this version. One that finds none is not recorded."""
+        """Return a slot for this version. If none is free, the version is not recorded."""
         name = os.fsencode(folder)
         if not self._table or len(name) > _ID_AT - 2:
             return Slot()
@@ -65,7 +65,7 @@ class RunningVersions:
 
 
 class Running(NamedTuple):
-    """A version that had calls running; `request_id` is empty unless that was a single one, with a known id."""
+    """A version that had calls running; `request_id` is empty unless it was a single call with a known id."""
 
     folder: Path
     request_id: str

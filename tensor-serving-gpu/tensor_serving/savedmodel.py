@@ -1,4 +1,4 @@
-"""Is a version folder a whole SavedModel? Found from names, sizes and the messages' outlines, without loading it."""
+"""Whether a version folder is a complete SavedModel: checked by names, sizes and message fields, without loading it."""
 
 import errno
 import math
@@ -14,34 +14,34 @@ from tensor_serving import bundle, layout, operations, proto_scanner
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
-_EACH_LOOK = 100  # versions beyond the newest, of all models together, that are looked at every time
+_EACH_LOOK = 100  # versions besides the newest, of all models together, that each poll checks
 _MAX_FILES = 10_000  # of a version
-_STALE = 3.0  # seconds after which a model server that looks every second has surely followed a changed list
+_STALE = 3.0  # seconds after which a model server that polls every second has certainly applied a changed list
 
 
 @dataclass
 class _ValidationResult:
-    """What is known of a version folder as long as its files stay as they are."""
+    """What is known about a version folder as long as its files do not change."""
 
     fingerprint: Fingerprint
     reason: str
     loads: bool = False  # the model server has it AVAILABLE
-    refused: float = -math.inf  # time.monotonic() at which the model server was first seen to have failed with it
-    relisted: float = -math.inf  # time.monotonic() of the result, where an earlier one was refused
+    refused: float = -math.inf  # time.monotonic() at which its failed load was first seen
+    relisted: float = -math.inf  # time.monotonic() of this result, if an earlier one was refused
 
 
 class Inspector:
     """Validates version folders, each again only when its files have changed.
 
-    It finds what can be found without loading a version; the model server's result overrules it (accept, refuse).
+    It checks what can be checked without loading; the model server's result takes precedence (accept, refuse).
 
     Args:
-        allowed: The operations that are refused where they are not named here (operations.py); "*" allows all.
+        allowed: Operations to accept although operations.py refuses them; "*" accepts all.
     """
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self._known: dict[Path, _ValidationResult] = {}
-        self._refused_and_gone: dict[Path, _ValidationResult] = {}  # the model server remembers them too
+        self._refused_and_gone: dict[Path, _ValidationResult] = {}  # as the model server remembers them too
         self._allowed = allowed
         self.version_folders = layout.VersionFolders()
         self.rotation = Rotation()
@@ -53,7 +53,7 @@ class Inspector:
             if returned := self._refused_and_gone.pop(folder, None):
                 self._known.setdefault(folder, returned)
             known = self._known.get(folder)
-            # The list without a refused version has to reach the server, or the server will not try it again.
+            # The server retries a refused version only after it has applied a list without it.
             if known and time.monotonic() < known.refused + _STALE:
                 return known.reason
             if not known or known.fingerprint != now:
@@ -64,27 +64,27 @@ class Inspector:
             reason = f"{error.filename or folder} cannot be read: {error.strerror}"
         except Exception as error:  # noqa: BLE001 - one version, whatever is in it, must not keep others from being served
             reason = f"it cannot be checked: {type(error).__name__}: {error}"
-        self._known.setdefault(folder, _ValidationResult((), reason))  # what was known before counts
+        self._known.setdefault(folder, _ValidationResult((), reason))  # an earlier result stays valid
         return reason
 
     def last_problem(self, folder: Path) -> str | None:
-        """Return what `problem` returned last, without a look at the files; None where it has not been called."""
+        """Return what `problem` returned last, without reading the files; None if it has not been called."""
         known = self._known.get(folder)
         return known.reason if known else None
 
     def accept(self, folder: Path) -> None:
-        """Take note that the model server has loaded the version."""
+        """Record that the model server has loaded the version."""
         if folder in self._known:
             self._known[folder].loads = True
 
     def refuse(self, folder: Path, reason: str) -> None:
-        """Hold the version back, as the model server could not load it, until its files change.
+        """Hold the version back, because the model server could not load it, until its files change.
 
-        The server's state of a version that was refused before, and is listed again, may still be the old failure.
+        Ignored shortly after a refused version is listed again: the server may still report the old failure.
         """
         known = self._known.get(folder)
         if known and not known.reason and time.monotonic() >= known.relisted + _STALE:
-            # Without the trace of graph nodes that TensorFlow appends, in one line, and with paths as seen from here.
+            # On one line, without the graph nodes that TensorFlow appends, and with paths below the version folder.
             text = " ".join(reason.replace(f"{folder}/", "").partition("[[")[0].split())
             known.reason, known.loads, known.refused = f"does not load: {text}", False, time.monotonic()
 
@@ -93,7 +93,7 @@ class Inspector:
         return folder in self._known and self._known[folder].loads
 
     def forget(self, gone: set[Path]) -> None:
-        """Drop what is remembered of folders that are no longer there, or are to be validated anew."""
+        """Drop the results of folders that no longer exist, or are to be validated anew."""
         for folder in gone & self._known.keys():
             dropped = self._known.pop(folder)
             if dropped.refused > -math.inf and not folder.exists():
@@ -105,13 +105,13 @@ class Inspector:
 
 
 class Rotation:
-    """Which of very many versions are looked at this time: all of few, else each once in so many looks."""
+    """Which of many versions a poll checks: all if there are few, else a part of them, so that each has its turn."""
 
     def __init__(self) -> None:
         self._turn, self._parts = 0, 1
 
     def next(self, total: int) -> "Rotation":
-        """Go on to the next look, at this many versions in all."""
+        """Advance to the next poll, of this many versions in total."""
         self._turn, self._parts = self._turn + 1, -(-total // _EACH_LOOK) or 1
         return self
 
@@ -121,7 +121,7 @@ class Rotation:
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """Return what changes when a version's files do: names, sizes, inodes and times (ns). Raises OSError."""
+    """Return a value that changes with a version's files: names, sizes, inodes and times (ns). Raises OSError."""
     found = []
     for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
         if place.is_dir():
@@ -136,7 +136,7 @@ def fingerprint(folder: Path) -> Fingerprint:
 
 def _validate(folder: Path, allowed: Collection[str]) -> str:
     for place in (folder, *(folder / name for name in ("variables", "assets", "assets.extra"))):
-        # Opening a FIFO would keep this process or the model server waiting for ever.
+        # Opening a FIFO would block this process or the model server for ever.
         for entry in sorted(place.iterdir()) if place.is_dir() else ():
             mode = entry.stat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -194,13 +194,13 @@ def _validate_variables(variables: Path, restores: bool) -> str:
             return f"variables/{name} is missing"
         found, least = (variables / name).stat().st_size, sizes.get(shard, 0)
         if found < least:
-            return f"variables/{name} is incomplete: {found} bytes, its index speaks of {least}"
+            return f"variables/{name} is incomplete: {found} bytes, its index declares {least}"
     return ""
 
 
 @dataclass
 class _Outline:
-    """Of a SavedModel's serving graphs: whether they restore variables, their asset files, refused operations."""
+    """What a SavedModel's serving graphs have: restored variables or not, asset files, refused operations."""
 
     restores: bool = False
     assets: list[str] = field(default_factory=list)
@@ -208,7 +208,7 @@ class _Outline:
 
 
 def _outline(file: BinaryIO, check_operations: bool) -> _Outline:
-    """Return what all graphs tagged 'serve' are like: which of several is served depends on the server's tags.
+    """Return one outline of all graphs tagged 'serve': which of them is served depends on the server's tags.
 
     Field numbers from tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto. Raises proto_scanner.TornError.
     """

@@ -1,4 +1,4 @@
-"""The shipped models, for a models volume that holds none: a volume in Kubernetes hides those of the image."""
+"""Copying the shipped models into an empty models volume: in Kubernetes a volume hides those of the image."""
 
 import errno
 import logging
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def seed(models: Path, shipped: Path = SHIPPED) -> list[str]:
-    """Copy the shipped models into a volume without anything visible; return the names of those copied.
+    """Copy the shipped models into a volume without visible entries; return the names of those copied.
 
-    Each appears whole, by one rename; of several processes that do this at the same time one succeeds. As in a volume
-    that Docker fills, the group may write. Raises OSError when the volume cannot be read or written.
+    Each appears complete, by one rename; if several processes do this at the same time, one succeeds. The group may
+    write, as in a volume that Docker fills. Raises OSError when the volume cannot be read or written.
     """
     models.mkdir(parents=True, exist_ok=True)
     if any(not entry.name.startswith(".") for entry in models.iterdir()):

@@ -1,6 +1,6 @@
-"""What TensorFlow Serving writes while it runs: passed on to this process's log, and read for what it loads.
+"""TensorFlow Serving's output: passed on to this process's log, and parsed for the versions it loads.
 
-The lines are those of 2.x: loader_harness.cc and retrier.cc on stderr, main.cc on stdout at a start that fails.
+The lines are those of 2.x: from loader_harness.cc and retrier.cc on stderr, from main.cc on stdout when a start fails.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _FAILED = re.compile(rb"\] Loading servable: " + _ID + rb" failed: (.*)")
 _UNAVAILABLE = re.compile(_ID + rb" due to error: (.*?)(?:\}, |$)")  # after "did not become available:", for each model
 
 OnEvent = Callable[[str, str, int, str], None]
-"""Takes "loading", "loaded" or "failed", a model's name, a version and, of one that failed, the reason."""
+"""Takes "loading", "loaded" or "failed", a model's name, a version and, if it failed, the reason."""
 
 
 class ServerOutput(Thread):
@@ -30,12 +30,12 @@ class ServerOutput(Thread):
         self.start()
 
     def run(self) -> None:
-        """Pass every line on, after its event: a version is known to be loading before anyone reads so."""
+        """Pass every line on after handling its event: a version is recorded as loading before the log says so."""
         with self._stream:
             for line in iter(lambda: self._stream.readline(_MAX_LINE_BYTES), b""):
                 for event, name, number, reason in events(line):
                     self._on_event(event, name, number, reason)
-                with contextlib.suppress(OSError):  # a server whose output is not read would wait for ever
+                with contextlib.suppress(OSError):  # a server whose output is not read would block for ever
                     sys.stderr.buffer.write(line)
                     sys.stderr.buffer.flush()
 

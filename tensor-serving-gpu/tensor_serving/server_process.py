@@ -1,4 +1,4 @@
-"""The model server as a child process: its command line, and what is to be made of its end.
+"""The model server as a child process: its command line, and whether to start it again when it has ended.
 
 It is TensorFlow Serving's binary where that is installed, else the embedded server; both take the same flags.
 """
@@ -21,52 +21,53 @@ _BINARY = "tensorflow_model_server"
 _BOTH = (
     "--model_config_file_poll_wait_seconds=1",
     "--file_system_poll_wait_seconds=1",
-    # What fails once is quarantined by the watcher; retries, 60 s apart, would hold up the C++ server's other models.
+    # The watcher quarantines what fails once; retries, 60 s apart, would delay the C++ server's other models.
     "--max_num_load_retries=0",
 )
 _BINARY_ONLY = (
-    # A label may come with the version it names, before that is loaded.
+    # A label may be listed together with its version, before that is loaded.
     "--allow_version_labels_for_unavailable_models=true",
-    # Above what eight workers of the gateway have under way, 128 calls each: more is refused. The default is 4 a core.
+    # More than eight gateway workers have in flight, 128 calls each; further calls are refused. Default: 4 a core.
     "--grpc_max_threads=1088",
-    # Only the watcher uses REST. The default, 4 a core, may be more than a container's bound on processes allows.
+    # Only the watcher uses REST. The default, 4 a core, may exceed a container's limit on processes.
     "--rest_api_num_threads=8",
 )
 EMBEDDED_FLAGS = (
     "--enable_batching=true",
     f"--batching_parameters_file={Path(__file__).parent / 'batching_parameters.pbtxt'}",
-    # The cores are shared out by the batcher; TensorFlow's own sharing costs a small model more than its run.
+    # The batcher distributes work over the cores; TensorFlow's own distribution costs a small model more than its run.
     "--tensorflow_intra_op_parallelism=1",
 )
-"""How the embedded server is run for small models. A lab with slow ones may set --tensorflow_intra_op_parallelism=0.
+"""Flags of the embedded server, for small models. A lab with slow ones may set --tensorflow_intra_op_parallelism=0.
 
-The C++ server is left without batching: it would fail calls whose shapes differ, and signatures without a batch axis.
+The C++ server runs without batching: it would fail calls whose shapes differ, and signatures without a batch axis.
 """
 
 _COULD_NOT_START = 255  # the binary's exit code, whatever the reason
 _KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # sent by another process
-_LAST_LINES = 5.0  # seconds to wait for the rest of an ended server's output
+_LAST_LINES = 5.0  # seconds to wait for the remaining output of a server that has ended
 
 FindFolder = Callable[[str, int], Path | None]
-"""Returns the folder of a model's version, None when it is not there."""
+"""Returns the folder of a model's version, or None when it does not exist."""
 
 
 class ServerProcess(Protocol):
     """A way to run a model server; one process at a time."""
 
     record: LoadRecord
-    """What did not load, for the watcher."""
+    """The versions that did not load, for the watcher."""
 
     def start(self, find: FindFolder) -> "subprocess.Popen[bytes]":
         """Start the server."""
 
     def stopped(self) -> None:
-        """Take note that it was stopped on purpose."""
+        """Record that the server was stopped on purpose."""
 
     def can_go_on(self, code: int) -> bool:
-        """Return whether another start would get further, after one that ended with this exit code.
+        """Return whether to start the server again after it has ended with this exit code.
 
-        It would when a version that was loaded or called is to blame: that one is left out then, or after some crashes.
+        True when a version that was being loaded or called may be the cause: it is left out, at once or after more
+        crashes.
         """
 
 
@@ -75,7 +76,7 @@ class Embedded:
 
     def __init__(self, command: Sequence[str], record_file: Path) -> None:
         self._command, self._file = (*command, f"--load_record_file={record_file}"), record_file
-        self.record = LoadRecord()  # it reports what it holds back as failed
+        self.record = LoadRecord()  # the server reports what it holds back as failed loads
 
     def start(self, _find: FindFolder) -> "subprocess.Popen[bytes]":
         """See ServerProcess.start."""
@@ -98,7 +99,7 @@ class Binary:
     def __init__(self, command: Sequence[str], record_file: Path) -> None:
         self._command = command
         self.record = LoadRecord(record_file)
-        self.record.server_crashed("killed", by_itself=False)  # with this process, else nothing would be left loading
+        self.record.server_crashed("killed", by_itself=False)  # if a version was still loading
         self._output: ServerOutput | None = None
         self._failed = False
 
@@ -141,7 +142,7 @@ class Binary:
 
 
 def server_command(host: str, port: int, rest_port: int, config: Path, extra: Sequence[str]) -> list[str]:
-    """The model server's command line. Of a flag given twice the last counts, so `extra` wins."""
+    """Return the model server's command line. The last of repeated flags counts, so `extra` wins."""
     flags = [f"--port={port}", f"--rest_api_port={rest_port}", f"--model_config_file={config}", *_BOTH]
     if binary := shutil.which(_BINARY):
         return [binary, *flags, *_BINARY_ONLY, *extra]  # it listens on all addresses and has no flag for that

@@ -1,4 +1,4 @@
-"""`serving.json`: the few things a model may set for itself, under the names of TensorFlow Serving's ModelConfig.
+"""`serving.json`: a model's own settings, under the names of TensorFlow Serving's ModelConfig.
 
     {
       "model_version_policy": {"latest": {"num_versions": 2}},
@@ -10,8 +10,8 @@ Other policies are {"all": {}} and {"specific": {"versions": [5, 7]}}. `independ
 split and joined; false forbids it whatever the versions declare. It is not a field of ModelConfig; this file is read by
 the watcher and the embedded server, never by TensorFlow Serving.
 
-Anything else is refused as a whole: a file read half would serve something not configured. docs/serving.schema.json is
-its schema.
+A file with anything else is ignored as a whole, because using a part of it would serve something nobody configured. Its
+schema is docs/serving.schema.json.
 """
 
 import json
@@ -25,7 +25,7 @@ from tensor_serving.policy import Policy
 from tensor_serving.proto_scanner import open_regular
 
 FILE = "serving.json"
-_FORMER = "serving.conf"  # the same in protobuf's text form, until 2026-11
+_FORMER = "serving.conf"  # the same settings in protobuf's text form, used until 2026-11
 _MAX_BYTES = 64 * 1024
 _MAX_VERSION = 2**63 - 1
 

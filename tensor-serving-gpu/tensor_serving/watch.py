@@ -1,8 +1,8 @@
-"""The watcher beside the model server: keeps its config file in step with the models volume, and answers what is there.
+"""The watcher: keeps the model server's config file in step with the models volume, and provides the inventory.
 
-TensorFlow Serving has no call that lists models; the inventory served here is that list. What looks sound but does not
-load, only the model server knows: its states are read after each poll, and what failed is no longer listed. With a
-record of loads that holds over restarts: what did not load is left out of a start's list and tried again afterwards.
+TensorFlow Serving has no call that lists models; the inventory is that list. Only the model server knows which sound
+versions do not load: each poll first reads its states, and versions that failed are no longer listed. With a record of
+loads this survives restarts: what did not load is left out of the list at a start, and tried again afterwards.
 """
 
 import json
@@ -23,17 +23,17 @@ from tensor_serving.savedmodel import Inspector
 MAX_AGE = 30.0
 """Seconds after which an inventory counts as out of date."""
 
-_LOOK_SECONDS = 5.0  # that a look is waited for
-_RECHECK = 5.0  # seconds between questions about versions that are known to load
+_LOOK_SECONDS = 5.0  # to wait for a scan
+_RECHECK = 5.0  # seconds between state requests for versions that are known to load
 
 log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Looks at the volume at each `poll`, and remembers what it saw for the inventory.
+    """Scans the volume at each `poll`, and keeps the result for the inventory.
 
-    Without a `server`, a version that looks sound counts as sound. `record` is for a server that keeps none itself. The
-    inventory is out of date when the last complete look was more than `max_age` seconds ago.
+    Without a `server`, whether a sound version loads is not checked. `record` is for a server that keeps none itself.
+    The inventory is out of date when the last complete scan is more than `max_age` seconds old.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class Watcher:
         self._recent = RecentStates(server.address) if server else None
         self._recheck_due = 0.0
         self._inspector = Inspector(operations.allowed())
-        self._seen = self._shown = Catalogue([])  # the one shown is that of the last look that has ended
+        self._seen = self._shown = Catalogue([])  # _shown is the result of the last finished scan
         self._error = ""
         self._logged: set[str] = set()
         self._looks = Looks(self._poll)
         self._looked: datetime | None = None
-        self._looked_at = time.monotonic()  # or made
+        self._looked_at = time.monotonic()  # the last scan's end; at first, the watcher's start
         self._was_stale = False
 
     def poll(self, seconds: float | None = _LOOK_SECONDS) -> bool:
-        """Look once; write the config file if it should differ. Return whether all went well, and in time.
+        """Scan the volume once and write the config file if it changes. Return whether that succeeded in time.
 
-        While the volume cannot be read, or the file not written, the last config and inventory stay as they are, and
-        the inventory carries the reason as `error`. A look that takes longer than `seconds` goes on, and its result
-        counts when it ends; None waits for it.
+        While the volume cannot be read, or the file not written, the last config and inventory stay unchanged, and the
+        inventory has the reason as `error`. A scan that takes longer than `seconds` continues in the background, and
+        its result is used when it ends; None waits for it.
         """
         well, stale = self._looks.look(seconds), self.stale()
         if stale and not self._was_stale:
@@ -72,13 +72,13 @@ class Watcher:
 
     @property
     def complete(self) -> bool:
-        """Whether every version has been validated; of thousands each poll takes some."""
+        """Whether every version has been validated; with many versions each poll validates a part."""
         return self._seen.complete
 
     def inventory(self, available: bool = False) -> bytes:
-        """Return the inventory as of now (docs/contracts.md). For any thread.
+        """Return the current inventory (docs/contracts.md). Thread-safe.
 
-        With `available` each model names the versions that can be called now; the model server is asked for them.
+        With `available` each model names the versions that can be called now, as the model server reports them.
         """
         models = [model.document() for model in self._shown.models]
         if available and self._recent:
@@ -94,20 +94,20 @@ class Watcher:
         return json.dumps(document).encode()
 
     def stale(self) -> str:
-        """Return why the inventory is out of date: when the last complete look was; empty while it is not too long ago.
+        """Return why the inventory is out of date, with the age of the last complete scan; empty while it is not.
 
-        For any thread.
+        Thread-safe.
         """
         age = time.monotonic() - self._looked_at
         if age <= self._max_age:
             return ""
-        why = self._error or "a look at it has not ended: does its disk hang?"
+        why = self._error or "a scan of it has not ended: does its disk hang?"
         return f"{self._models} has not been read for {age:.0f} s: {why}"
 
     def not_ready(self) -> list[str]:
-        """Return why not every model that is listed can be called; empty when they all can. For any thread.
+        """Return why not every listed model can be called; empty when all can. Thread-safe.
 
-        A model can be called while one of its listed versions is AVAILABLE, as of now.
+        A model can be called while one of its listed versions is AVAILABLE.
         """
         listed = {model.name: model for model in self._shown.models if model.serving}
         reasons = [stale] if (stale := self.stale()) else []
@@ -115,7 +115,7 @@ class Watcher:
             return [*reasons, "no model is served"]
         if not self._server:
             return reasons
-        # Its own connection: the watcher's state of the server is not this thread's to change.
+        # A connection of its own, as this thread must not change the watcher's state of the server.
         found = ModelServer(self._server.address).states(list(listed))
         if not found:
             return [*reasons, "the model server does not answer"]
@@ -138,8 +138,8 @@ class Watcher:
             error = f"{problem.filename or self._models}: {problem.strerror}"
         except ValueError as problem:
             error = str(problem)
-        except Exception as problem:  # the next look may succeed; without one nothing would ever be served again
-            log.exception("a look at %s failed", self._models)
+        except Exception as problem:  # the next scan may succeed; without it nothing new would be served
+            log.exception("a scan of %s failed", self._models)
             error = f"{type(problem).__name__}: {problem}"
         if error and error != self._error:
             log.error("%s", error)
@@ -151,12 +151,12 @@ class Watcher:
         return not error
 
     def start_empty(self) -> None:
-        """Give the model server a config that lists nothing, where it would find none at all and refuse to start."""
+        """Write a config without models if there is no file: without any the model server would refuse to start."""
         if not self._output.exists():
             write_if_changed(self._output, render(Catalogue([])))
 
     def server_starts(self) -> None:
-        """Take note that the model server is started: it has not answered yet."""
+        """Record that the model server is being started: it has not answered yet."""
         if self._server:
             self._server.answered = False
 
@@ -166,7 +166,7 @@ class Watcher:
         return self._server is not None and self._server.answered
 
     def folder(self, name: str, number: int) -> Path | None:
-        """Return the folder of a version that was there at the last look. For any thread."""
+        """Return the folder of a version that the last scan found. Thread-safe."""
         return next((model.folders.get(number) for model in self._seen.models if model.name == name), None)
 
     def run(self, stop: Event, seconds: float) -> None:
@@ -175,23 +175,23 @@ class Watcher:
             self.poll()
 
     def _look(self) -> Catalogue:
-        """Return what the volume holds, with what the record holds back in quarantine."""
+        """Return what the volume holds; versions that the record holds back are quarantined."""
         seen = self._scan()
         if self._hold_back(seen):
             seen = self._scan()
         listed = _folders(seen)
-        # Of several versions that may have ended the server one at a time is tried, beside what surely loads.
+        # Of several versions that may have crashed the server one at a time is retried, beside those known to load.
         if (self.server_answered or not listed) and (suspect := self._record.retry_suspect(listed)):
             self._inspector.forget({suspect})
             seen = self._scan()
         return seen
 
     def _hold_back(self, seen: Catalogue) -> bool:
-        """Have the inspector refuse what the record holds back. Return whether there was any left."""
+        """Have the inspector refuse the sound versions that the record holds back. Return whether there were any."""
         sound = [model.folders[number] for model in seen.models for number in model.versions]
         held = {folder: reason for folder in sound if (reason := self._record.reason(folder))}
         for folder, reason in held.items():
-            self._inspector.forget({folder})  # it refuses what it has just looked at
+            self._inspector.forget({folder})  # as it refuses only what it has just validated
             self._inspector.problem(folder)
             self._inspector.refuse(folder, reason)
         return bool(held)
@@ -200,7 +200,7 @@ class Watcher:
         return scan(self._models, self._inspector, tried=self._server is not None)
 
     def _poll_status(self, server: ModelServer) -> None:
-        """Read the states of the listed versions from the model server, and pass on which load and which do not."""
+        """Read the listed versions' states from the model server; report to inspector and record which ones load."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK
@@ -214,7 +214,7 @@ class Watcher:
                     self._record.loaded(folder)
                 elif folder and number in listed[name].serving and state == "END" and error:
                     self._inspector.refuse(folder, error)
-                    if self._inspector.problem(folder):  # or it is the server's state of the files before
+                    if self._inspector.problem(folder):  # else the state is that of earlier files
                         self._record.failed(folder, error)
         if server.answered and not answered:
             for folder in self._record.retry():
@@ -224,7 +224,7 @@ class Watcher:
         return all(self._inspector.loads(model.folders[number]) for number in model.serving)
 
     def _log_changes(self) -> None:
-        """Log each quarantine, each problem and each near model once, and again only after it was gone."""
+        """Log each quarantine, problem and near model once, and again only when it returns after it was gone."""
         now = {near.line() for near in self._seen.ignored}
         for model in self._seen.models:
             now |= {f"{model.name} version {n} is quarantined: {why}" for n, why in model.quarantined.items()}

@@ -63,7 +63,7 @@ def test_without_splitting_the_execution_size_does_not_count(tmp_path: Path) -> 
             "max_execution_batch_size { value: 9 }",
             "max_execution_batch_size is 9, wanted at most max_batch_size, 8",
         ),
-        ("\xff", "is no BatchingParameters in text form"),
+        ("\xff", "is not a BatchingParameters in text form"),
     ],
 )
 def test_what_cannot_be_followed_is_reported(tmp_path: Path, text: str, message: str) -> None:

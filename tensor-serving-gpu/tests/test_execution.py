@@ -173,7 +173,7 @@ def test_a_version_may_bring_its_own_parameters(half_plus_two: Path) -> None:
     assert isinstance(runner, BatchRunner)
     assert runner._batched.parameters.max_batch_size == 2
     file.write_text("max_batch_size: 2")
-    with pytest.raises(ServingError, match="is no BatchingParameters in text form"):
+    with pytest.raises(ServingError, match="is not a BatchingParameters in text form"):
         execution.runner("half", model, half_plus_two)
     runner.close()
     execution.close()

@@ -43,7 +43,7 @@ def _refused(client: Client, path: str, request: bytes, **how: object) -> tuple[
 def test_bytes_that_are_no_message_are_refused(client: Client, path: str) -> None:
     code, text = _refused(client, path, b"\xff\xff\xff")
     assert code == "INTERNAL"
-    assert text.startswith("the request is no ")
+    assert text.startswith("the request is not a ")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -147,7 +147,7 @@ def test_what_cannot_be_served_is_reported_in_one_line(tmp_path: Path, exports: 
             tmp_path, exports, "--enable_batching", f"--batching_parameters_file={tmp_path / 'bad'}"
         ) as command:
             assert command.process.wait(20) == 1
-            assert "is no BatchingParameters in text form: 1:17" in command.text()
+            assert "is not a BatchingParameters in text form: 1:17" in command.text()
             assert "Traceback" not in command.text()
 
 

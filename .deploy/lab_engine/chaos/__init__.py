@@ -1,1 +1,1 @@
-"""Faults staged on a running lab by `bin/compose.sh chaos`, and the load that shows what they cost."""
+"""Faults injected into a running lab by `bin/compose.sh chaos`, and the load that shows their effect."""

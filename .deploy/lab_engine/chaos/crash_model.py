@@ -1,8 +1,8 @@
-"""A script: exports a model that ends its server. `python crash_model.py FOLDER WHEN SECONDS`; needs TensorFlow.
+"""A script that exports a model that crashes its server. `python crash_model.py FOLDER WHEN SECONDS`; needs TensorFlow.
 
-The model halves x; a row above zero makes it compute for SECONDS and then abort (SIGABRT, as a failed check in an
-operation does). WHEN is `load`: a warm-up record has such a row; or `request`: only a caller's row can.
-The workbench runs it, by `exec`: the engine has no TensorFlow.
+The model halves x; with a value above zero it computes for SECONDS and then aborts (SIGABRT, as a failed check in an
+operation does). WHEN is `load`: a warm-up record has such a value; or `request`: only a request can.
+It runs in the workbench, by `exec`, because the engine has no TensorFlow.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-_TURNS_PER_SECOND = 50_000  # of the loop below, on one core, in order of magnitude
+_TURNS_PER_SECOND = 50_000  # of the loop below, on one core, roughly
 
 
 def export(folder: Path, when: str, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""The faults that `bin/compose.sh chaos NAME` stages on a running lab.
+"""The faults that `bin/compose.sh chaos NAME` injects into a running lab.
 
-Each is bounded in count and time, aims at 127.0.0.1, and is put back at its end, after Ctrl-C too. A play returns
-whether its bar was met; docs/reliability.md has the bars.
+Each is bounded in count and time, affects only 127.0.0.1, and is undone at its end, also after Ctrl-C. `play` returns
+whether the fault's criterion (`bar`) was met; docs/reliability.md lists them.
 """
 
 import signal
@@ -45,7 +45,7 @@ models = pathlib.Path(os.environ["LAB_MODELS"])
 for folder in (models / sys.argv[1], models / ".staging" / sys.argv[1]):
     shutil.rmtree(folder, ignore_errors=True)
 """
-# The file has no name, so that its space is free again whatever ends this process; it ends by itself after 60 s.
+# The file has no name, so that its space is freed however this process ends; it ends by itself after 60 s.
 _FILL = """
 import os, select, sys, tempfile
 folder = os.environ.get("TENSOR_REST_FEEDBACK_DIR") or "."
@@ -62,7 +62,7 @@ with tempfile.TemporaryFile(dir=folder) as file:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: what it does, and whether it ends or fills something."""
+    """A fault: what it does, the criterion for passing (`bar`), and how it is injected."""
 
     about: str
     bar: str
@@ -71,7 +71,7 @@ class Fault:
 
 
 def run(settings: Settings, name: str, sure: bool) -> int:
-    """Stage a fault; returns the exit code: 0 if its bar was met, else 1."""
+    """Inject a fault; return the exit code: 0 if its criterion was met, else 1."""
     fault = FAULTS[name]
     if fault.confirmation:
         confirm(sure, f"{fault.confirmation} of the lab in {settings.home}")
@@ -82,7 +82,7 @@ def run(settings: Settings, name: str, sure: bool) -> int:
     try:
         met = fault.play(stage)
     finally:
-        kept = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is put back is put back whole
+        kept = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the undo must not be interrupted
         stage.undo.close()
         signal.signal(signal.SIGINT, kept)
     console.say(f"bar: {fault.bar}: {console.good('met') if met else console.bad('missed')}")
@@ -120,7 +120,7 @@ def _crash_model(stage: Stage) -> bool:
 
 
 def _bad_model(stage: Stage, publish: Callable[[], object]) -> bool:
-    """Others are answered meanwhile, the reason is given, and it is forgotten once it is deleted."""
+    """Check that other models answer, and that this one is quarantined with a reason and unlisted when deleted."""
     stage.undo.callback(stage.python, "tensor-jupyter", _REMOVE, _MODEL)
     with stage.load(20) as load:
         publish()
@@ -160,7 +160,7 @@ def _stall_upload(stage: Stage) -> bool:
 
 
 def _beside(stage: Stage, greetings: list[bytes], more: bytes, what: str) -> bool:
-    """The load without and with connections that do not go on: 95 % answered, p99 at most twice that without."""
+    """Compare the load without and with stalled connections: 95 % answered, p99 at most twice that without."""
     with stage.load(20) as quiet:
         stage.pause(5)
     before = _say(stage, quiet.summary())
@@ -180,7 +180,7 @@ def _beside(stage: Stage, greetings: list[bytes], more: bytes, what: str) -> boo
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
-    """As much as is taken: a server may refuse, or take only a part."""
+    """Send as much as the server accepts: it may refuse, or read only a part."""
     connection.settimeout(0.2)
     try:
         connection.sendall(data)

@@ -1,7 +1,7 @@
 """An open-loop load: calls start at a fixed rate whether or not earlier ones have been answered.
 
 A latency counts from the moment a call was due, so that a stall shows in every call it delayed (no coordinated
-omission). Standard library only, as the rest of the engine.
+omission). Standard library only, like the rest of the engine.
 """
 
 import http.client
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Summary:
-    """The calls of a load in figures."""
+    """Statistics of a load's calls."""
 
     calls: int
     failed: int
@@ -61,9 +61,9 @@ class Summary:
 
 
 class Client:
-    """Sends one request to an address again and again, over kept connections, one for each thread.
+    """Sends one request to an address again and again, over one keep-alive connection for each thread.
 
-    A kept connection that the server has closed meanwhile is replaced before the request is sent; nothing is repeated.
+    A connection that the server has closed meanwhile is replaced before the request is sent; no request is retried.
     """
 
     def __init__(self, url: str, body: bytes | None, headers: Mapping[str, str], timeout: float = 60) -> None:
@@ -74,7 +74,7 @@ class Client:
         self._local = threading.local()
 
     def __call__(self) -> str:
-        """Send it; return the status, or a word for what went wrong."""
+        """Send the request; return the status, or a word for the error."""
         connection = self._connection()
         try:
             connection.request("POST" if self._body else "GET", self._path, self._body, self._headers)
@@ -89,13 +89,13 @@ class Client:
         kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if kept is None:
             kept = self._local.connection = http.client.HTTPConnection(self._host, self._port, self._timeout)
-        elif kept.sock and _is_readable(kept.sock):  # nothing is due: it has been closed
+        elif kept.sock and _is_readable(kept.sock):  # no answer is expected, so it has been closed
             kept.close()
         return kept
 
 
 def _is_readable(connection: socket.socket) -> bool:
-    found = select.poll()  # select() knows no file number above 1023
+    found = select.poll()  # select() is limited to file descriptors up to 1023
     found.register(connection, select.POLLIN)
     return bool(found.poll(0))
 
@@ -121,11 +121,11 @@ class Load:
         self._pool.shutdown()
 
     def in_flight(self) -> int:
-        """Calls that were started and have no answer yet."""
+        """Return the number of calls that were started and have no answer yet."""
         return len(self._due) - len(self.calls)
 
     def between(self, begin: float, end: float) -> list[Call]:
-        """The finished calls that were due then (time.monotonic())."""
+        """Return the finished calls that were due in this interval (time.monotonic())."""
         return [call for call in self.calls if begin <= call.due < end]
 
     def answers(self) -> int:
@@ -147,7 +147,7 @@ class Load:
 
 
 def summary(calls: list[Call]) -> Summary:
-    """The figures of these calls."""
+    """Return the statistics of these calls."""
     good = sorted(call.seconds * 1000 for call in calls if not call.failed)
     due = [call.due for call in calls]
     span = max(due) - min(due) if len(due) > 1 else 0.0

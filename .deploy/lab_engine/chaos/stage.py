@@ -1,4 +1,4 @@
-"""What the faults have in common: code run inside a service, the load beside them, and what the gateway says."""
+"""What the faults have in common: running code inside a service, the load meanwhile, and the gateway's answers."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from ..settings import ROOT, Settings
 from ..waiting import wait_until
 from .load import Client, Load
 
-# Runs inside a service, next to the processes it ends: only those of the same lab, known by its id.
+# Runs inside the service whose process it ends: only processes with the same lab id.
 _KILL = """
 import os, pathlib, sys
 
@@ -43,18 +43,18 @@ for pid in sorted(found)[:1]:
     os.kill(pid, int(sys.argv[1]))
     print(pid)
 """
-_SERVERS = (("tensor_serving", "serve"), ("tensorflow_model_server",))  # words of its command line
+_SERVERS = (("tensor_serving", "serve"), ("tensorflow_model_server",))  # words of the model server's command line
 
 
 @dataclass
 class Stage:
-    """A running lab on which a fault is staged; `undo` puts everything back, whatever happens."""
+    """A running lab into which a fault is injected; `undo` reverts everything in any case."""
 
     settings: Settings
     undo: ExitStack = field(default_factory=ExitStack)
 
     def python(self, service: str, code: str, *arguments: str) -> str:
-        """Run Python code inside a service; returns what it printed. Raises EngineError with its last words."""
+        """Run Python code inside a service; return what it printed. Raises EngineError with its last error line."""
         done = subprocess.run(self._command(service, code, *arguments), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
@@ -62,24 +62,24 @@ class Stage:
         return done.stdout.strip()
 
     def hold(self, service: str, code: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start Python code inside a service; it is ended with the stage."""
+        """Start Python code inside a service; `undo` ends it."""
         command = self._command(service, code, *arguments)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.undo.callback(_end, process)
         return process
 
     def kill_model_server(self) -> str:
-        """KILL it; returns its process id, or nothing if there is none."""
+        """Send SIGKILL to the model server; return its process id, empty if there is none."""
         killed = (self.python("tensor-serving", _KILL, "9", "all", *words) for words in _SERVERS)
         return next((pid for pid in killed if pid), "")
 
     def kill_worker(self) -> str:
-        """KILL a worker of the gateway; returns its process id, or nothing if there is none."""
+        """Send SIGKILL to a worker of the gateway; return its process id, empty if there is none."""
         return self.python("tensor-rest", _KILL, "9", "children", "tensor_rest.wsgi:application")
 
     @contextmanager
     def load(self, rate: float) -> Iterator[Load]:
-        """Sample pictures to the shipped model, at so many a second, while the block runs."""
+        """Send sample images to the shipped model, at `rate` per second, while the block runs."""
         prepared = sample.request(self.settings)
         assert isinstance(prepared.data, bytes)
         headers = {name.title(): value for name, value in prepared.header_items()}
@@ -87,7 +87,7 @@ class Stage:
             yield running
 
     def model(self, name: str) -> dict[str, Any]:
-        """What GET /tf/models has of a model; empty while there is none, or no answer."""
+        """Return a model's entry in GET /tf/models; empty if there is none, or no answer."""
         try:
             found = sample.models(self.settings)
         except OSError:
@@ -95,7 +95,7 @@ class Stage:
         return next((model for model in found if model["name"] == name), {})
 
     def quarantine(self, name: str, seconds: float) -> str:
-        """Wait for the reason why a model is held back; empty if it is not within the time."""
+        """Wait until a model is quarantined and return the reason; empty if it is not within this time."""
         found: list[dict[str, Any]] = []
 
         def held() -> bool:
@@ -106,7 +106,7 @@ class Stage:
         return str(found[0]["reason"]) if found else ""
 
     def answers_again(self, seconds: float) -> float:
-        """Wait until the shipped model answers; returns after how many seconds, infinity if not in time."""
+        """Wait until the shipped model answers; return the seconds that took, infinity if it does not in time."""
         begin = time.monotonic()
         with contextlib.suppress(EngineError):
             sample.classify(self.settings, seconds)
@@ -114,7 +114,7 @@ class Stage:
         return float("inf")
 
     def pause(self, seconds: float) -> None:
-        """Let the load go on; Ctrl-C ends it."""
+        """Wait while the load continues; Ctrl-C interrupts it."""
         threading.Event().wait(seconds)
 
     def say(self, text: str) -> None:
@@ -126,7 +126,7 @@ class Stage:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End it by closing its input: signals sent to `docker exec` do not reach the process in the container."""
+    """End a process by closing its input, as signals to `docker exec` do not reach the process in the container."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()
@@ -139,12 +139,12 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def parse(text: str) -> Any:
-    """The JSON a script printed last."""
+    """Return the JSON that a script printed last."""
     return json.loads(text.splitlines()[-1])
 
 
 def confirm(sure: bool, what: str) -> None:
-    """Raises EngineError unless the user agrees to `what`."""
+    """Raise EngineError unless the user agrees to `what`."""
     if sure:
         return
     if not sys.stdin.isatty():

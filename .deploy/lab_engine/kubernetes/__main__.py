@@ -11,14 +11,14 @@ from .manifests import Choice
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0 done, 1 failed with its reason said, 2 not understood, 130 interrupted."""
+    """Run one verb; return the exit code: 0 done, 1 failed with a reason printed, 2 wrong usage, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options) or 0
     except EngineError as error:
         return _fail(str(error))
     except BrokenPipeError:  # `bin/kube.sh render | head`
-        sys.stdout = None  # nothing is left to be flushed
+        sys.stdout = None  # so that Python does not flush it at exit
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("test", help="send the sample digit through the gateway")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
     logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each pod (default: 50)")
     delete = verbs.add_parser("delete", help="remove the lab; volumes stay; asks first")
     delete.add_argument("--volumes", action="store_true", help="remove the whole namespace with every model and file")

@@ -1,4 +1,4 @@
-"""What is done with a cluster: apply and wait, status, a sample request, logs, delete."""
+"""The verbs on a cluster: apply and wait, status, a sample request, logs, delete."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ _VOLUMES = "persistentvolumeclaims"
 
 
 def connect(kubectl: Kubectl, context: str, namespace: str) -> Kubectl:
-    """The kubectl for one cluster. Raises EngineError if no context is named and none is current."""
+    """Return the kubectl for one cluster. Raises EngineError if no context is named and none is current."""
     if not context:
         code, printed, _ = kubectl.try_run("config", "current-context")
         context = printed.strip()
@@ -36,7 +36,7 @@ def connect(kubectl: Kubectl, context: str, namespace: str) -> Kubectl:
 
 
 def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seconds: int) -> None:
-    """Bring the lab onto the cluster, wait until it is ready, and send the sample picture through it."""
+    """Apply the lab to the cluster, wait until it is ready, and send the sample image through it."""
     if "direct" in choice.components and (serving := settings.versions["LAB_SERVING"]) != "embedded":
         raise EngineError(
             f"the component direct needs LAB_SERVING=embedded; {serving}, TensorFlow Serving, checks no tokens"
@@ -65,7 +65,7 @@ def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seco
 
 
 def status(kubectl: Kubectl) -> int:
-    """Show deployments, pods, autoscalers, volumes and the Ingress; returns 1 unless every Deployment is ready."""
+    """Show Deployments, pods, autoscalers, volumes and the Ingress; return 1 unless every Deployment is ready."""
     kinds = f"deployments,pods,horizontalpodautoscalers,ingresses,{_VOLUMES}"
     if code := kubectl.show("get", kinds, "--selector", _OURS):
         return code
@@ -81,13 +81,13 @@ def status(kubectl: Kubectl) -> int:
 
 
 def test(kubectl: Kubectl, settings: Settings) -> None:
-    """Send the sample picture to the gateway through a port-forward, and print the answer."""
+    """Send the sample image to the gateway through a port-forward, and print the answer."""
     with forwarded(kubectl, "tensor-rest", 8080) as port:
         console.say(report.proof(replace(settings, ports=replace(settings.ports, rest=port))).rstrip())
 
 
 def logs(kubectl: Kubectl, services: Sequence[str], tail: int, follow: bool) -> int:
-    """Show the last lines of the services' pods; with `follow`, go on."""
+    """Show the last lines of the services' pods; with `follow`, continue."""
     listed = ",".join(verbs.chosen(services))
     options = ["--all-containers", "--prefix", "--ignore-errors", "--max-log-requests=40", f"--tail={tail}"]
     return kubectl.show(
@@ -96,7 +96,7 @@ def logs(kubectl: Kubectl, services: Sequence[str], tail: int, follow: bool) -> 
 
 
 def delete(kubectl: Kubectl, sure: bool, volumes: bool) -> int:
-    """Remove the lab; its volumes and Secrets stay, unless `volumes`: then the namespace goes, with all in it."""
+    """Remove the lab; its volumes and Secrets stay, unless `volumes` is set: then the whole namespace is removed."""
     if volumes:
         what = f"namespace {kubectl.namespace} of {kubectl.context}, with every model, log and data file in it"
         verbs.check_sure(sure, "delete --volumes", what)
@@ -107,7 +107,7 @@ def delete(kubectl: Kubectl, sure: bool, volumes: bool) -> int:
 
 @contextmanager
 def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[int]:
-    """A free port of this machine that leads to the service, while the context lasts. Raises EngineError."""
+    """Forward a free port of this machine to the service while the context lasts; yields it. Raises EngineError."""
     command = kubectl.command("port-forward", "--address", "127.0.0.1", f"service/{service}", f":{port}")
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -118,19 +118,19 @@ def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[int]:
             found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", program.stdout.readline())
             if not found:
                 program.terminate()
-                raise EngineError(f"no way to {service}: {program.stderr.read().strip() or 'kubectl gave no port'}")
+                raise EngineError(f"no port-forward to {service}: {program.stderr.read().strip() or 'no port given'}")
             yield int(found[1])
         finally:
             program.terminate()
 
 
 def _server(kubectl: Kubectl) -> str:
-    """The address of the cluster's API server."""
+    """Return the address of the cluster's API server."""
     return kubectl.output("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").strip()
 
 
 def _confirm(sure: bool, what: str) -> None:
-    """Raises EngineError unless the user agrees."""
+    """Raise EngineError unless the user agrees."""
     if sure:
         return
     if not sys.stdin.isatty():
@@ -145,14 +145,14 @@ def _confirm(sure: bool, what: str) -> None:
 
 
 def _namespace(rendered: str, choice: Choice) -> dict[str, object]:
-    """The namespace with the labels of the manifests, which Secrets need before the rest."""
+    """Return the namespace with the labels of the manifests; it is created first, for the Secrets."""
     documents = [text for text in rendered.split("\n---\n") if re.search(r"^kind: Namespace$", text, re.MULTILINE)]
     labels = dict(re.findall(r"^    ([a-z./-]+): (\S+)$", documents[0], re.MULTILINE)) if documents else {}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": choice.namespace, "labels": labels}}
 
 
 def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[str, object]:
-    """What comes from this machine: JupyterLab's token, API keys and rules, if there are any."""
+    """Return the objects made from this machine's files: JupyterLab's token, API keys and rules, if there are any."""
     objects = []
     if "production" not in choice.components:
         token.make(settings)
@@ -174,7 +174,7 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
 
 
 def _has_secret(kubectl: Kubectl, name: str) -> bool:
-    """Raises EngineError if the query fails: a key must not be replaced because of that."""
+    """Return whether the Secret exists. Raises EngineError if the query fails, lest an existing key be replaced."""
     return bool(kubectl.output("get", "secret", name, "--ignore-not-found", "--output", "name").strip())
 
 
@@ -194,7 +194,7 @@ def _deployments(rendered: str) -> list[str]:
 
 
 def _wait(kubectl: Kubectl, deployments: Sequence[str], seconds: int) -> None:
-    """Raises EngineError, with the events of the pods, when a Deployment is not ready in time."""
+    """Wait for the Deployments. If one is not ready in time, show the pods' events and raise EngineError."""
     for name in deployments:
         if kubectl.show("rollout", "status", f"deployment/{name}", f"--timeout={seconds}s"):
             kubectl.show("get", "pods", "--selector", f"app.kubernetes.io/name={name}")
@@ -203,7 +203,7 @@ def _wait(kubectl: Kubectl, deployments: Sequence[str], seconds: int) -> None:
 
 
 def _addresses(kubectl: Kubectl, workbench: bool, settings: Settings) -> list[tuple[str, str]]:
-    """How the services are reached: by port-forward, and the gateway by the Ingress where it has an address."""
+    """Return how to reach the services: by port-forward, and the gateway also by the Ingress if it has an address."""
     command = f"kubectl --context {kubectl.context} --namespace {kubectl.namespace} port-forward"
     found = [("the page", f"{command} service/tensor-rest 8080, then http://127.0.0.1:8080/")]
     if workbench:

@@ -14,26 +14,26 @@ from ..errors import EngineError
 from ..settings import ROOT, Settings
 
 LOCK = ROOT / ".deploy" / "kubernetes" / "requirements.txt"
-_OLDEST = (1, 32)  # the oldest whose kustomize has rendered every combination
-_SECONDS = 30  # one question to the cluster
+_OLDEST = (1, 32)  # the oldest version whose kustomize is known to render every combination
+_SECONDS = 30  # for one request to the cluster
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """A kubectl, and where its commands go: a context of the user's kubeconfig ("" for none) and a namespace."""
+    """A kubectl, with the context of the user's kubeconfig ("" for none) and the namespace of its commands."""
 
     program: str
     context: str = ""
     namespace: str = ""
 
     def command(self, *arguments: str) -> list[str]:
-        """The whole command line."""
+        """Return the whole command line."""
         context = ["--context", self.context] if self.context else []
         namespace = ["--namespace", self.namespace] if self.namespace else []
         return [self.program, *context, *namespace, *arguments]
 
     def output(self, *arguments: str, given: str | None = None) -> str:
-        """Run it, and return what it printed. Raises EngineError with its reason."""
+        """Run it, and return what it printed. Raises EngineError with kubectl's error output."""
         code, printed, errors = self.try_run(*arguments, given=given)
         if code:
             raise EngineError(f"kubectl {arguments[0]} failed: {errors or f'exit code {code}'}")
@@ -51,13 +51,13 @@ class Kubectl:
         return done.returncode, done.stdout, done.stderr.strip()
 
     def show(self, *arguments: str) -> int:
-        """Run it on the user's terminal; returns the exit code."""
+        """Run it on the user's terminal; return the exit code."""
         sys.stdout.flush()
         return subprocess.run(self.command(*arguments), check=False).returncode
 
 
 def find(settings: Settings) -> Kubectl:
-    """The kubectl to use. Raises EngineError if there is none and the pinned one cannot be installed."""
+    """Return the kubectl to use. Raises EngineError if there is none and the pinned one cannot be installed."""
     own = shutil.which("kubectl")
     if own and version(own) >= _OLDEST:
         return Kubectl(own)
@@ -65,7 +65,7 @@ def find(settings: Settings) -> Kubectl:
 
 
 def version(program: str) -> tuple[int, int]:
-    """Its major and minor version; (0, 0) if it does not say."""
+    """Return its major and minor version; (0, 0) if they cannot be determined."""
     try:
         command = [program, "version", "--client", "--output", "json"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)

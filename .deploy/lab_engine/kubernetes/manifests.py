@@ -1,7 +1,7 @@
-"""The manifests as this clone and this environment want them: an overlay, components, images and settings, rendered.
+"""Rendering the manifests: an overlay, components, and the images and settings of this clone and environment.
 
-What is chosen becomes a kustomization of its own in a temporary folder, laid over the overlay; nothing in
-.deploy/kubernetes is changed. It is written as JSON, which is YAML.
+The choice becomes a kustomization of its own in a temporary folder, on top of the overlay; nothing in
+.deploy/kubernetes is changed. It is written as JSON, which is valid YAML.
 """
 
 import json
@@ -23,11 +23,11 @@ NAMESPACE = "tensor-lab"
 KEYS_FILE = "TENSOR_REST_API_KEYS_FILE"
 KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
 ROUTE_KEY = "tensor-route-key"
-"""The Secret with the key of clients' tokens, of the component direct."""
-_DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, twice over
+"""The Secret with the key of clients' tokens, for the component direct."""
+_DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, doubled
 _IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
 
-_SYNC = "tensor-sync"  # whose ConfigMap no manifest has
+_SYNC = "tensor-sync"  # its ConfigMap is in no manifest
 _LABELS = {"app.kubernetes.io/part-of": "tensor-lab"}
 _STORE = ("LAB_STORE", "AWS_REGION", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")
 
@@ -41,7 +41,7 @@ _IN_NAMESPACE = {
         }
     ],
 }
-"""The namespace in KEDA's query, whatever this lab's is."""
+"""Sets the namespace in KEDA's query to this lab's."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Choice:
 
 
 def names(kind: str) -> list[str]:
-    """The overlays or the components there are."""
+    """Return the names of the overlays or components."""
     return sorted(path.parent.name for path in (FOLDER / kind).glob("*/kustomization.yaml"))
 
 
 def render(kubectl: Kubectl, choice: Choice, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The manifests as YAML. Raises EngineError with kustomize's reason."""
+    """Return the manifests as YAML. Raises EngineError with kustomize's reason."""
     with tempfile.TemporaryDirectory(prefix="tensor-lab-") as name:
         folder = Path(name).resolve()
         document = kustomization(choice, settings, environ, folder)
@@ -74,7 +74,7 @@ def render(kubectl: Kubectl, choice: Choice, settings: Settings, environ: Mappin
 
 
 def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """The kustomization over the chosen overlay; it will lie in `folder`, which all its paths are relative to."""
+    """Return the kustomization on top of the overlay; its paths are relative to `folder`, where it is written."""
     given = passed_on(environ)
     patches = []
     if choice.host:
@@ -116,7 +116,7 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
 
 
 def passed_on(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """By service, those variables of the environment that Compose hands on as they are and that are set."""
+    """Return, by service, the set environment variables that Compose passes on unchanged."""
     text = COMPOSE_FILE.read_text(encoding="utf-8")
     named = re.findall(r"^ {4,6}((?:TENSOR_REST|TENSOR_SERVING|TF_SERVER)_[A-Z_]+):(?: *#.*)?$", text, re.MULTILINE)
     found: dict[str, dict[str, str]] = {}
@@ -128,7 +128,7 @@ def passed_on(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def keys_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The file of API keys on this machine; `/config/NAME` is the config folder's, as in Compose. None if not set."""
+    """Return the file of API keys on this machine, or None; `/config/NAME` is in the config folder, as in Compose."""
     text = environ.get(KEYS_FILE)
     if not text:
         return None
@@ -137,14 +137,14 @@ def keys_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Pa
 
 
 def models_image(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The image with the models, for the component models-oci: LAB_MODELS_IMAGE, else this lab's tensor-models."""
+    """Return the image with the models, for models-oci: LAB_MODELS_IMAGE, else this lab's tensor-models."""
     values = settings.versions
     own = f"{values['LAB_REGISTRY']}/{values['LAB_GROUP']}/tensor-models:{tag(settings)}"
     return environ.get("LAB_MODELS_IMAGE") or own
 
 
 def _store(choice: Choice, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the pod that pulls models: the store, and where its provider is; no secrets."""
+    """Return the variables of the pod that pulls models: the store and its provider's address; no secrets."""
     if not environ.get("LAB_STORE"):
         raise EngineError("The component sync needs the address of the models: LAB_STORE=s3://bucket/prefix")
     if "models-oci" in choice.components:
@@ -153,15 +153,15 @@ def _store(choice: Choice, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def tag(settings: Settings) -> str:
-    """LAB_TAG; the release in place of `latest`, which may have changed by the time a pod starts anew."""
+    """Return LAB_TAG, or the release instead of `latest`, which may have changed by the time a pod restarts."""
     given = settings.versions["LAB_TAG"]
     return settings.version if given == "latest" else given
 
 
 def _components(choice: Choice, settings: Settings) -> list[str]:
-    """The chosen ones, and gpu where LAB_SERVING says so; the overlay gpu has it already.
+    """Return the chosen components, and gpu if LAB_SERVING is gpu, unless the overlay is gpu, which includes it.
 
-    In the order of their names: production changes what monitoring brings.
+    They are sorted by name, because production changes what monitoring adds.
     """
     wanted = [*choice.components, *(["gpu"] if settings.versions["LAB_SERVING"] == "gpu" else [])]
     return [name for name in sorted(set(wanted)) if name != choice.overlay]

@@ -1,4 +1,4 @@
-"""The lab's Python environment: made once from the pinned, hashed requirements, made anew when those change."""
+"""The lab's Python environment: made once from the pinned requirements with hashes, and again when those change."""
 
 import hashlib
 import os
@@ -18,23 +18,23 @@ from ..settings import ROOT, Settings
 
 LOCK = ROOT / ".deploy" / "requirements.txt"
 _MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-_MAX_OUTPUT_BYTES = 2**22  # bytes of pip's that are read; it prints some 100 KB
+_MAX_OUTPUT_BYTES = 2**22  # bytes of pip's output that are read; it prints some 100 KB
 SERVICES = ("tensor-jupyter", "tensor-serving-gpu", "tensor-rest")
 
 
 def is_current(settings: Settings, lock: Path = LOCK) -> bool:
-    """True if the environment was made whole from this lock file by this minor version of Python."""
+    """Return whether the environment was made completely from this lock file, by this minor version of Python."""
     stamp = _stamp(settings, lock)
     return settings.python.exists() and stamp.exists() and stamp.read_text() == _fingerprint(settings, lock)
 
 
 def ensure(settings: Settings) -> None:
-    """Make the environment if it is missing, half made or out of date; raises EngineError and leaves none behind."""
+    """Make the environment if it is missing, incomplete or outdated; on failure remove it and raise EngineError."""
     if not is_current(settings):
         try:
             _make(settings)
             install(settings, LOCK, "installing the lab's packages")
-        except BaseException:  # also an interrupt: a half-made environment must not look like one
+        except BaseException:  # also an interrupt: an incomplete environment must not be used
             shutil.rmtree(settings.venv, ignore_errors=True)
             raise
     _link_services(settings)
@@ -67,7 +67,7 @@ def _make(settings: Settings) -> None:
 
 
 def _run(command: Sequence[str], site_packages: Path, total: int, progress: console.Progress) -> None:
-    """Run pip; progress is by what it has begun to fetch, then by what is installed, which it does not report."""
+    """Run pip. Progress is what it has begun to fetch, then the packages in the folder, which pip does not report."""
     before = _packages_in(site_packages)
     with (
         tempfile.TemporaryFile() as output,

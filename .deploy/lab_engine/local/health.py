@@ -1,4 +1,4 @@
-"""Is a service healthy, and waiting until all are."""
+"""Whether a service is healthy, and waiting until all are."""
 
 from collections.abc import Mapping, Sequence
 

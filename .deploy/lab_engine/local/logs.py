@@ -11,16 +11,16 @@ from .services import Service
 
 
 def last_lines(settings: Settings, program: str, count: int) -> list[str]:
-    """Up to `count` last lines of a program's log; none if it has not written any."""
+    """Return up to `count` last lines of a program's log; none if it has not written any."""
     path = _path(settings, program)
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", errors="replace") as file:  # of 10 MB at most, see supervisor_config
+    with path.open(encoding="utf-8", errors="replace") as file:  # at most 10 MB, see supervisor_config
         return [line.rstrip("\n") for line in deque(file, maxlen=max(0, count))]
 
 
 def show(settings: Settings, services: Sequence[Service], count: int, follow: bool) -> None:
-    """Print the last lines of the services' programs, each line behind its program's name; with `follow`, go on."""
+    """Print the last lines of the services' programs, each after its program's name; with `follow`, continue."""
     programs = [program.name for service in services for program in service.programs]
     width = max(map(len, programs))
     tails = {program: _Tail(_path(settings, program)) for program in programs}
@@ -33,7 +33,7 @@ def show(settings: Settings, services: Sequence[Service], count: int, follow: bo
 
 
 class _Tail:
-    """What is added to a file from now on, across its rotation."""
+    """Reads the lines added to a file from now on, also after its rotation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class _Tail:
 
     def new_lines(self) -> Iterator[str]:
         size = self._path.stat().st_size if self._path.exists() else 0
-        if size < self._at:  # rotated or started anew
+        if size < self._at:  # rotated or truncated
             self._at, self._rest = 0, b""
         if size > self._at:
             with self._path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Talking to the process manager: supervisord, which keeps the programs alive and their logs in bounds."""
+"""Client of the process manager, supervisord, which restarts programs that end and limits the size of their logs."""
 
 import contextlib
 import http.client
@@ -27,11 +27,11 @@ class Process:
     pid: int
     uptime: int  # seconds
     restarts: int  # how often it ended by itself since the lab was started
-    why: str  # supervisord's word when it is not running
+    why: str  # supervisord's reason if it is not running
 
 
 class Manager:
-    """supervisord of one lab, reached over its Unix socket in the run folder."""
+    """The supervisord of one lab, called over its Unix socket in the run folder."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -40,7 +40,7 @@ class Manager:
         self._look = _proxy(settings, seconds=3)
 
     def is_running(self) -> bool:
-        """True if supervisord answers. Raises EngineError where this user may not call it."""
+        """Return whether supervisord answers. Raises EngineError if this user may not call it."""
         try:
             self._look.getState()
         except xmlrpc.client.Fault:  # it is about to end, and refuses calls
@@ -54,11 +54,11 @@ class Manager:
         return True
 
     def is_running_with(self, config: str) -> bool:
-        """True if it runs, and was started with just this configuration."""
+        """Return whether it runs and was started with exactly this configuration."""
         return self.is_running() and self._config.exists() and self._config.read_text() == config
 
     def start(self, config: str, environment: Mapping[str, str]) -> None:
-        """Start supervisord and with it every program; raises EngineError with its own words."""
+        """Start supervisord and with it every program; raises EngineError with its error output."""
         self._config.write_text(config)
         self._log.unlink(missing_ok=True)  # restarts are counted from here
         command = [str(self._settings.python), "-m", "supervisor.supervisord", "-c", str(self._config)]
@@ -69,7 +69,7 @@ class Manager:
             raise EngineError(f"the process manager did not start: {(started.stderr or started.stdout).strip()}")
 
     def stop(self) -> None:
-        """Stop every program and supervisord, and what either may have left behind."""
+        """Stop every program and supervisord, and processes that they left behind."""
         if self.is_running():
             with contextlib.suppress(xmlrpc.client.Fault):  # it is shutting down already
                 self._call.shutdown()
@@ -79,9 +79,8 @@ class Manager:
             self.end_left()
 
     def end_left(self, grace: float = 10.0) -> None:
-        """End a supervisord that does not answer, and the programs it left: those that are not done in `grace` seconds
-        are killed."""
-        self._kill_hung()  # first: it would start again what is ended
+        """End a supervisord that does not answer, and its programs; after `grace` seconds kill what still runs."""
+        self._kill_hung()  # first, as it would restart the programs
         end_processes(self._settings, grace)
 
     def restart(self, group: str) -> None:
@@ -89,7 +88,7 @@ class Manager:
         self._call.startProcessGroup(group, False)
 
     def change_groups(self, stopped: Sequence[str], started: Sequence[str]) -> None:
-        """Stop and start groups of programs, as the changed configuration has them."""
+        """Stop and start groups of programs, according to the changed configuration."""
         for group in stopped:
             self._call.stopProcessGroup(group, True)
             self._call.removeProcessGroup(group)
@@ -98,13 +97,13 @@ class Manager:
             self._call.addProcessGroup(group)
 
     def start_again(self, *states: str) -> None:
-        """Start the programs that are in one of these states, as STOPPED or FATAL."""
+        """Start the programs that are in one of these states, such as STOPPED or FATAL."""
         for process in self.processes():
             if process.state in states:
                 self._call.startProcess(f"{process.service}:{process.program}", False)
 
     def processes(self) -> list[Process]:
-        """Every program; an empty list when the lab is not running."""
+        """Return every program; an empty list when the lab is not running."""
         try:
             found = self._look.getAllProcessInfo()
         except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
@@ -114,10 +113,10 @@ class Manager:
 
     @property
     def pid(self) -> int:
-        """supervisord's process id; 0 if it has ended, or did not write it down."""
+        """The process id of supervisord; 0 if it has ended, or has not written its pid file."""
         with contextlib.suppress(OSError, ValueError):
             pid = int((self._settings.run / "supervisord.pid").read_text())
-            if _is_of(Path("/proc", str(pid)), self._settings):  # and not another program's by now
+            if _is_of(Path("/proc", str(pid)), self._settings):  # else the id belongs to another program by now
                 return pid
         return 0
 
@@ -132,7 +131,7 @@ class Manager:
 
 
 def end_processes(settings: Settings, grace: float = 10.0) -> None:
-    """End what of this lab still runs: children that a killed supervisord left behind."""
+    """End this lab's remaining processes: children that a killed supervisord left behind."""
 
     def end_with(number: signal.Signals) -> None:
         for pid in _processes_of(settings):
@@ -146,7 +145,8 @@ def end_processes(settings: Settings, grace: float = 10.0) -> None:
 
 
 def _processes_of(settings: Settings) -> list[int]:
-    # Linux only; elsewhere supervisord's own stop has to do. `exec` and `lab` commands carry no TENSOR_LAB_SUPERVISED.
+    # Linux only; elsewhere supervisord's own stop must suffice. `exec` and `lab` commands have no
+    # TENSOR_LAB_SUPERVISED.
     found, own = [], str(os.getpid())  # this command may be typed in the lab's own JupyterLab
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -161,7 +161,7 @@ def _is_of(process: Path, settings: Settings) -> bool:
 
 
 def _is_nginx(process: Path, settings: Settings) -> bool:
-    """True for this lab's nginx and its workers: they write their titles over their environment."""
+    """Return whether it is this lab's nginx or a worker, known by its folder: nginx overwrites its environment."""
     folder = (settings.run / "rest").resolve()
     return (process / "comm").read_text() == "nginx\n" and (process / "cwd").resolve() == folder
 
@@ -180,13 +180,13 @@ def _process(info: Mapping[str, Any], log: str) -> Process:
 
 
 def _proxy(settings: Settings, seconds: float) -> Any:
-    """supervisord's calls; one without an answer in time raises TimeoutError."""
+    """Return supervisord's API; a call without an answer in time raises TimeoutError."""
     transport = _UnixTransport(settings.run / "supervisor.sock", seconds)
     return xmlrpc.client.ServerProxy("http://supervisor/RPC2", transport=transport).supervisor
 
 
 class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a Unix socket, as supervisord speaks it."""
+    """XML-RPC over a Unix socket, as supervisord offers it."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         super().__init__()

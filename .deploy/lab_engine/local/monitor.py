@@ -1,16 +1,17 @@
-"""The program that watches over the lab's other local processes: what does not work is ended, and started again.
+"""The monitor of the lab's other local processes: ends those that hang, so that they are started again.
 
-supervisord starts a program again when it has ended, but does not see that it hangs. This program is one of its own:
+supervisord restarts a program that has ended, but does not notice one that hangs. The monitor is one of its programs:
 
     a program whose probe is not answered          -> its processes are ended; supervisord starts them again
     a program that supervisord gave up on (FATAL)  -> is started again, every 30 s
-    supervisord ended, or hangs                    -> everything is ended and started again as it was
-    any of these is stopped, as by SIGSTOP         -> is continued; if that does not help, as above
-    this program hangs                             -> its guard, a child, ends it; and the other way round
+    supervisord has ended, or hangs                -> everything is ended and started again with the same configuration
+    any of these is stopped, e.g. by SIGSTOP       -> is continued; if that does not help, as above
+    the monitor hangs                              -> its guard, a child process, ends it; a lost guard is replaced
 
-What hangs is to work again within 30 s. A start takes 3 s on an idle machine and 16 s where four runnable processes
-share each core; twelve seconds of silence are what that leaves. Less would end programs that are only slow, and a
-restart is work that makes a busy machine slower still. Load never stops a process, so three looks are enough there.
+A program that hangs must work again within 30 s. A start takes 3 s on an idle machine and 16 s where four runnable
+processes share each core, which leaves twelve seconds without an answer. Less would end programs that are only slow,
+and restarts make a busy machine even slower. Load alone never puts a process into the stopped state, so three checks
+are enough there.
 
     python -m lab_engine.local.monitor
 """
@@ -39,20 +40,20 @@ from .services import Program, Service, all_services
 class Limits:
     """Seconds."""
 
-    pause: float = 1.0  # between two looks
+    pause: float = 1.0  # between two rounds of checks
     probe: float = 4.0  # for one answer; on a machine that trains a healthy program answers late
-    silence: float = 12.0  # after which a program hangs, if three probes in a row went unanswered
+    silence: float = 12.0  # after which a program counts as hanging, if three probes in a row were not answered
     start: float = 120.0  # for the first answer; TensorFlow alone takes up to 20 to import from a cold disk
-    retry: float = 30.0  # between two starts of what supervisord gave up on
+    retry: float = 30.0  # between two starts of programs that supervisord gave up on
 
 
-_PROBES = 3  # on a machine that is busy, or was suspended, a single one says little
-_GUARD_SECONDS = 15.0  # a round of this program takes half of them at most
-_GRACE_SECONDS = 2.0  # for programs without a supervisord: gateway and model server finish calls, others lose nothing
+_PROBES = 3  # a single one proves little on a machine that is busy or was suspended
+_GUARD_SECONDS = 15.0  # a round of the monitor takes at most half of that
+_GRACE_SECONDS = 2.0  # for programs without a supervisord: gateway and model server finish calls, others need no time
 
 
 def main() -> None:
-    """Watch until TERM, or until another monitor of a new supervisord takes over."""
+    """Run until TERM, or until the monitor of a new supervisord takes over."""
     found = settings.load(running=True)
     watch = Monitor(found, all_services(found))
     guard = _Guard()
@@ -63,17 +64,17 @@ def main() -> None:
 
 @dataclass
 class _Record:
-    """What is known of one process of a program."""
+    """The monitor's state of one program's process."""
 
     pid: int
     answered: bool = False  # since it was started
-    failures: int = 0  # probes in a row
-    stopped: int = 0  # looks in a row
-    since: float = 0.0  # of the first of them
+    failures: int = 0  # unanswered probes in a row
+    stopped: int = 0  # checks in a row that found it stopped
+    since: float = 0.0  # time of the first of the failures
 
 
 class Monitor:
-    """The watch over one lab."""
+    """Monitors one lab."""
 
     def __init__(self, found: settings.Settings, services: Sequence[Service], limits: Limits = Limits()) -> None:
         self.limits = limits
@@ -84,7 +85,7 @@ class Monitor:
         self._retried = time.monotonic()
 
     def look(self) -> bool:
-        """Look once at everything, and do what has to be done; False when another supervisord has taken over."""
+        """Check everything once, and act on it; return False when another supervisord has taken over."""
         pid = self._manager.pid
         stopped = _is_stopped(pid)
         if stopped or not self._manager.is_running():
@@ -98,7 +99,7 @@ class Monitor:
         list(self._pool.map(lambda service: self._check(service, processes), self._services))
         if time.monotonic() - self._retried > self.limits.retry:
             self._retried = time.monotonic()
-            with contextlib.suppress(OSError, xmlrpc.client.Fault):  # what fails again stays FATAL
+            with contextlib.suppress(OSError, xmlrpc.client.Fault):  # a program that fails again stays FATAL
                 self._manager.start_again("FATAL")
         return True
 
@@ -127,30 +128,30 @@ class Monitor:
         elif started and record.failures >= _PROBES and silence >= self.limits.silence:
             _say(f"{program.name}, process {process.pid}, has not answered {program.probe} for {silence:.0f} s: ended")
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # supervisord makes each program a group of its own
+                os.killpg(process.pid, signal.SIGKILL)  # each of supervisord's programs has a process group of its own
         return False
 
     def _recovered(self, pid: int) -> bool:
-        """Start supervisord, which had this process id, and with it everything, again; False if that did not work."""
+        """Start supervisord, which had this process id, and all programs again; return False if that failed."""
         try:
             with exclusive(self._settings, RECOVERY):
                 last = memory.recall(self._settings)
                 if self._manager.pid != pid or last != memory.Memory("local", up=True):
                     return True
                 run = self._settings.run
-                with (run / "log" / "monitor.log").open("a") as log:  # which supervisord no longer writes
+                with (run / "log" / "monitor.log").open("a") as log:  # supervisord no longer writes it
                     log.write(f"{_now()} supervisord has ended or hangs: everything is started again\n")
                 config = (run / "supervisord.conf").read_text()
                 self._manager.end_left(_GRACE_SECONDS)
-                self._manager.start(config, {**os.environ, "PYTHONPATH": ""})  # set for this program alone
-        except (EngineError, OSError) as error:  # tried again at the next look
+                self._manager.start(config, {**os.environ, "PYTHONPATH": ""})  # it is set only for the monitor
+        except (EngineError, OSError) as error:  # tried again in the next round
             _say(f"nothing was started: {error}")
             return False
         return True
 
 
 class _Guard:
-    """A child that ends this process when it misses beats for too long; a child that is lost is replaced."""
+    """A child process that ends this process when its beats stop for too long; a lost child is replaced."""
 
     def __init__(self) -> None:
         self._start()
@@ -170,7 +171,7 @@ class _Guard:
 
 
 def guard(parent: int) -> None:
-    """End the parent process when nothing comes from it for too long; returns when it has ended."""
+    """End the parent process when it sends nothing for too long; return when it has ended."""
     while select.select([0], [], [], _GUARD_SECONDS)[0]:
         if not os.read(0, 4096):
             return
@@ -179,7 +180,7 @@ def guard(parent: int) -> None:
 
 
 def _is_stopped(pid: int) -> bool:
-    """True for a process that SIGSTOP stopped, which a probe of its workers may not notice. Linux only."""
+    """Return whether SIGSTOP stopped a process, which a probe of its workers may not notice. Linux only."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] == "T"
     except OSError:
@@ -193,8 +194,8 @@ def _continue(name: str, pid: int) -> None:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # the log is supervisord's, which may have ended
-        print(_now(), text, flush=True)  # noqa: T201 - into its log
+    with contextlib.suppress(OSError):  # stdout is a pipe to supervisord, which may have ended
+        print(_now(), text, flush=True)  # noqa: T201 - the program's log
 
 
 def _now() -> str:

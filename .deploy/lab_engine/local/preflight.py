@@ -1,4 +1,4 @@
-"""Checks that change nothing: what would make `up` fail later is found and named before anything is started."""
+"""Checks before anything is started: they report what would make `up` fail later, and change nothing."""
 
 import os
 import shutil
@@ -7,13 +7,13 @@ from ..errors import EngineError
 from ..settings import Settings
 
 GIB = 1024**3
-# Measured: the environment takes 2.3 GiB, and pip needs space for one unpacked wheel beside it.
+# Measured: the environment takes 2.3 GiB, and pip needs additional space for one unpacked wheel.
 SPACE_FOR_ENVIRONMENT = 4 * GIB
 SPACE_TO_RUN = GIB // 4
 
 
 def check_folder(settings: Settings, needed: int) -> None:
-    """The state folder can be made and written, and its disk has `needed` bytes free; raises EngineError otherwise."""
+    """Raise EngineError unless the state folder can be made and written, and its disk has `needed` bytes free."""
     folder = settings.home
     try:
         settings.make_home()

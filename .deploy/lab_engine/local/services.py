@@ -1,4 +1,4 @@
-"""The four services as processes: what each runs, with which environment, and where it answers once it is healthy.
+"""The four services as processes: their commands, their environment, and the addresses that answer when healthy.
 
 The names are those of the compose file. A service is a group of programs, started, stopped and restarted together.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ..settings import HOST, ROOT, Ports, ReplicaPorts, Settings
 
-_SETTINGS = ("TENSOR_REST_", "LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_")  # how variables begin; no secrets
-FILE_OF_NGINX = "/static/base.css"  # which nginx sends without a worker
+_SETTINGS = ("TENSOR_REST_", "LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_")  # prefixes of variables; no secrets
+FILE_OF_NGINX = "/static/base.css"  # served by nginx itself, without a worker
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Program:
     """One process.
 
     probe: the address that answers (see web.answers) as long as this program works; behind: the name of the program
-    that the probe passes through; stop_signal: what lets it finish the requests it has.
+    that the probe passes through; stop_signal: the signal after which it finishes its requests and ends.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Program:
 
 @dataclass(frozen=True)
 class Service:
-    """Programs that make one service; it is healthy when their probes and the `ready` addresses answer.
+    """The programs of one service; it is healthy when their probes and the `ready` addresses answer.
 
-    lab_id: the only one that such an answer may carry. number: which of several model servers it is.
+    lab_id: the only lab id that these answers may contain. number: which of several model servers it is.
     """
 
     name: str
@@ -45,35 +45,35 @@ class Service:
 
     @property
     def group(self) -> str:
-        """The name of its programs together."""
+        """The name of supervisord's group of its programs."""
         return self.name + _suffix(self.number)
 
 
 def all_services(settings: Settings) -> tuple[Service, ...]:
-    """The services in the order they are started."""
+    """Return the services in the order in which they are started."""
     return (_serving(settings), *replicas(settings), _board(settings), _rest(settings), _jupyter(settings))
 
 
 def replicas(settings: Settings) -> tuple[Service, ...]:
-    """The model servers beside the first."""
+    """Return the model servers other than the first."""
     return tuple(_serving(settings, ports, number) for number, ports in enumerate(settings.replicas, start=2))
 
 
 def model_servers(settings: Settings) -> str:
-    """What the gateway reads: a line for each model server, `gRPC inventory`."""
+    """Return the gateway's list of model servers: a line `GRPC_ADDRESS INVENTORY_ADDRESS` for each."""
     servers: tuple[Ports | ReplicaPorts, ...] = (settings.ports, *settings.replicas)
     return "".join(f"{HOST}:{ports.serving} {HOST}:{ports.inventory}\n" for ports in servers)
 
 
 def monitor(settings: Settings) -> Service:
-    """The program that watches over the others; no service of the lab's, but started, stopped and logged like one."""
+    """Return the monitor of the other programs, which is started, stopped and logged like a service of the lab."""
     path = f"PYTHONPATH={ROOT / '.deploy'}"
     command = ("env", path, str(settings.python), "-B", "-m", "lab_engine.local.monitor")
     return Service("lab", (Program("monitor", command, probe=""),))
 
 
 def environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables every program of the lab sees; also what `exec` gives a command."""
+    """Return the environment of every program of the lab, and of the commands that `exec` runs."""
     kept = {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     path = [str(settings.venv / "bin"), kept.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
     return {**kept, "PATH": os.pathsep.join(path), **_own_variables(settings)}
@@ -116,10 +116,9 @@ def _own_variables(settings: Settings) -> dict[str, str]:
 
 
 def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The configuration of supervisord for these services; further model servers are in a file of their own, which it
-    includes.
+    """Return the configuration of supervisord for these services; it includes the file for further model servers.
 
-    The variables that set something of the lab's stand in it as comments: a changed setting is seen as a change.
+    The lab's variables are in it as comments, so that a changed setting changes the configuration.
     """
     services = [service for service in (*all_services(settings), monitor(settings)) if service.number == 1]
     given = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
@@ -138,7 +137,7 @@ def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.enviro
 
 
 def replicas_config(settings: Settings) -> str:
-    """The part of that configuration for the further model servers."""
+    """Return the part of that configuration for the further model servers."""
     return _sections(settings, replicas(settings))
 
 
@@ -158,7 +157,7 @@ def _suffix(number: int) -> str:
 
 
 def find_nginx() -> str | None:
-    """nginx's path, or None. Debian installs it in /usr/sbin, which a plain user's PATH does not name."""
+    """Return nginx's path, or None. Debian installs it in /usr/sbin, which is not on a normal user's PATH."""
     return shutil.which(
         "nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
     )
@@ -196,7 +195,7 @@ def _serving(settings: Settings, ports: Ports | ReplicaPorts | None = None, numb
             *(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"),
             *("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"),
             f"--load_record_file={settings.run / f'loads{suffix}.json'}",
-            # As `tensor_serving run` has it (EMBEDDED_FLAGS there says why).
+            # As in `tensor_serving run` (EMBEDDED_FLAGS there has the reasons).
             *(
                 "--enable_batching=true",
                 f"--batching_parameters_file={batching}",
@@ -205,8 +204,8 @@ def _serving(settings: Settings, ports: Ports | ReplicaPorts | None = None, numb
         ),
         probe=f"http2://{HOST}:{ports.serving}",
     )
-    # The model server takes its port before it has loaded anything: the gateway checks whether it serves. A further one
-    # is used once it has loaded everything.
+    # The model server opens its port before it has loaded anything, so the gateway's /readyz tells whether it serves. A
+    # further model server is used once it has loaded everything.
     first = (settings.url(ports.inventory, "/healthz"), settings.url(settings.ports.rest, "/readyz"))
     ready = first if number == 1 else (settings.url(ports.inventory, "/readyz"),)
     return Service("tensor-serving", (watcher, server), ready, number=number)
@@ -219,7 +218,7 @@ def _board(settings: Settings) -> Service:
         *("--host", HOST, "--port", str(settings.ports.board)),
         *("--reload_interval", "5", "--reload_multifile", "true"),
     )
-    # The runs come from a second process, TensorBoard's data server; all else it answers without.
+    # /data/runs needs a second process, TensorBoard's data server; other paths are answered without it.
     program = Program("tensorboard", command, probe=settings.url(settings.ports.board, "/data/runs"))
     return Service("tensor-board", (program,))
 

@@ -1,4 +1,4 @@
-"""The lab's folders: made, given the shipped model and a token, and removed on request."""
+"""The lab's folders: making them, with the shipped models and a token, and removing them on request."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ SEEDS = ROOT / "tensor-serving-gpu" / "serving"
 
 
 def prepare(settings: Settings) -> list[str]:
-    """Make the folders, the token and, in an empty models folder, the shipped models; returns the names of those."""
+    """Make the folders and the token, and copy the shipped models into an empty models folder; return their names."""
     for folder in (*_kept(settings), settings.run / "log", settings.run / "rest"):
         folder.mkdir(parents=True, exist_ok=True)
     token.make(settings)
@@ -28,12 +28,12 @@ def remove(settings: Settings) -> None:
 
 
 def _kept(settings: Settings) -> tuple[Path, ...]:
-    """What are volumes in Docker."""
+    """Return the folders that are volumes in Docker."""
     return settings.models, settings.logs, settings.data, settings.feedback
 
 
 def _publish_seeds(settings: Settings) -> list[str]:
-    """Copy the shipped models into a models folder that holds none; each appears whole, by one rename."""
+    """Copy the shipped models into a models folder without any; each appears complete, by one rename."""
     if any(not entry.name.startswith(".") for entry in settings.models.iterdir()):
         return []
     names = sorted(entry.name for entry in SEEDS.iterdir() if entry.is_dir())

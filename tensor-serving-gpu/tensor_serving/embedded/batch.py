@@ -1,4 +1,4 @@
-"""What batching does to arrays: the rows of a call, several calls made one, its outputs cut back."""
+"""The array operations of batching: counting the rows of a call, merging calls, splitting their outputs."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tensor_serving.embedded.tensors import Array
 
 
 class NotRowsError(Exception):
-    """The outputs of a batch are not one row for each row that went in. The text names their shapes."""
+    """The outputs of a batch do not have one row for each input row. The text names their shapes."""
 
 
 def rows_of(values: Sequence[Array]) -> int:
@@ -22,15 +22,15 @@ def rows_of(values: Sequence[Array]) -> int:
 
 
 def padded_size(rows: int, allowed: Sequence[int]) -> int:
-    """Return the least of the allowed sizes, which ascend, that holds so many rows; `rows` itself when none does."""
+    """Return the smallest of the allowed sizes (ascending) that is at least `rows`; `rows` itself if there is none."""
     position = bisect_left(allowed, rows)
     return allowed[position] if position < len(allowed) else rows
 
 
 def merge(calls: Sequence[Call], padding: int, variable_length: bool) -> Call:
-    """Return the calls, of equal feeds and fetches, as one, followed by `padding` copies of the last call's first row.
+    """Merge calls of equal feeds and fetches into one, followed by `padding` copies of the last call's first row.
 
-    With `variable_length` arrays are brought to the longest of each axis first, with their own first element.
+    With `variable_length`, arrays are first padded to the longest length of each axis, with their own first element.
     """
     values = []
     for column in zip(*(call.values for call in calls), strict=True):
@@ -47,7 +47,7 @@ def merge(calls: Sequence[Call], padding: int, variable_length: bool) -> Call:
 def split(outputs: Sequence[Array], rows: Sequence[int], padding: int) -> list[list[Array]]:
     """Return the outputs of each call that went into a batch, as views, without the padding.
 
-    Raises NotRowsError when an output has not one row for each row that went in.
+    Raises NotRowsError when an output does not have one row for each input row.
     """
     for output in outputs:
         if output.ndim == 0 or len(output) != sum(rows) + padding:
@@ -78,7 +78,7 @@ def _same_lengths(arrays: list[Array]) -> list[Array]:
     same = []
     for array in arrays:
         if array.shape[1:] != longest:
-            # TF Serving's choice of filling: an element the model is known to take.
+            # Padded as by TF Serving: with an element that the model is known to accept.
             fill = array.flat[0] if array.size else (b"" if array.dtype == object else 0)
             larger = np.full((len(array), *longest), fill, dtype=array.dtype)
             larger[tuple(slice(length) for length in array.shape)] = array

@@ -1,6 +1,6 @@
-"""What waits: calls, the batches they are put into as they come, and the queue of batches of one kind.
+"""Waiting calls: the batches they are put into as they arrive, and the queue of batches of one kind.
 
-Nothing here is locked; the batcher's lock guards it.
+Nothing here takes a lock; the batcher's lock guards it.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from tensor_serving.embedded.tensors import Array
 
 _FULL = "The batch scheduling queue to which this task was submitted is full"
 _SLOW = 0.01
-"""Seconds a batch takes from which on threads are worth it: the event loop runs what is expected to be shorter, and a
-second thread may take what waits, though it be no full batch."""
+"""Seconds per batch from which on a hand-over to threads pays off. The event loop itself runs batches expected to be
+shorter; of slower kinds a second thread may run a waiting batch before it is full."""
 
 _MAX_PACES = 1000
 
@@ -29,7 +29,7 @@ Outcome = list[Array] | Exception
 
 
 class Kind(Protocol):
-    """What batches of a queue are run by. `seconds` is how long its last batch took, `paces` a row in each queue's."""
+    """Runs the batches of a queue. `seconds`: duration of its last batch; `paces`: seconds per row, by queue."""
 
     name: str
     parameters: BatchingParameters
@@ -37,12 +37,12 @@ class Kind(Protocol):
     paces: dict[Hashable, float]
 
     def outcomes(self, calls: list[Call], rows: list[int]) -> list[Outcome]:
-        """Run the calls as one and return what came of each."""
+        """Run the calls as one and return the outcome of each."""
 
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """A call, or some of its rows, on its way into a batch."""
+    """A call, or some of its rows, as a part of a batch."""
 
     call: Call
     rows: int
@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Tasks to be run as one. A closed one takes no more, and may run beside others of its queue."""
+    """Tasks to be run as one. A closed batch accepts no further tasks, and may run in parallel with others."""
 
     tasks: list[Task]
     rows: int
@@ -67,36 +67,36 @@ class Queue:
     kind: Kind
     batches: deque[Batch] = field(default_factory=deque)
     running: int = 0
-    called: bool = False  # the event loop will look after it
+    called: bool = False  # the event loop is scheduled to process it
 
     def brief(self) -> bool:
-        """Return whether all that waits may be run now, and will not take long."""
+        """Return whether all waiting tasks may be run now, as one batch that is expected to be short."""
         if len(self.batches) != 1 or self.running or self.due() != 0.0:
             return False
         return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _SLOW
 
     def took(self, seconds: float, rows: int) -> None:
-        """Note how long a batch of so many rows took."""
-        if len(self.kind.paces) >= _MAX_PACES:  # shapes are the callers'
+        """Record how long a batch of this many rows took."""
+        if len(self.kind.paces) >= _MAX_PACES:  # clients choose the shapes, so bound their number
             self.kind.paces.clear()
         self.kind.seconds = seconds
         self.kind.paces[self.key] = seconds / max(1, rows)
 
     def closed(self) -> int:
-        """Return how many of its batches take no more calls: they may run at once, beside each other."""
+        """Return how many of its batches accept no further calls: they may run at once and in parallel."""
         return len(self.batches) - (not self.batches[-1].closed) if self.batches else 0
 
     def due(self) -> float | None:
-        """Return when its first batch may be taken: 0 for now, None for when the running one has ended."""
+        """Return when its first batch may be run: 0 for now, None for after the running one has ended."""
         if not self.batches or (self.running and self.kind.seconds < _SLOW and not self.closed()):
             return None
         timeout = self.kind.parameters.batch_timeout_micros
         return self.batches[0].tasks[0].since + timeout / 1e6 if timeout and not self.closed() else 0.0
 
     def append(self, tasks: list[Task]) -> None:
-        """Put a call into the last batch if it fits, else begin a new one; parts of a call get one each.
+        """Put a call into the last batch if it fits, else begin a new one; parts of a call get one batch each.
 
-        Raises ServingError UNAVAILABLE, with nothing done, when too many batches wait already.
+        Raises ServingError UNAVAILABLE, and changes nothing, when too many batches are waiting.
         """
         most = self.kind.parameters.max_execution_batch_size
         if len(tasks) == 1 and self.batches:
@@ -112,7 +112,7 @@ class Queue:
             self.batches.append(Batch([task], task.rows, closed=len(tasks) > 1 or task.rows >= most))
 
     def remove(self, tasks: list[Task]) -> None:
-        """Take out those of the tasks that still wait."""
+        """Remove those of the tasks that are still waiting."""
         for waiting in list(self.batches):
             kept = [task for task in waiting.tasks if task not in tasks]
             waiting.rows -= sum(task.rows for task in waiting.tasks) - sum(task.rows for task in kept)

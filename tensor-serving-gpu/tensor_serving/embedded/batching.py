@@ -1,15 +1,15 @@
 """Dynamic batching: calls that wait at the same time are run as one.
 
-The event loop puts calls into queues, one queue for each kind of call (model, tensors fed and fetched, dtypes, shapes
-but for axis 0); a few threads, shared by all models, take batches out of them, queue after queue. No call waits for
-others unless `batch_timeout_micros` is set: a batch is what came while the one before it ran. For that to be much,
-and to spare the hand-over between threads, a queue is emptied by one thread at a time. A second one joins when a full
-batch waits, so a large call that is split runs on several cores, or when the model is so slow that hand-overs do not
-count. What is expected to take less than ten milliseconds the loop runs itself, once it knows which others arrived: the
-way to a thread and back would cost a small model as much as its run.
+The event loop puts calls into queues, one for each kind of call (model, tensors fed and fetched, dtypes, shapes without
+axis 0). A few threads, shared by all models, take batches from the queues in turn. No call waits for others unless
+`batch_timeout_micros` is set: a batch is what arrived while the previous one ran. To make batches large and to avoid
+hand-overs between threads, one thread at a time serves a queue. A second thread joins when a full batch waits, so that
+a large call that is split runs on several cores, or when the model is so slow that the hand-over does not matter. The
+loop itself runs batches that are expected to take less than ten milliseconds, after it has received the other calls
+that arrived: a hand-over to a thread and back would cost a small model as much as its run.
 
-Kinder than the real server: calls of unequal shapes do not spoil each other's batch, and when a batch fails its calls
-are run again one by one, so that only the faulty one fails.
+Unlike in TF Serving, calls of unequal shapes do not make each other fail, and the calls of a batch that fails are run
+again one by one, so that only the faulty call fails.
 """
 
 import asyncio
@@ -29,26 +29,26 @@ from tensor_serving.embedded.tensors import Array
 
 Run = Callable[[Call], list[Array]]
 _LEAST_PART = 12
-"""Rows: what is split finer costs more in hand-overs than it gains."""
+"""Rows; smaller parts cost more in hand-overs than they gain."""
 
 
 class Batcher:
-    """The threads that run batches, and the queues before them."""
+    """The threads that run batches, and the queues they take them from."""
 
     def __init__(self, threads: int, metrics: Metrics) -> None:
         self.threads, self._metrics = threads, metrics
         self._lock = Lock()  # guards everything below, and the queues
         self._queues: dict[Hashable, Queue] = {}
-        self._turns: deque[Queue] = deque()  # the same queues, the next one to be served in front
-        # A lock each that an idle thread waits at; a caller with work for it takes it off the list and opens it. A
-        # Condition would do the same in three times the time.
+        self._turns: deque[Queue] = deque()  # the same queues, the next one to be served first
+        # One lock for each idle thread, which waits to acquire it. A caller with work removes a lock from the list and
+        # releases it. A Condition would take three times as long.
         self._idle: list[Any] = []
         self._closed = False
         for number in range(threads):
             Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
 
     def submit(self, kind: Kind, tasks: list[Task], key: Hashable) -> None:
-        """Put the tasks of one call into the queue of this key: all of them, or none and raise ServingError."""
+        """Put the tasks of one call into the queue of this key: all of them, or none, raising ServingError."""
         with self._lock:
             queue = self._queues.get(key)
             if queue is None:
@@ -72,11 +72,11 @@ class Batcher:
                 self._ring()
 
     def _turn(self, queue: Queue) -> None:
-        """Run on the loop what has come by now, unless that has become more than a moment's work."""
+        """Run on the loop what has arrived by now; if that is no longer short work, wake threads."""
         with self._lock:
             queue.called = False
             if not queue.batches:
-                return  # withdrawn, or taken by a thread
+                return  # all were withdrawn, or a thread has taken the batch
             if not queue.brief():
                 for _ in range(max(1, queue.closed())):
                     self._ring()
@@ -86,7 +86,7 @@ class Batcher:
         self._run(queue, taken, _settle)
 
     def withdraw(self, key: Hashable, tasks: list[Task]) -> None:
-        """Remove tasks without a waiting caller from their queue, unless they are running."""
+        """Remove tasks whose caller has stopped waiting from their queue, unless they are running."""
         with self._lock:
             queue = self._queues.get(key)
             if queue:
@@ -121,7 +121,7 @@ class Batcher:
                     taken = queue.batches.popleft()
                     queue.running += 1
                     if self._idle and self._next()[1] is not None:
-                        self._ring()  # there is more than this thread can do now
+                        self._ring()  # there is more work than for this thread
                 elif self._closed:
                     return
                 else:
@@ -132,11 +132,11 @@ class Batcher:
                 self._wake(bell)
 
     def _next(self) -> tuple[Queue | None, float | None]:
-        """Return the queue whose turn it is and 0, or None and when to look again, if there is anything to wait for."""
+        """Return the next queue to serve and 0; or None and the time to check again, None if nothing is waiting."""
         now, soonest = 0.0, None
         for queue in self._turns:
             due = queue.due()
-            if due:  # the clock is read only where a caller has to wait
+            if due:  # read the clock only if a batch has to wait
                 now = now or time.monotonic()
             if due is not None and due <= now:
                 return queue, 0.0
@@ -145,22 +145,22 @@ class Batcher:
         return None, soonest
 
     def _wake(self, bell: Any) -> None:
-        """Be no longer idle after waiting in vain."""
+        """Remove this thread from the idle ones, after a wait that timed out."""
         with self._lock:
             if bell in self._idle:
                 self._idle.remove(bell)
             else:
-                bell.acquire()  # rung in the same moment
+                bell.acquire()  # it was released at the same moment
 
     def _run(self, queue: Queue, taken: Batch, settle: Callable[[list[Task], list[Outcome]], None]) -> None:
         started = time.monotonic()
         tasks = [task for task in taken.tasks if not task.future.cancelled()]
         outcomes = queue.kind.outcomes([task.call for task in tasks], [task.rows for task in tasks]) if tasks else []
-        if tasks:  # first of all: while the loop wakes up there is time for the rest
+        if tasks:  # first, so that the loop wakes up while this thread does the rest
             settle(tasks, outcomes)
         with self._lock:
             queue.running -= 1
-            if tasks and not any(isinstance(outcome, Exception) for outcome in outcomes):  # a failure is no measure
+            if tasks and not any(isinstance(outcome, Exception) for outcome in outcomes):  # failures do not count
                 queue.took(time.monotonic() - started, sum(task.rows for task in tasks))
             self._drop_if_unused(queue)
         if tasks:
@@ -170,7 +170,7 @@ class Batcher:
 
 
 class BatchedModel:
-    """A model's calls on their way through the batcher. For `seconds` and `paces` see Kind."""
+    """Runs a model's calls through the batcher. For `seconds` and `paces` see Kind."""
 
     def __init__(self, name: str, run: Run, parameters: BatchingParameters, batcher: Batcher) -> None:
         self.name, self.parameters, self.seconds = name, parameters, 0.0
@@ -180,8 +180,8 @@ class BatchedModel:
     async def run(self, call: Call, rows: int) -> list[Array]:
         """Return the outputs of a call of so many rows, at least one.
 
-        Raises ServingError: UNAVAILABLE when too much waits already, or what the graph fails with. Raises NotRowsError
-        when the outputs are not one row for each row of the inputs.
+        Raises ServingError: UNAVAILABLE when too many batches wait, or the graph's own error. Raises NotRowsError when
+        the outputs do not have one row for each row of the inputs.
         """
         loop = asyncio.get_running_loop()
         size = self._part(rows)
@@ -194,23 +194,23 @@ class BatchedModel:
         self._batcher.submit(self, tasks, key)
         try:
             outputs = [await task.future for task in tasks]
-        except BaseException:  # cancelled, or one part failed: no caller waits for the others
+        except BaseException:  # cancelled, or one part failed: the other parts are not needed
             for task in tasks:
                 if not task.future.cancel() and not task.future.cancelled():
-                    task.future.exception()  # seen, or asyncio complains
+                    task.future.exception()  # retrieved, or asyncio logs an error
             self._batcher.withdraw(key, tasks)
             raise
         return outputs[0] if len(outputs) == 1 else batch.join(outputs)
 
     def outcomes(self, calls: list[Call], rows: list[int]) -> list[Outcome]:
-        """Run calls as one and return what came of each. The batcher calls it, in a thread or on the loop."""
+        """Run calls as one and return the outcome of each. The batcher calls it, in a thread or on the loop."""
         try:
             padding = batch.padded_size(sum(rows), self.parameters.allowed_batch_sizes) - sum(rows)
             merged = calls[0]
             if len(calls) > 1 or padding:
                 merged = batch.merge(calls, padding, self.parameters.pad_variable_length_inputs)
             outputs = batch.split(self._run(merged), rows, padding)
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the calls, not to the thread
+        except Exception as error:  # noqa: BLE001 - it is the calls' outcome and must not end the thread
             if len(calls) == 1:
                 return [error]
             return [self.outcomes([call], [length])[0] for call, length in zip(calls, rows, strict=True)]
@@ -219,9 +219,9 @@ class BatchedModel:
     def _part(self, rows: int) -> int:
         """Return how many rows of a call go into one batch at most.
 
-        The real server cuts into pieces of max_execution_batch_size; ours also spreads a smaller call over the
-        threads. Not with allowed sizes: padding could cost more than that gains. The bounds are those of batches: a
-        call that is larger than one is cut, or is a batch of its own, and never into more pieces than may wait.
+        TF Serving splits into parts of max_execution_batch_size; ours also spreads a smaller call over the threads,
+        except with allowed sizes, where padding could cost more than that gains. The sizes bound batches, not calls: a
+        larger call is split, or is a batch of its own. It is never split into more parts than may wait.
         """
         parameters = self.parameters
         if not parameters.enable_large_batch_splitting:

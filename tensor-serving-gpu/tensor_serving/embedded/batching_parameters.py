@@ -28,23 +28,23 @@ _LEAST = {
 
 
 class BatchingParametersError(Exception):
-    """The parameters cannot be followed. The text names what was found and what was expected."""
+    """The parameters are invalid. The text names what was found and what was expected."""
 
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """How calls are put together; fields and defaults are TF Serving's. Sizes count rows, that is length of axis 0."""
+    """How calls are batched; fields and defaults are TF Serving's. Sizes count rows, that is the length of axis 0."""
 
     max_batch_size: int = 1000
-    """The most rows of one batch unless splitting is on. A single larger call is a batch of its own, where the real
-    server refuses it."""
+    """The most rows of one batch unless splitting is on. A single larger call is a batch of its own; TF Serving refuses
+    it."""
     batch_timeout_micros: int = 0
     """How long a batch that is not full waits for more calls once a thread is free."""
     max_enqueued_batches: int = 10
-    """The most batches of one kind that wait; a call that would begin another is refused."""
+    """The most waiting batches of one kind; a call that would need another is refused."""
     num_batch_threads: int = len(os.sched_getaffinity(0))
     allowed_batch_sizes: tuple[int, ...] = ()
-    """If any: a batch is padded to the next of these."""
+    """If any are given, a batch is padded to the next larger one."""
     pad_variable_length_inputs: bool = False
     enable_large_batch_splitting: bool = False
     max_execution_batch_size: int = 1000
@@ -63,7 +63,7 @@ def read(file: Path) -> BatchingParameters:
             raise BatchingParametersError(f"{file}: {name} is {value}, wanted at least {_LEAST[name]}")
     splitting = message.enable_large_batch_splitting.value
     largest = values.get("max_batch_size", BatchingParameters.max_batch_size)
-    # As in the real server the execution size counts only with splitting.
+    # As in TF Serving the execution size counts only with splitting.
     execution = values.get("max_execution_batch_size", largest) if splitting else largest
     if execution > largest:
         raise BatchingParametersError(

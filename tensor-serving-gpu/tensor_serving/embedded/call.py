@@ -1,4 +1,4 @@
-"""One run of a loaded graph: what a request comes down to once its names and tensors have been checked."""
+"""One run of a loaded graph: a request after its names and tensors have been checked."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from tensor_serving.embedded.tensors import Array
 
 @dataclass(slots=True)
 class Call:
-    """Feed these tensors, fetch those. Both in sorted order, so that requests that mean the same look the same."""
+    """The tensors to feed and to fetch, both sorted, so that equivalent requests are equal."""
 
     signature: str
     """The signature's key, for metrics and messages."""
@@ -18,4 +18,4 @@ class Call:
     fetches: tuple[str, ...]
     """Tensor names to fetch, sorted, each once."""
     request_id: str = ""
-    """The client's name for its request; empty where there is none, and for a part or a batch of requests."""
+    """The client's id of its request; empty if it sent none, and for a part or a batch of requests."""

@@ -1,4 +1,4 @@
-"""What Classify means for a loaded model: tf.Examples in, labels or scores or both per class out."""
+"""Classify: tf.Examples in; out, per class, its label, its score or both."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,7 +25,7 @@ def prepare(signatures: Signatures, request: classification_pb2.ClassificationRe
 def answer(
     signatures: Signatures, _request: classification_pb2.ClassificationRequest, call: Call, outputs: Sequence[Array]
 ) -> classification_pb2.ClassificationResponse:
-    """Return the classes of each example and the signature that computed them; name and version are the caller's."""
+    """Return the classes of each example and the signature that computed them; the caller sets name and version."""
     response = classification_pb2.ClassificationResponse()
     response.model_spec.signature_name = call.signature
     fetched = dict(zip(call.fetches, outputs, strict=True))
@@ -68,7 +68,7 @@ def result(
             "Tensors class and score should match in dim_size(1). Got "
             f"{found[_CLASSES].shape[1]} vs. {found[_SCORES].shape[1]}"
         )
-    # A label that is no UTF-8 cannot be in a proto3 string; the real server sends it all the same.
+    # A label that is not UTF-8 cannot be in a proto3 string; TF Serving sends it nevertheless.
     labels = [[text.decode(errors="replace") for text in row] for row in found.get(_CLASSES, ())]
     scores = found[_SCORES].tolist() if _SCORES in found else []
     answered = classification_pb2.ClassificationResult()

@@ -14,7 +14,7 @@ _TENSORFLOW = 1  # ModelType.TENSORFLOW of the deprecated field model_type
 
 
 class ConfigError(Exception):
-    """The config cannot be followed. The text names what was found and what was expected."""
+    """The config cannot be used. The text names what was found and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class ModelSettings:
 
 
 class ConfigSource:
-    """Where the settings come from: the config file, looked at again on each `read`, or the flags of a single model."""
+    """The source of the settings: the config file, read again by each `read`, or the flags of a single model."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._text: str | None = None
 
     def read(self) -> dict[str, ModelSettings] | None:
-        """Return the settings by model name, or None when they are what they were. Raises ConfigError, OSError."""
+        """Return the settings by model name, or None when they are unchanged. Raises ConfigError, OSError."""
         path = self._options.model_config_file
         text = path.read_text(encoding="utf-8", errors="replace") if path else ""
         if text == self._text:
@@ -47,9 +47,9 @@ class ConfigSource:
 
 
 def parse(text: str) -> dict[str, ModelSettings] | None:
-    """Return the settings by model name; None for a text that configures nothing, which TF Serving passes over.
+    """Return the settings by model name; None for a text that configures nothing, which TF Serving ignores.
 
-    Raises ConfigError when the text is no ModelServerConfig or one model's entry makes no sense: then none is followed.
+    Raises ConfigError when the text is not a ModelServerConfig or one model's entry is invalid: then none is applied.
     """
     try:
         config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
@@ -66,7 +66,7 @@ def parse(text: str) -> dict[str, ModelSettings] | None:
 
 
 def settings_of(models: model_server_config_pb2.ModelConfigList) -> dict[str, ModelSettings]:
-    """Return the settings by model name. Raises ServingError INVALID_ARGUMENT, in the real server's words."""
+    """Return the settings by model name. Raises ServingError INVALID_ARGUMENT with TF Serving's text."""
     settings: dict[str, ModelSettings] = {}
     for entry in models.config:
         if not entry.name:

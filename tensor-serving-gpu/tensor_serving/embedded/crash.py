@@ -1,7 +1,7 @@
-"""What a crash of this process leaves behind, and what the next one makes of it.
+"""What a crash of this process leaves behind, and how the next process evaluates it.
 
-Beside the record of loads lie the table of running calls and a trace: the signal and the Python stack of the thread it
-hit, written by a signal handler for SIGSEGV, SIGFPE, SIGABRT, SIGBUS and SIGILL. A process that is killed leaves none.
+Next to the record of loads are the table of running calls and a trace: the signal and the Python stack of the thread it
+hit, written by a signal handler for SIGSEGV, SIGFPE, SIGABRT, SIGBUS and SIGILL. A killed process leaves no trace.
 """
 
 import faulthandler
@@ -13,17 +13,17 @@ from tensor_serving.running_versions import Running, RunningVersions, read
 
 log = logging.getLogger(__name__)
 
-_FATAL = "Fatal Python error: "  # what faulthandler begins with
+_FATAL = "Fatal Python error: "  # the start of faulthandler's output
 _MAX_CHARS = 10_000
 
 
 def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions, str]:
-    """Return the record of loads, with the last crash, the table for this process, and the call to blame.
+    """Return the record of loads including the last crash, the table for this process, and the culprit.
 
-    That is the id of the request whose call crashed the last process, or an empty string: it is known if its call was
-    the only one that ran. A process that was killed leaves no record of its calls.
+    The culprit is the id of the request whose call crashed the last process; it is empty unless that call was the only
+    one running. It is also empty when the process was killed.
 
-    Without a path, or where nothing can be written, both go on in memory and a crash leaves no trace.
+    Without a path, or if nothing can be written, record and table are kept in memory and a crash leaves no trace.
     """
     record = LoadRecord(path)
     if not path:
@@ -52,7 +52,7 @@ def _work_out(record: LoadRecord, text: str, running: list[Running]) -> str:
     how = text.splitlines()[0].removeprefix(_FATAL)
     calls = f"; calls were running of {', '.join(str(version.folder) for version in running)}" if running else ""
     log.error("the model server before this one crashed%s: %s", calls, text)
-    # TensorFlow's own threads have no Python stack.
+    # A crash in one of TensorFlow's own threads has no Python stack.
     in_load, in_call = " in _load\n" in text, " in run_now\n" in text
     if in_load or (record.loading() and not in_call):
         record.server_crashed(how, by_itself=True)

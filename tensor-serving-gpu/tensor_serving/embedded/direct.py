@@ -1,8 +1,8 @@
-"""Tokens of clients that call the model server themselves: given by the gateway for one model, and for a minute.
+"""Tokens of clients that call the model server directly: issued by the gateway for one model and one minute.
 
 `v1.PAYLOAD.SIGNATURE`: the payload is JSON in base64url, {"model": NAME, "expires": seconds since 1970}; the signature
-HMAC-SHA256 of `v1.PAYLOAD` with the key that both have, in base64url. docs/contracts.md has an example, which the tests
-of both sides read.
+is the HMAC-SHA256 of `v1.PAYLOAD` with the shared key, in base64url. docs/contracts.md has an example, which the tests
+of both sides use.
 """
 
 import base64
@@ -32,7 +32,7 @@ def read_key(path: Path) -> bytes:
 
 
 class Tokens:
-    """Checks tokens that were made with `key`."""
+    """Verifies tokens signed with `key`."""
 
     def __init__(self, key: bytes, now: Callable[[], float] = time.time) -> None:
         self._key, self._now = key, now
@@ -52,7 +52,7 @@ class Tokens:
         wanted = hmac.digest(self._key, signed.encode(), hashlib.sha256)
         if version != "v1" or not hmac.compare_digest(wanted, _decoded(signature)):
             raise _refused("the token was not made with this server's key")
-        found = json.loads(_decoded(payload))  # the gateway's own words, since the signature is right
+        found = json.loads(_decoded(payload))  # written by the gateway, as the signature is valid
         if found["expires"] <= self._now():
             raise _refused("the token has expired; GET /tf/route gives another one")
         return str(found["model"])
@@ -64,7 +64,7 @@ def metadata_value(context: Any, key: str) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """base64url without padding; nothing where it is not that."""
+    """Decode base64url without padding; return empty bytes if it is invalid."""
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:

@@ -30,7 +30,8 @@ _NUMPY = {
     "DT_COMPLEX64": np.complex64,
     "DT_COMPLEX128": np.complex128,
     "DT_STRING": np.object_,
-    # Marked by a field of their own, as TensorFlow's Python side does it: to numpy they are plain integers else.
+    # Structs with one named field, as in TensorFlow's Python package; otherwise numpy could not tell them from
+    # integers.
     **{f"DT_{name.upper()}": [(name, kind)] for name, kind in _QUANTIZED.items()},
 }
 BY_NUMBER: dict[int, np.dtype[Any]] = {types_pb2.DataType.Value(name): np.dtype(kind) for name, kind in _NUMPY.items()}
@@ -54,7 +55,7 @@ def to_number(dtype: np.dtype[Any]) -> int:
 
 
 def name(number: int) -> str:
-    """Return the name TensorFlow's C++ side uses in its messages: float, not float32."""
+    """Return the name that TensorFlow's C++ code uses in its messages: float, not float32."""
     if number not in types_pb2.DataType.values():
         return f"unknown dtype enum {number}"
     text: str = types_pb2.DataType.Name(number).removeprefix("DT_").lower()

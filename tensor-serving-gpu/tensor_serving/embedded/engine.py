@@ -1,6 +1,6 @@
-"""Everything behind the ports: the models, and keeping them in step with the config file and the folders.
+"""Everything behind the ports: the models, kept in step with the config file and the folders.
 
-One thread of its own, "models", reads, loads, warms up and unloads; the event loop only reads the repository.
+A thread of its own, "models", reads files, loads, warms up and unloads; the event loop only reads the repository.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from tensor_serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
-_MAX_WAIT_S = 3600.0  # seconds; what cannot be waited for at once is waited for again
+_MAX_WAIT_S = 3600.0  # seconds of one wait; a longer one is repeated
 
 
 class Engine:
-    """Serves what the options name, once started. `repository` takes calls from the beginning; they wait for it.
+    """Serves what the options name, once started. `repository` accepts calls before that; they wait.
 
-    `culprit` is the id of the request that crashed the process before this one, if it is known.
+    `culprit` is the id of the request that crashed the previous process, if it is known.
 
     `ended` is done when the models thread has ended: with a ConfigError as its exception when the config cannot be
-    read and will not be looked at again.
+    read and is not polled.
     """
 
     def __init__(self, options: Options) -> None:
@@ -56,11 +56,11 @@ class Engine:
         self._thread = Thread(target=self._work, name="models", daemon=True)
 
     def start(self) -> None:
-        """Begin to load; returns at once."""
+        """Start loading; return at once."""
         self._thread.start()
 
     def close(self, seconds: float) -> bool:
-        """Unload everything. Return whether that was done in this time; a load under way cannot be interrupted."""
+        """Unload everything. Return whether that finished in time; a running load cannot be interrupted."""
         self._jobs.put(self._stop)
         self._thread.join(seconds)
         self._record.server_stopped()
@@ -69,9 +69,9 @@ class Engine:
     async def reload(self, models: model_server_config_pb2.ModelConfigList) -> None:
         """Serve these models and no others, until the config file changes; wait until the new ones are loaded.
 
-        Raises ServingError: before anything is changed for a config that makes no sense or a label on a version that
-        is not loaded; afterwards when a model that is new has no version that could be loaded. That is raised after the
-        first try; the real server would have the caller wait for all retries.
+        Raises ServingError: before any change, for an invalid config or a label on a version that is not loaded;
+        afterwards, when no version of a new model could be loaded. That is raised after the first try; TF Serving lets
+        the caller wait for all retries.
         """
         settings = settings_of(models)
         done: Future[None] = Future()
@@ -81,7 +81,7 @@ class Engine:
                 return
             try:
                 self._follow(settings)
-            except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+            except Exception as error:  # noqa: BLE001 - raised in the caller, whatever it is
                 done.set_exception(error)
             else:
                 done.set_result(None)
@@ -95,7 +95,7 @@ class Engine:
             while not self._stopping:
                 self._next_turn()
             self.repository.close()
-        except Exception as error:  # noqa: BLE001 - raised where the end is awaited
+        except Exception as error:  # noqa: BLE001 - raised where `ended` is awaited
             self.ended.set_exception(error)
         else:
             self.ended.set_result(None)
@@ -109,11 +109,11 @@ class Engine:
                 raise ConfigError(self._error)
             self.repository.follow({})
         self._reconcile()
-        gc.freeze()  # the modules' objects live as long as the process and need not be walked at every collection
-        gc.set_threshold(50_000)  # a picture in JSON is hundreds of lists: at the usual 700 each body would be walked
+        gc.freeze()  # the modules' objects live as long as the process and need not be scanned at every collection
+        gc.set_threshold(50_000)  # an image in JSON is hundreds of lists; the default of 700 means one for each body
 
     def _next_turn(self) -> None:
-        """Do the next job, or look at what is due by now."""
+        """Run the next job, or poll what is due."""
         due = min(self._config_due, self._folders_due, self.repository.next_try())
         try:
             job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _MAX_WAIT_S))
@@ -146,10 +146,10 @@ class Engine:
         try:
             self.repository.reconcile()
         except Exception:
-            log.exception("the models could not be looked at; what is served stays as it is")
+            log.exception("the model folders could not be scanned; what is served stays as it is")
 
     def _read_config(self) -> bool:
-        """Take over the config if it is new and sound; else keep the old one and log why, once."""
+        """Apply the config if it is new and valid; else keep the old one and log why, once."""
         settings, error = None, ""
         try:
             settings = self._config.read()

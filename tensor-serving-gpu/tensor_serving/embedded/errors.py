@@ -1,10 +1,10 @@
-"""The one exception a request can end in; it carries the status the client gets."""
+"""The one exception that a request can fail with; it carries the status that the client gets."""
 
 import grpc
 
 
 class ServingError(Exception):
-    """A refusal: a gRPC status code and the text for the client (TF Serving's own where it has one)."""
+    """A failed request: a gRPC status code and the text for the client (TF Serving's own where it has one)."""
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(text)

@@ -1,7 +1,7 @@
 """The input of Classify, Regress and MultiInference: tf.Examples, which the graph gets as a vector of their bytes.
 
-A signature is fit for these methods by its aliases alone. Its method_name is not looked at, as in the real server
-without --enable_signature_method_name_check: models written by TensorFlow 2 all have "predict" there.
+Whether a signature fits these methods depends on its aliases only. Its method_name is ignored, as in TF Serving without
+--enable_signature_method_name_check: models written by TensorFlow 2 all have "predict" there.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ _DTYPES = {"object": "DT_STRING", "float32": "DT_FLOAT", "float64": "DT_DOUBLE",
 def to_array(given: input_pb2.Input) -> Array:
     """Return the examples as an object array of bytes, [N].
 
-    A context is part of every example. Raises INVALID_ARGUMENT when there are no examples, or so many, or so large a
-    context to repeat for each, that the server would suffer; the real one knows no such bounds.
+    A context becomes part of every example. Raises INVALID_ARGUMENT when there are no examples, too many, or too large
+    a context to repeat for each; TF Serving has no such bounds.
     """
     examples, context = given.example_list.examples, b""
     if given.HasField("example_list_with_context"):
@@ -36,7 +36,7 @@ def to_array(given: input_pb2.Input) -> Array:
             f"Input has {len(examples)} examples with a context of {len(context)} bytes: send fewer at a time"
         )
     array = np.empty(len(examples), dtype=object)
-    # Protobuf merges what is written one after the other: to the graph context and example are one message.
+    # Protobuf merges concatenated messages: for the graph, context and example are one message.
     array[:] = [context + example.SerializeToString() for example in examples]
     return array
 
@@ -65,5 +65,5 @@ def dtype(array: Array) -> str:
 
 
 def unfit(text: str, signature: meta_graph_pb2.SignatureDef) -> ServingError:
-    """Return the error for a signature that cannot serve the request; like the real one's it shows the signature."""
+    """Return the error for a signature that cannot serve the request; as in TF Serving it shows the signature."""
     return invalid(f"{text}{signature}")

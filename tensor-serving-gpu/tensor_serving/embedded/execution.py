@@ -1,7 +1,7 @@
 """Running calls for the event loop: what runs the graph, in which thread, alone or in a batch.
 
-A pool of threads runs the graph, `--grpc_max_threads` calls at once. With `--enable_batching` the batch threads run
-the versions whose rows are declared independent, or the loop itself where that takes a moment (see `batching`).
+A pool of threads runs the graph, `--grpc_max_threads` calls at once. With `--enable_batching`, calls of versions whose
+rows are declared independent are run by the batch threads, or by the loop itself if that is short (see `batching`).
 """
 
 import asyncio
@@ -39,19 +39,19 @@ class Runner(Protocol):
     """The model's signatures by key."""
 
     async def run(self, call: Call) -> list[Array]:
-        """Return one array per fetch, in their order. Raises ServingError when the graph or the queue refuses."""
+        """Return one array per fetch, in their order. Raises ServingError when the graph fails or the queue is full."""
 
     def refresh(self) -> None:
-        """Follow what has been declared of the model since it was loaded. Reads files, so not for the loop."""
+        """Apply declarations that changed since the model was loaded. Reads files: not for the event loop."""
 
     def close(self) -> None:
-        """Give the memory back. Blocks until the last run has ended, so not for the loop."""
+        """Free the memory. Blocks until the last run has ended: not for the event loop."""
 
 
 class Execution:
-    """The threads all models share, and what turns a loaded model into a runner.
+    """The threads that all models share; makes the runner of a loaded model.
 
-    Raises BatchingParametersError when the file of --batching_parameters_file cannot be followed.
+    Raises BatchingParametersError when the file of --batching_parameters_file is invalid.
     """
 
     def __init__(self, options: Options, metrics: Metrics) -> None:
@@ -64,9 +64,9 @@ class Execution:
             self._batcher = Batcher(self._parameters.num_batch_threads, metrics)
 
     def runner(self, name: str, model: Model, folder: Path, slot: Slot = _NO_SLOT) -> Runner:
-        """Return the runner of a model just loaded from this version folder, under this name. For any thread.
+        """Return the runner of a model just loaded from this version folder, under this name. Thread-safe.
 
-        `slot` takes how many of its calls are running.
+        `slot` receives the number of its running calls.
 
         Raises ServingError when the folder's own batching parameters are wrong.
         """
@@ -89,7 +89,7 @@ class Execution:
 
 
 class PoolRunner:
-    """Every call alone, in a thread of the pool; more calls than threads wait."""
+    """Runs every call alone, in a thread of the pool; when all threads are busy, calls wait."""
 
     def __init__(self, model: Model, pool: ThreadPoolExecutor, slot: Slot) -> None:
         self._model, self._pool, self._slot = model, pool, slot
@@ -102,7 +102,7 @@ class PoolRunner:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self.run_now, call)
 
     def run_now(self, call: Call) -> list[Array]:
-        """Run in this thread. A call may have been given up by now: the model must not be freed under it."""
+        """Run in this thread. The model is not freed before the run ends, even if the call has been cancelled."""
         with self._idle:
             if self._closing:
                 raise ServingError(grpc.StatusCode.CANCELLED, "the call was cancelled")
@@ -132,8 +132,8 @@ class PoolRunner:
 class BatchRunner:
     """Batches the calls of a version whose rows are declared independent, and runs all others alone.
 
-    Alone run as well: signatures known to have no batch dimension, requests without rows or with inputs of unequal
-    length, and every request once the version has answered other than one row for each row.
+    Also run alone: signatures known to have no batch dimension, requests without rows or with inputs of unequal length,
+    and every request after the version has failed to return one row for each row.
     """
 
     def __init__(self, alone: PoolRunner, batched: BatchedModel, folder: Path) -> None:
@@ -155,7 +155,7 @@ class BatchRunner:
             return await self._batched.run(call, rows)
         except NotRowsError as error:
             log.error("%s: requests run alone from now on, its rows are not independent: %s", self._folder, error)
-            self._disproved = True  # for good: refresh() in another thread may set the other one meanwhile
+            self._disproved = True  # permanent; refresh() in another thread may still set _independent meanwhile
             return await self._alone.run(call)
 
     def refresh(self) -> None:
@@ -171,7 +171,7 @@ class BatchRunner:
 
 
 def _unbatchable(signatures: dict[str, meta_graph_pb2.SignatureDef]) -> Iterator[str]:
-    """Return the tensors that are known to have no axis 0 of any length."""
+    """Yield the tensors that are known to have no axis 0, or one of a fixed length."""
     for signature in signatures.values():
         for info in (*signature.inputs.values(), *signature.outputs.values()):
             shape = info.tensor_shape

@@ -1,12 +1,12 @@
-"""Freezing: the variables that no signature changes as constants, in a second copy of a model's graph.
+"""Freezing: a second copy of a model's graph in which the variables that no signature changes are constants.
 
-TensorFlow has to expect that a variable is assigned to at any time. Of a constant it can make more before the first
-call: what is computed from constants alone is computed once, a batch normalization goes into the weights before it, and
-oneDNN keeps the weights in the order its kernels read them in.
+TensorFlow must assume that a variable may be assigned to at any time. With constants it optimises more before the first
+call: what depends only on constants is computed once, a batch normalization is folded into the weights before it, and
+oneDNN keeps the weights in the layout of its kernels.
 
-A signature of a SavedModel is a node that calls a function with the handles of variables, that one calls others, and
-somewhere within a ReadVariableOp turns a handle into a value. Here the value is handed down in place of the handle.
-Function bodies name what they use `node:output:index` (FunctionDef in tensorflow/core/framework/function.proto).
+A signature of a SavedModel is a node that calls a function with the handles of variables; that function calls others,
+and in one of them a ReadVariableOp turns a handle into a value. Here the value is passed down instead of the handle.
+Function bodies name their inputs `node:output:index` (FunctionDef in tensorflow/core/framework/function.proto).
 """
 
 import math
@@ -22,11 +22,11 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _READ = "ReadVariableOp"
 
 Held = dict[int, int]
-"""Where a node or a function gets a value in place of a handle: positions of its inputs, and each value's dtype."""
+"""The inputs at which a node or function gets a value instead of a handle: position -> the value's dtype."""
 
 
 class Freezer:
-    """A graph, and what of it can be frozen for those who use the tensors called `ends` (`operation:index`)."""
+    """A graph, and the part of it that can be frozen for uses of the tensors named in `ends` (`operation:index`)."""
 
     def __init__(self, graph: graph_pb2.GraphDef, ends: Iterable[str]) -> None:
         self._graph = graph
@@ -37,7 +37,7 @@ class Freezer:
 
     @cached_property
     def variables(self) -> dict[str, node_def_pb2.NodeDef]:
-        """The handles of variables that are only read, by name; without those of strings or of no fixed size."""
+        """The handles of variables that are only read, by name, except strings and variables without a fixed size."""
         handles = {node.name: node for node in self._nodes if node.op == "VarHandleOp" and _size(node)}
         uses = [(node, place, _operation(name)) for node in self._nodes for place, name in enumerate(node.input)]
         changed = {name for node, place, name in uses if name in handles and not self._reads(node, place)}
@@ -45,11 +45,11 @@ class Freezer:
 
     @property
     def nbytes(self) -> int:
-        """The size of the variables together, in bytes."""
+        """The total size of the variables in bytes."""
         return sum(_size(handle) for handle in self.variables.values())
 
     def readings(self) -> graph_pb2.GraphDef:
-        """Return a graph with the handles of the variables, and for each what reads it, named like it with `/read`."""
+        """Return a graph with the variables' handles and, for each, a node `<name>/read` that reads it."""
         graph = graph_pb2.GraphDef(versions=self._graph.versions)
         for name, handle in self.variables.items():
             graph.node.append(handle)
@@ -58,9 +58,9 @@ class Freezer:
         return graph
 
     def frozen(self, values: dict[str, Array]) -> graph_pb2.GraphDef:
-        """Return what the ends need of the graph, with the variables as constants of these values.
+        """Return the part of the graph that the ends need, with the variables as constants of these values.
 
-        Of the functions it brings those it has changed; the others it shares with the graph it is added to.
+        It contains only the changed functions; the others are those of the graph it is added to.
         """
         graph = graph_pb2.GraphDef(versions=self._graph.versions)
         types = {name: dtypes.to_number(value.dtype) for name, value in values.items()}
@@ -71,15 +71,15 @@ class Freezer:
         return graph
 
     def _reads(self, node: node_def_pb2.NodeDef, place: int) -> bool:
-        """Return whether all that comes of a handle that goes in there is that its value is read."""
+        """Return whether a handle passed to this input of the node is only used to read the value."""
         if node.op in _CALLS and not node.input[place].startswith("^"):
             return self._only_read(node.attr["f"].func.name, place)
         return node.op == _READ or node.input[place].startswith("^")
 
     def _only_read(self, name: str, place: int) -> bool:
-        """The same, for a parameter of a function."""
+        """Return the same for a parameter of a function."""
         if (name, place) not in self._known:
-            self._known[name, place] = False  # until it is known, should the function call itself
+            self._known[name, place] = False  # preliminary, in case the function calls itself
             function = self._functions.get(name, function_pb2.FunctionDef())
             parameters = function.signature.input_arg
             lists = any(parameter.number_attr or parameter.type_list_attr for parameter in parameters)
@@ -94,7 +94,7 @@ class Freezer:
         return self._known[name, place]
 
     def _hand_down(self, node: node_def_pb2.NodeDef, types: dict[str, int]) -> bool:
-        """Have a node take values in place of handles: `types` are their dtypes by name. Return whether it read one."""
+        """Change a node to take values instead of handles (`types`: dtypes by name). Return whether it was a read."""
         held = {place: types[name] for place, used in enumerate(node.input) if (name := _operation(used)) in types}
         held = {place: number for place, number in held.items() if not node.input[place].startswith("^")}
         if not held:
@@ -111,7 +111,7 @@ class Freezer:
         return False
 
     def _copy(self, name: str, held: Held) -> str:
-        """Return the name of a copy of the function that takes values there."""
+        """Return the name of a copy of the function that takes values at these inputs."""
         key = name, tuple(held.items())
         if key not in self._copies:
             copy = self._copies[key] = function_pb2.FunctionDef()
@@ -132,7 +132,7 @@ class Freezer:
 
 
 def _needed(nodes: dict[str, node_def_pb2.NodeDef], ends: Iterable[str]) -> Iterator[node_def_pb2.NodeDef]:
-    """Yield the nodes of these tensors, and all that go into them."""
+    """Yield the nodes of these tensors and all nodes that they depend on."""
     left, seen = [_operation(end) for end in ends], set()
     while left:
         name = left.pop()
@@ -147,13 +147,13 @@ def _operation(used: str) -> str:
 
 
 def _renamed(used: str, read: set[str]) -> str:
-    """What a ReadVariableOp calls `value`, an Identity calls `output`."""
+    """Rename a replaced node's output: a ReadVariableOp has `value`, an Identity has `output`."""
     name, _, output = used.partition(":")
     return f"{name}:output:0" if name in read and output else used
 
 
 def _size(handle: node_def_pb2.NodeDef) -> int:
-    """Return a variable's size in bytes; 0 where it is unknown, or the variable is to be left alone."""
+    """Return a variable's size in bytes; 0 where it is unknown, or the variable must not be frozen."""
     dtype, shape = handle.attr["dtype"].type, handle.attr["shape"].shape
     if (
         dtype == dtypes.STRING

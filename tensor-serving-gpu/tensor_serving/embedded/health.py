@@ -1,8 +1,8 @@
 """The standard health service, grpc.health.v1, for load balancers and orchestrators.
 
-The service "" is the server, the names of the two TensorFlow Serving services mean the same; any other name is a model.
-A model is SERVING while a version of it is available, NOT_SERVING when none is, unknown when there is no such model.
-While the server drains everything is NOT_SERVING, so that callers go elsewhere before their calls are refused.
+The service "" and the names of the two TensorFlow Serving services stand for the server; any other name is a model. A
+model is SERVING while a version of it is available, NOT_SERVING when none is, unknown when there is no such model.
+While the server drains everything is NOT_SERVING, so that clients switch to another server before calls are refused.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from tensor_serving.embedded.repository import Repository
 from tensor_serving.embedded.servable import State
 
 SERVICE = "grpc.health.v1.Health"
-_PACE = 0.5  # seconds between two looks on behalf of a watcher
-_DRAIN_TIMEOUT_S = 1.0  # seconds that watchers get to take the last status
+_PACE = 0.5  # seconds between two status checks for a watcher
+_DRAIN_TIMEOUT_S = 1.0  # seconds that watchers get to read the last status
 _SERVER = ("", SERVICE, "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 _Response = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """Check and Watch, bytes in and bytes out. Made and living on the event loop."""
+    """Check and Watch, bytes in and bytes out. For use on the event loop only."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -35,7 +35,7 @@ class Health:
         self._watchers = 0
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Return what a gRPC server needs to serve it."""
+        """Return the handler for a gRPC server."""
         methods = {
             "Check": grpc.unary_unary_rpc_method_handler(self._check),
             "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
@@ -43,7 +43,7 @@ class Health:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def drain(self) -> "asyncio.Task[None]":
-        """Answer NOT_SERVING and end the watchers' streams; the returned task ends when they have read it."""
+        """Answer NOT_SERVING and end the watchers' streams; the returned task ends when they have ended."""
         self._drained.set_result(None)
         return asyncio.ensure_future(self._wait_for_watchers())
 
@@ -91,5 +91,5 @@ async def _service(data: bytes, context: Any) -> str:
     try:
         return str(health_pb2.HealthCheckRequest.FromString(data).service)
     except DecodeError:
-        await context.abort(grpc.StatusCode.INTERNAL, "the request is no grpc.health.v1.HealthCheckRequest")
+        await context.abort(grpc.StatusCode.INTERNAL, "the request is not a grpc.health.v1.HealthCheckRequest")
         raise AssertionError("abort() returned") from None

@@ -1,4 +1,4 @@
-"""What MultiInference means for a loaded model: several classifications and regressions of the same tf.Examples.
+"""MultiInference: several classifications and regressions of the same tf.Examples.
 
 The graph runs once for all tasks, which are of one model; every input tensor of their signatures gets the examples.
 """
@@ -17,7 +17,7 @@ from tensor_serving.embedded.tensors import Array
 def prepare(signatures: Signatures, request: inference_pb2.MultiInferenceRequest) -> Call:
     """Return the one run of the graph for all tasks; its signature is the first task's.
 
-    Raises ServingError when the tasks do not go together or a signature cannot do its task.
+    Raises ServingError when the tasks cannot be combined or a signature cannot do its task.
     """
     if not request.tasks:
         raise invalid("ModelSpec has no name specified.")  # that of the first task, which names the model
@@ -45,7 +45,7 @@ def prepare(signatures: Signatures, request: inference_pb2.MultiInferenceRequest
 def answer(
     signatures: Signatures, request: inference_pb2.MultiInferenceRequest, call: Call, outputs: Sequence[Array]
 ) -> inference_pb2.MultiInferenceResponse:
-    """Return a result per task, in their order, each with its signature; name and version are the caller's."""
+    """Return a result per task, in their order, each with its signature; the caller sets name and version."""
     response = inference_pb2.MultiInferenceResponse()
     fetched = dict(zip(call.fetches, outputs, strict=True))
     count = len(call.values[0])

@@ -1,8 +1,8 @@
-"""What the server counts, under TensorFlow Serving's own metric names, and the Prometheus text of it.
+"""The server's metrics, under TensorFlow Serving's own names, and their Prometheus text.
 
-`prometheus_client` cannot write these names as they are (it appends `_total` and `_created`), and its cells cost
-several microseconds a call; a counter here is one dict look-up and an addition under a lock. Latencies are histograms
-in microseconds with the real server's buckets. Safe to call from any thread.
+`prometheus_client` cannot write these names unchanged (it appends `_total` and `_created`) and costs several
+microseconds a call; a counter here is one dict look-up and an addition under a lock. Latencies are histograms in
+microseconds with TF Serving's buckets. Thread-safe.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +34,7 @@ class Metrics:
         batching = ":tensorflow:serving:batching_session:"
         self._queuing = histogram(f"{batching}queuing_latency", _QUEUING, "thread_pool_name")
         self._runs = count(f"{batching}wrapped_run_count")
-        # Of these three the real server keeps percentiles, which its Prometheus page leaves out; ours shows them.
+        # TF Serving keeps percentiles of these three, which its Prometheus page leaves out; here they are histograms.
         self._input_size = histogram(f"{batching}input_batch_size", _SIZES)
         self._processed_size = histogram(f"{batching}processed_batch_size", _SIZES)
         self._padding = histogram(f"{batching}padding_size", _SIZES, "execution_batch_size")
@@ -43,7 +43,7 @@ class Metrics:
         """Count a request: api is Predict, Classify ..., entrypoint GRPC or REST, code the status' name (OK, ...).
 
         Names that no model ever had are counted together under the empty one: callers must not be able to fill the
-        server's memory with series. As in the real server the latency is that of answered requests only.
+        server's memory with series. As in TF Serving the latency covers only successful requests.
         """
         if model not in self._models:
             model = ""
@@ -53,7 +53,7 @@ class Metrics:
                 self._latency.add((model, api, entrypoint), seconds * 1e6)
 
     def runtime(self, model: str, api: str, seconds: float) -> None:
-        """Count the graph's share of an answered request, waiting for a batch included."""
+        """Count the time an answered request spent in the graph, waiting for a batch included."""
         with self._lock:
             self._runtime.add((model, api, "TF1"), seconds * 1e6)
 
@@ -82,24 +82,24 @@ class Metrics:
             self._warmup.add((str(folder), code), seconds * 1e6)
 
     def text(self) -> str:
-        """Return all of it in Prometheus' text format, ordered by name as the real server's page is."""
+        """Return all metrics in Prometheus' text format, ordered by name as in TF Serving."""
         families = sorted((v for v in vars(self).values() if isinstance(v, _Family)), key=lambda family: family.name)
         with self._lock:
             return "".join(f"{line}\n" for family in families for line in family.lines())
 
 
 class _Family(ABC):
-    """All series of one name; `cells` by label values."""
+    """All series of one name; `_cells` has them by label values."""
 
     def __init__(self, name: str, *labels: str) -> None:
         self.name, self._labels = name, labels
 
     @abstractmethod
     def lines(self) -> list[str]:
-        """Return its lines on the page."""
+        """Return its lines of the text."""
 
     def named(self, values: tuple[str, ...]) -> str:
-        """Return the labels as they are written between braces."""
+        """Return the labels as written between braces."""
         pairs = zip(self._labels, values, strict=True)
         return ",".join(f'{label}="{value.translate(_REPLACED)}"' for label, value in pairs)
 

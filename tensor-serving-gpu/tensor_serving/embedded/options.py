@@ -1,4 +1,4 @@
-"""The flags, by TensorFlow Serving's names. A flag of its that is not here is refused, not swallowed."""
+"""The flags, under TensorFlow Serving's names. Those of its flags that are missing here are refused, not ignored."""
 
 import argparse
 import os
@@ -56,7 +56,7 @@ _HELP = {
     "model_config_file": "ModelServerConfig in text form; wins over --model_name and --model_base_path",
     "model_config_file_poll_wait_seconds": "seconds between readings of it, 0 to read it once",
     "load_record_file": "ours: remembers here what ended the server while being loaded, and leaves it out",
-    "file_system_poll_wait_seconds": "seconds between looks for new versions, 0 to look once",
+    "file_system_poll_wait_seconds": "seconds between scans for new versions, 0 to scan once",
     "max_num_load_retries": "times a failed load is tried again",
     "load_retry_interval_micros": "microseconds between these tries",
     "enable_model_warmup": "replay a version's warm-up records before it goes live",
@@ -76,7 +76,7 @@ def parse(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog=prog, usage=f"{prog} --FLAG=VALUE ...", allow_abbrev=False)
     for field in fields(Options):
         default, text = getattr(Options, field.name), f"{_HELP[field.name]} (default: {getattr(Options, field.name)})"
-        if isinstance(default, bool):  # alone it means true, as in TF Serving
+        if isinstance(default, bool):  # without a value it means true, as in TF Serving
             parser.add_argument(
                 f"--{field.name}", type=_truth, nargs="?", const=True, default=default, metavar="BOOL", help=text
             )
@@ -125,7 +125,7 @@ def _problem(options: Options) -> str:
 
 
 def _path(text: str) -> Path | None:
-    return Path(text) if text else None  # `--ssl_config_file=` is as good as not given, as in TF Serving
+    return Path(text) if text else None  # `--ssl_config_file=` means not given, as in TF Serving
 
 
 def _truth(text: str) -> bool:
@@ -142,7 +142,7 @@ def _at_least(least: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{value} is less than {least}")
         return value
 
-    number.__name__ = "number"  # argparse names it when the text is no number at all
+    number.__name__ = "number"  # argparse's message has this name when the text is not a number
     return number
 
 

@@ -1,11 +1,11 @@
-"""What Predict means for a loaded model. Rules and texts are those of the real server; nothing here waits or runs.
+"""Predict: translates a request into a Call and outputs into a response, with TF Serving's rules and texts.
 
     prepare    a request -> the run of the graph for it
     answer     the run's outputs -> the response
     call_for   the same as prepare for inputs that are arrays already
 
-The shape of an input is not compared with the signature's: the graph decides, as in the real server, where
-half_plus_two takes a plain list though its signature declares [-1, 1].
+Nothing here waits or runs a graph. The shape of an input is not compared with the signature's: the graph decides, as in
+TF Serving, where half_plus_two accepts a plain list although its signature declares [-1, 1].
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ Signatures = Mapping[str, meta_graph_pb2.SignatureDef]
 
 
 def prepare(signatures: Signatures, request: predict_pb2.PredictRequest) -> Call:
-    """Return the run of the graph for a request. Raises ServingError when it names what is not there."""
+    """Return the run of the graph for a request. Raises ServingError when a name in it does not exist."""
     key, plan = _find(signatures, request.model_spec.signature_name)
     sent = request.inputs
     if not plan.takes(sent):
@@ -40,7 +40,7 @@ def prepare(signatures: Signatures, request: predict_pb2.PredictRequest) -> Call
 def answer(
     signatures: Signatures, request: predict_pb2.PredictRequest, call: Call, outputs: Sequence[Array]
 ) -> predict_pb2.PredictResponse:
-    """Return the requested outputs by alias and the signature that made them; name and version are the caller's."""
+    """Return the requested outputs by alias and the signature that made them; the caller sets name and version."""
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = call.signature
     names = _plan(signatures[call.signature]).outputs
@@ -54,7 +54,7 @@ def call_for(
 ) -> tuple[Call, dict[str, int]]:
     """Return the run of the graph for these inputs, and where in its outputs each requested alias is found.
 
-    The arrays are taken to be of the signature's dtypes. An empty signature name is the default one, an empty filter
+    The arrays must have the signature's dtypes. An empty signature name is the default one, an empty filter
     means all outputs. Raises ServingError like prepare().
     """
     key, plan = _find(signatures, signature_name)
@@ -70,7 +70,7 @@ def call_for(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A signature as the calls need it: looked up in the message itself it would cost each call as much as its tensors.
+    """A signature in the form that calls need: reading the message itself would cost each call as much as its tensors.
 
     Inputs are pairs of alias and dtype in the order of their tensors' names, outputs are tensor names by alias.
     """
@@ -86,7 +86,7 @@ class _Plan:
         return len(sent) == len(self.inputs) and all(alias in sent for alias, _ in self.inputs)
 
 
-# By the identity of the message, which each plan holds on to: as long as it is here no other can take its place.
+# By the message's id(). Each plan keeps a reference to its message, so that the id is not reused.
 _plans: dict[int, _Plan] = {}
 _MAX_PLANS = 1000
 
@@ -99,7 +99,7 @@ def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
         feeds = tuple(name for name, _, _ in by_name)
         inputs = tuple((alias, dtype) for _, alias, dtype in by_name)
         plan = _Plan(signature, inputs, feeds, outputs, tuple(sorted(set(outputs.values()))))
-        if len(_plans) == _MAX_PLANS:  # of models unloaded long ago, mostly
+        if len(_plans) == _MAX_PLANS:  # most are of unloaded models
             _plans.clear()
         _plans[id(signature)] = plan
     return plan
@@ -158,7 +158,7 @@ def _fetches(plan: _Plan, output_filter: Sequence[str]) -> tuple[str, ...]:
                 )
             if alias in output_filter[:position]:
                 raise invalid(f"duplicate output tensor alias: {alias}")
-        # One order for one set, so that clients with another order share its entry.
+        # Sorted, so that all orders of the same outputs share one entry.
         fetches = tuple(sorted({plan.outputs[alias] for alias in output_filter}))
     if "" in fetches:
         raise _sparse("output", next(alias for alias in output_filter or plan.outputs if not plan.outputs[alias]))
@@ -170,7 +170,7 @@ def _sparse(kind: str, alias: str) -> ServingError:
 
 
 def _dtype(number: int) -> str:
-    """Return TensorFlow's C++ name of a dtype, which is the enum's in small letters."""
+    """Return TensorFlow's C++ name of a dtype, which is the enum's in lower case."""
     return str(types_pb2.DataType.Name(number).removeprefix("DT_").lower())
 
 

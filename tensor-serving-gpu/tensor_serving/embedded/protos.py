@@ -1,8 +1,8 @@
 """TensorFlow's message classes without TensorFlow.
 
 `import tensorflow.core.framework.tensor_pb2` first runs `tensorflow/__init__.py`, which takes seconds and 200 MB,
-though the message classes need nothing of it. A bare package module of that name, put in its place beforehand, lets
-the import system find `tensorflow.core` in the installed folder and skips the rest.
+although the message classes do not need it. An empty package module of that name in `sys.modules` lets the import
+system find `tensorflow.core` in the installed folder and skips the rest.
 """
 
 import importlib.machinery
@@ -16,7 +16,7 @@ _NAME = "tensorflow"
 
 
 def stand_in() -> None:
-    """Put the bare package in place, unless `tensorflow` has been imported before; then that one serves as well.
+    """Install the empty package, unless `tensorflow` has been imported before, which works as well.
 
     Raises ImportError when TensorFlow is not installed.
     """
@@ -34,7 +34,7 @@ def stand_in() -> None:
 
 def installed_in() -> Path:
     """Return the folder TensorFlow is installed in."""
-    # Imported for real, TensorFlow has put Keras' folders beside its own.
+    # After a real import the path contains Keras' folders as well.
     return next(folder for folder in map(Path, sys.modules[_NAME].__path__) if (folder / "core").is_dir())
 
 

@@ -1,4 +1,4 @@
-"""What Regress means for a loaded model: tf.Examples in, one number each out."""
+"""Regress: tf.Examples in, one number for each out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ def prepare(signatures: Signatures, request: regression_pb2.RegressionRequest) -
 def answer(
     signatures: Signatures, _request: regression_pb2.RegressionRequest, call: Call, outputs: Sequence[Array]
 ) -> regression_pb2.RegressionResponse:
-    """Return the number of each example and the signature that computed them; name and version are the caller's."""
+    """Return the number of each example and the signature that computed them; the caller sets name and version."""
     response = regression_pb2.RegressionResponse()
     response.model_spec.signature_name = call.signature
     fetched = dict(zip(call.fetches, outputs, strict=True))

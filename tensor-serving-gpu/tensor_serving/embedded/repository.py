@@ -22,12 +22,12 @@ from tensor_serving.embedded.servable import Later, Load, Retries, Servable, Sta
 
 log = logging.getLogger(__name__)
 
-_DRAIN_PACE = 0.01  # seconds
+_DRAIN_PACE = 0.01  # seconds between two checks
 
 
 @dataclass(frozen=True)
 class _Live:
-    """What of a model takes calls at this moment; replaced as a whole, never changed."""
+    """The versions and labels of a model that can be called now; replaced as a whole, never modified."""
 
     versions: dict[int, Servable] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
@@ -43,14 +43,14 @@ class _FirstLook:
     any: "Future[None]" = field(default_factory=Future)
     """Done when a version of it is available, or none could be loaded."""
     all: "Future[None]" = field(default_factory=Future)
-    """Done when each of its versions is, or could not be loaded."""
+    """Done when each of its versions is available, or could not be loaded."""
 
 
 class Repository:
     """The loaded models. `load` makes a runner out of a version folder, and raises ServingError when it cannot.
 
-    `later` hands a job to the thread that changes things: the last call of a retired version ends on the event loop,
-    which must not wait for the memory to be given back.
+    `later` passes a job to the thread that loads and unloads: the last call of a retired version ends on the event
+    loop, which must not wait until the memory is freed.
     """
 
     def __init__(self, load: Load, later: Later, retries: Retries) -> None:
@@ -64,14 +64,14 @@ class Repository:
         self._draining = False
 
     def follow(self, settings: Mapping[str, ModelSettings]) -> None:
-        """Take these settings from the next reconcile() on; models they leave out are unloaded by it."""
+        """Apply these settings from the next reconcile() on, which unloads models that they leave out."""
         self._settings = dict(settings)
         if not self._followed.done():
             self._first_looks = {name: _FirstLook() for name in settings}
             self._followed.set_result(None)
 
     def reconcile(self) -> None:
-        """Look at the folders, load and unload what has changed: new before old; a failure affects its model only."""
+        """Scan the folders and load and unload what has changed, new before old; a failure affects its model only."""
         logged_before, self._logged = self._logged, set()
         aspired = {name: self._aspired(name) for name in sorted(self._settings.keys() | self._servables.keys())}
         wanted = {name: folders for name, folders in aspired.items() if folders is not None}
@@ -83,7 +83,7 @@ class Repository:
                 if number not in known
             }
             self._servables[name] = known | fresh
-        # The newest version of every model comes before the older ones of any: most calls are for these.
+        # The newest versions of all models are loaded first, because most calls are for these.
         queue = [(rank, name, n) for name in wanted for rank, n in enumerate(sorted(wanted[name], reverse=True))]
         try:
             for _, name, number in sorted(queue):
@@ -106,9 +106,9 @@ class Repository:
         return min((s.next_try for known in self._servables.values() for s in known.values()), default=float("inf"))
 
     async def settle(self, name: str | None = None, version: int | None = None, label: str | None = None) -> None:
-        """Wait, while the server is starting, until it is known whether this can be used; later: return at once.
+        """Wait, while the server starts, until this model or version is loaded or has failed. Later, return at once.
 
-        So a call that comes during a restart is answered late. Without a name only the config has to be known.
+        So a call that arrives during a restart is answered late. Without a name it waits only for the config.
         Raises UNAVAILABLE when the server is about to stop.
         """
         if self._draining:
@@ -124,9 +124,9 @@ class Repository:
     def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, Runner]]:
         """Hold a version for one call: the one given, the one labelled, or the newest available one. Never blocks.
 
-        Raises ServingError with the real server's texts when there is none.
+        Raises ServingError with TF Serving's texts when there is none.
         """
-        while True:  # a version retired since it was found is no longer found
+        while True:  # repeated if the version was retired after it was found
             servable = self._find(name, version, label)
             if runner := servable.acquire():
                 break
@@ -136,7 +136,7 @@ class Repository:
             servable.release()
 
     def status(self, name: str, version: int | None = None, label: str | None = None) -> list[Servable]:
-        """Return the versions known of a model, also those that failed or were unloaded; the newest first.
+        """Return the known versions of a model, including failed and unloaded ones; the newest first.
 
         Raises ServingError NOT_FOUND when there is none.
         """
@@ -150,7 +150,7 @@ class Repository:
         return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
 
     def names(self) -> set[str]:
-        """Return the models of the settings followed."""
+        """Return the models of the current settings."""
         return set(self._settings)
 
     def check_labels(self, settings: Mapping[str, ModelSettings]) -> None:
@@ -169,7 +169,7 @@ class Repository:
             raise ServingError(grpc.StatusCode.UNKNOWN, text)
 
     async def drain(self, seconds: float) -> None:
-        """Take no new calls; return when those under way have ended, or when the time is over."""
+        """Accept no new calls; return when those in flight have ended, or when the time is over."""
         self._draining = True
         deadline = time.monotonic() + seconds
         while any(s.busy() for known in list(self._servables.values()) for s in known.values()):
@@ -178,7 +178,7 @@ class Repository:
             await asyncio.sleep(_DRAIN_PACE)
 
     def close(self) -> None:
-        """Unload everything; what calls under way still hold is unloaded when they end."""
+        """Unload everything; versions with calls in flight are unloaded when those end."""
         self.follow({})
         self.reconcile()
 
@@ -188,7 +188,7 @@ class Repository:
             version = self._labelled(name, label)
         versions = live.versions
         if not versions or version not in (None, *versions):
-            # GetModelStatus answers AVAILABLE from when a version is loaded, a moment before it is published here.
+            # GetModelStatus reports AVAILABLE as soon as a version is loaded, a moment before it is published here.
             known = dict(self._servables.get(name, {}))
             versions = {number: servable for number, servable in known.items() if servable.state is State.AVAILABLE}
         if version is None and versions:
@@ -205,7 +205,7 @@ class Repository:
         return labels[label]
 
     def _aspired(self, name: str) -> dict[int, Path] | None:
-        """Return the folders of the versions wanted; None when that is unknown now, so that all stays as it is."""
+        """Return the folders of the wanted versions; None if they cannot be read now, so that nothing changes."""
         settings = self._settings.get(name)
         if not settings:
             return {}
@@ -220,10 +220,10 @@ class Repository:
         return {number: folders[number] for number in chosen}
 
     def _publish(self, name: str, folders: Mapping[int, Path]) -> None:
-        """Send calls to what is available now, and after that let go of what is not wanted any more."""
+        """Route calls to the versions that are available now, then retire those that are no longer wanted."""
         known = self._servables[name]
         ready = any(known[number].state is State.AVAILABLE for number in folders)
-        # What is served goes on being served until something wanted can take over.
+        # Unwanted versions are served until a wanted one is available.
         leave = known.keys() - folders.keys() if ready or not folders else set()
         versions = {n: s for n, s in known.items() if s.state is State.AVAILABLE and n not in leave}
         self._live[name] = _Live(versions, self._labels(name, versions))
@@ -237,7 +237,7 @@ class Repository:
                 _finish(look.all)
 
     def _labels(self, name: str, versions: dict[int, Servable]) -> dict[str, int]:
-        """Return the labels that point at available versions; one that is to move stays until it can."""
+        """Return the labels of available versions; a label keeps its old version until the new one is available."""
         settings = self._settings.get(name)
         before = self._live.get(name, _NOTHING).labels
         labels = {}
@@ -250,12 +250,12 @@ class Repository:
         return labels
 
     def _why(self, name: str) -> str:
-        """Return why a model has no available version, in the real server's form."""
+        """Return why a model has no available version, in TF Serving's form."""
         failed = {n: s.failure for n, s in self._servables.get(name, {}).items() if s.failure}
         if failed:
             newest = max(failed)
             what, error = f"name: {name} version: {newest}", failed[newest]
-        else:  # for this the real server waits without end
+        else:  # in this case TF Serving waits for ever
             base = self._settings[name].base_path
             what, error = f"name: {name}", not_found(f"No versions of servable {name} found under base path {base}")
         return "{{" + what + "} due to error: " + f"{error.code.name}: {error.text}" + "}, "

@@ -1,7 +1,7 @@
 """One SavedModel in memory, and running it.
 
-It is loaded the way the C++ server does, as a graph in a session, by TensorFlow's C API (see `native`): TensorFlow's
-Python package is not imported, which would take longer than everything else at start and 200 MB.
+It is loaded as by the C++ server, as a graph in a session, with TensorFlow's C API (see `native`). TensorFlow's Python
+package is not imported, because that takes 200 MB and longer than the rest of the start.
 """
 
 import logging
@@ -19,11 +19,11 @@ from tensor_serving.savedmodel import Inspector
 
 log = logging.getLogger(__name__)
 
-# Requests may name any subset of a signature's outputs. For every subset the library prepares a graph of its own and
-# keeps it until the model is closed: only so many are let through.
+# Requests may name any subset of a signature's outputs. The library prepares a graph for every subset and keeps it
+# until the model is closed, so their number is bounded.
 _MAX_SUBSETS = 64
 
-# Frozen weights are in memory several times over, and again for every subset of the outputs.
+# Frozen weights are in memory several times, and once more for every subset of the outputs.
 _MAX_FROZEN_BYTES = 32 * 1024 * 1024  # bytes of a model's weights
 _MAX_FROZEN_SETS = 4
 _MAX_GRAPH_BYTES = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one has its weights in the graph already
@@ -32,14 +32,14 @@ _MAX_GRAPH_BYTES = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one h
 class Model:
     """A loaded SavedModel; `signatures` are its SignatureDefs by key. Calls may come from any number of threads.
 
-    The threads TensorFlow works with are the process's: the number that the first model sets holds for all.
-    0 means one for each core. `freeze` small models whose weights nothing changes (see `freezing`).
+    TensorFlow's threads belong to the process: the numbers that the first model sets hold for all; 0 means one for each
+    core. With `freeze`, small models whose weights never change are frozen (see `freezing`).
     Raises ServingError when it cannot be loaded.
     """
 
     def __init__(self, folder: Path, intra_op_threads: int = 0, inter_op_threads: int = 0, freeze: bool = True) -> None:
-        # The loader leaves variables alone when their folder is missing; every call would fail then. Which operations
-        # may run is the watcher's matter.
+        # The loader ignores a missing variables folder, and every call would fail then. The watcher checks which
+        # operations may run.
         if reason := Inspector(allowed={"*"}).problem(folder):
             raise ServingError(grpc.StatusCode.NOT_FOUND, f"{folder}: {reason}")
         config = config_pb2.ConfigProto(
@@ -48,7 +48,7 @@ class Model:
             gpu_options=config_pb2.GPUOptions(allow_growth=True),  # or the first model takes the whole GPU
         )
         options = config_pb2.RunOptions()
-        if inter_op_threads < 2:  # in the caller's thread: no hand-over, a third less time for a small model
+        if inter_op_threads < 2:  # in the calling thread: without the hand-over a small model takes a third less time
             options.inter_op_thread_pool = -1
         self._session = Session(folder, config.SerializeToString(), options.SerializeToString())
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = self._session.signatures
@@ -59,8 +59,8 @@ class Model:
     def run(self, call: Call) -> list[Array]:
         """Return one array per tensor fetched, in their order; strings as object arrays of bytes.
 
-        Blocks; other Python threads run meanwhile. The arrays are read-only. Raises ServingError with TensorFlow's own
-        code and text when the graph fails.
+        Blocks without holding the GIL. The arrays are read-only. Raises ServingError with TensorFlow's own code and
+        text when the graph fails.
         """
         if self._ranked:
             self._check_ranks(call)
@@ -74,16 +74,16 @@ class Model:
         return [outputs[fetches.index(name)] for name in call.fetches]
 
     def close(self) -> None:
-        """Give the memory back. No call may be under way."""
+        """Free the memory. No call may be in flight."""
         self._ends.clear()
         self._session.close()
 
     def _inputs_of_fixed_rank(self) -> dict[str, list[int]]:
-        """Return the inputs whose number of dimensions has to be the signature's: their shapes by tensor name.
+        """Return the inputs whose number of dimensions must be the signature's: their shapes by tensor name.
 
-        Mostly the graph decides what it can take. But the kernels with a data format (convolution, pooling, ...) end
-        the process when dimensions are missing, the real server's as well. All that is known to be harmless is a
-        BiasAdd; a model whose operations are unknown is not trusted.
+        Usually the graph decides what it accepts. But kernels with a data format (convolution, pooling, ...) crash the
+        process when dimensions are missing, in TF Serving as well. Only BiasAdd is known to be harmless; models whose
+        operations are unknown are checked too.
         """
         operations = self._session.operations
         formats = {op.name for op in operations if any(attribute.name == "data_format" for attribute in op.attr)}
@@ -111,9 +111,9 @@ class Model:
         return ends
 
     def _freeze(self, folder: Path) -> frozenset[str]:
-        """Add a frozen copy of what the signatures need of the graph, where there is something to gain.
+        """Add a frozen copy of the part of the graph that the signatures need, if the model is small enough.
 
-        Return the tensors it has; there `frozen/` stands before their names.
+        Return the names of the tensors in it; in the copy they are prefixed with `frozen/`.
         """
         ends = [end for signature in self.signatures.values() for end in (signature.inputs, signature.outputs)]
         names = frozenset(info.name for infos in ends for info in infos.values() if info.name)
@@ -127,13 +127,13 @@ class Model:
             readings = self._session.ends((), [f"reading/{name}/read:0" for name in freezer.variables])
             values = dict(zip(freezer.variables, self._session.run(readings, ()), strict=True))
             self._session.add(freezer.frozen(values), "frozen")
-        except ServingError as error:  # as it is, the model can be served all the same
+        except ServingError as error:  # the model can be served without freezing
             log.warning("%s is served as it is, its weights cannot be frozen: %s", folder, error.text)
             return frozenset()
         return names
 
     def _all_outputs(self, call: Call) -> tuple[str, ...]:
-        """Return all that can be fetched by the signatures with these inputs: there are as many such sets as inputs."""
+        """Return all outputs of the signatures with exactly these inputs: one set of outputs for each set of inputs."""
         found = set(call.fetches)
         for signature in self.signatures.values():
             if {info.name for info in signature.inputs.values()} == set(call.feeds):

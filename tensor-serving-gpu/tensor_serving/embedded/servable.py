@@ -32,16 +32,16 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a load that failed is tried again, and the seconds between two tries; none wait if negative."""
+    """How often a failed load is retried, and the seconds between two tries; a negative pause is none."""
 
     most: int = 0
     pause: float = 60.0
 
 
 class Servable:
-    """A version of a model. While AVAILABLE its runner answers; a call holds it by acquire() and release().
+    """A version of a model. While it is AVAILABLE, calls use its runner between acquire() and release().
 
-    One thread loads and unloads it; `later` hands that thread a job, from whichever thread the last call ends in.
+    One thread loads and unloads it; `later` passes that thread a job, from the thread in which the last call ends.
     """
 
     def __init__(self, name: str, version: int, folder: Path, retries: Retries, later: Later) -> None:
@@ -66,7 +66,8 @@ class Servable:
         return self.failure if self.state is State.END else None
 
     def load(self, load: Load) -> None:
-        """Become AVAILABLE; or LOADING with a time for the next try, or END with an error, when it cannot be loaded."""
+        """Load the version: it becomes AVAILABLE; on failure, LOADING with the time of a retry, or END with an
+        error."""
         log.info("%s: loading", self)
         started = time.monotonic()
         self.state, self.failure, self.next_try = State.LOADING, None, float("inf")
@@ -84,21 +85,21 @@ class Servable:
             log.info("%s: available (%.2f s)", self, time.monotonic() - started)
 
     def worth_loading(self) -> bool:
-        """Return whether to load now: not loaded yet, or a retry is due, or it failed with other files than these."""
+        """Return whether to load now: not loaded yet, or a retry is due, or the files changed since it failed."""
         if self.failure:
             try:
                 return time.monotonic() >= self.next_try or fingerprint(self.folder) != self._tried
-            except OSError:  # gone while we looked
+            except OSError:  # deleted meanwhile
                 return False
         return self.state in (State.START, State.END)
 
     def refresh(self) -> None:
-        """Have the runner follow what has been declared of the model since it was loaded."""
+        """Have the runner apply declarations about the model that changed since it was loaded."""
         if self.state is State.AVAILABLE and self._runner:
             self._runner.refresh()
 
     def acquire(self) -> Runner | None:
-        """Return the runner for one call, or None when it is no longer to be used. Calls are to be released."""
+        """Return the runner for one call, or None when it must not be used any more. Call release() afterwards."""
         with self._lock:
             if self.state is not State.AVAILABLE:
                 return None
@@ -114,11 +115,11 @@ class Servable:
             self._later(self.unload)
 
     def busy(self) -> bool:
-        """Return whether calls are under way."""
+        """Return whether calls are in flight."""
         return self._calls > 0
 
     def retire(self) -> None:
-        """Take no new calls, and unload when the last of those under way has ended. A retry that is due is given up."""
+        """Accept no new calls, and unload when the last call in flight has ended. A pending retry is dropped."""
         with self._lock:
             if self.state is State.LOADING:
                 self.state, self.failure, self.next_try = State.END, None, float("inf")
@@ -131,7 +132,7 @@ class Servable:
             self.unload()
 
     def unload(self) -> None:
-        """Give the memory back. No call may be under way."""
+        """Free the memory. No call may be in flight."""
         runner, self._runner = self._runner, None
         if runner:
             runner.close()

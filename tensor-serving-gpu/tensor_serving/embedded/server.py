@@ -1,12 +1,12 @@
-"""The process: one event loop for gRPC and REST, the ports, and stopping in good order.
+"""The process: one event loop for gRPC and REST, the ports, and a clean shutdown.
 
-The ports are taken first, so that a taken one is known at once. Then the APIs accept calls, long before the models are
-loaded: calls that come early wait, and are answered late instead of refused. TERM drains: no new calls, those under
-way finish, everything is unloaded.
+The ports are opened first, so that a port in use is reported at once. Then the APIs accept calls, long before the
+models are loaded: early calls wait, and are answered late instead of refused. TERM drains: new calls are refused, calls
+in flight finish, everything is unloaded.
 
-The process goes with its connections open. gRPC's own stop would cancel calls that have come but not begun, and
-clients do not repeat those; a connection that ends is UNAVAILABLE to them, and that they do. Nor could a load or a run
-be stopped that is in native code.
+The process exits with its connections open. gRPC's own stop would cancel calls that were received but not started, and
+clients do not retry those; a closed connection is UNAVAILABLE to them, which they do retry. And a load or run in native
+code could not be stopped anyway.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a request or an answer."""
 MAX_CALLS = 1024
-"""gRPC calls in the server at the same time, waiting ones too; what comes on top gets RESOURCE_EXHAUSTED."""
+"""gRPC calls in the server at the same time, including waiting ones; further calls get RESOURCE_EXHAUSTED."""
 MAX_DIRECT_CALLS = 256
-"""The same of clients with tokens, at their own port."""
+"""The same for clients with tokens, on their own port."""
 GRACE = 5.0
 """Seconds that calls in flight get to finish after a stop signal."""
 _UNLOAD = 1.0  # seconds
@@ -66,7 +66,7 @@ class _Server:
             port = self._listen(plain, over_tls)
             direct = self._direct(plain)
             rest_socket = _rest_socket(options)
-            # Only now, with the ports taken: this brings TensorFlow's library.
+            # Only now, with the ports open, because this import loads TensorFlow's library.
             from tensor_serving.embedded.engine import Engine
 
             engine = Engine(options)
@@ -104,7 +104,7 @@ class _Server:
         os._exit(0)
 
     def _stop(self, number: int) -> None:
-        """Drain and stop; at once at a second signal. Ctrl-C and then the parent's TERM is one."""
+        """Drain and stop; exit at once at a repeated signal. TERM from the parent after Ctrl-C is not a repetition."""
         if number in self._signals:
             log.warning("stop signal again: calls in flight are cut off")
             logging.shutdown()
@@ -115,7 +115,7 @@ class _Server:
             self._stopping.set()
 
     def _listen(self, plain: Transport, over_tls: Any) -> int:
-        """Take the ports of gRPC, the first for `over_tls` if there is one, and return its number."""
+        """Open the gRPC port, with TLS if it is configured, and the Unix socket; return the port's number."""
         options = self._options
         where = f"{_host(options)}:{options.port}"
         try:
@@ -135,7 +135,7 @@ class _Server:
         return port
 
     def _direct(self, beside: Transport) -> "_Direct | None":
-        """Take the port for clients with tokens, if there is to be one."""
+        """Open the port for clients with tokens, if one is configured."""
         options = self._options
         if not options.direct_key_file:
             return None
@@ -157,7 +157,7 @@ class _Server:
 
 
 class _Direct:
-    """The port for clients with tokens, taken when this is made; shares its memory with `beside`. Raises OSError."""
+    """The port for clients with tokens, opened by the constructor; `beside` shares its memory. Raises OSError."""
 
     def __init__(self, host: str, port: int, tokens: Tokens, beside: Transport) -> None:
         def admit(call: Any) -> None:
@@ -173,12 +173,12 @@ class _Direct:
         log.info("serving predictions to clients with tokens on %s", self._where)
 
     async def drain(self) -> None:
-        """Return when every answer is sent, or after the grace."""
+        """Return when every answer is sent, or after the grace period."""
         await self._transport.drain(GRACE)
 
 
 class _Rest:
-    """The REST API: uvicorn on this loop. Made before, and started when the process is ready."""
+    """The REST API: uvicorn on this loop; started when the process is ready."""
 
     def __init__(self, app: Any, listening: socket.socket) -> None:
         import uvicorn
@@ -188,7 +188,7 @@ class _Rest:
         class Server(uvicorn.Server):
             @contextmanager
             def capture_signals(self) -> Iterator[None]:
-                yield  # signals are the process', not uvicorn's
+                yield  # the process handles signals, not uvicorn
 
         settings = config(app)
         settings.timeout_graceful_shutdown = int(GRACE)
@@ -199,7 +199,7 @@ class _Rest:
         self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
 
     async def drain(self) -> None:
-        """Take no more requests; return when those under way have been answered."""
+        """Accept no further requests; return when those in flight have been answered."""
         self._server.should_exit = True
         await self._task
 
@@ -209,7 +209,7 @@ def _grpc_server() -> Any:
     return grpc.aio.server(
         maximum_concurrent_rpcs=MAX_CALLS,
         options=[
-            ("grpc.so_reuseport", 0),  # or two servers could share the port without a word
+            ("grpc.so_reuseport", 0),  # or two servers could silently share the port
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ],
@@ -219,7 +219,7 @@ def _grpc_server() -> Any:
 def _event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-    except ImportError:  # it has no wheels for every platform; plain asyncio does the same, slower
+    except ImportError:  # it has no wheels for some platforms; asyncio's own loop does the same, slower
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 

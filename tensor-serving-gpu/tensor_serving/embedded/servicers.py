@@ -1,7 +1,7 @@
 """The gRPC service handlers on the event loop. They only translate; gRPC answers UNIMPLEMENTED for methods not listed.
 
-Bytes come in and go out, and one place turns an exception into a status. A call that is cancelled, or whose deadline
-passes, gRPC cancels here as well: it leaves the queue it waits in.
+Handlers take and return bytes, and one place turns an exception into a status. When a call is cancelled or its deadline
+passes, its handler is cancelled as well, and the call is removed from the queue it waits in.
 """
 
 import logging
@@ -39,12 +39,12 @@ log = logging.getLogger(__name__)
 Reload = Callable[[model_server_config_pb2.ModelConfigList], Awaitable[None]]
 _Method = Callable[[Any, Any], Awaitable[Any]]
 _Handler = Callable[[bytes, Any], Awaitable[bytes]]
-_MAX_TEXT_CHARS = 1024  # characters of a status' text; the real server cuts there as well
+_MAX_TEXT_CHARS = 1024  # characters of a status' text; TF Serving truncates there as well
 
 
 @dataclass(frozen=True)
 class _Inference:
-    """One of the methods that run a graph: what it is called, takes, and means."""
+    """One of the methods that run a graph: its name, request class and translation."""
 
     api: str
     request_class: type[Message]
@@ -62,8 +62,8 @@ _INFERENCES = (_PREDICT, _CLASSIFY, _REGRESS, _MULTIPLE)
 class Servicers:
     """The methods of TensorFlow Serving's two services and of the health service.
 
-    `reload` follows a list of models, waits for those that are new, and raises ServingError if they cannot be had.
-    `culprit` is the id of the request that crashed the process before: its call is refused when it is repeated.
+    `reload` applies a list of models, waits for the new ones, and raises ServingError if they cannot be loaded.
+    `culprit` is the id of the request that crashed the previous process: its call is refused when it is retried.
     """
 
     def __init__(self, repository: Repository, reload: Reload, metrics: Metrics, culprit: str = "") -> None:
@@ -71,7 +71,7 @@ class Servicers:
         self.health = Health(repository)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Return what a grpc.aio server needs to serve them."""
+        """Return the handlers for a grpc.aio server."""
         models = {
             "GetModelStatus": _handler(self._get_model_status, get_model_status_pb2.GetModelStatusRequest),
             "HandleReloadConfigRequest": _handler(self._reload_config, model_management_pb2.ReloadConfigRequest),
@@ -79,7 +79,7 @@ class Servicers:
         return [self._predictions(None), _service("tensorflow.serving.ModelService", models), self.health.handler()]
 
     def handlers_for_tokens(self, tokens: Tokens) -> list[grpc.GenericRpcHandler]:
-        """Return what serves predictions alone, each to a caller with a token for its model."""
+        """Return handlers for predictions only; each call needs a token for its model."""
         return [self._predictions(tokens)]
 
     def _predictions(self, tokens: Tokens | None) -> grpc.GenericRpcHandler:
@@ -93,7 +93,7 @@ class Servicers:
         )
 
     async def _infer(self, kind: _Inference, request: Any, context: Any) -> Any:
-        """Predict, Classify, Regress and MultiInference; counted under the model's name, however they end."""
+        """Predict, Classify, Regress and MultiInference; counted under the model's name, whatever their outcome."""
         started, code, name = perf_counter(), "CANCELLED", ""
         try:
             name, version, label = _wanted(_first_task(request) if kind is _MULTIPLE else request)
@@ -124,9 +124,9 @@ class Servicers:
             self._metrics.request(name, kind.api, "GRPC", code, perf_counter() - started)
 
     def _refuse_culprit(self, context: Any) -> None:
-        """Raise ServingError for a repeat of the call that crashed the process before this one.
+        """Raise ServingError for a retry of the call that crashed the previous process.
 
-        Only a call that is marked as a repeat can be that one: clients may give all of theirs the same id.
+        Only a call marked as a retry can be that one: clients may give all their calls the same id.
         """
         if metadata_value(context, "x-request-id") == self._culprit and metadata_value(context, "x-previous-attempts"):
             raise ServingError(grpc.StatusCode.DATA_LOSS, "this call crashed the model server: it is not run again")
@@ -134,13 +134,13 @@ class Servicers:
     async def _get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, _context: Any
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """PredictionService.GetModelMetadata: the signatures, the one field there is."""
+        """PredictionService.GetModelMetadata: the signatures, the only field there is."""
         spec = request.model_spec if request.HasField("model_spec") else None
         if spec and not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for metadata_field in request.metadata_field if spec else ():
             if metadata_field != "signature_def":
-                # The real server's text has an unfilled %s in place of the field's name.
+                # TF Serving's text has an unfilled %s in place of the field's name.
                 raise invalid(f"Metadata field {metadata_field} is not supported")
         name, version, label = _wanted(request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -157,7 +157,7 @@ class Servicers:
     async def _get_model_status(
         self, request: get_model_status_pb2.GetModelStatusRequest, _context: Any
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """ModelService.GetModelStatus: every version known, also the failed ones with their reason."""
+        """ModelService.GetModelStatus: every known version, including failed ones with their reason."""
         name, version, label = _wanted(request, nameless=True)
         response = get_model_status_pb2.GetModelStatusResponse()
         await self._repository.settle()
@@ -171,7 +171,7 @@ class Servicers:
     async def _reload_config(
         self, request: model_management_pb2.ReloadConfigRequest, _context: Any
     ) -> model_management_pb2.ReloadConfigResponse:
-        """ModelService.HandleReloadConfigRequest. A refusal is the call's own status, as in the real server."""
+        """ModelService.HandleReloadConfigRequest. An error is the call's own status, as in TF Serving."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
@@ -184,7 +184,7 @@ class Servicers:
 
 
 def _checked(method: _Method, tokens: Tokens | None) -> _Method:
-    """Return the method, for callers with a token for its model; as it is without `tokens`."""
+    """Return the method with a check of the caller's token for its model; unchanged if `tokens` is None."""
     if tokens is None:
         return method
 
@@ -197,13 +197,13 @@ def _checked(method: _Method, tokens: Tokens | None) -> _Method:
 
 
 def _first_task(request: inference_pb2.MultiInferenceRequest) -> Any:
-    """Return what names the model: the first task has to, the others must not differ."""
+    """Return a task with the model spec of the first one, which must name the model; the others must not differ."""
     spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
     return inference_pb2.InferenceTask(model_spec=spec)
 
 
 def _wanted(request: Any, nameless: bool = False) -> tuple[str, int | None, str | None]:
-    """Return name, version and label a request is for; version and label are None unless given."""
+    """Return the name, version and label that a request names; version and label are None unless given."""
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     spec: model_pb2.ModelSpec = request.model_spec
@@ -224,7 +224,7 @@ def _service(name: str, handlers_by_method: Mapping[str, _Handler]) -> grpc.Gene
 
 
 def _handler(method: _Method, request_class: type[Message]) -> _Handler:
-    """Return the method on bytes. The one place that turns an exception into a status; no traceback passes it."""
+    """Return the method on bytes. The only place that turns an exception into a status; clients see no traceback."""
     parse = request_class.FromString
 
     async def handle(data: bytes, context: Any) -> bytes:
@@ -234,7 +234,7 @@ def _handler(method: _Method, request_class: type[Message]) -> _Handler:
         except ServingError as error:
             code, text = error.code, error.text
         except DecodeError:
-            code, text = grpc.StatusCode.INTERNAL, f"the request is no {request_class.DESCRIPTOR.full_name}"
+            code, text = grpc.StatusCode.INTERNAL, f"the request is not a {request_class.DESCRIPTOR.full_name}"
         except Exception:
             log.exception("unexpected error in %s", request_class.DESCRIPTOR.full_name)
             code, text = grpc.StatusCode.INTERNAL, "internal error; the server's log has the details"

@@ -1,7 +1,7 @@
 """TensorProto <-> numpy, without Python work per element.
 
-Answers are written as the real server writes them by default: values in the typed fields (`float_val`, `int_val`,
-`string_val` ...), not in `tensor_content`. What is read may come either way.
+Tensors are written as TF Serving does by default: values in the typed fields (`float_val`, `int_val`, `string_val`
+...), not in `tensor_content`. Both forms are read.
 """
 
 import io
@@ -18,19 +18,19 @@ from tensor_serving.embedded.errors import invalid
 
 Array = NDArray[Any]
 
-# No tensor is larger than the largest message: a shape alone must not make the server allocate more.
+# As the largest message, so that a shape alone cannot make the server allocate more.
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DIMENSIONS = 32  # numpy 1's limit; TensorFlow's is 254
 
 
 class _Field(NamedTuple):
-    """The typed field of a dtype: its name, and the dtype its numbers have there, by which the values are viewed."""
+    """The typed field of a dtype: its name, and the numpy dtype of its elements, as which the values are viewed."""
 
     name: str
     carrier: Any = None
-    # The field's number where its elements are packed with a fixed size: they are the array's own bytes then and are
-    # moved as a whole, 3 us for 25,000 floats. The other fields are walked in C, 20 to 30 ns an element; decoding
-    # their bytes by numpy operations was measured to take twice that.
+    # The field's number if its elements are packed with a fixed size: they are then the array's own bytes, copied as
+    # a whole, 3 us for 25,000 floats. The other fields are iterated in C, 20 to 30 ns an element; decoding their
+    # bytes by numpy operations was measured to take twice as long.
     packed: int = 0
 
 
@@ -51,7 +51,7 @@ _SPECIAL = {
     types_pb2.DT_BOOL: _Field("bool_val", np.bool_),
     types_pb2.DT_STRING: _Field("string_val", np.object_),
 }
-# All others are small integers; numpy knows quantized ones as structs of one.
+# All others are small integers; the quantized ones are numpy structs with one field.
 _FIELDS = {
     number: _SPECIAL.get(number) or _Field("int_val", dtype[0] if dtype.names else dtype)
     for number, dtype in dtypes.BY_NUMBER.items()
@@ -61,8 +61,8 @@ _FIELDS = {
 def to_array(alias: str, proto: tensor_pb2.TensorProto) -> Array:
     """Return the tensor's values; strings as an object array of bytes. The array may be read-only.
 
-    As TensorFlow does it, fewer values than the shape wants are continued with the last one, none with zeros, of more
-    the first ones count, and an unknown rank is that of the dimensions given: a scalar without any.
+    As in TensorFlow, missing values are filled with the last one, or with zeros if there are none; surplus values are
+    dropped; a shape of unknown rank has the dimensions that it lists, so without any it is a scalar.
     Raises ServingError INVALID_ARGUMENT when dtype, shape and values do not fit together or are too large.
     """
     try:

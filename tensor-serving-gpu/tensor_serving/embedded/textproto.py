@@ -1,7 +1,7 @@
 """Small text-form config messages of TF Serving that tensorflow-serving-api does not ship.
 
-They are declared here by field names, in a descriptor pool of their own: text form knows no field numbers, and a
-private pool cannot clash with a package that does bring the message one day.
+They are declared here by field names, because text form has no field numbers, in a private descriptor pool, which
+cannot clash with a package that ships the message one day.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _KIND = descriptor_pb2.FieldDescriptorProto
 
 
 class TextProtoError(Exception):
-    """A file is not the message it should be. The text names the file, what was found and what was wanted."""
+    """A file is not the expected message. The text names the file, what was found and what was expected."""
 
 
 def read(file: Path, message: str, fields: Mapping[str, Any]) -> Any:
@@ -30,7 +30,7 @@ def read(file: Path, message: str, fields: Mapping[str, Any]) -> Any:
         raise TextProtoError(f"{file} cannot be read: {error.strerror}") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         wanted = ", ".join(fields)
-        raise TextProtoError(f"{file} is no {message} in text form: {error}; its fields are {wanted}") from error
+        raise TextProtoError(f"{file} is not a {message} in text form: {error}; its fields are {wanted}") from error
 
 
 def _message_class(message: str, fields: Mapping[str, Any]) -> type[Any]:

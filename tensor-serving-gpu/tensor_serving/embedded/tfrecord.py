@@ -1,4 +1,4 @@
-"""Reading TFRecord files: per record its length, a checksum of that, the data, a checksum of those."""
+"""Reading TFRecord files: each record is its length, a checksum of the length, the data, a checksum of the data."""
 
 import struct
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ import grpc
 
 from tensor_serving.embedded.errors import ServingError
 
-_MAX_BYTES = 64 * 1024 * 1024  # as the largest message: a torn length must not make the server allocate more
+_MAX_BYTES = 64 * 1024 * 1024  # as the largest message, so that a corrupt length cannot make the server allocate more
 _HEAD, _TAIL = struct.Struct("<QI"), struct.Struct("<I")
 _POLYNOMIAL = 0x82F63B78  # CRC-32C, bits reversed
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """Yield the records of a file. Raises ServingError DATA_LOSS where they are cut off, or a checksum does not fit."""
+    """Yield the records of a file. Raises ServingError DATA_LOSS if one is cut off or a checksum does not match."""
     with path.open("rb") as file:
         while head := file.read(_HEAD.size):
             start = file.tell() - len(head)
@@ -49,7 +49,7 @@ _TABLE = _steps()
 
 
 def _masked_crc(data: bytes) -> int:
-    """Return the CRC-32C as the format stores it: turned and shifted, so that a checksum of checksums stays sound."""
+    """Return the CRC-32C as the format stores it: masked, so that it stays useful for data that contain checksums."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8

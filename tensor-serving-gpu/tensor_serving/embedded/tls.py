@@ -10,10 +10,9 @@ _FIELDS = {"server_key": "string", "server_cert": "string", "custom_ca": "string
 
 
 def server_credentials(file: Path) -> grpc.ServerCredentials:
-    """Return what the file describes; key, certificate and CA stand in it as PEM text.
+    """Return the credentials in the file, which has key, certificate and CA as PEM text.
 
-    Raises textproto.TextProtoError when it cannot be followed. Whether key and certificate are sound gRPC finds out,
-    when the port is opened.
+    Raises textproto.TextProtoError when the file is invalid. gRPC checks key and certificate when the port is opened.
     """
     config = textproto.read(file, "SSLConfig", _FIELDS)
     for name in ("server_key", "server_cert"):

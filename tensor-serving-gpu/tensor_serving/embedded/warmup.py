@@ -1,4 +1,4 @@
-"""The records a version is exercised with before it goes live: `assets.extra/tf_serving_warmup_requests`."""
+"""Warm-up: replaying a version's `assets.extra/tf_serving_warmup_requests` before it goes live."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ from tensor_serving.embedded.runtime import Model
 
 log = logging.getLogger(__name__)
 
-_MAX_RECORDS = 1000  # the real server's limit
+_MAX_RECORDS = 1000  # TF Serving's limit
 
 _KINDS = {
     "predict_log": predict.prepare,
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def warm_up(model: Model, folder: Path) -> None:
-    """Replay the records of a version folder; those of session runs, which no API of this server has, are passed over.
+    """Replay the records of a version folder; session runs, for which this server has no API, are skipped.
 
     Raises ServingError when a record cannot be read or the model refuses it: such a version does not go live.
     """

@@ -1,8 +1,8 @@
-"""TensorFlow's C API, as far as a model server needs it: its graphs are run without its Python package.
+"""TensorFlow's C API, as far as a model server needs it: graphs are run without TensorFlow's Python package.
 
-    library   the shared library that comes with the package, found, loaded and declared
+    library   finds, loads and declares the shared library that comes with the package
     tensors   numpy array <-> TF_Tensor
     session   a SavedModel loaded, run and closed
 
-Nothing outside this folder holds a pointer.
+Only this folder handles pointers.
 """

@@ -1,8 +1,8 @@
 """TensorFlow's shared library: found in the installed package, loaded and declared.
 
-Two faces of one library: what takes long (loading, running, closing) gives up Python's lock for its duration, what is
-over in a moment keeps it. To release the lock and acquire it again a dozen times per call would cost more than the
-calls themselves as soon as other threads want it too.
+It is loaded twice: long functions (loading, running, closing) release the GIL while they run, short ones keep it.
+Releasing and acquiring the GIL a dozen times per call would cost more than the calls themselves as soon as other
+threads want it too.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ _Buffer = ctypes.POINTER(Buffer)
 _Pointers = ctypes.POINTER(c_void_p)
 _Dims = ctypes.POINTER(c_int64)
 
-# Name: what it returns, what it takes. From tensorflow/c/{c_api,tf_buffer,tf_status,tf_tensor,tf_tstring}.h.
+# Name: result type, argument types. From tensorflow/c/{c_api,tf_buffer,tf_status,tf_tensor,tf_tstring}.h.
 _LONG = {
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
@@ -94,7 +94,7 @@ _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def trim_memory() -> None:
-    """Return freed memory to the system now, where the C library has a call for it."""
+    """Return freed memory to the system now, if the C library has a function for it."""
     if _trim:
         _trim(0)
 
@@ -103,7 +103,7 @@ def trim_memory() -> None:
 def library() -> SimpleNamespace:
     """Return the C API's functions by their names.
 
-    Raises ImportError when TensorFlow comes without its library, or with one that lacks a function.
+    Raises ImportError when the library is missing, or lacks a function.
     """
     path = _path()
     functions = SimpleNamespace()

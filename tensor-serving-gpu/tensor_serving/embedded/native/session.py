@@ -1,4 +1,4 @@
-"""A SavedModel loaded the way the C++ server loads it: as a graph in a session."""
+"""A SavedModel loaded as by the C++ server: as a graph in a session."""
 
 import ctypes
 import functools
@@ -20,21 +20,21 @@ from tensor_serving.embedded.errors import ServingError, by_number, invalid
 from tensor_serving.embedded.native.library import Buffer, Output, library, trim_memory
 from tensor_serving.embedded.native.tensors import Array, to_array, to_tensor
 
-_MAX_TEXT_CHARS = 1024  # characters of an error the real server sends
-_REFERENCE = 100  # is added to the dtype of what TensorFlow 1 calls a reference; its value is fetched
+_MAX_TEXT_CHARS = 1024  # characters of an error's text, as in TF Serving
+_REFERENCE = 100  # offset of the dtypes of TensorFlow 1's references, whose values are fetched
 _INFO, _SIGNATURES = 1, 5  # field numbers of MetaGraphDef.meta_info_def and .signature_def
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where a run begins and ends: tensors looked up in the graph, ready to be handed over."""
+    """The inputs and outputs of a run: tensors looked up in the graph, in the form the C API takes."""
 
     feeds: Any
     fetches: Any
 
 
 class Session:
-    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` what its nodes do, as far as it is known.
+    """A loaded graph: `signatures` are its SignatureDefs by key, `operations` the OpDefs of its nodes, where known.
 
     Runs may come from any number of threads.
     """
@@ -42,7 +42,7 @@ class Session:
     def __init__(self, folder: Path, config: bytes, run_options: bytes) -> None:
         """Load what is tagged "serve"; `config` is a serialized ConfigProto, `run_options` a RunOptions for every run.
 
-        Raises ServingError when it cannot be loaded; nothing is left in memory then.
+        Raises ServingError when it cannot be loaded; nothing stays in memory then.
         """
         api = library()
         self._session: int | None = None
@@ -67,7 +67,7 @@ class Session:
     def ends(self, feeds: Sequence[str], fetches: Sequence[str]) -> Ends:
         """Look tensors up by name, `operation:index`.
 
-        Raises ServingError when there is no such tensor, or one that is fetched is a resource or a variant.
+        Raises ServingError when there is no such tensor, or a tensor to fetch is a resource or a variant.
         """
         self._check_open()
         ends = Ends(self._outputs(feeds), self._outputs(fetches))
@@ -78,7 +78,7 @@ class Session:
         return ends
 
     def run(self, ends: Ends, values: Sequence[Array]) -> list[Array]:
-        """Feed the values, return what is fetched. Raises ServingError with TensorFlow's own code and text."""
+        """Feed the values and return the fetched ones. Raises ServingError with TensorFlow's own code and text."""
         self._check_open()
         delete, count = library().TF_DeleteTensor, len(ends.fetches)
         fed = (c_void_p * len(ends.feeds))()
@@ -100,7 +100,7 @@ class Session:
                     delete(tensor)
 
     def graph(self) -> graph_pb2.GraphDef:
-        """Return the graph, and what was added to it."""
+        """Return the graph, including what was added to it."""
         self._check_open()
         api = library()
         buffer = api.TF_NewBuffer()
@@ -111,7 +111,7 @@ class Session:
             api.TF_DeleteBuffer(buffer)
 
     def add(self, graph: graph_pb2.GraphDef, prefix: str) -> None:
-        """Add nodes to the graph, their names after `prefix/`. Raises ServingError, with nothing added."""
+        """Add nodes to the graph, with `prefix/` before their names. Raises ServingError, and adds nothing then."""
         self._check_open()
         api, data = library(), graph.SerializeToString()
         options, buffer = api.TF_NewImportGraphDefOptions(), api.TF_NewBufferFromString(data, len(data))
@@ -123,7 +123,7 @@ class Session:
             api.TF_DeleteImportGraphDefOptions(options)
 
     def close(self) -> None:
-        """Give the memory back. No run may be under way, none may follow."""
+        """Free the memory. No run may be in progress, and none may follow."""
         api = library()
         session, self._session = self._session, None
         graph, self._graph = self._graph, None
@@ -136,7 +136,7 @@ class Session:
         trim_memory()
 
     def _check_open(self) -> None:
-        if not self._session:  # handing the library a null pointer would end the process
+        if not self._session:  # passing a null pointer to the library would crash the process
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "the model has been unloaded")
 
     def _outputs(self, names: Sequence[str]) -> Any:
@@ -154,7 +154,7 @@ class Session:
 
 
 def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef], list[op_def_pb2.OpDef]]:
-    """Return a serialized MetaGraphDef's signatures and operations; its graph, weights and all, stays unparsed."""
+    """Return a serialized MetaGraphDef's signatures and operations, without parsing its graph and weights."""
     data = ctypes.string_at(meta_graph.data, meta_graph.length)
     info = meta_graph_pb2.MetaGraphDef.MetaInfoDef()
     signatures = {}
@@ -169,11 +169,11 @@ def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef]
 
 @functools.cache
 def _hush(config: bytes) -> None:
-    """Have the library print its first lines in graph mode to nowhere.
+    """Discard the lines that the library prints at its first run.
 
-    They are two lines on stderr, once per process, about a compiler pass that is not used; no log level and no option
-    reaches them. A graph that does nothing is enough to have them printed. The threads it starts are the process's, so
-    that it needs the same options as the first model.
+    They are two lines on stderr, once per process, about a compiler pass that is not used; no log level or option
+    suppresses them. Running an empty graph is enough to have them printed. That run also starts the process's threads,
+    so it needs the same options as the first model.
     """
     api = library()
     graph, options = api.TF_NewGraph(), api.TF_NewSessionOptions()
@@ -195,7 +195,7 @@ def _hush(config: bytes) -> None:
 
 
 def _checked(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call what takes a TF_Status as its last argument. Raises ServingError when that comes back with an error."""
+    """Call a function that takes a TF_Status as its last argument. Raises ServingError if the status is an error."""
     api = library()
     status = api.TF_NewStatus()
     try:

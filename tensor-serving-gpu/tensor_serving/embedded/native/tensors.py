@@ -1,9 +1,9 @@
 """numpy array <-> TF_Tensor.
 
-What goes in is copied: a graph may keep what it is fed (a variable, a queue) or answer it as it is, longer than the
-caller keeps the array, and what comes from the network is seldom aligned as TensorFlow wants it, so that it would copy
-itself. What comes out is not if it is large: the array is a read-only view that deletes the tensor when the last one
-looking is gone. What is small is copied, because that takes less.
+Inputs are copied: a graph may keep its inputs (in a variable, a queue) or return them unchanged, for longer than the
+caller keeps the array; and data from the network are seldom aligned as TensorFlow requires, so it would copy them
+itself. Large outputs are not copied: the array is a read-only view, and the tensor is deleted with the last view of it.
+Small outputs are copied, because that is faster.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ from tensor_serving.embedded.native.library import Deallocator, library
 Array = NDArray[Any]
 
 _STRING_BYTES = 24  # sizeof(TF_TString)
-_ALIGNMENT = 64  # or Eigen ends the process
-_NO_LOCK_FROM = 64 * 1024  # bytes, from where copying is worth giving Python's lock up for
+_ALIGNMENT = 64  # with less, Eigen aborts the process
+_NO_LOCK_FROM = 64 * 1024  # bytes from which on releasing the GIL for the copy pays off
 
 _copy_short = ctypes.PyDLL(None).memcpy
 _copy_short.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _copy_short.restype = None
-_copy_long = ctypes.memmove  # gives the lock up
+_copy_long = ctypes.memmove  # releases the GIL
 
 
 def to_tensor(array: Array) -> int:
@@ -41,7 +41,7 @@ def to_tensor(array: Array) -> int:
     tensor = library().TF_AllocateTensor(number, dims, len(dims), array.nbytes)
     start = library().TF_TensorData(tensor)
     if array.nbytes < _NO_LOCK_FROM:
-        _copy_short(start, array.tobytes(), array.nbytes)  # to copy twice takes less than to get the address
+        _copy_short(start, array.tobytes(), array.nbytes)  # copying twice is faster than getting the address
     else:
         array = np.ascontiguousarray(array)
         _copy_long(start, array.ctypes.data, array.nbytes)
@@ -49,7 +49,7 @@ def to_tensor(array: Array) -> int:
 
 
 def to_array(tensor: int) -> Array:
-    """Return the values of a TF_Tensor and take the tensor over. Raises TypeError for a resource or a variant."""
+    """Return the values of a TF_Tensor and take ownership of it. Raises TypeError for a resource or a variant."""
     owner = _Owner(tensor)
     api = library()
     dtype = dtypes.to_numpy(api.TF_TensorType(tensor))
@@ -95,8 +95,8 @@ def _from_strings(array: Array, dims: Any) -> int:
     return int(api.TF_NewTensor(dtypes.STRING, dims, len(dims), start, length, _free_strings, None))
 
 
-# The memory of string tensors by its address, until TensorFlow's last reference to it is gone. TensorFlow would free
-# the memory, had it allocated it, but not what the longer strings in it point to.
+# The memory of string tensors by its address, until TensorFlow drops its last reference to it. If TensorFlow allocated
+# the memory, it would free it, but not the memory that longer strings in it point to.
 _lent: dict[int, Any] = {}
 
 

@@ -1,12 +1,12 @@
 """TensorFlow Serving's REST API: HTTP/1.1 and JSON in front of the same models gRPC serves.
 
-http        a bound on a request's head, which uvicorn lacks
+http        bounds on a request's head, which uvicorn lacks
 app         the ASGI application: bounds on bodies, memory and time, gzip, errors as JSON
-routes      what the paths mean
-bodies      how large a body may be, and unpacking one
+routes      the paths
+bodies      how large a body may be, and decompressing it
 json_parse  a body as a document, bounded
 json_in     a document's tensors, without Python work per element
 json_out    tensors and results as JSON
 examples    the tf.Examples of classify and regress
-status      what GET answers
+status      the responses to GET
 """

@@ -1,6 +1,6 @@
-"""The ASGI application of the REST API: whose requests, bounds on bodies, memory and time, gzip, errors as JSON.
+"""The ASGI application of the REST API: host check, bounds on bodies, memory and time, gzip, errors as JSON.
 
-Nothing of a request is decoded before its size is known to be bounded, and no traceback leaves.
+No body is decoded before its size has been checked, and clients see no traceback.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tensor_serving.hosts import Hosts
 log = logging.getLogger(__name__)
 
 _MAX_HELD_BYTES = 4 * MAX_BYTES  # bytes of all large bodies in memory at one time
-_LEAST_ZIPPED = 1024  # bytes of an answer that are worth the work
+_LEAST_ZIPPED = 1024  # bytes from which on an answer is compressed
 _NO_GZIP = re.compile(rb"\s*gzip\s*;\s*q\s*=\s*0(\.0*)?\s*")
 
 _Message = MutableMapping[str, Any]
@@ -50,7 +50,7 @@ _STATUS = {
 
 
 class _RefusedError(Exception):
-    """A request refused for how it came, with the HTTP status."""
+    """A request that is refused before it is parsed, with the HTTP status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -60,7 +60,7 @@ class _RefusedError(Exception):
 class App:
     """The application. `metrics_path` is where metrics are served, None for nowhere.
 
-    A request may take `timeout` seconds from its last byte on, and so may the pause between two pieces of its body.
+    A request may take `timeout` seconds from its last byte on; a pause between two parts of its body may take as long.
     """
 
     def __init__(self, repository: Repository, metrics: Metrics, timeout: float, metrics_path: str | None) -> None:
@@ -98,7 +98,7 @@ class App:
         await send({"type": "http.response.body", "body": answer})
 
     def _check_origin(self, headers: dict[bytes, bytes]) -> None:
-        """Raise _RefusedError for a request that a foreign web page may be behind."""
+        """Raise _RefusedError for a request that a foreign web page may have sent."""
         names = (b"host", b"origin", b"sec-fetch-site")
         if refusal := self._hosts.refusal(*(headers.get(name, b"").decode("latin-1") for name in names)):
             raise _RefusedError(refusal.status, refusal.message)
@@ -107,7 +107,7 @@ class App:
         self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], receive: _Receive, limits: "_Limits"
     ) -> bytes:
         path = scope["raw_path"].decode("latin-1")
-        if path[:4].lower() != "/v1/":  # no JSON in the real server, which leaves this to its HTTP library
+        if path[:4].lower() != "/v1/":  # not JSON in TF Serving, whose HTTP library answers this
             raise _RefusedError(404, f"Not found: {path[:1024]}. The API is under /v1/models/.")
         if scope["query_string"]:
             path = f"{path}?{scope['query_string'].decode('latin-1')}"
@@ -146,7 +146,7 @@ class _Limits:
             ) from error
 
     def received(self, size: int) -> None:
-        """Count a piece of a body that comes in several, and start the time anew. Raises what it is refused with."""
+        """Count one of several parts of a body, and restart the timer. Raises TooLargeError, _RefusedError."""
         self._bytes += size
         self._app.held += size
         if self._bytes > MAX_BYTES:
@@ -163,7 +163,7 @@ class _Limits:
 
 async def _body(headers: dict[bytes, bytes], receive: _Receive, limits: _Limits) -> bytes:
     """Return the whole body. Raises TooLargeError, _RefusedError."""
-    if int(headers.get(b"content-length", b"0")) > MAX_BYTES:  # the HTTP parser has seen that it is a number
+    if int(headers.get(b"content-length", b"0")) > MAX_BYTES:  # the HTTP parser has checked that it is a number
         raise TooLargeError
     message = await receive()
     if message["type"] == "http.request" and not message["more_body"]:

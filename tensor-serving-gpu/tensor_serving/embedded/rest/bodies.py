@@ -1,10 +1,10 @@
-"""How large a body may be, and unpacking one."""
+"""How large a body may be, and decompressing it."""
 
 import zlib
 
 from tensor_serving.embedded.errors import invalid
 
-MAX_BYTES = 64 * 1024 * 1024  # bytes, packed and unpacked
+MAX_BYTES = 64 * 1024 * 1024  # bytes, compressed and decompressed
 
 
 class TooLargeError(Exception):
@@ -15,10 +15,10 @@ class TooLargeError(Exception):
 
 
 def unzip(body: bytes) -> bytes:
-    """Return what a gzip body holds, unpacking no more than is allowed.
+    """Return the content of a gzip body, decompressing no more than is allowed.
 
-    Raises TooLargeError, or INVALID_ARGUMENT when it is no gzip or not all of it; the real server then goes on with
-    an empty document in both cases.
+    Raises TooLargeError, or INVALID_ARGUMENT when it is not gzip or is incomplete; TF Serving uses an empty document in
+    both cases.
     """
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:

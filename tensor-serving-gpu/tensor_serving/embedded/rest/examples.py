@@ -1,4 +1,4 @@
-"""The tf.Examples of a classify or regress request's JSON body, by TensorFlow Serving's rules."""
+"""The tf.Examples in the JSON body of a classify or regress request, by TensorFlow Serving's rules."""
 
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ _KINDS = {bool: "int64", int: "int64", float: "float", str: "bytes", dict: "byte
 def fill(request: _Request, document: Document) -> _Request:
     """Fill signature and examples of a request and return it; each example has the features of "context" as well.
 
-    Raises ServingError INVALID_ARGUMENT when "examples" is no list of objects, or a feature has no one type.
+    Raises ServingError INVALID_ARGUMENT when "examples" is not a list of objects, or a feature mixes types.
     """
     members = document.members
     request.model_spec.signature_name = signature_name(document)
@@ -47,7 +47,7 @@ def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
         encoded = [value.encode() if type(value) is str else to_bytes(value) for value in values]
         return feature_pb2.Feature(bytes_list=feature_pb2.BytesList(value=encoded))
     if kinds == {"float"}:
-        with np.errstate(over="ignore"):  # infinity where float ends
+        with np.errstate(over="ignore"):  # infinity beyond float's range
             floats = np.array(values, np.float64).astype(np.float32)
         return feature_pb2.Feature(float_list=feature_pb2.FloatList(value=floats.tolist()))
     if kinds == {"int64"}:
@@ -58,7 +58,7 @@ def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
 
 
 def _unfit(name: str, values: list[Any]) -> ServingError:
-    """Return what is wrong with the first element that is no feature's, or not of the type of those before it."""
+    """Return the error for the first element that no feature can have, or whose type differs from those before it."""
     first = _KINDS.get(type(values[0]))
     for value in values:
         if _KINDS.get(type(value)) is None or is_object(value):

@@ -1,7 +1,7 @@
 """How uvicorn runs the application, with bounds on the length of a request's head and on the time it takes to come.
 
-httptools gathers the path and the headers of a request without a limit: a client that never ends its first line would
-fill the memory. uvicorn waits for a head without a limit too: clients that send none would take all connections.
+httptools collects the path and the headers of a request without a limit: a client that never ends its first line would
+fill the memory. uvicorn also waits for a head without a limit: clients that send none would occupy all connections.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024  # bytes of first line and headers
 HEAD_SECONDS = 20.0  # from the connection, or from the first byte of a later request, to the end of the head
-_MAX_CONNECTIONS = 1024  # what comes on top is answered 503
-_KEPT_OPEN = 75  # seconds an idle connection stays; clients that keep them longer lose requests to the race
+_MAX_CONNECTIONS = 1024  # further ones are answered 503
+_KEPT_OPEN = 75  # seconds an idle connection stays open; a client that reuses it later may lose its request
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounds on a request's head: MAX_HEAD_BYTES (and one read more) and HEAD_SECONDS.
+    """uvicorn's protocol with bounds on a request's head: MAX_HEAD_BYTES (plus one read) and HEAD_SECONDS.
 
-    A connection beyond them is closed.
+    A connection that exceeds them is closed.
     """
 
     _in_head, _head = True, 0
-    _late: asyncio.TimerHandle | None = None  # closes the connection when the head that is awaited takes too long
+    _late: asyncio.TimerHandle | None = None  # closes the connection when the awaited head takes too long
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -36,7 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol. What comes last may be the end of a head and more: it does not count."""
+        """See asyncio.Protocol. The last read does not count, as it may contain more than the end of the head."""
         if self._in_head:
             if self._head > MAX_HEAD_BYTES:
                 self.send_400_response(f"The request's path and headers are longer than {MAX_HEAD_BYTES} bytes.")
@@ -75,7 +75,7 @@ def config(application: Any) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
-        log_level="critical",  # it has a line for every request it cannot parse
+        log_level="critical",  # at lower levels it logs every request it cannot parse
         access_log=False,
         proxy_headers=False,
         server_header=False,

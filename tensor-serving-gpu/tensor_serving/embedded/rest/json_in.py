@@ -1,8 +1,8 @@
 """The tensors of a predict request's document, without Python work per element.
 
 They come as rows ("instances") or as columns ("inputs"), by TensorFlow Serving's rules.
-A list is flattened level by level and packed by `struct`, which takes the numbers of a dtype and nothing else: a float
-where an integer is wanted is refused, not cut. Floats are rounded to their dtype, beyond its range to infinity.
+A list is flattened level by level and packed by `struct`, which accepts only numbers of the dtype: a float where an
+integer is expected is refused, not truncated. Floats are rounded to their dtype, beyond its range to infinity.
 """
 
 import base64
@@ -23,7 +23,7 @@ from tensor_serving.embedded.tensors import MAX_DIMENSIONS, Array
 
 Infos = Mapping[str, meta_graph_pb2.TensorInfo]
 
-# uint16 is ours: the real server has no conversion for it.
+# uint16 is ours: TF Serving has no conversion for it.
 _INTEGERS = {
     types_pb2.DT_INT8: "b",
     types_pb2.DT_UINT8: "B",
@@ -55,7 +55,7 @@ _TYPES = {
 def inputs(document: Document, infos: Infos) -> tuple[dict[str, Array], bool]:
     """Return the signature's inputs by alias, and whether they came as rows.
 
-    Raises ServingError INVALID_ARGUMENT when they are not there, ragged, or not of the signature's dtypes.
+    Raises ServingError INVALID_ARGUMENT when they are missing, ragged, or not of the signature's dtypes.
     """
     members = document.members
     if "instances" not in members:
@@ -120,8 +120,9 @@ def tensor(alias: str, value: Any, dtype: int, truths: bool) -> Array:
 
 
 def to_bytes(value: Any) -> bytes:
-    """Return the bytes of {"b64": "..."}, by the real server's rules: white space is passed over, the padding may be
-    left out as a whole. Raises ServingError INVALID_ARGUMENT.
+    """Return the bytes of {"b64": "..."}, by TF Serving's rules: white space is ignored, padding may be left out.
+
+    Raises ServingError INVALID_ARGUMENT.
     """
     if is_object(value) or type(value) is not dict:
         raise invalid(f"JSON Value: {show(value)} not formatted correctly for base64 data")
@@ -142,7 +143,7 @@ def is_object(value: Any) -> bool:
 
 
 def type_name(value: Any) -> str:
-    """Return what the real server calls the type of a JSON value."""
+    """Return TF Serving's name of the type of a JSON value."""
     return str(value) if type(value) is bool else _TYPES[type(value)]
 
 
@@ -159,8 +160,8 @@ def _array(flat: list[Any], dtype: int) -> Array:
     if dtype in _FLOATS:
         try:
             return np.frombuffer(struct.pack(f"{len(flat)}{_FLOATS[dtype]}", *flat), numpy)
-        except (OverflowError, struct.error):  # infinity where the dtype ends
-            if not set(map(type, flat)) <= _KINDS[dtype]:  # numpy would take the text of a number
+        except (OverflowError, struct.error):  # infinity beyond the dtype's range
+            if not set(map(type, flat)) <= _KINDS[dtype]:  # numpy would accept a number given as text
                 raise
             with np.errstate(over="ignore"):
                 return np.array(flat, np.float64).astype(numpy)
@@ -170,7 +171,7 @@ def _array(flat: list[Any], dtype: int) -> Array:
 def _flatten(value: Any, checked: bool) -> tuple[list[Any], list[int]]:
     """Return the elements of nested lists, and their shape. Raises ValueError when they are ragged.
 
-    Unless `checked` is set, a string or an object beside lists can pass for the list of its letters or keys.
+    Unless `checked` is set, a string or an object next to lists may be taken for a list of its letters or keys.
     """
     flat: list[Any] = value if type(value) is list else [value]
     shape = [len(value)] if type(value) is list else []
@@ -180,7 +181,7 @@ def _flatten(value: Any, checked: bool) -> tuple[list[Any], list[int]]:
         length = len(flat[0])
         if len(shape) == MAX_DIMENSIONS:
             raise ValueError(f"more than {MAX_DIMENSIONS} dimensions")
-        if length == 1:  # a channel axis, as a rule: many lists, and this takes half the time; ValueError if ragged
+        if length == 1:  # usually a channel axis, so many lists: this takes half the time; ValueError if ragged
             flat = [item for (item,) in flat]
         elif set(map(len, flat)) == {length}:
             flat = list(chain.from_iterable(flat))
@@ -191,7 +192,7 @@ def _flatten(value: Any, checked: bool) -> tuple[list[Any], list[int]]:
 
 
 def _problem(alias: str, value: Any, dtype: int) -> ServingError:
-    """Return what keeps a value from being a tensor of this dtype: its form, or the first element that is not of it."""
+    """Return the error for a value that is not a tensor of this dtype: its shape, or the first wrong element."""
     expected = f"is not of expected type: {dtypes.name(dtype)}"
     if dtype not in _KINDS:
         return unimplemented(f"Conversion of JSON Value for input {alias!r} to type: {dtypes.name(dtype)}")

@@ -13,13 +13,13 @@ from tensor_serving.embedded import dtypes
 from tensor_serving.embedded.errors import invalid
 from tensor_serving.embedded.tensors import Array
 
-_BYTES_SUFFIX = "_bytes"  # outputs whose alias ends in it are bytes, not text
+_BYTES_SUFFIX = "_bytes"  # suffix of the aliases of outputs that are bytes, not text
 
 
 def rows(outputs: Mapping[str, Array]) -> bytes:
     """Return {"predictions": [...]}, an element per row: the value of the only output, or an object by alias.
 
-    Raises ServingError INVALID_ARGUMENT when the outputs do not have one row count.
+    Raises ServingError INVALID_ARGUMENT when the outputs differ in their number of rows.
     """
     _check_rows(outputs)
     columns = {alias: _value(alias, array) for alias, array in sorted(outputs.items())}
@@ -64,7 +64,7 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
 
 
 def _value(alias: str, array: Array) -> Any:
-    """Return what orjson writes: an array or numpy scalar of a dtype it knows, or nested lists of strings."""
+    """Return a value that orjson can write: an array or scalar of a supported dtype, or nested lists of strings."""
     if array.dtype == object:
         return _strings(array.tolist(), alias.endswith(_BYTES_SUFFIX))
     if array.size and (array.dtype.kind not in "biuf" or array.dtype.isbuiltin != 1):
@@ -78,18 +78,18 @@ def _strings(value: Any, binary: bool) -> Any:
         return [_strings(item, binary) for item in value]
     if binary:
         return {"b64": base64.b64encode(value).decode()}
-    # The real server writes the bytes as they are, and with them sometimes a document that is no JSON.
+    # TF Serving writes the bytes unchanged, so its document may not be valid JSON.
     return value.decode(errors="replace")
 
 
 def _dump(document: Any, outputs: Mapping[str, Array]) -> bytes:
-    """Return the document as JSON; like the real server NaN and Infinity as such, which strict readers refuse."""
+    """Return the document as JSON; as in TF Serving with NaN and Infinity, which strict parsers refuse."""
     if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values()):
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(document, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:
-    """Return an array or numpy scalar as lists of Python's numbers; floats by their shortest text, not their bits."""
+    """Return an array or scalar as lists of Python's numbers; floats by their shortest text, not their exact value."""
     array = np.asarray(value)
     return (array.astype("U32").astype(np.float64) if array.dtype.kind == "f" else array).tolist()

@@ -1,4 +1,4 @@
-"""A request's JSON body as a document, by what TensorFlow Serving's parser takes, and bounded in depth and size."""
+"""Parsing a request's JSON body as leniently as TensorFlow Serving, bounded in depth and size."""
 
 import json
 import math
@@ -15,13 +15,14 @@ from tensor_serving.embedded.errors import ServingError, invalid
 _MAX_LISTS = 4_000_000
 _MAX_SHOWN = 100  # characters of a value in a message
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Strings are matched to be passed over; one without an end as well, or each quote in it would be tried.
+# Strings are matched only to skip them, an unterminated one too; otherwise the search would restart at each quote in
+# it.
 _INF = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|\bInf\b', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed body: its members, and whether `true` or `false` occur in it, which pass for numbers in Python."""
+    """A parsed body: its members, and whether `true` or `false` occur in it, which Python accepts as numbers."""
 
     members: dict[str, Any]
     truths: bool
@@ -30,8 +31,8 @@ class Document:
 def parse(body: bytes) -> Document:
     """Return the body's JSON object. Of equal keys the last one counts.
 
-    As in the real server NaN, Infinity and Inf are numbers, and a byte order mark before the object and text after it
-    are passed over.
+    As in TF Serving, NaN, Infinity and Inf are numbers, and a byte order mark before the object and text after it are
+    ignored.
     Raises ServingError INVALID_ARGUMENT when it is not an object, or is nested too deep or has too many lists.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
@@ -68,7 +69,7 @@ def show(value: Any) -> str:
 
 
 def _parse_slowly(body: bytes) -> Any:
-    """Parse by the standard library, which knows NaN and Infinity and where the document ends, else as orjson does."""
+    """Parse like orjson, but with the standard library, which accepts NaN, Infinity and text after the document."""
     try:
         decoder = json.JSONDecoder(parse_float=_finite, parse_int=_integer)
         text = _INF.sub(lambda found: "Infinity" if found[0] == "Inf" else found[0], body.decode())

@@ -1,4 +1,4 @@
-"""What the paths of TensorFlow Serving's REST API mean. Bytes in, bytes out; refusals are ServingErrors."""
+"""The paths of TensorFlow Serving's REST API. Bytes in, bytes out; errors are ServingErrors."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ _PREDICTION = re.compile(rf"/v1/models/([^/:]+){_WHERE}(?-i::(classify|regress|p
 _STATUS = re.compile(rf"/v1/models(?:/([^/:]+))?{_WHERE}(/metadata)?", re.IGNORECASE | re.ASCII)
 
 _Outputs = Sequence[Array]
-_Run = tuple[Call, Callable[[_Outputs], bytes]]  # what to run, and how to answer with what comes out
+_Run = tuple[Call, Callable[[_Outputs], bytes]]  # what to run, and how to turn its outputs into the answer
 
 
 class Target(NamedTuple):
@@ -38,28 +38,28 @@ class Target(NamedTuple):
 
 
 class Routes:
-    """The API over the models of a repository. Lives on the event loop."""
+    """The API for the models of a repository. For use on the event loop only."""
 
     def __init__(self, repository: Repository, metrics: Metrics) -> None:
         self._repository, self._metrics = repository, metrics
-        # A large body is parsed alone, and unpacked alone: as Python's objects it takes many times its bytes.
+        # Large bodies are decompressed and parsed one at a time: as Python objects they take many times their bytes.
         self._alone = asyncio.Lock()
 
     async def answer(self, method: str, path: str, body: bytes, zipped: bool) -> bytes:
-        """Return the answer to a request; path is as it came, with its query. Raises ServingError or TooLargeError."""
+        """Return the answer to a request; the path is undecoded, with its query. Raises ServingError, TooLargeError."""
         if method == "POST" and (found := _PREDICTION.fullmatch(path)):
             return await self._counted(_target(found), found[4], body, zipped)
         if method == "GET" and (found := _STATUS.fullmatch(path)):
             if not found[1]:
                 raise invalid("Missing model name in request.")
             target = _target(found)
-            # A state is returned while the model still loads, as soon as it is known that there is one.
+            # The status can be returned while the model loads, as soon as the config is known.
             await (self._repository.settle(*target) if found[4] else self._repository.settle())
             return orjson.dumps(self._metadata(target) if found[4] else self._status(target))
         raise invalid(f"Malformed request: {method} {path[:1024]}")
 
     def _status(self, target: Target) -> dict[str, Any]:
-        """Return the states of a version or of all; as in the real server a label is passed over."""
+        """Return the states of a version or of all; as in TF Serving a label is ignored."""
         return status.versions(self._repository.status(target.name, target.version))
 
     def _metadata(self, target: Target) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Routes:
     async def _prepare(
         self, target: Target, api: str, body: bytes, held: ExitStack, do: Callable[..., Awaitable[Any]]
     ) -> tuple[Any, _Run]:
-        """Parse, hold the version, and return its runner and what to run. The body is looked at before the name is."""
+        """Parse, hold the version, and return its runner and what to run. The body is checked before the name."""
         document = await do(json_parse.parse, body)
         name = json_parse.signature_name(document)
         _, runner = held.enter_context(self._repository.use(*target))

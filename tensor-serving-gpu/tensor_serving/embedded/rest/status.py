@@ -1,4 +1,4 @@
-"""What GET answers: the versions of a model, and its signatures."""
+"""The responses to GET: the versions of a model, and its signatures."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,7 @@
-"""gRPC over plain HTTP/2 on the event loop, without threads: what gRPC's own server does at several times the price.
+"""gRPC over HTTP/2 without TLS, on the event loop and without threads; gRPC's own server costs several times as much.
 
-It takes the handlers that a `grpc.aio` server takes. README.md has the parts, the sections of the RFCs that they
-implement, and what is left out.
+It accepts the handlers of a `grpc.aio` server. README.md lists the parts, the sections of the RFCs that they implement,
+and what is left out.
 """
 
 from tensor_serving.embedded.transport.server import Server

@@ -25,25 +25,25 @@ _OK = (grpc.StatusCode.OK, "")
 class Calls:
     """Runs the calls of one connection, and answers them through `flow`.
 
-    A client that does not read its answers has no more of them worked out: calls wait as long as what it has not read
-    and what the running ones are expected to answer take MAX_UNREAD_BYTES.
+    If a client does not read its answers, no further ones are computed: calls wait while its unread answers and the
+    expected answers of its running calls exceed MAX_UNREAD_BYTES.
     """
 
     def __init__(self, server: "Server", writer: FrameWriter, budget: FloodBudget) -> None:
         self._server, self._writer, self._budget = server, writer, budget
         self.flow = FlowControl(writer, budget, server.answers, self._forget, self._run_waiting)
         self.by_stream: dict[int, Call] = {}
-        self.last = 0  # the newest stream
+        self.last = 0  # the newest stream's id
         self._running = 0
         self._expected = limits.EXPECTED_BYTES  # of an answer
         self._waiting: dict[int, tuple[Call, Any, bytes]] = {}
         self._held = 0  # bytes of requests
         self._closed = False
 
-    # ---- what the client sends
+    # ---- requests
 
     def begin(self, stream: int, found: Mapping[str, str], whole: bool) -> None:
-        """Begin a call with the fields of its header block; whole: nothing follows."""
+        """Begin a call with the fields of its header block; `whole`: the request has no body."""
         self.last = stream
         if len(self.by_stream) >= limits.MAX_STREAMS:
             self._budget.spend()
@@ -76,7 +76,7 @@ class Calls:
             self._reject(call, error)
 
     def end_request(self, call: Call) -> None:
-        """Take the request as whole: trailers came after it."""
+        """Start the call: its request has ended with trailers."""
         if not call.status:
             try:
                 self._start(call)
@@ -84,12 +84,12 @@ class Calls:
                 self._reject(call, error)
 
     def cancel(self, call: Call) -> None:
-        """Drop a call, and end its work."""
+        """Drop a call, and cancel its task."""
         self._forget(call)
         self._cancel_work(call)
 
     def check_begun(self, stream: int) -> None:
-        """Raise ProtocolError for a stream on which there was no call yet."""
+        """Raise ProtocolError for a stream on which no call has begun."""
         if stream > self.last or stream % 2 == 0:
             raise ProtocolError(f"stream {stream} has not begun")
 
@@ -97,19 +97,19 @@ class Calls:
 
     @property
     def are_idle(self) -> bool:
-        """Whether none is worked on: what there is of calls waits for the client."""
+        """Whether no call is running: all wait for the client."""
         return all(call.task is None or call.status for call in self.by_stream.values())
 
     def refuse_stalled(self, now: float) -> None:
-        """Refuse the calls whose requests do not go on."""
+        """Refuse the calls whose requests make no progress."""
         for call in [call for call in self.by_stream.values() if not (call.whole or call.status)]:
             timeout = limits.STALL_TIMEOUT_S * (1 + call.received / limits.MIN_PROGRESS_BYTES)
             if now - call.begun > timeout:
-                text = f"{call.received} bytes of the request came in {now - call.begun:.0f} s, and no end"
+                text = f"{call.received} bytes of the request came in {now - call.begun:.0f} s, and not its end"
                 self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, text))
 
     def close(self) -> None:
-        """Cancel all of them, and run none any more."""
+        """Cancel all calls, and run no further ones."""
         self._closed = True
         for call in list(self.by_stream.values()):
             self.cancel(call)
@@ -118,7 +118,7 @@ class Calls:
     # ---- running
 
     def _start(self, call: Call) -> None:
-        """Have a call's handler run: the request is whole. Raises ServingError, ProtocolError."""
+        """Run a call's handler, or queue the call: its request is complete. Raises ServingError, ProtocolError."""
         call.whole = True
         if call.length is not None and call.length != call.received:
             raise ProtocolError(f"content-length {call.length}, and {call.received} bytes")
@@ -127,7 +127,7 @@ class Calls:
         handler = self._server.handler(call.path)
         message = call.message.whole()
         if (more := len(message) - len(call.message)) > 0:
-            self._hold(call, more)  # unpacked it is larger
+            self._hold(call, more)  # it is larger when decompressed
         if handler.response_streaming:
             call.task = self._server.loop.create_task(self._stream_answers(call, handler, message))
         elif not self._waiting and self._may_run():
@@ -158,9 +158,9 @@ class Calls:
                 raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
             self._expected = max(size, self._expected * 7 // 8)
             self._send(call, b"\0" + size.to_bytes(4, "big") + answer, _OK)
-        except Exception as error:  # noqa: BLE001 - it ends this call, and nothing else
+        except Exception as error:  # noqa: BLE001 - it must end only this call
             self._refuse(call, error)
-        if call.runs:  # with an answer that waits to be read
+        if call.runs:  # else it is finished; its answer may still wait to be read
             self._stop_running(call)
         self._writer.write()
 
@@ -184,8 +184,8 @@ class Calls:
     # ---- how a call ends
 
     def _on_deadline(self, call: Call) -> None:
-        """End a call whose caller does not wait any more."""
-        if call.status:  # the answer is there, but the client does not take it
+        """End a call whose deadline has passed."""
+        if call.status:  # the answer is complete, but the client does not read it
             self._writer.add(frames.reset(call.stream, frames.CANCEL))
             self._forget(call)
         else:
@@ -194,14 +194,14 @@ class Calls:
         self._writer.write()
 
     def _reject(self, call: Call, error: ServingError) -> None:
-        """Refuse a call that cannot be; unless the server is at fault, which is full, it counts as part of a flood."""
+        """Refuse a call that is invalid, which counts against the flood budget, or for which the server is full."""
         self._refuse(call, error)
         self._budget.turn -= limits.ENDED_CALL_COST
         if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._budget.spend()
 
     def _refuse(self, call: Call, error: Exception) -> None:
-        """End a call with the status of `error`; whatever of its answer waits is dropped."""
+        """End a call with the status of `error`; the unsent part of its answer is dropped."""
         if not isinstance(error, ServingError):
             log.error("unexpected error in %s", call.path, exc_info=error)
             error = ServingError(grpc.StatusCode.UNKNOWN, "internal error; the server's log has the details")
@@ -214,7 +214,7 @@ class Calls:
             self._writer.add(frames.reset(call.stream, frames.NO_ERROR))  # the client need not send the rest
 
     def _forget(self, call: Call) -> None:
-        """Let go of a call that is over."""
+        """Release everything that belongs to a finished call."""
         del self.by_stream[call.stream]
         if call.answer:
             self.flow.drop(call)
@@ -231,20 +231,20 @@ class Calls:
 
     @staticmethod
     def _cancel_work(call: Call) -> None:
-        """Cancel a call's task, and let go of it: its error's traceback leads to the call."""
+        """Cancel a call's task and drop the reference to it, as its error's traceback refers to the call."""
         if call.task:
             call.task.cancel()
             call.task = None
 
     def _stop_running(self, call: Call) -> None:
-        """Count a call that answered, or was cancelled before it could."""
+        """Count a call as no longer running: it has answered or was cancelled."""
         call.runs = False
         self._running -= 1
         if self._waiting:
             self._run_waiting()
 
     def _hold(self, call: Call, size: int) -> None:
-        """Count bytes that are kept for a call. Raises ServingError when that is too much."""
+        """Count bytes that are kept for a call. Raises ServingError when they exceed the pool."""
         pool = self._server.requests
         if not pool.fits(self._held, size):
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large messages at the same time")

@@ -1,4 +1,4 @@
-"""One client on the event loop: its bytes in turns with the others', and an end to what does not move."""
+"""One client's connection on the event loop: read in turns with the others, and closed when it stalls."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAX_FRAME = 256 * 1024  # bytes of the largest frame we accept: 32 pictures in one
+_MAX_FRAME = 256 * 1024  # bytes of the largest frame we accept; it can hold 32 images
 
 _OPENING = frames.settings(
     (frames.HEADER_TABLE_SIZE, 0),
@@ -28,7 +28,7 @@ _OPENING = frames.settings(
 
 
 class Connection(asyncio.Protocol):
-    """Reads whole frames and has them handled; ends when the client breaks the rules, or does not move."""
+    """Reads complete frames and passes them to the handler; ends when the client violates HTTP/2 or stalls."""
 
     _transport: asyncio.Transport
 
@@ -37,9 +37,9 @@ class Connection(asyncio.Protocol):
         self._writer, self._budget = FrameWriter(server.now), FloodBudget()
         self._calls = Calls(server, self._writer, self._budget)
         self._frames = FrameHandler(self._calls, self._writer, self._budget)
-        self._got = bytearray()  # of frames that are not done yet
+        self._got = bytearray()  # received, but not handled yet
         self._greeted = self._ended = False
-        self._in_turns_until = 0.0  # it had more than a turn's frames at once
+        self._in_turns_until = 0.0  # set when it sent more frames than a turn may have
         self._begun = self._received_at = server.now
 
     # ---- asyncio.Protocol
@@ -83,28 +83,28 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether something is not sent yet."""
+        """Whether frames are not sent yet."""
         return self._writer.buffered > 0
 
     @property
     def idle(self) -> bool:
-        """Whether no call of it is worked on: what it has of calls waits for the client."""
+        """Whether none of its calls is running: all wait for the client."""
         return self._calls.are_idle
 
     @property
     def last_use(self) -> tuple[bool, float]:
-        """Compares connections: those that never made a call come first."""
+        """Sort key of connections by their last use; those that never made a call come first."""
         return self._calls.last > 0, self._received_at
 
     def read_on(self) -> None:
-        """Have a turn with the bytes that are there."""
+        """Use a turn: read the buffered frames."""
         if not self._ended:
             used = self._read(self._got)
             del self._got[:used]
             self._end_turn()
 
     def check(self, now: float) -> None:
-        """End what does not move; called every CHECK_INTERVAL_S."""
+        """End the connection, or the calls on it, if they stall; called every CHECK_INTERVAL_S."""
         self._budget.refill()
         if self._ended:
             return
@@ -118,20 +118,20 @@ class Connection(asyncio.Protocol):
             self._writer.write()
 
     def close(self) -> None:
-        """End it in good order: no call of it is worked on, and the client may connect again."""
+        """Close it with GOAWAY: none of its calls is running, and the client may connect again."""
         text = "unused for longest of too many connections"
         self._writer.add(frames.goaway(self._calls.last, frames.NO_ERROR, text))
         self._writer.write()
         self._transport.close()
 
     def abort(self) -> None:
-        """End it at once."""
+        """Close it at once."""
         self._transport.abort()
 
     # ---- frames in
 
     def _end_turn(self) -> None:
-        """Send what the turn brought; go on reading later, if it was a long one."""
+        """Send the frames of this turn; if the turn was used up, continue to read in the next one."""
         if self._calls.flow.is_ready:
             self._calls.flow.flush()
         self._writer.write()
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         self._server.wait_for_turn(self)
 
     def _read(self, data: bytes | bytearray) -> int:
-        """Handle the whole frames, a turn's at most, and return how many bytes they were."""
+        """Handle the complete frames, at most one turn's, and return their length in bytes."""
         at = 0
         self._budget.turn = limits.FRAMES_PER_TURN
         try:
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         return at
 
     def _end(self, code: int, text: str) -> None:
-        """Say why, stop all work for this client, and close when it had the time to read that."""
+        """Send GOAWAY with the reason, cancel all calls, and close after the client had time to read it."""
         if self._ended:
             return
         self._ended = True
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
         self._writer.add(frames.goaway(self._calls.last, code, text))
         self._writer.write()
         if not self._transport.is_closing():
-            self._transport.pause_reading()  # closing with bytes unread would take the reason from the client
+            self._transport.pause_reading()  # closing with unread bytes would reset the connection and lose the reason
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             self._server.loop.call_later(limits.CLOSE_TIMEOUT_S, self._transport.abort)

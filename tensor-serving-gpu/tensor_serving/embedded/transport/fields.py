@@ -1,8 +1,8 @@
-"""Header blocks (RFC 7541): read with a short way for those of gRPC's usual clients, written without any table.
+"""Header blocks (RFC 7541): read by a fast path for gRPC's usual clients, written without a table.
 
-Our settings set the table size to 0, so that the same bytes mean the same fields, whenever they come. Until a
-client has processed our SETTINGS, some use a table, and some pack their texts: such blocks go through the
-`hpack` package, which is right in every case and costs ten times as much.
+Our settings set the table size to 0, so that the same bytes always mean the same fields. Some clients use a table until
+they have processed our SETTINGS, and some compress strings: such blocks are read by the `hpack` package, which handles
+every case and costs ten times as much.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,22 +18,22 @@ _STATIC = tuple((name.decode(), value.decode()) for name, value in HeaderTable.S
 
 
 class _UnusualError(Exception):
-    """A block that needs the whole of the RFC."""
+    """A block that the fast path cannot read."""
 
 
 class HeaderDecoder:
-    """Reads the header blocks of one connection, in their order."""
+    """Reads the header blocks of one connection, in order."""
 
     def __init__(self) -> None:
         self._decoder: hpack.Decoder | None = None
         self._acknowledged = False
 
     def on_settings_ack(self) -> None:
-        """Note that the client knows our settings. One that keeps the table it had is understood all the same."""
+        """Record that the client has applied our settings. Blocks that still use its old table can be read, too."""
         self._acknowledged = True
 
     def read(self, block: bytes) -> dict[str, str]:
-        """Return the fields; of several with one name the last. Raises ProtocolError."""
+        """Return the fields; the last one of several with the same name. Raises ProtocolError."""
         try:
             return _plain(block, tableless=self._decoder is not None and self._decoder.header_table_size == 0)
         except (_UnusualError, IndexError):
@@ -43,7 +43,7 @@ class HeaderDecoder:
         if self._decoder is None:
             self._decoder = hpack.Decoder(MAX_HEADERS_BYTES)
         if self._acknowledged and block[:1] > b"\x20" and block[:1] < b"\x40":
-            raise ProtocolError("a table larger than the settings have it", COMPRESSION_ERROR)
+            raise ProtocolError("a header table larger than our settings allow", COMPRESSION_ERROR)
         try:
             decoded = self._decoder.decode(block, raw=True)
         except (hpack.HPACKError, IndexError, ValueError) as error:
@@ -72,7 +72,7 @@ def check_trailers(found: Mapping[str, str]) -> None:
 
 @lru_cache(256)  # clients send the same names with each call
 def _problem(names: tuple[str, ...], te: str | None) -> str:
-    """Return what is wrong with the names of a request's fields in their order, and with `te`."""
+    """Return what is wrong with the names and order of a request's fields, and with `te`."""
     pseudo = [name for name in names if name.startswith(":")]
     if list(names[: len(pseudo)]) != pseudo or not _REQUIRED <= set(pseudo) <= _PSEUDO:
         return f"the pseudo-header fields {pseudo}"[:200]
@@ -88,16 +88,16 @@ _OF_HTTP_1 = {"connection", "keep-alive", "proxy-connection", "transfer-encoding
 
 
 def written(fields: Iterable[tuple[str, str]]) -> bytes:
-    """Return a header block, everything spelled out and to be kept in no table."""
+    """Return a header block of literal fields without indexing."""
     return b"".join(
         b"\0" + _length(len(name)) + name.encode() + _length(len(value)) + value.encode() for name, value in fields
     )
 
 
 def _plain(block: bytes, tableless: bool) -> dict[str, str]:
-    """The fields of a block without packed texts and without a table.
+    """Return the fields of a block without compressed strings and without a dynamic table.
 
-    With table size 0 a field "to be kept" is kept nowhere: then it is one like any other.
+    With table size 0 a field "with incremental indexing" is not stored, so that it is like any other literal.
     """
     found: dict[str, str] = {}
     at, end = 0, len(block)
@@ -115,7 +115,7 @@ def _plain(block: bytes, tableless: bool) -> dict[str, str]:
                 raise _UnusualError
             index, most = first & 0x3F, 0x3F
         elif first & 0x20:
-            raise _UnusualError  # a table's new size
+            raise _UnusualError  # a dynamic table size update
         else:
             index, most = first & 0x0F, 0x0F
         if index == most:
@@ -139,7 +139,7 @@ def _static(index: int) -> tuple[str, str]:
 def _text(block: bytes, at: int) -> tuple[str, int]:
     length = block[at]
     at += 1
-    if length & 0x80:  # packed
+    if length & 0x80:  # Huffman-coded
         raise _UnusualError
     if length == 0x7F:
         length, at = _more(block, at, 0x7F)
@@ -150,7 +150,7 @@ def _text(block: bytes, at: int) -> tuple[str, int]:
 
 
 def _more(block: bytes, at: int, so_far: int) -> tuple[int, int]:
-    """The rest of a number that does not fit into its first byte; of three bytes at most."""
+    """Return the value of a number that does not fit into its first byte; at most three bytes follow."""
     value, shift = so_far, 0
     for _ in range(3):
         byte = block[at]

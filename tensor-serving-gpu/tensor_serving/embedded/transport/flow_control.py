@@ -1,4 +1,4 @@
-"""The answers of one connection, sent as far as the client's windows allow (RFC 9113, 5.2)."""
+"""Sending the answers of one connection within the client's flow-control windows (RFC 9113, 5.2)."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -13,14 +13,14 @@ from tensor_serving.embedded.transport.limits import FloodBudget, Pool
 
 
 class FlowControl:
-    """Sends answers, or keeps them until a window opens.
+    """Sends answers, or buffers them until a window opens.
 
     Args:
-        writer: Takes the frames.
-        budget: An answer that the client reads allows it further frames.
-        pool: Bytes of answers that wait, of all connections.
-        on_end: Is called with each call whose status is sent.
-        on_flush: Is called whenever kept answers may have been sent.
+        writer: Writes the frames.
+        budget: Allows the client further frames for each answer that it reads.
+        pool: Bytes of buffered answers, of all connections.
+        on_end: Called with each call whose status is sent.
+        on_flush: Called whenever buffered answers may have been sent.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class FlowControl:
     ) -> None:
         self._writer, self._budget, self._pool = writer, budget, pool
         self._on_end, self._on_flush = on_end, on_flush
-        self._window = frames.WINDOW  # bytes the client takes,
-        self._stream_window = frames.WINDOW  # of a new call (the windows of calls are relative to it),
-        self.max_frame = frames.LEAST_FRAME  # in a frame
-        self._unsent: dict[int, Call] = {}  # calls whose answer waits for window,
-        self._ready: OrderedDict[int, Call] = OrderedDict()  # and those of them whose own window is open
-        self.unread = 0  # bytes of these answers
+        self._window = frames.WINDOW  # bytes the client accepts on the connection
+        self._stream_window = frames.WINDOW  # bytes it accepts of a new call; calls' windows are relative to it
+        self.max_frame = frames.LEAST_FRAME  # bytes it accepts in a frame
+        self._unsent: dict[int, Call] = {}  # calls whose answer waits for a window
+        self._ready: OrderedDict[int, Call] = OrderedDict()  # those of them whose own window is open
+        self.unread = 0  # bytes of the waiting answers
 
     @property
     def waits(self) -> bool:
@@ -47,11 +47,11 @@ class FlowControl:
 
     @property
     def is_ready(self) -> bool:
-        """Whether some of these may be sent now."""
+        """Whether some of the waiting answers may be sent now."""
         return bool(self._ready)
 
     def send(self, call: Call, body: bytes, status: Status | None) -> None:
-        """Send a part of an answer, and the status after the last part; what the windows do not allow is kept."""
+        """Send a part of an answer, and the status after the last part; what the windows do not allow is buffered."""
         if not body and not call.answer:
             if status:
                 self._finish(call, status)
@@ -69,7 +69,7 @@ class FlowControl:
             self._finish(call, status)
 
     def flush(self) -> None:
-        """Send as much of the kept answers as the client takes, call after call."""
+        """Send as much of the buffered answers as the client accepts, call after call."""
         while self._ready and not self._writer.blocked and self._window > 0 and not self._writer.is_closing:
             stream, call = next(iter(self._ready.items()))
             allowed = min(self._window, call.window + self._stream_window, self.max_frame)
@@ -93,24 +93,24 @@ class FlowControl:
         self._on_flush()
 
     def close(self) -> None:
-        """Drop the callbacks, which form a reference cycle: the connection is freed at once, without the collector."""
+        """Drop the callbacks, which form a reference cycle: the connection is freed without the garbage collector."""
         self._on_end = self._on_flush = _nothing
 
     def drop(self, call: Call) -> None:
-        """Send no more of an answer."""
+        """Drop the unsent part of an answer."""
         self._count_unread(-len(call.answer))
         call.answer.clear()
         self._unsent.pop(call.stream, None)
         self._ready.pop(call.stream, None)
 
     def widen(self, more: int) -> None:
-        """Take a window update of the connection. Raises ProtocolError for a window wider than there may be."""
+        """Apply a window update of the connection. Raises ProtocolError if the window becomes too large."""
         self._window += more
         if self._window > frames.WIDEST_WINDOW:
             raise ProtocolError(f"a window {more} bytes wider", frames.FLOW_CONTROL_ERROR)
 
     def widen_call(self, call: Call, more: int) -> bool:
-        """Take a window update of a call; False for a window wider than there may be."""
+        """Apply a window update of a call; return False if the window becomes too large."""
         call.window += more
         if call.window + self._stream_window > frames.WIDEST_WINDOW:
             return False
@@ -119,7 +119,7 @@ class FlowControl:
         return True
 
     def apply_settings(self, values: Iterable[tuple[int, int]], calls: Iterable[Call]) -> None:
-        """Follow the client's settings, numbers and values of one frame, for all calls. Raises ProtocolError."""
+        """Apply the client's settings, the numbers and values of one frame, to all calls. Raises ProtocolError."""
         window = self._stream_window
         for number, (setting, value) in enumerate(values):
             if number >= limits.MAX_SETTINGS:

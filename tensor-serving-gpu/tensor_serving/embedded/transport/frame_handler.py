@@ -1,4 +1,4 @@
-"""What each frame of a client does: the rules of RFC 9113, and where its content goes."""
+"""Handling a client's frames: the rules of RFC 9113, and passing on their content."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from tensor_serving.embedded.transport.frame_writer import FrameWriter
 from tensor_serving.embedded.transport.frames import ProtocolError
 from tensor_serving.embedded.transport.limits import FloodBudget
 
-STREAM_WINDOW = 4 << 20  # bytes a client may send of a call, before we acknowledge them,
-CONNECTION_WINDOW = 16 << 20  # and of all its calls
+STREAM_WINDOW = 4 << 20  # bytes a client may send of one call before we acknowledge them
+CONNECTION_WINDOW = 16 << 20  # the same for all its calls together
 
 
 class FrameHandler:
@@ -19,17 +19,17 @@ class FrameHandler:
     def __init__(self, calls: Calls, writer: FrameWriter, budget: FloodBudget) -> None:
         self._calls, self._writer, self._budget = calls, writer, budget
         self._headers = fields.HeaderDecoder()
-        self._block: tuple[int, int, bytearray] | None = None  # stream, flags, and a header block that goes on
-        self._taken = 0  # bytes of data that the client does not know yet to be taken, of all calls
+        self._block: tuple[int, int, bytearray] | None = None  # stream, flags and bytes of an incomplete header block
+        self._taken = 0  # bytes of data, of all calls, that are read but not acknowledged by a window update
 
     def handle(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        """Do what a frame says. Raises ProtocolError, which ends the connection."""
+        """Handle one frame. Raises ProtocolError, which ends the connection."""
         if self._block and (kind != frames.CONTINUATION or stream != self._block[0]):
             raise ProtocolError("a header block that is not continued")
         if handler := _HANDLERS.get(kind):
             handler(self, flags, stream, payload)
         else:
-            self._budget.spend()  # others are to be ignored
+            self._budget.spend()  # unknown types are to be ignored
 
     # ---- calls
 
@@ -40,7 +40,7 @@ class FrameHandler:
         call = self._calls.by_stream.get(stream)
         self._give_back(call, len(payload))
         piece = frames.content(flags, payload)
-        if call is None:  # it ended early, and this was on its way; or the client knew that it was over
+        if call is None:  # the call has ended, perhaps while this frame was on its way
             self._calls.check_begun(stream)
             self._writer.add(frames.reset(stream, frames.STREAM_CLOSED))
         elif call.whole:
@@ -49,7 +49,7 @@ class FrameHandler:
             self._calls.add_data(call, piece, last)
 
     def _give_back(self, call: Call | None, size: int) -> None:
-        """Let the client send as much again, before it has to wait."""
+        """Acknowledge data, by a window update when half of the window is used up."""
         self._taken += size
         if self._taken > CONNECTION_WINDOW // 2:
             self._writer.add(frames.window_update(0, self._taken))
@@ -72,7 +72,7 @@ class FrameHandler:
 
     def _on_continuation(self, flags: int, _stream: int, payload: bytes) -> None:
         if not self._block:
-            raise ProtocolError("the rest of no header block")
+            raise ProtocolError("CONTINUATION without a header block")
         stream, first, block = self._block
         block += payload
         if len(block) > limits.MAX_HEADERS_BYTES or not (payload or flags & frames.END_HEADERS):
@@ -85,7 +85,7 @@ class FrameHandler:
         if len(block) > limits.MAX_HEADERS_BYTES:
             raise ProtocolError(f"a header block of {len(block)} bytes", frames.ENHANCE_YOUR_CALM)
         self._budget.turn -= len(block) // limits.HEADERS_BYTES_PER_FRAME
-        found = self._headers.read(block)  # also of calls that are refused: blocks may build on each other
+        found = self._headers.read(block)  # also for calls that are refused, as blocks may depend on earlier ones
         if stream <= self._calls.last or stream % 2 == 0:
             self._on_trailers(stream, flags, found)
             return
@@ -94,16 +94,16 @@ class FrameHandler:
         self._calls.begin(stream, found, whole=bool(flags & frames.END_STREAM))
 
     def _on_trailers(self, stream: int, flags: int, found: dict[str, str]) -> None:
-        """End the request of a call with the fields after it."""
+        """End the request of a call with its trailers."""
         self._calls.check_begun(stream)
         fields.check_trailers(found)
         call = self._calls.by_stream.get(stream)
-        if call is None:  # it ended early, and these were on their way
+        if call is None:  # it ended early, while these were on their way
             self._budget.spend()
             self._writer.add(frames.reset(stream, frames.STREAM_CLOSED))
             return
         if call.whole or not flags & frames.END_STREAM:
-            raise ProtocolError("a header block amid a call", frames.STREAM_CLOSED if call.whole else 1)
+            raise ProtocolError("a header block in the middle of a request", frames.STREAM_CLOSED if call.whole else 1)
         self._calls.end_request(call)
 
     def _on_reset(self, _flags: int, stream: int, payload: bytes) -> None:
@@ -120,7 +120,7 @@ class FrameHandler:
         self._budget.spend()
         more = frames.number(payload)
         if not more:
-            raise ProtocolError("a window no wider")
+            raise ProtocolError("a window update of 0 bytes")
         if not stream:
             self._calls.flow.widen(more)
         elif call := self._calls.by_stream.get(stream):
@@ -173,7 +173,7 @@ class FrameHandler:
             raise ProtocolError(f"GOAWAY on stream {stream}")
 
     def _on_push_promise(self, _flags: int, stream: int, _payload: bytes) -> None:
-        raise ProtocolError(f"a promise on stream {stream}")
+        raise ProtocolError(f"PUSH_PROMISE on stream {stream}")
 
 
 _HANDLERS: dict[int, Callable[[FrameHandler, int, int, bytes], None]] = {

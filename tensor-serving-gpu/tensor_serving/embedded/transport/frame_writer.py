@@ -1,4 +1,4 @@
-"""Frames on their way to one client: collected while its frames are read, written at the end of a turn."""
+"""The frames sent to one client: collected while its frames are read, written at the end of a turn."""
 
 import asyncio
 
@@ -13,11 +13,11 @@ class FrameWriter:
         self._transport: asyncio.Transport | None = None
         self._frames: list[bytes] = []
         self._written = 0  # bytes
-        self._progress = (0, now)  # bytes the client had taken at a time, the last that was progress
+        self._progress = (0, now)  # bytes the client had read, and when, at the last progress
         self.blocked = False
 
     def connect(self, transport: asyncio.Transport) -> None:
-        """Write to this transport."""
+        """Set the transport to write to."""
         self._transport = transport
 
     @property
@@ -30,11 +30,11 @@ class FrameWriter:
         return self._transport is None or self._transport.is_closing()
 
     def add(self, frame: bytes) -> None:
-        """Have a whole frame written at the next `write`."""
+        """Add a complete frame for the next `write`."""
         self._frames.append(frame)
 
     def write(self) -> None:
-        """Write all frames that were added; none where the connection is closing."""
+        """Write all added frames; drop them if the connection is closing."""
         if self._frames and self._transport and not self._transport.is_closing():
             data = b"".join(self._frames)
             self._written += len(data)
@@ -42,17 +42,17 @@ class FrameWriter:
         self._frames.clear()
 
     def check_is_read(self, max_frame: int) -> None:
-        """Raise ProtocolError where the client sends more requests than it reads answers.
+        """Raise ProtocolError if the client sends requests without reading the answers.
 
-        max_frame: bytes of one answer's frame, which may be buffered as well.
+        max_frame: bytes of one answer's frame, which may be buffered in addition.
         """
         if self.buffered > limits.MAX_UNREAD_CONTROL_BYTES + max_frame:
-            raise ProtocolError("more requested than read", frames.ENHANCE_YOUR_CALM)
+            raise ProtocolError("requests sent without reading the answers", frames.ENHANCE_YOUR_CALM)
 
     def is_stalled(self, now: float, waiting: bool) -> bool:
-        """Whether the client takes nothing of what waits for it; to be called every CHECK_INTERVAL_S.
+        """Whether the client reads nothing although data wait for it; to be called every CHECK_INTERVAL_S.
 
-        waiting: more than what is buffered waits.
+        waiting: whether answers wait in addition to what is buffered.
         """
         buffered = self.buffered
         taken, (before, since) = self._written - buffered, self._progress

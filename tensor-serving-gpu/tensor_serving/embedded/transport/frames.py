@@ -1,13 +1,13 @@
-"""HTTP/2's frames as bytes (RFC 9113), as far as a server of gRPC needs them."""
+"""HTTP/2's frames as bytes (RFC 9113), as far as a gRPC server needs them."""
 
 import struct
 from collections.abc import Iterable
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEAD = 9  # bytes before a payload
-WINDOW = 65_535  # bytes either side may send before a SETTINGS frame
+HEAD = 9  # bytes of a frame's header
+WINDOW = 65_535  # initial window in bytes, until a SETTINGS frame changes it
 WIDEST_WINDOW = 2**31 - 1
-LEAST_FRAME = 16_384  # bytes of payload everyone takes
+LEAST_FRAME = 16_384  # bytes of payload that every peer accepts
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 
@@ -26,7 +26,7 @@ _SETTING = struct.Struct(">HL")
 
 
 class ProtocolError(Exception):
-    """The peer breaks the rules of HTTP/2: the connection ends with the error `code`."""
+    """The peer violates HTTP/2: the connection ends with the error `code`."""
 
     def __init__(self, text: str, code: int = PROTOCOL_ERROR) -> None:
         super().__init__(text)
@@ -58,14 +58,14 @@ def read_settings(payload: bytes) -> Iterable[tuple[int, int]]:
 
 
 def number(payload: bytes) -> int:
-    """Return the 31 bits that are all of a payload."""
+    """Return the 31-bit number that a payload consists of."""
     if len(payload) != 4:
         raise ProtocolError(f"a number of {len(payload)} bytes", FRAME_SIZE_ERROR)
     return int.from_bytes(payload, "big") & WIDEST_WINDOW
 
 
 def window_update(stream: int, more: int) -> bytes:
-    """Return the frame that lets the peer send so many bytes more."""
+    """Return the frame that lets the peer send `more` further bytes."""
     return frame(WINDOW_UPDATE, 0, stream, more.to_bytes(4, "big"))
 
 
@@ -75,12 +75,12 @@ def reset(stream: int, code: int) -> bytes:
 
 
 def goaway(last_stream: int, code: int, text: str) -> bytes:
-    """Return the frame before the end of a connection."""
+    """Return the frame that announces the end of a connection, with the reason."""
     return frame(GOAWAY, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + text.encode())
 
 
 def content(flags: int, payload: bytes) -> bytes:
-    """Return what of a DATA or HEADERS frame is no padding."""
+    """Return the payload of a DATA or HEADERS frame without its padding."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):

@@ -1,83 +1,83 @@
-"""How a client can take the server from the others, the bound on each way, and what the client gets.
+"""How a client can deny service to the others, the bound for each case, and what the client gets.
 
     opens connections and does not use them     MAX_CONNECTIONS, PREFACE_TIMEOUT_S: the longest unused is closed
-    is gone without a word                      KEEPALIVE_...: its connection ends
+    disappears without closing                  KEEPALIVE_...: its connection ends
     makes many calls at the same time           MAX_STREAMS, REFUSED_STREAM; half of what is free (Pool)
     sends much data in them                     half of what is free (Pool), RESOURCE_EXHAUSTED
-    begins requests and does not go on          STALL_TIMEOUT_S, DEADLINE_EXCEEDED
-    does not read its answers                   MAX_UNREAD_BYTES: further calls of it wait
+    begins requests and does not end them       STALL_TIMEOUT_S, DEADLINE_EXCEEDED
+    does not read its answers                   MAX_UNREAD_BYTES: its further calls wait
     reads nothing at all                        STALL_TIMEOUT_S, MAX_UNREAD_CONTROL_BYTES, ENHANCE_YOUR_CALM
     sends SETTINGS, PING, WINDOW_UPDATE,        CONTROL_FRAMES, CONTROL_FRAMES_PER_S, ENHANCE_YOUR_CALM
         PRIORITY, resets, empty or unknown
-        frames, or calls that cannot be
-    sends header blocks long or without an end  MAX_HEADERS_BYTES, ENHANCE_YOUR_CALM
-    has more frames than others                 FRAMES_PER_TURN: they wait while the others' are read
+        frames, or invalid calls
+    sends long or endless header blocks         MAX_HEADERS_BYTES, ENHANCE_YOUR_CALM
+    sends more frames than others               FRAMES_PER_TURN: they wait while the others' are read
 
-No frame costs more than its bytes: windows are counted from one base, so that SETTINGS need not touch each call, and
-what waits for a window is looked at when that window opens.
+The cost of a frame is bounded by its size: calls' windows are relative to one base, so that SETTINGS need not change
+each call, and an answer that waits for a window is only processed when that window opens.
 """
 
 from tensor_serving.embedded.transport.frames import ENHANCE_YOUR_CALM, ProtocolError
 
 MAX_CONNECTIONS = 1000
-"""Fewer than the calls the server takes: when all of them are held by calls that stall, some are left."""
+"""Fewer than the calls that the server accepts, so that one stalled call on each connection leaves some free."""
 PREFACE_TIMEOUT_S = 20.0
 
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 10, 3
-"""The kernel's probes (TCP keepalive): they need no answer of a client that does not run between its calls."""
+"""TCP keepalive probes: the client's kernel answers them, so its process need not run between its calls."""
 
 MAX_STREAMS = 256
-"""Calls of one connection; gRPC's clients keep further ones back until one ends. As common servers have it."""
+"""Calls of one connection, as in common servers; gRPC's clients hold further ones back until one ends."""
 REQUEST_MESSAGES = 8
-"""Of the largest size, in all requests together."""
+"""Messages of the largest size that all requests together may occupy."""
 ANSWER_MESSAGES = 8
-"""Of the largest size, in all answers that wait for their clients."""
+"""Messages of the largest size that all answers waiting for their clients may occupy."""
 
 MAX_UNREAD_BYTES = 32 << 20
-"""Of answers of one connection, those that wait and those that are being worked out: less than 64 MB a client."""
+"""Of one connection's waiting answers and those being computed: less than 64 MB a client."""
 EXPECTED_BYTES = 1 << 20
-"""What an answer is taken for before the first is known."""
+"""The assumed size of an answer before the first is known."""
 MAX_UNREAD_CONTROL_BYTES = 1 << 20
-"""Of acknowledgements and refusals."""
+"""Of unread acknowledgements and refusals."""
 
 STALL_TIMEOUT_S = 30.0
-"""Without progress; a live client on a poor line gets packets through in less."""
+"""Without progress; a live client on a poor line makes progress in less time."""
 MIN_PROGRESS_BYTES = 64 * 1024
-"""In that time; fewer are no progress."""
+"""In that time; fewer do not count as progress."""
 
 CONTROL_FRAMES = 1000
-"""At once: a client that cancels all its calls does no harm. 1,000 of the dearest cost some 50 ms, in turns."""
+"""At once, so that a client may cancel all its calls. 1,000 of the most expensive ones cost some 50 ms, in turns."""
 CONTROL_FRAMES_PER_S = 100
 CONTROL_FRAMES_PER_CALL = 16
-"""For an answer read: gRPC's clients send a ping and a few window updates around each,"""
+"""For each answer read, because gRPC's clients send a ping and a few window updates with each."""
 BYTES_PER_CONTROL_FRAME = 256
-"""and for as many bytes of a long one. A DATA frame of fewer is one of them, too, unless it is the last."""
+"""Bytes of a long answer that allow one more. A smaller DATA frame counts as a control frame unless it is the last."""
 SETTINGS_COST = 10
-"""Control frames that one SETTINGS frame counts as: the windows of all waiting calls are looked at anew."""
+"""Control frames that one SETTINGS frame counts as, because all waiting calls are checked again."""
 MAX_SETTINGS = 32
 """In one frame; RFC 9113 defines six."""
 
 MAX_HEADERS_BYTES = 16 * 1024
-"""Packed and unpacked; gRPC's own hard limit. Packed text costs up to 1 us a byte."""
+"""Compressed and decompressed; gRPC's own hard limit. Huffman-coded text costs up to 1 us a byte."""
 FRAMES_PER_TURN = 128
-"""Of one connection before the others' are read; 1 to 5 ms."""
+"""Of one connection, before the others' are read; 1 to 5 ms."""
 ENDED_CALL_COST = 8
-"""Frames of its turn that a call counts as which the client cancels, or which cannot be: it was made for nothing."""
+"""Frames of the turn that a cancelled or refused call counts as, for the work in vain."""
 HEADERS_BYTES_PER_FRAME = 128
-"""Of a header block, that count as one frame more."""
+"""Bytes of a header block that count as one more frame."""
 FLOOD_S = 1.0
-"""A connection that had more than a turn's frames is read in turns for so long."""
+"""Seconds for which a connection that sent more frames than a turn allows is read in turns."""
 
 CHECK_INTERVAL_S = 1.0
 CLOSE_TIMEOUT_S = 1.0
-"""In which a client that broke the rules can read why."""
+"""In which a client that violated HTTP/2 can read the reason."""
 
 
 class FloodBudget:
-    """What one client may still send before others are read, and before it is cut off.
+    """How much one client may still send before others are read, and before it is disconnected.
 
-    turn: frames of this turn. Frames that bring nothing of a call are spent from a second amount, which is filled up
-    again by answers that the client reads, and by time.
+    turn: frames left in this turn. Control frames, which carry no part of a call, are spent from a second amount, which
+    is refilled by answers that the client reads, and over time.
     """
 
     def __init__(self) -> None:
@@ -85,13 +85,13 @@ class FloodBudget:
         self._control = CONTROL_FRAMES
 
     def spend(self, count: int = 1) -> None:
-        """Count frames beside calls. Raises ProtocolError for one too many."""
+        """Count control frames. Raises ProtocolError when there are too many."""
         self._control -= count
         if self._control < 0:
-            raise ProtocolError("too many frames beside calls", ENHANCE_YOUR_CALM)
+            raise ProtocolError("too many control frames", ENHANCE_YOUR_CALM)
 
     def earn(self, count: int) -> None:
-        """Allow so many more, for what the client reads."""
+        """Allow `count` more, for what the client has read."""
         self._control += count
 
     def refill(self) -> None:
@@ -102,8 +102,8 @@ class FloodBudget:
 class Pool:
     """An amount that all connections share: calls, or bytes.
 
-    One may have as much as is still free: half of it alone, a third each of two, and a new one finds memory beside any
-    number of them (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
+    One connection may have as much as is still free: one alone gets half, two get a third each, and with any number of
+    them some is left for a new one (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
     """
 
     def __init__(self, size: int) -> None:

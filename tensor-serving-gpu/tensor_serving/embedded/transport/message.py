@@ -1,4 +1,4 @@
-"""A call's one request message as its pieces come in: bounded before it is kept, and once more while it is unpacked."""
+"""A call's request message, received in pieces: bounded before it is stored and again while it is decompressed."""
 
 import zlib
 
@@ -9,11 +9,11 @@ from tensor_serving.embedded.errors import ServingError
 PREFIX = 5  # bytes before a message: whether it is compressed, and its length
 
 ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""What a compressed message may be packed with: zlib's window bits."""
+"""The compressions that are accepted, with zlib's window bits."""
 
 
 class Message:
-    """The message of a call with `grpc-encoding`: `encoding`; at most `largest` bytes."""
+    """The message of a call whose `grpc-encoding` is `encoding`; at most `largest` bytes."""
 
     __slots__ = ("_encoding", "_largest", "_parts")
 
@@ -22,7 +22,7 @@ class Message:
         self._parts = bytearray()
 
     def add(self, piece: bytes) -> None:
-        """Keep a piece. Raises ServingError as soon as it cannot become a message that is taken."""
+        """Add a piece. Raises ServingError as soon as the message cannot be valid."""
         self._parts += piece
         if len(self._parts) < PREFIX:
             return
@@ -34,7 +34,7 @@ class Message:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, "the call has more than one request message")
 
     def whole(self) -> bytes:
-        """Return the message, unpacked. Raises ServingError."""
+        """Return the message, decompressed. Raises ServingError."""
         if len(self._parts) < PREFIX or len(self._parts) != PREFIX + self._size():
             raise ServingError(grpc.StatusCode.INTERNAL, f"the request is not whole ({len(self._parts)} bytes)")
         data = bytes(memoryview(self._parts)[PREFIX:])
@@ -55,7 +55,7 @@ class Message:
         try:
             unpacked = inflater.decompress(data, self._largest + 1)
         except zlib.error as error:
-            raise ServingError(grpc.StatusCode.INTERNAL, f"the message is no {self._encoding}: {error}") from error
+            raise ServingError(grpc.StatusCode.INTERNAL, f"the message is not {self._encoding}: {error}") from error
         if len(unpacked) > self._largest:
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Decompressed message larger than max")
         if not inflater.eof:

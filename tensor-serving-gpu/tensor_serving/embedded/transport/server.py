@@ -35,9 +35,9 @@ class _Details(NamedTuple):
 class Server:
     """Serves on the running loop, at most `max_calls` at the same time, messages of at most `largest` bytes.
 
-    `listen` first, then `add_handlers`, then `start`: clients that connect earlier wait. The memory for messages is
+    Call `listen`, then `add_handlers`, then `start`: clients that connect earlier wait. The memory for messages is
     shared with the server `beside`, if there is one. `admit_call` raises ServingError for a call that is to be refused
-    by its headers, before any of its message is taken.
+    because of its headers, before its message is received.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Server:
         self._checks: asyncio.Handle | None = None
 
     def listen(self, host: str, port: int) -> int:
-        """Take a TCP port, 0 for any, and return its number. Raises OSError."""
+        """Listen on a TCP port, 0 for any free one, and return its number. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         for level, name, value in _KEEPALIVE:  # connections inherit them
@@ -74,7 +74,7 @@ class Server:
         return int(listening.getsockname()[1])
 
     def listen_at(self, path: Path) -> None:
-        """Take a Unix socket; one that an earlier server left behind is replaced. Raises OSError."""
+        """Listen on a Unix socket; one that an earlier server left behind is replaced. Raises OSError."""
         listening = socket.socket(socket.AF_UNIX)
         try:
             _remove_deserted(path)
@@ -86,11 +86,11 @@ class Server:
         self._sockets.append(listening)
 
     def add_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        """Serve these; methods that none of them has are UNIMPLEMENTED. They take and answer bytes."""
+        """Add handlers, which take and return bytes; methods that none of them has are UNIMPLEMENTED."""
         self._handlers += handlers
 
     async def start(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         for listening in self._sockets:
             local = listening.family == socket.AF_UNIX
             serve = self.loop.create_unix_server if local else self.loop.create_server
@@ -104,7 +104,7 @@ class Server:
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
-        """Take no more connections, and end those there are."""
+        """Accept no further connections, and end the existing ones."""
         if self._checks:
             self._checks.cancel()
         for server in self._servers:
@@ -116,18 +116,18 @@ class Server:
 
     @property
     def busy(self) -> bool:
-        """Whether a call is under way, or an answer not sent."""
+        """Whether a call is in flight, or an answer not sent."""
         return self._calls.used > 0 or any(connection.busy for connection in self._connections)
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """The number of open connections."""
         return len(self._connections)
 
     # ---- for connections
 
     def join(self, connection: Connection) -> bool:
-        """Whether one more is allowed; else the one that is unused for longest is closed for it."""
+        """Register a connection; for one too many close the one unused for longest, or return False if none is idle."""
         if len(self._connections) >= limits.MAX_CONNECTIONS:
             idle = [other for other in self._connections if other.idle]
             if not idle:
@@ -139,11 +139,11 @@ class Server:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """It is gone."""
+        """Remove a closed connection."""
         self._connections.pop(connection, None)
 
     def wait_for_turn(self, connection: Connection) -> None:
-        """Have it read on when the others were read, and those before it had their turn: one in each round."""
+        """Let it read on after the connections queued before it; between two turns all other connections are read."""
         if connection not in self._turns:
             self._turns.append(connection)
         if self._turn is None:
@@ -156,14 +156,14 @@ class Server:
             self._turn = self.loop.call_soon(self._next_turn)
 
     def _check(self) -> None:
-        """Look at all connections, again and again."""
+        """Check all connections, every CHECK_INTERVAL_S."""
         self.now = self.loop.time()
         for connection in list(self._connections):
             connection.check(self.now)
         self._checks = self.loop.call_later(limits.CHECK_INTERVAL_S, self._check)
 
     def handler(self, path: str) -> Any:
-        """Return what answers a method. Raises ServingError UNIMPLEMENTED."""
+        """Return the handler of a method. Raises ServingError UNIMPLEMENTED."""
         found = self._known.get(path)
         if found is None:
             details = _Details(path)
@@ -174,21 +174,21 @@ class Server:
         return found
 
     def admit(self, own: int) -> None:
-        """Count a new call, the last of `own`, until it is released. Raises ServingError when there are too many."""
+        """Count a new call of a connection that now has `own`, until `release`. Raises ServingError for too many."""
         fits = self._calls.fits(own - 1, 1)
         self._calls.used += 1
         if not fits:
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
 
     def release(self, call: Call) -> None:
-        """A call is over."""
+        """Return a finished call's share to the pools."""
         self._calls.used -= 1
         self.requests.used -= call.held
         call.held = 0
 
 
 def _remove_deserted(path: Path) -> None:
-    """Remove a socket without a listener; anything else that is there stays, and binding fails."""
+    """Remove a socket without a listener; anything else stays, and binding fails."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe:
