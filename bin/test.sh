@@ -71,7 +71,7 @@ main() {
     --fast) shift; tests=("${packages[@]}") ;;
     --lab) shift; tests=(tests) lint=: ;;
     --coverage) shift; coverage "$@"; exit ;;
-    --chaos) chaos; exit ;;
+    --chaos) (($# == 1)) || refuse "--chaos takes no arguments"; chaos; exit ;;
     --kubernetes) shift; kubernetes "$@"; exit ;;
   esac
   cd "$ROOT"

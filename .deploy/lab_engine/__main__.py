@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         where = "in Docker" if isinstance(lab, DockerLab) else f"in {found.home}"
         check_sure(options.yes, "--volumes", f"every model, log and data file of the lab {where}")
     if options.verb == "restore":
-        check_sure(options.yes, "restore", "the models, logs, data and feedback that the lab has now")
+        check_sure(options.yes, "restore", "the models, logs, data, feedback, config and notebooks that the lab has now")
     verbs: dict[str, Callable[[], int | None]] = {
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,

@@ -71,7 +71,7 @@ class FrameSender:
         """Count a frame of `size` bytes without data of an answer. Raises ProtocolError if there are too many."""
         self._control_frames -= 1 + size // frames.CONTROL_FRAME_BYTES
         if self._control_frames < 0:
-            raise ProtocolError("too many frames beside the answer", frames.ENHANCE_YOUR_CALM)
+            raise ProtocolError("too many control frames", frames.ENHANCE_YOUR_CALM)
 
     def send_goaway(self, code: int) -> None:
         """Send the peer the reason for the end of the connection, if it can be sent at once."""
