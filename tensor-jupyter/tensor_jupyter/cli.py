@@ -47,7 +47,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _lab(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each step, and where an error arose.")] = False,
-    version: Annotated[  # noqa: ARG001 - Typer calls what it is for
+    version: Annotated[  # noqa: ARG001 - Typer calls its callback
         bool, typer.Option("--version", help="Print the release.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The one kind of error that is meant to be read by the person at the keyboard."""
+"""The error whose text is meant for the user."""
 
 
 class LabError(Exception):
