@@ -16,7 +16,7 @@ from tensor_jupyter.errors import LabError
 SAMPLES_PER_DIGIT = 10
 """How many of each digit are set aside as sample pictures."""
 
-_ENLARGED = 80  # pixels; the enlargement is worked on at this size and only then brought to its box
+_ENLARGED = 80  # pixels of a side to which a digit is enlarged before it is fitted into its box
 _BOX = 20  # pixels of the box that MNIST fits a digit into
 _SIDE = 28
 
