@@ -1,4 +1,4 @@
-"""An evaluation for people: a table at a terminal, plain lines elsewhere, and a plot."""
+"""Show an evaluation: as a table at a terminal, plain lines elsewhere, and a plot."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def show(found: Evaluation, console: Console) -> None:
 
 
 def save_plot(found: Evaluation, title: str, path: Path) -> None:
-    """A PNG: the confusion matrix, and how the calls' times are spread."""
+    """Write a PNG with the confusion matrix, and a histogram of the latencies."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.5), layout="constrained")
@@ -114,7 +114,7 @@ def _print_lines(found: Evaluation, console: Console) -> None:
 
 
 def _read(found: Evaluation) -> list[str]:
-    """The columns: without OTHER where nothing was read so."""
+    """The columns: with OTHER only if it occurs."""
     return [*found.labels, OTHER] if found.confusion[:, -1].any() else list(found.labels)
 
 
