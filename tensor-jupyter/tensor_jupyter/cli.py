@@ -1,7 +1,7 @@
 """The command `lab`: the workbench from a terminal.
 
 This is only the root: `commands` has a module for each group. They import TensorFlow inside the functions that
-need it, so that help comes at once.
+need it, so that help is fast.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Folders and addresses of the lab, typed: variables that start with LAB_, else what the lab's state folder holds."""
+"""The lab's folders and addresses, typed: from variables that start with LAB_, else from the lab's state folder."""
 
 import os
 from pathlib import Path

@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Run every step whose inputs, parameters or outputs have changed; branches run in parallel.
 
-    The candidate becomes `stable` if every check passes. Else it is removed, and what was served goes on.
+    The candidate becomes `stable` if every check passes. Else it is removed, and the versions served before stay.
     """
     with errors_in_one_line():
         from tensor_jupyter.pipeline import runner

@@ -1,4 +1,4 @@
-"""`lab predict` and `lab label`: what is in pictures."""
+"""`lab predict` and `lab label`: classify pictures."""
 
 import json
 import os

@@ -117,7 +117,7 @@ def _decoded(file: Found, form: Picture) -> tuple[bytes, np.ndarray] | None:
 
 
 def _split(found: Sequence[Found], digests: list[bytes], classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Which rows to train on, which to test with, and the rule in words. classes: -1 for rows in neither part."""
+    """The rows to train on, those to test with, and the rule as text. classes: -1 for rows in neither part."""
     readable = classes >= 0
     parts = np.array([file.part for file in found])
     if (readable & (parts == "train")).any() and (readable & (parts == "test")).any():

@@ -36,7 +36,7 @@ def sample_rows(labels: np.ndarray, per_digit: int = SAMPLES_PER_DIGIT) -> np.nd
 
 
 def mnist_like(ink: np.ndarray) -> np.ndarray:
-    """A glyph as MNIST would have it: fitted into a 20x20 box, centre of mass in the middle of 28x28.
+    """A glyph in the form of MNIST: fitted into a 20x20 box, centre of mass in the middle of 28x28.
 
     ink: float [H, W], 0 = paper, 1 = ink. Returns uint8 [28, 28], light on dark; all dark where there is no ink.
     """

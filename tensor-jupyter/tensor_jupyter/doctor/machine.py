@@ -85,7 +85,7 @@ def _of_cgroup(names: tuple[str, str], root: Path = Path("/sys/fs/cgroup")) -> i
 
 
 def _driver() -> str:
-    """The first GPU's name and memory, as nvidia-smi has it, "" if it is unknown."""
+    """The first GPU's name and memory, as nvidia-smi reports them, "" if unknown."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=1, check=False)

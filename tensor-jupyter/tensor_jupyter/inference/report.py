@@ -102,7 +102,7 @@ def _cell(count: int, right: bool) -> Text:
 
 
 def _print_lines(found: Evaluation, console: Console) -> None:
-    """The same table in words of one width."""
+    """Print the same table as plain text with aligned columns."""
     read = _read(found)
     names = [_short(label) for label in found.labels]
     rows = [["is / read as", *map(_short, read)]]

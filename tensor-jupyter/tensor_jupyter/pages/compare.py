@@ -71,7 +71,7 @@ class Fact:
 
 
 def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
-    """Return what the names stand for, newest first for each.
+    """Return the entries that the names stand for, newest first for each name.
 
     Args:
         names: `MODEL` for all its versions and runs, `MODEL/VERSION`, or `MODEL/RUN`, which may be abbreviated; if

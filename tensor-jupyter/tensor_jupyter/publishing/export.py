@@ -79,8 +79,7 @@ def export(
         threshold: A concept model's score above which an image is foreign; quantiles: of its held-out images' scores.
         decides: Whether `default_version.decide` sets, and logs, which version is the default; else the caller does.
 
-    Raises LabError, and publishes nothing, when the model cannot be served, its replayed outputs differ, or the disk
-    is full.
+    Raises LabError, and publishes nothing, when the model cannot be served, its outputs differ, or the disk is full.
     """
     about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
     more = {"threshold": threshold, "score_quantiles": quantiles, "companion": companion, "run": run}

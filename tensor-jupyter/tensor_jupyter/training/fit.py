@@ -31,7 +31,7 @@ class Trained:
     """The model in its best state.
 
     metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
-    data: what it has learned from, the run's subset. quantiles: an autoencoder's (`evaluation.quantiles_of`).
+    data: what it was trained on, the run's subset. quantiles: an autoencoder's (`evaluation.quantiles_of`).
     """
 
     model: keras.Model
@@ -57,9 +57,8 @@ def train(
 
     model: a network of your own instead; it takes uint8 pictures and returns probabilities. resume: None resumes a
     stopped training of the same run, data and name if there is one, False starts anew, True requires one. say: called
-    with what is resumed and why training stops early. foreign: makes, from the pictures to learn from, uint8
-    [M, H, W, C] that an autoencoder should reproduce badly. Raises LabError if training or resuming is impossible, or
-    the weights cannot be loaded.
+    with what is resumed and why training stops early. foreign: makes uint8 [M, H, W, C], from the pictures to learn
+    from, that an autoencoder should reproduce badly. Raises LabError if it cannot train, resume or load weights.
     """
     data, learn, held_out = _split(run, data)
     strange = foreign(learn) if foreign else None
