@@ -24,7 +24,7 @@ class Seen:
 
     @property
     def available(self) -> list[int]:
-        """The versions that answer now, ascending; the last one answers requests that name none."""
+        """The versions that answer now, ascending."""
         return sorted(version for version, state in self.states.items() if state == "AVAILABLE")
 
 
