@@ -1,7 +1,7 @@
 """The command `lab`: the workbench from a terminal.
 
 This is only the root: `commands` has a module for each group. They import TensorFlow inside the functions that
-need it, so that help comes at once.
+need it, so that help is fast.
 """
 
 import logging
@@ -47,7 +47,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _lab(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each step, and where an error arose.")] = False,
-    version: Annotated[  # noqa: ARG001 - Typer calls what it is for
+    version: Annotated[  # noqa: ARG001 - Typer calls its callback
         bool, typer.Option("--version", help="Print the release.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""A concept model: an autoencoder that knows one world of pictures, and says how foreign a picture is to it."""
+"""A concept model: an autoencoder trained on one kind of pictures, whose error shows how foreign a picture is."""
 
 import keras
 import numpy as np
@@ -6,14 +6,14 @@ from PIL import Image
 
 
 def reconstruct(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The pictures as the autoencoder draws them again: uint8, of the shape of `images`, [N, H, W, C]."""
+    """The pictures as the autoencoder reconstructs them: uint8, of the shape of `images`, [N, H, W, C]."""
     decoder = keras.Model(model.inputs[0], model.get_layer("reconstruction").output)
     again = decoder.predict(images, batch_size=512, verbose=0)
     return (255 * again).round().clip(0, 255).astype(np.uint8).reshape(images.shape)
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
-    """The area under the ROC curve: how likely a foreign picture has the higher error; 0.5 is a coin, 1 perfect.
+    """The area under the ROC curve: the probability that a foreign picture has the higher error; 0.5 is chance.
 
     inside, outside: reconstruction errors, float [N] and [M].
     """
@@ -24,6 +24,6 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def turned(images: np.ndarray, degrees: float) -> np.ndarray:
-    """The pictures as a camera that hangs askew takes them: counter-clockwise, dark outside. uint8 [N, H, W, 1]."""
+    """The pictures rotated counter-clockwise, as by a tilted camera, with dark corners. uint8 [N, H, W, 1]."""
     flat = (Image.fromarray(image[..., 0]).rotate(degrees, Image.Resampling.BILINEAR) for image in images)
     return np.stack([np.asarray(image) for image in flat])[..., np.newaxis]

@@ -1,10 +1,10 @@
-"""Where one version of one model lives: its logs, checkpoints, Keras file, and at last its place in the models volume.
+"""The paths of one version of one model: its logs, checkpoints and Keras file, and its folder in the models volume.
 
     context = Context("mnist-net")     # the next free version
     context.log_dir                    # <logs>/mnist-net/4
     model.fit(..., callbacks=context.callbacks())
 
-Building a Context touches nothing on disk, and nothing here ever deletes.
+Creating a Context changes nothing on disk, and this module never deletes anything.
 """
 
 import os
@@ -42,7 +42,7 @@ class Context:
 
     @property
     def model_dir(self) -> Path:
-        """The served version, there once it has been published."""
+        """The folder of the served version; it exists once the version is published."""
         return self.settings.models / self.name / str(self.version)
 
     @property
@@ -57,7 +57,7 @@ class Context:
 
     @property
     def keras_file(self) -> Path:
-        """The trained model in Keras's own format, to go on from."""
+        """The trained model in Keras's own format, for further training."""
         return self.settings.data / "keras" / self.name / f"{self.version}.keras"
 
     @property
@@ -66,10 +66,10 @@ class Context:
         return f"{self.settings.board_url.rstrip('/')}/#timeseries"
 
     def callbacks(self, data: "Dataset | None" = None) -> "list[keras.callbacks.Callback]":
-        """Return what `model.fit` needs to be seen: TensorBoard's events, the best state, a line for each epoch.
+        """Return callbacks for `model.fit`: TensorBoard's events, the best state, a line for each epoch.
 
         Args:
-            data: Adds its images to TensorBoard, and at the end how the model classifies its test images.
+            data: If given, TensorBoard gets its images, and at the end the model's results on its test images.
         """
         from tensor_jupyter.training import monitoring
 
@@ -80,10 +80,10 @@ class Context:
         return max(greatest_version(root / self.name) for root in (self.settings.models, self.settings.logs)) + 1
 
     def claim(self) -> None:
-        """Make the log folder this context's own, so that no other run writes its events there.
+        """Reserve the log folder, so that no other run writes its events there.
 
-        A number that was taken meanwhile gives way to the next free one, unless it was given by hand: then LabError is
-        raised if it has been published. It is raised as well when a folder that will be needed cannot be written.
+        If another run took the version number meanwhile, the next free one is used. A number given to the constructor
+        is kept; LabError is raised if that version is published, and also if a needed folder cannot be written.
         """
         if self.pinned and self.model_dir.exists():
             raise LabError(
@@ -104,9 +104,9 @@ class Context:
 
 
 def make_shared(folder: Path, exist_ok: bool = True) -> None:
-    """Make the folder and the missing ones above it; below a folder that is a group's, all are the group's to write.
+    """Create the folder and its missing parents; below a folder with the setgid bit, the group may write to them.
 
-    Whatever the umask: another user of the group is to go on there. Raises FileExistsError unless `exist_ok`.
+    The umask does not matter: other users of the group must be able to write. Raises FileExistsError unless `exist_ok`.
     """
     if not folder.parent.exists():
         make_shared(folder.parent)
@@ -115,7 +115,7 @@ def make_shared(folder: Path, exist_ok: bool = True) -> None:
 
 
 def share(path: Path, like: Path | None = None) -> None:
-    """Give the path's group the rights it has in the folder `like`, else in the one above, if that is a group's."""
+    """Give the path's group the rights it has in `like`, else in the parent folder, if that has the setgid bit."""
     shared, own = (like or path.parent).stat().st_mode, path.stat()
     bits = shared & (0o070 if path.is_dir() else 0o060)
     if shared & stat.S_ISGID and own.st_uid == os.getuid() and own.st_mode & bits != bits:
@@ -123,7 +123,7 @@ def share(path: Path, like: Path | None = None) -> None:
 
 
 def checked_name(name: str) -> str:
-    """The name, if a model may be called so. Raises LabError."""
+    """Return the name. Raises LabError if it is not a valid model name."""
     if not NAME.fullmatch(name):
         raise LabError(
             f"A model cannot be called {name!r}: wanted are 1 to 63 lower-case letters, digits, '.', '_' or '-', "
@@ -148,14 +148,14 @@ def _checked_version(version: int) -> int:
 
 
 def _make_writable(folder: Path) -> None:
-    """Found out before hours of training, not after."""
+    """Create the folder, and check that it can be written: before hours of training, not after them."""
     make_shared(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise LabError(f"{folder} cannot be written by user {os.getuid()}; it belongs to {folder.stat().st_uid}.")
 
 
 def _made(folder: Path) -> bool:
-    """Whether this call, and no other, made the folder."""
+    """Create the folder; False if it exists already."""
     try:
         make_shared(folder, exist_ok=False)
     except FileExistsError:

@@ -2,8 +2,8 @@
 
     <LAB_DATA>/drift/<model>.jsonl     snapshots of the gateway's histogram, oldest first
 
-The gateway counts scores in buckets, since it started and in memory only. Each snapshot keeps its counts with the time
-and the concept model's version; the difference between two is a slice of time. TensorFlow is not imported here.
+The gateway counts scores in buckets, in memory, from its start. Each snapshot keeps these counts with the time and the
+concept model's version; the difference between two is a slice of time. TensorFlow is not imported here.
 """
 
 import datetime
@@ -28,22 +28,22 @@ from tensor_jupyter.settings import Settings
 from tensor_jupyter.typed import LAB
 
 MAX_SNAPSHOTS = 2000
-"""Kept of a model: two weeks of one every ten minutes."""
+"""Kept for each model: two weeks of one every ten minutes."""
 
 _FAMILY = "tensor_rest_concept_score"
-_LEAST = 1e-4  # a share of nothing, where a logarithm needs one
+_LEAST = 1e-4  # in place of a share of 0, which has no logarithm
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a concept model's card holds: its threshold, and the scores that shares of the held-out images have."""
+    """What a concept model's card holds: its threshold, and the quantiles of the held-out images' scores."""
 
     version: int
     threshold: float
     quantiles: Mapping[float, float]
 
     def shares(self, bounds: Sequence[float]) -> np.ndarray:
-        """Return the share of held-out images in each bucket, float [len(bounds)], on straight lines between shares."""
+        """Return the share of held-out images in each bucket, float [len(bounds)], interpolated between quantiles."""
         at = np.interp(bounds, [*self.quantiles.values()], [*self.quantiles], left=0, right=1)
         return np.diff(at, prepend=0)
 
@@ -64,7 +64,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Check:
-    """One number against its bar, in words."""
+    """One number against its bar, with a message."""
 
     name: str
     passed: bool
@@ -100,7 +100,7 @@ def snapshot(model: str, gateway: Gateway, settings: Settings) -> tuple[Training
             found.append({"time": now(), "version": training.version, "counts": counts})
             if len(found) > MAX_SNAPSHOTS:
                 found = found[-MAX_SNAPSHOTS:]
-                found[0]["baseline"] = True  # what it counted was in slices before it, which are gone
+                found[0]["baseline"] = True  # its counts include those of dropped snapshots
             write(path, "".join(f"{json.dumps(each)}\n" for each in found))
     return training, _slices(found)
 
@@ -130,7 +130,7 @@ def check_scores(counts: Mapping[float, int], training: Training, max_psi: float
     have, want = np.maximum(live, _LEAST), np.maximum(expected, _LEAST)
     psi = float(((have - want) * np.log(have / want)).sum())
     lower = [0.0, *counts][:-1]
-    # A bucket that the threshold lies in does not say how many of its images are over it.
+    # In the bucket that contains the threshold, it is unknown how many images are over it.
     foreign = float(live[np.array(lower) >= training.threshold].sum())
     total = sum(counts.values())
     return [
@@ -158,7 +158,7 @@ def live_shares(counts: Mapping[float, int]) -> np.ndarray:
 
 
 def moment(time: str) -> datetime.datetime:
-    """Return a time as the snapshots have it."""
+    """Return the time that a snapshot's text means."""
     return datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
 
 
@@ -180,7 +180,7 @@ def _training(companion: str, gateway: Gateway) -> Training:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The snapshots in the file; lines that are none are left out."""
+    """The snapshots in the file; invalid lines are left out."""
     if not path.is_file():
         return []
     found = []
@@ -194,15 +194,15 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _slices(snapshots: Sequence[dict[str, Any]]) -> list[Slice]:
-    """What was scored up to the first snapshot, and between each and the next of the same version."""
+    """The counts up to the first snapshot, and between each snapshot and the next one of the same version."""
     found = []
     nothing: dict[str, Any] = {"time": "", "counts": {}}
     for before, after in pairwise([nothing, *snapshots]):
         if after.get("baseline") or before.get("version", after["version"]) != after["version"]:
-            continue  # of two versions: which scored how many is not known
+            continue  # it is unknown which of the two versions scored how many
         counts = after["counts"]
         if any(counts.get(bound, 0) < count for bound, count in before["counts"].items()):
-            before = nothing  # the gateway was started anew
+            before = nothing  # the gateway was restarted
         within = sorted((float(bound), count - before["counts"].get(bound, 0)) for bound, count in counts.items())
         each = dict(
             zip(

@@ -1,8 +1,8 @@
-"""The one kind of error that is meant to be read by the person at the keyboard."""
+"""The error whose text is meant for the user."""
 
 
 class LabError(Exception):
-    """Something the user can put right; the text names what was found, what was expected and a remedy."""
+    """Something the user can fix; the text names what was found, what was expected and a remedy."""
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows in a notebook: the message, not the traceback."""

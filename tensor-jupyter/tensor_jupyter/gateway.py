@@ -1,11 +1,11 @@
-"""The lab's gateway over one kept connection, with the API key where one is set.
+"""Calls to the lab's gateway over one kept-alive connection, with the API key if one is set.
 
 with Gateway(settings) as gateway:
     reply = gateway.send("GET", "/tf/models")       # any status is a reply
     reply.document()["models"]
 
-It is called directly, never through a proxy of the environment, and no redirect is followed: the key goes nowhere else.
-Where the lab's id is known, each new connection first checks with /healthz, without the key, that it is this lab's.
+It uses no proxy of the environment and follows no redirect, so that the key is sent nowhere else. If the lab's id is
+known, each new connection first checks with /healthz, without the key, that the gateway is this lab's.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _MAX_ANSWER = 8 * 2**20
 
 
 class SilentError(LabError):
-    """No gateway answers, or not as one, or it does not take the key."""
+    """Nothing answers, or not as this lab's gateway, or the gateway rejects the key."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Reply:
     body: bytes
 
     def document(self) -> dict[str, Any]:
-        """The JSON object in it. Raises SilentError when it is none."""
+        """The body as a JSON object. Raises SilentError when it is not one."""
         try:
             found = json.loads(self.body)
         except ValueError as error:
@@ -51,7 +51,7 @@ class Reply:
 
     @property
     def message(self) -> str:
-        """The gateway's own words in an error answer, else the status and how the answer begins."""
+        """The gateway's error message, else the status and the beginning of the body."""
         try:
             return str(json.loads(self.body)["message"])
         except (ValueError, LookupError, TypeError):
@@ -68,10 +68,10 @@ class Reply:
 
 
 class Gateway:
-    """The gateway at LAB_REST_URL, for one thread. Raises LabError for a wrong address, or a key that cannot be had."""
+    """The gateway at LAB_REST_URL, for one thread. Raises LabError for a wrong address or an unreadable key."""
 
     def __init__(self, settings: Settings, seconds: float = 10.0) -> None:
-        """seconds: how long an answer is waited for."""
+        """seconds: the timeout for an answer."""
         self.base = settings.rest_url.rstrip("/")
         parts = urllib.parse.urlsplit(self.base)
         try:
@@ -90,10 +90,11 @@ class Gateway:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """The answer, whatever its status but 401. path: as /tf/models, with its query.
+        """Return the reply, whatever its status but 401. path: such as /tf/models, with its query.
 
-        A kept connection that was closed meanwhile is opened anew: what is sent here may arrive twice without harm.
-        Raises SilentError when nothing answers, another lab or no gateway does, or it wants a key.
+        If a kept-alive connection was closed meanwhile, the request is repeated over a new one: all requests of the
+        workbench may safely arrive twice. Raises SilentError when nothing answers, when another lab or another program
+        does, or when the gateway requires a key.
         """
         url = self.base + path
         kept = self._connection.sock is not None
@@ -113,7 +114,7 @@ class Gateway:
         return reply
 
     def close(self) -> None:
-        """Let the connection go; the next call opens another."""
+        """Close the connection; the next call opens another."""
         self._connection.close()
 
     def __enter__(self) -> "Gateway":
@@ -125,7 +126,7 @@ class Gateway:
         self.close()
 
     def _sent_once(self, kept: bool, *request: Any) -> Reply:
-        """As `_sent`; where the gateway closed the connection right after the check of its id, over another one."""
+        """As `_sent`; if the gateway closed the connection right after the check of its id, repeat over a new one."""
         checked = not kept and self._connection.sock is not None
         try:
             return self._sent(*request)
@@ -136,7 +137,7 @@ class Gateway:
             return self._sent(*request)
 
     def _sent(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], path: str) -> Reply:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a body too large is answered all the same
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a body that is too large gets a reply, too
             self._connection.request(method, self._folder + path, body, dict(headers))
         response = self._connection.getresponse()
         content = response.read(_MAX_ANSWER + 1)
@@ -146,9 +147,9 @@ class Gateway:
         return Reply(url, response.status, response.headers, content)
 
     def _unfit(self) -> Reply | None:
-        """The answer of a gateway that is not ready, in place of the request's own; None to go on.
+        """Check with /healthz; return the reply of a gateway that is not ready, else None.
 
-        Raises SilentError for another lab's gateway, and for what is not a gateway.
+        Raises SilentError for another lab's gateway, and for another program.
         """
         if not self._settings.id:
             return None
@@ -175,12 +176,12 @@ class Gateway:
 
 
 def other_lab(health: Mapping[str, Any], settings: Settings) -> bool:
-    """Whether this answer of /healthz is another lab's; one without an id may be this one's."""
+    """Whether this reply of /healthz is from another lab; one without an id may be from this one."""
     return bool(settings.id) and health.get("lab") not in (None, "", settings.id)
 
 
 def form(pictures: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
-    """The body and headers of a form with picture files in the field `image`, named by their place."""
+    """The body and headers of a form with picture files in the field `image`, named by their index."""
     boundary = f"tensor-lab-{uuid.uuid4().hex}"
     head = 'Content-Disposition: form-data; name="image"; filename="{}"\r\nContent-Type: application/octet-stream'
     parts = [

@@ -20,15 +20,15 @@ from tensor_jupyter.errors import LabError
 __all__ = ["PredictRequest", "PredictionServiceStub", "make_ndarray", "make_tensor_proto", "prediction_stub"]
 
 _DEFAULT = "127.0.0.1:9000"
-_SECONDS = 10.0  # for the server to take the connection
-_MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own bound for answers is 4 MiB
+_SECONDS = 10.0  # for the server to accept the connection
+_MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's default limit for responses is 4 MiB
 
 
 def prediction_stub(address: str = "") -> PredictionServiceStub:
-    """The model server's PredictionService, over a channel that is kept.
+    """The model server's PredictionService, over a cached channel.
 
     address: host:port; else TF_SERVER_HOST_PORT, which the running lab sets, or the port of the lab that is found.
-    Raises LabError when nothing takes the connection there.
+    Raises LabError when nothing accepts a connection there.
     """
     address = address or home.environment().get("TF_SERVER_HOST_PORT") or _DEFAULT
     channel = _channel(address)

@@ -1,7 +1,7 @@
-"""Which lab a program belongs to that the lab did not start, such as a notebook in an editor or under nbconvert.
+"""Find the lab for a program that the lab did not start, such as a notebook in an editor or under nbconvert.
 
-The lab's own services find every address in their environment. Elsewhere the lab is found by its state folder:
-LAB_HOME, else `.lab` of the clone that the working folder lies in, else the one whose Python environment runs. Its
+The lab's own services find every address in their environment. Other programs find the lab by its state folder:
+LAB_HOME, else `.lab` of the clone around the working folder, else the one whose Python environment is in use. Its
 lab.json (written by `up`) holds the lab's id and ports.
 """
 
@@ -20,7 +20,7 @@ _HOST = "127.0.0.1"
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The lab's state folder, made or not; None where nothing leads to one."""
+    """The lab's state folder, whether it exists or not; None if none is found."""
     if given := environ.get("LAB_HOME"):
         return Path(given).expanduser().absolute()
     for folder in (Path.cwd(), *Path.cwd().parents):
@@ -31,7 +31,7 @@ def find(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment with what it leaves out of folders, addresses and ports, as the lab that was found has them.
+    """The environment, completed with folders, addresses and ports of the lab that was found.
 
     Raises LabError when the lab's file cannot be read.
     """

@@ -22,7 +22,7 @@ else:
 Settings = TypeVar("Settings", bound=BaseModel)
 
 MAX_BYTES = 100_000
-"""Of a file of settings; such a file is a few lines."""
+"""The largest settings file that is read; normally it has a few lines."""
 
 
 def read(

@@ -1,4 +1,4 @@
-"""The served models' live figures as TensorBoard has them: from the gateway's /metrics into `<logs>/serving/<model>/`.
+"""The served models' live metrics for TensorBoard: from the gateway's /metrics into `<logs>/serving/<model>/`.
 
 reading = read(gateway)
 ...
@@ -26,7 +26,7 @@ _FAMILY = "tensor_rest_request_seconds"
 
 @dataclass
 class Answers:
-    """Of one model, since the gateway started. within: how many good ones took at most so many seconds."""
+    """One model's answers since the gateway started. within: how many successful ones took at most so many seconds."""
 
     by_outcome: Counter[str] = field(default_factory=Counter)
     by_version: Counter[str] = field(default_factory=Counter)
@@ -34,10 +34,10 @@ class Answers:
 
 
 def read(gateway: Gateway) -> dict[str, Answers]:
-    """What each model that has answered has answered so far. Raises LabError where the gateway refuses it."""
+    """The answers of each model so far, if it had any. Raises LabError if the gateway refuses its metrics."""
     found: dict[str, Answers] = {}
     for name, labels, value in samples(gateway, _FAMILY, ("model", "version", "outcome")):
-        if not NAME.fullmatch(labels["model"]):  # "": none answered; and it becomes a folder
+        if not NAME.fullmatch(labels["model"]):  # "" if no model answered; the name becomes a folder
             continue
         answers = found.setdefault(labels["model"], Answers())
         if name.endswith("_count"):
@@ -66,14 +66,14 @@ def samples(gateway: Gateway, family: str, wanted: Sequence[str]) -> list[tuple[
 
 
 def since(before: dict[str, Answers], now: dict[str, Answers], seconds: float) -> dict[str, dict[str, float]]:
-    """The figures of each model between two readings, by tag; of a gateway that began anew, since it did."""
+    """The figures of each model between two readings, by tag; since its start if the gateway was restarted."""
     return {name: _figures(before.get(name, Answers()), answers, seconds) for name, answers in now.items()}
 
 
 def percentile(within: Counter[float], share: float) -> float:
-    """Seconds that this share of the answers took at most, on a straight line through the histogram's bucket.
+    """The seconds that this share of the answers took at most, interpolated within the histogram's bucket.
 
-    within: counts by upper bound, each with those below. nan if there are none; the last bound for what is beyond it.
+    within: cumulative counts by upper bound. Returns nan if there are none, the last bound for what is beyond it.
     """
     bounds = sorted(within)
     wanted = share * within[bounds[-1]] if bounds else 0
@@ -93,9 +93,9 @@ class Events:
         self._append(file_version="brain.Event:2")
 
     def write(self, figures: dict[str, float]) -> None:
-        """One point of each curve, on the disk at once.
+        """Write one point of each curve, to the disk at once.
 
-        The step is the time in seconds: a later watch goes on where an earlier one ended.
+        The step is the time in seconds, so that a later watch continues the curves of an earlier one.
         """
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
@@ -112,7 +112,7 @@ class Events:
 
 def _figures(before: Answers, now: Answers, seconds: float) -> dict[str, float]:
     if any(count > now.by_outcome[outcome] for outcome, count in before.by_outcome.items()):
-        before = Answers()  # the gateway was started anew
+        before = Answers()  # the gateway was restarted
     outcomes, versions = now.by_outcome - before.by_outcome, now.by_version - before.by_version
     within = Counter({bound: count - before.within[bound] for bound, count in now.within.items()})
     figures = {"answers_per_second": outcomes.total() / seconds}

@@ -1,4 +1,4 @@
-"""The lab's default ports, as `versions.env` has them: the image has the package without that file.
+"""The lab's default ports, a copy of those in `versions.env`, which the image does not contain.
 
 A test compares them (tests/docs/test_facts.py). A running lab sets LAB_REST_URL and its other variables itself.
 """

@@ -1,4 +1,4 @@
-"""Training's progress at a terminal: a bar for the epoch that runs, a line for each that is done."""
+"""Training's progress at a terminal: a bar for the running epoch, a line for each finished one."""
 
 import keras
 from rich.console import Console
@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Shown on `console`; where that is no terminal, only the lines."""
+    """Progress on `console`; only the lines if that is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()

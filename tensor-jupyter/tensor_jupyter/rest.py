@@ -18,9 +18,9 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Answer:
-    """What the gateway answered for one image.
+    """The gateway's answer for one image.
 
-    version: the version that answered. default: the version of requests that name none. document: the gateway's JSON.
+    version: the version that answered. default: the version for requests without one. document: the gateway's JSON.
     """
 
     version: int
@@ -34,7 +34,7 @@ class Answer:
 
 
 def classify(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
-    """Classify an image by the served model; with `version`, by that one as soon as it is served.
+    """Classify an image with the served model; with `version`, as soon as that version is served.
 
     Args:
         image: uint8 [H, W], [H, W, 1] or [H, W, 3].
@@ -60,7 +60,7 @@ def client(model: str, language: str) -> str:
     """
     settings = Settings.read()
     path = f"/tf/models/{urllib.parse.quote(model, safe='')}/client?lang={urllib.parse.quote(language)}"
-    # The gateway writes the address it was called under; a call is pasted outside as well.
+    # The gateway writes the address it was called at into the text, which is also used outside the lab.
     host = urllib.parse.urlsplit(settings.rest_public_url or settings.rest_url).netloc
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", path, headers={"Host": host})

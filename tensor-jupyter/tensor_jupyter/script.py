@@ -1,7 +1,7 @@
-"""A notebook as a Python script: what it does in JupyterLab it does under plain `python` as well.
+"""Convert a notebook to a Python script that does the same under plain `python`.
 
-Cells are kept apart by `# %%`, as editors know it; markdown becomes comments. Magics and shell escapes (`%time`,
-`!ls`) become the calls that IPython makes of them, and run in a shell of IPython's made for them at their first use.
+Cells are separated by `# %%`, which editors recognise; markdown becomes comments. Magics and shell escapes (`%time`,
+`!ls`) become IPython's calls for them; these run in an IPython shell that is created at their first use.
 """
 
 import ast
@@ -29,7 +29,7 @@ _DISPLAY = "from IPython.display import display\n"
 
 
 def script(notebook: Path) -> str:
-    """The script's text. Raises LabError for what is no notebook, is not Python, or would not run as a script."""
+    """The script's text. Raises LabError if it is not a notebook, not Python, or would not run as a script."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as of an invalid escape: the notebook runs with it, and so does the script
         return _script(notebook)
@@ -55,7 +55,7 @@ def _script(notebook: Path) -> str:
 
 
 def _cells(notebook: Path) -> Iterator[tuple[int, Any]]:
-    """Those with something in them, by their number from 1."""
+    """The cells that are not empty, with their number from 1."""
     return ((number, cell) for number, cell in enumerate(_read(notebook).cells, 1) if cell.source.strip())
 
 
@@ -80,7 +80,7 @@ def _read(notebook: Path) -> Any:
 
 
 def _source(cell: Any, where: str) -> str:
-    """What is in the cell, code as Python alone. Raises LabError naming cell and line."""
+    """The cell's text, code as plain Python. Raises LabError naming cell and line."""
     if cell.cell_type != "code":
         return str(cell.source)
     from IPython.core.inputtransformer2 import TransformerManager
@@ -90,7 +90,7 @@ def _source(cell: Any, where: str) -> str:
     except SyntaxError as error:
         raise LabError(f"{where} is no Python ({error.msg}).") from error
     _check(code, where)
-    # Where a notebook shows its figures; a script shows them where matplotlib does.
+    # It sets where a notebook shows its figures; a script uses matplotlib's default.
     return re.sub(r"get_ipython\(\)\.run_line_magic\('matplotlib', '(.*)'\)", r"pass  # %matplotlib \1", code).rstrip()
 
 

@@ -1,4 +1,4 @@
-"""A served model as a notebook has it: what it takes and answers, through the lab's gateway.
+"""A served model for notebooks: its inputs and outputs, and calls of it through the lab's gateway.
 
 model = ServedModel("clothes", version=2)          # waits until that version answers
 model                                              # its signatures and labels
@@ -23,7 +23,7 @@ from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
 MAX_PICTURES = 500
-"""In one request; more are sent in several."""
+"""In one request; more pictures are sent in several requests."""
 
 _SECONDS = 30.0  # for an answer
 _JSON = {"Content-Type": "application/json"}
@@ -33,9 +33,9 @@ _NPZ = {"Content-Type": "application/x-npz", "Accept": "application/x-npz"}
 class ServedModel:
     """One version of `name`, called through the gateway.
 
-    version: its number, waited for `wait` seconds at most; else the default version, `stable` or the newest. Everything
-    raises LabError, with the gateway's message, when the lab does not run, does not serve the version, or rejects an
-    input.
+    version: its number; the constructor waits up to `wait` seconds until it is served. Else the default version,
+    `stable` or the newest. Everything raises LabError, with the gateway's message, when the lab does not run, does not
+    serve the version, or rejects an input.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ def _format_tensor(tensor: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: arrays and numpy's numbers."""
+    """Convert what JSON cannot represent: arrays and numpy's numbers."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise LabError(f"A {type(value).__name__} cannot be sent as JSON: give numbers, texts, or arrays of them.")

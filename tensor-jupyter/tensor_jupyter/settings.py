@@ -1,4 +1,4 @@
-"""Folders and addresses of the lab, typed: variables that start with LAB_, else what the lab's state folder holds."""
+"""The lab's folders and addresses, typed: from variables that start with LAB_, else from the lab's state folder."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ _MAX_KEY = 4096  # bytes
 class Settings(BaseSettings):
     """Folders and addresses of the lab. Read with `Settings.read()`, which explains a wrong value in one line."""
 
-    # Empty variables are as good as none: compose files pass them on.
+    # Empty variables count as unset: compose files pass them on.
     model_config = SettingsConfigDict(env_prefix="LAB_", env_ignore_empty=True)
 
     id: str = ""
-    """LAB_ID: the lab's own, which its gateway's /healthz answers; empty: any gateway will do."""
+    """LAB_ID: the lab's id, which its gateway's /healthz must return; empty: any gateway is accepted."""
 
     models: Path = Path(".lab/models")
     """LAB_MODELS: the models volume, `<models>/<name>/<version>/`."""
@@ -58,10 +58,10 @@ class Settings(BaseSettings):
     """LAB_REST_URL: the lab's gateway, as the notebooks call it."""
 
     rest_public_url: str = ""
-    """LAB_REST_PUBLIC_URL: the same as a browser or terminal outside reaches it; empty: just so."""
+    """LAB_REST_PUBLIC_URL: the gateway's address for browsers and terminals outside; empty: LAB_REST_URL."""
 
     api_key: SecretStr = SecretStr("")
-    """LAB_API_KEY: the key for a gateway that wants one."""
+    """LAB_API_KEY: the key for a gateway that requires one."""
 
     api_key_file: Path | None = None
     """LAB_API_KEY_FILE: a file with the key, where LAB_API_KEY is empty; if not set, `<LAB_DATA>/api-key` if there."""
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     """LAB_BOARD_URL: the lab's TensorBoard, as the browser reaches it."""
 
     def key(self) -> str:
-        """The API key to send, "" for none. Raises LabError, without the key, when it cannot be had or be sent."""
+        """The API key to send, "" for none. Raises LabError, without the key in it, if it cannot be read or sent."""
         key, source = self.api_key.get_secret_value().strip(), "LAB_API_KEY"
         file = self.api_key_file or self.data / "api-key"
         if not key and (self.api_key_file or file.is_file()):

@@ -15,7 +15,7 @@ _GREY = "0.4"
 
 
 class Source:
-    """Where a data set came from, as a cell's result; framed in red when it stands in for the set that was wanted."""
+    """Where a data set came from, as a cell's result; with a red frame if it stands in for another set."""
 
     def __init__(self, data: Dataset) -> None:
         self.text = f"STAND-IN DATA, not {data.stand_in_for}. {data.message}" if data.stand_in_for else data.message
@@ -62,7 +62,7 @@ def lines(
 
 
 def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> Figure:
-    """What the pictures are, in rows, and what they were taken for, in columns; in the cells, how many.
+    """The confusion matrix: true labels in rows, answered labels in columns, counts in the cells.
 
     truth, answers: int [N], indices into `labels`.
     """
@@ -70,7 +70,7 @@ def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> 
     np.add.at(counts, (truth, answers), 1)
     side = 1.5 + 0.45 * len(labels)
     figure, axis = pyplot.subplots(figsize=(side + 0.5, side))
-    axis.imshow(np.sqrt(counts), cmap="Blues")  # else a few wrong ones beside a thousand right ones are not seen
+    axis.imshow(np.sqrt(counts), cmap="Blues")  # else a few wrong ones beside a thousand right ones would be invisible
     for row, column in zip(*counts.nonzero(), strict=True):
         strong = counts[row, column] > counts.max() / 3
         axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color="w" if strong else "k")
@@ -82,7 +82,7 @@ def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> 
 
 
 def separation(groups: Mapping[str, np.ndarray], threshold: float, name: str = "reconstruction error") -> Figure:
-    """How the errors of each group of pictures are spread, on a logarithmic axis, and where the threshold lies."""
+    """A histogram of the errors of each group of pictures, on a logarithmic axis, with the threshold."""
     together = np.concatenate(list(groups.values()))
     bins = np.geomspace(max(together.min(), 1e-6), together.max(), 60).tolist()
     figure, axis = pyplot.subplots(figsize=(8, _HEIGHT))
@@ -116,7 +116,7 @@ def _plain(axis: Axes) -> None:
 
 
 def _finished(figure: Figure) -> Figure:
-    """Laid out, and closed: the notebook shows the figure it is given; open ones would be shown twice."""
+    """Lay the figure out and close it: the notebook shows a cell's result, and would show an open figure twice."""
     figure.tight_layout()
     pyplot.close(figure)
     return figure

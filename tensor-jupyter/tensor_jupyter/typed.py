@@ -1,4 +1,4 @@
-"""How the command `lab` is typed where this process was started, for messages that advise one."""
+"""How the user types the command `lab` here, for messages that suggest a command."""
 
 import os
 

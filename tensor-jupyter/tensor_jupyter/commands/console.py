@@ -1,4 +1,4 @@
-"""What every command has in common: two consoles, and errors in one line.
+"""Shared by all commands: two consoles, and errors in one line.
 
 with errors_in_one_line():
     out.print("answers")      # stdout
@@ -22,35 +22,35 @@ out = Console(soft_wrap=True, highlight=False, markup=False)
 """Answers, to stdout."""
 
 err = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
-"""Progress and complaints, to stderr."""
+"""Progress and errors, to stderr."""
 
 _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def errors_in_one_line(code: int = 1) -> Iterator[None]:
-    """What a person can put right becomes one line on stderr and this exit code; Ctrl-C becomes 130."""
+    """Print an error as one line on stderr and exit with this code; after Ctrl-C with 130."""
     try:
         yield
-    except (typer.Exit, typer.Abort, typer.BadParameter):  # Typer's own ways out, with their exit codes
+    except (typer.Exit, typer.Abort, typer.BadParameter):  # Typer's own exits, with their exit codes
         raise
     except LabError as error:
         fail(str(error), code)
     except BrokenPipeError:  # `lab ... | head`: the reader has ended, which is not a failure
-        sys.stdout = None  # else Python complains when it closes it
+        sys.stdout = None  # else Python reports an error when it closes stdout
         sys.exit(0)
     except OSError as error:  # a full disk, a folder that may not be written
         fail(f"{error.strerror}: {error.filename}" if error.filename else str(error), code)
     except KeyboardInterrupt:
         fail("stopped", 130)
-    except Exception as error:  # noqa: BLE001 - TensorFlow's own errors, as of a full disk, have no common home
+    except Exception as error:  # noqa: BLE001 - TensorFlow's errors, such as for a full disk, have no base class
         _log.debug("%s", error, exc_info=True)
         first = (str(error).splitlines() or [""])[0]
         fail(f"{type(error).__name__}: {first} ({LAB} --verbose shows where)", code)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """One line on stderr, and the end of the process."""
+    """Print one line on stderr, and exit."""
     err.print(f"lab: {message}")
     sys.exit(code)
 

@@ -31,9 +31,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 @app.command("list", epilog=_EXAMPLES)
 def list_sets(as_json: AsJson = False) -> None:
-    """What `lab train --data` knows by name, and what people's feedback has brought together.
+    """List the sets that `lab train --data` knows by name, and those of people's feedback.
 
-    Any path will do as well: a folder with a folder of pictures for each label, a CSV of path,label, an .npz, a tar.
+    A path is a set, too: a folder with a folder of pictures for each label, a CSV of path,label, an .npz, a tar.
     """
     with errors_in_one_line():
         from tensor_jupyter.data import registry
@@ -64,7 +64,7 @@ def list_sets(as_json: AsJson = False) -> None:
 def get(
     name: Annotated[str, typer.Argument(help="mnist, fashion-mnist or notmnist.")],
 ) -> None:
-    """Download a set into LAB_DATA, checked; what came before a broken connection is not fetched again."""
+    """Download a set into LAB_DATA, and check it; a download that was interrupted is resumed."""
     with errors_in_one_line():
         from tensor_jupyter.data import registry
         from tensor_jupyter.settings import Settings
@@ -115,7 +115,7 @@ def samples(
 
 
 def _picture(size: str) -> "Picture | None":
-    """The form that `--size` names. A wrong one is a mistake in the usage: exit code 2."""
+    """The form that `--size` names. A wrong one is a usage error: exit code 2."""
     if not size:
         return None
     from tensor_jupyter.data import Picture

@@ -1,4 +1,4 @@
-"""`lab doctor`: what is wrong with the lab, and the command that puts it right."""
+"""`lab doctor`: what is wrong with the lab, and the command that fixes it."""
 
 import sys
 from dataclasses import asdict

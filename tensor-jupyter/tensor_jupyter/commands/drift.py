@@ -80,7 +80,7 @@ def watch(
         while True:
             try:
                 _, slices = _snapshot(model, settings)
-            except LabError as error:  # away, or started anew: it may be back for the next one
+            except LabError as error:  # unavailable, or restarted: it may answer for the next snapshot
                 err.print(str(error))
             else:
                 out.print(f"{time.strftime('%H:%M:%S')}  {model}  {sum(each.images for each in slices)} images so far")

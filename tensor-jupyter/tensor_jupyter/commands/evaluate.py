@@ -130,7 +130,7 @@ def _measured(
 
 
 def _plot(found: "Evaluation", title: str, path: Path) -> None:
-    """Drawn beside and renamed, so that a viewer never sees half of it."""
+    """Write a temporary file and rename it, so that a viewer never sees half a plot."""
     from tensor_jupyter.inference.report import save_plot
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def _plot(found: "Evaluation", title: str, path: Path) -> None:
 
 
 def _missed(found: "Evaluation", max_error: float | None) -> list[str]:
-    """What makes it a failure, in words."""
+    """The reasons for exit code 1, as messages."""
     missed = []
     if max_error is not None and found.error_rate > max_error:
         missed.append(f"{found.error_rate:.2%} were misread, more than {max_error:.2%}")

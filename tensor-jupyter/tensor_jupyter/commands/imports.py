@@ -1,4 +1,4 @@
-"""`lab import`: what people have, served."""
+"""`lab import`: publish an existing model."""
 
 import re
 from pathlib import Path
@@ -104,7 +104,7 @@ def _size(given: str) -> tuple[int, int]:
 
 
 def _labels(given: str) -> list[str]:
-    """From a file with one in each line, or separated by commas. Raises LabError for none, or an empty one."""
+    """The labels in a file with one per line, or separated by commas. Raises LabError if none, or an empty one."""
     path = Path(given)
     try:
         text = path.read_text(encoding="utf-8").splitlines() if path.is_file() else given.split(",")

@@ -33,7 +33,7 @@ def push(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write the versions that an object store does not have, and what the models set for themselves, to it.
+    """Upload the versions that an object store does not have, and the models' serving.json.
 
     Other labs, and the component sync on Kubernetes, pull them from there.
     """
@@ -74,7 +74,7 @@ def pull(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Bring the versions of an object store that this lab does not have, and what the models set for themselves.
+    """Download the versions of an object store that this lab does not have, and the models' serving.json.
 
     A version appears when all its files have arrived and match their manifest. Existing versions are not changed.
     """

@@ -1,4 +1,4 @@
-"""`lab models`: which versions there are, which one answers, and which one is to."""
+"""`lab models`: list versions, and choose which one is the default."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -35,9 +35,9 @@ _EXAMPLES = """Examples:
 
   lab models label mnist-net canary 3   try version 3 under /tf/models/mnist-net/labels/canary/classify
 
-  lab models promote mnist-net 3        through the gate, then it is `stable`
+  lab models promote mnist-net 3        measure it; if it passes the gate, it is `stable`
 
-  lab models rollback mnist-net         the version before answers again
+  lab models rollback mnist-net         the previous version answers again
 """
 
 app = typer.Typer(
@@ -60,7 +60,7 @@ def models(context: typer.Context) -> None:
 
 @app.command("list")
 def list_models(json: Json = False) -> None:
-    """List every model's versions, newest first: state, labels, and why one is held back."""
+    """List every model's versions, newest first: state, labels, and why one is not served."""
     with errors_in_one_line():
         from tensor_jupyter.publishing.overview import overview
 
@@ -122,7 +122,7 @@ def show(
 def label(
     model: Model, label: Annotated[str, typer.Argument(help="As `canary`.")], version: Number, wait: Wait = 20.0
 ) -> None:
-    """Give a version a label, under which it is served whatever else is: /tf/models/MODEL/labels/LABEL/classify."""
+    """Give a version a label; it is then served, whatever the policy: /tf/models/MODEL/labels/LABEL/classify."""
     with errors_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
@@ -147,7 +147,7 @@ def promote(
     wait: Wait = 20.0,
     json: Json = False,
 ) -> None:
-    """Measure a version against the one it takes the place of; when it reaches every bar, give it the label.
+    """Measure a version against the one it would replace; if it reaches every bar, give it the label.
 
     Bars are set by LAB_GATE_MIN_ACCURACY, LAB_GATE_MAX_ACCURACY_LOSS, LAB_GATE_MAX_DISAGREEMENT and
     LAB_GATE_MAX_LATENCY_MS.
@@ -181,7 +181,7 @@ def rollback(
     to: Annotated[int | None, typer.Option("--to", min=1, help="This version, not the one before.")] = None,
     wait: Wait = 20.0,
 ) -> None:
-    """Have the version before answer again. Newer ones are not served until one is promoted."""
+    """Make the previous version the default again. Newer ones are not served until one is promoted."""
     with errors_in_one_line():
         from tensor_jupyter.publishing.overview import sound
 
@@ -193,7 +193,7 @@ def rollback(
 
 @app.command()
 def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
-    """Have a quarantined version looked at again, as after putting right what held it back."""
+    """Have a quarantined version checked again, after its cause has been fixed."""
     with errors_in_one_line():
         from tensor_jupyter.publishing.overview import quarantine_reason
 
@@ -244,7 +244,7 @@ def _check_sound(registry: "Registry", version: int, settings: Settings) -> None
 
 
 def _hint_default(default: int, listed: list[int], version: int) -> None:
-    """A request without version and label gets the default; that is not always what one had in mind."""
+    """Print that requests without version and label get this version, too, if other versions are served."""
     if default == version and len(listed) > 1:
         out.print("Calls without a label go to it, too: it is the default version.")
 

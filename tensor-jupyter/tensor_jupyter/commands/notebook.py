@@ -15,7 +15,7 @@ app = typer.Typer(help="Notebooks: turn one into a script.", no_args_is_help=Tru
 
 @app.callback()
 def notebook() -> None:
-    """Keeps `export` a command of its own: Typer would make the only one the whole group."""
+    """Keeps `export` a subcommand: Typer would merge a group's only command into the group."""
 
 
 @app.command()
@@ -47,7 +47,7 @@ def export(
 
 
 def _write(target: Path, text: str) -> None:
-    """Whole or not at all, also where an older script is."""
+    """Write the script atomically, also over an older one."""
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         fresh.write_text(text, encoding="utf-8")

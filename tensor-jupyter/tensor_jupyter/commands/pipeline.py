@@ -59,14 +59,14 @@ def run(
         Literal["local", "docker"],
         typer.Option(help="docker: run each step in a container of its image, with the folders of this lab."),
     ] = "local",
-    images: Annotated[str, typer.Option(help="Of docker: what comes before the images' names.")] = Target.images,
-    tag: Annotated[str, typer.Option(help="Of docker: the images' tag.")] = Target.tag,
+    images: Annotated[str, typer.Option(help="With docker: the prefix of the images' names.")] = Target.images,
+    tag: Annotated[str, typer.Option(help="With docker: the images' tag.")] = Target.tag,
     *,
     flags: dict[str, object],
 ) -> None:
     """Run every step whose inputs, parameters or outputs have changed; branches run in parallel.
 
-    The candidate becomes `stable` if every check passes. Else it is removed, and what was served goes on.
+    The candidate becomes `stable` if every check passes. Else it is removed, and the versions served before stay.
     """
     with errors_in_one_line():
         from tensor_jupyter.pipeline import runner
@@ -89,14 +89,14 @@ def watch(
     count: Annotated[
         int, typer.Option("--corrections", min=1, help="Run when so many corrections wait to be trained with.")
     ] = 20,
-    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 30.0,
-    once: Annotated[bool, typer.Option("--once", help="One look, then the end, with the run's exit code.")] = False,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two checks.")] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="Check once, and exit with the run's exit code.")] = False,
     *,
     flags: dict[str, object],
 ) -> None:
     """Run the pipeline whenever people have corrected the model often enough on the page; until Ctrl-C.
 
-    What a run has gathered does not wait any more, whether its models were promoted or not.
+    Corrections that a run has gathered are not counted again, whether its models were promoted or not.
     """
     with errors_in_one_line():
         from tensor_jupyter.pipeline import corrections, runner
@@ -157,7 +157,7 @@ def list_steps(
 def argo(
     folder: Annotated[Path, typer.Argument(help="Where the manifests are written.", metavar="FOLDER")] = Path("argo"),
     config: Config = None,
-    images: Annotated[str, typer.Option(help="What comes before the images' names.")] = Target.images,
+    images: Annotated[str, typer.Option(help="The prefix of the images' names.")] = Target.images,
     tag: Annotated[str, typer.Option(help="The images' tag.")] = Target.tag,
     rest_url: Annotated[str, typer.Option(help="The gateway, as a pod reaches it.")] = Target.rest_url,
     schedule: Annotated[str, typer.Option(help="When the CronWorkflow runs, in cron's form.")] = Target.schedule,
@@ -186,7 +186,7 @@ def argo(
 
 
 def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Images | None = None) -> int:
-    """Run the plan, say what became of it, and return the exit code. Raises LabError where no lab or docker answers."""
+    """Run the plan, print the results, and return the exit code. Raises LabError if no lab or docker answers."""
     from tensor_jupyter.pipeline import runner
     from tensor_jupyter.publishing import served
 
@@ -210,7 +210,7 @@ def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Image
 
 
 def _attempt(plan: "Plan", parameters: Parameters, settings: Settings, once: bool) -> int:
-    """The same for a watch, which outlives a lab that is down for a while."""
+    """The same for a watch, which does not end while the lab is down."""
     try:
         return _run(plan, parameters, settings)
     except LabError as error:
@@ -221,7 +221,7 @@ def _attempt(plan: "Plan", parameters: Parameters, settings: Settings, once: boo
 
 
 def _page(results: "list[Result]", parameters: Parameters, settings: Settings) -> Path | None:
-    """The run's page, which the steps have written; written here where one was killed, or the page was deleted."""
+    """The run's page, which the steps write; it is written here if a step was killed, or the page was deleted."""
     from tensor_jupyter.pages import run as pages
 
     failed = next((each for each in results if each.state == "failed" and each.step in pages.REPORTED), None)

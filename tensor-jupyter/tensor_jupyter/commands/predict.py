@@ -1,4 +1,4 @@
-"""`lab predict` and `lab label`: what is in pictures."""
+"""`lab predict` and `lab label`: classify pictures."""
 
 import json
 import os
@@ -32,7 +32,7 @@ LABEL_EXAMPLES = """Examples:
   lab label *.jpg | sort -k 2
 """
 
-_DIGITS = 6  # of a score: what float32 is good for
+_DIGITS = 6  # of a score: the precision of float32
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 Files = Annotated[
@@ -56,9 +56,9 @@ def predict(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON document on every line.")] = False,
 ) -> None:
-    """Say what is in pictures, one line each, in their order: file, label, score, and more of them with --top.
+    """Classify pictures, one line each, in their order: file, label, score, and more labels with --top.
 
-    Fields are separated by tabs. What cannot be read is named on stderr and the others go on; the exit code is then 1.
+    Fields are separated by tabs. Files that cannot be read are named on stderr, and the exit code is then 1.
     """
     with errors_in_one_line():
         settings = Settings.read()
@@ -73,9 +73,9 @@ def label(
     ] = None,
     version: Version = None,
 ) -> None:
-    """Say only the label: of one picture nothing else, of several file and label, with a tab between.
+    """Print only the label: for one picture nothing else, for several file and label, separated by a tab.
 
-    Without --model the model is the one that was trained last of all that are served, as by `lab retrain` just now.
+    Without --model the served model that was trained last is called, such as one from `lab retrain`.
     """
     with errors_in_one_line():
         settings = Settings.read()
@@ -93,7 +93,7 @@ def _classifier(
 ) -> "Classifier":
     if version is not None and label is not None:
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
-    if local:  # TensorFlow comes with it
+    if local:  # imports TensorFlow
         from tensor_jupyter.inference.local import Loaded
 
         return Loaded(settings, model, version, label, top)
@@ -103,7 +103,7 @@ def _classifier(
 
 
 def _print(files: list[str], classifier: "Classifier", line: "Callable[[str, Prediction], str]") -> None:
-    """A line for each picture, out at once; exit code 1 at the end if one could not be read."""
+    """Print each picture's line at once; exit code 1 at the end if one could not be read."""
     from tensor_jupyter.inference import stream
 
     failed = False
@@ -118,13 +118,13 @@ def _print(files: list[str], classifier: "Classifier", line: "Callable[[str, Pre
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """File names are bytes, and come out as they came in."""
+    """Write a line in which file names, which are bytes, stay as they were given."""
     stream.buffer.write(os.fsencode(text) + b"\n")
     stream.buffer.flush()
 
 
 def _shown(path: str) -> str:
-    """A file's name on a line, and in a field, of its own."""
+    """A file's name, with control characters escaped: it must not break the line or field."""
     return path.translate(_CONTROL)
 
 

@@ -1,4 +1,4 @@
-"""Settings as flags: names, help, choices and limits come from the settings' pydantic model, where they stand once.
+"""Settings as flags: names, help, choices and limits come from the settings' pydantic model, their only definition.
 
 @run_flags()                                                         # those of a training run
 def train(name: str, *, flags: dict[str, object]) -> None: ...       # flags holds those that were given
@@ -20,7 +20,7 @@ _TYPES = (bool, int, float)
 
 
 def run_flags(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command with a flag for each setting of a run but those named; it takes them as the dictionary `flags`."""
+    """Give a command a flag for each setting of a run, except `without`; it gets them as the dictionary `flags`."""
     return setting_flags(Run, "run", "How to train", without)
 
 
@@ -68,7 +68,7 @@ def _annotation(kind: type[BaseModel], what: str, panel: str, name: str) -> Any:
 
 
 def _check(kind: type[BaseModel], what: str) -> Callable[[typer.CallbackParam, object], object]:
-    """A wrong flag is wrong usage, found out before anything is read."""
+    """Return a callback that reports a wrong value as a usage error, before anything is read."""
 
     def checked(param: typer.CallbackParam, value: object) -> object:
         if value is not None:

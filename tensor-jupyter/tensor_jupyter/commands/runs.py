@@ -92,7 +92,7 @@ def compare(
 ) -> None:
     """Compare versions and runs of the pipeline: decision, accuracy, concept, data, commit, and parameters that differ.
 
-    A run that published a version is shown with it, one that was refused alone.
+    A run that published a version is shown together with the version, a refused run by itself.
     """
     with errors_in_one_line():
         from tensor_jupyter.pages import compare as comparison
@@ -113,7 +113,7 @@ def compare(
 
 
 def _print_side_by_side(heads: list[str], facts: "list[Fact]") -> None:
-    """A column for each, in as many blocks as the terminal's width wants."""
+    """Print a column for each, in as many blocks as the terminal's width requires."""
     first = max(len(fact.name) for fact in facts)
     columns = [[head, *(fact.values[number] for fact in facts)] for number, head in enumerate(heads)]
     wide = max(len(cell) for column in columns for cell in column)

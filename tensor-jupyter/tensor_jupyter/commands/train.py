@@ -17,16 +17,16 @@ from tensor_jupyter.typed import LAB
 if TYPE_CHECKING:
     from tensor_jupyter.data import Dataset
 
-_FILE = "FILE"  # in place of paths of this machine, in what is published
+_FILE = "FILE"  # replaces paths of this machine in the published card
 
 Config = Annotated[
-    Path | None, typer.Option(help="Settings by name, as epochs = 5, in a .toml or .json file; flags count more.")
+    Path | None, typer.Option(help="Settings by name, as epochs = 5, in a .toml or .json file; flags override it.")
 ]
 Resume = Annotated[
     bool | None,
     typer.Option(
         "--resume/--no-resume",
-        help="Go on with a stopped training or fail; or begin anew. Else: go on if the same one was stopped.",
+        help="Resume a stopped training, or fail; or start anew. Without either: resume if the same one was stopped.",
         show_default=False,
     ),
 ]
@@ -59,7 +59,7 @@ def train(
 
     LAB_TRAIN_LEARNING_RATE=0.001 lab train letters --data notmnist --config run.toml
 
-    What was stopped, with Ctrl-C or otherwise, goes on after its last whole epoch when the command is given again.
+    A training that was stopped resumes after its last complete epoch when the command is given again.
     """
     with errors_in_one_line():
         run = Run.read(config, **flags)
@@ -92,7 +92,7 @@ def retrain(
 
     lab retrain --image-dir flowers/ --weights mobilenet_v2_no_top.h5 --epochs 20
 
-    Photographs get a network that knows photographs already (transfer); small pictures, a small one of their own.
+    For photographs, a pretrained network is adapted (transfer); for small pictures, a small network is trained anew.
     """
     with errors_in_one_line():
         run = Run.read(config, **flags)

@@ -1,4 +1,4 @@
-"""`lab watch`: how the served models do, as curves in TensorBoard beside those of their training."""
+"""`lab watch`: the served models' live metrics as curves in TensorBoard, beside those of their training."""
 
 import time
 from typing import Annotated
@@ -13,7 +13,7 @@ from tensor_jupyter.settings import Settings
 def watch(
     model: Annotated[str | None, typer.Option(help="This model alone; else every one that answers.")] = None,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two points of a curve.")] = 10.0,
-    once: Annotated[bool, typer.Option("--once", help="One point, then the end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Write one point, and exit.")] = False,
 ) -> None:
     """Write the served models' latency and answers into TensorBoard, as the runs serving/MODEL, until Ctrl-C."""
     with errors_in_one_line():

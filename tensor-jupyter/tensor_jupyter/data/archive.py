@@ -1,7 +1,7 @@
-"""Pictures by class in a tar archive, read where they lie: nothing is unpacked to the disk.
+"""Pictures by class in a tar archive, read without unpacking it to the disk.
 
-An archive may come from anywhere. One that holds names leading out of it, links, devices or sparse files is refused as
-a whole, and neither its headers nor its members are read beyond the bounds here, whatever they announce.
+Archives are not trusted. One that contains paths leading out of it, links, devices or sparse files is refused as a
+whole, and headers and members are read only up to the limits here, whatever sizes they announce.
 """
 
 import gzip
@@ -19,7 +19,7 @@ from tensor_jupyter.errors import LabError
 MAX_UNPACKED = 512 * 2**20
 """The most bytes an archive may unpack to: its pictures are kept in memory."""
 
-_MAX_HEADER = 2**20  # bytes at once, as for a long name
+_MAX_HEADER = 2**20  # bytes read at once, such as for a long name
 
 
 def read_archive(path: Path, wanted: Picture | None = None, name: str = "") -> Dataset:
@@ -43,7 +43,7 @@ def read_archive(path: Path, wanted: Picture | None = None, name: str = "") -> D
 
 
 class _Bounded:
-    """A stream that hands out no more than it should, for a reader that believes what it reads."""
+    """A stream that limits how much is read: tarfile trusts the sizes in headers."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -81,7 +81,7 @@ def _members(archive: tarfile.TarFile, name: str) -> list[tuple[PurePosixPath, b
 
 
 def _checked(member: tarfile.TarInfo, name: str) -> PurePosixPath:
-    """The member's path. Raises LabError for what a data set has no use for and an attacker has."""
+    """The member's path. Raises LabError for members that a data set does not need but an attack uses."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
         raise LabError(f"{name} holds {member.name[:80]!r}, a name that leads out of it: the archive is not read.")

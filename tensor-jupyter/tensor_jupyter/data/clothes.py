@@ -1,6 +1,6 @@
-"""Clothes: Fashion-MNIST, and drawn ones where it cannot be had, so that a notebook of clothes runs anywhere.
+"""Clothes: Fashion-MNIST, or drawn ones if it cannot be downloaded, so that a notebook of clothes runs anywhere.
 
-Drawn clothes are toys: a model that learned from them knows drawings, and nothing of photographs.
+Drawn clothes are toys: a model trained on them recognises drawings, not photographs.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ def _picture(draw: Callable[["_Cloth"], None], random: np.random.Generator) -> n
 
 
 class _Cloth:
-    """A piece of clothing to be cut: coordinates run from 0 to 1, right and down; pairs of sides are mirrored."""
+    """Draws a piece of clothing: coordinates run from 0 to 1, right and down; pairs of sides are mirrored."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self.random = random

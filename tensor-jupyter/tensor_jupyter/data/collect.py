@@ -1,8 +1,8 @@
-"""Many picture files, each with the label it was found under, to a data set.
+"""Make a data set of many picture files, each with the label it was found under.
 
-What is no picture is counted, named in the log and left out. Which pictures are held out is settled by the bytes of
-their files: adding pictures later, or renaming some, never moves one from the test part to the training part, and of
-equal files not one is trained on while another is measured with.
+Files that are not pictures are counted, named in the log and left out. The bytes of a file decide whether it is held
+out: adding or renaming pictures later never moves one from the test part to the training part, and equal files are
+all in the same part.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ TEST_SHARE = 0.2
 
 MAX_PICTURES = 200_000
 MAX_BYTES = 2 * 2**30
-"""The most that a set may take in memory."""
+"""How much memory a set may take."""
 
 _SIDE = 96  # pixels, for pictures of many sizes when no size is given
 _MAX_SIDE = 128  # pixels; a size shared by all is kept up to this
@@ -41,7 +41,7 @@ class Found:
     name: str = ""
 
     def read(self) -> bytes:
-        """The bytes, up to one more than a picture may have. Raises OSError for what is no file, as a pipe."""
+        """The bytes, up to one more than a picture may have. Raises OSError if it is not a file, such as a pipe."""
         if isinstance(self.source, bytes):
             return self.source
         if not self.source.is_file():
@@ -93,7 +93,7 @@ def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, un
 
 
 def _common_form(found: Sequence[Found]) -> Picture:
-    """What suits all pictures, from their headers."""
+    """The form that suits all pictures, from their headers."""
     sizes, channels = set(), 1
     for file in found:
         try:
@@ -117,7 +117,7 @@ def _decoded(file: Found, form: Picture) -> tuple[bytes, np.ndarray] | None:
 
 
 def _split(found: Sequence[Found], digests: list[bytes], classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Which rows to train on, which to test with, and the rule in words. classes: -1 for rows in neither part."""
+    """The rows to train on, those to test with, and the rule as text. classes: -1 for rows in neither part."""
     readable = classes >= 0
     parts = np.array([file.part for file in found])
     if (readable & (parts == "train")).any() and (readable & (parts == "test")).any():

@@ -1,4 +1,4 @@
-"""What a data set is: labelled pictures to learn from, others to measure with, and its entry in a model's card."""
+"""The data set: labelled pictures to train on, others to measure with, and its entry in a model's card."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _FEWEST_HELD_OUT = 50  # pictures to validate with, or a fifth of all
 
 @dataclass(frozen=True)
 class Picture:
-    """What every picture of a set is like, in the words of a card's `input`.
+    """The form of every picture of a set, with the fields of a card's `input`.
 
     channels: 1 is grey, 3 is RGB. polarity: "light-on-dark", "dark-on-light", or None for pictures taken as they come.
     centering: "mnist" for a glyph in the 20x20 box in the middle, or "none".
@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The card's `data_set`: enough to know, later, what a model has learned from and what it was measured with."""
+        """The card's `data_set`: identifies what a model was trained on and measured with."""
         document: dict[str, Any] = {
             "name": self.name,
             "hash": self.hash,

@@ -16,7 +16,7 @@ from tensor_jupyter.errors import LabError
 SAMPLES_PER_DIGIT = 10
 """How many of each digit are set aside as sample pictures."""
 
-_ENLARGED = 80  # pixels; the enlargement is worked on at this size and only then brought to its box
+_ENLARGED = 80  # pixels of a side to which a digit is enlarged before it is fitted into its box
 _BOX = 20  # pixels of the box that MNIST fits a digit into
 _SIDE = 28
 
@@ -36,7 +36,7 @@ def sample_rows(labels: np.ndarray, per_digit: int = SAMPLES_PER_DIGIT) -> np.nd
 
 
 def mnist_like(ink: np.ndarray) -> np.ndarray:
-    """A glyph as MNIST would have it: fitted into a 20x20 box, centre of mass in the middle of 28x28.
+    """A glyph in the form of MNIST: fitted into a 20x20 box, centre of mass in the middle of 28x28.
 
     ink: float [H, W], 0 = paper, 1 = ink. Returns uint8 [28, 28], light on dark; all dark where there is no ink.
     """

@@ -1,9 +1,9 @@
-"""Fetching a file that one can recognise: from the first mirror that has it, going on where an earlier try ended.
+"""Download a file whose checksum is known, from the first mirror that has it; an interrupted download is resumed.
 
-<folder>/<name>                        the file, whole and right
-<folder>/.<name>.<mirror>.part         what has come so far
-<folder>/.<name>.<mirror>.validator    the mirror's word for the state of its file: parts of two states are not joined
-<folder>/<name>.sha256                 only where no sum is known beforehand: that of the first download
+<folder>/<name>                        the file, complete and checked
+<folder>/.<name>.<mirror>.part         what has been downloaded so far
+<folder>/.<name>.<mirror>.validator    the mirror's ETag or date of the file: parts of different files are not joined
+<folder>/<name>.sha256                 only where no checksum is known beforehand: that of the first download
 """
 
 import contextlib
@@ -24,22 +24,22 @@ from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 CONNECT_SECONDS = 4.0
-"""How long a mirror may stay silent. Short, because without a network the lab has other data."""
+"""How long a mirror may not respond. Short, because without a network the lab has other data."""
 
 MAX_BYTES = 128 * 2**20
-"""The most that is taken from a mirror, packed or unpacked."""
+"""The largest file that is downloaded, packed or unpacked."""
 
-_CONNECTIONS = 20  # to one mirror, as long as each of them brings something
+_CONNECTIONS = 20  # to one mirror, as long as each transfers something
 _CHUNK = 2**16
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on mirrors, and how to know that it is the right one.
+    """A file on mirrors, and how to check it.
 
-    sha256: of the file, or with `unpacked` of what gzip makes of it, for mirrors that repack. Where none is known,
-    `size` and `md5` check the first download, and the SHA-256 learned then is kept beside the file for all later ones.
+    sha256: of the file, or with `unpacked` of its content unpacked by gzip, for mirrors that repack. Where none is
+    known, `size` and `md5` check the first download, whose SHA-256 is kept beside the file to check later ones.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Remote:
 
 
 def fetch(remote: Remote, mirrors: Iterable[str], folder: Path) -> Path:
-    """Get `<mirror><name>` into `folder`, with a progress bar; returns the file's path, at once if it is there.
+    """Download `<mirror><name>` into `folder`, with a progress bar, if it is not there; returns the file's path.
 
-    The file appears under its name only when whole and right. Raises LabError when no mirror could give it, with the
-    reason for each; what has come so far is kept, and gone on from the next time.
+    The file appears under its name only when complete and checked. Raises LabError when all mirrors failed, with the
+    reason for each; the next call resumes from what has been downloaded so far.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / remote.name
@@ -71,7 +71,7 @@ def fetch(remote: Remote, mirrors: Iterable[str], folder: Path) -> Path:
 
 
 def problem(path: Path, remote: Remote) -> str:
-    """What is wrong with the file at `path`, "" if it is the one meant."""
+    """What is wrong with the file at `path`, "" if it is the right one."""
     try:
         found = _digest(path, "sha256", remote.unpacked)
         wanted = remote.sha256 or _learned(path.parent / f"{remote.name}.sha256")
@@ -114,7 +114,7 @@ def _fetch_from(url: str, remote: Remote, target: Path) -> Path:
 
 
 def _continue(url: str, part: Path) -> None:
-    """Have the rest of `url` in `part`. Raises OSError when the connection ends early."""
+    """Download the rest of `url` to `part`. Raises OSError when the connection ends early."""
     kept = part.with_suffix(".validator")
     state = kept.read_text() if kept.is_file() else ""
     have = _size(part) if state else 0
@@ -126,7 +126,7 @@ def _continue(url: str, part: Path) -> None:
             urllib.request.Request(url, headers=headers), timeout=CONNECT_SECONDS
         )
     except HTTPError as error:
-        if error.code != 416 or not have:  # "nothing there": the file is shorter now than what we have
+        if error.code != 416 or not have:  # Range Not Satisfiable: the file is now shorter than the part here
             raise
         _forget(part)
         return _continue(url, part)
@@ -159,13 +159,13 @@ def _save(answer: HTTPResponse, part: Path, have: int) -> None:
 
 
 def _validator(answer: HTTPResponse) -> str:
-    """What If-Range takes: a strong ETag or a date; "" if there is none, and then one begins from the start again."""
+    """The value for If-Range: a strong ETag or a date; "" if there is none: the download then starts again."""
     tag = str(answer.headers.get("ETag") or "")
     return tag if tag.startswith('"') else str(answer.headers.get("Last-Modified") or "")
 
 
 def _digest(path: Path, algorithm: str, unpacked: bool) -> str:
-    """Raises ValueError beyond MAX_BYTES."""
+    """The file's checksum. Raises ValueError beyond MAX_BYTES."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
     with gzip.open(path) if unpacked and _is_gzip(path) else path.open("rb") as stream:
@@ -178,7 +178,7 @@ def _digest(path: Path, algorithm: str, unpacked: bool) -> str:
 
 
 def _is_gzip(path: Path) -> bool:
-    """A set's files may lie there packed or unpacked."""
+    """Whether the file is packed: users may have put it there unpacked."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
@@ -188,7 +188,7 @@ def _learned(path: Path) -> str:
 
 
 def _learn(part: Path, note: Path, name: str) -> None:
-    """Keep the sum in the form that `sha256sum -c` reads. An earlier one has been checked and is the same."""
+    """Keep the checksum in the form that `sha256sum -c` reads. An earlier one was checked before, and is the same."""
     note.write_text(f"{_digest(part, 'sha256', unpacked=False)}  {name}\n")
 
 

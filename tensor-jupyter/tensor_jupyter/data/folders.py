@@ -19,10 +19,10 @@ _VALIDATION = ("val", "valid", "validation")
 
 
 def read_folder(folder: Path, wanted: Picture | None = None, name: str = "") -> Dataset:
-    """The pictures below `folder`, labelled by the folder they lie in; files that are no pictures are counted.
+    """The pictures below `folder`, labelled by the folder they lie in; files that are not pictures are counted.
 
-    Links are not followed, hidden files not looked at, and only files named as pictures are. Raises LabError when there
-    are no class folders, or no pictures in them.
+    Links, hidden files, and files without the suffix of a picture are ignored. Raises LabError when there are no class
+    folders, or no pictures in them.
     """
     parts = parts_of([path.name for path in _folders(folder)])
     found: list[Found] = []

@@ -1,6 +1,6 @@
 """Reader of IDX, the format of MNIST: magic `0 0 type dimensions`, the sizes as big-endian uint32, then the values.
 
-The bytes may come from anywhere, so nothing is unpacked or allocated before the header has been believed.
+Files are not trusted: nothing is unpacked or allocated before the header has been checked.
 """
 
 import gzip
@@ -15,7 +15,7 @@ import numpy as np
 from tensor_jupyter.errors import LabError
 
 MAX_BYTES = 256 * 2**20
-"""The most values one file may hold; MNIST's largest file has 47 million."""
+"""How many values one file may hold; MNIST's largest file has 47 million."""
 
 _UINT8 = 0x08
 

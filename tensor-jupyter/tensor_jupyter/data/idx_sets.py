@@ -1,6 +1,6 @@
 """The sets that come as four IDX files: MNIST and Fashion-MNIST, from a folder, the cache or their mirrors.
 
-Offline scikit-learn's digits stand in for MNIST; nothing here looks like clothes, so Fashion-MNIST has no stand-in.
+Offline, scikit-learn's digits stand in for MNIST; Fashion-MNIST has no stand-in here.
 """
 
 from collections.abc import Iterable
@@ -99,7 +99,7 @@ def load_mnist(folder: Path | None = None, settings: Settings | None = None) -> 
 
 
 def load_fashion_mnist(settings: Settings) -> Dataset:
-    """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded. Raises LabError when it cannot be had."""
+    """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded. Raises LabError when it cannot be downloaded."""
     try:
         return read_idx_folder(cached(FASHION_MNIST, settings, settings.fashion_mnist_mirrors))
     except LabError as error:
@@ -140,7 +140,7 @@ def sklearn_digits(reason: str) -> Dataset:
 
 
 def read_idx_folder(folder: Path) -> Dataset:
-    """The set in a folder with MNIST's file names. Its name and labels are known by its bytes. Raises LabError."""
+    """The set in a folder with MNIST's file names. Its name and labels are found by its checksums. Raises LabError."""
     train = _read(folder, TRAIN_FILES)
     known = next((one for one in (MNIST, FASHION_MNIST) if one.verified(folder)), None)
     name = known.name if known else folder.resolve().name

@@ -1,4 +1,4 @@
-"""Letters from A to J as notMNIST has them: from its archive, and rendered ones where there is no network.
+"""Letters from A to J: notMNIST's from its archive, or rendered ones where there is no network.
 
 notMNIST (Yaroslav Bulatov) is cut from fonts: 28x28, light on dark, each letter filling its picture, a few
 files broken.
@@ -20,15 +20,15 @@ from tensor_jupyter.settings import Settings
 LETTERS = "ABCDEFGHIJ"
 
 ARCHIVE = Remote("notMNIST_small.tar.gz", size=8_458_043, md5="c9890a473a9769fda4bdf314aaf500dd")
-"""No SHA-256 of it is published where we could find it: size and MD5 are, and the first download's SHA-256 is kept."""
+"""Only its size and MD5 are published, no SHA-256 that we found: that of the first download is kept."""
 
 VARIATIONS = 20
 """How many pictures of each letter in each font are rendered."""
 
 _SIDE = 28
 _LARGE = 112  # pixels; letters are drawn at this size and then brought down
-_EVERY = 5  # every fifth font is for testing: what counts is a letter in a font never seen
-# Of matplotlib; those of symbols are left out.
+_EVERY = 5  # every fifth font is for testing, so that letters are tested in fonts that were not trained on
+# Matplotlib's fonts, without those of symbols.
 _FONTS = (
     "DejaVuSans",
     "DejaVuSans-Bold",

@@ -1,10 +1,10 @@
-"""Arrays of pictures and labels in NumPy's .npz, as many data sets come: Keras's mnist.npz among them.
+"""Arrays of pictures and labels in NumPy's .npz, the format of many data sets, such as Keras's mnist.npz.
 
     x_train, y_train, x_test, y_test         or train_images, train_labels, test_images, test_labels
-    images, labels                           or x, y: without a part of their own to test with
+    images, labels                           or x, y: without a separate part to test with
     class_names                              optional: the names of the labels 0, 1, ...
 
-No pickles, and nothing is unpacked or allocated before the headers have been believed.
+Pickles are not read, and nothing is unpacked or allocated before the headers have been checked.
 """
 
 import math
@@ -18,7 +18,7 @@ from tensor_jupyter.data.dataset import Dataset, Pictures
 from tensor_jupyter.errors import LabError
 
 MAX_BYTES = 2**30
-"""The most that one array may take."""
+"""The size of the largest array that is read."""
 
 _TRAIN = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 _TEST = (("x_test", "y_test"), ("test_images", "test_labels"))
@@ -56,14 +56,14 @@ def read_npz(path: Path) -> Dataset:
 
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The arrays that are meant for us."""
+    """The archive's entries with known names."""
     wanted = {name for pair in (*_TRAIN, *_TEST) for name in pair} | set(_NAMES)
     entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
     return {name: entry for name, entry in entries.items() if name in wanted}
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    """An array, its header checked against the size the archive announces for it, which unpacking keeps to."""
+    """An array; its header is checked against the size in the archive's directory, beyond which nothing is unpacked."""
     if entry.file_size > MAX_BYTES:
         raise LabError(f"{path.name}: {entry.filename} has {entry.file_size} bytes; at most {MAX_BYTES} are read.")
     with archive.open(entry) as stream:

@@ -1,6 +1,6 @@
-"""Picture files of any kind and size to the one form that a set has, as the gateway does it for a model's input.
+"""Convert picture files of any kind and size to the form of a set, as the gateway does it for a model's input.
 
-The bytes may come from anywhere: size and pixels are bounded before anything is decoded.
+Files are not trusted: bytes and pixels are limited before anything is decoded.
 """
 
 import io
@@ -16,7 +16,7 @@ from tensor_jupyter.data.images.flatten import flatten
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-"""Of the files that are taken for pictures."""
+"""Files with these suffixes are read as pictures."""
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
@@ -24,7 +24,7 @@ MAX_PIXELS = 50_000_000
 
 _ORIENTATION = 0x0112  # of EXIF; from 5 on the picture lies on its side
 
-# The bound above is stricter than the one that Pillow only warns of.
+# MAX_PIXELS is stricter than Pillow's limit, beyond which Pillow only warns.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 

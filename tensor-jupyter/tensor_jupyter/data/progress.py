@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: a bar at a terminal or in a notebook, elsewhere a plain line now and then."""
+"""The progress of long work: a bar at a terminal or in a notebook, elsewhere a plain line now and then."""
 
 import contextlib
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_EVERY_SECONDS = 5.0  # between two plain lines; what takes less prints nothing
+_EVERY_SECONDS = 5.0  # between two plain lines; shorter work prints nothing
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A data set by what a person types: a known name, a path, feedback, or several of them joined by `+`."""
+"""Load the data set that a user names: a known name, a path, feedback, or several of them joined by `+`."""
 
 import difflib
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Named:
-    """A set that the lab knows by name: what it is, how to have it, and how to fetch it without any stand-in."""
+    """A set that the lab knows by name. load: may use a stand-in; get: downloads it without any stand-in."""
 
     about: str
     load: Callable[[Settings], Dataset]
@@ -58,7 +58,7 @@ def load(what: str | Path, settings: Settings | None = None, picture: Picture | 
 
     A path is a folder of pictures by class or of IDX files, a CSV of path,label, an .npz, or a tar of pictures by
     class.
-    picture: the form that picture files are brought to; without it theirs, or 96x96 if they differ. The sets of NAMES,
+    picture: the form that picture files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
     IDX files and arrays keep the form they have. In `mnist+feedback:mnist-net` the first set gives the form and the
     labels; both have parts to train on and to test with.
 
@@ -78,7 +78,7 @@ def load(what: str | Path, settings: Settings | None = None, picture: Picture | 
 
 
 def named(name: str) -> Named:
-    """Raises LabError for a name that is not known."""
+    """The set of this name. Raises LabError if it is not known."""
     if name not in _NAMED:
         raise LabError(f"There is no data set called {name!r}{_hint(name)}; known are {', '.join(NAMES)}.")
     return _NAMED[name]

@@ -37,7 +37,7 @@ def _some(data: Dataset, number: int, each: int) -> np.ndarray:
 
 
 def _shown(image: np.ndarray) -> Image.Image:
-    """In a cell of its own: small pictures keep their pixels, large ones their looks."""
+    """The picture in a cell: small ones are enlarged without smoothing, large ones reduced with it."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
     way = Image.Resampling.NEAREST if max(picture.size) < _CELL else Image.Resampling.BILINEAR
     scale = _CELL / max(picture.size)

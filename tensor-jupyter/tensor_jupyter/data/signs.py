@@ -1,4 +1,4 @@
-"""Road signs, drawn before skies and hedges: a folder of pictures by class, for a try without one of one's own."""
+"""Drawn road signs in drawn scenes: a folder of pictures by class, for users without their own pictures."""
 
 import shutil
 import tempfile
@@ -30,7 +30,7 @@ def drawn_signs(settings: Settings | None = None) -> Path:
         staging = Path(tempfile.mkdtemp(prefix=".signs-", dir=settings.data))
         try:
             save_signs(staging)
-            staging.chmod(staging.stat().st_mode | 0o075)  # for the group, as everything in the lab's folders
+            staging.chmod(staging.stat().st_mode | 0o075)  # for the group, like everything in the lab's folders
             staging.replace(folder)  # whole or not at all
         except OSError:
             if not folder.is_dir():  # else drawn by another notebook meanwhile
@@ -50,7 +50,7 @@ def save_signs(folder: Path, each: int = EACH) -> None:
 
 
 def _picture(draw: Callable[[Pen], None], random: np.random.Generator) -> Image.Image:
-    """One sign as a passer-by's camera has it: near or far, askew, by day or at dusk, sharp or not."""
+    """One sign as if photographed: near or far, tilted, by day or at dusk, sharp or not."""
     sign = Image.new("RGBA", (_LARGE, _LARGE))
     draw(Pen(ImageDraw.Draw(sign), _LARGE))
     size = round(_LARGE * random.uniform(0.5, 0.9))

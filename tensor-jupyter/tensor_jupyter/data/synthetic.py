@@ -1,4 +1,4 @@
-"""Pictures that are drawn where none can be downloaded: a pen in parts of the side, and variation like a scanner's."""
+"""Tools to draw pictures where none can be downloaded: a pen with relative coordinates, and random variation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def varied(
 ) -> np.ndarray:
     """uint8 [side, side] of a large square picture of mode L: changed a little, moved, soft or hard, with some noise.
 
-    turn: the most, in radians; slant: the most along x; scale: the most that each side grows or shrinks, as a part.
+    turn, slant, scale: the largest rotation in radians, shear along x, and relative change of each side.
     """
     large = picture.width
     angle, across = random.uniform(-turn, turn), random.uniform(-slant, slant)

@@ -1,6 +1,6 @@
-"""A CSV of pictures and labels: `path,label`, and if there is a third column, the part: train or test.
+"""A CSV of pictures and labels: `path,label`, and optionally the part: train or test.
 
-A first line that names the columns is taken as such. Paths are relative to the CSV and stay below its folder.
+The first line may name the columns. Paths are relative to the CSV and must stay below its folder.
 """
 
 import csv
@@ -18,7 +18,7 @@ _MAX_BYTES = 64 * 2**20
 
 
 def read_table(path: Path, wanted: Picture | None = None) -> Dataset:
-    """The pictures a CSV names; a file that is missing or no picture is counted as unreadable.
+    """The pictures a CSV names; a file that is missing or not a picture is counted as unreadable.
 
     Raises LabError, with the line, for a row without a path or label and for a path out of the CSV's folder.
     """
@@ -59,7 +59,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
 
 
 def _columns(row: list[str]) -> dict[str, int] | None:
-    """The places of the columns if the row is a heading, None if it is a picture already."""
+    """The indices of the columns if the row is a heading, None if it names a picture."""
     low = [cell.lower() for cell in row]
     places = {
         name: next((low.index(word) for word in words if word in low), None)
@@ -71,7 +71,7 @@ def _columns(row: list[str]) -> dict[str, int] | None:
 
 
 def _part(word: str) -> str:
-    """The part a word means, "" for a word that means none."""
+    """The part that a word stands for, "" if none."""
     word = word.lower()
     if word.startswith("train"):
         return "train"

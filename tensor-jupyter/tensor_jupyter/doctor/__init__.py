@@ -1,15 +1,15 @@
-"""What is wrong with the lab, and the command that puts it right. Nothing is changed, TensorFlow is not imported.
+"""What is wrong with the lab, and the command that fixes it. Nothing is changed, TensorFlow is not imported.
 
-    services    whether gateway, model server, watcher, TensorBoard and JupyterLab answer, each as itself
-    served      what is served, what is held back and why
+    services    whether gateway, model server, watcher, TensorBoard and JupyterLab answer at their addresses
+    inventory   what is served, what is quarantined and why
     listening   what listens on the lab's ports, and on which addresses
-    private     token, API keys, state folder: closed to others
+    secrets     token, API keys, state folder: not accessible to others
     folders     permissions, unfinished exports
     machine     disk, memory, GPU
     versions    Python and packages against the pins
 
-below them: where (addresses), web, together, finding. Each looks for itself and within a bounded time, so that a
-hung service or disk is a finding, too.
+They use discovery (addresses), web, parallel and finding. Each check runs by itself with a timeout, so that a hung
+service or disk is a finding, too.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _SECONDS = 10.0  # for everything, on a machine that trains; reached only where 
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Every finding, in a fixed order. Raises LabError for settings that are no addresses."""
+    """Every finding, in a fixed order. Raises LabError for settings that are not addresses."""
     where = find(settings)
     looks: dict[str, Callable[[], list[Finding]]] = {
         "services": lambda: services.check(where, settings),

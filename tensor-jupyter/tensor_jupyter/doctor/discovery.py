@@ -1,4 +1,4 @@
-"""Where the lab's services are, seen from here: on this machine's loopback, or, in Docker, in their own containers."""
+"""The addresses of the lab's services from here: on this machine's loopback or, in Docker, in their own containers."""
 
 import os
 import socket
@@ -11,15 +11,15 @@ from tensor_jupyter import home, ports
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
-_GATEWAY = "tensor-rest"  # the compose service: where LAB_REST_URL names it, the others are under their names as well
+_GATEWAY = "tensor-rest"  # the compose service; if LAB_REST_URL names it, the others have their names, too
 
 
 @dataclass(frozen=True)
 class Where:
     """The services' addresses, without a slash at the end.
 
-    serving: host and port of the model server's gRPC. ports: the lab's ports that can be seen from here to be listened
-    on, each with its service. home: the local engine's state folder. The files may be anywhere, or None.
+    serving: host and port of the model server's gRPC. ports: the lab's ports whose listeners are visible from here,
+    each with its service. home: the local engine's state folder. The files may be anywhere, or None.
     """
 
     gateway: str
@@ -34,7 +34,7 @@ class Where:
     keys_file: Path | None
 
     def typed(self, command: str, root: bool = False) -> str:
-        """The command as a person types it on the host; root: it takes more than this user's rights."""
+        """The command as a user types it on the host; root: it needs more than this user's rights."""
         if self.container:  # whose root has no rights of its own
             return f"docker exec --privileged --user 0 {socket.gethostname()} {command}"
         return f"sudo {command}" if root and os.getuid() else command
@@ -78,7 +78,7 @@ def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
     return replace(
         local,
         board="http://tensor-board:6006",
-        watcher=f"http://{_GATEWAY}:8502",  # it passes on the list, and of gRPC what changes nothing
+        watcher=f"http://{_GATEWAY}:8502",  # it proxies the inventory, and read-only gRPC calls
         serving=(_GATEWAY, 9000),
         ports={jupyter: "tensor-jupyter"},
         container=True,
@@ -87,7 +87,7 @@ def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
 
 
 def is_there(path: Path) -> bool:
-    """Whether it exists; False as well where this user may not look."""
+    """Whether it exists; False also if this user may not see it."""
     try:
         return path.exists()
     except OSError:
@@ -100,7 +100,7 @@ def _address(name: str, url: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port or 80
     except ValueError:
         host, port = None, 0
-    if not host or "@" in parts.netloc:  # what stands before the @ may be a password: it is not repeated
+    if not host or "@" in parts.netloc:  # the part before the @ may be a password, which must not be in the message
         raise LabError(f"{name} is no plain address such as http://127.0.0.1:8080 (no user name, no password in it).")
     return host, port
 

@@ -1,4 +1,4 @@
-"""One thing the doctor looked at: how it is, how it should be, and the command that puts it right."""
+"""The result of one check: what was found, what is wanted, and the command that fixes it."""
 
 from dataclasses import dataclass
 from typing import Literal

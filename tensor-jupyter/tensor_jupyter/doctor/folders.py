@@ -1,4 +1,4 @@
-"""The lab's folders: their permissions, the owners of the files in them, and what stopped exports left behind."""
+"""The lab's folders: their permissions, the owners of the files in them, and what interrupted exports left."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ _SCAN_SECONDS = 0.3  # a data folder may hold millions of files; the first thous
 
 
 def check(where: Where, settings: Settings) -> list[Finding]:
-    """What is wrong with each folder, or one finding that nothing is; then the unfinished exports."""
+    """The problems of each folder, or one finding that there are none; then the unfinished exports."""
     folders = {name: getattr(settings, name) for name in ("models", "logs", "data", "feedback")}
     found = list(dict.fromkeys(finding for folder in folders.values() for finding in _folder(folder, where)))
     if not found:
@@ -33,7 +33,7 @@ def _folder(folder: Path, where: Where) -> list[Finding]:
         found = f"{there} cannot be written by user {os.getuid()}; it belongs to {about.st_uid}:{about.st_gid}"
         fix = where.typed(f"chown -R {os.getuid()}:{os.getgid()} {shlex.quote(str(there))}", root=True)
         return [problem("folders", found, "folders that its user may write", fix)]
-    # One that is not there is made by the first user of it.
+    # A missing folder is no problem: its first user creates it.
     return [*_mode(folder, about, where), *_inside(folder, about, where)] if there == folder.absolute() else []
 
 
@@ -49,7 +49,7 @@ def _mode(folder: Path, about: os.stat_result, where: Where) -> list[Finding]:
 
 
 def _inside(folder: Path, about: os.stat_result, where: Where) -> list[Finding]:
-    """Folders of another user that this one, or for root the folder's owner, can change nothing in."""
+    """Folders of another user that this user (if root: the folder's owner) cannot write to."""
     foreign = [path for path, entry in _below(folder) if _is_locked(path, entry, about)]
     if not foreign:
         return []
@@ -68,7 +68,7 @@ def _is_locked(path: Path, entry: os.stat_result, about: os.stat_result) -> bool
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """The folders below, not through links, until the time is over."""
+    """The folders below, without following links, until the time is over."""
     end = time.monotonic() + _SCAN_SECONDS
     for root, names, _ in os.walk(folder):
         for path in (Path(root, name) for name in names):
@@ -83,7 +83,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _staging(root: Path, where: Where) -> list[Finding]:
-    """Areas whose maker is gone. The next export sweeps its own kind; until then they take space."""
+    """Areas of exporters that no longer run. They take space until the next export sweeps them."""
     try:
         stale = [area for area in sorted(root.iterdir()) if area.is_dir() and _is_stale(area)]
     except OSError:
@@ -96,7 +96,7 @@ def _staging(root: Path, where: Where) -> list[Finding]:
 
 
 def _is_stale(area: Path) -> bool:
-    """Old enough for its maker to have locked it, and not locked: the kernel lets go of a dead process's locks."""
+    """Whether it is old enough for its exporter to have locked it, and not locked: locks end with their process."""
     try:
         if time.time() - area.stat().st_mtime < YOUNG_SECONDS:
             return False

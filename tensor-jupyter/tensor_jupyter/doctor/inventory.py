@@ -1,4 +1,4 @@
-"""Which models are served, and which versions are held back and why: the watcher's word, which wants no API key."""
+"""Which models are served, and which versions are quarantined: from the watcher, which requires no API key."""
 
 import shlex
 from typing import Any
@@ -13,7 +13,7 @@ from tensor_jupyter.settings import Settings
 
 
 def check(where: Where, settings: Settings) -> list[Finding]:
-    """What is served, then a finding for each version, folder or file that is not."""
+    """One finding on what is served, then one for each version, folder or file that is not."""
     document = web.get(f"{where.watcher}/").document()
     ignored = [
         warning("models", f"{each.path} is not served: {each.reason}", "a model", each.fix)
@@ -37,7 +37,7 @@ def _summary(entries: list[dict[str, Any]]) -> list[Finding]:
 
 
 def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
-    """A version that is held back is a problem if no other one of its model answers in its place."""
+    """Findings on one model; a quarantined version is a problem if no other version is served, else a warning."""
     name, level = str(entry["name"]), warning if entry["serving"] else problem
     held = [
         level(
@@ -54,7 +54,7 @@ def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
 
 
 def _elsewhere(entries: list[dict[str, Any]], settings: Settings) -> list[Finding]:
-    """Training would publish where no model server looks."""
+    """A warning if training publishes to a folder that no model server reads."""
     served = [settings.models / entry["name"] / str(version) for entry in entries for version in entry["serving"]]
     if not served or any(is_there(folder) for folder in served):
         return []
@@ -63,7 +63,7 @@ def _elsewhere(entries: list[dict[str, Any]], settings: Settings) -> list[Findin
 
 
 def _of_gateway(where: Where, settings: Settings) -> list[Finding]:
-    """Whether it takes this workbench's API key, if it wants one, and what is wrong with its rules file."""
+    """Whether the gateway accepts this workbench's API key, if it requires one, and problems of its rules file."""
     reply = web.get(f"{where.gateway}/tf/models")
     document = reply.document()
     if reply.status == 401:

@@ -1,4 +1,4 @@
-"""Who listens on the lab's ports, and for whom: from the kernel's own tables, where there are any."""
+"""Which processes listen on the lab's ports, and on which addresses: from the kernel's tables, if there are any."""
 
 import contextlib
 import ipaddress
@@ -14,13 +14,13 @@ from tensor_jupyter.doctor.discovery import Where
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 
 _PROC = Path("/proc")
-_MARK = b"TENSOR_LAB_SUPERVISED="  # what the local engine's manager puts into the environment of all it starts
+_MARK = b"TENSOR_LAB_SUPERVISED="  # in the environment of all processes that the local engine's supervisor starts
 _GUARDED = ("tensor-rest", "tensor-jupyter")  # the two with authentication; whether it is on is checked elsewhere
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening socket. process: as "nginx (12)"; lab: its lab's state folder; "" where this user may not look."""
+    """A listening socket. process: as "nginx (12)"; lab: its lab's state folder; "" if this user may not see it."""
 
     port: int
     address: str
@@ -29,13 +29,13 @@ class Listener:
 
     @property
     def is_open(self) -> bool:
-        """Whether others than this machine reach it."""
+        """Whether other machines can reach it."""
         address = ipaddress.ip_address(self.address)
         return not (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def listeners(where: Where) -> list[Listener]:
-    """Everything that listens on one of the lab's ports. Raises OSError where the system has no such tables."""
+    """All listeners on the lab's ports. Raises OSError if the system has no such tables."""
     sockets = {inode: found for table in ("tcp", "tcp6") for inode, found in _table(_PROC / "net" / table).items()}
     wanted = {inode: found for inode, found in sockets.items() if found[1] in where.ports}
     owners = _owners(set(wanted)) if wanted else {}
@@ -46,7 +46,7 @@ def listeners(where: Where) -> list[Listener]:
 
 
 def check(where: Where, silent: set[str]) -> list[Finding]:
-    """Whether others are in the lab's place: a lab, or a program where a service does not answer (`silent`)."""
+    """Whether another lab, or a program in place of a `silent` service, listens on the lab's ports."""
     try:
         found = listeners(where)
     except OSError:
@@ -60,8 +60,8 @@ def check(where: Where, silent: set[str]) -> list[Finding]:
 
 
 def exposure(where: Where) -> list[Finding]:
-    """What other hosts reach, and whether it authenticates them."""
-    if where.container:  # it listens for the other containers; what is published is the engine's matter
+    """Which services other hosts can reach, and whether these authenticate them."""
+    if where.container:  # it listens for the other containers; the engine decides what is published
         return [
             ok("exposure", "in a container: `docker ps` shows what is published, 127.0.0.1 in the lab's compose file")
         ]
@@ -96,7 +96,7 @@ def _table(path: Path) -> dict[str, tuple[str, int]]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Of `0100007F:1F90`: 32-bit words in the machine's own byte order."""
+    """Address and port of a text such as `0100007F:1F90`: 32-bit words in the machine's own byte order."""
     host, port = text.split(":")
     words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
     family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
@@ -110,7 +110,7 @@ def _is_other(each: Listener, where: Where, silent: set[str]) -> bool:
 
 
 def _taken(where: Where, others: list[Listener]) -> Finding:
-    """All of them at once, with other ports for the lab."""
+    """One finding for all taken ports, with other ports for the lab."""
     taken, settings = [], []
     used = {*where.ports}
     for each in others:
@@ -148,7 +148,7 @@ def _is_free(port: int) -> bool:
 
 
 def _owners(inodes: set[str]) -> dict[str, tuple[str, str]]:
-    """The process that holds each socket, and its lab. Names only: command lines may hold secrets."""
+    """The process that holds each socket, and its lab. Only names: command lines may contain secrets."""
     found: dict[str, tuple[str, str]] = {}
     for process in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
@@ -168,8 +168,8 @@ def _sockets(process: Path) -> set[str]:
 
 
 def _lab(process: Path) -> str:
-    """The state folder of the lab that started the process, or an ancestor: nginx writes over its own environment."""
-    with contextlib.suppress(OSError):  # up to the first that is another user's
+    """The state folder of the lab that started the process or its ancestor: nginx overwrites its own environment."""
+    with contextlib.suppress(OSError):  # up to the first process of another user
         while process.name != "0":
             for variable in (process / "environ").read_bytes().split(b"\0"):
                 if variable.startswith(_MARK):

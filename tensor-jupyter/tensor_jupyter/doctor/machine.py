@@ -13,8 +13,8 @@ GIB = 2**30
 _DISK_NEEDED, _DISK_WANTED = (
     GIB // 4,
     2 * GIB,
-)  # a training writes about 30 MiB; what it learns from, up to 1 GiB
-_MEMORY_NEEDED, _MEMORY_WANTED = GIB, 2 * GIB  # measured: 1.0 GiB for 60,000 pictures, and twice that to be at ease
+)  # a training writes about 30 MiB; its data takes up to 1 GiB
+_MEMORY_NEEDED, _MEMORY_WANTED = GIB, 2 * GIB  # measured: 1.0 GiB for 60,000 pictures; twice that leaves a margin
 _CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
@@ -32,7 +32,7 @@ def disks(settings: Settings) -> list[Finding]:
 
 
 def memory() -> list[Finding]:
-    """What a training could take: of the machine, or of the container if that has less."""
+    """Memory that is free for a training: of the machine, or of the container if that has less."""
     free = _of_machine()
     bounded = [bytes_ for bytes_ in map(_of_cgroup, _CGROUPS) if bytes_ is not None]
     if free is None:
@@ -47,7 +47,7 @@ def memory() -> list[Finding]:
 
 
 def gpu(devices: Path = Path("/dev")) -> list[Finding]:
-    """Device nodes, the driver's own word, and whether the TensorFlow installed here was built for them."""
+    """Device nodes, what the driver reports, and whether the TensorFlow installed here was built for them."""
     nodes = sorted(devices.glob("nvidia[0-9]*"))
     if not nodes:
         return [ok("GPU", "none here: TensorFlow computes on the processor")]
@@ -76,7 +76,7 @@ def _of_machine() -> int | None:
 
 
 def _of_cgroup(names: tuple[str, str], root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes left of the container's bound; None if it has none ("max", which is no number)."""
+    """Bytes left of the container's limit; None if it has none ("max", which is not a number)."""
     try:
         bound, used = (int((root / name).read_text()) for name in names)
     except (OSError, ValueError):
@@ -85,7 +85,7 @@ def _of_cgroup(names: tuple[str, str], root: Path = Path("/sys/fs/cgroup")) -> i
 
 
 def _driver() -> str:
-    """The first GPU's name and memory, as nvidia-smi has it, "" if it is unknown."""
+    """The first GPU's name and memory, as nvidia-smi reports them, "" if unknown."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=1, check=False)

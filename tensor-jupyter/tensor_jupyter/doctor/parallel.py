@@ -1,4 +1,4 @@
-"""Several checks at the same time, each with a timeout: one that hangs is reported, and holds up no other."""
+"""Run several checks in parallel with a timeout: one that hangs is reported, and does not delay the others."""
 
 import threading
 import time
@@ -11,17 +11,17 @@ Result = TypeVar("Result")
 def together(
     calls: Mapping[str, Callable[[], Result]], seconds: float
 ) -> tuple[dict[str, Result], dict[str, Exception]]:
-    """What each call returned, and what the others raised, by name; TimeoutError for those that take longer."""
+    """The results of the calls that returned, and the errors of the others, by name; TimeoutError after `seconds`."""
     results: dict[str, Result] = {}
     errors: dict[str, Exception] = {}
 
     def run(name: str, call: Callable[[], Result]) -> None:
         try:
             results[name] = call()
-        except Exception as error:  # noqa: BLE001 - one that fails must not take the others with it
+        except Exception as error:  # noqa: BLE001 - one that fails must not affect the others
             errors[name] = error
 
-    # Daemons: a call that never returns does not keep the process from ending.
+    # Daemon threads: a call that never returns does not keep the process from exiting.
     threads = [threading.Thread(target=run, args=each, daemon=True) for each in calls.items()]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""What only its user may read: that it is there and closed to others. What is in it is never shown."""
+"""Files that only their user may read: whether they exist and are closed to others. Their content is never shown."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
 
 def _token(where: Where) -> list[Finding]:
     path = where.token_file
-    if path is None or not os.access(path.parent, os.X_OK):  # closed to this user as well, which `folders` reports
+    if path is None or not os.access(path.parent, os.X_OK):  # not accessible to this user, too, which `folders` reports
         return []
     # In Docker the file is the host's.
     name = '"${LAB_HOME:-.lab}/jupyter.token"' if where.container else shlex.quote(str(path))
@@ -41,7 +41,7 @@ def _keys(path: Path | None) -> list[Finding]:
     if not is_there(path):
         fix = f"bin/compose.sh exec tensor-rest python -m tensor_rest key NAME >>{shlex.quote(str(path))}"
         return [problem("secrets", f"TENSOR_REST_API_KEYS_FILE names {path}, which is not there", "the keys", fix)]
-    # Their hashes: a reader does not have the keys.
+    # A warning only: the file holds hashes, not the keys.
     return _closed(path, "the gateway's API keys", warning, f"chmod 600 {shlex.quote(str(path))}")
 
 

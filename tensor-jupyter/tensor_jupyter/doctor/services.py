@@ -1,4 +1,4 @@
-"""Do the lab's services answer, each as itself?"""
+"""Check that each of the lab's services answers, and that no other program answers in its place."""
 
 import shlex
 import socket
@@ -23,7 +23,7 @@ _SERVICES = {
 
 
 def check(where: Where, settings: Settings) -> list[Finding]:
-    """One finding for each service; a single one where the whole lab is down."""
+    """One finding for each service; a single one if the whole lab is down."""
     looks: dict[str, Callable[[], Finding]] = {
         "gateway": lambda: _gateway(where, settings),
         "model server": lambda: _model_server(where, settings),
@@ -75,7 +75,7 @@ def _watcher(where: Where) -> Finding:
     models = reply.document().get("models")
     if reply.status != 200 or not isinstance(models, list):
         return _strange("watcher", where.watcher, reply, "TF_SERVER_INVENTORY_URL")
-    if error := reply.document().get("error"):  # what is served stays as it was, and what is published is not followed
+    if error := reply.document().get("error"):  # the served versions stay, but new ones are not loaded
         found = f"{str(error)[:300]} (last complete look: {reply.document().get('looked') or 'none'})"
         return problem("watcher", found, "a models folder that can be read", "bin/compose.sh logs tensor-serving")
     return ok("watcher", f"lists {len(models)} model{'' if len(models) == 1 else 's'}")
@@ -102,7 +102,7 @@ def _board(where: Where, settings: Settings) -> Finding:
 
 
 def _jupyter(where: Where) -> Finding:
-    """Whether it answers, and whether it authenticates: what it runs can do all that its user can."""
+    """Whether it answers, and whether it authenticates: its clients can do everything that its user can."""
     reply = web.get(f"{where.jupyter}/api")
     if reply.silence:
         return _silent("JupyterLab", f"no answer at {where.jupyter} ({reply.silence})")
@@ -128,11 +128,11 @@ def _strange(check: str, url: str, reply: web.Reply, variable: str) -> Finding:
 
 
 def _message(reply: web.Reply) -> str:
-    """The lab's own words in an error answer; another program's are not repeated."""
+    """The message in the lab's error document; another program's text is not shown."""
     return str(reply.document().get("message", ""))[:200]
 
 
 def silent(found: list[Finding]) -> set[str]:
-    """The compose services of which something does not answer."""
+    """The compose services that do not answer, at least in part."""
     checks = {finding.check for finding in found if finding.level == "problem"}
     return set(_SERVICES.values()) if "lab" in checks else {_SERVICES[name] for name in checks & _SERVICES.keys()}

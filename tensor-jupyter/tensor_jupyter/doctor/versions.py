@@ -1,4 +1,4 @@
-"""The Python and the packages that run here, against the ones the lab is pinned to."""
+"""The installed versions of Python and the packages, compared with the pinned ones."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 
 LOCK = Path(__file__).parents[2] / "requirements.txt"
-_PYTHONS = ((3, 10), (3, 13))  # the first and the last that the pinned wheels exist for, as versions.env has them
+_PYTHONS = ((3, 10), (3, 13))  # the first and last with pinned wheels, as in versions.env
 _INSTALL = "bin/compose.sh install"
 _BUILD = "bin/push-docker.sh tensor-jupyter --no-push && bin/compose.sh up"
 

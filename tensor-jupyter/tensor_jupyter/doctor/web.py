@@ -14,14 +14,14 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer; status 0 and the reason in `silence` where there was none."""
+    """An HTTP response; if there was none, status 0 and the reason in `silence`."""
 
     status: int
     body: bytes = b""
     silence: str = ""
 
     def document(self) -> dict[str, Any]:
-        """The body as a JSON object; empty if it is none."""
+        """The body as a JSON object; empty if it is not one."""
         try:
             found = json.loads(self.body)
         except ValueError:

@@ -1,5 +1,5 @@
-"""Labels of pictures from a model: the one that is served, or one loaded here; and how well it answers.
+"""Classify pictures with a served model or one loaded here, and measure how well it does.
 
-`remote` calls the gateway, `local` loads a version into this process; both take and answer the same. `stream`
-feeds them files in their order, `evaluation` measures the served one with labelled pictures, `report` shows that.
+`remote` calls the gateway, `local` loads a version into this process; both have the same interface. `stream` gives
+them files in order, `evaluation` measures the served model with labelled pictures, `report` shows the results.
 """

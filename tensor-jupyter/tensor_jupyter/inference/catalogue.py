@@ -1,4 +1,4 @@
-"""What the gateway lists of the models it serves: cards, and which one was trained last."""
+"""What the gateway lists about the served models: cards, and which one was trained last."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tensor_jupyter.settings import Settings
 
 
 def trained_last(settings: Settings) -> tuple[str, int]:
-    """The model, and its default version, whose card has the latest date; only of classifiers of images.
+    """The image classifier whose card has the latest date, and its default version.
 
     Raises LabError when there is none.
     """
@@ -27,7 +27,7 @@ def trained_last(settings: Settings) -> tuple[str, int]:
                 version, card = default_version(gateway, name)
             except LabError:  # broken, or gone by now: others may be read
                 continue
-            # One score is a number, not a choice between labels, whatever its card calls it.
+            # With a single score there is no choice between labels, whatever the card contains.
             if len(card.get("labels") or ()) > 1 and card.get("input") and card.get("created"):
                 found.append((str(card["created"]), name, version))
     if not found:

@@ -1,4 +1,4 @@
-"""How well, and how fast, a served model reads pictures whose labels are known: over REST, as any client."""
+"""Measure how well and how fast a served model classifies labelled pictures, over REST like any client."""
 
 import threading
 import time
@@ -18,14 +18,14 @@ from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
 OTHER = "other"
-"""In place of answers that are none of the labels, as a rule may have another model give them."""
+"""In place of answers that are not among the labels, such as those of another model that a rule calls."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of it. Failed calls are in none of the other figures.
+    """The results of an evaluation. Failed calls count in none of the other figures.
 
-    confusion: int [labels, labels + 1], how many pictures of each label were read as which, and last as OTHER.
+    confusion: int [labels, labels + 1], counts by true label and answered label; the last column is OTHER.
     seconds: float [answered], each call's time. versions: those that answered. failed: how many calls, by reason.
     """
 
@@ -46,20 +46,20 @@ class Evaluation:
 
     @property
     def error_rate(self) -> float:
-        """Misread of those answered."""
+        """The share of answered pictures that were misread."""
         return self.misread / self.answered
 
     @property
     def rate(self) -> float:
-        """Answers in a second."""
+        """Answers per second."""
         return self.answered / self.elapsed
 
     def milliseconds(self, percent: float) -> float:
-        """What so many percent of the calls took at most."""
+        """The latency that `percent` of the calls did not exceed."""
         return float(np.percentile(self.seconds, percent)) * 1000
 
     def mistakes(self, most: int = 10) -> list[tuple[str, str, int]]:
-        """The most frequent: what it was, what was read, how often."""
+        """The most frequent mistakes: true label, answered label, count."""
         read = (*self.labels, OTHER)
         wrong = [
             (label, read[column], int(count))
@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def drawn(pictures: Pictures, count: int) -> Pictures:
-    """So many of them, the same ones each time; all where there are no more."""
+    """`count` of the pictures, the same ones each time; all if there are fewer."""
     rows = np.random.default_rng(0).permutation(len(pictures))[:count]
     return pictures.take(rows)
 
@@ -84,7 +84,7 @@ def evaluate(
     connections: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Send each picture as a PNG to `path` of the gateway, so many at a time, and compare the answers with `labels`.
+    """Send each picture as a PNG to `path` of the gateway, over so many connections, and compare the answers' labels.
 
     Raises LabError when no call was answered.
     """

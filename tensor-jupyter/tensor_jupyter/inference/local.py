@@ -12,10 +12,10 @@ from tensor_jupyter.settings import Settings
 
 
 class Loaded:
-    """A version in the models volume, the newest unless `version` or `label` names one; `top` labels a picture.
+    """A version in the models volume, the newest unless `version` or `label` names one; `top` labels for each picture.
 
-    Pictures are brought to the form the card names, as the gateway does it. Raises LabError when there is no such
-    version, or it does not classify pictures.
+    Pictures are preprocessed as the card declares, like in the gateway. Raises LabError when there is no such version,
+    or it does not classify pictures.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Loaded:
         self._form = _form(self._sizes, card.get("input") or {}, whose)
 
     def classify(self, pictures: list[bytes]) -> list[Prediction]:
-        """See Asker."""
+        """See Classifier."""
         read = [self._read(content) for content in pictures]
         images = [one for one in read if not isinstance(one, str)]
         rankings = iter(self._rankings(np.stack(images)) if images else [])
@@ -118,7 +118,7 @@ def _aliases(signature: Signature, whose: str) -> tuple[str, str]:
 
 
 def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> Picture:
-    """What a picture is brought to: the signature's word first, then the card's."""
+    """The form that pictures are converted to: from the signature, and where that leaves it open from the card."""
     _, height, width, channels = (*sizes, 1)[:4]
     try:
         known = {key: value for key, value in given.items() if value is not None and key != "range"}

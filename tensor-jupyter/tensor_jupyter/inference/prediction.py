@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer of a version for one picture: labels with their scores, best first; or why it cannot be read."""
+    """A version's answer for one picture: labels with their scores, best first; or why the picture cannot be read."""
 
     model: str
     version: int

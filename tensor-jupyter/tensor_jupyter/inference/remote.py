@@ -13,11 +13,11 @@ _SECONDS = 60.0  # for an answer; the gateway's own deadline comes before
 _RETRY_TIMEOUT_S = 30.0  # with a gateway that is busy, or whose model server restarts
 _WAIT_SECONDS = 0.5  # at least, between two tries
 _BUSY = (429, 502, 503, 504)
-_REFUSED = (400, 413, 415)  # because of the pictures
+_REFUSED = (400, 413, 415)  # the pictures were rejected
 
 
 class Served:
-    """A model of the lab, its default version unless `version` or `label` names one; at most `top` labels a picture."""
+    """A model of the lab, its default version unless `version` or `label` names one; `top` labels for each picture."""
 
     def __init__(
         self, settings: Settings, model: str, version: int | None = None, label: str | None = None, top: int = 1
@@ -25,11 +25,11 @@ class Served:
         self._gateway = Gateway(settings, _SECONDS)
         self._model = model
         self._path = f"{path_of(model, version, label)}/classify?limit={top}"
-        # What was published a moment ago is served in a moment; any other name is wrong.
+        # A model that was just published will be served soon; any other unknown name is an error.
         self._published = (settings.models / model).is_dir()
 
     def classify(self, pictures: list[bytes]) -> list[Prediction]:
-        """See Asker."""
+        """See Classifier."""
         reply = self._send(pictures)
         if reply.status == 200:
             return predictions(reply, len(pictures))
@@ -37,7 +37,7 @@ class Served:
             raise LabError(reply.message)
         if len(pictures) == 1:
             return [Prediction(self._model, 0, error=reply.message)]
-        # None of them can be read, which is answered with the first one's error, or they are too many.
+        # Either none can be read, and the reply has the first one's error, or there are too many.
         middle = len(pictures) // 2
         return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
 

@@ -1,4 +1,4 @@
-"""An evaluation for people: a table at a terminal, plain lines elsewhere, and a plot."""
+"""Show an evaluation: as a table at a terminal, plain lines elsewhere, and a plot."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def show(found: Evaluation, console: Console) -> None:
 
 
 def save_plot(found: Evaluation, title: str, path: Path) -> None:
-    """A PNG: the confusion matrix, and how the calls' times are spread."""
+    """Write a PNG with the confusion matrix, and a histogram of the latencies."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.5), layout="constrained")
@@ -102,7 +102,7 @@ def _cell(count: int, right: bool) -> Text:
 
 
 def _print_lines(found: Evaluation, console: Console) -> None:
-    """The same table in words of one width."""
+    """Print the same table as plain text with aligned columns."""
     read = _read(found)
     names = [_short(label) for label in found.labels]
     rows = [["is / read as", *map(_short, read)]]
@@ -114,7 +114,7 @@ def _print_lines(found: Evaluation, console: Console) -> None:
 
 
 def _read(found: Evaluation) -> list[str]:
-    """The columns: without OTHER where nothing was read so."""
+    """The columns: with OTHER only if it occurs."""
     return [*found.labels, OTHER] if found.confusion[:, -1].any() else list(found.labels)
 
 

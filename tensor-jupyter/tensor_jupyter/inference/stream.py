@@ -1,4 +1,4 @@
-"""Picture files to predictions, in order: together where many are there already, at once where they come slowly."""
+"""Classify picture files in order: those that have arrived together in one request, others as they arrive."""
 
 import os
 import select
@@ -24,7 +24,7 @@ class FilePrediction:
 
 
 def paths(words: Iterable[str], stdin: int = 0) -> Iterator[str | None]:
-    """The paths in `words`; for `-` those on the lines of the file descriptor `stdin`. None: nothing more yet."""
+    """The paths in `words`; for `-` those on the lines of the file descriptor `stdin`. None: no further one yet."""
     for word in words:
         if word == "-":
             yield from _lines(stdin)
@@ -33,7 +33,7 @@ def paths(words: Iterable[str], stdin: int = 0) -> Iterator[str | None]:
 
 
 def predictions_of(found: Iterable[str | None], classifier: Classifier) -> Iterator[FilePrediction]:
-    """Yield the prediction of `classifier` for each file; None among the paths: send those before it now.
+    """Yield the prediction of `classifier` for each file; at None among the paths, those before it are sent.
 
     Raises LabError when the model itself cannot answer.
     """
@@ -66,7 +66,7 @@ def _predicted(files: list[tuple[str, bytes | str]], classifier: Classifier) -> 
 
 
 def _content(path: str) -> bytes | str:
-    """What is in a file, or why it cannot be had."""
+    """The file's bytes, or why it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a Path would change the spelling, as of a//b
             return "it is no file"
@@ -80,7 +80,7 @@ def _content(path: str) -> bytes | str:
 
 
 def _lines(stdin: int) -> Iterator[str | None]:
-    """Each line that is not empty; None whenever the next one would have to be waited for."""
+    """Each line that is not empty; None whenever reading the next one would block."""
     left = b""
     while True:
         if not select.select([stdin], [], [], 0)[0]:

@@ -1,4 +1,4 @@
-"""Pages to read in a browser: one file each, without scripts and without anything fetched from elsewhere.
+"""Pages to read in a browser: one file each, without scripts and external resources.
 
     run        a run of the pipeline: decision, curves, mistakes, lineage; and its record, which `compare` reads
     compare    versions and runs side by side

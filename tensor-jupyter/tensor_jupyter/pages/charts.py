@@ -1,4 +1,4 @@
-"""Charts by matplotlib: `svg` for a page, in whose colours it is drawn, and `png` for everything else."""
+"""Charts by matplotlib: `svg` in the colours of the page that contains it, and `png` for everything else."""
 
 import contextlib
 import datetime
@@ -19,7 +19,7 @@ SERIES = ("#2563a8", "#c9431c", "#2c7a4b")
 _VARIABLES = {_TEXT: "--text", _GRID: "--line"} | {
     colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)
 }
-"""Of the pages' style sheet: the SVG has these in place of the colours."""
+"""Variables of the pages' style sheet, which replace the colours in the SVG."""
 
 _STYLE = {
     "axes.axisbelow": True,
@@ -65,7 +65,7 @@ def lines(
             axes.set_yscale("log")
             _plain(axes.yaxis)
         if times:
-            if times[-1] - times[0] < 2 * _MARGIN:  # the locator knows no shorter axis
+            if times[-1] - times[0] < 2 * _MARGIN:  # the locator cannot handle a shorter axis
                 axes.set_xlim(times[0] - _MARGIN, times[-1] + _MARGIN)
             axes.xaxis.set_major_locator(ticks := AutoDateLocator(maxticks=6))
             axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
@@ -110,7 +110,7 @@ def shares(bounds: Sequence[str], groups: Mapping[str, Sequence[float]], *, acro
 
 
 def svg(figure: Figure) -> str:
-    """Return the chart as an SVG element in the colours of the page that it stands in."""
+    """Return the chart as an SVG element in the colours of the page that contains it."""
     file = io.StringIO()
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

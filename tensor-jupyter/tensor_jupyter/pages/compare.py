@@ -1,6 +1,6 @@
 """Versions and runs of the pipeline side by side.
 
-A run that published a version stands with it, as one entry; one that was refused, or has not got that far, alone.
+A run and the version that it published are one entry; a run that was refused or is unfinished is an entry by itself.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What the commands call it."""
+        """Its name in the commands."""
         return f"{self.model}/{self.version or self.run}"
 
     def document(self) -> dict[str, Any]:
@@ -66,20 +66,20 @@ class Fact:
 
     @property
     def differs(self) -> bool:
-        """Whether two entries that have a value have another one."""
+        """Whether the known values are not all equal."""
         return len({*self.values} - {_UNKNOWN}) > 1
 
 
 def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
-    """Return what the names stand for, newest first for each.
+    """Return the entries that the names stand for, newest first for each name.
 
     Args:
-        names: `MODEL` for all its versions and runs, `MODEL/VERSION`, or `MODEL/RUN`, which may be cut short; every
-            model, but for the companions, where none is given.
+        names: `MODEL` for all its versions and runs, `MODEL/VERSION`, or `MODEL/RUN`, which may be abbreviated; if
+            empty, every model except concept models of others.
         settings: The lab's folders.
 
     Raises:
-        LabError: For a name that nothing has.
+        LabError: For a name that does not exist.
     """
     found: dict[str, Entry] = {}
     for name in names or _models(settings):
@@ -130,7 +130,7 @@ def _models(settings: Settings) -> list[str]:
 
 
 def _of_model(model: str, settings: Settings) -> list[Entry]:
-    """Every version, newest first, with the run of its classifier that was judged last; then the other runs."""
+    """Every version, newest first, with the last decided run that made it; then the other runs."""
     runs = _records(model, settings)
     registry = Registry(settings.models, model)
     published: list[Entry] = []
@@ -171,7 +171,7 @@ def _card(folder: Path) -> dict[str, Any]:
     try:
         with Graph(folder) as graph:
             return graph.card() or {}
-    except LabError:  # it cannot be loaded: its name and size are known all the same
+    except LabError:  # it cannot be loaded, but its name and size are known
         return {}
 
 

@@ -14,7 +14,7 @@ from tensor_jupyter.pages import charts
 from tensor_jupyter.pages.render import render, write
 
 _POINTS = 60
-"""Of a curve over time, at most; each is of at least `_FEWEST` images, but the last."""
+"""The largest number of points of a curve; each has at least `_FEWEST` images, except the last."""
 
 _FEWEST = 20
 
@@ -26,9 +26,9 @@ def write_report(
 
     Args:
         folder: Where both go.
-        about: What was judged: `model`, `state`, `checks`, `images`, `hours` and `message`.
+        about: The result: `model`, `state`, `checks`, `images`, `hours` and `message`.
         slices: All of the concept model's version, at least one.
-        training: What its card says.
+        training: The scores in its card.
 
     Returns:
         Both paths, by kind.
@@ -55,7 +55,7 @@ def _over_time(slices: Sequence[drift.Slice], training: drift.Training) -> Figur
 
 
 def _points(slices: Sequence[drift.Slice]) -> Iterator[tuple[str, dict[float, int]]]:
-    """Time and counts, of so many slices that each point rests on enough images."""
+    """Time and counts of each point, with slices joined until it has enough images."""
     enough = max(_FEWEST, sum(each.images for each in slices) / _POINTS)
     taken: list[drift.Slice] = []
     for each in slices:

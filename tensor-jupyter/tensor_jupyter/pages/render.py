@@ -1,4 +1,4 @@
-"""The pages' templates. Jinja escapes every value but the style sheet and charts, which they mark as safe."""
+"""The pages' templates. Jinja escapes all values but the style sheet and charts, which the templates mark as safe."""
 
 import os
 import tempfile
@@ -29,7 +29,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write the file whole or not at all; a reader sees the former one or this one."""
+    """Write the file atomically: a reader sees the former file or this one."""
     make_shared(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -50,5 +50,5 @@ def _size(count: float) -> str:
 
 
 def _moment(time: str) -> str:
-    """As the card writes it, for people."""
+    """A card's time, for people."""
     return f"{time[:16].replace('T', ' ')} UTC"

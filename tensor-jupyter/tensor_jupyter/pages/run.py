@@ -1,10 +1,10 @@
 """A run of the pipeline as a page, and as a record that later runs are compared with.
 
-<LAB_DATA>/reports/<model>/<run>.html and .json    run: the first 8 digits of `run` in the classifier's card, and in
-                                                   the concept model's
+<LAB_DATA>/reports/<model>/<run>.html and .json    run: the first 8 digits of `run` in the classifier's card, and of
+                                                   that in the concept model's
 
-A run has a page as soon as its models are evaluated. It is written again whenever one of the steps after that is done
-or fails, from what has been found by then.
+A run has a page as soon as its models are evaluated. The page is written again after each later step, done or failed,
+from the results so far.
 """
 
 import base64
@@ -28,7 +28,7 @@ from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
 SHOWN = 48
-"""Misread images on the page, those of the highest probability."""
+"""The number of misread images on the page, those with the highest probability."""
 
 REPORTED = tuple(after("evaluate"))
 """Steps after which the page is written."""
@@ -45,12 +45,12 @@ class Failure:
 
 
 def folder_of(settings: Settings, model: str) -> Path:
-    """Return where the pages about a model lie."""
+    """Return the folder of the pages about a model."""
     return settings.data / "reports" / model
 
 
 def page_of(parameters: Parameters, settings: Settings) -> Path | None:
-    """Return where the page of the models exported last lies, or would; None where none are exported."""
+    """Return the path of the page of the models exported last, written or not; None if none are exported."""
     root = root_of(parameters, settings)
     found = [stamps.read(root / f"export-{role}") for role in ("classifier", "concept")]
     keys = [stamp.key[:8] for stamp in found if stamp]
@@ -58,7 +58,7 @@ def page_of(parameters: Parameters, settings: Settings) -> Path | None:
 
 
 def write_page(parameters: Parameters, settings: Settings, failure: Failure | None = None) -> Path | None:
-    """Write the page and the record of the run; None, and nothing is written, where nothing is evaluated yet."""
+    """Write the page and the record of the run; write nothing and return None if nothing is evaluated yet."""
     page, root = page_of(parameters, settings), root_of(parameters, settings)
     done = _done(parameters, root)
     if page is None or not done:
@@ -70,7 +70,7 @@ def write_page(parameters: Parameters, settings: Settings, failure: Failure | No
 
 
 def _done(parameters: Parameters, root: Path) -> list[str]:
-    """The steps from evaluate on whose results are those of this run: what follows a stale one is of an earlier."""
+    """The steps from evaluate on whose results are of this run: those after a stale step are of an earlier run."""
     found: list[str] = []
     for name in REPORTED:
         if stamps.why_stale(named(name), parameters, root):
@@ -133,7 +133,7 @@ def _model(root: Path, role: str, card: dict[str, Any], done: list[str]) -> dict
 
 
 def _shown(root: Path, record: dict[str, Any], done: list[str]) -> dict[str, Any]:
-    """Of the page what is not in the record: charts and images."""
+    """The page's values that are not in the record: charts and images."""
     with np.load(root / "evaluate" / "measured.npz", allow_pickle=False) as arrays:
         measured = dict(arrays)
     with np.load(root / "gather-mnist" / "data.npz", allow_pickle=False) as arrays:

@@ -1,7 +1,7 @@
-"""The table of steps as manifests for Argo Workflows: hera writes them, nothing here runs them.
+"""The table of steps as manifests for Argo Workflows, written by hera. This module runs nothing.
 
-Every container runs the command that `lab pipeline run` runs, with the same parameters, on the same folders: its stamps
-are the same. Needs the extra [argo].
+Every container runs the same command as `lab pipeline run`, with the same parameters, on the same folders, so its
+stamps are the same. Needs the extra [argo].
 """
 
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ from tensor_jupyter.pipeline.parameters import PREFIX, Parameters
 from tensor_jupyter.pipeline.steps import STEPS, Step
 
 ARGO_VERSIONS = "3.6 to 4.0"
-"""Releases of Argo Workflows that the manifests are written for: 3.6 brought `schedules`, hera has 4.0's schema."""
+"""Releases of Argo Workflows that the manifests support: `schedules` needs 3.6, and hera has the schema of 4.0."""
 
 ARGO_MODULE = "github.com/argoproj/argo-workflows/v4@v4.0.5"
 """The release that tests lint and run them with."""
 
 NAME = "tensor-pipeline"
-"""Of the workflows, the service account and its role."""
+"""The name of the workflows, the service account and its role."""
 
 DEADLINE_SECONDS = 2 * 60 * 60
 
@@ -32,7 +32,7 @@ _KEPT_SECONDS = 7 * 24 * 60 * 60  # finished workflows
 class Target:
     """Where the manifests will run.
 
-    images: what comes before the images' names, as registry.example/lab. rest_url: the gateway, as a pod reaches it.
+    images: the prefix of the images' names, such as registry.example/lab. rest_url: the gateway, as a pod reaches it.
     schedule: of the CronWorkflow, in cron's form. storage: the size of each volume.
     """
 
@@ -159,9 +159,9 @@ def _claim(name: str, storage: str) -> dict[str, Any]:
 
 
 def _access() -> list[dict[str, Any]]:
-    """The rights that Argo's executor needs in each pod, without which a workflow stays in Running, and no others.
+    """Only the rights that Argo's executor needs in each pod; without them a workflow stays in Running.
 
-    A NetworkPolicy lets the steps call out: a lab's namespace denies what is not listed.
+    A NetworkPolicy allows the steps' outgoing connections, since a lab's namespace denies what is not listed.
     """
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
     metadata = {"name": NAME}

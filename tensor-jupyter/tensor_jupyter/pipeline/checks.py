@@ -1,4 +1,4 @@
-"""What the pipeline's gate measures beside `publishing.release_gate`: each a number against its bar."""
+"""The checks of the pipeline's gate besides those of `publishing.release_gate`: each a number against its bar."""
 
 import math
 from dataclasses import asdict
@@ -15,7 +15,7 @@ MAX_LEAKED = 0.001
 
 
 def separation(inside: np.ndarray, outside: np.ndarray, bar: float, where: str) -> Check:
-    """Check how well the concept scores tell unseen digits (inside, [N]) from letters (outside, [M])."""
+    """Check how well the concept scores separate unseen digits (inside, [N]) from letters (outside, [M])."""
     from tensor_jupyter.concept import auroc
 
     found = auroc(inside, outside)
@@ -26,7 +26,7 @@ def separation(inside: np.ndarray, outside: np.ndarray, bar: float, where: str) 
 def false_alarms(scores: np.ndarray, threshold: float, bar: float, where: str) -> Check:
     """Check the share of unseen digits whose concept score is over the threshold.
 
-    Two standard errors more than the bar are let pass: a few hundred images do not tell 2 % from 3 %.
+    Up to two standard errors more than the bar pass: a few hundred images cannot distinguish 2 % from 3 %.
     """
     found = float((scores > threshold).mean())
     allowed = bar + 2 * math.sqrt(bar * (1 - bar) / len(scores))
@@ -55,7 +55,7 @@ def live_accuracy(right: int, answered: int, failed: int, parameters: Parameters
 
 
 def live_latency(milliseconds: float, parameters: Parameters) -> Check:
-    """Check the median of a live call."""
+    """Check the median latency of the live calls."""
     bar = parameters.max_live_latency_ms
     message = f"a live call takes {milliseconds:.1f} ms (median); {bar:g} ms are allowed"
     return Check("live latency", milliseconds <= bar, message, round(milliseconds, 3), bar)

@@ -1,7 +1,7 @@
-"""A step in a container of its image, on this machine: what Argo gives to a pod, given to `docker run`.
+"""Run a step in a container of its image, on this machine: `docker run` with what Argo gives to a pod.
 
-The lab's folders are mounted, so the stamps hold for a run without containers, too. The step runs as the user who
-started it, with a read-only root and without capabilities, on the host's network, where the gateway is.
+The lab's folders are mounted, so the stamps are also valid for a run without containers. The step runs as the user
+who started it, with a read-only root and without capabilities, on the host's network, where the gateway is.
 """
 
 import os
@@ -18,25 +18,25 @@ from tensor_jupyter.settings import Settings
 
 _FOLDERS = ("models", "data", "logs", "feedback")
 _PASSED_ON = ("LAB_API_KEY", "LAB_MNIST_MIRRORS", "LAB_NOTMNIST_MIRRORS", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-"""Variables of this process that a step may need: by name only, so that a key stands in no list of processes."""
+"""Variables of this process that a step may need: passed by name only, so that `ps` does not show a key."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Where the images are: `prefix` comes before their names, as registry.example/lab."""
+    """Where the images are: `prefix` comes before their names, such as registry.example/lab."""
 
     prefix: str
     tag: str
 
 
 def check() -> None:
-    """Raise LabError where no command docker is installed, as in the lab's own containers."""
+    """Raise LabError if the command docker is not installed, as in the lab's own containers."""
     if shutil.which("docker") is None:
         raise LabError("docker is not installed here: --engine docker is for the machine that has the Docker engine.")
 
 
 def command(step: Step, images: Images, parameters: Parameters, settings: Settings) -> list[str]:
-    """Return the words of `docker run` for a step."""
+    """Return the arguments of `docker run` for a step."""
     variables = {
         **{f"LAB_{name.upper()}": f"/{name}" for name in _FOLDERS},
         **{"LAB_REST_URL": settings.rest_url, "LAB_ID": settings.id, "LAB_OFFLINE": str(settings.offline)},
@@ -55,7 +55,7 @@ def command(step: Step, images: Images, parameters: Parameters, settings: Settin
 
 
 def _mounts(parameters: Parameters, settings: Settings) -> Iterator[str]:
-    """The lab's folders, and those of data that the parameters name, which are only read."""
+    """The lab's folders, and read-only the folders of data that the parameters name."""
     for name in _FOLDERS:
         folder: Path = getattr(settings, name).absolute()
         folder.mkdir(parents=True, exist_ok=True)

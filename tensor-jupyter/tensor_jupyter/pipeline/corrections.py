@@ -1,9 +1,9 @@
-"""The corrections of a model: images that people gave another label on the page, and which of them were trained with.
+"""The corrections of a model: images to which people gave another label on the page, and which were trained with.
 
 <LAB_FEEDBACK>/<model>/<label>/<sha256>.png            as the gateway keeps them
 <pipeline folder>/gather-feedback/corrections.json     the names of those that the last run has gathered
 
-TensorFlow is not imported here: a look takes milliseconds.
+TensorFlow is not imported here, so a check takes milliseconds.
 """
 
 import json
@@ -25,12 +25,12 @@ def files(parameters: Parameters, settings: Settings) -> list[str]:
 
 
 def write(folder: Path, names: list[str]) -> None:
-    """Note in the step's folder which were gathered."""
+    """Write to the step's folder which were gathered."""
     (folder / FILE).write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
 
 
 def changed(root: Path, parameters: Parameters, settings: Settings) -> set[str]:
-    """Return those that have come or gone since the last run gathered them; an image with a new label is both."""
+    """Return the names added or removed since the last run gathered them; a new label of an image does both."""
     try:
         gathered = set(json.loads((root / STEP / FILE).read_text(encoding="utf-8")))
     except OSError:
@@ -39,6 +39,6 @@ def changed(root: Path, parameters: Parameters, settings: Settings) -> set[str]:
 
 
 def waiting(root: Path, parameters: Parameters, settings: Settings) -> int:
-    """Return how many images wait to be trained with: each counts once, with a new label too."""
+    """Return how many images have not been trained with; one with a new label counts once."""
     gone_or_new = changed(root, parameters, settings)
     return len({Path(name).name for name in gone_or_new.intersection(files(parameters, settings))})

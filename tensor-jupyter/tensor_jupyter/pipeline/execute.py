@@ -1,7 +1,7 @@
-"""One step: alone under its lock, into a staging folder, stamped, and only then in its place by a rename.
+"""Run one step: under its lock, into a staging folder, which gets a stamp and is then moved to its place by a rename.
 
 <LAB_DATA>/pipeline/<model>/<step>/            what the step wrote, with its stamp
-<LAB_DATA>/pipeline/<model>/.staging/<step>-*  what it is writing; removed by the next run where it was killed
+<LAB_DATA>/pipeline/<model>/.staging/<step>-*  what it is writing; if it is killed, the next run removes this
 <LAB_DATA>/pipeline/<model>/.locks/<step>      held by the process that runs the step
 """
 
@@ -28,10 +28,10 @@ from tensor_jupyter.typed import LAB
 
 @dataclass(frozen=True)
 class Job:
-    """What a step's body is given.
+    """The argument of a step's body.
 
     root: the pipeline's folder, where inputs are read. folder: the staging folder, where outputs are written. run: the
-    key of the stamp, which names this run of the step. say: takes a line for the person who watches.
+    key of the stamp, which names this run of the step. say: prints a line for the user.
     """
 
     parameters: Parameters
@@ -57,7 +57,7 @@ def root_of(parameters: Parameters, settings: Settings) -> Path:
 
 
 def why_run(step: Step, parameters: Parameters, settings: Settings) -> str:
-    """Return in words why the step has to run, "" if it need not: by its stamp, then by what it left in the lab."""
+    """Return why the step has to run, "" if it need not: by its stamp, then by what it left in the lab."""
     root = root_of(parameters, settings)
     return stamps.why_stale(step, parameters, root) or why_lost(step, root, parameters, settings)
 
@@ -116,19 +116,19 @@ def _executed(
 def _write_page(
     step: Step, parameters: Parameters, settings: Settings, say: Callable[[str], object], problem: str = ""
 ) -> None:
-    """Write the run's page after the steps that add to it, and after one that failed; never a reason to fail."""
+    """Write the run's page after the steps that add to it, and after one that failed. Never raises."""
     from tensor_jupyter.pages import run as pages
 
     if step.name not in pages.REPORTED:
         return
     try:
         pages.write_page(parameters, settings, pages.Failure(step.name, problem) if problem else None)
-    except Exception as error:  # noqa: BLE001 - what was measured or deployed counts, with a page or without
+    except Exception as error:  # noqa: BLE001 - the step's results are valid without a page
         say(f"the run's page could not be written: {error!r}")
 
 
 def _body(step: Step) -> Callable[[Job], None]:
-    """The function of the module that does the step: train-classifier is done by train, others by their own names."""
+    """The function that does the step: for train-classifier run_classifier in train, for evaluate run in evaluate."""
     module, _, what = step.name.partition("-")
     found = importlib.import_module(f"tensor_jupyter.pipeline.bodies.{module}")
     return cast(Callable[[Job], None], getattr(found, f"run_{what}" if what else "run"))
@@ -136,7 +136,7 @@ def _body(step: Step) -> Callable[[Job], None]:
 
 @contextlib.contextmanager
 def _alone(path: Path, say: Callable[[str], object]) -> Iterator[None]:
-    """Hold the step's lock; the kernel releases it when the process dies, whatever it dies of."""
+    """Hold the step's lock; the kernel releases it when the process ends, for whatever reason."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,7 +162,7 @@ def _staging(root: Path, step: Step) -> Iterator[Path]:
 
 
 def _put_in_place(folder: Path, target: Path) -> None:
-    """Between the two renames the step counts as not run, which a kill there leaves behind."""
+    """Move the folder to its place. If killed between the two renames, the step counts as not run."""
     if target.exists():
         target.rename(folder.with_name(f"{folder.name}.old"))
     folder.rename(target)

@@ -1,6 +1,6 @@
-"""Why a step whose stamp holds has to run all the same: what it depends on, or has left, outside the pipeline's folder.
+"""Why a step with a valid stamp has to run again: what it depends on, or has left, outside the pipeline's folder.
 
-TensorFlow is not imported here: a dry run comes at once.
+TensorFlow is not imported here, so that a dry run is fast.
 """
 
 import json
@@ -15,10 +15,10 @@ from tensor_jupyter.settings import Settings
 
 
 def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings) -> str:
-    """Return the reason in words, "" if there is none.
+    """Return the reason, "" if there is none.
 
     Args:
-        step: Its stamp holds.
+        step: A step with a valid stamp.
         root: The pipeline's folder.
         parameters: Of all steps.
         settings: The lab's folders.
@@ -36,7 +36,7 @@ def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings)
 
 
 def _better_source(folder: Path, given: str, settings: Settings) -> str:
-    """A stand-in does not stay once the real set may be had."""
+    """The reason to run a step that gathered a stand-in: the real set may be available now."""
     wanted = document_in(folder / "about.json")["stand_in_for"]
     if wanted and not given and (not settings.offline or (settings.data / wanted).is_dir()):
         return f"a stand-in is in place of {wanted}, which is looked for again"
@@ -44,7 +44,7 @@ def _better_source(folder: Path, given: str, settings: Settings) -> str:
 
 
 def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
-    """A deployed version that is gone; one that the gate refused is wanted again only where the decision is open."""
+    """The reason if a deployed version is gone; one that the gate refused is missed only if steps have to run again."""
     deployed = document_in(root / "deploy" / "deployed.json")
     decision = document_in(root / LAST / "decision.json")
     refused = decision.get("run") == deployed["run"] and not decision["promoted"]

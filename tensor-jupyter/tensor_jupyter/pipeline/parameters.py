@@ -12,13 +12,13 @@ from tensor_jupyter.context import NAME
 from tensor_jupyter.errors import LabError
 
 FILE = Path("pipeline.yaml")
-"""Read where it is in the working folder and no other file is given."""
+"""Read from the working folder if it exists and no other file is given."""
 
 PREFIX = "LAB_PIPELINE_"
-"""Of the environment's variables: LAB_PIPELINE_EPOCHS=5."""
+"""Prefix of the environment's variables: LAB_PIPELINE_EPOCHS=5."""
 
 _PLAIN = ("learning_rate", "learning_steps", "batch_size", "mnist_data_dir", "notmnist_data_dir")
-"""Parameters that the tutorial's variables set as well, without the prefix: LEARNING_RATE=0.001."""
+"""Parameters that variables without the prefix set as well, as in the tutorial: LEARNING_RATE=0.001."""
 
 _FOLDERS = ("mnist_data_dir", "notmnist_data_dir")
 _SUFFIXES = (".yaml", ".yml", ".toml", ".json")
@@ -73,7 +73,7 @@ class Parameters(BaseModel):
         """Return the parameters from a file, the environment, and those `flags` that are not None.
 
         Args:
-            file: YAML, TOML or JSON; pipeline.yaml of the working folder where None is given and it is there.
+            file: YAML, TOML or JSON; None: pipeline.yaml of the working folder, if it exists.
             **flags: Values by name.
 
         Raises:
@@ -85,7 +85,7 @@ class Parameters(BaseModel):
             folder = getattr(found, name)
             if folder and not Path(folder).is_dir():
                 raise LabError(f"{name} is {folder!r}: there is no such folder.")
-            if folder:  # the same in a stamp, wherever the command is given
+            if folder:  # so that a stamp does not depend on the working folder
                 found = found.model_copy(update={name: str(Path(folder).absolute())})
         return found
 
@@ -109,7 +109,7 @@ class Parameters(BaseModel):
         return layers.read(cls, "pipeline", values, file, dict(_variables()), flags)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that give exactly these parameters, for a step's process."""
+        """Return the variables that set exactly these parameters, for a step's process."""
         values = {name: value for name, value in self.model_dump(mode="json").items() if value not in (None, "")}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 

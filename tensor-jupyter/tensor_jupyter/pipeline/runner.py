@@ -1,4 +1,4 @@
-"""All steps by doit: those that need each other in order, the branches in parallel, each in a process of its own."""
+"""Run all steps with doit: in the order of their needs, branches in parallel, each in a process of its own."""
 
 import json
 import os
@@ -28,7 +28,7 @@ PROMOTED, FAILED, REFUSED = 0, 1, 3
 
 @dataclass
 class Result:
-    """What became of a step. state: done, unchanged, failed, or not run."""
+    """The outcome of a step. state: done, unchanged, failed, or not run."""
 
     step: str
     state: str = "not run"
@@ -74,8 +74,8 @@ def explain(plan: Plan, parameters: Parameters, settings: Settings) -> dict[str,
 class Run:
     """One run of a plan.
 
-    say: is given a step's name and a line that it printed. images: where each step runs in a container of its image;
-    None: in a process of this Python.
+    say: called with a step's name and a line that it printed. images: run each step in a container of its image; None:
+    in a process of this Python.
     """
 
     plan: Plan
@@ -86,10 +86,10 @@ class Run:
     results: dict[str, Result] = field(default_factory=dict)
 
     def start(self, processes: int = 2) -> dict[str, Result]:
-        """Run the steps, so many at once, and return what became of each; a failure stops what depends on it."""
+        """Run the steps, so many at once, and return each outcome; steps that depend on a failed one do not run."""
         self.results = {name: Result(name) for name in self.plan.chosen}
         tasks = {"task_pipeline": self._tasks}
-        with tempfile.TemporaryDirectory() as folder:  # doit's own notes; the stamps say what has to run
+        with tempfile.TemporaryDirectory() as folder:  # doit's database is not kept: stamps decide
             tasks["DOIT_CONFIG"] = {  # type: ignore[assignment]
                 "backend": "json",
                 "dep_file": str(Path(folder) / "doit.json"),
@@ -111,7 +111,7 @@ class Run:
                 yield {**task, "task_dep": needs}
 
     def _step(self, step: Step) -> bool:
-        """Run a step's command, and pass its lines on."""
+        """Run a step's command, and forward its lines to `say`."""
         result, begin = self.results[step.name], time.monotonic()
         if step.name not in self.plan.again and not why_run(step, self.parameters, self.settings):
             result.state = "unchanged"
@@ -151,7 +151,7 @@ def environment(parameters: Parameters, settings: Settings, given: Mapping[str, 
 
 
 def decision(parameters: Parameters, settings: Settings) -> dict[str, Any] | None:
-    """Return what the gate decided last, None if it has not."""
+    """Return the gate's last decision, None if there is none."""
     try:
         found = json.loads((root_of(parameters, settings) / LAST / "decision.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -2,8 +2,8 @@
 
 <pipeline folder>/<step>/stamp.json     written last; a step without one did not finish
 
-A step whose stamp still describes what is on the disk need not run. Stamps are the lineage: an output's hash appears
-as an input's hash in the stamps of the steps that read it.
+A step whose stamp still matches the disk need not run. Stamps are the lineage: an output's hash appears as an input's
+hash in the stamps of the steps that read it.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _FOLDERS = ("mnist_data_dir", "notmnist_data_dir")
 
 @dataclass(frozen=True)
 class Stamp:
-    """inputs and outputs: SHA-256 by path, of a folder that of its files; "" for what is not there."""
+    """inputs and outputs: SHA-256 by path, for a folder over its files; "" for what is not there."""
 
     step: str
     command: list[str]
@@ -36,7 +36,7 @@ class Stamp:
 
     @property
     def key(self) -> str:
-        """Names the run: SHA-256 of everything but the outputs."""
+        """The name of the step's run: SHA-256 of everything but the outputs."""
         given = {name: value for name, value in asdict(self).items() if name != "outputs"}
         return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
@@ -45,7 +45,7 @@ class Stamp:
 
 
 def expected(step: Step, parameters: Parameters, root: Path) -> Stamp:
-    """Return the stamp that the step would get now; its outputs are left open."""
+    """Return the stamp that the step would get now, without outputs."""
     values = parameters.model_dump(mode="json")
     inputs = {path: digest(root / path) for path in step.inputs}
     inputs |= {name: digest(Path(values[name])) for name in _FOLDERS if name in step.params and values[name]}
@@ -64,7 +64,7 @@ def read(folder: Path) -> Stamp | None:
 
 
 def why_stale(step: Step, parameters: Parameters, root: Path) -> str:
-    """Return in words why the step has to run, "" if its stamp holds."""
+    """Return why the step has to run, "" if its stamp is valid."""
     found = read(root / step.name)
     if found is None:
         return "it was interrupted" if (root / step.name).is_dir() else "it has not run yet"

@@ -1,4 +1,4 @@
-"""The table of steps. Runner, stamps, command line and Argo manifests are all derived from it."""
+"""The table of steps, from which runner, stamps, command line and Argo manifests are derived."""
 
 from dataclasses import dataclass
 
@@ -145,7 +145,7 @@ STEPS = (
         live=True,
     ),
 )
-"""In an order in which they can run one after the other."""
+"""Each step stands after those it needs."""
 
 NAMES = tuple(step.name for step in STEPS)
 
@@ -154,7 +154,7 @@ LAST = STEPS[-1].name
 
 
 def named(name: str) -> Step:
-    """Return the step. Raises LabError, naming those there are."""
+    """Return the step. Raises LabError, which lists all steps, if there is none of that name."""
     found = next((step for step in STEPS if step.name == name), None)
     if found is None:
         raise LabError(f"There is no step {name!r}; the steps are {', '.join(NAMES)}.")

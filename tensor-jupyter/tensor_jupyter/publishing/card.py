@@ -1,4 +1,4 @@
-"""A model's card: the JSON document it carries inside, and answers by its signature `describe`."""
+"""A model's card: the JSON document that the model contains and its signature `describe` returns."""
 
 import datetime
 import importlib.metadata
@@ -22,10 +22,10 @@ def card(
     data_set: Mapping[str, Any],
     **more: Any,
 ) -> dict[str, Any]:
-    """What a client must know of the model, and a person may want to.
+    """Return the card: what clients must know about the model, and what people may want to know.
 
-    picture: what the model takes, for the card's `input`, or None where it takes no pictures. more: further fields,
-    such as `threshold` and `companion`; those that are None or empty are left out.
+    picture: the card's `input`, or None if the model takes no pictures. more: further fields, such as `threshold` and
+    `companion`; those that are None or empty are left out.
     """
     document: dict[str, Any] = {"schema": SCHEMA, "name": name}
     if labels:
@@ -45,14 +45,14 @@ def card(
 
 
 def now() -> str:
-    """This second in UTC, as the card writes times."""
+    """The current time in UTC, in the card's format."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def git_commit(folder: Path | None = None) -> str:
-    """The commit of the notebook's or the caller's folder, "-dirty" behind it where files differ; else LAB_GIT_COMMIT.
+    """The commit of `folder`, else of the working folder, with "-dirty" if files differ; else LAB_GIT_COMMIT.
 
-    "" where neither is known. Never fails: a card without it is still a card.
+    "" if neither is known. Never raises: the commit is optional in a card.
     """
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -1,14 +1,14 @@
-"""Which version answers requests that name none, after a new one was published.
+"""Decide which version answers requests without a version, after a new one was published.
 
-    with held(context):     # measuring takes seconds, in which the new version would answer already
+    with held(context):     # else the new version would answer while it is still being measured
         published = ...
     decision = decide(published, data, context)
     decision.default        # the version that answers from now on
     decision.message        # why, and how to change it
 
-The new version becomes the default unless it was trained on a stand-in where the present one was not, or its accuracy
-is lower, beyond the gate's margin, on its own test set or on the present version's. Then it is served under the label
-`candidate`, and `stable` stays on the present version. What a person pinned or labelled is left alone.
+The new version becomes the default unless it was trained on a stand-in and the present one was not, or its accuracy
+is lower, by more than the gate's margin, on its own test set or on the present version's. In these cases it gets the
+label `candidate`, and `stable` stays on the present version. Pins and labels set by a person are not changed.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Decision:
-    """default: the version that answers requests which name none; 0 if that is not known."""
+    """default: the version that answers requests without a version; 0 if it is not known."""
 
     version: int
     default: int
@@ -49,7 +49,7 @@ class Decision:
 
 @contextlib.contextmanager
 def held(context: Context) -> Iterator[None]:
-    """Keep the present default version from here until `decide`; only until the end of the block if that fails.
+    """Keep the present default version until `decide` is called; if the block raises, only until its end.
 
     A serving.json that cannot be read does not stop a publication.
     """
@@ -68,8 +68,8 @@ def held(context: Context) -> Iterator[None]:
 def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
     """Measure a version that has just been published, and set the labels; the gate's report is stored beside it.
 
-    data: what it was trained with, or None. Where it cannot be measured, the default stays as it was before; that is
-    not an error, since the version is published. Anything but a new default is logged as a warning.
+    data: what it was trained with, or None. If the version cannot be measured, the default does not change; that is
+    not an error, since the version is published. A decision against the new version is logged as a warning.
     """
     registry = Registry(context.settings.models, context.name)
     version = int(published.name)
@@ -88,7 +88,7 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
     name, conf = registry.name, registry.settings()
     others = [number for number in sound(registry, settings) if number != version]
     older = [number for number in others if number < version]
-    settled = bool(conf.pinned) or STABLE in conf.labels  # else a newer one is still being measured by another process
+    settled = bool(conf.pinned) or STABLE in conf.labels  # else another process may be measuring a newer one
     current = conf.default(others if settled else older) or max(older, default=0)
     folder = registry.folder(version)
     if not current:
@@ -147,7 +147,7 @@ def _left_alone(registry: Registry, version: int, current: int) -> str:
 
 
 def _reason_against(registry: Registry, current: int, data: Dataset | None, report: Report, also: bool) -> str:
-    """Why the new version is not the default, "" if it may be; also: the present version's test set was measured."""
+    """Why the new version is not the default, "" if it may be; also: whether the present one's test set was used."""
     if data and data.stand_in_for and not _made_with(registry, current).get("stand_in_for"):
         return f"it was trained on {data.name}, a stand-in for {data.stand_in_for}"
     accuracy = [check for check in report.checks if check.name.startswith("accuracy")]
@@ -158,7 +158,7 @@ def _reason_against(registry: Registry, current: int, data: Dataset | None, repo
 
 
 def _sets_of(registry: Registry, current: int, data: Dataset | None, settings: Settings) -> tuple[list[Dataset], str]:
-    """The present version's test set where it is another one, or why it cannot be had."""
+    """Return the present version's test set if it is another one, or why it cannot be loaded."""
     made = _made_with(registry, current)
     if made.get("stand_in_for") or (data and made.get("name") in (data.name, data.stand_in_for)):
         return [], ""
@@ -176,7 +176,7 @@ def _made_with(registry: Registry, version: int) -> dict[str, Any]:
 
 
 def _about(registry: Registry, version: int) -> dict[str, Any]:
-    """What `lab models` lists of a version, so that it need not load it."""
+    """The fields of the card that `lab models` lists, stored so that it need not load the version."""
     return about(_card(registry, version))
 
 

@@ -1,4 +1,4 @@
-"""A card put into a SavedModel that was made elsewhere: one more signature, and nothing else of it changes."""
+"""Add a card to a written SavedModel, as one more signature; nothing else in the model changes."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _SCOPE = "tensor_lab_describe"
 def add_card(folder: Path, text: str) -> None:
     """Add `describe`, index int32 [N] -> card string [N], to the graph tagged "serve" in the folder's saved_model.pb.
 
-    Raises LabError when it has such a signature, or is not a binary SavedModel.
+    Raises LabError when the model has a signature `describe` already, or is not a binary SavedModel.
     """
     path = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel()

@@ -1,9 +1,9 @@
-"""From a trained Keras model to a served one: self-contained, loaded back, checked, and only then visible.
+"""Publish a trained Keras model: write it self-contained, load it back, check it, and only then make it visible.
 
 Signatures of what is written (for a classifier of images; other models keep the names of their inputs and outputs):
     serving_default  images uint8 [N, H, W, C] -> scores float32 [N, classes], or score float32 [N] of a concept model
     describe         index int32 [N] -> card string [N], the same JSON document in every row
-Preprocessing layers are served with the model. It is batched only if its rows are found independent.
+Preprocessing layers are served with the model. Its requests are batched only if its rows are found independent.
 """
 
 import errno
@@ -37,10 +37,10 @@ from tensor_jupyter.publishing.staging import publish, staging
 from tensor_jupyter.training.evaluation import measured
 
 GOLDEN_SAMPLES = 8
-"""How many test pictures travel with the model: they warm a server up, and their scores must come out again."""
+"""Number of test pictures stored with the model: they warm up a server, and it must reproduce their scores."""
 
 _BATCH = 256  # images measured at once
-_COARSE = 1e-2  # tolerance where the scores were made in half precision or on a GPU, and are replayed on the CPU
+_COARSE = 1e-2  # tolerance where scores were computed in half precision or on a GPU, and are replayed on the CPU
 
 _log = logging.getLogger(__name__)
 tf.get_logger().setLevel(logging.ERROR)  # in a notebook it would print the name of the staging folder
@@ -72,14 +72,14 @@ def export(
         context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
-        command: How the model was made, for the card; run: which run of the pipeline did; companion: its classifier.
+        command: How the model was made, for the card; run: the pipeline run; companion: a concept model's classifier.
         samples: A few inputs as the model takes them, as golden samples: an array [N, ...], or a list or dict of these.
         labels: The names of the scores; else those of `data`.
         pixels: "0..255", "0..1" or "-1..1": the numbers of an image input of floats, where no layer shows them.
-        threshold: A concept model's, over which an image is foreign; quantiles: its held-out images' scores by share.
+        threshold: A concept model's score above which an image is foreign; quantiles: of its held-out images' scores.
         decides: Whether `default_version.decide` sets, and logs, which version is the default; else the caller does.
 
-    Raises LabError when the model cannot be served, or answers otherwise, or the disk is full; nothing is visible then.
+    Raises LabError, and publishes nothing, when the model cannot be served, its outputs differ, or the disk is full.
     """
     about = (data.about if data else {"name": "unknown"}) | ({"command": command} if command else {})
     more = {"threshold": threshold, "score_quantiles": quantiles, "companion": companion, "run": run}
@@ -95,7 +95,7 @@ def export(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What is served, and its card."""
+    """A model that is ready to be published, and what its card needs."""
 
     endpoint: Endpoint
     samples: dict[str, np.ndarray]
@@ -130,14 +130,14 @@ def publish_model(
 ) -> Path:
     """Write, check and publish a model with this card.
 
-    samples: inputs [N, ...] by alias that it must answer again; independent_rows: the user's word, as in `declared`.
+    samples: inputs [N, ...] by alias for the golden samples; independent_rows: the user's declaration, see `declared`.
     """
     models = context.settings.models
     with staging(models) as folder:
         try:
             write(endpoint, folder)
             write_golden_samples(folder, context.name, _answered(endpoint, samples))
-        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
+        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's error for a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         except tf.errors.OpError as error:
             raise LabError(f"The model could not be written: {' '.join(str(error).split())[:300]}") from error
@@ -200,7 +200,7 @@ def tolerance(model: keras.Model) -> float:
 
 
 def _measured(version: _Prepared, data: Dataset | None, threshold: float | None) -> dict[str, float]:
-    """Accuracy or error on the test images, none of a model that does not take them or answers something else."""
+    """Accuracy or error on the test images; {} if the model does not take them or its scores do not fit the labels."""
     endpoint, pixels = version.endpoint, version.pixels
     images = images_for(data, endpoint) if data else None
     if data is None or images is None:

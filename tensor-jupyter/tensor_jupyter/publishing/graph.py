@@ -1,4 +1,4 @@
-"""A version as the model server has it: loaded from its graph alone, so that nothing of Python's can help it.
+"""A version as the model server loads it: from its graph alone, without the Python code that made it.
 
 with Graph(folder) as graph:
     graph.signatures["serving_default"].inputs        # {"images": Tensor("uint8", (-1, 28, 28, 1))}
@@ -24,14 +24,14 @@ from tensor_jupyter.errors import LabError
 
 DEFAULT = "serving_default"
 
-tf.get_logger().setLevel(logging.ERROR)  # the loader is called old, but it is what a server does
+tf.get_logger().setLevel(logging.ERROR)  # it warns that the loader is deprecated, but servers load this way
 _hushing = threading.Lock()
 _BROKEN = (tf.errors.OpError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """dtype: numpy's word, "string" for bytes; shape: -1 for any size, None for any rank."""
+    """dtype: numpy's name, "string" for bytes; shape: -1 for any size, None for any rank."""
 
     dtype: str
     shape: tuple[int, ...] | None
@@ -43,7 +43,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """What one signature takes and answers, by alias."""
+    """The inputs and outputs of one signature, by alias."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -111,9 +111,9 @@ class Graph:
         return found
 
     def card(self) -> dict[str, Any] | None:
-        """What the signature `describe` answers, None where it is missing, is not ours, or does not give a JSON object.
+        """The card that `describe` returns; None if the signature is missing, not the lab's, or returns no JSON object.
 
-        Raises LabError when ours cannot be run.
+        Raises LabError when the lab's `describe` cannot be run.
         """
         signature = self.signatures.get("describe")
         if signature is None or not signature.is_card:
@@ -135,7 +135,7 @@ class Graph:
 
 
 def _hush_first_session() -> None:
-    """The first session of a process writes two lines about itself to stderr, whatever the log level."""
+    """Open a first session without its output: it writes two lines to stderr, whatever the log level."""
     with _hushing:  # two threads that swap stderr at once would lose it
         _open_first_session()
 
@@ -176,6 +176,6 @@ def _tensor(info: Any) -> Tensor:
 
 
 def _load_error(error: Exception) -> LabError:
-    """In one line, without the trace of graph nodes that TensorFlow appends."""
+    """The error in one line, without the trace of graph nodes that TensorFlow appends."""
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
     return LabError(" ".join(f"{type(error).__name__}: {text}".partition("[[")[0].split())[:500])

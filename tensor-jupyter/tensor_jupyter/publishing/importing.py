@@ -1,6 +1,6 @@
-"""Models that people have, made into served versions: .keras and .h5 files, and SavedModel folders as they are.
+"""Publish existing models: .keras and .h5 files, and SavedModel folders as they are.
 
-No code out of a file is run: Lambda layers and custom layers are refused, with a remedy.
+No code from a file is run: Lambda layers and custom layers are refused, with a remedy.
 """
 
 import logging
@@ -41,8 +41,8 @@ def import_model(
         context: The name and the version.
         labels: The names of its scores, for the card.
         data: Its test images become golden samples, and the gate's report is made with them.
-        hints: What the model's layers do not declare of its images and scores.
-        independent_rows: True or False is the user's word; None: only what the check finds.
+        hints: What the model's layers do not declare about its images and scores.
+        independent_rows: True or False: the user's declaration; None: as the check finds.
 
     Raises:
         LabError: For a file that is not a model, cannot be served, or would run code of its own.
@@ -61,7 +61,7 @@ def import_model(
 
 
 def default_name(path: Path) -> str:
-    """What a model is called after its file: lower case, '-' for what a name cannot hold."""
+    """A model name made from the file's name: lower case, '-' for characters that are not allowed."""
     stem = path.resolve().name if path.is_dir() else path.stem
     return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:63] or "model"
 
@@ -69,7 +69,7 @@ def default_name(path: Path) -> str:
 def _saved_model(
     path: Path, context: Context, labels: Sequence[str], hints: Hints, independent_rows: bool | None
 ) -> Path:
-    """Copied file by file, and unchanged but for the card and the declaration of independent rows."""
+    """Publish a copy of the folder, unchanged but for the card and the declaration of independent rows."""
     if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         inside = sorted(found.parent for found in path.glob("*/saved_model.pb"))
         hint = f": give {inside[-1]}" if inside else "; wanted is the folder of a SavedModel"
@@ -141,7 +141,7 @@ def _no_answer(path: Path, text: str) -> str:
 
 
 def _print_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
-    """Log what was found of the pixels of a classifier. Raises LabError if images would get wrong answers."""
+    """Log which pixel range a classifier takes. Raises LabError if images would get wrong answers."""
     if pixels == "":
         raise LabError(
             f"{path.name} holds a {how} without the preprocessing it was trained with, so images would get wrong "

@@ -1,4 +1,4 @@
-"""Whether the rows of a version are independent: a row gets the same answer whatever stands beside it in the request.
+"""Whether the rows of a version are independent: a row's output does not depend on other rows of the request.
 
 Only then may a server batch, split or join requests (docs/contracts.md, "Independent rows"). An open first dimension
 does not declare it: a sum over rows has one too. Every signature is run with the same rows in different requests.
@@ -20,7 +20,7 @@ DECLARATION = Path("assets.extra/batching_params.pbtxt")
 """Beside a version whose rows are independent: TensorFlow Serving's file of batching parameters."""
 
 TOLERANCE = 1e-5
-"""The most an output may differ between two requests, relative to it above 1."""
+"""How much an output may differ between two requests; relative for values above 1."""
 
 _PARAMETERS = """\
 # The rows of every signature are independent: batching, splitting and joining requests change no answer.
@@ -33,7 +33,7 @@ max_execution_batch_size { value: 32 }
 
 _ROWS = 6  # of made-up requests
 _JOINED = 40  # rows, more than a server runs at once
-_FAR = 1000  # factor of the rows that would dominate a sum or a maximum
+_FAR = 1000  # factor of padding rows, so that they would dominate a sum or a maximum
 _WRITES_STATE = re.compile("Assign|Resource(Apply|Scatter)|LookupTable(Insert|Import|Remove)|.*(Enqueue|Dequeue)")
 
 
@@ -46,7 +46,7 @@ def declare(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether the rows are independent, None where it is unknown, and why they are not or it is not known."""
+    """Whether the rows are independent, None if unknown; reason: why they are dependent or unknown."""
 
     independent: bool | None
     reason: str = ""
@@ -55,7 +55,7 @@ class Finding:
 def compare_rows(graph: Graph, samples: Iterable[Sample], imagined: bool = False) -> Finding:
     """Run every signature with the same rows in different requests.
 
-    imagined: random numbers are used where a signature has fewer than two rows of golden samples.
+    imagined: use random numbers for a signature that has fewer than two rows of golden samples.
     """
     known = list(samples)
     unknown = ""
@@ -73,7 +73,7 @@ def compare_rows(graph: Graph, samples: Iterable[Sample], imagined: bool = False
 
 
 def _request(name: str, signature: Signature, samples: list[Sample], imagined: bool) -> dict[str, np.ndarray]:
-    """Two rows or more for the signature. Raises LabError where there are none, or it does not take any number."""
+    """At least two rows for the signature. Raises LabError if there are none, or its number of rows is fixed."""
     for tensor in signature.inputs.values():
         if not tensor.shape or tensor.shape[0] != -1:
             raise LabError(f"its input is {tensor}, without an open number of rows")
@@ -120,7 +120,7 @@ def _dependence(graph: Graph, name: str, request: Mapping[str, np.ndarray]) -> s
 
 
 def _requests(count: int) -> Iterator[tuple[str, np.ndarray, int | None]]:
-    """What to compare with the whole: how the rows are sent, which, and the factor of the rows put behind them."""
+    """The requests to compare with the whole: how the rows are sent, which rows, and the factor of the padding."""
     every = np.arange(count)
     yield "sent again", every, None
     for part in (*np.array_split(every, count), *np.array_split(every, 2)):
@@ -134,7 +134,7 @@ def _requests(count: int) -> Iterator[tuple[str, np.ndarray, int | None]]:
 
 
 def _padded(rows: np.ndarray, factor: int | None) -> np.ndarray:
-    """The rows, and as many behind them: `factor` times these numbers where that is possible, else empty or equal."""
+    """The rows, then as many padding rows: `factor` times their numbers where possible, else empty or equal ones."""
     if factor is None:
         return rows
     behind = rows

@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user declares of a model, where its layers do not.
+    """What the user declares about a model, where its layers do not.
 
     Attributes:
-        pixels: The numbers that black and white are for an image input of floats, one of RANGES.
+        pixels: The values of black and white in an image input of floats, one of RANGES.
         size: Height and width of the images, where the model leaves them open.
         scores: "probabilities" or "logits".
     """

@@ -19,7 +19,7 @@ from tensor_jupyter.errors import LabError
 _NUMBERED = re.compile("(keras_tensor|input_layer|input)(_[0-9]+)?")
 
 TWO_CLASSES = ("probability", "logit")
-"""What a model with one score for two classes answers; its endpoint answers [1 - p, p]."""
+"""What the one score of a model for two classes is; its endpoint returns [1 - p, p]."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Endpoint:
         return self._outputs(self.model(values, training=False))
 
     def answers(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What Keras computes of these inputs."""
+        """The outputs that Keras computes for these inputs, by alias."""
         found = self({alias: tf.convert_to_tensor(value) for alias, value in given.items()})
         return {alias: np.asarray(value) for alias, value in found.items()}
 
@@ -138,7 +138,7 @@ def _named(structure: Any) -> Any:
     specs = []
     for place, (path, leaf) in enumerate(leaves):
         known = str(getattr(leaf, "name", "") or "")
-        if not known or _NUMBERED.fullmatch(known):  # by the process, so another number each time
+        if not known or _NUMBERED.fullmatch(known):  # numbered per process, so the name changes each time
             known = "inputs" if len(leaves) == 1 else f"input_{place}"
         name = path if path[:1].isalpha() else known
         if len(leaves) == 1 and len(leaf.shape) == 4 and name != "imgs":
@@ -157,5 +157,5 @@ def _argument(name: str) -> str:
 
 
 def _paths(structure: Any) -> list[tuple[str, Any]]:
-    """The leaves in keras.tree's order, each with its keys and places, joined by "_"."""
+    """The leaves in keras.tree's order, each with its path: keys and indices, joined by "_"."""
     return [("_".join(map(str, path)), leaf) for path, leaf in keras.tree.flatten_with_path(structure)]

@@ -1,4 +1,4 @@
-"""Keras models out of .keras and .h5 files, those of Keras 2 included; no code out of a file is run."""
+"""Keras models from .keras and .h5 files, those of Keras 2 included; no code from a file is run."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _WITHOUT_GROUPS = re.compile("Depthwise|Separable|Transpose")
 
 
 def load_keras(path: Path) -> keras.Model:
-    """The model of a .keras or .h5 file, to predict with. Raises LabError; no code out of the file is run."""
+    """Load the model of a .keras or .h5 file for inference. Raises LabError; no code from the file is run."""
     try:
         if path.suffix.lower() == ".keras":
             model = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -31,7 +31,7 @@ def load_keras(path: Path) -> keras.Model:
             model = _load_h5(path)
     except LabError:
         raise
-    except Exception as error:  # Keras raises whatever the file makes it raise
+    except Exception as error:  # a damaged file can make Keras raise anything
         raise LabError(_reason(path, str(error))) from error
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
         raise LabError(f"{path.name} has no input shape: build the model, or call it once, before saving it.")
@@ -54,7 +54,7 @@ def saved_loss(path: Path) -> Any:
 
 
 def _load_h5(path: Path) -> keras.Model:
-    """Raises LabError for the commonest .h5 file that is not a model."""
+    """Load a .h5 file. Raises LabError for one that holds only weights."""
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise LabError(
@@ -73,7 +73,7 @@ def _load_h5(path: Path) -> keras.Model:
 
 
 def _without_old_defaults(config: Any) -> int:
-    """Remove what Keras 2 wrote and Keras 3 refuses, at any depth; return how much."""
+    """Remove settings that Keras 2 wrote and Keras 3 rejects, at any depth; return how many."""
     if isinstance(config, list):
         return sum(map(_without_old_defaults, config))
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""What the layers of a Keras model declare of its images and scores.
+"""What the layers of a Keras model declare about its images and scores.
 
 range:   the numbers its image input takes, found by sending black and white through the layers in front of the first
          weights (Rescaling, Normalization, preprocess_input ...); else by the network of keras.applications it is.
@@ -13,7 +13,7 @@ import numpy as np
 
 from tensor_jupyter.publishing.made_up import RANGES
 
-_TYPICAL = 4  # the largest number that networks of scaled images get: normalised white is about 2.6
+_TYPICAL = 4  # the largest input of networks that take scaled images: normalised white is about 2.6
 _SIDE = 32  # of the test images, where the model leaves it open
 _PASSED = ("Flatten", "Reshape", "Dropout", "Squeeze", "Cast")
 _PROBABILITIES = ("softmax", "sigmoid")
@@ -35,7 +35,7 @@ _NETWORKS = (  # a layer that only this network of keras.applications has, its n
 def pixel_range(model: keras.Model) -> tuple[str | None, str]:
     """The range of the image input, and how it was found; None where it is unknown.
 
-    The range is "" for a network whose own preprocessing no range describes, and that is not part of the model.
+    The range is "" for a network whose preprocessing is not part of the model and cannot be given as a range.
     """
     found = _by_layers(model)
     if found:
@@ -80,7 +80,7 @@ def _is_plausible(low: float, high: float) -> bool:
 
 
 def _before_weights(model: keras.Model, value: Any) -> Any:
-    """What the first layer with weights gets for this input; Normalization counts as preprocessing."""
+    """The input of the first layer with weights, given this model input; Normalization counts as preprocessing."""
     functional = getattr(model, "_functional", None) or model
     for node in _nodes(functional):
         layer = node.operation
@@ -122,7 +122,7 @@ def compiled_loss(model: keras.Model) -> Any:
     """The configuration of the loss that the model was compiled with, None if it was not."""
     try:
         return (model.get_compile_config() or {}).get("loss")
-    except Exception:  # noqa: BLE001 - a loss of the user's own, which Keras cannot write down
+    except Exception:  # noqa: BLE001 - a custom loss that Keras cannot serialise
         return None
 
 

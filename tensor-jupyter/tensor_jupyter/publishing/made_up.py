@@ -1,4 +1,4 @@
-"""Numbers in place of real inputs, where no samples are known; and images as a served model takes them."""
+"""Random inputs for models without known samples; and images in the form a served model takes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from tensor_jupyter.errors import LabError
 
 RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
-"""The card's `input.range`: the numbers that black and white become for an input of floats."""
+"""The card's `input.range`: the values of black and white in an input of floats."""
 
 _OPEN_SIZE = 8  # what an open dimension becomes
 _WORDS = ["the", "red", "dog", "and", "a", "small", "cat", "sat", "on", "it", "quite", "happily", "today"]
@@ -27,7 +27,7 @@ def as_input(images: np.ndarray, dtype: str, pixels: str | None = None) -> np.nd
 
 
 def card_range(card: Mapping[str, Any]) -> str | None:
-    """The card's `input.range`, None where it is none of RANGES."""
+    """The card's `input.range`, None if it is not one of RANGES."""
     given = card.get("input")
     found = given.get("range") if isinstance(given, Mapping) else None
     return found if found in RANGES else None

@@ -1,6 +1,6 @@
-"""What lies in the models volume and is nearly a model: why it is not served, and the command that mends it.
+"""Near-models in the models volume: why each is not served, and the command that fixes it.
 
-The watcher looks for folders and lists them as `ignored` (docs/contracts.md); Keras files are the workbench's matter.
+The watcher finds folders and lists them as `ignored` (docs/contracts.md); this module finds Keras files.
 """
 
 import shlex
@@ -26,7 +26,7 @@ def near_models(document: Mapping[str, Any], models: Path) -> list[NearModel]:
 
     Args:
         document: The inventory or list; without `ignored` in it only the files are found.
-        models: The same volume as the workbench has it; the watcher's commands are for the folder around it.
+        models: The volume's path here; the watcher's commands are meant for its parent folder.
     """
     ignored = document.get("ignored")
     return [*_listed(ignored if isinstance(ignored, list) else [], models), *_keras_files(models)]

@@ -1,4 +1,4 @@
-"""Which models and versions there are: the gateway's word where it answers, the models volume's where it does not."""
+"""Which models and versions exist: as the gateway lists them, or by the models volume if it does not answer."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ class Overview:
 
 
 def overview(settings: Settings) -> Overview:
-    """What the gateway and the models volume know."""
+    """Return the overview from the gateway and the models volume."""
     found: dict[str, Seen] | None = None
     document: dict[str, Any] = {}
     silent = ""
@@ -62,7 +62,7 @@ def overview(settings: Settings) -> Overview:
 
 
 def about(card: dict[str, Any]) -> dict[str, Any]:
-    """Of a card what a list of versions shows: accuracy, data_set and created."""
+    """The card's fields for a list of versions: accuracy, data_set and created."""
     metrics, made = card.get("metrics"), card.get("data_set")
     found = metrics.get("test_accuracy") if isinstance(metrics, dict) else None
     name = made.get("name") if isinstance(made, dict) else None
@@ -86,7 +86,7 @@ def quarantine_reason(name: str, version: int, settings: Settings) -> str:
 
 
 def _with_cards(settings: Settings, name: str, versions: list[Version]) -> list[Version]:
-    """Completed by the gateway for the version that it describes, where no report lies beside that."""
+    """Add the card's fields of the default version from the gateway, if no report supplied them."""
     if all(version.created for version in versions if version.state == "served"):
         return versions
     try:
@@ -130,7 +130,7 @@ def _versions(settings: Settings, name: str, seen: Seen | None) -> list[Version]
 
 
 def _described(registry: Registry, version: Version) -> Version:
-    """With what the report beside the version holds of its card."""
+    """Add the card's fields that the version's report holds."""
     found = (registry.report(version.version) or {}).get("about")
     if not isinstance(found, dict):
         return version

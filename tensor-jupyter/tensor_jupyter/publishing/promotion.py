@@ -1,4 +1,4 @@
-"""From a canary to the stable version: what is measured, with which pictures, and against what."""
+"""Measure a version before its promotion: with which pictures, and against which version."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from tensor_jupyter.settings import Settings
 def measure(
     registry: Registry, version: int, label: str, data: str | None, settings: Settings, force: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
-    """The gate's report of a version that is to get the label, stored beside it, and what missed its bar, in words.
+    """Return the gate's report of a version that is to get the label, and the messages of its failed checks.
 
-    It is measured against the version under the label, or else the highest one that would be served without it.
-    data: a set or a path; without it the pictures that were held out when the version was trained. Raises LabError when
-    those cannot be had, unless `force` is given.
+    The report is stored beside the version. It compares with the version that has the label, else with the highest
+    one that would be served without the new one. data: a set or a path; else the pictures that were held out when the
+    version was trained. Raises LabError when those cannot be loaded, unless `force` is given.
     """
     folder = registry.folder(version)
     try:
@@ -40,14 +40,14 @@ def measure(
 
 
 def _check_measured(report: Report, data: str) -> None:
-    """Raise LabError where the given pictures do not fit the model: that is a mistake, not a pass."""
+    """Raise LabError if the given pictures do not fit the model: the check must not count as passed then."""
     for check in report.checks:
         if check.name == "accuracy" and check.passed is None:
             raise LabError(f"With --data {data} {check.message}.")
 
 
 def other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
-    """The current version's own test pictures, where they are other ones and can be had."""
+    """The current version's own test pictures, if they are another set and can be loaded."""
     try:
         theirs = held_out(registry, current, None, settings)
     except LabError:
@@ -56,7 +56,7 @@ def other_sets(registry: Registry, current: int, pictures: Dataset | None, setti
 
 
 def current_version(registry: Registry, version: int, label: str, settings: Settings) -> int:
-    """The version it would take the place of, 0 if there is none."""
+    """The version that `version` would replace, 0 if there is none."""
     conf = registry.settings()
     others = [number for number in sound(registry, settings) if number != version]
     labelled = conf.labels.get(label)
@@ -66,7 +66,7 @@ def current_version(registry: Registry, version: int, label: str, settings: Sett
 
 
 def held_out(registry: Registry, version: int, data: str | None, settings: Settings) -> Dataset | None:
-    """The pictures to measure with; None for a model that was made with none."""
+    """The pictures to measure with; None for a model that was trained without pictures."""
     with Graph(registry.folder(version)) as graph:
         card = graph.card() or {}
     picture = _picture(card)

@@ -1,7 +1,7 @@
-"""One model's versions in the models volume: which there are, which are called what, and which one answers.
+"""One model's versions in the models volume: their labels, the default version, promotion, rollback and deletion.
 
-Nothing here talks to a server: labels and the version policy are written to `<models>/<name>/serving.json`, and the
-watcher beside the model server follows. Every change is logged (`reports`).
+Nothing here calls a server: labels and the version policy are written to `<models>/<name>/serving.json`, and the
+watcher beside the model server applies them. Every change is logged (`reports`).
 """
 
 import os
@@ -39,7 +39,7 @@ class Registry:
         )
 
     def folder(self, version: int) -> Path:
-        """Where a version lies. Raises LabError, naming those there are, for one that is not there."""
+        """A version's folder. Raises LabError, listing the existing versions, if there is none."""
         found = self.folders()
         if version not in found:
             there = f"there are {', '.join(map(str, sorted(found)))}" if found else "there is none"
@@ -56,7 +56,7 @@ class Registry:
         self._change(lambda conf: conf.with_label(label, version), {"did": "label", "label": label, "version": version})
 
     def set_default(self, stable: int | None, candidate: int | None = None, held: bool = False) -> None:
-        """Put the labels `stable` and `candidate` on these versions, or remove them; not a person's choice.
+        """Put the labels `stable` and `candidate` on these versions, or remove them; logged as automatic.
 
         held: the next decision may remove `stable` again, as after `hold_default`.
         """
@@ -71,8 +71,8 @@ class Registry:
     def hold_default(self, present: list[int]) -> bool:
         """Keep the version that is the default now, whatever is published, until `set_default` or `release_default`.
 
-        present: the sound versions. Returns whether anything was changed: not where there is a label `stable`, a pin,
-        or no sound version.
+        present: the sound versions. Returns whether anything was changed: nothing is if there is a label `stable`,
+        a pin, or no sound version.
         """
         conf = self.settings()
         current = conf.default(present)
@@ -83,7 +83,7 @@ class Registry:
         return True
 
     def release_default(self) -> None:
-        """Undo `hold_default`; without effect where `stable` has been set otherwise since."""
+        """Undo `hold_default`; without effect if `stable` has been set by something else since."""
         if self.is_held():
             self._change(lambda conf: conf.without_label(STABLE), {"did": "default", "stable": None})
 
@@ -120,13 +120,13 @@ class Registry:
         return last.get("did") != "default" or last.get("stable") != conf.labels[STABLE]
 
     def set_independent_rows(self, independent: bool | None) -> None:
-        """Say whether a server may batch this model's requests, or with None leave it to the model."""
+        """Set whether a server may batch this model's requests; None: as the version declares."""
         self.folders()
         entry = {"did": "independent_rows", "value": independent}
         self._change(lambda conf: conf.with_independent_rows(independent), entry)
 
     def replace_settings(self, wanted: ServingSettings) -> bool:
-        """Write serving.json as it was decided elsewhere; False if that is what it says."""
+        """Write serving.json as pulled from another lab; False if nothing changes."""
         differ = self.settings().document != wanted.document
         if differ:
             self._change(lambda _: wanted, {"did": "pull", "settings": wanted.document})
@@ -135,7 +135,7 @@ class Registry:
     def promote(self, version: int, label: str, forced: bool = False) -> None:
         """Put a label on a version that passed the gate.
 
-        For `stable`, a model pinned to certain versions is pinned to this one, or no longer when it is the newest.
+        For `stable`, a pin of the model moves to this version, or is removed if this version is the newest.
         """
         self.folder(version)
         newest = self.numbers()[-1]
@@ -152,11 +152,11 @@ class Registry:
         self._change(change, {"did": "promote", "label": label, "version": version, "before": before, "forced": forced})
 
     def rollback(self, present: list[int], target: int | None = None) -> tuple[int, int]:
-        """Have an older version answer: returns the version that answered, and the one that does from now on.
+        """Make an older version the default; return the previous default and the new one.
 
-        present: the sound versions. Without a `target` it is the one that was `stable` before, else the one below.
-        The model is pinned to it: newer versions are not served until one is promoted. Labels on newer versions go to
-        it where they are `stable`, others go.
+        present: the sound versions. target: the new default; else the version that was `stable` before, else the next
+        lower one. The model is pinned to it: newer versions are not served until one is promoted. The label `stable`
+        moves to it; other labels are removed from newer versions.
         """
         conf = self.settings()
         current = conf.default(present)
@@ -180,7 +180,7 @@ class Registry:
         return current, chosen
 
     def retry(self, version: int) -> None:
-        """Have the watcher look at a version again, by the time of one of its files; nothing in it changes."""
+        """Make the watcher check a version again, by touching one of its files; no content changes."""
         folder = self.folder(version)
         for path in (*(folder / name for name in _GRAPHS), *sorted(folder.iterdir())):
             if path.is_file():
@@ -189,7 +189,7 @@ class Registry:
         raise LabError(f"{folder} is empty: there is nothing to look at again.")
 
     def delete(self, version: int, present: list[int], force: bool = False) -> None:
-        """Remove a version in one step, with its report; `force` takes one that is served, with its labels.
+        """Remove a version in one step, with its report; `force` also removes a served one, with its labels.
 
         present: the sound versions; the last of them is never deleted.
         """
@@ -215,7 +215,7 @@ class Registry:
     def delete_all(self) -> list[int]:
         """Delete the whole model in one step, with reports and serving.json; returns its versions.
 
-        Raises LabError for a folder without a version: it may hold something else than a model.
+        Raises LabError for a folder without a version: it may not be a model.
         """
         numbers = sorted(self.folders())
         if not numbers:
@@ -258,7 +258,7 @@ class Registry:
     def folders(self) -> dict[int, Path]:
         """Every version's folder, with a model in it or not.
 
-        As the watcher counts them: 00001 is version 1, and the shorter of two such names counts.
+        Numbered as the watcher does: 00001 is version 1; of two names of one number the shorter counts.
         """
         if not self.family.is_dir():
             raise LabError(f"There is no model {self.name} in {self.models}: `{LAB} models` lists those there are.")
@@ -279,7 +279,7 @@ class Registry:
         return next((int(number) for number in reversed(promoted) if number in older), older[-1])
 
     def _change(self, change: Callable[[ServingSettings], ServingSettings], entry: dict[str, Any]) -> None:
-        """Write serving.json anew, if it differs, and a line of the log; one at a time."""
+        """Write serving.json, if it changes, and a line of the log, under the lock."""
         with self._reports.locked():
             conf = self.settings()
             changed = change(conf)

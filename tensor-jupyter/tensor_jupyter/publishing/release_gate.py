@@ -1,6 +1,6 @@
-"""The gate before a promotion: what a version is measured by, the bar for each number, and the report.
+"""The release gate: the checks of a version before its promotion, their thresholds (bars), and the report.
 
-report = check_version(folder, current, data)     # current: the version it would take the place of, or None
+report = check_version(folder, current, data)     # current: the version it would replace, or None
 report.passed, report.failed              # ["accuracy is 91.20% on 2000 pictures of mnist; at least 98.60% ..."]
 """
 
@@ -23,7 +23,7 @@ from tensor_jupyter.publishing.replay import compare
 from tensor_jupyter.publishing.samples import golden_samples
 
 _BATCH = 256
-_WARM, _RUNS = 5, 51  # calls before the clock runs, and under it
+_WARM, _RUNS = 5, 51  # calls before the timing starts, and timed calls
 
 
 class Bars(BaseSettings):
@@ -38,14 +38,14 @@ class Bars(BaseSettings):
     """LAB_GATE_MAX_ACCURACY_LOSS: how much below the current version's accuracy it may be."""
 
     max_disagreement: float = Field(default=0.1, ge=0, le=1)
-    """LAB_GATE_MAX_DISAGREEMENT: the share of pictures it may answer other than the current version, beyond those that
-    are right only now."""
+    """LAB_GATE_MAX_DISAGREEMENT: the share of pictures it may classify differently from the current version, in
+    addition to its gain in accuracy."""
 
     max_latency_ms: float = Field(default=100.0, gt=0)
-    """LAB_GATE_MAX_LATENCY_MS: how long its graph may take for one request, in the middle of 51."""
+    """LAB_GATE_MAX_LATENCY_MS: how long its graph may take for one request, as the median of 51."""
 
     pictures: int = Field(default=2000, ge=1)
-    """LAB_GATE_PICTURES: how many held-out pictures are looked at, at most."""
+    """LAB_GATE_PICTURES: the largest number of held-out pictures to measure with."""
 
     @classmethod
     def read(cls) -> "Bars":
@@ -71,7 +71,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What the gate found of a version, and of the one it would take the place of (current, 0: none)."""
+    """The gate's results for a version, and for the one it would replace (current, 0: none)."""
 
     version: int
     current: int
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def failed(self) -> list[str]:
-        """What missed its bar, in words."""
+        """The messages of the checks that missed their bar."""
         return [check.message for check in self.checks if check.passed is False]
 
     def document(self, **more: object) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class _Held:
     images: np.ndarray
     right: np.ndarray
     labels: tuple[str, ...]
-    total: int  # of which these are a part
+    total: int  # all test pictures of the set, of which these are a part
 
     @property
     def description(self) -> str:
@@ -128,9 +128,9 @@ def check_version(
 ) -> Report:
     """Measure the version in `folder`, and the one in `current`, on the test pictures of `data` and of the sets `also`.
 
-    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". Numbers
-    that cannot be had, as the accuracy of a model that takes no pictures, stop nothing; the report has the reason.
-    Raises LabError when the version does not load.
+    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". A number
+    that cannot be measured, such as the accuracy of a model without picture input, fails nothing; the report has the
+    reason. Raises LabError when the version does not load.
     """
     bars = bars or Bars.read()
     sets = [_held(each, bars.pictures) for each in ([data] if data else []) + [*also]]
@@ -228,7 +228,7 @@ def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | No
     if isinstance(mine, str) or held is None:
         return Check("accuracy", None, f"accuracy is not measured: {mine}")
     found, before = _share_right(mine, held), None
-    # Other labels are not an excuse: a model without one of the set's labels gets it wrong.
+    # Also for a model with other labels: where it lacks one of the set's labels, it is wrong.
     if not isinstance(theirs, str) and bool(mine.labels) == bool(theirs.labels):
         before = _share_right(theirs, held)
     bar, why = bars.min_accuracy, ""
@@ -246,7 +246,7 @@ def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held 
     if isinstance(mine, str) or isinstance(theirs, str) or held is None or before is None:
         return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
     found = float((mine.values != theirs.values).mean())
-    # What is right now may well differ.
+    # Pictures that only the new version gets right may differ.
     bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
     message = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
     return Check("disagreement", found <= bar, message, round(found, 4), round(bar, 4))
@@ -259,7 +259,7 @@ def _share_right(decisions: _Decisions, held: _Held) -> float:
 
 
 def _before(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None) -> float | None:
-    """The current version's accuracy, None where it cannot be compared with."""
+    """The current version's accuracy, None if it cannot be compared."""
     if isinstance(mine, str) or isinstance(theirs, str) or held is None or mine.labels != theirs.labels:
         return None
     return _share_right(theirs, held)

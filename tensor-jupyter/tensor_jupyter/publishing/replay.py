@@ -1,9 +1,9 @@
-"""The check of a written model: does it answer as recorded, and are its rows independent?
+"""The check of a written model: does it reproduce the recorded outputs, and are its rows independent?
 
     python -m tensor_jupyter.publishing.replay FOLDER    # exit code 0, or 1 and the reason in the last line
 
-It runs in a process of its own, and loads the model from its graph as the C++ model server does: what only the
-trainer's Python can load is found here. The golden samples of the folder are the requests and the right answers.
+It runs in a process of its own and loads the model from its graph, as the C++ model server does: so it fails for what
+only the trainer's Python can load. The golden samples of the folder are the requests and the expected outputs.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from tensor_jupyter.publishing.independence import Finding, compare_rows
 from tensor_jupyter.publishing.samples import WARM_UP, Sample, golden_samples
 
 TOLERANCE = 1e-4
-"""The most a score may differ from the recorded one, relative to it above 1; float32 kernels may be fused otherwise."""
+"""How much a score may differ from the recorded one, relative above 1: float32 kernels may be fused differently."""
 
 _SECONDS = 300
-_SOUND = "sound"  # the line that the process prints when all golden samples got their answers
-_FINDINGS = {"independent": True, "dependent": False, "unknown": None}  # and the first word of the last line
+_SOUND = "sound"  # the line that the process prints when all recorded outputs were reproduced
+_FINDINGS = {"independent": True, "dependent": False, "unknown": None}  # by the first word of its last line
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ def check(folder: Path, tolerance: float = TOLERANCE, foreign: bool = False) -> 
     Args:
         folder: The written version.
         tolerance: How far a replayed score may be from the recorded one.
-        foreign: The model was made elsewhere: it may come without golden samples, and its rows are compared with
-            made-up numbers then.
+        foreign: The model was made elsewhere: it may have no golden samples; its rows are then compared with
+            made-up numbers.
 
     Raises:
         LabError: With the reason, when the model must not be served.
@@ -92,7 +92,7 @@ def _logged(finding: Finding) -> bool | None:
 
 
 class Runnable(Protocol):
-    """What answers as a version does: its graph, or the gateway that serves it."""
+    """A version that can be called: its graph, or the gateway that serves it."""
 
     def run(self, signature: str, inputs: Mapping[str, Any], /) -> dict[str, np.ndarray]:
         """Return every output of a signature by alias, for its inputs by alias."""
@@ -125,7 +125,7 @@ def _main() -> None:
         with Graph(given.folder) as graph:
             samples = _replayed(graph, given.folder, given.tolerance, given.foreign)
             sys.stdout.write(f"{_SOUND}\n")
-            sys.stdout.flush()  # holds even if the comparison of rows ends this process
+            sys.stdout.flush()  # is then known even if the comparison of rows crashes this process
             finding = compare_rows(graph, samples, imagined=given.foreign)
             word = next(word for word, independent in _FINDINGS.items() if independent is finding.independent)
             sys.stdout.write(f"{word} {finding.reason}")

@@ -1,4 +1,4 @@
-"""What is kept beside a model's versions, in `<models>/<name>/.reports/`: the gate's reports, and the log.
+"""The files beside a model's versions, in `<models>/<name>/.reports/`: the gate's reports, and the log.
 
 <version>.json     the gate's last report of that version
 log.jsonl          one line for each promotion, label, rollback and deletion
@@ -17,13 +17,13 @@ from tensor_jupyter.publishing.card import now
 
 
 class Reports:
-    """The reports of the model in the folder `family`, which is there."""
+    """The reports of the model in the folder `family`, which must exist."""
 
     def __init__(self, family: Path) -> None:
         self._folder = family / ".reports"
 
     def path(self, version: int) -> Path:
-        """Where the report of a version lies, or would."""
+        """The path of a version's report, whether it exists or not."""
         return self._folder / f"{version}.json"
 
     def store(self, version: int, report: dict[str, Any]) -> None:

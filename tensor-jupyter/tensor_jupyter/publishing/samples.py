@@ -1,4 +1,4 @@
-"""Golden samples: the requests that travel with a version in its warm-up file, and the outputs they must get."""
+"""Golden samples: the requests in a version's warm-up file, and the outputs they must get."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ WARM_UP = Path("assets.extra/tf_serving_warmup_requests")
 
 @dataclass(frozen=True)
 class Sample:
-    """One request, and the outputs it must get, each by alias; no outputs: whatever comes is right."""
+    """One request, and the outputs it must get, each by alias; without outputs any result is right."""
 
     signature: str
     inputs: dict[str, np.ndarray]
@@ -38,7 +38,7 @@ def golden_samples(folder: Path) -> list[Sample]:
                 samples.append(Sample(name, _arrays(request.inputs), _arrays(response.outputs)))
     except (tf.errors.OpError, OSError, ValueError, TypeError) as error:
         raise LabError(f"{WARM_UP} cannot be read: {' '.join(str(error).split())[:300]}") from error
-    except Exception as error:  # protobuf's DecodeError has no home that stays the same
+    except Exception as error:  # protobuf's releases have DecodeError in different modules
         raise LabError(f"{WARM_UP} holds a record that is no PredictionLog: {error}") from error
     return samples
 

@@ -1,4 +1,4 @@
-"""What the gateway lists as served: to list the versions, and to see a change arrive."""
+"""The versions that the gateway lists: read the list, or wait until it shows a change."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Seen:
 
     @property
     def available(self) -> list[int]:
-        """The versions that answer now, ascending; the last one answers requests that name none."""
+        """The versions that answer now, ascending."""
         return sorted(version for version, state in self.states.items() if state == "AVAILABLE")
 
 
@@ -47,10 +47,9 @@ def listed(settings: Settings) -> tuple[dict[str, Seen], dict[str, Any]]:
 
 
 def wait(name: str, settings: Settings, seconds: float, arrived: Callable[[Seen], bool]) -> Seen:
-    """The model as the gateway lists it, once `arrived` is true of it. Raises LabError when the time is over before.
+    """Return the model as the gateway lists it, once `arrived` is true for it. Raises LabError after a timeout.
 
-    Raises SilentError when the gateway does not answer at all; one that answered and is unavailable for a moment is
-    waited for.
+    Raises SilentError when the gateway does not answer the first request; later failures are retried until the timeout.
     """
     deadline = time.monotonic() + seconds
     seen = fetch(settings).get(name, Seen())

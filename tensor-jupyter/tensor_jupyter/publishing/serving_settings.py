@@ -1,4 +1,4 @@
-"""`serving.json`: what a model sets for itself; the watcher beside the model server reads it.
+"""`serving.json`: the settings of one model, which the watcher beside the model server reads.
 
     {
       "model_version_policy": {"latest": {"num_versions": 2}},

@@ -1,8 +1,8 @@
-"""Putting a finished version among the served ones: all of it or nothing, and never in place of another.
+"""Publish a finished version atomically, and never in place of another.
 
-A version is made in `<models>/.staging/<id>/`, which no server looks at, and moved to `<models>/<name>/<n>/` by one
-rename. The rename is also what reserves the number: it replaces nothing but an empty folder, so of two exporters who
-want the same number one gets it and the other takes the next. No empty version is ever seen on the way.
+A version is written to `<models>/.staging/<id>/`, which servers ignore, and moved to `<models>/<name>/<n>/` by one
+rename. The rename also reserves the number: it can replace only an empty folder, so of two exporters that want the
+same number one gets it and the other takes the next. An empty version is never visible.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from tensor_jupyter.context import checked_name, greatest_version, make_shared, 
 from tensor_jupyter.errors import LabError
 
 YOUNG_SECONDS = 60
-"""An area younger than this is left alone: its maker may not have locked it yet."""
+"""An area younger than this is not swept: its exporter may not have locked it yet."""
 
-_PREFIX = "export-"  # only areas of this kind are ours to sweep
+_PREFIX = "export-"  # only areas with this prefix are swept
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK = "lock"
 
 
 @contextlib.contextmanager
 def staging(models: Path) -> Iterator[Path]:
-    """A new area to make a version in, gone at the end; what dead exporters left behind is swept first.
+    """Create an area to write a version to, and remove it at the end; areas of dead exporters are swept first.
 
-    Yields the folder to write to, which does not exist yet. It is ours for as long as this process holds the lock
-    beside it: the kernel releases the lock when the process ends, for whatever reason. Raises LabError when the disk
-    is full.
+    Yields the folder to write to, which does not exist yet. It belongs to this process while the process holds the
+    lock beside it; the kernel releases the lock when the process ends, for whatever reason. Raises LabError when the
+    disk is full.
     """
     root = models / ".staging"
     with _check_free_space(models):
@@ -70,7 +70,7 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
         if exact:
             raise LabError(f"Version {number} of {name} is published, and a published version is never changed.")
         number = max(number, greatest_version(family)) + 1
-    with contextlib.suppress(OSError):  # it is there, and whole, whatever error follows
+    with contextlib.suppress(OSError):  # the version is published and complete; an error here does not change that
         _sync_folder(family)
     return family / str(number)
 
@@ -80,7 +80,7 @@ def _check_free_space(models: Path) -> Iterator[None]:
     """Report a full disk in one sentence."""
     try:
         yield
-    except shutil.Error as error:  # what copying a folder collects
+    except shutil.Error as error:  # copytree collects the errors of all files
         raise LabError(f"Nothing was published: {error.args[0][0][2]}") from error
     except OSError as error:
         if error.errno not in _FULL:
@@ -119,7 +119,7 @@ def _make_readable(folder: Path, models: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Have every file and folder on the disk before a name points to them."""
+    """Flush every file and folder to the disk before the rename."""
     for path in (*folder.rglob("*"), folder):
         if path.is_dir():
             _sync_folder(path)

@@ -2,10 +2,10 @@
 
     NAME/VERSION/...        the version's files
     NAME/VERSION.json       its manifest, written last: {"files": {"saved_model.pb": {"bytes": 1, "sha256": "..."}}}
-    NAME/serving.json       what the model sets for itself, as at the last push
+    NAME/serving.json       the model's settings at the last push
 
-A version without manifest is not there yet. What is pulled is compared with its manifest, and appears in the models
-volume as everything does there: whole, by one rename.
+A version without a manifest is incomplete and ignored. A pulled version is compared with its manifest, and appears in
+the models volume by one rename.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ class Store:
     """The store at `url`: s3://bucket/prefix, gs://, az://, https:// of one of these, or file:///folder.
 
     Credentials, region and endpoint come from the variables that the providers' own tools read (AWS_*, GOOGLE_*,
-    AZURE_*). Every method raises LabError for what the store refuses or does not answer.
+    AZURE_*). Every method raises LabError when the store rejects a request or does not answer.
     """
 
     def __init__(self, url: str) -> None:
@@ -100,9 +100,9 @@ class Store:
         return manifest
 
     def push(self, registry: Registry, version: int, advance: Advance = lambda _: None) -> bool:
-        """Write a version and, last, its manifest; False where the store has it.
+        """Write a version and, last, its manifest; False if the store has it already.
 
-        Raises LabError where the store has another version of that number: a published version never changes.
+        Raises LabError if the store has another version of that number: a published version never changes.
         """
         ref, folder = Ref(registry.name, version), registry.folder(version)
         manifest = Manifest(files={str(path.relative_to(folder)): _file(path) for path in _files(folder)})
@@ -118,13 +118,13 @@ class Store:
         return True
 
     def push_settings(self, registry: Registry) -> None:
-        """Write the model's serving.json; an empty one where it sets nothing."""
+        """Write the model's serving.json, as an empty object if it sets nothing."""
         document = registry.settings().document
         with _reported(self.url):
             self._store.put(f"{registry.name}/{serving_settings.FILE}", json.dumps(document, indent=1).encode())
 
     def pull(self, ref: Ref, models: Path, advance: Advance = lambda _: None) -> bool:
-        """Bring a version into the volume `models`; False where there is one of that name and number.
+        """Download a version into the volume `models`; False if there is one of that name and number.
 
         Raises LabError if the files do not match the manifest; the version does not appear then.
         """
@@ -138,16 +138,16 @@ class Store:
             try:
                 publish(area, models, ref.name, ref.version, exact=True)
             except LabError:
-                return False  # another process was quicker
+                return False  # another process published it first
         pulled = models / ref.name / _PULLED
         pulled.mkdir(exist_ok=True)
         (pulled / f"{ref.version}.json").write_text(manifest.model_dump_json(), encoding="utf-8")
         return True
 
     def pull_settings(self, name: str, models: Path) -> bool:
-        """Write the model's serving.json as the store has it; False where that is what is there, or it has none.
+        """Write the model's serving.json from the store; False if nothing changes, or the store has none.
 
-        Raises LabError where it is not one.
+        Raises LabError if it is not valid.
         """
         text = self._read(f"{name}/{serving_settings.FILE}", _MAX_SETTINGS_BYTES)
         if text is None:
@@ -160,7 +160,7 @@ class Store:
         return Registry(models, name).replace_settings(wanted)
 
     def remove(self, ref: Ref) -> None:
-        """Take a version out of the store, its manifest first."""
+        """Delete a version from the store, its manifest first."""
         with _reported(self.url):
             self._store.delete(f"{_key(ref)}.json")
             for objects in self._store.list(f"{_key(ref)}/"):
@@ -192,13 +192,13 @@ class Store:
 
 
 def pulled(models: Path) -> list[Ref]:
-    """The versions in a volume that were pulled, and are there."""
+    """The pulled versions that still exist in a volume."""
     found = (_ref(path.parent.parent.name, path.name) for path in models.glob(f"*/{_PULLED}/*.json"))
     return sorted(ref for ref in found if ref and (models / ref.name / str(ref.version)).is_dir())
 
 
 def forget(ref: Ref, models: Path) -> None:
-    """Delete a version that was pulled, in one step, whatever its labels: the store has it no more."""
+    """Delete a pulled version that the store no longer has, in one step, whatever its labels."""
     with staging(models) as area:
         (models / ref.name / str(ref.version)).rename(area)
     (models / ref.name / _PULLED / f"{ref.version}.json").unlink(missing_ok=True)
@@ -217,7 +217,7 @@ def _opened(url: str) -> Any:
 
 @contextlib.contextmanager
 def _reported(url: str) -> Iterator[None]:
-    """Whatever the store's library raises, in one line."""
+    """Turn errors of the store's library into a LabError of one line."""
     from obstore.exceptions import BaseError
 
     try:

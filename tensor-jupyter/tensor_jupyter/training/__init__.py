@@ -1,9 +1,9 @@
-"""Training: networks by name, the settings of a run, and what TensorBoard shows of it.
+"""Training: networks by name, the settings of a run, and its events for TensorBoard.
 
     trained = train(Run(network="cnn", epochs=5), data, Context("mnist-net"))
     trained.model, trained.metrics, trained.history
 
-`Run` is cheap to import; the rest brings TensorFlow, and only when it is used.
+`Run` is cheap to import; the rest imports TensorFlow, and only when it is used.
 """
 
 import importlib

@@ -1,5 +1,5 @@
-"""Pictures as other hands and other cameras would have made them. Nothing is drawn from a hidden state: the same seed,
-epoch and step give the same pictures, so that a run which is taken up again goes on as if it had never stopped.
+"""Augmentation: pictures as if drawn by other people or taken by other cameras. It keeps no random state: the same
+seed, epoch and step give the same pictures, so that a resumed run continues as if it had never stopped.
 """
 
 import functools
@@ -21,10 +21,9 @@ def batches(
 ) -> tuple[tf.data.Dataset, int]:
     """Pairs (uint8 [B, H, W, C], targets [B, ...]) of the `rounds`, one after the other, and the steps of a round.
 
-    size: B, the last batch may have fewer. In a round every picture comes once, in an order of its own, varied by
-    `change`.
+    size: B, the last batch may have fewer. A round contains every picture once, shuffled and varied by `change`.
     """
-    # Kept as tensors and picked by row: slicing 55,000 pictures one by one costs more than varying them.
+    # Gathered by row from tensors: slicing 55,000 pictures one by one costs more than varying them.
     pictures, answers = tf.constant(images), tf.constant(targets)
     count = len(images)
 
@@ -46,7 +45,7 @@ def batches(
 
 
 def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
-    """How the run varies the pictures of `data`; None if it does not. strength: of how digits are moved, 0 to 1."""
+    """How the run varies the pictures of `data`; None if it does not. strength: of the distortion of digits, 0 to 1."""
     kind = run.augmentation
     if kind == "auto":
         kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
@@ -58,9 +57,9 @@ def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
 
 
 def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
-    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them as other pens and cameras draw.
+    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them with other strokes.
 
-    strength: of all but the strokes.
+    strength: of all changes but those of the strokes.
     """
     scale = (1 - 0.13 * strength, 1 + 0.3 * strength), (1 - 0.13 * strength, 1 + 0.18 * strength)
     shear = 0.25 * strength, 0.05 * strength
@@ -70,7 +69,7 @@ def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Te
 
 
 def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
-    """The same of dark glyphs on light."""
+    """The same for dark glyphs on light."""
     return 255 - tf.clip_by_value(digits(255 - pictures, seed, strength), 0, 255)
 
 
@@ -93,10 +92,10 @@ def _warp(
     shift: float,
     fill: str,
 ) -> tf.Tensor:
-    """One affine step about the middle, so that pictures are interpolated once.
+    """One affine transformation about the middle, so that pictures are interpolated once.
 
-    shear and scale: along x and y, a scale above 1 makes smaller; shift: the most, as a part of the side; fill: what
-    is beyond the edge, zeros (CONSTANT) or the picture mirrored (REFLECT).
+    shear and scale: along x and y, a scale above 1 makes smaller; shift: the largest, as a part of the side; fill:
+    beyond the edge, zeros (CONSTANT) or the mirrored picture (REFLECT).
     """
     height, width = pictures.shape[1:3]
 
@@ -124,7 +123,7 @@ def _warp(
 
 
 def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
-    """Half of the pictures with an elastic distortion (Simard 2003): smooth shifts of up to `most` pixels."""
+    """Distort half of the pictures elastically (Simard 2003): by smooth shifts of up to `most` pixels."""
     height, width, channels = pictures.shape[1:]
     count = tf.shape(pictures)[0]
     coarse = tf.random.stateless_uniform([count, 5, 5, 2], seed + tf.constant([0, 30_000_030]), -1.0, 1.0)
@@ -147,7 +146,7 @@ def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
 
 
 def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Each picture's strokes made thicker or thinner, softer and fainter or stronger, some coarse or with noise."""
+    """Change each picture's strokes: thicker or thinner, softer and fainter or stronger, some coarse or with noise."""
     weight = _uniform(pictures, seed, 20, -1.0, 1.3)
     thick = tf.nn.max_pool2d(pictures, 3, 1, "SAME")
     thin = -tf.nn.max_pool2d(-pictures, 2, 1, "SAME")

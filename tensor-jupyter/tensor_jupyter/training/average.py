@@ -1,12 +1,12 @@
-"""The moving average of the weights (EMA): what is validated, kept and published, while training goes on beside it."""
+"""The moving average of the weights (EMA): the average is validated, kept and published; training uses the weights."""
 
 import keras
 
 
 class Averaged(keras.callbacks.Callback):
-    """Exchanges the weights and their average, which the optimizer keeps (`use_ema`), at the ends of each epoch.
+    """Swaps the weights with their average, which the optimizer keeps (`use_ema`), at the start and end of each epoch.
 
-    Between two epochs the model holds the average and the optimizer the weights, so that is also what a checkpoint has.
+    Between two epochs, and so in a checkpoint, the model holds the average and the optimizer the weights.
     resumed: the training starts from such a checkpoint.
     """
 

@@ -1,10 +1,10 @@
-"""What TensorBoard shows while a run trains. One folder per run, with three writers in it:
+"""The events that TensorBoard shows while a run trains. One folder per run, with three writers in it:
 
     <logs>/<name>/<version>/             hyper-parameters, pictures of the data, and at the end the results
     <logs>/<name>/<version>/train        epoch_* and batch_* scalars, learning rate, histograms of weights, the graph
     <logs>/<name>/<version>/validation   epoch_* scalars of the pictures held out
 
-Events are on the disk after two seconds, so a TensorBoard that runs shows them as soon as it looks again.
+Events are on the disk after two seconds, so a running TensorBoard shows them at its next reload.
 """
 
 from pathlib import Path
@@ -22,14 +22,14 @@ from tensor_jupyter.training.run import Run
 
 FLUSH_MILLISECONDS = 2_000
 
-_TRACED = range(5, 15)  # steps of the first epoch that a profile shows: the first ones are not like the rest
+_TRACED = range(5, 15)  # steps of the first epoch that are profiled: the very first ones are not typical
 
 
 def callbacks(context: Context, run: Run, data: Dataset, model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Return those that write the run's events."""
+    """Return the callbacks that write the run's events."""
     folder = context.log_dir
     settings = {name: value for name, value in run.model_dump().items() if value is not None}
-    settings["model"] = model.name  # a network of one's own has another than the run's
+    settings["model"] = model.name  # a user's own network differs from the run's
     made: list[keras.callbacks.Callback] = [
         Board(folder),
         hparams.KerasCallback(writer(folder), settings, trial_id=f"{context.name}/{context.version}"),
@@ -46,7 +46,7 @@ def writer(folder: Path) -> tf.summary.SummaryWriter:
 class Board(keras.callbacks.Callback):
     """Scalars of each batch and epoch, histograms of each epoch, and the graph.
 
-    The steps count on where a stopped run is taken up again.
+    When a stopped run is resumed, its steps continue.
     """
 
     def __init__(self, folder: Path) -> None:

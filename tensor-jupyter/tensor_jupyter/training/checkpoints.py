@@ -1,11 +1,11 @@
-"""A training that was stopped goes on where it was: after each epoch its whole state is on the disk.
+"""Resume a stopped training: after each epoch its whole state is saved.
 
     <checkpoint_dir>/best.keras                       the best model so far
     <checkpoint_dir>/epoch-3/state.weights.h5         weights and optimizer after epoch 3
-    <checkpoint_dir>/epoch-3/state.json               what is trained, how good it was, how long ago it got better
+    <checkpoint_dir>/epoch-3/state.json               what is trained, the best loss, and how many epochs ago that was
     <checkpoint_dir>/lock                             held by the process that trains
 
-A state appears by one rename and the one before it goes after that, so a kill at any moment leaves one that is whole.
+A state appears by one rename, and only then the previous one is removed, so a complete one survives a kill.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ STATE = "state.json"
 
 @dataclass
 class State:
-    """Where a training stands. plan: what is trained on what, as JSON has it; only an equal plan may go on from here.
+    """The progress of a training. plan: what is trained on what, as JSON; only an equal plan may resume from here.
 
     best: the lowest validation loss so far; waited: epochs since then; history: each epoch's values by name.
     """
@@ -44,11 +44,11 @@ class State:
 def opened(
     context: Context, plan: dict[str, Any], resume: bool | None, say: Callable[[str], object]
 ) -> Iterator[State]:
-    """The state to train from: a stopped training's, whose version the context then takes, or a new one.
+    """Yield the state to train from: a stopped training's, whose version the context then takes, or a new one.
 
-    resume: None goes on with a stopped training of the same plan if there is one; True wants it; False begins anew.
-    A new training that ends before its first epoch does leaves no run in TensorBoard. Raises LabError when there is
-    nothing to resume, or another process trains this version.
+    resume: None resumes a stopped training of the same plan if there is one; True requires one; False starts anew.
+    A new training that stops before the end of its first epoch leaves no run in TensorBoard. Raises LabError when
+    there is nothing to resume, or another process trains this version.
     """
     found: tuple[int, State] | None = None
     with contextlib.ExitStack() as stack:
@@ -76,7 +76,7 @@ def opened(
 
 @contextlib.contextmanager
 def _removed_if_empty(context: Context, state: State) -> Iterator[None]:
-    earlier = any(context.log_dir.iterdir())  # of a version that was given by hand
+    earlier = any(context.log_dir.iterdir())  # possible if the user chose the version
     try:
         yield
     except BaseException:
@@ -113,7 +113,7 @@ class Keeper(keras.callbacks.Callback):
 
 
 def restore(folder: Path, model: keras.Model, state: State) -> None:
-    """Give the compiled model the weights and the optimizer's memory of the state."""
+    """Load the state's weights and optimizer variables into the compiled model."""
     model.optimizer.build(model.trainable_variables)
     model.load_weights(folder / f"epoch-{state.epoch}" / WEIGHTS)
 
@@ -124,7 +124,7 @@ def is_kept(context: Context) -> bool:
 
 
 def forget(context: Context) -> None:
-    """Remove the states: the training is done. The best model stays."""
+    """Remove the states of a finished training. The best model stays."""
     for folder in context.checkpoint_dir.glob("epoch-*"):
         shutil.rmtree(folder)
 
@@ -132,7 +132,7 @@ def forget(context: Context) -> None:
 def _taken_up(
     stack: contextlib.ExitStack, folder: Path, plan: dict[str, Any], reasons: list[str], version: int
 ) -> tuple[int, State] | None:
-    """The version and its state, locked for as long as the stack is open; None, and the reason, if it is not ours."""
+    """The version and its state, locked while the stack is open; else None, and the reason is added to `reasons`."""
     with contextlib.ExitStack() as mine:
         state = _read(folder) if mine.enter_context(_locked(folder)) else None
         if state is None:
@@ -150,7 +150,7 @@ def _folder(context: Context, version: int) -> Path:
 
 
 def _stopped_versions(context: Context) -> list[int]:
-    """Versions that a kept state belongs to and that are not published, the newest first."""
+    """Unpublished versions with a kept state, the newest first."""
     names = [path.parent.name for path in context.checkpoint_dir.parent.glob("*/epoch-*") if path.is_dir()]
     published = context.settings.models / context.name
     versions = {int(name) for name in names if name.isdigit() and not (published / name).exists()}
@@ -158,7 +158,7 @@ def _stopped_versions(context: Context) -> list[int]:
 
 
 def _read(folder: Path) -> State | None:
-    """The newest whole state in the folder."""
+    """The newest complete state in the folder."""
     kept = sorted(folder.glob("epoch-*"), key=lambda path: int(path.name.removeprefix("epoch-")), reverse=True)
     for path in kept:
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -179,7 +179,7 @@ def _keep(folder: Path, model: keras.Model, state: State) -> None:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path` and rename it, so that the path always holds a whole one."""
+    """Write a file beside `path` and rename it, so that `path` is always complete."""
     make_shared(path.parent)
     new = path.with_name(f"new-{path.name}")
     write(new)

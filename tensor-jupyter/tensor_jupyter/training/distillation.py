@@ -1,8 +1,8 @@
-"""Knowledge distillation (Hinton, Vinyals and Dean 2015): networks of other seeds are trained first, and the one that
-is kept learns from the mean of their scores for the same varied pictures. It then errs less than each of them alone.
+"""Knowledge distillation (Hinton, Vinyals and Dean 2015): networks with other seeds are trained first, and the final
+one learns from the mean of their scores for the same varied pictures. It then errs less than each of them alone.
 
-A teacher is trained like any model, as `<name>-teacher-1` in TensorBoard, and goes on where it was stopped. Finished
-ones wait in <checkpoints>/<name>/teachers until the kept network is done.
+A teacher is trained like any model, as `<name>-teacher-1` in TensorBoard, and resumed if it was stopped. Finished ones
+are kept in <checkpoints>/<name>/teachers until the final network is done.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from tensor_jupyter.training import checkpoints
 from tensor_jupyter.training.run import Run
 
 _TEACHERS_SHARE = 0.75
-"""Of a target; the rest is the label's. The teachers know which varied picture is hard to read, the label does not."""
+"""The teachers' share of a target; the rest is the label's. Unlike a label, teachers' scores show hard pictures."""
 
 Train = Callable[[Run, Dataset, Context], keras.Model]
 
@@ -28,7 +28,7 @@ Train = Callable[[Run, Dataset, Context], keras.Model]
 def teachers(
     run: Run, data: Dataset, context: Context, train: Train, say: Callable[[str], object]
 ) -> list[keras.Model]:
-    """The run's teachers: those that were finished before are read again, the others are trained by `train`."""
+    """The run's teachers: those that are finished are loaded, the others are trained by `train`."""
     if run.teachers and run.network == "autoencoder":
         raise LabError("An autoencoder has no scores that a teacher could give: leave teachers at 0.")
     models = []
@@ -60,7 +60,7 @@ def forget(run: Run, data: Dataset, context: Context) -> None:
 
 
 def _kept(run: Run, data: Dataset, context: Context) -> Iterator[tuple[Run, Path]]:
-    """Each teacher's own run, and the file that keeps it, named after all that decides what it learns."""
+    """Each teacher's own run, and its file, named by a hash of its run and data."""
     for number in range(1, run.teachers + 1):
         its_run = run.model_copy(update={"teachers": 0, "seed": (run.seed + number) % 2**31})
         plan = json.dumps([its_run.model_dump(mode="json"), data.hash]).encode()

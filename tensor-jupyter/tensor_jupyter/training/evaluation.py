@@ -1,4 +1,4 @@
-"""How good a model is, measured on pictures it has never learned from."""
+"""Measure a model on pictures it was not trained on."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ SHARES = (0, 0.01, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 1)
 """Of the held-out images, in `quantiles_of`."""
 
 THRESHOLD = "0.99"
-"""The share whose score is an autoencoder's threshold: one in a hundred images of its own world is above."""
+"""The quantile that is an autoencoder's threshold: one in a hundred images like its training data is above."""
 
 
 def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) -> dict[str, float]:
@@ -29,7 +29,7 @@ def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) 
 
 
 def measured(scores: np.ndarray, data: Dataset, threshold: float | None = None) -> dict[str, float]:
-    """What `evaluate` answers, of the scores that the test pictures got."""
+    """The metrics that `evaluate` returns, from the scores of the test pictures."""
     if scores.ndim == 2:
         right = scores.argmax(axis=1) == data.test.labels
         metrics = {"test_accuracy": round(float(right.mean()), 4), "test_images": len(right)}
@@ -58,9 +58,9 @@ def scores_of(model: keras.Model, pictures: Pictures) -> np.ndarray:
 
 
 def quantiles_of(model: keras.Model, held_out: Pictures) -> dict[str, float] | None:
-    """Return the scores that these shares of the held-out images have at most, by share; None for a classifier.
+    """Return the quantiles of the held-out images' scores, by share; None for a classifier.
 
-    The images were not trained on: "0.99" is the threshold, and later scores are compared with the whole.
+    The images were not trained on: "0.99" is the threshold, and live scores are later compared with all quantiles.
     """
     if is_classifier(model):
         return None

@@ -1,4 +1,4 @@
-"""Training on labelled pictures: watched in TensorBoard and at the keyboard, taken up again where it was stopped."""
+"""Train on labelled pictures, with progress in TensorBoard and at the terminal; a stopped training is resumed."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ _Examples = tuple[np.ndarray, np.ndarray]
 """Images, uint8 [N, H, W, C], and the network's targets, float32 [N, ...]."""
 
 _LOSS = "mean_absolute_error"  # of an autoencoder, whose output is an error that should be 0
-_BATCH, _SMALLEST_BATCH = 128, 16  # a small set is cut into ten steps, and into no more
+_BATCH, _SMALLEST_BATCH = 128, 16  # a small set is split into ten steps at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Trained:
     """The model in its best state.
 
     metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
-    data: what it has learned from, the run's subset. quantiles: an autoencoder's (`evaluation.quantiles_of`).
+    data: what it was trained on, the run's subset. quantiles: an autoencoder's (`evaluation.quantiles_of`).
     """
 
     model: keras.Model
@@ -55,10 +55,10 @@ def train(
 ) -> Trained:
     """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
 
-    model: a network of your own instead; it takes uint8 pictures and gives probabilities. resume: None goes on with a
-    stopped training of the same run, data and name if there is one, False begins anew, True wants one. say: is given
-    what it resumes and why it stops early. foreign: makes, of what is learned from, uint8 [M, H, W, C] that an
-    autoencoder should reproduce badly. Raises LabError for what cannot be trained, had as weights or resumed.
+    model: a network of your own instead; it takes uint8 pictures and returns probabilities. resume: None resumes a
+    stopped training of the same run, data and name if there is one, False starts anew, True requires one. say: called
+    with what is resumed and why training stops early. foreign: makes uint8 [M, H, W, C], from the pictures to learn
+    from, that an autoencoder should reproduce badly. Raises LabError if it cannot train, resume or load weights.
     """
     data, learn, held_out = _split(run, data)
     strange = foreign(learn) if foreign else None
@@ -104,7 +104,7 @@ def _split(run: Run, data: Dataset) -> tuple[Dataset, Pictures, Pictures]:
 
 
 def _plan(run: Run, data: Dataset, model: keras.Model | None, foreign: np.ndarray | None) -> dict[str, Any]:
-    """What a stopped training must have in common with this one to be resumed."""
+    """The properties that a stopped training must share with this one to be resumed."""
     plan = {"run": run.model_dump(mode="json"), "data": data.hash, "own": model.name if model else None}
     return plan if foreign is None else {**plan, "foreign": hashlib.sha256(foreign.tobytes()).hexdigest()}
 
@@ -119,7 +119,7 @@ class _Phase:
 
 
 def _phases(run: Run, done: int) -> list[_Phase]:
-    """The run's epochs, then those that refine the best state on images closer to the originals; none that are done."""
+    """The run's epochs, then those that refine the best state on less distorted images; without finished ones."""
     highest = run.learning_rate or models.NETWORKS[run.network].learning_rate
     first = _Phase(range(run.epochs), highest, 1.0)
     second = _Phase(range(run.epochs, run.epochs + run.refine_epochs), highest / 3, 0.5)
@@ -133,7 +133,7 @@ def _built(data: Dataset, run: Run, offline: bool) -> keras.Model:
 
 @contextmanager
 def _precision(run: Run) -> Iterator[None]:
-    """Layers made inside compute in float16 where that is quicker: on a GPU."""
+    """Layers created inside compute in float16 where that is faster: on a GPU."""
     mixed = run.mixed_precision == "on" or (
         run.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU"))
     )
@@ -154,7 +154,7 @@ def _started(
     context: Context,
     state: checkpoints.State,
 ) -> tuple[int, tf.data.Dataset]:
-    """Compile the network for the phase, with the best weights of the one before or those it was stopped with.
+    """Compile the network for the phase, with the best weights of the previous one, or those of the state.
 
     Returns the steps of an epoch, and the pairs from the state's epoch on.
     """
@@ -169,7 +169,7 @@ def _started(
 def _compiled(
     network: keras.Model, examples: _Examples, data: Dataset, run: Run, phase: _Phase, first_epoch: int
 ) -> tuple[int, tf.data.Dataset]:
-    """Compile the network for the phase; the steps of an epoch, and the pairs from `first_epoch` on."""
+    """Compile the network for the phase; return the steps of an epoch, and the pairs from `first_epoch` on."""
     size, rounds = _epoch(run, len(examples[0]))
     pairs, steps = augment.batches(
         *examples,
@@ -189,7 +189,7 @@ def _compiled(
 
 
 def _epoch(run: Run, count: int) -> tuple[int, int]:
-    """The pictures of a batch, and how often an epoch goes through so many pictures."""
+    """The batch size, and how often an epoch goes through a set of `count` pictures."""
     rounds = max(1, models.NETWORKS[run.network].epoch_pictures // count)
     return run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, count * rounds // 10)), rounds
 
@@ -204,7 +204,7 @@ def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) 
 
 
 def _examples(network: keras.Model, pictures: Pictures, data: Dataset, foreign: np.ndarray | None = None) -> _Examples:
-    """The network's targets are one-hot labels, or an error: 0, and `outliers.ERROR` for foreign images."""
+    """Images and targets: one-hot labels, or for an autoencoder an error: 0, for foreign images `outliers.ERROR`."""
     if models.is_classifier(network):
         return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
     strange = pictures.images[:0] if foreign is None else foreign
@@ -213,14 +213,14 @@ def _examples(network: keras.Model, pictures: Pictures, data: Dataset, foreign: 
 
 
 def _learning_rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Up in the first tenth, then down along a cosine to nothing."""
+    """Linear warm-up in the first tenth, then cosine decay to 0."""
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - steps // 10), warmup_target=highest, warmup_steps=steps // 10
     )
 
 
 class _Seeds(keras.callbacks.Callback):
-    """Dropout draws in each epoch as if the run had not been stopped before it."""
+    """Sets the seeds of dropout in each epoch, so that a resumed run draws as if it had not been stopped."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ def _finished(
     state: checkpoints.State,
     own: keras.Model | None,
 ) -> Trained:
-    """The best state in float32, as it will be served; measured, shown and saved."""
+    """Take the best state in float32, as it will be served; measure it, write the results for TensorBoard, save it."""
     network.load_weights(context.checkpoint_dir / "best.keras")
     if own is None and network.dtype_policy.name != "float32":
         weights = network.get_weights()
@@ -253,7 +253,7 @@ def _finished(
     results.write(context.log_dir, network, data, scores, metrics, state.epoch)
     make_shared(context.keras_file.parent)
     if network.compiled and not models.is_classifier(network):
-        network.compile(network.optimizer, _LOSS)  # Keras loads the file without this package
+        network.compile(network.optimizer, _LOSS)  # so that Keras can load the file without this package
     network.save(context.keras_file)
     checkpoints.forget(context)
     distillation.forget(run, data, context)

@@ -1,7 +1,7 @@
-"""The networks the lab trains, by name. Each takes the raw uint8 picture; scaling, a first layer, cannot be forgotten.
+"""The networks the lab trains, by name. Each takes the raw uint8 picture; its first layer does the scaling.
 
 Input uint8 [N, height, width, channels]: `imgs` for the dnn, as in the pipeline tutorial, else `images`. Output
-float32: `scores` [N, classes], probabilities, or of an autoencoder `score` [N], how badly a picture is reproduced.
+float32: `scores` [N, classes], probabilities, or for an autoencoder `score` [N], the reconstruction error.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +15,15 @@ from tensor_jupyter.training.run import Run
 from tensor_jupyter.training.transfer import transfer_net
 
 FEATURES = "features"
-"""The layer whose output describes a picture best: TensorBoard's projector shows it."""
+"""The layer whose output TensorBoard's projector shows as a picture's embedding."""
 
 _LARGE = 48  # pixels a side; the cnn first makes a larger picture smaller
 
 
 @dataclass(frozen=True)
 class Network:
-    """build(data, run, offline): the model, not compiled. epoch_pictures: a smaller set is gone through several times
-    in one epoch, varied anew each time."""
+    """build(data, run, offline): the model, not compiled. epoch_pictures: an epoch goes through a smaller set several
+    times, varied anew each time."""
 
     build: Callable[[Dataset, Run, bool], keras.Model]
     learning_rate: float
@@ -33,14 +33,14 @@ class Network:
 def build(data: Dataset, run: Run, offline: bool = False) -> keras.Model:
     """The run's network for the pictures and labels of `data`, with weights of the run's seed.
 
-    offline: download nothing. Raises LabError when the weights for transfer learning cannot be had.
+    offline: download nothing. Raises LabError when the weights for transfer learning are not available.
     """
     keras.utils.set_random_seed(run.seed)
     return NETWORKS[run.network].build(data, run, offline)
 
 
 def is_classifier(model: keras.Model) -> bool:
-    """Whether the model gives scores for classes; else one number for each picture, its reconstruction error."""
+    """Whether the model returns scores for classes; else it returns each picture's reconstruction error."""
     return len(model.output_shape) == 2
 
 
@@ -104,7 +104,7 @@ def autoencoder(height: int = 28, width: int = 28, channels: int = 1) -> keras.M
 
 
 def _shrunk(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Made smaller by strided convolutions while it has more than 48 pixels a side."""
+    """Reduce the size by strided convolutions while it has more than 48 pixels a side."""
     number = 0
     while max(x.shape[1:3]) > _LARGE:
         x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name=f"shrink{number}")(x)

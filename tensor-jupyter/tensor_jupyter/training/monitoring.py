@@ -1,4 +1,4 @@
-"""What a notebook gives to `model.fit`: any Keras model, compiled by its author, is watched, kept and reported.
+"""Callbacks for `model.fit` in a notebook: progress, events and the best state of any compiled Keras model.
 
 <logs>/<name>/<version>/                 hyper-parameters, images of the data, results on its test images
 <logs>/<name>/<version>/train            scalars of batches and epochs, histograms of weights, the graph
@@ -26,7 +26,7 @@ def callbacks(context: Context, data: Dataset | None = None) -> list[keras.callb
         LabError: A folder cannot be written, or the version given by hand is published.
     """
     context.claim()
-    # Text lines: rich takes a notebook for a terminal, and would write its moving bar there a thousand times.
+    # Text lines: rich treats a notebook as a terminal, and would write its progress bar a thousand times.
     console = Console(file=sys.stdout, force_jupyter=False, force_terminal=False, width=100)
     made = [_Settings(context), board.Board(context.log_dir), _Best(context), EpochProgress(console)]
     return [*made, board.Samples(context.log_dir, data), _Results(context, data)] if data else made

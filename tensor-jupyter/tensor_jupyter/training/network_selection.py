@@ -1,4 +1,4 @@
-"""Which network suits a set of pictures: one that knows photographs already, or a small one that begins at nothing."""
+"""Choose the network for a set of pictures: one pretrained on photographs, or a small one trained from scratch."""
 
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
@@ -6,14 +6,14 @@ from tensor_jupyter.training.models import build
 from tensor_jupyter.training.run import Run
 
 PHOTOGRAPH = 64
-"""Pixels a side: from here on a network that has seen photographs helps."""
+"""Pixels a side from which on a network pretrained on photographs helps."""
 
 
 def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str]:
     """The run with the network that suits the pictures and the weights at hand, and a line with the reason.
 
     A network that the run names is kept. offline: download nothing. Raises LabError when weights that the run names
-    cannot be had.
+    are not available.
     """
     if "network" in run.model_fields_set:
         return run, f"The network is {run.network}, as given."

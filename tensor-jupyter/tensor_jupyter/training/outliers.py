@@ -1,8 +1,8 @@
 """Images that a concept model of digits should reproduce badly, for its training.
 
-An autoencoder that has seen digits only reproduces other strokes nearly as well as digits. Trained with these as well,
-towards a high error, it separates letters of fonts it has never seen from digits (figures in docs/pipeline.md). The
-method is outlier exposure: Hendrycks et al., https://arxiv.org/abs/1812.04606.
+An autoencoder trained on digits alone reproduces other strokes nearly as well as digits. If it is also trained on these
+images, towards a high error, it separates letters of unseen fonts from digits (figures in docs/pipeline.md). The method
+is outlier exposure: Hendrycks et al., https://arxiv.org/abs/1812.04606.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from tensor_jupyter.data.digits import mnist_like
 ERROR = 0.05
 """The mean squared error that these images should have at least; that of digits should be 0."""
 
-_MAX_OF_KIND = 6_000  # and at most a third as many as there are digits
+_MAX_OF_KIND = 6_000  # images of each kind, and at most a third of the number of digits
 _PLAIN = 100  # blank images; three times as many of noise
 _SYMMETRIC = (0, 1, 8)  # digits that are digits when turned or mirrored
 _SIDE, _LARGE = 28, 112  # pixels of an image, and of one while strokes are drawn on it
@@ -45,12 +45,12 @@ def outliers(digits: Pictures, letters: Pictures, seed: int) -> np.ndarray:
 
 
 def loss(wanted: Any, errors: Any) -> Any:
-    """The error of images that are wanted at 0; of others what is missing to the wanted error. float32 [N] each."""
+    """The error of images whose wanted error is 0; for others, how far it is below the wanted one. float32 [N] each."""
     return ops.mean(ops.where(wanted > 0, ops.relu(wanted - errors), errors))
 
 
 def fitted(images: np.ndarray) -> np.ndarray:
-    """The glyphs fitted into MNIST's box, as drawn and photographed ones are. uint8 [N, 28, 28, 1]."""
+    """The glyphs fitted into MNIST's box, like drawn and photographed ones. uint8 [N, 28, 28, 1]."""
     boxed = [mnist_like(image[..., 0] / np.float32(255)) for image in images]
     return np.asarray(boxed, np.uint8).reshape(-1, _SIDE, _SIDE, 1)
 
@@ -63,7 +63,7 @@ def _thinner(images: np.ndarray) -> np.ndarray:
 
 
 def _halves(digits: Pictures, count: int, random: np.random.Generator) -> np.ndarray:
-    """One half of a digit beside the other half of another digit; halves of two ones may be a one."""
+    """Halves of two digits with different labels, joined: halves of two ones could be a one."""
     rows, others = random.integers(0, len(digits), (2, count))
     differ = digits.labels[rows] != digits.labels[others]
     first, second = digits.images[rows[differ]], digits.images[others[differ]]

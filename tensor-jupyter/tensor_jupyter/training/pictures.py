@@ -1,4 +1,4 @@
-"""Images for TensorBoard. Drawn with Pillow: a sheet of thirty subplots takes seconds, and this every run would pay."""
+"""Images for TensorBoard. Drawn with Pillow: in matplotlib a sheet of thirty subplots takes seconds in every run."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 MAX_CLASSES = 40
-"""A confusion matrix of more cannot be read."""
+"""A confusion matrix of more classes is unreadable."""
 
 _TILE = 84  # pixels a side of a picture on a sheet
 _LINE = 13  # pixels of a line of text
@@ -32,7 +32,7 @@ def sheet(images: np.ndarray, titles: Sequence[str], columns: int = 10) -> np.nd
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Rows: what it is; columns: the model's answer; in the cells, how often: uint8 [1, H, W, 3].
+    """The confusion matrix, true labels in rows, the model's answers in columns: uint8 [1, H, W, 3].
 
     counts: int [classes, classes].
     """
@@ -41,7 +41,7 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     whole = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(whole)
     draw.text((4, 4), "label \\ answer", "grey", _FONT)
-    strongest = np.sqrt(max(1, counts.max()))  # else ten wrong ones beside a thousand right ones are not seen
+    strongest = np.sqrt(max(1, counts.max()))  # else ten wrong ones beside a thousand right ones would be invisible
     for number, label in enumerate(labels):
         middle = edge + number * _CELL + _CELL / 2
         draw.text((edge - 6, middle), _cut(label), "black", _FONT, anchor="rm")
@@ -58,7 +58,7 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 
 
 def sprite(images: np.ndarray, side: int) -> Image.Image:
-    """The pictures as thumbnails of `side` pixels, row by row in a square, as the embedding projector wants them."""
+    """The pictures as thumbnails of `side` pixels, row by row in a square, as the embedding projector requires."""
     columns = int(np.ceil(np.sqrt(len(images))))
     whole = Image.new("RGB", (columns * side, columns * side))
     for number, image in enumerate(images):

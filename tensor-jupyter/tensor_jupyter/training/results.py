@@ -1,12 +1,12 @@
-"""What TensorBoard shows of a finished run: how good it is, what it confuses, and how it sees the pictures.
+"""The results of a finished run for TensorBoard: metrics, confusions and embeddings.
 
-All of the test pictures, beside the run's hyper-parameters in <logs>/<name>/<version>/:
+All are of the test pictures, and in <logs>/<name>/<version>/ beside the run's hyper-parameters:
     test_*                      scalars, which the comparison of hyper-parameters shows too
     confusion_matrix            an image
-    misclassified               the wrong answers that were surest, each as answer, label and probability
+    misclassified               the wrong answers with the highest probability, each as answer, label and probability
     precision_recall/<label>    curves for the PR plugin
     reconstruction              of an autoencoder: its worst pictures, and a histogram of the errors
-    the embedding projector     up to 1,000 pictures at the place where the layer before the last puts them
+    the embedding projector     up to 1,000 pictures, placed by the output of the layer before the last
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ _SHOWN = 30  # pictures on a sheet
 def write(
     folder: Path, model: keras.Model, data: Dataset, scores: np.ndarray, metrics: dict[str, float], epochs: int
 ) -> None:
-    """Write the events of a run that is done. scores: of the test pictures, as `measure.scores_of` gives them."""
+    """Write the events of a finished run. scores: of the test pictures, from `evaluation.scores_of`."""
     with writer(folder).as_default(step=epochs) as events:
         for name, value in metrics.items():
             tf.summary.scalar(name, value)
@@ -60,7 +60,7 @@ def _classified(data: Dataset, scores: np.ndarray) -> None:
 
 
 def _precision_and_recall(name: str, truth: np.ndarray, scores: np.ndarray) -> None:
-    """The PR plugin's own summary, which it makes for the old writers, given to the new one."""
+    """Write the PR plugin's summary, which is made for TensorFlow 1's writers, with the present writer."""
     for value in pr_curve.pb(name, truth, np.clip(scores, 0, 1), num_thresholds=101).value:
         tf.summary.write(value.tag, tf.make_ndarray(value.tensor), metadata=value.metadata)
 

@@ -1,4 +1,4 @@
-"""The settings of a training run, typed, in one place: defaults, then a file, then the environment, then flags.
+"""The typed settings of a training run: defaults, then a file, then the environment, then flags; the last one wins.
 
 Run.read(Path("run.toml"), epochs=5)      # LAB_TRAIN_BATCH_SIZE=64 in the environment counts as well
 """
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tensor_jupyter import layers
 
 PREFIX = "LAB_TRAIN_"
-"""Of the environment's variables: LAB_TRAIN_LEARNING_RATE=0.001."""
+"""Prefix of the environment's variables: LAB_TRAIN_LEARNING_RATE=0.001."""
 
 
 class Run(BaseModel):
@@ -66,11 +66,11 @@ class Run(BaseModel):
     def read(cls, config: Path | None = None, **flags: object) -> "Run":
         """The settings from the file `config` (TOML or JSON), the environment, and those `flags` that are not None.
 
-        Raises LabError that names the first wrong value: where it stands, what was found and what is wanted.
+        Raises LabError for the first wrong value: its source, what was found and what is expected.
         """
         variables = {name: name.removeprefix(PREFIX).lower() for name in os.environ if name.startswith(PREFIX)}
         return layers.read(cls, "run", layers.read_file(config) if config else {}, config, variables, flags)
 
     def differences(self) -> dict[str, Any]:
-        """What is not as it is by default."""
+        """The settings that differ from the defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -1,4 +1,4 @@
-"""Transfer learning: a network that has seen a million photographs, and a last layer that learns the new classes."""
+"""Transfer learning: a network pretrained on a million photographs, and a last layer that learns the new classes."""
 
 import warnings
 from pathlib import Path
@@ -10,7 +10,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.training.run import Run
 
 SMALLEST = 32
-"""Pixels a side: keras.applications takes no less, so smaller pictures are enlarged inside the graph."""
+"""Pixels a side: the minimum of keras.applications; smaller pictures are enlarged inside the graph."""
 
 _UNREACHABLE = (
     "The weights of {base} cannot be downloaded ({reason}). Give --weights FILE, a file of keras.applications "
@@ -21,7 +21,7 @@ _UNREACHABLE = (
 def transfer_net(height: int, width: int, channels: int, classes: int, run: Run, offline: bool = False) -> keras.Model:
     """The run's base with a new head. Input `images` uint8 [N, height, width, channels]; output scores [N, classes].
 
-    offline: download nothing. Raises LabError when the base's weights cannot be had or do not fit.
+    offline: download nothing. Raises LabError when the base's weights are not available or do not fit.
     """
     images = keras.Input((height, width, channels), dtype="uint8", name="images")
     x = images
@@ -49,7 +49,7 @@ def _base(shape: tuple[int, int, int], run: Run, offline: bool) -> keras.Model:
     try:
         make = getattr(keras.applications, run.base)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that weights of another size are loaded: any size will do
+            warnings.simplefilter("ignore")  # a warning about weights for another image size: they fit any size
             base = make(input_shape=shape, include_top=False, weights=weights, **width)
     except Exception as error:  # Keras raises a bare Exception for a download that fails
         if weights == "imagenet":
@@ -61,7 +61,7 @@ def _base(shape: tuple[int, int, int], run: Run, offline: bool) -> keras.Model:
             layer.trainable = False
         for layer in base.layers:
             if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False  # a few hundred pictures estimate the means worse than a million
+                layer.trainable = False  # a few hundred pictures estimate the statistics worse than a million
     return base
 
 

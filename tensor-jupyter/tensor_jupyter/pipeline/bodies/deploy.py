@@ -1,4 +1,4 @@
-"""The step deploy: both models under the label candidate, while the version in place goes on answering."""
+"""The step deploy: publish both models under the label candidate; the present versions stay the default."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ def run(job: Job) -> None:
 
 
 def check_there(job: Job) -> dict[str, Any]:
-    """Return what was deployed. Raises LabError where it was taken away since."""
+    """Return what was deployed. Raises LabError if it was removed since."""
     deployed = job.read("deploy/deployed.json")
     for each in (deployed["classifier"], deployed["concept"]):
         if not (job.settings.models / each["name"] / str(each["version"])).is_dir():

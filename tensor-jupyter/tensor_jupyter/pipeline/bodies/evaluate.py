@@ -1,4 +1,4 @@
-"""The step evaluate: both exported models on images they were not trained on, from their graphs."""
+"""The step evaluate: measure the graphs of both exported models on images they were not trained on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,8 @@ from tensor_jupyter.publishing.release_gate import Bars, Check, check_version
 from tensor_jupyter.training.outliers import fitted
 
 MEASURED = "measured.npz"
-"""Of each test image: the label that was read, its probability, and the concept score (inside; outside: of letters,
-as they are and fitted into MNIST's box)."""
+"""For each test image the predicted label (`read`), its probability, and the concept score (`inside`); the concept
+scores of letters, as they are (`outside`) and fitted into MNIST's box (`fitted`)."""
 
 _BATCH = 256
 
@@ -55,7 +55,7 @@ def bars(parameters: Parameters) -> Bars:
 
 
 def _measured(folder: Path, output: str, *sets: np.ndarray) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """An exported model's card, and what it answers to each set of images."""
+    """An exported model's card, and its outputs for each set of images."""
     with Graph(folder) as graph:
         (alias,) = graph.signatures[DEFAULT].inputs
         found = [

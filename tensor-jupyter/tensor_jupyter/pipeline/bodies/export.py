@@ -1,4 +1,4 @@
-"""The steps export-classifier and export-concept: a served version each, in a models folder of the pipeline's own."""
+"""The steps export-classifier and export-concept: each exports a version into the pipeline's own models folder."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def exported(root: Path, step: str, name: str) -> Path:
 def _export(job: Job, step: str, name: str, model: keras.Model, data: Dataset, companion: str = "") -> None:
     trained, version = job.read(f"{step}/trained.json"), job.read(f"{step}/{train.RUN}")["version"]
     metrics = trained["metrics"]
-    # Under the number of its run in TensorBoard, which it keeps when it is deployed.
+    # The version has the number of its run in TensorBoard, and keeps it when it is deployed.
     settings = job.settings.model_copy(update={"models": job.folder / "models"})
     published = publishing.export(
         model,

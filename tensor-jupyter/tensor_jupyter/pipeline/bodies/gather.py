@@ -38,13 +38,13 @@ def run_feedback(job: Job) -> None:
 
 
 def read_all(root: Path) -> Dataset:
-    """Return what the classifier is trained on: the digits, and the corrections if there are any."""
+    """Return the classifier's data: the digits, and the corrections if there are any."""
     digits, found = read(root / "gather-mnist"), read(root / "gather-feedback")
     return digits.plus(found) if len(found.train) or len(found.test) else digits
 
 
 def read(folder: Path) -> Dataset:
-    """Return the data set that a gather step stored; it equals the one that was loaded."""
+    """Return the data set that a gather step stored, equal to the one it loaded."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz", allow_pickle=False) as arrays:
         parts = {part: Pictures(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in _PARTS}
@@ -52,7 +52,7 @@ def read(folder: Path) -> Dataset:
 
 
 def _known(data: Dataset, labels: tuple[str, ...]) -> Dataset:
-    """The images whose label is one of `labels`; a model of before may have had others."""
+    """The images whose label is one of `labels`; earlier versions of the model may have had others."""
     place = np.array([labels.index(label) if label in labels else -1 for label in data.labels], np.int64)
 
     def known(part: Pictures) -> Pictures:

@@ -1,4 +1,4 @@
-"""The step promote: the gate. What passes becomes stable; what does not is taken away, and nothing else changes."""
+"""The step promote: the gate. Models that pass become stable; others are removed, and nothing else changes."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ from tensor_jupyter.publishing.serving_settings import STABLE
 def run(job: Job) -> None:
     deployed = check_there(job)
     compared, current = _compared(job, deployed["classifier"])
-    again = {check.name for check in compared}  # measured anew, with the version in place beside it
+    again = {check.name for check in compared}  # measured again, compared with the version in place
     documents = [each for path in ("evaluate/evaluation.json", "test/live.json") for each in job.read(path)["checks"]]
     found = [*(Check(**each) for each in documents if each["name"] not in again), *compared]
     failed = [check.message for check in found if check.passed is False]
-    for role in ("concept", "classifier"):  # the classifier last: its answers then find their companion
+    for role in ("concept", "classifier"):  # the classifier last, so that its companion is there when it answers
         name, version = deployed[role]["name"], deployed[role]["version"]
         registry = Registry(job.settings.models, name)
         if failed:
@@ -38,7 +38,7 @@ def run(job: Job) -> None:
 
 
 def _compared(job: Job, deployed: dict[str, Any]) -> tuple[list[Check], int]:
-    """The candidate measured beside the version in place on the same sets; that version, 0 if there is none."""
+    """The checks of the candidate against the version in place, on the same sets; and that version, 0: none."""
     registry, version = Registry(job.settings.models, deployed["name"]), deployed["version"]
     data = gather.read(job.root / "gather-mnist")
     current = current_version(registry, version, STABLE, job.settings)
@@ -55,7 +55,7 @@ def _compared(job: Job, deployed: dict[str, Any]) -> tuple[list[Check], int]:
 
 
 def _take_back(job: Job, registry: Registry, version: int) -> None:
-    """Serve what was served before the deployment."""
+    """Undo the deployment, so that the versions before it are served again."""
     if registry.settings().labels.get(STABLE) == version:  # promoted by an earlier run, and refused now
         present = sound(registry, job.settings)
         if min(present) < version:

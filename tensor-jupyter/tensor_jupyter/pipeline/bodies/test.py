@@ -1,4 +1,4 @@
-"""The step test: the candidate over REST, as any client calls it."""
+"""The step test: call the candidate over REST, as any client does."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +51,7 @@ def _classifier(job: Job, deployed: dict[str, Any], data: Dataset) -> tuple[list
 
 
 class _Live:
-    """A served version that takes inputs as a graph does."""
+    """A served version with the interface of a graph."""
 
     def __init__(self, model: ServedModel) -> None:
         self._model = model
@@ -61,7 +61,7 @@ class _Live:
 
 
 def _golden(job: Job, name: str, version: int) -> Check:
-    """The golden samples over REST get the answers recorded when the version was exported."""
+    """Check that the golden samples get the recorded outputs over REST."""
     samples = golden_samples(_folder(job, name, version))
     try:
         compare(_Live(ServedModel(name, version, settings=job.settings)), samples)

@@ -1,4 +1,4 @@
-"""The steps train-classifier and train-concept: seen in TensorBoard, and resumed after their last whole epoch."""
+"""The steps train-classifier and train-concept: shown in TensorBoard, and resumed after their last complete epoch."""
 
 import functools
 import math
@@ -21,7 +21,7 @@ from tensor_jupyter.training.outliers import outliers
 from tensor_jupyter.training.run import Run
 
 RUN = "run.json"
-"""Beside the outputs: the number of the run in TensorBoard."""
+"""A file beside the outputs with the number of the run in TensorBoard."""
 
 
 def run_classifier(job: Job) -> None:
@@ -45,7 +45,7 @@ def classifier_run(parameters: Parameters) -> Run:
 def concept_run(parameters: Parameters) -> Run:
     """Return the training settings of the concept model."""
     given = parameters.model_dump(include={"batch_size", "seed"})
-    # The threshold is a quantile of what is held out: the more there is, the better it holds for other images.
+    # The threshold is a quantile of the held-out scores: the more there are, the better it generalises.
     return Run(network="autoencoder", epochs=parameters.concept_epochs, validation_split=0.15, **given)
 
 
@@ -69,11 +69,11 @@ def _train(
         on_epoch_end=lambda epoch, logs: job.say(_progress_line(epoch, run, logs or {}))
     )
     trained = train(run, data, context, verbose=0, callbacks=[callback], say=job.say, foreign=foreign)
-    # Not a Keras file: that holds the time it was written, and an equal training should give equal bytes.
+    # Not a Keras file, which contains the time it was written: an equal training should give equal bytes.
     weights = {f"{number:04}": value for number, value in enumerate(trained.model.get_weights())}
     np.savez(job.folder / "weights.npz", **weights)
     job.write("trained.json", {name: getattr(trained, name) for name in ("metrics", "history", "quantiles")})
-    # Not an output with a hash: the number depends on what else was trained, and on trainings that were killed.
+    # Not an output with a hash: the number depends on other trainings, and on those that were killed.
     job.write(RUN, {"version": context.version})
     job.say(", ".join(f"{key} {value:g}" for key, value in trained.metrics.items()))
 
