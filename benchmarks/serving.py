@@ -117,10 +117,12 @@ def _measure(
     for number in range(rounds):
         for name, kind, target, model, (clients, rows) in cells if number % 2 == 0 else cells[::-1]:
             server = running.get(name)
-            before = server.cpu() if server else 0.0
+            before = (server.cpu(), server.loop_cpu()) if server else (0.0, 0.0)
             found = load.ask(kind=kind, target=target, model=model, clients=clients, rows=rows, seconds=seconds)
             if server:  # the warm-up's share is in both
-                found["cpu"] = (server.cpu() - before) / found.pop("total") * 1e6
+                total = found.pop("total")
+                found["cpu"] = (server.cpu() - before[0]) / total * 1e6
+                found["loop"] = (server.loop_cpu() - before[1]) / total * 1e6
             else:
                 found.pop("total")
             rates[name, kind, (clients, rows)].append(found)
@@ -153,11 +155,11 @@ def _table(medians: dict[Any, dict[str, float]], start: dict[str, float]) -> str
     lines = [
         "",
         f"{'server':<22}{'API':<6}{'clients':>7}{'rows':>6}{'answers/s':>11}{'images/s':>10}"
-        f"{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}",
+        f"{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}{'loop us':>9}",
     ]
     for (server, api, (clients, rows)), found in sorted(medians.items(), key=lambda item: (item[0][2][::-1], item[0])):
         times = "".join(f"{found[key]:>9.2f}" if key in found else f"{'':>9}" for key in ("p50", "p99"))
-        cpu = f"{found['cpu']:>8.0f}" if "cpu" in found else ""
+        cpu = f"{found['cpu']:>8.0f}{found['loop']:>9.0f}" if "cpu" in found else ""
         lines.append(
             f"{server:<22}{api:<6}{clients:>7}{rows:>6}{found['answers']:>11,.0f}{found['images']:>10,.0f}{times}{cpu}"
         )

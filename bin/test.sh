@@ -57,6 +57,7 @@ kubernetes() {
   cd "$ROOT"
   unset LAB_HOME
   (run_engine install --tests)
+  export PYTHONPATH=$ROOT/.deploy
   [[ -n ${LAB_KUBERNETES_CONTEXT:-} ]] || "$python" -m tests.kubernetes.cluster
   LAB_LONG_TESTS=1 "$python" -m pytest tests/kubernetes "$@"
   "$python" -m tests.kubernetes.report

@@ -38,27 +38,21 @@ def table(
 
 def _busy(contestant: gateways.Contestant, wrk: Wrk, seconds: int) -> Row:
     wrk.warm(contestant.target, contestant.asking, _CLIENTS)
-    before, loop, started = contestant.cpu(), _event_loops(contestant), time.perf_counter()
+    before, started = contestant.cpu(), time.perf_counter()
     found = wrk.load(contestant.target, contestant.asking, _CLIENTS, seconds)
     elapsed = time.perf_counter() - started
     busy = {role: (used - before.get(role, 0.0)) / elapsed for role, used in contestant.cpu().items()}
-    cores = {**busy, "wrk": found["cpu"] / elapsed}
-    return {"rate": found["rate"], "cores": cores, "event loop": (_event_loops(contestant) - loop) / elapsed}
-
-
-def _event_loops(contestant: gateways.Contestant) -> float:
-    """The processor time of the model servers' event loops, of which each is one core at most, in seconds."""
-    return sum(server.loop_cpu() for server in contestant.servers)
+    return {"rate": found["rate"], "cores": {**busy, "wrk": found["cpu"] / elapsed}}
 
 
 def text(rows: list[Row]) -> str:
     """The table to print."""
     roles = list(rows[0]["cores"])
     head = f"{'workers':>7}{'model servers':>15}{'answers/s':>11}" + "".join(f"{role:>14}" for role in roles)
-    lines = ["Cores each keeps busy at 32 clients:", f"{head}{'all':>7}{'event loops':>13}"]
+    lines = ["Cores each keeps busy at 32 clients:", f"{head}{'all':>7}"]
     for row in rows:
         cores = row["cores"].values()
-        busy = "".join(f"{used:>14.2f}" for used in cores) + f"{sum(cores):>7.2f}{row['event loop']:>13.2f}"
+        busy = "".join(f"{used:>14.2f}" for used in cores) + f"{sum(cores):>7.2f}"
         lines.append(f"{row['workers']:>7}{row['model servers']:>15}{row['rate']:>11,.0f}{busy}")
     return "\n".join([*lines, ""])
 
