@@ -54,6 +54,7 @@ class Lab:
     def environment(self) -> dict[str, str]:
         ports = {f"LAB_{name}_PORT": str(port) for name, port in self.ports.items()}
         own = {"LAB_HOME": str(self.home), "LAB_ENGINE": self.engine, "LAB_OFFLINE": "1"}
+        own["LAB_MODEL_SERVERS"] = "1"  # on a machine of many cores too
         if self.engine == "docker":  # a project of the tests' own: no user's containers and volumes are touched
             own |= {"LAB_PROJECT": self.project, "LAB_SERVING": "embedded"}
         return {**os.environ, **own, **ports}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import choice, console, settings
+from . import choice, console, model_servers, settings
 from .chaos import faults
 from .docker import source
 from .docker.deployment import SERVING
@@ -19,7 +19,6 @@ from .local.lab import LocalLab
 from .settings import Settings
 from .verbs import SCALED, Lab, check_sure, chosen
 
-_MAX_REPLICAS = 16
 _ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
 _ADVICE: dict[int | None, str] = {
     errno.EACCES: _ANOTHER_USER,
@@ -69,7 +68,9 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         where = "in Docker" if isinstance(lab, DockerLab) else f"in {found.home}"
         check_sure(options.yes, "--volumes", f"every model, log and data file of the lab {where}")
     if options.verb == "restore":
-        check_sure(options.yes, "restore", "the models, logs, data, feedback, config and notebooks that the lab has now")
+        check_sure(
+            options.yes, "restore", "the models, logs, data, feedback, config and notebooks that the lab has now"
+        )
     verbs: dict[str, Callable[[], int | None]] = {
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,
@@ -128,7 +129,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
     _add_json_verbs(verbs)
     scale = verbs.add_parser("scale", help="run several model servers, or one again, while the lab answers")
-    scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {_MAX_REPLICAS}")
+    scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {model_servers.MAX}")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
@@ -157,10 +158,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
 
 def _replicas(text: str) -> int:
     """Return N of tensor-serving=N."""
-    service, _, count = text.partition("=")
-    if service != SCALED or not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MAX_REPLICAS):
-        raise argparse.ArgumentTypeError(f"invalid value {text!r} (expected {SCALED}=N, N from 1 to {_MAX_REPLICAS})")
-    return int(count)
+    service, _, word = text.partition("=")
+    count = model_servers.number(word)
+    if service != SCALED or count is None:
+        raise argparse.ArgumentTypeError(
+            f"invalid value {text!r} (expected {SCALED}=N, N from 1 to {model_servers.MAX})"
+        )
+    return count
 
 
 def _add_json_verbs(verbs: Any) -> None:

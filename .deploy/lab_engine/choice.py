@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import memory
+from . import memory, model_servers
 from .docker import client, deployment, images
 from .docker.deployment import Deployment
 from .docker.lab import DockerLab
@@ -107,4 +107,5 @@ def _deployment(settings: Settings, options: argparse.Namespace, running: Deploy
             raise EngineError(f"{file} is not there: -f names a compose file")
     named = [str(Path(file).absolute()) for file in options.file or [deployment.COMPOSE_FILE]]
     files = [*named, *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
-    return Deployment(project, tuple(files), registry, group, tag, serving, running.replicas if running else 1)
+    replicas = running.replicas if running else model_servers.at_start(settings, serving, client.cores())
+    return Deployment(project, tuple(files), registry, group, tag, serving, replicas)

@@ -40,15 +40,20 @@ def remember_ports(home: Path, taken: Mapping[str, int]) -> None:
     _write(home, {**_read(home), "ports": dict(taken)})
 
 
-def replicas(home: Path) -> list[dict[str, int]]:
-    """The ports of each further model server by their names in the settings."""
+def replicas(home: Path) -> list[dict[str, int]] | None:
+    """The ports of each further model server by their names in the settings; None if their number is not decided."""
     found = _read(home).get("replicas")
-    return found if isinstance(found, list) else []
+    return found if isinstance(found, list) else None
 
 
 def remember_replicas(home: Path, taken: Sequence[Mapping[str, int]]) -> None:
     """Keep the ports of the further model servers that the lab has from now on."""
     _write(home, {**_read(home), "replicas": [dict(each) for each in taken]})
+
+
+def forget_replicas(home: Path) -> None:
+    """Leave the number of model servers to the next start."""
+    _write(home, {name: value for name, value in _read(home).items() if name != "replicas"})
 
 
 def forget(home: Path) -> None:

@@ -152,7 +152,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
         for name in Ports.__annotations__
         if _variable(name) in {*last} - given and last[_variable(name)] != defaults[_variable(name)]
     )
-    more = tuple(ReplicaPorts(**each) for each in identity.replicas(home))
+    more = tuple(ReplicaPorts(**each) for each in identity.replicas(home) or [])
     return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ), kept, more)
 
 

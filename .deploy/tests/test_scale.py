@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab_engine import settings
+from lab_engine import model_servers, settings
 from lab_engine.docker import deployment
 from lab_engine.docker.deployment import MORE, Deployment
 from lab_engine.docker.lab import DockerLab
@@ -125,6 +125,43 @@ def test_each_local_model_server_has_ports_and_files_of_its_own(tmp_path: Path) 
     assert parser["group:tensor-serving-3"]["programs"] == "watcher-3,model-server-3"
     assert len({word for command in (first, second, third) for word in command.split() if "loads" in word}) == 3
     assert scaling.with_free_ports(lab, 2).replicas == lab.replicas[:1]
+
+
+@pytest.mark.parametrize(
+    ("given", "serving", "cores", "count"),
+    [
+        ("auto", "embedded", 1, 1),
+        ("auto", "embedded", 7, 1),
+        ("auto", "embedded", 8, 2),
+        ("auto", "embedded", 64, 4),
+        ("auto", "cpu", 64, 1),
+        ("3", "cpu", 2, 3),
+    ],
+)
+def test_a_new_lab_has_as_many_as_set_or_as_the_cores_keep_busy(
+    given: str, serving: str, cores: int, count: int, tmp_path: Path
+) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path), "LAB_MODEL_SERVERS": given})
+    assert model_servers.at_start(found, serving, cores) == count
+
+
+@pytest.mark.parametrize("given", ["0", "17", "two", ""])
+def test_a_wrong_number_is_named(given: str, tmp_path: Path) -> None:
+    found = settings.load({"LAB_HOME": str(tmp_path), "LAB_MODEL_SERVERS": given})
+    with pytest.raises(EngineError, match=r"LAB_MODEL_SERVERS=.*: set it to auto, or a number from 1 to 16"):
+        model_servers.at_start(found, "embedded", 8)
+
+
+@pytest.mark.parametrize(
+    ("quota", "count"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)]
+)
+def test_cores_are_those_of_the_containers_quota(
+    quota: str, count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    monkeypatch.setattr(model_servers, "_QUOTA", file)
+    assert model_servers.cores() == (count or len(os.sched_getaffinity(0)))
 
 
 def test_a_lab_that_is_stopped_is_not_scaled(docker: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab.test_no_call_lost import publish, serve_first_version
-from tests.running import Lab, Traffic, kill, wait_until
+from tests.running import Lab, Traffic, kill, new_lab, wait_until
 
 
 @pytest.fixture
@@ -84,6 +84,17 @@ def test_a_new_version_takes_over_once(scaled: Lab) -> None:
         traffic.more(100)
     assert traffic.failures == []
     assert traffic.answers == sorted(traffic.answers)
+
+
+def test_a_new_lab_has_the_number_that_is_set_until_it_is_scaled() -> None:
+    with new_lab() as lab:
+        said = lab.compose("up", code=1, LAB_MODEL_SERVERS="many")
+        assert "LAB_MODEL_SERVERS='many': set it to auto, or a number from 1 to 16" in said
+        lab.compose("up", LAB_MODEL_SERVERS="2")
+        assert replicas(lab) == {"healthy": 2, "wanted": 2}
+        lab.compose("scale", "tensor-serving=1")
+        lab.compose("up", LAB_MODEL_SERVERS="2")
+        assert replicas(lab) == {"healthy": 1, "wanted": 1}
 
 
 def test_what_cannot_be_scaled_is_refused(lab: Lab) -> None:

@@ -47,6 +47,11 @@ def engine_obstacle() -> str | None:
     return None
 
 
+def cores() -> int:
+    """The cores that the engine's containers share; 1 if it does not say."""
+    return int(_ask(["docker", "info", "--format", "{{.NCPU}}"], _SECONDS) or 1)
+
+
 def security_options() -> list[str]:
     """The names of the engine's security options: seccomp, rootless, userns, selinux and others."""
     found = _ask(["docker", "info", "--format", "{{json .SecurityOptions}}"], _SECONDS)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import archive, console, identity, memory, notebooks, ports, report
+from .. import archive, console, identity, memory, model_servers, notebooks, ports, report
 from ..errors import EngineError
 from ..lock import INSTALL, exclusive
 from ..settings import ROOT, Settings
@@ -56,7 +56,7 @@ class LocalLab:
             with console.Progress("stopping the lab"):
                 self._manager.stop()
             memory.note(self._settings, "local", up=False)
-            identity.remember_replicas(self._settings.home, ())
+            identity.forget_replicas(self._settings.home)
             if remove_volumes:
                 volumes.remove(self._settings)
         kept = "are removed from" if remove_volumes else "stay in"
@@ -157,6 +157,7 @@ class LocalLab:
 
     def _start(self) -> None:
         settings, manager = self._settings, self._manager
+        servers = self._model_servers()
         config = services.supervisor_config(settings)
         variables = services.environment(settings) | {"TENSOR_LAB_SUPERVISED": str(settings.home)}
         if manager.is_running_with(config):
@@ -167,13 +168,18 @@ class LocalLab:
         manager.stop()
         ports.check(vars(settings.ports))
         identity.remember_ports(settings.home, vars(settings.ports))
-        self._settings = settings = scaling.with_free_ports(settings, 1 + len(settings.replicas))
+        self._settings = settings = scaling.with_free_ports(settings, servers)
         for line in notebooks.prepare(settings):
             console.say(line)
         for name in volumes.prepare(settings):
             console.say(f"put the shipped model {name} into {settings.models}")
         scaling.write(settings)
         manager.start(config, variables)
+
+    def _model_servers(self) -> int:
+        if identity.replicas(self._settings.home) is not None:
+            return 1 + len(self._settings.replicas)
+        return model_servers.at_start(self._settings, "embedded", model_servers.cores())
 
     def _say_what_was_resolved(self) -> None:
         nginx = find_nginx()
