@@ -107,7 +107,7 @@ def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
     output, _ = lab("digits", "--n", "30", code=0)
     assert output.startswith("Offline data: scikit-learn's digits")
     gateway.models["mine"] = {**kit.CARD, "data_set": {"name": "elsewhere"}}
-    assert "mine was trained on elsewhere, which cannot be had" in lab("mine", code=1)[1]
+    assert "mine was trained on elsewhere, which cannot be loaded" in lab("mine", code=1)[1]
     assert "give --data SET" in lab("shades", code=1)[1]
 
 

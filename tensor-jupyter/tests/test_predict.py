@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 
@@ -224,8 +225,11 @@ def test_local_finds_versions_and_labels_as_the_server_would(published):
     for chosen in ({}, {"version": 1}, {"label": "stable"}):
         (prediction,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
         assert (prediction.version, [label for label, _ in prediction.labels]) == (1, ["light", "dark"])
+    shutil.copytree(published.models / "shades" / "1", published.models / "shades" / "2")
+    assert Loaded(published, "shades").classify([picture])[0].version == 1
+    assert Loaded(published, "shades", version=2).classify([picture])[0].version == 2
     for chosen, expected in (
-        ({"version": 2}, "no version 2"),
+        ({"version": 3}, "no version 3"),
         ({"label": "x"}, "no label 'x'; there are: stable"),
         ({"version": 1, "label": "stable"}, "not both"),
     ):

@@ -133,7 +133,7 @@ def _validation_results(
     known = {number: inspector.last_problem(path) for number, path in versions.items()}
     held_back = [number for number, reason in known.items() if reason]
     wanted = {*[*versions][-_NEWEST:], *held_back[-_NEWEST:], *named}
-    for position, (number, path) in enumerate(versions.items()):
-        if number in wanted or rotation.includes(position):
+    for number, path in versions.items():
+        if number in wanted or rotation.includes_next():
             known[number] = inspector.problem(path)
     return {number: reason for number, reason in known.items() if reason is not None}

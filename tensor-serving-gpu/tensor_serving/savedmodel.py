@@ -108,16 +108,17 @@ class Rotation:
     """Which of many versions a poll checks: all if there are few, else a part of them, so that each has its turn."""
 
     def __init__(self) -> None:
-        self._turn, self._parts = 0, 1
+        self._turn, self._parts, self._position = 0, 1, 0
 
     def next(self, total: int) -> "Rotation":
         """Advance to the next poll, of this many versions in total."""
-        self._turn, self._parts = self._turn + 1, -(-total // _EACH_LOOK) or 1
+        self._turn, self._parts, self._position = self._turn + 1, -(-total // _EACH_LOOK) or 1, 0
         return self
 
-    def includes(self, position: int) -> bool:
-        """Return whether it is the turn of the version at this position in its model."""
-        return position % self._parts == self._turn % self._parts
+    def includes_next(self) -> bool:
+        """Return whether it is the turn of the next version of this poll; the order is the same in each poll."""
+        self._position += 1
+        return self._position % self._parts == self._turn % self._parts
 
 
 def fingerprint(folder: Path) -> Fingerprint:

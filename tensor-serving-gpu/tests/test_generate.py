@@ -249,6 +249,26 @@ def test_until_a_new_version_is_known_to_load_the_one_before_is_served_too(
     assert scan(models, inspector).models[0].serving == found(models, "net").serving
 
 
+def test_of_many_models_each_look_takes_as_few_of_the_old_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        for version in range(1, 13):
+            tiny_saved_model(tmp_path / f"net-{number}" / str(version))
+    looked_at: list[Path] = []
+    monkeypatch.setattr(savedmodel, "_EACH_LOOK", 4)
+    monkeypatch.setattr(savedmodel, "fingerprint", lambda folder: looked_at.append(folder) or fingerprint(folder))
+    inspector, old = Inspector(), set()
+    for _ in range(40):
+        looked_at.clear()
+        found = scan(tmp_path, inspector)
+        taken = {path for path in looked_at if path.name in ("1", "2")}
+        assert len(taken) <= 4
+        old |= taken
+    assert len(old) == 20
+    assert found.complete
+
+
 def test_of_thousands_of_versions_each_look_takes_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tmp_path / "net"
     for number in range(1, 1001):

@@ -105,7 +105,7 @@ def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Sett
     except LabError as error:
         if data:
             raise
-        raise LabError(f"{model} was trained on {name}, which cannot be had ({error}) Give --data SET.") from error
+        raise LabError(f"{model} was trained on {name}, which cannot be loaded: {error} Give --data SET.") from error
     unknown = [one for one in found.labels if one not in card["labels"]] if card.get("labels") else []
     if unknown:
         known = ", ".join(map(str, card["labels"][:20]))

@@ -59,7 +59,7 @@ def _elsewhere(entries: list[dict[str, Any]], settings: Settings) -> list[Findin
     if not served or any(is_there(folder) for folder in served):
         return []
     found = f"nothing that is served lies in {settings.models}, where training publishes"
-    return [warning("models", found, "the folder that the watcher watches in LAB_MODELS", "bin/lab doctor")]
+    return [warning("models", found, "the folder that the watcher watches in LAB_MODELS", "unset LAB_MODELS LAB_HOME")]
 
 
 def _of_gateway(where: Where, settings: Settings) -> list[Finding]:

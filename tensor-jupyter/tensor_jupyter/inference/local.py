@@ -90,7 +90,7 @@ def _chosen(registry: Registry, version: int | None, label: str | None) -> int:
         return version
     conf, there = registry.settings(), registry.numbers()
     if label is None:
-        return max(conf.listed(there) or there, default=0)
+        return conf.default(there) or max(there, default=0)
     if label not in conf.labels:
         raise LabError(f"{registry.name} has no label {label!r}; there are: {', '.join(conf.labels) or 'none'}.")
     return conf.labels[label]
