@@ -1,7 +1,7 @@
 """A Kubernetes of two nodes on this machine, in a network namespace of its own; for root. Run, it says if that can be.
 
 components/main.go is every part of it that is written in Go. Each node is a kubelet and a containerd (Debian's). The
-pods of both are on one bridge, so that the reference network plugins do. kube-proxy runs once for both.
+pods of both are on one bridge, so that the reference network plugins do. kube-proxy and CoreDNS run once for both.
 """
 
 import json
@@ -56,12 +56,13 @@ class Cluster:
         return namespaces.inside(NAMESPACE, *command)
 
     def start(self) -> None:
-        """Bring it up, until both nodes are ready and DNS answers. Its images are in the registry by then."""
+        """Bring it up, until both nodes are ready. The image of pause is in the registry by then."""
         files.write(self.folder, self._registry, ROOT / ".lab" / "registry" / "data")
         self._run("docker-registry", "docker-registry", "serve", str(self.folder / "registry.yml"))
         self._start_control_plane()
         for name in NODES:
             self.start_node(name)
+        self._go("coredns", f"-conf={self.folder}/Corefile")
         self._go(
             "kube-proxy",
             kubeconfig=self.api.kubeconfig,
@@ -74,8 +75,6 @@ class Cluster:
         )
         wait_until(lambda: self.api.ready_nodes() == list(NODES), 90, f"the nodes; the logs are in {self.folder}")
         self._start_metrics()
-        self._apply(files.dns(self.folder, f"{self._registry}/{files.DNS_IMAGE}"))
-        self.api.kubectl("--namespace", "kube-system", "rollout", "status", "deployment/kube-dns", "--timeout=90s")
 
     def start_node(self, name: str) -> None:
         """A node's containerd and kubelet; what of it runs already is left alone."""
@@ -162,15 +161,12 @@ class Cluster:
             kubelet_use_node_status_port="true",
             kubelet_preferred_address_types="InternalIP",
         )
-        self._apply(files.metrics())
+        self.api.kubectl("apply", "--filename", "-", given=json.dumps(files.metrics()))
 
-    def _apply(self, objects: dict[str, object]) -> None:
-        self.api.kubectl("apply", "--filename", "-", given=json.dumps(objects))
-
-    def _go(self, name: str, log: str = "", **flags: object) -> None:
+    def _go(self, name: str, *words: str, log: str = "", **flags: object) -> None:
         """Start a part that is written in Go: a keyword such as node_ip becomes the flag --node-ip."""
         given = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        self._run(log or name, str(PROGRAMS / "components"), name, *given)
+        self._run(log or name, str(PROGRAMS / "components"), name, *words, *given)
 
     def _run(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -211,6 +207,7 @@ def started(registry_port: int) -> Iterator[Cluster]:
         stack.callback(lambda: namespaces.remove({n for n in namespaces.listed() if n.startswith("cni-")} - pods))
         namespaces.add(NAMESPACE, _CABLE, *(f"{each}/24" for each in (ADDRESS, *NODES.values())), gateway=_HOST)
         run("ip", "addr", "add", f"{_HOST}/24", "dev", _CABLE)  # for kubectl
+        run("ip", "-n", NAMESPACE, "addr", "add", f"{files.DNS}/32", "dev", "lo")
         cluster = Cluster(folder, registry_port)
         stack.callback(cluster.stop)
         cluster.start()

@@ -18,7 +18,7 @@ from tests.kubernetes import cluster as clusters
 from tests.kubernetes import report
 from tests.kubernetes.api import of_context
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.files import DNS_IMAGE, PAUSE
+from tests.kubernetes.files import PAUSE
 from tests.kubernetes.lab import NAMESPACE, KubernetesLab
 
 TAGS = ("one", "two")
@@ -32,8 +32,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     images: dict[str, str] = request.getfixturevalue("images")
     registry: str = request.getfixturevalue("registry")
     clusters.build()
-    for program, image in (("pause", PAUSE), ("components", DNS_IMAGE)):
-        clusters.push_program(clusters.PROGRAMS / program, f"{registry}/{image}")
+    clusters.push_program(clusters.PROGRAMS / "pause", f"{registry}/{PAUSE}")
     for name in images.values():
         for tag in TAGS:
             tagged = f"{name.rpartition(':')[0]}:{tag}"

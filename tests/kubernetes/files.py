@@ -5,28 +5,24 @@ import secrets
 from pathlib import Path
 
 ADDRESS = "10.78.0.2"  # of the API server and metrics-server
+DNS = "169.254.20.10"  # that of NodeLocal DNSCache, which NetworkPolicies name
 NODES = {"node1": "10.78.0.11", "node2": "10.78.0.12"}
 PODS = "10.88.0.0/16"
+SERVICES = "10.96.0.0/16"
 METRICS_PORT = 4443
 PAUSE = "lab/pause:1"  # the image of the process that holds a pod's namespaces
-DNS_IMAGE = "lab/components:1"
-SERVICES = "10.96.0.0/16"
-_DNS_ADDRESS = "10.96.0.10"
 _DNS_TTL = 5  # seconds; docs/kubernetes.md names it
 
 
 def write(folder: Path, registry: str, storage: Path) -> None:
     """All of them into the cluster's folder; `registry` is HOST:PORT, `storage` its data."""
     token = secrets.token_hex(16)
-    dns = folder / "dns"
-    dns.mkdir()
     kubeconfig = folder / "kubeconfig"
     kubeconfig.touch(0o600)
     kubeconfig.write_text(json.dumps(_kubeconfig(token)))
     (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
-    (dns / "kubeconfig").write_text(kubeconfig.read_text())
-    zone = f"kubernetes cluster.local {{\n kubeconfig {dns}/kubeconfig lab\n ttl {_DNS_TTL}\n }}"
-    (dns / "Corefile").write_text(f".:53 {{\n errors\n {zone}\n}}\n")
+    zone = f"kubernetes cluster.local {{\n kubeconfig {kubeconfig} lab\n ttl {_DNS_TTL}\n }}"
+    (folder / "Corefile").write_text(f".:53 {{\n errors\n {zone}\n}}\n")
     place = f"storage: {{filesystem: {{rootdirectory: {storage}}}}}"
     (folder / "registry.yml").write_text(f"version: 0.1\n{place}\nhttp: {{addr: {registry}}}\n")
     network = folder / "cni"
@@ -37,48 +33,6 @@ def write(folder: Path, registry: str, storage: Path) -> None:
         node.mkdir()
         (node / "containerd.toml").write_text(_containerd(node, network, f"{registry}/{PAUSE}"))
         (node / "kubelet.json").write_text(json.dumps(_kubelet(node, address)))
-
-
-def dns(folder: Path, image: str) -> dict[str, object]:
-    """CoreDNS as most clusters have it: two pods in kube-system with the label that NetworkPolicies go by."""
-    names, labels = {"name": "kube-dns", "namespace": "kube-system"}, {"k8s-app": "kube-dns"}
-    ports = [{"name": name, "port": 53, "protocol": name.upper()} for name in ("udp", "tcp")]
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": names,
-        "spec": {"selector": labels, "clusterIP": _DNS_ADDRESS, "ports": ports},
-    }
-    container = {
-        "name": "coredns",
-        "image": image,
-        "args": ["coredns", f"-conf={folder}/dns/Corefile"],
-        "readinessProbe": {"tcpSocket": {"port": 53}, "periodSeconds": 2},
-        "volumeMounts": [{"name": "files", "mountPath": f"{folder}/dns", "readOnly": True}],
-    }
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": labels},
-    }
-    pod = {
-        "containers": [container],
-        "dnsPolicy": "Default",
-        "topologySpreadConstraints": [spread],
-        "volumes": [{"name": "files", "hostPath": {"path": f"{folder}/dns"}}],
-    }
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": names,
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-    return {"apiVersion": "v1", "kind": "List", "items": [service, deployment]}
 
 
 def metrics() -> dict[str, object]:
@@ -158,7 +112,7 @@ def _kubelet(folder: Path, address: str) -> dict[str, object]:
         "address": address,
         "healthzPort": 0,
         "containerRuntimeEndpoint": f"unix://{folder}/sock",
-        "clusterDNS": [_DNS_ADDRESS],
+        "clusterDNS": [DNS],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ TARGETS = {
     "tensor-board": (6006,),
     "tensor-jupyter": (8888,),
 }
+_OWN = re.compile(r"KUBE-(ROUTER|POD-FW|NWPLCY)")  # kube-router's chains
 _LISTEN = """
 import socket, sys
 with socket.create_server((sys.argv[1], 443)) as server:
@@ -42,7 +44,7 @@ def open(name, host, port):
     try:
         if name == "dns":
             return bool(socket.getaddrinfo(host, port))
-        socket.create_connection((host, port), 3).close()
+        socket.create_connection((host, port), 1).close()
     except OSError:
         return False
     return True
@@ -109,7 +111,8 @@ def enforced(cluster: Cluster) -> Iterator[None]:
         finally:
             program.terminate()
             program.wait(20)
-            subprocess.run([*command, "--cleanup-config"], stdout=log, stderr=log, check=True)
+            rules = run(*cluster.inside("iptables-save")).splitlines(keepends=True)
+            run(*cluster.inside("iptables-restore"), given="".join(line for line in rules if not _OWN.search(line)))
 
 
 def reached(lab: KubernetesLab) -> set[tuple[str, str]]:
