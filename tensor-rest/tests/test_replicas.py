@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -255,6 +256,17 @@ def test_a_request_that_comes_too_late_for_a_version_gets_the_next(client: Any, 
     for replica in replicas:
         replica.serve(2)  # at once, and the gateway's list is a second old
     assert version(client) == "2"
+
+
+def test_each_of_many_roll_outs_has_a_grace_of_its_own(servers: Path, replicas: list[Replica], tmp_path: Path) -> None:
+    grace = 3.0
+    client = gateway(tmp_path, server=f"file:{servers}", grace_seconds=grace)
+    started, number = time.monotonic(), 1
+    while time.monotonic() < started + 1.5 * grace:
+        number += 1
+        for replica in replicas:
+            replica.serve(number)
+        assert version(client) == str(number)
 
 
 # ---- by name

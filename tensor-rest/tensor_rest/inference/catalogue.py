@@ -129,6 +129,10 @@ class Catalogue:
             self._missing[target.model] = since = now
         return now - since < self._grace
 
+    def loaded(self, target: Target) -> None:
+        """Forget that a target was missing, as it answers: the next time it is, the grace starts again."""
+        self._missing.pop(target.model, None)
+
     def missing(self, target: Target) -> NotFoundError:
         """Return the error for a target that is not served; it names what is served."""
         entries, unknown = self.entries()

@@ -178,18 +178,24 @@ class InferenceService:
             raise NotFoundError(
                 f"{target.model[:80]!r} cannot be a model: names are lower-case letters, digits, '.', '_' and '-'."
             )
+        waited = False
         while True:
             try:
                 at = target if of_all else self.catalogue.resolve(target)
                 try:
-                    return call(at)
+                    found = call(at)
                 except NotFoundError:
                     if at is target or at.version is not None:
                         raise
-                    return call(self.catalogue.numbered(at))  # the server does not know the label, or not any more
+                    found = call(self.catalogue.numbered(at))  # the server does not know the label, or not any more
             except NotFoundError as error:
                 if _is_over(request_context.current().deadline) or not self.catalogue.loads(target):
                     raise self.catalogue.missing(target) from error
+            else:
+                if waited:
+                    self.catalogue.loaded(target)
+                return found
+            waited = True
             time.sleep(_LOAD_INTERVAL_S)
 
 
