@@ -20,7 +20,7 @@ the started lab from end to end, of the web page in a browser, and of the README
                 minutes; faults that mount, or make networks and control groups of their own, need root)
   --kubernetes  instead: test the lab on a Kubernetes cluster of two nodes, started on this machine, and update the
                 figures of docs/kubernetes.md (15 minutes, and as much to compile Kubernetes and Argo the first time;
-                needs root, Go, and apt-get install containerd containernetworking-plugins ipset docker.io docker-registry);
+                needs root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry);
                 LAB_KUBERNETES_CONTEXT names a cluster of yours to use instead (docs/kubernetes.md)
   -h, --help    this text
 

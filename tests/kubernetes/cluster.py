@@ -28,7 +28,7 @@ COMPONENTS = Path(__file__).with_name("components")
 PROGRAMS = ROOT / ".lab" / "kubernetes"  # compiled ones
 NAMESPACE = "lab-kube"
 _CABLE, _HOST = "lab-kube", "10.78.0.1"
-_NEEDED = ("go", "containerd", "docker", "docker-registry", "iptables", "ipset", "ip", "nsenter", "openssl", "pgrep")
+_NEEDED = ("go", "containerd", "docker", "docker-registry", "iptables", "ip", "nsenter", "openssl", "pgrep")
 
 
 def obstacle() -> str:
@@ -125,7 +125,7 @@ class Cluster:
             service_account_issuer="https://kubernetes.default.svc",
             service_account_key_file=key,
             service_account_signing_key_file=key,
-            service_cluster_ip_range=files.SERVICES,
+            service_cluster_ip_range="10.96.0.0/16",
             kubelet_preferred_address_types="InternalIP",
             # It passes calls on to metrics-server, which knows it by this certificate.
             proxy_client_key_file=front_key,
@@ -207,7 +207,6 @@ def started(registry_port: int) -> Iterator[Cluster]:
         stack.callback(lambda: namespaces.remove({n for n in namespaces.listed() if n.startswith("cni-")} - pods))
         namespaces.add(NAMESPACE, _CABLE, *(f"{each}/24" for each in (ADDRESS, *NODES.values())), gateway=_HOST)
         run("ip", "addr", "add", f"{_HOST}/24", "dev", _CABLE)  # for kubectl
-        run("ip", "-n", NAMESPACE, "addr", "add", f"{files.DNS}/32", "dev", "lo")
         cluster = Cluster(folder, registry_port)
         stack.callback(cluster.stop)
         cluster.start()

@@ -10,26 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.keys import api_key
-from tests.kubernetes import policies
 from tests.kubernetes.lab import REST, SERVING, KubernetesLab
-from tests.kubernetes.policies import CLIENT, OUTSIDE, STRANGER
 from tests.running import ROOT, SAMPLES, wait_until
 
 pytestmark = pytest.mark.timeout(1800)
-ALLOWED = {
-    ("tensor-rest", "tensor-serving:9000"),
-    ("tensor-rest", "tensor-serving:8502"),
-    ("tensor-rest", "dns"),
-    ("tensor-jupyter", "tensor-rest:8080"),
-    ("tensor-jupyter", "tensor-board:6006"),
-    ("tensor-jupyter", "tensor-serving:9000"),
-    ("tensor-jupyter", "dns"),
-    ("tensor-jupyter", "internet"),
-    *((pod, target) for pod in (OUTSIDE, CLIENT) for target in ("tensor-rest:8080", "dns", "internet", "API server")),
-    (CLIENT, "tensor-serving:9001"),
-}
-"""Who reaches what where the network plugin enforces NetworkPolicy."""
-
 PROOF = r"mnist_2_\S+ -> mnist-net: it is a 2 "
 
 
@@ -169,17 +153,6 @@ def test_clients_with_a_token_call_model_servers_themselves(lab: KubernetesLab) 
             command = cluster.inside(sys.executable, "-m", "tests.kubernetes.direct", endpoint, given)
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
             assert done.stdout.strip() == status
-
-
-def test_what_is_enforced_is_what_the_policies_name(lab: KubernetesLab) -> None:
-    """Of the overlay local with the component direct, as it is after the test above."""
-    policies.gather(lab)
-    with policies.strangers(lab):
-        assert policies.reached(lab) >= {*ALLOWED, ("tensor-board", "tensor-serving:9000"), (STRANGER, "API server")}
-        with policies.enforced(lab.own()), lab.load("network policies are enforced") as load:
-            wait_until(lambda: policies.reached(lab) == ALLOWED, 60, "the policies to be enforced")
-            assert policies.reached(lab) == ALLOWED
-    assert load.failed == 0, load.figures
 
 
 def test_production_requires_a_key(lab: KubernetesLab, tmp_path: Path) -> None:
