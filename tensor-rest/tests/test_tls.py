@@ -108,7 +108,7 @@ def test_a_server_of_another_protocol_is_named(server: Certificate) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=lambda: talk(listener.accept()[0]))
         thread.start()
-        with pytest.raises(UnreachableError, match="not HTTP/2 in it"):
+        with pytest.raises(UnreachableError, match="but not HTTP/2"):
             connected(f"127.0.0.1:{listener.getsockname()[1]}", server.certificate).reach()
         thread.join()
 
