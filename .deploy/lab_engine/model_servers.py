@@ -1,4 +1,4 @@
-"""How many model servers a lab has from its first `up` on: LAB_MODEL_SERVERS, or what the cores keep busy."""
+"""How many model servers a new lab starts with: LAB_MODEL_SERVERS, or by default a number that follows the cores."""
 
 import os
 from pathlib import Path

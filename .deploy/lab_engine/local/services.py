@@ -204,7 +204,7 @@ def _serving(settings: Settings, ports: Ports | ReplicaPorts | None = None, numb
         ),
         probe=f"http2://{HOST}:{ports.serving}",
     )
-    # The model server opens its port before it has loaded anything, so the gateway's /readyz tells whether it serves. A
+    # The model server opens its port before it has loaded anything, so the gateway's /readyz shows whether it serves. A
     # further model server is used once it has loaded everything.
     first = (settings.url(ports.inventory, "/healthz"), settings.url(settings.ports.rest, "/readyz"))
     ready = first if number == 1 else (settings.url(ports.inventory, "/readyz"),)

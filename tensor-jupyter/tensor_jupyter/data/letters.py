@@ -1,4 +1,4 @@
-"""Letters from A to J: notMNIST's from its archive, or rendered ones where there is no network.
+"""Letters from A to J: notMNIST from its archive, or rendered letters without a network.
 
 notMNIST (Yaroslav Bulatov) is cut from fonts: 28x28, light on dark, each letter filling its picture, a few
 files broken.

@@ -33,7 +33,7 @@ def _folder(folder: Path, where: Where) -> list[Finding]:
         found = f"{there} cannot be written by user {os.getuid()}; it belongs to {about.st_uid}:{about.st_gid}"
         fix = where.typed(f"chown -R {os.getuid()}:{os.getgid()} {shlex.quote(str(there))}", root=True)
         return [problem("folders", found, "folders that its user may write", fix)]
-    # A missing folder is no problem: its first user creates it.
+    # A missing folder is fine: the first command that uses it creates it.
     return [*_mode(folder, about, where), *_inside(folder, about, where)] if there == folder.absolute() else []
 
 

@@ -14,7 +14,7 @@ from tensor_jupyter.settings import Settings
 class Loaded:
     """A version in the models volume, the newest unless `version` or `label` names one; `top` labels for each picture.
 
-    Pictures are preprocessed as the card declares, like in the gateway. Raises LabError when there is no such version,
+    Pictures are preprocessed as the card declares, as in the gateway. Raises LabError when there is no such version,
     or it does not classify pictures.
     """
 

@@ -26,7 +26,7 @@ _MIN_OPEN = 4
 """With at least so many open requests a request is queued, even if a call may be made."""
 
 SHARED_STATUS = (404, 429, 503, 504)
-"""A batch that failed with one of these failed for all its requests: no row caused it, and repeating is no help."""
+"""A batch that failed with one of these failed for all its requests: no row caused it, and a repeat would fail too."""
 
 
 class SignatureRef(NamedTuple):

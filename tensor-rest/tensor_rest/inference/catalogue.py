@@ -130,7 +130,7 @@ class Catalogue:
         return now - since < self._grace
 
     def loaded(self, target: Target) -> None:
-        """Forget that a target was missing, as it answers: the next time it is, the grace starts again."""
+        """Record that a missing target answers now: if it is missing again, a new grace starts."""
         self._missing.pop(target.model, None)
 
     def missing(self, target: Target) -> NotFoundError:
