@@ -19,9 +19,9 @@ the started lab from end to end, of the web page in a browser, and of the README
   --chaos       instead: inject every fault of docs/reliability.md in its long form, and update its table (about 75
                 minutes; faults that mount, or make networks and control groups of their own, need root)
   --kubernetes  instead: test the lab on a Kubernetes cluster of two nodes, started on this machine, and update the
-                figures of docs/kubernetes.md (15 minutes, and as much to compile Kubernetes and Argo the first time;
-                needs root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry);
-                LAB_KUBERNETES_CONTEXT names a cluster of yours to use instead (docs/kubernetes.md)
+                figures of docs/kubernetes.md (20 minutes, and as much to compile Kubernetes and Argo the first time);
+                needs root, Go, and apt-get install containerd containernetworking-plugins docker.io docker-registry
+                iptables ipset; LAB_KUBERNETES_CONTEXT names a cluster of yours to use instead (docs/kubernetes.md)
   -h, --help    this text
 
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:

@@ -28,7 +28,7 @@ COMPONENTS = Path(__file__).with_name("components")
 PROGRAMS = ROOT / ".lab" / "kubernetes"  # compiled ones
 NAMESPACE = "lab-kube"
 _CABLE, _HOST = "lab-kube", "10.78.0.1"
-_NEEDED = ("go", "containerd", "docker", "docker-registry", "iptables", "ip", "nsenter", "openssl", "pgrep")
+_NEEDED = ("go", "containerd", "docker", "docker-registry", "iptables", "ipset", "ip", "nsenter", "openssl", "pgrep")
 
 
 def obstacle() -> str:
@@ -58,7 +58,7 @@ class Cluster:
     def start(self) -> None:
         """Bring it up, until both nodes are ready. The image of pause is in the registry by then."""
         files.write(self.folder, self._registry, ROOT / ".lab" / "registry" / "data")
-        self._run("docker-registry", "docker-registry", "serve", str(self.folder / "registry.yml"))
+        self.run("docker-registry", "docker-registry", "serve", str(self.folder / "registry.yml"))
         self._start_control_plane()
         for name in NODES:
             self.start_node(name)
@@ -80,7 +80,7 @@ class Cluster:
         """A node's containerd and kubelet; what of it runs already is left alone."""
         folder = self.folder / name
         if f"containerd-{name}" not in self._processes:
-            self._run(f"containerd-{name}", "containerd", "--config", str(folder / "containerd.toml"))
+            self.run(f"containerd-{name}", "containerd", "--config", str(folder / "containerd.toml"))
         self._go(
             "kubelet",
             log=f"kubelet-{name}",
@@ -125,7 +125,7 @@ class Cluster:
             service_account_issuer="https://kubernetes.default.svc",
             service_account_key_file=key,
             service_account_signing_key_file=key,
-            service_cluster_ip_range="10.96.0.0/16",
+            service_cluster_ip_range=files.SERVICES,
             kubelet_preferred_address_types="InternalIP",
             # It passes calls on to metrics-server, which knows it by this certificate.
             proxy_client_key_file=front_key,
@@ -166,9 +166,10 @@ class Cluster:
     def _go(self, name: str, *words: str, log: str = "", **flags: object) -> None:
         """Start a part that is written in Go: a keyword such as node_ip becomes the flag --node-ip."""
         given = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        self._run(log or name, str(PROGRAMS / "components"), name, *words, *given)
+        self.run(log or name, str(PROGRAMS / "components"), name, *words, *given)
 
-    def _run(self, name: str, *command: str) -> None:
+    def run(self, name: str, *command: str) -> None:
+        """Start a program in the cluster's network; it ends with the cluster. Its log is NAME.log."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 self.inside(*command), stdout=log, stderr=log, start_new_session=True, cwd=self.folder
@@ -206,6 +207,7 @@ def started(registry_port: int) -> Iterator[Cluster]:
         stack.callback(lambda: namespaces.remove({NAMESPACE}))
         stack.callback(lambda: namespaces.remove({n for n in namespaces.listed() if n.startswith("cni-")} - pods))
         namespaces.add(NAMESPACE, _CABLE, *(f"{each}/24" for each in (ADDRESS, *NODES.values())), gateway=_HOST)
+        run("ip", "-n", NAMESPACE, "addr", "add", f"{files.DNS}/32", "dev", "lo")
         run("ip", "addr", "add", f"{_HOST}/24", "dev", _CABLE)  # for kubectl
         cluster = Cluster(folder, registry_port)
         stack.callback(cluster.stop)

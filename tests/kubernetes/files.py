@@ -4,9 +4,11 @@ import json
 import secrets
 from pathlib import Path
 
-ADDRESS = "10.78.0.2"  # of the API server, DNS and metrics-server
+ADDRESS = "10.78.0.2"  # of the API server and metrics-server
+DNS = "169.254.20.10"  # NodeLocal DNSCache's, which the lab's NetworkPolicies let pods call
 NODES = {"node1": "10.78.0.11", "node2": "10.78.0.12"}
 PODS = "10.88.0.0/16"
+SERVICES = "10.96.0.0/16"
 METRICS_PORT = 4443
 PAUSE = "lab/pause:1"  # the image of the process that holds a pod's namespaces
 _DNS_TTL = 5  # seconds; docs/kubernetes.md names it
@@ -110,7 +112,7 @@ def _kubelet(folder: Path, address: str) -> dict[str, object]:
         "address": address,
         "healthzPort": 0,
         "containerRuntimeEndpoint": f"unix://{folder}/sock",
-        "clusterDNS": [ADDRESS],
+        "clusterDNS": [DNS],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},

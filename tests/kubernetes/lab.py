@@ -180,11 +180,13 @@ class KubernetesLab:
 
     def spoil_next_version(self, pod: str) -> None:
         """In this pod alone version 2 of the shipped model is there and cannot be loaded."""
-        status = json.loads(self.kubectl("get", "pod", pod, "-o", "json"))["status"]
-        container = status["containerStatuses"][0]["containerID"].rpartition("/")[2]
-        groups = (path for path in Path("/proc").glob("[0-9]*/cgroup") if container in _text(path))
-        inside = ["nsenter", "--mount", "--target", next(groups).parent.name, "sh", "-c", _SPOIL]
-        subprocess.run(inside, check=True)
+        subprocess.run(["nsenter", "--mount", "--target", self.process(pod), "sh", "-c", _SPOIL], check=True)
+
+    def process(self, pod: str, namespace: str = NAMESPACE) -> str:
+        """The ID, on this machine, of a process in a pod's first container."""
+        found = json.loads(self.own().api.kubectl("--namespace", namespace, "get", "pod", pod, "-o", "json"))
+        container = found["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+        return next(path.parent.name for path in Path("/proc").glob("[0-9]*/cgroup") if container in _text(path))
 
     def versions(self, pod: str) -> list[int]:
         """The versions of the shipped model that a model server has loaded."""

@@ -19,6 +19,7 @@ LOADS = (
     "a version cannot be loaded by one of two model servers, which is then replaced",
     "the kubelet of one node is stopped, and started again",
     "the component modern is applied",
+    "network policies are enforced",
 )
 """What is staged, in the order of the table."""
 
