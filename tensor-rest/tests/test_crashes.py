@@ -168,11 +168,11 @@ def test_a_call_that_the_server_knows_to_have_ended_it_ends_it_once(server: Cras
 
 def test_lost_calls_are_repeated_one_at_a_time_however_long_one_takes() -> None:
     breaker, over = CircuitBreaker(20, 8, lambda: None), threading.Event()
-    breaker.away()
+    breaker.record_unreachable()
     entered = threading.Event()
 
     def repeat() -> None:
-        with breaker.turn(time.monotonic() + 30, lost=True):
+        with breaker.permit(time.monotonic() + 30, lost=True):
             entered.set()
             over.wait(20)
 

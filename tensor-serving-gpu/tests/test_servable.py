@@ -64,7 +64,7 @@ def load() -> Loader:
 @pytest.fixture
 def repository(load: Loader, base: Path) -> Repository:
     repository = Repository(load, load.jobs.append, Retries())
-    repository.follow({"m": ModelSettings(base)})
+    repository.configure({"m": ModelSettings(base)})
     repository.reconcile()
     return repository
 
@@ -77,11 +77,11 @@ def test_a_call_under_way_keeps_its_model_open_and_does_not_unload_it_itself(
     repository: Repository, base: Path, load: Loader
 ) -> None:
     tiny_saved_model(base / "2")
-    with repository.use("m") as (version, model):
+    with repository.held("m") as (version, model):
         assert version == 1
         repository.reconcile()
         assert states(repository) == {2: State.AVAILABLE, 1: State.UNLOADING}
-        with repository.use("m") as (newer, _):
+        with repository.held("m") as (newer, _):
             assert newer == 2
         assert not load.jobs
     assert not model.closed
@@ -105,7 +105,7 @@ def test_a_failing_version_leaves_the_old_one_and_is_not_tried_again(
 
 
 def test_a_loaded_version_follows_what_is_declared_of_it(repository: Repository) -> None:
-    with repository.use("m") as (_, runner):
+    with repository.held("m") as (_, runner):
         before = runner.refreshed
         repository.reconcile()
         assert runner.refreshed == before + 1
@@ -127,11 +127,11 @@ def test_a_failing_model_does_not_hold_up_another(repository: Repository, base: 
     load.bad[9] = RuntimeError("broken")
     tiny_saved_model(base.with_name("a") / "9")
     tiny_saved_model(base.with_name("z") / "3")
-    repository.follow({name: ModelSettings(base.with_name(name)) for name in ("a", "m", "z", "nowhere")})
+    repository.configure({name: ModelSettings(base.with_name(name)) for name in ("a", "m", "z", "nowhere")})
     repository.reconcile()
-    with repository.use("z") as (version, _), repository.use("m"):
+    with repository.held("z") as (version, _), repository.held("m"):
         assert version == 3
-    with pytest.raises(ServingError, match=r"Latest\(a\)"), repository.use("a"):
+    with pytest.raises(ServingError, match=r"Latest\(a\)"), repository.held("a"):
         pass
 
 
@@ -152,7 +152,7 @@ def test_a_failed_load_is_retried_as_configured_and_nothing_waits(base: Path, lo
     load.bad[9] = invalid("not yet")
     tiny_saved_model(base.with_name("a") / "9")
     repository = Repository(load, load.jobs.append, Retries(most=2, pause=-1))
-    repository.follow({name: ModelSettings(base.with_name(name)) for name in ("a", "m")})
+    repository.configure({name: ModelSettings(base.with_name(name)) for name in ("a", "m")})
     for tries in (1, 2):
         repository.reconcile()
         assert repository.status("a")[0].state is State.LOADING
@@ -170,7 +170,7 @@ def test_a_failed_load_is_retried_as_configured_and_nothing_waits(base: Path, lo
 def test_a_retry_waits_its_time_unless_the_files_change(base: Path, load: Loader) -> None:
     load.bad[1] = invalid("half copied")
     repository = Repository(load, load.jobs.append, Retries(most=5, pause=3600))
-    repository.follow({"m": ModelSettings(base)})
+    repository.configure({"m": ModelSettings(base)})
     repository.reconcile()
     repository.reconcile()
     assert load.loaded == [1]
@@ -187,7 +187,7 @@ def test_the_newest_version_of_every_model_is_loaded_before_older_ones(base: Pat
         tiny_saved_model(base / version)
         tiny_saved_model(base.with_name("z") / version)
     repository = Repository(load, load.jobs.append, Retries())
-    repository.follow({name: ModelSettings(base.with_name(name), Policy("all")) for name in ("m", "z")})
+    repository.configure({name: ModelSettings(base.with_name(name), Policy("all")) for name in ("m", "z")})
     repository.reconcile()
     assert list(zip(load.names, load.loaded, strict=True)) == [("m", 3), ("z", 3), ("m", 2), ("z", 2), ("m", 1)]
 
@@ -199,7 +199,7 @@ def test_a_call_that_comes_before_the_first_look_waits_for_its_model_only(base: 
 
     async def come_early() -> None:
         first, second, nowhere, config, given_up = (
-            asyncio.create_task(repository.settle(name)) for name in ("m", "z", "nowhere", None, "z")
+            asyncio.create_task(repository.wait_until_loaded(name)) for name in ("m", "z", "nowhere", None, "z")
         )
         first.add_done_callback(lambda _: first_done.set())
         await asyncio.sleep(0)
@@ -207,15 +207,15 @@ def test_a_call_that_comes_before_the_first_look_waits_for_its_model_only(base: 
         given_up.cancel()
         load.meanwhile["z"] = lambda: seen.extend([first_done.wait(10), second.done()])
         await asyncio.to_thread(work)
-        await asyncio.gather(first, second, nowhere, config, repository.settle("m"))
+        await asyncio.gather(first, second, nowhere, config, repository.wait_until_loaded("m"))
 
     def work() -> None:
-        repository.follow({name: ModelSettings(base.with_name(name)) for name in ("m", "z")})
+        repository.configure({name: ModelSettings(base.with_name(name)) for name in ("m", "z")})
         repository.reconcile()
 
     asyncio.run(asyncio.wait_for(come_early(), 20))
     assert seen == [True, False]
-    with repository.use("m"), repository.use("z"):
+    with repository.held("m"), repository.held("z"):
         pass
 
 
@@ -225,9 +225,9 @@ def test_a_call_for_a_labelled_version_waits_for_that_one(base: Path, load: Load
     newest_done, seen = Event(), []
 
     async def come_early() -> None:
-        labelled = asyncio.create_task(repository.settle("m", None, "stable"))
-        exact = asyncio.create_task(repository.settle("m", 1, None))
-        newest = asyncio.create_task(repository.settle("m"))
+        labelled = asyncio.create_task(repository.wait_until_loaded("m", None, "stable"))
+        exact = asyncio.create_task(repository.wait_until_loaded("m", 1, None))
+        newest = asyncio.create_task(repository.wait_until_loaded("m"))
         newest.add_done_callback(lambda _: newest_done.set())
         await asyncio.sleep(0)
         load.meanwhile["m"] = lambda: (
@@ -235,11 +235,11 @@ def test_a_call_for_a_labelled_version_waits_for_that_one(base: Path, load: Load
         )
         await asyncio.to_thread(work)
         await asyncio.gather(labelled, exact)
-        with repository.use("m", label="stable") as (version, _):
+        with repository.held("m", label="stable") as (version, _):
             assert version == 1
 
     def work() -> None:
-        repository.follow({"m": ModelSettings(base, Policy("all"), {"stable": 1})})
+        repository.configure({"m": ModelSettings(base, Policy("all"), {"stable": 1})})
         repository.reconcile()
 
     asyncio.run(asyncio.wait_for(come_early(), 20))
@@ -248,9 +248,9 @@ def test_a_call_for_a_labelled_version_waits_for_that_one(base: Path, load: Load
 
 def test_a_label_moves_only_when_its_version_is_there(repository: Repository, base: Path, load: Loader) -> None:
     def labelled(version: int) -> int:
-        repository.follow({"m": ModelSettings(base, Policy("all"), {"stable": version})})
+        repository.configure({"m": ModelSettings(base, Policy("all"), {"stable": version})})
         repository.reconcile()
-        with repository.use("m", label="stable") as (found, _):
+        with repository.held("m", label="stable") as (found, _):
             return found
 
     assert labelled(1) == 1
@@ -259,7 +259,7 @@ def test_a_label_moves_only_when_its_version_is_there(repository: Repository, ba
     assert labelled(2) == 1
     tiny_saved_model(base / "3")
     assert labelled(3) == 3
-    with pytest.raises(ServingError) as refusal, repository.use("m", label="canary"):
+    with pytest.raises(ServingError) as refusal, repository.held("m", label="canary"):
         pass
     assert refusal.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -273,7 +273,7 @@ def test_a_reload_is_refused_with_the_reason(repository: Repository, base: Path,
     )
     load.bad[9] = invalid("broken")
     tiny_saved_model(base.with_name("a") / "9")
-    repository.follow({name: ModelSettings(base.with_name(name)) for name in ("a", "m", "z")})
+    repository.configure({name: ModelSettings(base.with_name(name)) for name in ("a", "m", "z")})
     repository.reconcile()
     with pytest.raises(ServingError) as refusal:
         repository.check_available({"a", "m", "z"})
@@ -286,7 +286,7 @@ def test_a_reload_is_refused_with_the_reason(repository: Repository, base: Path,
 
 
 def test_close_unloads_everything(repository: Repository) -> None:
-    with repository.use("m") as (_, model):
+    with repository.held("m") as (_, model):
         pass
     repository.close()
     assert model.closed

@@ -132,7 +132,7 @@ class CircuitBreaker:
                 metrics.breaker(is_open=False)
             self._release()
 
-    def away(self) -> bool:
+    def record_unreachable(self) -> bool:
         """Record that the server was unreachable, or lost during a call. Returns whether the call may wait for it."""
         with self._lock:
             self._reached = False
@@ -147,7 +147,7 @@ class CircuitBreaker:
             return True
 
     @contextmanager
-    def turn(self, deadline: float, lost: bool) -> Iterator[None]:
+    def permit(self, deadline: float, lost: bool) -> Iterator[None]:
         """Wait until a call may be made, or made once more; `lost`: it was lost while the server worked on it.
 
         Raises UnavailableError once the grace is over, DeadlineError at the deadline (`time.monotonic`).

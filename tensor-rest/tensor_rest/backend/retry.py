@@ -84,7 +84,7 @@ class Calls:
                 lost = self._may_have_ended_it(error, path, request, ids, model, lost)
         pause = _FIRST_PAUSE_S
         while True:
-            with self._breaker.turn(deadline, lost), self._repeats.held() if lost else nullcontext():
+            with self._breaker.permit(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
                     return self._once(path, request, answer, deadline, ids, self._route(model, version), lost)
                 except RpcError as error:
@@ -144,7 +144,7 @@ class Calls:
             raise _ended(model, _REFUSED_SECONDS) from error
         if error.code not in _GONE:
             raise from_grpc(error, self._channel.address) from error
-        may_wait = self._breaker.away() if isinstance(error, (UnreachableError, LostError)) else True
+        may_wait = self._breaker.record_unreachable() if isinstance(error, (UnreachableError, LostError)) else True
         if isinstance(error, LostError) and error.begun:
             if lost:
                 self._refuse(path, request, model, ids, "the model server was lost twice during")

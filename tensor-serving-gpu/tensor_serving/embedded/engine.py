@@ -107,7 +107,7 @@ class Engine:
         if not self._read_config():
             if self._error and not options.model_config_file_poll_wait_seconds:
                 raise ConfigError(self._error)
-            self.repository.follow({})
+            self.repository.configure({})
         self._reconcile()
         gc.freeze()  # the modules' objects live as long as the process and need not be scanned at every collection
         gc.set_threshold(50_000)  # an image in JSON is hundreds of lists; the default of 700 means one for each body
@@ -138,7 +138,7 @@ class Engine:
     def _follow(self, settings: Mapping[str, ModelSettings]) -> None:
         new = settings.keys() - self.repository.names()
         self.repository.check_labels(settings)
-        self.repository.follow(settings)
+        self.repository.configure(settings)
         self.repository.reconcile()
         self.repository.check_available(new)
 
@@ -164,7 +164,7 @@ class Engine:
         if settings is None:
             return False
         log.info("config: %s", ", ".join(sorted(settings)) or "no model")
-        self.repository.follow(settings)
+        self.repository.configure(settings)
         return True
 
     def _load(self, name: str, _version: int, folder: Path) -> Runner:

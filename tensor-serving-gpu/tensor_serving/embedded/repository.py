@@ -1,6 +1,7 @@
 """Which versions of which models are loaded, and the change from one set to the next.
 
-One thread changes (`follow`, `reconcile`, `close`); any thread and the event loop read (`use`, `status`, `settle`).
+One thread changes (`configure`, `reconcile`, `close`); any thread and the event loop read (`held`, `status`,
+`wait_until_loaded`).
 """
 
 import asyncio
@@ -59,16 +60,16 @@ class Repository:
         self._servables: dict[str, dict[int, Servable]] = {}
         self._live: dict[str, _Live] = {}
         self._logged: set[str] = set()
-        self._followed: Future[None] = Future()
+        self._configured: Future[None] = Future()
         self._first_looks: dict[str, _FirstLook] = {}
         self._draining = False
 
-    def follow(self, settings: Mapping[str, ModelSettings]) -> None:
+    def configure(self, settings: Mapping[str, ModelSettings]) -> None:
         """Apply these settings from the next reconcile() on, which unloads models that they leave out."""
         self._settings = dict(settings)
-        if not self._followed.done():
+        if not self._configured.done():
             self._first_looks = {name: _FirstLook() for name in settings}
-            self._followed.set_result(None)
+            self._configured.set_result(None)
 
     def reconcile(self) -> None:
         """Scan the folders and load and unload what has changed, new before old; a failure affects its model only."""
@@ -105,7 +106,9 @@ class Repository:
         """Return the time.monotonic() at which reconcile() should be called for a retry; infinity for none."""
         return min((s.next_try for known in self._servables.values() for s in known.values()), default=float("inf"))
 
-    async def settle(self, name: str | None = None, version: int | None = None, label: str | None = None) -> None:
+    async def wait_until_loaded(
+        self, name: str | None = None, version: int | None = None, label: str | None = None
+    ) -> None:
         """Wait, while the server starts, until this model or version is loaded or has failed. Later, return at once.
 
         So a call that arrives during a restart is answered late. Without a name it waits only for the config.
@@ -113,15 +116,15 @@ class Repository:
         """
         if self._draining:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-        if not self._followed.done():
-            await asyncio.shield(asyncio.wrap_future(self._followed))
+        if not self._configured.done():
+            await asyncio.shield(asyncio.wrap_future(self._configured))
         look = self._first_looks.get(name) if name is not None else None
         if look and not look.all.done():
             wanted = look.any if version is None and label is None else look.all
             await asyncio.shield(asyncio.wrap_future(wanted))
 
     @contextmanager
-    def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, Runner]]:
+    def held(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, Runner]]:
         """Hold a version for one call: the one given, the one labelled, or the newest available one. Never blocks.
 
         Raises ServingError with TF Serving's texts when there is none.
@@ -179,7 +182,7 @@ class Repository:
 
     def close(self) -> None:
         """Unload everything; versions with calls in flight are unloaded when those end."""
-        self.follow({})
+        self.configure({})
         self.reconcile()
 
     def _find(self, name: str, version: int | None, label: str | None) -> Servable:

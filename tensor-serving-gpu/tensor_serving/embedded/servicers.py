@@ -99,8 +99,8 @@ class Servicers:
             name, version, label = _wanted(_first_task(request) if kind is _MULTIPLE else request)
             if self._culprit:
                 self._refuse_culprit(context)
-            await self._repository.settle(name, version, label)
-            with self._repository.use(name, version, label) as (found, runner):
+            await self._repository.wait_until_loaded(name, version, label)
+            with self._repository.held(name, version, label) as (found, runner):
                 call = kind.prepare(runner.signatures, request)
                 if context.time_remaining() == 0:  # None without a deadline
                     raise deadline_exceeded("Deadline Exceeded")
@@ -144,8 +144,8 @@ class Servicers:
                 raise invalid(f"Metadata field {metadata_field} is not supported")
         name, version, label = _wanted(request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        await self._repository.settle(name, version, label)
-        with self._repository.use(name, version, label) as (found, runner):
+        await self._repository.wait_until_loaded(name, version, label)
+        with self._repository.held(name, version, label) as (found, runner):
             for key, signature in runner.signatures.items():
                 signatures.signature_def[key].CopyFrom(signature)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -160,7 +160,7 @@ class Servicers:
         """ModelService.GetModelStatus: every known version, including failed ones with their reason."""
         name, version, label = _wanted(request, nameless=True)
         response = get_model_status_pb2.GetModelStatusResponse()
-        await self._repository.settle()
+        await self._repository.wait_until_loaded()
         for servable in self._repository.status(name, version, label):
             error = servable.error
             status = response.model_version_status.add(version=servable.version, state=int(servable.state))

@@ -54,7 +54,7 @@ class Routes:
                 raise invalid("Missing model name in request.")
             target = _target(found)
             # The status can be returned while the model loads, as soon as the config is known.
-            await (self._repository.settle(*target) if found[4] else self._repository.settle())
+            await (self._repository.wait_until_loaded(*target) if found[4] else self._repository.wait_until_loaded())
             return orjson.dumps(self._metadata(target) if found[4] else self._status(target))
         raise invalid(f"Malformed request: {method} {path[:1024]}")
 
@@ -63,7 +63,7 @@ class Routes:
         return status.versions(self._repository.status(target.name, target.version))
 
     def _metadata(self, target: Target) -> dict[str, Any]:
-        with self._repository.use(*target) as (version, runner):
+        with self._repository.held(*target) as (version, runner):
             return status.metadata(target.name, version, runner.signatures)
 
     async def _counted(self, target: Target, api: str, body: bytes, zipped: bool) -> bytes:
@@ -83,7 +83,7 @@ class Routes:
             self._metrics.request(target.name, api, "REST", code, perf_counter() - started)
 
     async def _infer(self, target: Target, api: str, body: bytes, zipped: bool) -> bytes:
-        await self._repository.settle(*target)
+        await self._repository.wait_until_loaded(*target)
         with ExitStack() as held:
             if zipped or len(body) > LARGE:
                 async with self._alone:
@@ -104,7 +104,7 @@ class Routes:
         """Parse, hold the version, and return its runner and what to run. The body is checked before the name."""
         document = await do(json_parse.parse, body)
         name = json_parse.signature_name(document)
-        _, runner = held.enter_context(self._repository.use(*target))
+        _, runner = held.enter_context(self._repository.held(*target))
         return runner, await do(_RUNS[api], runner.signatures, document, name)
 
 

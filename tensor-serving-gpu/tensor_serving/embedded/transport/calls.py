@@ -51,7 +51,7 @@ class Calls:
             return
         call = self.by_stream[stream] = Call(stream, self._server.now)
         try:
-            self._server.admit(len(self.by_stream))
+            self._server.count_call(len(self.by_stream))
             call.begin(found, self._server.largest)
             self._server.admit_call(call)
             if call.deadline is not None:

@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._server.join(self):
+        if not self._server.register(self):
             self._transport.abort()
             return
         self._writer.connect(self._transport)
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._ended = True
-        self._server.leave(self)
+        self._server.unregister(self)
         self._calls.close()
 
     def data_received(self, data: bytes) -> None:

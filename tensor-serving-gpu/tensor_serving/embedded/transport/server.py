@@ -126,19 +126,19 @@ class Server:
 
     # ---- for connections
 
-    def join(self, connection: Connection) -> bool:
+    def register(self, connection: Connection) -> bool:
         """Register a connection; for one too many close the one unused for longest, or return False if none is idle."""
         if len(self._connections) >= limits.MAX_CONNECTIONS:
             idle = [other for other in self._connections if other.idle]
             if not idle:
                 return False
             unused = min(idle, key=lambda other: other.last_use)
-            self.leave(unused)
+            self.unregister(unused)
             unused.close()
         self._connections[connection] = None
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def unregister(self, connection: Connection) -> None:
         """Remove a closed connection."""
         self._connections.pop(connection, None)
 
@@ -173,7 +173,7 @@ class Server:
             self._known[path] = found
         return found
 
-    def admit(self, own: int) -> None:
+    def count_call(self, own: int) -> None:
         """Count a new call of a connection that now has `own`, until `release`. Raises ServingError for too many."""
         fits = self._calls.fits(own - 1, 1)
         self._calls.used += 1
