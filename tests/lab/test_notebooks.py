@@ -26,12 +26,14 @@ NOTEBOOKS = {
     ),
 }
 
+QUICK = "ServeAnything/ServeAnything"  # the one that does not train
+
 
 @pytest.fixture(scope="module", params=NOTEBOOKS)
 def executed(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Lab, str, list[dict[str, Any]]]]:
     """The lab, the notebook's name, and its code cells after a copy beside it was executed inside the workbench."""
-    if request.param == "Pipeline/Pipeline" and lab.engine != "local":
-        pytest.skip("eleven processes that import TensorFlow; the same on both engines")
+    if lab.engine == "docker" and request.param != QUICK and not os.environ.get("LAB_LONG_TESTS"):
+        pytest.skip("minutes, and the same on both engines; set LAB_LONG_TESTS=1")
     path = lab.notebooks / f"{request.param}.ipynb"
     copy = path.with_name(f"run-by-a-test-{os.getpid()}.ipynb")
     copy.write_bytes(path.read_bytes())
