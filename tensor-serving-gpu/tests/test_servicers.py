@@ -27,23 +27,23 @@ class Staged:
 
         self.signatures = {"serving_default": meta_graph_pb2.SignatureDef()}
         self.error: Exception | None = None
-        self.settled = asyncio.Event()
-        self.settled.set()
+        self.loaded = asyncio.Event()
+        self.loaded.set()
         self.finish = asyncio.Event()
-        self.runs, self.held, self.cancelled = 0, 0, asyncio.Event()
+        self.runs, self.in_use, self.cancelled = 0, 0, asyncio.Event()
 
-    async def settle(self, *_wanted: Any) -> None:
-        await self.settled.wait()
+    async def wait_until_loaded(self, *_wanted: Any) -> None:
+        await self.loaded.wait()
 
     @contextmanager
-    def use(self, *_wanted: Any) -> Iterator[tuple[int, "Staged"]]:
+    def held(self, *_wanted: Any) -> Iterator[tuple[int, "Staged"]]:
         if self.error:
             raise self.error
-        self.held += 1
+        self.in_use += 1
         try:
             yield 1, self
         finally:
-            self.held -= 1
+            self.in_use -= 1
 
     async def run(self, _call: Call) -> list[Any]:
         self.runs += 1
@@ -106,10 +106,10 @@ def test_a_long_text_is_cut_as_the_real_server_does() -> None:
 def test_a_call_whose_time_is_over_before_it_can_run_is_not_run() -> None:
     async def scene() -> None:
         staged, metrics = Staged(), Metrics()
-        staged.settled.clear()
+        staged.loaded.clear()
         async with _door(staged, metrics) as channel:
             refusal = await _refused(channel, timeout=0.2)
-            staged.settled.set()
+            staged.loaded.set()
             staged.finish.set()
             await channel.unary_unary(PREDICT)(REQUEST, timeout=30)
         assert refusal.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -153,7 +153,7 @@ def test_a_cancelled_call_stops_waiting_lets_go_of_the_model_and_is_counted() ->
                 await asyncio.sleep(0.01)
             call.cancel()
             await asyncio.wait_for(staged.cancelled.wait(), 30)
-            while staged.held:
+            while staged.in_use:
                 await asyncio.sleep(0.01)
         assert 'request_count{model_name="m",status="CANCELLED"} 1' in metrics.text()
 
