@@ -36,10 +36,10 @@ def once(folder=sys.argv[1]):
 """
 
 
-def _fresh(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def _fresh(code: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", FRESH + code, *map(str, arguments)],
-        env=environment(),
+        env={**environment(), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -77,14 +77,15 @@ def test_a_fresh_process_runs_a_model_without_tensorflow_and_without_a_word(heav
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_unloading_gives_the_memory_back(heavy: Path, tmp_path: Path) -> None:
+    """With one arena: of several, which threads get by chance, malloc keeps up to 130 MB, now here and now there."""
     small = tmp_path / "small"
     example_models.stateless(small)
     code = "once(sys.argv[2]); print(megabytes(), *[size for _ in range(8) for size in (once(), megabytes())])"
-    low, *sizes = (float(word) for word in _fresh(code, heavy, small).stdout.split())
+    low, *sizes = (float(word) for word in _fresh(code, heavy, small, MALLOC_ARENA_MAX="1").stdout.split())
     loaded, left = sizes[::2], sizes[1::2]
     assert min(loaded) > low + 100
-    assert max(left) - low < (min(loaded) - low) / 2
-    assert min(left[4:]) < min(left[:4]) + 25  # what is left of a model goes up and down, it does not add up
+    assert max(left) - low < 20
+    assert max(left) - min(left) < 8, "the model's constant alone has 8 MB"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
