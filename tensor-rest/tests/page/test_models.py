@@ -25,6 +25,17 @@ def locked(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     running.stop()
 
 
+def test_a_model_that_cannot_be_described_at_first_takes_drawings_as_soon_as_it_can(page: Any, front: Front) -> None:
+    described = "**/tf/models/mnist-net"
+    page.route(described, lambda route: route.fulfill(status=503, content_type="application/json", body="{}"))
+    open_page(page, front)
+    page.locator("#canvas").wait_for(state="hidden")
+    page.unroute(described)
+    page.locator("#canvas").wait_for()
+    draw(page)
+    page.wait_for_selector("#recent button")
+
+
 def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, front: Front) -> None:
     open_page(page, front)
     group = page.locator("#model optgroup[label=mnist-net] option")

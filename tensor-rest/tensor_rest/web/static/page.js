@@ -32,6 +32,7 @@ let inFlight = null; // the request in flight
 let live = 0; // timer of the next request for a growing stroke
 
 const imageMode = () => document.body.dataset.mode === "image";
+const wantsImage = () => served.takesImages(chooser.model) || !chooser.target;
 
 // ---- an image
 
@@ -174,7 +175,7 @@ function showPaper() {
 /** `answered`: the paper shows a recent try with its answer, opened before the models were known. */
 function modelChanged(answered = false) {
   const { model, target } = chooser;
-  const images = served.takesImages(model) || !target;
+  const images = wantsImage();
   document.body.dataset.mode = images ? "image" : "form";
   renew(null);
   watch.hurried = false;
@@ -217,6 +218,8 @@ chooser.addEventListener("second", async ({ detail: { byHand } }) => {
 });
 watch.addEventListener("served", () => {
   chooser.update();
+  // A model that was chosen before it could be described.
+  if (served.profile(chooser.model) && imageMode() !== wantsImage()) modelChanged();
   if (watch.hurried) question();
   if (several.stopped) several.resume(chooser.target);
   if (!imageMode()) showForm(chooser.model);
