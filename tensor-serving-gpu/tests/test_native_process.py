@@ -77,7 +77,7 @@ def test_a_fresh_process_runs_a_model_without_tensorflow_and_without_a_word(heav
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_unloading_gives_the_memory_back(heavy: Path, tmp_path: Path) -> None:
-    """With one arena: of several, which threads get by chance, malloc keeps up to 130 MB, now here and now there."""
+    """With a single malloc arena: several keep up to 130 MB of freed memory, and how much differs between runs."""
     small = tmp_path / "small"
     example_models.stateless(small)
     code = "once(sys.argv[2]); print(megabytes(), *[size for _ in range(8) for size in (once(), megabytes())])"

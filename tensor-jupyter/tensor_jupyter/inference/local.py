@@ -12,10 +12,10 @@ from tensor_jupyter.settings import Settings
 
 
 class Loaded:
-    """A version in the models volume, the newest unless `version` or `label` names one; `top` labels for each picture.
+    """A version in the models volume, the newest unless `version` or `label` names one; `top` labels for each image.
 
-    Pictures are preprocessed as the card declares, as in the gateway. Raises LabError when there is no such version,
-    or it does not classify pictures.
+    Images are preprocessed as the model's card specifies, as in the gateway. Raises LabError when there is no such
+    version, or it does not classify images.
     """
 
     def __init__(

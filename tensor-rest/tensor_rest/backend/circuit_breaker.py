@@ -75,7 +75,7 @@ class CircuitBreaker:
         self._tried = 0.0  # and while waiting
         self._lost: deque[_Queued] = deque()
         self._others: deque[_Queued] = deque()
-        self._turns = 0  # calls that have left the queue and have not ended
+        self._permits = 0  # calls that have left the queue and have not ended
         self._alone_since: float | None = None  # when the repeat of a lost call began
         self._held: dict[int, int] = {}  # bytes of each call that arrived in an outage, by thread
         self._held_bytes = 0
@@ -157,7 +157,7 @@ class CircuitBreaker:
             yield
         finally:
             with self._lock:
-                self._turns -= 1
+                self._permits -= 1
                 if lost:
                     self._alone_since = None
                 self._release()
@@ -214,7 +214,7 @@ class CircuitBreaker:
 
     def _withdraw(self, queued: _Queued) -> None:
         if queued.granted:
-            self._turns -= 1
+            self._permits -= 1
             if queued.lost:
                 self._alone_since = None
         else:
@@ -235,13 +235,13 @@ class CircuitBreaker:
                     self._tried = time.monotonic()
                     self._grant(self._others.popleft())
             elif not alone:
-                while self._others and self._turns < self._most:
+                while self._others and self._permits < self._most:
                     self._grant(self._others.popleft())
         self.closed = self._away_since is None and not self._lost and self._alone_since is None
 
     def _grant(self, queued: _Queued) -> None:
         queued.granted = True
-        self._turns += 1
+        self._permits += 1
         queued.one_shot_event.set()
 
     def _attend(self) -> None:

@@ -218,7 +218,7 @@ chooser.addEventListener("second", async ({ detail: { byHand } }) => {
 });
 watch.addEventListener("served", () => {
   chooser.update();
-  // A model that was chosen before it could be described.
+  // The chosen model could not be described before: whether it takes images is known only now.
   if (served.profile(chooser.model) && imageMode() !== wantsImage()) modelChanged();
   if (watch.hurried) question();
   if (several.stopped) several.resume(chooser.target);
