@@ -4,6 +4,7 @@ Importing this package is cheap; TensorFlow is imported by the modules that need
 """
 
 import os
+import platform
 
 __version__ = "0.1.0"
 
@@ -11,3 +12,6 @@ __version__ = "0.1.0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # On one or two small machines the first TensorFlow process must not take the whole memory of a GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+if platform.machine() in ("x86_64", "AMD64"):
+    # TensorFlow disables oneDNN on processors without AVX-512. Convolutions train faster with it there as well.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

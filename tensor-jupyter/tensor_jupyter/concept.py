@@ -4,11 +4,13 @@ import keras
 import numpy as np
 from PIL import Image
 
+from tensor_jupyter.training.batches import in_order
+
 
 def reconstruct(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The pictures as the autoencoder reconstructs them: uint8, of the shape of `images`, [N, H, W, C]."""
     decoder = keras.Model(model.inputs[0], model.get_layer("reconstruction").output)
-    again = decoder.predict(images, batch_size=512, verbose=0)
+    again = decoder.predict(in_order(images), verbose=0)
     return (255 * again).round().clip(0, 255).astype(np.uint8).reshape(images.shape)
 
 

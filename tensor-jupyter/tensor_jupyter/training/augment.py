@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tensor_jupyter.data import Dataset
+from tensor_jupyter.training.batches import prepared_ahead
 from tensor_jupyter.training.run import Run
 
 Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -41,7 +42,7 @@ def batches(
         return rows.map(lambda step, rows: pick(number, step, rows), num_parallel_calls=2, deterministic=True)
 
     pairs = tf.data.Dataset.range(rounds.start, rounds.stop).flat_map(one_round)
-    return pairs.prefetch(tf.data.AUTOTUNE), math.ceil(count / size)
+    return prepared_ahead(pairs), math.ceil(count / size)
 
 
 def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:

@@ -17,6 +17,7 @@ from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import checkpoints
+from tensor_jupyter.training.batches import prepared_ahead
 from tensor_jupyter.training.run import Run
 
 _TEACHERS_SHARE = 0.75
@@ -50,7 +51,7 @@ def taught(pairs: tf.data.Dataset, teachers: list[keras.Model]) -> tf.data.Datas
         scores = tf.add_n([model(pictures, training=False) for model in teachers]) / len(teachers)
         return pictures, _TEACHERS_SHARE * scores + (1 - _TEACHERS_SHARE) * tf.cast(labels, scores.dtype)
 
-    return pairs.map(teach).prefetch(tf.data.AUTOTUNE)
+    return prepared_ahead(pairs.map(teach))
 
 
 def forget(run: Run, data: Dataset, context: Context) -> None:

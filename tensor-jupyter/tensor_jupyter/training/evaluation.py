@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.training.batches import in_order
 from tensor_jupyter.training.models import is_classifier
 
 SHARES = (0, 0.01, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 1)
@@ -54,7 +55,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
 
 def scores_of(model: keras.Model, pictures: Pictures) -> np.ndarray:
     """float32 [N, classes] of a classifier, [N] of an autoencoder."""
-    return np.asarray(model.predict(pictures.images, batch_size=512, verbose=0))
+    return np.asarray(model.predict(in_order(pictures.images), verbose=0))
 
 
 def quantiles_of(model: keras.Model, held_out: Pictures) -> dict[str, float] | None:

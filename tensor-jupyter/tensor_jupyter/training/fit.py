@@ -17,6 +17,7 @@ from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import augment, board, checkpoints, distillation, evaluation, models, outliers, results
 from tensor_jupyter.training.average import Averaged
+from tensor_jupyter.training.batches import in_order
 from tensor_jupyter.training.run import Run
 
 _Examples = tuple[np.ndarray, np.ndarray]
@@ -77,8 +78,7 @@ def train(
                 epochs=phase.epochs.stop,
                 initial_epoch=state.epoch,
                 steps_per_epoch=steps,
-                validation_data=_examples(network, held_out, data) if len(held_out) else None,
-                validation_batch_size=512,
+                validation_data=in_order(*_examples(network, held_out, data)) if len(held_out) else None,
                 verbose=verbose,
                 shuffle=False,  # the pairs come shuffled
                 callbacks=[_Seeds(run.seed), *averaged, keeper, *shown, *callbacks],

@@ -18,6 +18,7 @@ from tensorboard.plugins.pr_curve import summary as pr_curve  # type: ignore[imp
 from tensorboard.plugins.projector import ProjectorConfig  # type: ignore[import-untyped]
 
 from tensor_jupyter.data import Dataset
+from tensor_jupyter.training.batches import in_order
 from tensor_jupyter.training.board import writer
 from tensor_jupyter.training.models import FEATURES
 from tensor_jupyter.training.pictures import MAX_CLASSES, confusion, sheet, sprite
@@ -77,7 +78,7 @@ def _project(folder: Path, model: keras.Model, data: Dataset) -> None:
     pictures = data.test.take(slice(MAX_EMBEDDED))
     names = [layer.name for layer in model.layers]
     layer = model.get_layer(FEATURES) if FEATURES in names else model.layers[-2]
-    vectors = keras.Model(model.inputs[0], layer.output).predict(pictures.images, batch_size=512, verbose=0)
+    vectors = keras.Model(model.inputs[0], layer.output).predict(in_order(pictures.images), verbose=0)
     vectors = vectors.reshape(len(pictures), -1).astype(np.float32)
     (folder / "vectors.bytes").write_bytes(vectors.tobytes())
     lines = (data.labels[label].translate(_UNSAFE) for label in pictures.labels)
