@@ -24,6 +24,9 @@ the started lab from end to end, of the web page in a browser, and of the README
                 iptables ipset; LAB_KUBERNETES_CONTEXT names a cluster of yours to use instead (docs/kubernetes.md)
   -h, --help    this text
 
+LAB_LONG_TESTS=1 before it also runs the long variations: notebooks and the pipeline on both engines, every combination of
+Kubernetes components, Docker Swarm.
+
 Tests that need one of these programs run where it is installed; on Debian or Ubuntu:
 apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest; promtool comes with Prometheus
 U

@@ -22,18 +22,23 @@ def write(folder: Path) -> None:
             (folder / "letters" / place / f"{number}.png").write_bytes(content)
 
 
-def flags(folder: str | Path) -> list[str]:
+def parameters(folder: str | Path) -> dict[str, str | float]:
     """The pipeline's parameters that fit it, where it lies in `folder`."""
-    values = {
-        "mnist-data-dir": f"{folder}/digits",
-        "notmnist-data-dir": f"{folder}/letters",
+    return {
+        "mnist_data_dir": f"{folder}/digits",
+        "notmnist_data_dir": f"{folder}/letters",
         "network": "dnn",
         "epochs": 3,
-        "concept-epochs": 2,
-        "live-calls": 60,
-        "max-false-alarms": 0.2,
+        "concept_epochs": 2,
+        "live_calls": 60,
+        "max_false_alarms": 0.2,
     }
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+
+def flags(folder: str | Path) -> list[str]:
+    """The same as flags of the command."""
+    named = parameters(folder).items()
+    return [word for name, value in named for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

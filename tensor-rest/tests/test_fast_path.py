@@ -67,8 +67,16 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.fixture
 def send(serves: ModelServer, tmp_path: Path) -> Any:
-    client = client_of(serves, tmp_path, max_upload_bytes=1 << 20)
+    return sender(client_of(serves, tmp_path, max_upload_bytes=1 << 20))
 
+
+@pytest.fixture
+def impatient(serves: ModelServer, tmp_path: Path) -> Any:
+    """The same in front of a gateway that does not wait for an absent model server."""
+    return sender(client_of(serves, tmp_path, grace_seconds=0))
+
+
+def sender(client: Any) -> Any:
     def post(path: str, body: bytes, **headers: str) -> Any:
         sent = {"X-Request-Id": "same", **headers}
         return client.post(path, data=body, content_type=PLAIN, headers=sent)
@@ -95,9 +103,11 @@ def test_fast_path_and_flask_answer_the_same(route: ImageRoute, kind: str, send:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-def test_fast_path_and_flask_without_model_server_answer_503(route: ImageRoute, serves: ModelServer, send: Any) -> None:
+def test_fast_path_and_flask_without_model_server_answer_503(
+    route: ImageRoute, serves: ModelServer, impatient: Any
+) -> None:
     serves.stop()
-    fast, flask = both(send, route.path.replace("<model>", "mnist-net"), FORMS["one"])
+    fast, flask = both(impatient, route.path.replace("<model>", "mnist-net"), FORMS["one"])
     assert fast[0] == 503
     assert fast == flask
 

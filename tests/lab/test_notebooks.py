@@ -1,12 +1,11 @@
 """Every notebook, run from the top in the started lab, as *Run All Cells* does; what its last cells saw was served."""
 
-import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.lab.executing import execute, printed
 from tests.running import ROOT, Lab
 
 FOLDER = ROOT / "tensor-jupyter" / "notebook"
@@ -27,24 +26,18 @@ NOTEBOOKS = {
 }
 
 QUICK = "ServeAnything/ServeAnything"  # the one that does not train
+SLOW = "Pipeline/Pipeline"  # test_pipeline executes it on a run that is done
 
 
 @pytest.fixture(scope="module", params=NOTEBOOKS)
-def executed(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Lab, str, list[dict[str, Any]]]]:
-    """The lab, the notebook's name, and its code cells after a copy beside it was executed inside the workbench."""
-    if lab.engine == "docker" and request.param != QUICK and not os.environ.get("LAB_LONG_TESTS"):
-        pytest.skip("minutes, and the same on both engines; set LAB_LONG_TESTS=1")
-    path = lab.notebooks / f"{request.param}.ipynb"
-    copy = path.with_name(f"run-by-a-test-{os.getpid()}.ipynb")
-    copy.write_bytes(path.read_bytes())
-    copy.chmod(0o666)
-    try:
-        command = ["python", "-m", "jupyter", "execute", "--inplace", "--timeout=600", lab.notebook(copy)]
-        lab.compose("exec", "tensor-jupyter", *command)
-        cells = [cell for cell in json.loads(copy.read_text())["cells"] if cell["cell_type"] == "code"]
-        yield lab, request.param, cells
-    finally:
-        copy.unlink()
+def executed(request: pytest.FixtureRequest, lab: Lab) -> tuple[Lab, str, list[dict[str, Any]]]:
+    """The lab, the notebook's name, and its executed code cells."""
+    if not os.environ.get("LAB_LONG_TESTS"):
+        if lab.engine == "docker" and request.param != QUICK:
+            pytest.skip("minutes, and the same on both engines; set LAB_LONG_TESTS=1")
+        if request.param == SLOW:
+            pytest.skip("minutes; set LAB_LONG_TESTS=1")
+    return lab, request.param, execute(lab, lab.notebooks / f"{request.param}.ipynb")
 
 
 def test_it_runs_with_the_expected_output_and_its_models_are_served(
@@ -53,7 +46,7 @@ def test_it_runs_with_the_expected_output_and_its_models_are_served(
     lab, name, cells = executed
     assert all(cell["execution_count"] for cell in cells)
     models, wanted = NOTEBOOKS[name]
-    output = "".join(text_of(output) for cell in cells for output in cell["outputs"])
+    output = printed(cells)
     assert not [words for words in wanted if not any(part in output for part in words.split("|"))], output
     for model in models:
         found = lab.get("REST", f"/tf/models/{model}").json()
@@ -69,11 +62,6 @@ def test_its_plots_are_pictures_and_no_cell_complains(executed: tuple[Lab, str, 
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert not [output for output in outputs if output.get("name") == "stderr"]
-
-
-def text_of(output: dict[str, Any]) -> str:
-    text: str | list[str] = output.get("text") or output.get("data", {}).get("text/plain", "")
-    return text if isinstance(text, str) else "".join(text)
 
 
 def test_the_list_is_whole() -> None:

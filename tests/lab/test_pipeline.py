@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.bars import bars, flags, png, write, write_idx
+from tests.bars import bars, flags, parameters, png, write, write_idx
+from tests.lab.executing import execute, printed
 from tests.running import Lab, wait_until
 
 MODEL = "bars"
@@ -65,6 +66,16 @@ def test_the_same_command_again_runs_nothing(local: Lab, sources: Path) -> None:
     lines = run(local, sources, 0).splitlines()
     assert sum("unchanged" in line for line in lines) == 11
     assert not any(" done " in line for line in lines)
+
+
+def test_the_notebook_shows_the_run(local: Lab, sources: Path) -> None:
+    """With the parameters of the run above, so that nothing is left to do."""
+    given = ", ".join(f"{name}={value!r}" for name, value in {"model": MODEL, **parameters(sources)}.items())
+    notebook = local.notebooks / "Pipeline" / "Pipeline.ipynb"
+    output = printed(execute(local, notebook, changed=("model='pipeline-digits', live_calls=200", given)))
+    assert output.count("unchanged") >= 22, output  # each step before the run and after it
+    for wanted in ("passed all 8 golden samples", "promoted", "'label':", "the same: nothing would run"):
+        assert wanted in output, output
 
 
 @pytest.mark.usefixtures("sources")
