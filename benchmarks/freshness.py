@@ -29,7 +29,7 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class Gateway:
-    """One model of the lab's, asked with one picture."""
+    """One model of the lab's, asked with one image."""
 
     def __init__(self, url: str, model: str) -> None:
         picture = next((ROOT / "tensor-rest" / "data" / "mnist").glob("*.jpg")).read_bytes()

@@ -190,7 +190,7 @@ def _medians(rates: dict[tuple[str, int], list[Found]]) -> dict[tuple[str, int],
 
 
 def _many(ours: Contestant, wrk: Wrk, digits: Digits, reference: Worker, seconds: int, rounds: int) -> Found:
-    """100 pictures in one request, beside the model alone."""
+    """100 images in one request, beside the model alone."""
     asking = digits.many(f"/tf/models/{MODEL}/classify")
     pictures = len(asking.samples[0])
     found, alone = [], []
@@ -198,7 +198,7 @@ def _many(ours: Contestant, wrk: Wrk, digits: Digits, reference: Worker, seconds
     for _ in range(rounds):
         found.append(wrk.load(ours.target, asking, 1, seconds)["rate"] * pictures)
         alone.append(reference.ask(rows=pictures, seconds=seconds))
-    names = f"{pictures} pictures in a request, pictures/s", f"{pictures} in a batch in process, pictures/s"
+    names = f"{pictures} images in a request, images/s", f"{pictures} in a batch in process, images/s"
     return dict(zip(names, (statistics.median(found), statistics.median(alone)), strict=True))
 
 
@@ -227,7 +227,7 @@ def _bars(medians: dict[tuple[str, int], Found], pairs: Pairs, many: Found) -> l
         bars.append(report.at_least(_FASTAPI, statistics.median(pairs[_FASTAPI][1]), 1.0))
     bars.append(report.at_most(_OVER, statistics.median(pairs[_OVER][1]), 0.5))
     (_, pictures), (_, alone), (_, memory), (_, start) = many.items()
-    bars.append(report.at_least("100 pictures in a request, x in process", pictures / alone, 0.6))
+    bars.append(report.at_least("100 images in a request, x in process", pictures / alone, 0.6))
     bars.append(report.at_most("uWSGI with its workers, MB", memory, 120.0))
     bars.append(report.at_most("worker start, s", start, 0.3))
     if (GIVEN, _BUSY) in medians and (GIVEN_REST, _BUSY) in medians:

@@ -151,7 +151,7 @@ def new_lab(engine: str = "local") -> Iterator[Lab]:
 
 
 class Traffic:
-    """Pictures posted to one model without a pause, by several clients at once, until the block ends."""
+    """Images posted to one model without a pause, by several clients at once, until the block ends."""
 
     def __init__(self, lab: Lab, model: str, clients: int = 4) -> None:
         self.answers: list[str] = []  # the versions that answered, in the order of their answers

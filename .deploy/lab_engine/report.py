@@ -36,13 +36,13 @@ def proof(settings: Settings) -> str:
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.UNAUTHORIZED:
             raise
-        return f"The sample picture was not sent: {_WANTS_KEY}.\n\n"
+        return f"The sample image was not sent: {_WANTS_KEY}.\n\n"
     best = sample.classify(settings)[0]
     digit, score = console.bold(str(best["digit"])), best["probability"]
     answer = f"{sample.picture().name} -> {sample.MODEL}: it is a {digit} (probability {score:.4f})"
     if best["digit"] != sample.DIGIT:
         answer += (
-            f"\n{console.bad('wrong')}: the picture shows a {sample.DIGIT}. Another version may be better: "
+            f"\n{console.bad('wrong')}: the image shows a {sample.DIGIT}. Another version may be better: "
             f"bin/lab models, and bin/lab models rollback {sample.MODEL}"
         )
     return f"{answer}\n\n"

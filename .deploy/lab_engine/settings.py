@@ -131,7 +131,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
     defaults = read_env_file(ROOT / "versions.env")
     values = {**defaults, **environ}
     if values["LAB_ENGINE"] not in ("auto", "docker", "local"):
-        raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is no engine: set it to auto, docker or local")
+        raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is not an engine: set it to auto, docker or local")
     home = Path(values.get("LAB_HOME") or ROOT / ".lab").expanduser().absolute()
     if (length := len(os.fsencode(home))) > MAX_HOME_BYTES:
         raise EngineError(

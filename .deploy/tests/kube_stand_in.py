@@ -32,7 +32,7 @@ sys.exit(code)
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Answers the sample picture."""
+    """Answers the sample image."""
 
     def do_GET(self) -> None:
         models = [{"name": "mnist-net", "versions": [{"version": 1, "state": "AVAILABLE"}]}]

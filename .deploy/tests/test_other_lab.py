@@ -16,14 +16,14 @@ from lab_engine.local.services import all_services
 
 
 class Gateway(http.server.ThreadingHTTPServer):
-    """Answers /healthz with a lab id, a picture with `digit`, all else with `models`; keeps the keys it was sent."""
+    """Answers /healthz with a lab id, an image with `digit`, all else with `models`; keeps the keys it was sent."""
 
     def __init__(self, lab_id: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.health = {"status": "ok"} | ({"lab": lab_id} if lab_id else {})
         self.keys: list[str | None] = []
         self.models: list[dict[str, object]] = []
-        self.digit = 2  # its answer to every picture
+        self.digit = 2  # its answer to every image
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -101,4 +101,4 @@ def test_a_wrong_answer_to_the_sample_picture_is_called_wrong(
     assert "wrong" not in right
     gateway.digit = 7
     report.say_how_to_go_on(at(lab, gateway))
-    assert "wrong: the picture shows a 2" in capsys.readouterr().out
+    assert "wrong: the image shows a 2" in capsys.readouterr().out

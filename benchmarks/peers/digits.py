@@ -1,4 +1,4 @@
-"""What all peers share: a picture's pixels, the model in their own process, and the answer of the tutorial's route.
+"""What all peers share: an image's pixels, the model in their own process, and the answer of the tutorial's route.
 
 The model runs as TensorFlow's guide has it (`tf.saved_model.load`, call the signature), with one thread in each worker:
 with more, workers on the same cores only disturb each other.
@@ -13,11 +13,11 @@ import tensorflow as tf
 from PIL import Image
 
 BATCH = 32
-"""Most pictures in a batch, for the peers that batch."""
+"""Most images in a batch, for the peers that batch."""
 
 
 def pixels(data: bytes) -> Any:
-    """uint8 [28,28,1] of a picture file."""
+    """uint8 [28,28,1] of an image file."""
     return np.asarray(Image.open(io.BytesIO(data)).convert("L"))[..., np.newaxis]
 
 

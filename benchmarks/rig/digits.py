@@ -47,16 +47,16 @@ class Digits:
         self._files = [file.read_bytes() for file in sorted(SAMPLES.glob("*.jpg"))]
 
     def form(self, path: str) -> Asking:
-        """One picture in each request, as curl sends a form; the answer of the tutorial's route, or a list of it."""
+        """One image in each request, as curl sends a form; the answer of the tutorial's route, or a list of it."""
         requests = [_form(path, [file]) for file in self._files]
         return Asking(requests, self._each(), lambda body: [_best(body[0] if isinstance(body, list) else body)])
 
     def many(self, path: str) -> Asking:
-        """All pictures in one request to the generic route."""
+        """All images in one request to the generic route."""
         return Asking([_form(path, self._files)], [list(range(len(self._files)))], lambda body: _labels(body))
 
     def inference(self, path: str) -> Asking:
-        """One picture in each request, in the Open Inference Protocol's JSON."""
+        """One image in each request, in the Open Inference Protocol's JSON."""
 
         def body(file: bytes) -> Any:
             content = {"parameters": {"content_type": "base64"}, "data": [base64.b64encode(file).decode()]}
@@ -66,7 +66,7 @@ class Digits:
         return Asking(requests, self._each(), lambda answer: [dict(enumerate(answer["outputs"][0]["data"]))])
 
     def rows(self, path: str) -> Asking:
-        """One picture in each request, decoded: the rows of TensorFlow Serving's own REST."""
+        """One image in each request, decoded: the rows of TensorFlow Serving's own REST."""
         requests = [_json(path, {"instances": [image.tolist()]}) for image in self._images]
         return Asking(requests, self._each(), lambda answer: [dict(enumerate(row)) for row in answer["predictions"]])
 
@@ -76,7 +76,7 @@ class Digits:
             answers = asking.read(_answer(target, asking.requests[number]))
             samples = asking.samples[number]
             if len(answers) != len(samples):
-                raise WrongAnswerError(f"{len(answers)} answers for {len(samples)} pictures")
+                raise WrongAnswerError(f"{len(answers)} answers for {len(samples)} images")
             for scores, sample in zip(answers, samples, strict=True):
                 _compare(scores, self._scores[sample], sample)
 

@@ -13,7 +13,7 @@ from rig.digits import Asking, Digits, WrongAnswerError
 
 _SCRIPT = Path(__file__).parent / "requests.lua"
 _WARM_UP = 1  # seconds; wrk knows only whole ones
-_SAMPLE_EACH = 0.1  # seconds a picture: comparing adds requests that are not counted, and must stay next to nothing
+_SAMPLE_EACH = 0.1  # seconds an image: comparing adds requests that are not counted, and must stay next to nothing
 
 
 class Wrk:
@@ -29,7 +29,7 @@ class Wrk:
         """Return requests, answers a second, p50 and p99 in ms, wrk's own seconds of CPU. Raises WrongAnswerError.
 
         Every client sends its next request when it has its answer. wrk counts refused requests and broken connections,
-        which fail the measurement; ten pictures a second are compared here.
+        which fail the measurement; ten images a second are compared here.
         """
         file = asking.write(self._folder / "requests")
         before = _cpu()

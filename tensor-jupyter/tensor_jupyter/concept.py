@@ -1,4 +1,4 @@
-"""A concept model: an autoencoder trained on one kind of pictures, whose error shows how foreign a picture is."""
+"""A concept model: an autoencoder trained on one kind of images, whose error shows how foreign an image is."""
 
 import keras
 import numpy as np
@@ -8,14 +8,14 @@ from tensor_jupyter.training.batches import in_order
 
 
 def reconstruct(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The pictures as the autoencoder reconstructs them: uint8, of the shape of `images`, [N, H, W, C]."""
+    """The images as the autoencoder reconstructs them: uint8, of the shape of `images`, [N, H, W, C]."""
     decoder = keras.Model(model.inputs[0], model.get_layer("reconstruction").output)
     again = decoder.predict(in_order(images), verbose=0)
     return (255 * again).round().clip(0, 255).astype(np.uint8).reshape(images.shape)
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
-    """The area under the ROC curve: the probability that a foreign picture has the higher error; 0.5 is chance.
+    """The area under the ROC curve: the probability that a foreign image has the higher error; 0.5 is chance.
 
     inside, outside: reconstruction errors, float [N] and [M].
     """
@@ -26,6 +26,6 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def turned(images: np.ndarray, degrees: float) -> np.ndarray:
-    """The pictures rotated counter-clockwise, as by a tilted camera, with dark corners. uint8 [N, H, W, 1]."""
+    """The images rotated counter-clockwise, as by a tilted camera, with dark corners. uint8 [N, H, W, 1]."""
     flat = (Image.fromarray(image[..., 0]).rotate(degrees, Image.Resampling.BILINEAR) for image in images)
     return np.stack([np.asarray(image) for image in flat])[..., np.newaxis]

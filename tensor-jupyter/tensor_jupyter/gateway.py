@@ -181,7 +181,7 @@ def other_lab(health: Mapping[str, Any], settings: Settings) -> bool:
 
 
 def form(pictures: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
-    """The body and headers of a form with picture files in the field `image`, named by their index."""
+    """The body and headers of a form with image files in the field `image`, named by their index."""
     boundary = f"tensor-lab-{uuid.uuid4().hex}"
     head = 'Content-Disposition: form-data; name="image"; filename="{}"\r\nContent-Type: application/octet-stream'
     parts = [

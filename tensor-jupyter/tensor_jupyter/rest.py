@@ -70,7 +70,7 @@ def client(model: str, language: str) -> str:
 
 
 def png(image: np.ndarray) -> bytes:
-    """A picture as a PNG file. image: uint8 [H, W], [H, W, 1] or [H, W, 3]."""
+    """An image as a PNG file. image: uint8 [H, W], [H, W, 1] or [H, W, 3]."""
     buffer = io.BytesIO()
     pixels = np.asarray(image, np.uint8)
     Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels).save(buffer, "PNG")

@@ -70,7 +70,7 @@ def _read(notebook: Path) -> Any:
     except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         first = (str(error).splitlines() or [""])[0][:200]
         raise LabError(
-            f"{notebook} is no notebook that can be read ({first}): open and save it in JupyterLab."
+            f"{notebook} is not a notebook that can be read ({first}): open and save it in JupyterLab."
         ) from error
     metadata = document.metadata
     language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name", "python")

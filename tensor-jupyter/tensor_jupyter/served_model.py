@@ -23,7 +23,7 @@ from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
 MAX_PICTURES = 500
-"""In one request; more pictures are sent in several requests."""
+"""In one request; more images are sent in several requests."""
 
 _SECONDS = 30.0  # for an answer
 _JSON = {"Content-Type": "application/json"}
@@ -68,7 +68,7 @@ class ServedModel:
         return dict(self._default().get("card") or {})
 
     def classify(self, images: np.ndarray, limit: int = 3) -> list[dict[str, float]]:
-        """For each picture its `limit` best labels with their scores, best first. Pictures travel as PNG files.
+        """For each image its `limit` best labels with their scores, best first. Images travel as PNG files.
 
         images: uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3].
         """
@@ -78,7 +78,7 @@ class ServedModel:
             reply = self._send("POST", f"{self._path}/classify?limit={limit}", body, headers)
             for result in reply.document()["results"]:
                 if "error" in result:
-                    raise LabError(f"{self.name} cannot read picture {len(found)}: {result['error']}")
+                    raise LabError(f"{self.name} cannot read image {len(found)}: {result['error']}")
                 found.append({each["label"]: each["score"] for each in result["labels"]})
         return found
 

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     """LAB_DATA: downloaded data sets, Keras files and checkpoints."""
 
     feedback: Path = Path(".lab/feedback")
-    """LAB_FEEDBACK: pictures with the label a person gave them, as the gateway keeps them."""
+    """LAB_FEEDBACK: images with the label a person gave them, as the gateway keeps them."""
 
     offline: bool = False
     """LAB_OFFLINE=1: never download, use the data that comes with scikit-learn."""

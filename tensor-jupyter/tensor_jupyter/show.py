@@ -1,4 +1,4 @@
-"""Pictures and curves in a notebook. Each function returns the figure, which the notebook shows as a cell's result."""
+"""Images and curves in a notebook. Each function returns the figure, which the notebook shows as a cell's result."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Source:
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[object], columns: int = 10) -> Figure:
-    """The pictures in rows of `columns`, each under its title of one or more lines; an empty row where there are none.
+    """The images in rows of `columns`, each under its title of one or more lines; an empty row where there are none.
 
     images: uint8 [N, H, W, 1] or [N, H, W, 3].
     """
@@ -82,7 +82,7 @@ def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> 
 
 
 def separation(groups: Mapping[str, np.ndarray], threshold: float, name: str = "reconstruction error") -> Figure:
-    """A histogram of the errors of each group of pictures, on a logarithmic axis, with the threshold."""
+    """A histogram of the errors of each group of images, on a logarithmic axis, with the threshold."""
     together = np.concatenate(list(groups.values()))
     bins = np.geomspace(max(together.min(), 1e-6), together.max(), 60).tolist()
     figure, axis = pyplot.subplots(figsize=(8, _HEIGHT))
@@ -91,7 +91,7 @@ def separation(groups: Mapping[str, np.ndarray], threshold: float, name: str = "
     axis.axvline(threshold, color=_GREY, linestyle="--", label=f"threshold {threshold:.4f}")
     axis.set_xscale("log")
     axis.set_xlabel(name)
-    axis.set_ylabel("% of the pictures")
+    axis.set_ylabel("% of the images")
     axis.legend(frameon=False)
     _plain(axis)
     return _finished(figure)

@@ -40,7 +40,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def brightness_data() -> Dataset:
-    """2x2 pictures, all of one grey: label 0 is light, 1 is dark."""
+    """2x2 images, all of one grey: label 0 is light, 1 is dark."""
     greys = np.arange(0, 256, 5, dtype=np.uint8)
     images = np.repeat(greys, 4).reshape(-1, 2, 2, 1)
     pictures = Pictures(images, (greys < 128).astype(np.int64))

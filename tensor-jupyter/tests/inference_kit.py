@@ -1,4 +1,4 @@
-"""A gateway on loopback for the workbench's tests: it classifies pictures by their mean level, and fails as configured.
+"""A gateway on loopback for the workbench's tests: it classifies images by their mean level, and fails as configured.
 
 The real one is tested by tests/lab, from the repository's root.
 """
@@ -39,7 +39,7 @@ class Gateway(http.server.ThreadingHTTPServer):
         self.lab = ""  # the id that /healthz answers, if any
         self.keys: list[str | None] = []  # what each request was sent as its key
         self.requests: list[tuple[str, str]] = []  # method and path of every request
-        self.sent: list[int] = []  # pictures in each classify
+        self.sent: list[int] = []  # images in each classify
         self.connections = 0
         self.closes = False  # a connection after each answer, without a word
         self.seconds = 0.0  # that each classify takes
@@ -117,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def read(picture: bytes, limit: int) -> dict:
-    """What the gateway's model says of a picture file."""
+    """What the gateway's model says of an image file."""
     try:
         level = float(np.asarray(Image.open(io.BytesIO(picture)).convert("L")).mean()) / 255
     except OSError:
@@ -129,7 +129,7 @@ def read(picture: bytes, limit: int) -> dict:
 
 
 def png(side: int, level: int | tuple[int, int, int]) -> bytes:
-    """A picture of one grey or colour."""
+    """An image of one grey or colour."""
     buffer = io.BytesIO()
     Image.new("L" if isinstance(level, int) else "RGB", (side, side), level).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Pictures in tar archives: those that are as they should be, and those that were made to do harm."""
+"""Images in tar archives: those that are as they should be, and those that were made to do harm."""
 
 import gzip
 import io
@@ -50,7 +50,7 @@ def test_pictures_by_class(tmp_path, name, mode):
 def test_parts_of_their_own_are_kept(tmp_path):
     members = [(f"{part}/a/{n}.png", picture(40 * n + len(part))) for part in ("train", "test") for n in range(3)]
     data = load(packed(tmp_path / "set.tar", members, "w"))
-    assert (len(data.train), len(data.test), data.split) == (3, 3, "the set's own training and test pictures")
+    assert (len(data.train), len(data.test), data.split) == (3, 3, "the set's own training and test images")
 
 
 def test_unreadable_members_are_counted(tmp_path):
@@ -125,7 +125,7 @@ def test_a_header_of_megabytes_is_not_read(tmp_path, kind):
 )
 def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "set.tar.gz").write_bytes(content)
-    with pytest.raises(LabError, match=r"set\.tar\.gz (cannot be read as a tar archive|has no pictures by class)"):
+    with pytest.raises(LabError, match=r"set\.tar\.gz (cannot be read as a tar archive|has no images by class)"):
         load(tmp_path / "set.tar.gz")
 
 
@@ -138,5 +138,5 @@ def test_an_archive_that_ends_early_is_refused(tmp_path):
 
 @pytest.mark.parametrize("members", [[("1.png", picture(1))], [("a/notes.txt", b"x")]])
 def test_an_archive_without_pictures_by_class_is_refused(tmp_path, members):
-    with pytest.raises(LabError, match="no pictures by class"):
+    with pytest.raises(LabError, match="no images by class"):
         load(packed(tmp_path / "set.tar.gz", members))

@@ -53,7 +53,7 @@ def events(folder):
 
 
 def image(tags, name):
-    """The picture of an image summary: width, height and PNG bytes are what it holds."""
+    """The image of an image summary: width, height and PNG bytes are what it holds."""
     return Image.open(io.BytesIO(tags.Tensors(name)[0].tensor_proto.string_val[2]))
 
 

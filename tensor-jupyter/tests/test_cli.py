@@ -116,7 +116,7 @@ def test_samples_are_written(lab, tmp_path):
 
 
 def test_train_publishes_and_reports(lab, tmp_path, write_idx):
-    """From a folder of 600 pictures that are all dark or all light; of those not held out, one epoch."""
+    """From a folder of 600 images that are all dark or all light; of those not held out, one epoch."""
     labels = np.arange(600) % 2
     write_idx(tmp_path / "set" / "train-images-idx3-ubyte", np.broadcast_to(255 * labels[:, None, None], (600, 28, 28)))
     write_idx(tmp_path / "set" / "train-labels-idx1-ubyte", labels)
@@ -124,7 +124,7 @@ def test_train_publishes_and_reports(lab, tmp_path, write_idx):
     assert done.returncode == 0, done.stderr
     published = tmp_path / "models" / "light" / "1"
     assert f"Published: {published}" in done.stdout
-    assert "on all 100 test pictures of " in done.stdout
+    assert "on all 100 test images of " in done.stdout
     assert (published / "saved_model.pb").is_file()
     assert list((tmp_path / "logs" / "light" / "1").rglob("events.out.tfevents.*"))
     assert [line for line in done.stderr.splitlines() if not line.startswith("epoch ")] == []

@@ -1,4 +1,4 @@
-"""What the concept notebook shows: pictures drawn again, how well two sets are separated, a camera askew."""
+"""What the concept notebook shows: images drawn again, how well two sets are separated, a camera askew."""
 
 import numpy as np
 import pytest

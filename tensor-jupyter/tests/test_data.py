@@ -17,7 +17,7 @@ from tensor_jupyter.errors import LabError
 
 @pytest.fixture
 def small_mnist(tmp_path, write_idx, monkeypatch):
-    """A folder in MNIST's layout, 20 pictures to train on and 10 to test with, that passes for MNIST's."""
+    """A folder in MNIST's layout, 20 images to train on and 10 to test with, that passes for MNIST's."""
     folder = tmp_path / "origin"
     files = []
     for part, count in (("train", 20), ("t10k", 10)):
@@ -45,7 +45,7 @@ def small_fashion(small_mnist, monkeypatch):
 
 @pytest.fixture
 def small_notmnist(tmp_path, monkeypatch):
-    """A folder with an archive of ten pictures each of A and B, and one broken file, that passes for notMNIST's."""
+    """A folder with an archive of ten images each of A and B, and one broken file, that passes for notMNIST's."""
     folder = tmp_path / "origin"
     folder.mkdir()
     with tarfile.open(folder / letters.ARCHIVE.name, "w:gz") as archive:
@@ -189,8 +189,8 @@ def test_a_folder_of_another_set_is_taken_under_its_own_name(tmp_path, write_idx
     ("images", "labels", "output"),
     [
         ((20, 28, 28), 19, "one label from 0 to 9 for each"),
-        ((20, 27, 28), 20, "pictures of 28x28"),
-        ((0, 28, 28), 0, "pictures of 28x28"),
+        ((20, 27, 28), 20, "images of 28x28"),
+        ((0, 28, 28), 0, "images of 28x28"),
         ((5, 28, 28), 5, "at least 6 are wanted"),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_subset_is_the_same_each_time_and_leaves_the_test_pictures():
     assert len(part.train) == 2500
     assert part.train.labels.tolist() == whole.subset(0.5).train.labels.tolist()
     assert part.test is whole.test
-    assert "2500 of the training pictures" in part.message
+    assert "2500 of the training images" in part.message
     assert len(whole.subset(0.01).train) == 2000
     assert whole.subset(1.0) is whole
 
@@ -257,7 +257,7 @@ def test_sets_are_added_label_by_label(brightness_data):
 def test_sets_that_do_not_fit_are_not_added(brightness_data):
     with pytest.raises(LabError, match="has the label 'grey', which brightness does not"):
         brightness_data.plus(dataclasses.replace(brightness_data, labels=("light", "grey")))
-    with pytest.raises(LabError, match="has pictures of"):
+    with pytest.raises(LabError, match="has images of"):
         brightness_data.plus(dataclasses.replace(brightness_data, polarity="dark-on-light"))
 
 
@@ -289,5 +289,5 @@ def test_what_is_no_set_is_named(settings, what, output):
 
 def test_a_file_of_another_kind_is_no_set(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(LabError, match=r"notes\.txt is no data set"):
+    with pytest.raises(LabError, match=r"notes\.txt is not a data set"):
         load(tmp_path / "notes.txt")

@@ -33,7 +33,7 @@ def lab(tmp_path):
 
 @pytest.fixture
 def shades(tmp_path):
-    """A folder of light and dark pictures, four of each, and one that is broken."""
+    """A folder of light and dark images, four of each, and one that is broken."""
     for label, first in (("dark", 0), ("light", 200)):
         (tmp_path / "shades" / label).mkdir(parents=True)
         for number in range(4):
@@ -51,7 +51,7 @@ def test_list_names_every_set_and_what_there_is_of_it(lab, tmp_path):
     assert list(lines) == ["mnist", "fashion-mnist", "notmnist", "feedback:shoes"]
     assert "not downloaded; offline: scikit-learn's 1,797 digits" in lines["mnist"]
     assert "offline: nothing stands in" in lines["fashion-mnist"]
-    assert "1 pictures that people labelled (here)" in lines["feedback:shoes"]
+    assert "1 images that people labelled (here)" in lines["feedback:shoes"]
     document = json.loads(lab("list", "--json").stdout)
     assert [one["name"] for one in document] == list(lines)
     assert document[0]["downloaded"] is False
@@ -78,7 +78,7 @@ def test_show_prints_classes_sizes_and_split(lab, shades, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "Unreadable and left out: 1." in lines[0]
-    assert "Pictures: 8x8 grey, as they come" in lines
+    assert "Images: 8x8 grey, as they come" in lines
     counts = {
         line.split()[0]: [int(word) for word in line.split()[1:]]
         for line in lines

@@ -132,7 +132,7 @@ def test_what_a_person_pinned_or_labelled_is_left_alone(publish, registry):
 def test_it_is_measured_on_the_present_versions_test_set_too(
     publish, registry, brightness_data, monkeypatch, brightness_net
 ):
-    """Right about its own pictures, all of them light, and wrong about half of the present version's."""
+    """Right about its own images, all of them light, and wrong about half of the present version's."""
     publish()
     monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
     light = brightness_data.test.labels == 0
@@ -145,7 +145,7 @@ def test_it_is_measured_on_the_present_versions_test_set_too(
     checks = {check["name"]: check["passed"] for check in registry.report(2)["checks"]}
     assert (checks["accuracy"], checks["accuracy on brightness"]) == (True, False)
     assert registry.settings().labels == {"stable": 1, "candidate": 2}
-    assert "pictures of brightness" in decision.message
+    assert "images of brightness" in decision.message
 
 
 def test_where_the_present_versions_test_set_cannot_be_had_it_is_a_candidate(publish, registry, brightness_data):
@@ -212,7 +212,7 @@ def test_a_model_that_takes_other_images_than_the_present_version_is_a_candidate
     monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
     exporting.export(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), Context("b", settings=settings))
     assert registry.settings().labels == {"stable": 1, "candidate": 2}
-    assert "does not take pictures as those of brightness" in registry.report(2)["default"]["message"]
+    assert "does not take images as those of brightness" in registry.report(2)["default"]["message"]
 
 
 def test_a_lower_number_is_compared_with_the_present_version(publish, registry):

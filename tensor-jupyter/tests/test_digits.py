@@ -1,4 +1,4 @@
-"""The digits that need no network, and the sample pictures made of them."""
+"""The digits that need no network, and the sample images made of them."""
 
 import re
 from pathlib import Path

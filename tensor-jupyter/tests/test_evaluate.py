@@ -27,7 +27,7 @@ def gateway():
 
 @pytest.fixture
 def lab(tmp_path, gateway):
-    """lab(*words) evaluates beside a set of 11 dark and 9 light test pictures; one that is light is called dark."""
+    """lab(*words) evaluates beside a set of 11 dark and 9 light test images; one that is light is called dark."""
     for label, levels in (("dark", [200, *range(1, 11)]), ("light", range(201, 210))):
         for part in ("train", "test"):
             folder = tmp_path / "set" / part / label
@@ -47,7 +47,7 @@ def test_it_reports_accuracy_latency_and_confusion(lab, tmp_path, gateway):
     output, _ = lab("shades", "--data", "set", "--concurrency", "3")
     lines = output.splitlines()
     assert lines[1:5] == [
-        "It has 20 test pictures, fewer than 1000: all are sent.",
+        "It has 20 test images, fewer than 1000: all are sent.",
         "shades 3, 3 connections:",
         "Error rate: 5.00%, 1 misread of 20 answered",
         "Failed:     0 calls",
@@ -116,7 +116,7 @@ def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
     [
         (["shades", "--data", "mnist"], 1, "has the label '0', which shades does not know: dark, light."),
         (["missing-net"], 1, "Model 'missing-net' is not served."),
-        (["shades", "--data", "set", "--plot", "no/p.png"], 1, "no is no folder: the plot could not be written."),
+        (["shades", "--data", "set", "--plot", "no/p.png"], 1, "no is not a folder: the plot could not be written."),
         (["shades", "--version", "1", "--label", "x"], 2, "not both"),
         (["shades", "--max-error", "3"], 2, "--max-error"),
         (["shades", "--n", "0"], 2, "--n"),
@@ -142,7 +142,7 @@ def test_the_pictures_are_the_same_each_time_and_of_all_classes():
     assert once.labels.max() > 50
 
 
-def test_ctrl_c_ends_it_after_the_calls_that_are_out(lab, gateway, tmp_path):  # noqa: ARG001 - for the pictures
+def test_ctrl_c_ends_it_after_the_calls_that_are_out(lab, gateway, tmp_path):  # noqa: ARG001 - for the images
     gateway.seconds = 0.3
     process = subprocess.Popen(
         kit.command("evaluate", "shades", "--data", "set", "--concurrency", "2"),

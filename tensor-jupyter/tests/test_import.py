@@ -145,7 +145,7 @@ def test_what_is_no_model_is_refused_with_a_word(tmp_path, context, settings, br
         ("w.weights.h5", [], "holds weights without their network"),
         ("torn.keras", [], "cannot be read as a Keras model"),
         ("torn.h5", [], "cannot be read as a Keras model"),
-        ("text.txt", [], "text.txt is no model: give a .keras"),
+        ("text.txt", [], "text.txt is not a model: give a .keras"),
         ("net.keras", ["a", "b", "c"], "3 labels are given for 2 scores"),
     ):
         with pytest.raises(LabError, match=message):

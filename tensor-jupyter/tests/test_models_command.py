@@ -73,7 +73,7 @@ def _make(net, data, settings):
 
 @pytest.fixture
 def greys(tmp_path):
-    """A folder of 2x2 pictures by class."""
+    """A folder of 2x2 images by class."""
     for grey in range(0, 256, 4):
         folder = tmp_path / "greys" / ("dark" if grey < 128 else "light")
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def test_the_bars_come_from_the_environment(lab, greys, monkeypatch):
 @pytest.mark.usefixtures("versions")
 def test_without_its_pictures_a_version_is_promoted_by_force_only(lab, tmp_path):
     output = lab("models", "promote", "b", 2, code=1).stderr
-    assert "The pictures that version 2 of b was made with (brightness) cannot be had" in output
+    assert "The images that version 2 of b was made with (brightness) cannot be had" in output
     assert "Give --data SET" in output
     lab("models", "promote", "b", 2, "--force")
     Image.new("L", (2, 2)).save(tmp_path / "x.png")

@@ -79,7 +79,7 @@ def test_weights_that_cannot_be_had_are_explained(tmp_path):
     data = bars(32, 3, 40)
     for weights, offline, expected in (
         ("imagenet", True, r"MobileNetV2 cannot be downloaded \(LAB_OFFLINE is set\). Give --weights FILE"),
-        (str(tmp_path / "none.h5"), False, r"--weights is '.*none.h5', which is no file"),
+        (str(tmp_path / "none.h5"), False, r"--weights is '.*none.h5', which is not a file"),
     ):
         with pytest.raises(LabError, match=expected):
             build(data, Run(network="transfer", weights=weights), offline)
@@ -143,7 +143,7 @@ def test_mixed_precision_trains_in_halves_and_leaves_a_model_in_whole_numbers(tm
 
 @pytest.mark.parametrize("polarity", ["light-on-dark", "dark-on-light"])
 def test_varied_digits_are_still_of_their_label(polarity):
-    """Same type, every picture changed, and a standing bar still has more ink in a column than in a row."""
+    """Same type, every image changed, and a standing bar still has more ink in a column than in a row."""
     data = bars()
     images = data.train.images if polarity == "light-on-dark" else 255 - data.train.images
     object.__setattr__(data, "polarity", polarity)

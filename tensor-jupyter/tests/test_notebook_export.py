@@ -137,7 +137,7 @@ def test_a_file_that_is_not_a_notebook_is_reported_in_one_line(tmp_path, content
     done = lab(broken)
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "is no notebook that can be read" in done.stderr
+    assert "is not a notebook that can be read" in done.stderr
     assert lab(tmp_path / "none.ipynb").exit_code == 2
 
 
@@ -174,7 +174,7 @@ def test_an_interrupted_writing_leaves_the_older_script(notebook, monkeypatch):
 
 
 class _Served(http.server.BaseHTTPRequestHandler):
-    """Answers a picture as version 1 of any model would."""
+    """Answers an image as version 1 of any model would."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -34,7 +34,7 @@ def test_one_part_is_split(tmp_path, keys):
     colours = np.asfortranarray(np.repeat(IMAGES[..., None], 3, axis=3))
     np.savez(path, **dict(zip(keys, (colours, LABELS), strict=True)), other=np.array([{}], object))
     data = load(path)
-    assert (len(data.train), len(data.test), data.split) == (16, 4, "every fifth picture is test")
+    assert (len(data.train), len(data.test), data.split) == (16, 4, "every fifth image is test")
     assert data.test.images.tolist() == colours[4::5].tolist()
 
 
@@ -64,7 +64,7 @@ def test_labels_may_have_names(tmp_path):
         ({"images": IMAGES[:3], "labels": LABELS[:3]}, "both are needed"),
         (
             {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:, :3], "y_test": LABELS},
-            r"pictures of \(6, 4, 1\) and of \(3, 4, 1\)",
+            r"images of \(6, 4, 1\) and of \(3, 4, 1\)",
         ),
         ({"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS.astype(str)}, "one part with names"),
     ],

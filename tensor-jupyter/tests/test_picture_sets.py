@@ -1,4 +1,4 @@
-"""Pictures by class: folders, CSVs and people's feedback; what is unreadable, how they are split, their form."""
+"""Images by class: folders, CSVs and people's feedback; what is unreadable, how they are split, their form."""
 
 import io
 import logging
@@ -16,7 +16,7 @@ from tensor_jupyter.errors import LabError
 
 
 def file_of(colour, size=(20, 10), mode="RGB", kind="PNG", **more):
-    """The bytes of a picture of one colour; size is (width, height)."""
+    """The bytes of an image of one colour; size is (width, height)."""
     file = io.BytesIO()
     Image.new(mode, size, colour).save(file, kind, **more)
     return file.getvalue()
@@ -46,7 +46,7 @@ def flowers(tmp_path):
 
 
 def values(part):
-    """The set of pictures of a part, each by its top left pixel and its label."""
+    """The set of images of a part, each by its top left pixel and its label."""
     return {(*image[0, 0].tolist(), int(label)) for image, label in zip(part.images, part.labels, strict=True)}
 
 
@@ -148,7 +148,7 @@ def test_a_set_without_anything_to_test_with_is_refused(tmp_path):
 
 
 def test_a_split_of_the_sets_own_is_kept(tmp_path):
-    """val joins train where there is a test folder, and a test picture that is also trained on is left out there."""
+    """val joins train where there is a test folder, and a test image that is also trained on is left out there."""
     for number in range(3):
         for label, blue in (("daisy", 0), ("tulip", 255)):
             for part, red in (("train", 10), ("val", 20), ("Test", 30)):
@@ -159,7 +159,7 @@ def test_a_split_of_the_sets_own_is_kept(tmp_path):
     assert values(data.train) == {
         (red, n, blue, blue // 255) for red in (10, 20) for n in range(3) for blue in (0, 255)
     }
-    assert "1 test pictures found among the training pictures were left out there" in data.split
+    assert "1 test images found among the training images were left out there" in data.split
 
 
 def test_val_is_what_to_test_with_where_there_is_no_test(tmp_path):
@@ -174,13 +174,13 @@ def test_a_folder_without_pictures_by_class_is_refused(tmp_path, found):
     (tmp_path / "set").mkdir()
     for name in found:
         write(tmp_path / "set" / name, b"x")
-    with pytest.raises(LabError, match="no pictures by class: wanted is a folder for each label"):
+    with pytest.raises(LabError, match="no images by class: wanted is a folder for each label"):
         load(tmp_path / "set")
 
 
 def test_a_set_of_unreadable_files_only_is_refused(tmp_path):
     write(tmp_path / "set/a/1.png", b"x")
-    with pytest.raises(LabError, match=r"no picture that can be read \(1 files cannot\)"):
+    with pytest.raises(LabError, match=r"no image that can be read \(1 files cannot\)"):
         load(tmp_path / "set")
 
 
@@ -224,9 +224,9 @@ def test_a_missing_file_of_a_csv_is_counted(flowers):
         ("out/secret.png,a", "leads out of"),
         ("daisy/1.png,daisy\ndaisy/2.png", "line 2: found 'daisy/2.png', wanted is path,label"),
         ("daisy/1.png,", "wanted is path,label"),
-        ("", "names no pictures"),
+        ("", "names no images"),
         ("\x00" * 5 + "," + "a" * 200_000, "leads out of|is no CSV"),
-        ("daisy/" + "x" * 5000 + ".png,a", "leads out of|no picture that can be read"),
+        ("daisy/" + "x" * 5000 + ".png,a", "leads out of|no image that can be read"),
     ],
 )
 def test_a_csv_that_will_not_do_is_named_with_its_line(flowers, tmp_path, rows, output):

@@ -1,4 +1,4 @@
-"""One picture file to the form that a model takes: turned upright, eight bits, sized, with the right polarity."""
+"""One image file to the form that a model takes: turned upright, eight bits, sized, with the right polarity."""
 
 import io
 
@@ -10,14 +10,14 @@ from tensor_jupyter.data import Picture, pictures
 
 
 def file_of(colour, mode="RGB", kind="PNG", **more):
-    """The bytes of a picture of one colour, 20 wide and 10 high."""
+    """The bytes of an image of one colour, 20 wide and 10 high."""
     file = io.BytesIO()
     Image.new(mode, (20, 10), colour).save(file, kind, **more)
     return file.getvalue()
 
 
 def test_a_picture_on_its_side_is_turned():
-    """Orientation 6: the first row of the file is the right edge of the picture."""
+    """Orientation 6: the first row of the file is the right edge of the image."""
     lying = Image.new("L", (40, 20))
     lying.paste(255, (0, 0, 40, 10))
     exif = Image.Exif()

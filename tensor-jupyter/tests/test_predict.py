@@ -31,7 +31,7 @@ def lab(tmp_path, gateway):
     """lab(*words) runs the command beside light.png, dark.png and rubbish.png."""
     for name, level in (("light", 230), ("dark", 20)):
         Image.new("L", (8, 8), level).save(tmp_path / f"{name}.png")
-    (tmp_path / "rubbish.png").write_bytes(b"no picture")
+    (tmp_path / "rubbish.png").write_bytes(b"no image")
 
     def run(*words, code=0, stdin=b"", **more):
         done = kit.run(tmp_path, *words, stdin=stdin, **{"LAB_REST_URL": gateway.url, **more})
@@ -42,7 +42,7 @@ def lab(tmp_path, gateway):
 
 
 @pytest.fixture
-def started(tmp_path, lab, gateway):  # noqa: ARG001 - for the pictures
+def started(tmp_path, lab, gateway):  # noqa: ARG001 - for the images
     """started(*words): the process, to be written to and read from while it runs."""
     processes = []
 
@@ -88,11 +88,11 @@ def test_an_unreadable_file_is_reported_and_the_others_go_on(lab, tmp_path):
     done = lab("predict", "--model", "shades", *words, code=1)
     assert [line.split("\t")[0] for line in done.stdout.decode().splitlines()] == ["light.png", "dark.png"]
     assert done.stderr.decode().splitlines() == [
-        "lab: rubbish.png: unreadable: b'no picture'",
+        "lab: rubbish.png: unreadable: b'no image'",
         "lab: missing.png: No such file or directory",
         "lab: empty.png: it is empty",
-        "lab: pipe.png: it is no file",
-        "lab: .: it is no file",
+        "lab: pipe.png: it is not a file",
+        "lab: .: it is not a file",
     ]
 
 
@@ -101,7 +101,7 @@ def test_where_none_can_be_read_each_gets_its_own_reason(lab, tmp_path):
     done = lab("predict", "--model", "shades", "rubbish.png", "other.png", code=1)
     assert done.stdout == b""
     assert done.stderr.decode().splitlines() == [
-        "lab: rubbish.png: unreadable: b'no picture'",
+        "lab: rubbish.png: unreadable: b'no image'",
         "lab: other.png: unreadable: b'another'",
     ]
 
@@ -216,7 +216,7 @@ def test_local_answers_without_a_lab(lab, published, tmp_path):
     done = lab("predict", *words, code=1, LAB_REST_URL="http://127.0.0.1:1")
     assert done.stdout == b"light.png\tlight\t0.9020\ndark.png\tdark\t0.9216\n"
     (line,) = done.stderr.decode().splitlines()
-    assert line.startswith("lab: rubbish.png: it is no picture of a kind that is read")
+    assert line.startswith("lab: rubbish.png: it is not an image of a kind that is read")
 
 
 def test_local_finds_versions_and_labels_as_the_server_would(published):
@@ -253,5 +253,5 @@ def test_local_takes_a_model_of_floats_without_a_card(settings):
 def test_local_reports_a_model_that_is_not_a_classifier(settings):
     number = keras.Input((3,), name="number")
     keras.Model(number, keras.layers.Dense(1)(number)).export(str(settings.models / "line" / "1"), verbose=False)
-    with pytest.raises(LabError, match=r"line 1 does not classify pictures: wanted are one input"):
+    with pytest.raises(LabError, match=r"line 1 does not classify images: wanted are one input"):
         Loaded(settings, "line")

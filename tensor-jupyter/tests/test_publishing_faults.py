@@ -19,7 +19,7 @@ import os, signal, sys
 from pathlib import Path
 import keras, numpy as np
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.data import Dataset, Images
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import export as exporting, release_gate, registry, staging
 from tensor_jupyter.settings import Settings
@@ -27,9 +27,9 @@ from tensor_jupyter.settings import Settings
 def export(root, width=2):
     images = keras.Input((2, 2, 1), dtype="uint8")
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Dense(width)(keras.layers.Flatten()(images))))
-    pictures = Pictures(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, np.int64))
+    images = Pictures(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, np.int64))
     context = Context("m", settings=Settings(models=root / "models", logs=root / "logs"))
-    return exporting.export(model, context, Dataset("d", ("a", "b"), pictures, pictures, "", ""), metrics={})
+    return exporting.export(model, context, Dataset("d", ("a", "b"), images, images, "", ""), metrics={})
 """
 
 KILLED = (

@@ -1,4 +1,4 @@
-"""The model the lab ships with: small, self-contained, and right about the sample pictures."""
+"""The model the lab ships with: small, self-contained, and right about the sample images."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ SAMPLES = REPOSITORY / "tensor-rest/data/mnist"
 
 @pytest.fixture(scope="module")
 def answers():
-    """(label, scores) of every sample picture, and the card, from the graph as the C++ server has it."""
+    """(label, scores) of every sample image, and the card, from the graph as the C++ server has it."""
     paths = sorted(SAMPLES.glob("*.jpg"))
     pictures = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Pictures and curves in a notebook."""
+"""Images and curves in a notebook."""
 
 import dataclasses
 

@@ -56,7 +56,7 @@ def card_of(folder):
 
 @pytest.fixture
 def flowers(tmp_path):
-    """flowers/{red,blue}/<n>.png: 60 pictures of 24x24, of many a shade."""
+    """flowers/{red,blue}/<n>.png: 60 images of 24x24, of many a shade."""
     draw = np.random.default_rng(0)
     for channel, colour in ((0, "red"), (2, "blue")):
         folder = tmp_path / "My Flowers" / colour

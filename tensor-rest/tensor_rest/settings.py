@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
-    """Largest picture, width x height; more is refused with 413 before it is decoded."""
+    """Largest image, width x height; more is refused with 413 before it is decoded."""
 
     api_keys_file: Path | None = None
     """The API keys: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: no key needed."""
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     """Addresses of proxies in front of nginx whose X-Forwarded-For names the client."""
 
     url_allow: Annotated[tuple[_Source, ...], NoDecode, _Words] = ()
-    """Hosts pictures may be fetched from, `host`, `*.host` or `host:port`; empty: none are fetched."""
+    """Hosts images may be fetched from, `host`, `*.host` or `host:port`; empty: none are fetched."""
 
     default_model: str = "mnist-net"
     """The model that answers POST /predictlabel."""

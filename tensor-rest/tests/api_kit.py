@@ -44,7 +44,7 @@ def every_type() -> Model:
 
 
 def everything() -> dict[str, Model]:
-    """Pictures with a card (labelled `stable`) and without, one input, several inputs."""
+    """Images with a card (labelled `stable`) and without, one input, several inputs."""
     return {
         "mnist_net": Model(labels={"stable": 1}, strict=True),
         "bare_net": Model(card=None, strict=True),

@@ -59,7 +59,7 @@ def png_texts() -> bytes:
 
 
 def apng() -> bytes:
-    """An animation of 2 ** 31 - 1 frames, larger than the picture they are in."""
+    """An animation of 2 ** 31 - 1 frames, larger than the image they are in."""
     animation = chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))
     frame = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 65_535, 65_535, 0, 0, 1, 100, 0, 0))
     return png(65_535, 65_535, animation, frame, data=zeros(MIB))
@@ -111,7 +111,7 @@ def jpeg_scans() -> bytes:
 
 
 def jpeg_profile() -> bytes:
-    """9 MB of colour profile around one grey picture."""
+    """9 MB of colour profile around one grey image."""
     part = b"\xff\xe2" + struct.pack(">H", 65_533) + b"ICC_PROFILE\0\x01\x01" + bytes(65_517)
     data = _jpeg(28)
     return data[:2] + part * 140 + data[2:]
@@ -207,10 +207,10 @@ PICTURES: dict[Callable[[], bytes], tuple[int, ...]] = {
     webp_canvas: (400, 413),
     bmp_side: (413,),
 }
-"""Files sent as a picture, with the statuses that refuse them."""
+"""Files sent as an image, with the statuses that refuse them."""
 
 ZIPS: dict[Callable[[], bytes], tuple[int, ...]] = {zip_ratio: (413,), zip_entries: (413,), zip_lie: (400, 413)}
-"""Files sent as a zip of pictures."""
+"""Files sent as a zip of images."""
 
 
 def _jpeg(side: int, **options: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""Broken pictures by the thousand: valid files of every kind, damaged in ways a seed decides.
+"""Broken images by the thousand: valid files of every kind, damaged in ways a seed decides.
 
 The long run, on every core but without a network:
 
@@ -32,7 +32,7 @@ from tensor_rest.images.decode import prepare
 from tensor_rest.images.preprocess import ImageInput
 
 MAX_SECONDS = 2.0
-"""Seconds of CPU time; an honest picture of 16 megapixels takes most of one."""
+"""Seconds of CPU time; an honest image of 16 megapixels takes most of one."""
 
 MAX_MEMORY_BYTES = 600 << 20
 """Bytes the process may grow by, at its peak."""

@@ -1,4 +1,4 @@
-"""What the tests share: waiting, free ports, pictures, and the two real fronts as processes."""
+"""What the tests share: waiting, free ports, images, and the two real fronts as processes."""
 
 import io
 import os
@@ -79,7 +79,7 @@ def check_http_error(response: httpx.Response, status: int) -> None:
 
 
 def picture(level: int, size: tuple[int, int] = (28, 28), kind: str = "PNG", mode: str = "L") -> bytes:
-    """A picture of one grey level; see toy_model_server for the digit it is."""
+    """An image of one grey level; see toy_model_server for the digit it is."""
     file = io.BytesIO()
     Image.new(mode, size, level if mode == "L" else (level,) * 3).save(file, kind)
     return file.getvalue()

@@ -72,7 +72,7 @@ def test_a_request_id_is_kept_if_harmless_else_made(client: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "status", "text"),
     [
-        (b"no picture", 415, "PNG"),
+        (b"no image", 415, "PNG"),
         (b"", 400, "empty"),
         (picture(60, (200, 200))[:-40], 400, "cut off"),
         (picture(60, (5000, 4000)), 413, "5000 x 4000"),

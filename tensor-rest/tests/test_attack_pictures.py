@@ -1,4 +1,4 @@
-"""Broken pictures, some thousands (`python tests/fuzz.py` does as many as one likes), and small files of large ones."""
+"""Broken images, some thousands (`python tests/fuzz.py` does as many as one likes), and small files of large ones."""
 
 import io
 import random
@@ -52,7 +52,7 @@ def test_the_fuzzer_notices_what_it_looks_for(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_many_large_pictures_in_a_small_file_end_at_the_deadline(serves: ModelServer, tmp_path: Path) -> None:
-    """130 KB of zip are a thousand pictures of 16 megapixels: minutes of work, and uWSGI would kill the worker."""
+    """130 KB of zip are a thousand images of 16 megapixels: minutes of work, and uWSGI would kill the worker."""
     large = io.BytesIO()
     Image.new("L", (4000, 4000)).save(large, "PNG")
     data = zipped(*[large.getvalue()] * 1000)

@@ -63,7 +63,7 @@ def check_cheap(front: Front, send: Callable[[], httpx.Response], statuses: tupl
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm(front: Front) -> None:
-    """What is loaded at a worker's first picture is not a bomb's."""
+    """What is loaded at a worker's first image is not a bomb's."""
     for _ in range(20):
         assert HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}).status_code == 200
 

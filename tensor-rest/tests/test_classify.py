@@ -1,4 +1,4 @@
-"""Classify: many pictures, zips, refusals one by one, what the model saw; and models known by their signature alone."""
+"""Classify: many images, zips, refusals one by one, what the model saw; and models known by their signature alone."""
 
 import base64
 import io
@@ -98,11 +98,11 @@ def test_a_picture_that_cannot_be_read_fails_alone(api: Any) -> None:
     first, broken, last = answer.json["results"]
     assert (first["labels"][0]["label"], last["labels"][0]["label"]) == ("2", "5")
     assert set(broken) == {"name", "error"}
-    assert "not a picture" in broken["error"]
+    assert "not an image" in broken["error"]
 
 
 def test_if_none_can_be_read_the_first_one_s_error_is_the_answer(api: Any) -> None:
-    check_error(api.post(CLASSIFY, data=files(("a.png", b"rubbish"), ("b.png", b""))), 415, "not a picture")
+    check_error(api.post(CLASSIFY, data=files(("a.png", b"rubbish"), ("b.png", b""))), 415, "not an image")
     check_error(api.post(CLASSIFY, data=files(("b.png", b""), ("a.png", b"rubbish"))), 400, "empty")
 
 
@@ -166,7 +166,7 @@ def test_explain_shows_what_serving_got(api: Any, serves: ModelServer) -> None:
         "model": "light-on-dark",
         "inverted": True,
     }
-    assert "border of the picture is light" in explained["polarity"]["why"]
+    assert "border of the image is light" in explained["polarity"]["why"]
     assert explained["size"]["picture"] == {"width": 60, "height": 50}
     assert explained["size"]["model"] == {"width": 28, "height": 28, "channels": 1}
     assert "scaled" in explained["size"]["how"]
@@ -245,11 +245,11 @@ def test_a_signature_of_one_picture_gets_one_after_the_other(api: Any, serves: M
     assert shapes == [(1, 28, 28, 1)] * 2
     four = signature({"images": (pb.DT_UINT8, [4, 28, 28, 1])}, {"scores": (pb.DT_FLOAT, [4, 10])})
     serves.models["four-net"] = Model(card=None, signatures={"serving_default": four})
-    check_error(api.post("/tf/models/four-net/classify", data=files(("a", TWO))), 409, "exactly 4 pictures")
+    check_error(api.post("/tf/models/four-net/classify", data=files(("a", TWO))), 409, "exactly 4 images")
 
 
 def test_many_large_pictures_are_refused_before_they_are_decoded(api: Any, serves: ModelServer) -> None:
     large = signature({"images": (pb.DT_FLOAT, [-1, 1024, 1024, 3])}, {"scores": (pb.DT_FLOAT, [-1, 10])})
     serves.models["large-net"] = Model(card=None, signatures={"serving_default": large})
     answer = api.post("/tf/models/large-net/classify", data=files(*(("a", b"rubbish"),) * 6))
-    check_error(answer, 413, "6 pictures", "1024 x 1024", "at most 5")
+    check_error(answer, 413, "6 images", "1024 x 1024", "at most 5")

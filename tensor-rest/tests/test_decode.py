@@ -42,9 +42,9 @@ def test_every_allowed_format_is_read(kind: str) -> None:
     ("data", "error", "text"),
     [
         (b"", BadRequestError, "empty"),
-        (b"hello, I am no picture", UnsupportedMediaError, ", ".join(FORMATS)),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedMediaError, "not a picture"),
-        (picture(60, kind="PCX"), UnsupportedMediaError, "not a picture"),
+        (b"hello, I am no image", UnsupportedMediaError, ", ".join(FORMATS)),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedMediaError, "not an image"),
+        (picture(60, kind="PCX"), UnsupportedMediaError, "not an image"),
         (picture(60)[:10], BadRequestError, "cut off"),
         (picture(60, (300, 300))[:-60], BadRequestError, "cut off"),
         (picture(60, (300, 300), "JPEG")[:700], BadRequestError, "cut off"),

@@ -1,4 +1,4 @@
-"""Pictures with their right label: kept as new files, once each, within bounds, at names that are safe."""
+"""Images with their right label: kept as new files, once each, within bounds, at names that are safe."""
 
 import errno
 import fcntl
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def give(serves: ModelServer, tmp_path: Path, folder: Path) -> Give:
-    """give(picture, label) sends feedback to an application that keeps it."""
+    """give(image, label) sends feedback to an application that keeps it."""
     client = client_of(serves, tmp_path, feedback_dir=folder)
 
     def send(data: bytes, label: str | None, path: str = ROUTE, method: str = "POST") -> Any:
@@ -159,7 +159,7 @@ def test_a_full_disk_and_a_folder_that_is_not_ours_are_reported(
 
 
 def test_a_broken_picture_or_an_unknown_model_is_no_sample(give: Give, folder: Path) -> None:
-    check_error(give(b"rubbish", "2"), 415, "not a picture")
+    check_error(give(b"rubbish", "2"), 415, "not an image")
     check_error(give(TWO, "2", "/tf/models/nope/feedback"), 404, "'nope'")
     check_error(give(TWO, "2", "/tf/models/half-net/feedback"), 409, "does not classify")
     assert not kept(folder)

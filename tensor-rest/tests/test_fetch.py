@@ -1,4 +1,4 @@
-"""Pictures by URL: only from where the list says, only over addresses that are public, within bounds."""
+"""Images by URL: only from where the list says, only over addresses that are public, within bounds."""
 
 import shutil
 import socket

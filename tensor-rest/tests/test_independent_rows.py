@@ -40,7 +40,7 @@ def model_of(function: Callable[[Row], Row], **options: Any) -> Model:
 
 
 def shifted(given: dict[str, Row]) -> dict[str, Row]:
-    """The digit of each picture, plus how many other pictures came in the same call."""
+    """The digit of each image, plus how many other images came in the same call."""
     images = given["images"]
     digits = (images.reshape(len(images), -1).mean(axis=1) // 25).astype(int) + len(images) - 1
     return {"scores": np.eye(10, dtype=np.float32)[digits % 10]}

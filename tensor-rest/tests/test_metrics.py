@@ -76,7 +76,7 @@ def test_an_error_of_a_known_model_counts_as_its_own(front: Front) -> None:
     def counted() -> bool:
         """A worker knows the models that it has answered for."""
         classify(front)
-        HTTP.post(f"{front.url}/tf/mnist/mnist-net", files={"image": b"no picture"})
+        HTTP.post(f"{front.url}/tf/mnist/mnist-net", files={"image": b"no image"})
         return answered(front, version="", outcome=415) > 0
 
     wait_until(counted, 10)

@@ -24,7 +24,7 @@ def other():
     os.write(there, b"go")
 
 def broken():
-    raise ValueError("broken picture")
+    raise ValueError("broken image")
 
 running = gevent.spawn(offload.run, long)
 gevent.spawn_later(0.01, other)
@@ -37,7 +37,7 @@ except ValueError as error:
 
 
 def test_a_request_that_computes_is_in_nobodys_way() -> None:
-    assert played(_WORKER) == "['other', 'long'] broken picture\n"
+    assert played(_WORKER) == "['other', 'long'] broken image\n"
 
 
 def test_without_gevent_it_is_a_mere_call() -> None:

@@ -1,4 +1,4 @@
-"""A picture becomes what a model takes: size, polarity, centring."""
+"""An image becomes what a model takes: size, polarity, centring."""
 
 import numpy as np
 import pytest

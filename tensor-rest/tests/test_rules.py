@@ -73,7 +73,7 @@ def test_the_model_a_rule_names_answers_in_the_end(client: Any, file: Path) -> N
 def test_only_the_unsure_pictures_are_handed_on(client: Any, serves: ModelServer, file: Path) -> None:
     import numpy as np
 
-    def by_level(given: Any) -> Any:  # as sure as the picture is light
+    def by_level(given: Any) -> Any:  # as sure as the image is light
         scores = np.zeros((len(given["images"]), 10), np.float32)
         scores[:, 4] = given["images"].reshape(len(scores), -1).mean(axis=1) / 255
         return {"scores": scores}

@@ -64,7 +64,7 @@ class Run:
             return False
 
     def post(self) -> int:
-        """The status of a picture's classification."""
+        """The status of an image's classification."""
         image = {"image": ("digit.png", picture(60))}
         return HTTP.post(f"http://127.0.0.1:{self.port}/predictlabel", files=image).status_code
 

@@ -88,12 +88,12 @@ def test_the_pages_and_probes_answer(front: Front) -> None:
     ("data", "status"),
     [
         (b"", 400),
-        (b"not a picture", 415),
+        (b"not an image", 415),
         (picture(60, (300, 300), "JPEG")[:700], 400),
         (bombs.png_pixels(), 413),
         (bytes(20_000_000), 413),
     ],
-    ids=["empty", "no picture", "truncated", "13,000 x 13,000", "20 MB"],
+    ids=["empty", "no image", "truncated", "13,000 x 13,000", "20 MB"],
 )
 def test_a_file_at_fault_is_refused(front: Front, data: bytes, status: int) -> None:
     for path in ("/tf/mnist/mnist-net", "/predictlabel"):

@@ -1,6 +1,6 @@
 """A real gRPC server that speaks our wire and computes something one can do in one's head.
 
-The digit of a picture is its mean level divided by 25: level 60 is a 2, level 130 a 5. It gets 0.91, the others 0.01.
+The digit of an image is its mean level divided by 25: level 60 is a 2, level 130 a 5. It gets 0.91, the others 0.01.
 """
 
 import json
@@ -37,7 +37,7 @@ class Model:
     shift: int = 0  # added to the digit, so that versions differ
     signatures: dict[str, pb.SignatureDef] | None = None
     labels: dict[str, int] = field(default_factory=dict)
-    compute: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None  # instead of looking at pictures
+    compute: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None  # instead of looking at images
     strict: bool = False  # refuse shapes that are not the signature's, as most graphs do
 
 

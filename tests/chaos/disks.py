@@ -99,12 +99,12 @@ def _filled(folder: Path) -> Path:
 
 
 def _feedback(lab: Lab) -> Answer:
-    """A picture that was not kept before: the same one again would write nothing."""
+    """An image that was not kept before: the same one again would write nothing."""
     return _post(lab, "/tf/models/mnist-net/feedback", _with_label(next(_PICTURES).read_bytes()))
 
 
 def _large_body(lab: Lab) -> Answer:
-    """A body that nginx keeps in a file, of a picture that is small for all that."""
+    """A body that nginx keeps in a file, of an image that is small for all that."""
     return _post(lab, "/tf/mnist/mnist-net", form(SAMPLES[0].read_bytes() + bytes(1 << 20)))
 
 

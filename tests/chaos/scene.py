@@ -32,7 +32,7 @@ class SkippedError(Exception):
 
 
 def form(picture: bytes) -> bytes:
-    """A picture as a body of FORM."""
+    """An image as a body of FORM."""
     head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
     return head.encode() + picture + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
@@ -87,12 +87,12 @@ class Scene:
         return summary
 
     def client(self, path: str = "/tf/mnist/mnist-net", body: bytes | None = PICTURE, **headers: str) -> Client:
-        """A request to the lab's gateway; pictures unless another body is given."""
+        """A request to the lab's gateway; images unless another body is given."""
         return Client(self.lab.url("REST", path), body, FORM | headers)
 
     @contextmanager
     def load(self, rate: float, client: Callable[[], str] | None = None) -> Iterator[Load]:
-        """The load, while the block runs; pictures to the shipped model unless another client is given."""
+        """The load, while the block runs; images to the shipped model unless another client is given."""
         with Load(client or self.client(), rate) as running:
             yield running
 

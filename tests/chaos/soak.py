@@ -63,7 +63,7 @@ def _rss_of(program: int) -> float:
 
 
 def _mixed(scene: Scene) -> Callable[[], str]:
-    """Pictures, tensors as JSON, and lists, in turn."""
+    """Images, tensors as JSON, and lists, in turn."""
     rows = json.dumps({"instances": [[[[0]] * 28] * 28]}).encode()
     clients: list[Client] = [
         scene.client(),

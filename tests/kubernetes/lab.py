@@ -136,7 +136,7 @@ class KubernetesLab:
         return found
 
     def answer(self, index: int = 0, key: str = "") -> Answer:
-        """The answer to one of the sample pictures."""
+        """The answer to one of the sample images."""
         headers = {**FORM, **({"X-API-Key": key} if key else {})}
         return self._request(PATH, image_form(SAMPLES[index]), headers)
 
@@ -152,7 +152,7 @@ class KubernetesLab:
 
     @contextmanager
     def load(self, staged: str, rate: float = RATE) -> Iterator[Summary]:
-        """Pictures at a fixed rate, while `staged` happens in the block; the summary is filled at its end."""
+        """Images at a fixed rate, while `staged` happens in the block; the summary is filled at its end."""
         command = [sys.executable, "-m", "tests.kubernetes.load", str(NODE_PORT), str(rate)]
         if self.cluster:
             command = self.cluster.inside(*command)

@@ -1,4 +1,4 @@
-"""`python -m tests.kubernetes.load PORT RATE`: sample pictures to the gateway until the standard input is closed.
+"""`python -m tests.kubernetes.load PORT RATE`: sample images to the gateway until the standard input is closed.
 
 A program of its own, since it runs in the cluster's network. Prints the figures as JSON. A connection for each call, as
 from many clients: they are spread over the gateways anew each time.

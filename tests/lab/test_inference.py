@@ -1,4 +1,4 @@
-"""The running lab is called from its workbench: a stream of pictures, an evaluation, and what people corrected."""
+"""The running lab is called from its workbench: a stream of images, an evaluation, and what people corrected."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def test_feedback_given_at_the_gateway_can_be_learned_from(lab: Lab) -> None:
         path = f"/tf/models/{MODEL}/feedback?label={sample.name.split('_')[1]}"
         assert lab.post_image(path, sample).status in (200, 201)  # known already, or new
     listed = {one["name"]: one for one in json.loads(workbench(lab, "data", "list", "--json"))}
-    assert f"{len(samples)} pictures" in listed[f"feedback:{MODEL}"]["about"]
+    assert f"{len(samples)} images" in listed[f"feedback:{MODEL}"]["about"]
 
     documents = last_document(workbench(lab, "data", "show", f"feedback:{MODEL}", "--json"))
     counts = {label: sum(parts.values()) for label, parts in documents["classes"].items()}

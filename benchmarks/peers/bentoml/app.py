@@ -1,4 +1,4 @@
-"""BentoML with its adaptive batching: pictures in, the best digits of each out."""
+"""BentoML with its adaptive batching: images in, the best digits of each out."""
 
 import os
 from typing import Any

@@ -11,7 +11,7 @@ from fastapi import Request
 
 
 class Digits(litserve.LitAPI):
-    """A form with a picture in, the best digits out."""
+    """A form with an image in, the best digits out."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - its interface
         self.model = digits.Model()

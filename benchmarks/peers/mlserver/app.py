@@ -1,4 +1,4 @@
-"""MLServer with its adaptive batching: pictures as bytes in its own protocol in, scores out."""
+"""MLServer with its adaptive batching: images as bytes in its own protocol in, scores out."""
 
 import digits
 import numpy as np
@@ -16,7 +16,7 @@ class Digits(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Scores of the pictures in the first input."""
+        """Scores of the images in the first input."""
         pictures = Base64Codec.decode_input(payload.inputs[0])
         scores = self.model(np.stack([digits.pixels(picture) for picture in pictures]))
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("scores", scores)])

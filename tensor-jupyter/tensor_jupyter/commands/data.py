@@ -1,4 +1,4 @@
-"""`lab data` and `lab samples`: what there is to train on, and pictures to try a model with."""
+"""`lab data` and `lab samples`: what there is to train on, and images to try a model with."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 def list_sets(as_json: AsJson = False) -> None:
     """List the sets that `lab train --data` knows by name, and those of people's feedback.
 
-    A path is a set, too: a folder with a folder of pictures for each label, a CSV of path,label, an .npz, a tar.
+    A path is a set, too: a folder with a folder of images for each label, a CSV of path,label, an .npz, a tar.
     """
     with errors_in_one_line():
         from tensor_jupyter.data import registry
@@ -48,7 +48,7 @@ def list_sets(as_json: AsJson = False) -> None:
             sets.append({"name": name, "about": one.about, "downloaded": here, "offline": one.offline or None})
         for model in feedback_models(settings.feedback):
             count = sum(1 for _ in (settings.feedback / model).glob("*/*.png"))
-            about = f"{count} pictures that people labelled"
+            about = f"{count} images that people labelled"
             sets.append({"name": f"{registry.FEEDBACK}{model}", "about": about, "downloaded": True, "offline": None})
         if as_json:
             print_json(sets)
@@ -76,15 +76,13 @@ def get(
 def show(
     what: Annotated[str, typer.Argument(help="A name of `lab data list`, or the path of a folder, CSV, .npz or tar.")],
     sheet: Annotated[
-        Path | None, typer.Option("--out", help="Write a contact sheet to this PNG: some pictures of every class.")
+        Path | None, typer.Option("--out", help="Write a contact sheet to this PNG: some images of every class.")
     ] = None,
-    each: Annotated[int, typer.Option(min=1, max=50, help="Pictures of every class on the sheet.")] = 10,
-    size: Annotated[
-        str, typer.Option(help="Bring picture files to this form: HEIGHTxWIDTHxCHANNELS, as 96x96x3.")
-    ] = "",
+    each: Annotated[int, typer.Option(min=1, max=50, help="Images of every class on the sheet.")] = 10,
+    size: Annotated[str, typer.Option(help="Bring image files to this form: HEIGHTxWIDTHxCHANNELS, as 96x96x3.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in a set: its classes, sizes and split, and with --out show some pictures of every class."""
+    """Show what is in a set: its classes, sizes and split, and with --out show some images of every class."""
     with errors_in_one_line():
         picture = _picture(size)
         from tensor_jupyter.data import load
@@ -148,7 +146,7 @@ def _print(summary: dict[str, Any]) -> None:
     picture = summary["picture"]
     colours = "grey" if picture["channels"] == 1 else "RGB"
     out.print(summary["message"])
-    out.print(f"Pictures: {picture['height']}x{picture['width']} {colours}, {picture['polarity'] or 'as they come'}")
+    out.print(f"Images: {picture['height']}x{picture['width']} {colours}, {picture['polarity'] or 'as they come'}")
     out.print(f"SHA-256:  {summary['hash']}")
     width = max(map(len, summary["classes"]))
     out.print(f"{'label':<{width}}  {'train':>7}  {'test':>7}")

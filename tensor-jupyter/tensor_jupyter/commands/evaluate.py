@@ -29,7 +29,7 @@ EXAMPLES = """Examples:
 Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the default version.")]
 Label = Annotated[str | None, typer.Option("--label", help="The version under this label, as stable.")]
 Data = Annotated[
-    str | None, typer.Option(help="Set or folder whose test pictures are sent; else the one of the model's card.")
+    str | None, typer.Option(help="Set or folder whose test images are sent; else the one of the model's card.")
 ]
 MaxError = Annotated[
     float | None, typer.Option(min=0, max=1, help="The most that may be misread, as 0.03; above it exit code 1.")
@@ -39,7 +39,7 @@ Plot = Annotated[Path | None, typer.Option(help="Where the plot goes; else LAB_D
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A served model.")] = "mnist-net",
-    n: Annotated[int, typer.Option("--n", min=1, help="Test pictures that are sent, drawn the same each time.")] = 1000,
+    n: Annotated[int, typer.Option("--n", min=1, help="Test images that are sent, drawn the same each time.")] = 1000,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Connections that send at the same time.")] = 8,
     data: Data = None,
     version: Version = None,
@@ -48,7 +48,7 @@ def evaluate(
     plot: Plot = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Send test pictures through the gateway: error rate, latency, answers/s, confusions, and a plot.
+    """Send test images through the gateway: error rate, latency, answers/s, confusions, and a plot.
 
     Exit code 1 when more is misread than --max-error allows, or when a call failed: those are counted apart.
     """
@@ -56,7 +56,7 @@ def evaluate(
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
     with errors_in_one_line():
         if plot and not plot.parent.is_dir():
-            raise LabError(f"{plot.parent} is no folder: the plot could not be written.")
+            raise LabError(f"{plot.parent} is not a folder: the plot could not be written.")
         from tensor_jupyter.inference.remote import path_of
 
         settings = Settings.read()
@@ -121,7 +121,7 @@ def _measured(
 
     say.print(pictures.message)
     if n > len(pictures.test):
-        say.print(f"It has {len(pictures.test)} test pictures, fewer than {n}: all are sent.")
+        say.print(f"It has {len(pictures.test)} test images, fewer than {n}: all are sent.")
     some = evaluation.drawn(pictures.test, n)
     # Without labels on a card a model answers with the indices of its scores.
     labels = pictures.labels if card.get("labels") else [str(number) for number in range(len(pictures.labels))]

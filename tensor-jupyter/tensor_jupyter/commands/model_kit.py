@@ -19,7 +19,7 @@ Number = Annotated[int, typer.Argument(min=1, help="The version.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until the gateway shows it; 0: do not.")]
 Data = Annotated[
-    str | None, typer.Option("--data", help="Set or folder whose test pictures are measured with; else the card's.")
+    str | None, typer.Option("--data", help="Set or folder whose test images are measured with; else the card's.")
 ]
 
 

@@ -1,4 +1,4 @@
-"""`lab predict` and `lab label`: classify pictures."""
+"""`lab predict` and `lab label`: classify images."""
 
 import json
 import os
@@ -38,7 +38,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 Files = Annotated[
     list[str],
     typer.Argument(
-        help="Pictures; - for a path on every line of the standard input.", metavar="FILE...", show_default=False
+        help="Images; - for a path on every line of the standard input.", metavar="FILE...", show_default=False
     ),
 ]
 Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the default version.")]
@@ -50,13 +50,13 @@ def predict(
     model: Annotated[str, typer.Option(help="The model to call.")] = "mnist-net",
     version: Version = None,
     label: Label = None,
-    top: Annotated[int, typer.Option(min=1, help="Labels for each picture, at most.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Labels for each image, at most.")] = 1,
     local: Annotated[
         bool, typer.Option("--local", help="Load the model here, from LAB_MODELS; no lab has to run.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON document on every line.")] = False,
 ) -> None:
-    """Classify pictures, one line each, in their order: file, label, score, and more labels with --top.
+    """Classify images, one line each, in their order: file, label, score, and more labels with --top.
 
     Fields are separated by tabs. Files that cannot be read are named on stderr, and the exit code is then 1.
     """
@@ -73,7 +73,7 @@ def label(
     ] = None,
     version: Version = None,
 ) -> None:
-    """Print only the label: for one picture nothing else, for several file and label, separated by a tab.
+    """Print only the label: for one image nothing else, for several file and label, separated by a tab.
 
     Without --model the served model that was trained last is called, such as one from `lab retrain`.
     """
@@ -103,7 +103,7 @@ def _classifier(
 
 
 def _print(files: list[str], classifier: "Classifier", line: "Callable[[str, Prediction], str]") -> None:
-    """Print each picture's line at once; exit code 1 at the end if one could not be read."""
+    """Print each image's line at once; exit code 1 at the end if one could not be read."""
     from tensor_jupyter.inference import stream
 
     failed = False

@@ -1,4 +1,4 @@
-"""`lab train` and `lab retrain`: from pictures to a published version."""
+"""`lab train` and `lab retrain`: from images to a published version."""
 
 import re
 from pathlib import Path
@@ -73,10 +73,10 @@ def train(
 
 @run_flags("subset")
 def retrain(
-    image_dir: Annotated[Path, typer.Option(help="A folder for each class with pictures in it: flowers/daisy/1.jpg.")],
+    image_dir: Annotated[Path, typer.Option(help="A folder for each class with images in it: flowers/daisy/1.jpg.")],
     name: Annotated[str | None, typer.Option(help="What the model is called; else as the folder.")] = None,
     size: Annotated[
-        int | None, typer.Option(min=8, max=512, help="Pixels a side; else the pictures' own, or 96.", metavar="PIXELS")
+        int | None, typer.Option(min=8, max=512, help="Pixels a side; else the images' own, or 96.", metavar="PIXELS")
     ] = None,
     config: Config = None,
     resume: Resume = None,
@@ -86,13 +86,13 @@ def retrain(
     *,
     flags: dict[str, object],
 ) -> None:
-    """Teach a network your own classes from a few hundred pictures, and publish it.
+    """Teach a network your own classes from a few hundred images, and publish it.
 
     lab retrain --image-dir flowers/
 
     lab retrain --image-dir flowers/ --weights mobilenet_v2_no_top.h5 --epochs 20
 
-    For photographs, a pretrained network is adapted (transfer); for small pictures, a small network is trained anew.
+    For photographs, a pretrained network is adapted (transfer); for small images, a small network is trained anew.
     """
     with errors_in_one_line():
         run = Run.read(config, **flags)
@@ -129,9 +129,9 @@ def _train(
     metrics = trained.metrics
     if "test_accuracy" in metrics:
         images, accuracy = metrics["test_images"], metrics["test_accuracy"]
-        console.print(f"Accuracy on all {images} test pictures of {trained.data.name}: {accuracy:.2%}")
+        console.print(f"Accuracy on all {images} test images of {trained.data.name}: {accuracy:.2%}")
     else:
-        console.print(f"Error on {metrics['test_images']} unseen pictures: {metrics['test_error']:.5f}")
+        console.print(f"Error on {metrics['test_images']} unseen images: {metrics['test_error']:.5f}")
         console.print(f"Threshold: {metrics['threshold']:.5f}; {metrics['test_false_alarms']:.2%} of them are above it")
     command = " ".join([*words, *_run_words(run)])
     published = export(
@@ -148,7 +148,7 @@ def _train(
         print_default(context.settings, published)
     console.print(f"Events:    {context.log_dir}")
     if "test_accuracy" in metrics:
-        console.print(f"Try it:    {LAB} label --model {context.name} PICTURE")
+        console.print(f"Try it:    {LAB} label --model {context.name} IMAGE")
     if as_json:
         answer = {"name": context.name, "version": int(published.name), "metrics": metrics}
         print_json({**answer, "published": str(published), "events": str(context.log_dir)})

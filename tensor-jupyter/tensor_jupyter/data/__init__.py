@@ -1,7 +1,7 @@
-"""Labelled pictures to train on and to measure with.
+"""Labelled images to train on and to measure with.
 
 data = load("mnist")         # downloaded once, or scikit-learn's digits where there is no network
-data = load("flowers/")      # a folder of pictures for each class; a CSV, an .npz or a tar does as well
+data = load("flowers/")      # a folder of images for each class; a CSV, an .npz or a tar does as well
 data.train.images            # uint8 [N, H, W, C]
 data.test                    # never trained on
 data.message                 # where it came from, in one line

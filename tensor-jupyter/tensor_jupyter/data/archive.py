@@ -1,4 +1,4 @@
-"""Pictures by class in a tar archive, read without unpacking it to the disk.
+"""Images by class in a tar archive, read without unpacking it to the disk.
 
 Archives are not trusted. One that contains paths leading out of it, links, devices or sparse files is refused as a
 whole, and headers and members are read only up to the limits here, whatever sizes they announce.
@@ -17,15 +17,15 @@ from tensor_jupyter.data.pictures import MAX_BYTES, SUFFIXES
 from tensor_jupyter.errors import LabError
 
 MAX_UNPACKED = 512 * 2**20
-"""The most bytes an archive may unpack to: its pictures are kept in memory."""
+"""The most bytes an archive may unpack to: its images are kept in memory."""
 
 _MAX_HEADER = 2**20  # bytes read at once, such as for a long name
 
 
 def read_archive(path: Path, wanted: Picture | None = None, name: str = "") -> Dataset:
-    """The pictures of a .tar, .tar.gz or .tgz, labelled by the folder they lie in; one folder around all is ignored.
+    """The images of a .tar, .tar.gz or .tgz, labelled by the folder they lie in; one folder around all is ignored.
 
-    Raises LabError for an archive that is broken, too large or hostile, and for one without pictures by class.
+    Raises LabError for an archive that is broken, too large or hostile, and for one without images by class.
     """
     try:
         with path.open("rb") as file:
@@ -38,7 +38,7 @@ def read_archive(path: Path, wanted: Picture | None = None, name: str = "") -> D
         raise LabError(f"{path.name} cannot be read as a tar archive ({error}); get it anew.") from error
     found = _labelled(members)
     if not found:
-        raise LabError(f"{path.name} has no pictures by class: wanted is a folder for each label with pictures in it.")
+        raise LabError(f"{path.name} has no images by class: wanted is a folder for each label with images in it.")
     return collect(name or path.name.split(".")[0], found, wanted)
 
 
@@ -64,7 +64,7 @@ class _Bounded:
 
 
 def _members(archive: tarfile.TarFile, name: str) -> list[tuple[PurePosixPath, bytes]]:
-    """Path and content of every picture, in the archive's order."""
+    """Path and content of every image, in the archive's order."""
     members = []
     bounded = cast(_Bounded, archive.fileobj)
     for number, member in enumerate(archive):
@@ -93,7 +93,7 @@ def _checked(member: tarfile.TarInfo, name: str) -> PurePosixPath:
 
 
 def _labelled(members: list[tuple[PurePosixPath, bytes]]) -> list[Found]:
-    """The first folder that separates pictures is the label, after the parts train and test if there are such."""
+    """The first folder that separates images is the label, after the parts train and test if there are such."""
     paths = [path.parts for path, _ in members]
     while paths and len({path[0] for path in paths}) == 1 and min(map(len, paths)) > 2:
         paths = [path[1:] for path in paths]

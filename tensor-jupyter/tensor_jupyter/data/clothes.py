@@ -15,7 +15,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
 EACH = 150
-"""How many pictures of each kind are drawn."""
+"""How many images of each kind are drawn."""
 
 _SIDE = 28
 _LARGE = 112  # pixels; clothes are drawn at this size and then brought down

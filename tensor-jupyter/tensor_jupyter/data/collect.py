@@ -1,7 +1,7 @@
-"""Make a data set of many picture files, each with the label it was found under.
+"""Make a data set of many image files, each with the label it was found under.
 
-Files that are not pictures are counted, named in the log and left out. The bytes of a file decide whether it is held
-out: adding or renaming pictures later never moves one from the test part to the training part, and equal files are
+Files that are not images are counted, named in the log and left out. The bytes of a file decide whether it is held
+out: adding or renaming images later never moves one from the test part to the training part, and equal files are
 all in the same part.
 """
 
@@ -26,7 +26,7 @@ MAX_PICTURES = 200_000
 MAX_BYTES = 2 * 2**30
 """How much memory a set may take."""
 
-_SIDE = 96  # pixels, for pictures of many sizes when no size is given
+_SIDE = 96  # pixels, for images of many sizes when no size is given
 _MAX_SIDE = 128  # pixels; a size shared by all is kept up to this
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Found:
     name: str = ""
 
     def read(self) -> bytes:
-        """The bytes, up to one more than a picture may have. Raises OSError if it is not a file, such as a pipe."""
+        """The bytes, up to one more than an image may have. Raises OSError if it is not a file, such as a pipe."""
         if isinstance(self.source, bytes):
             return self.source
         if not self.source.is_file():
@@ -53,17 +53,17 @@ class Found:
 def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, unreadable: int = 0) -> Dataset:
     """The data set of these files, in their order; either part may be empty.
 
-    wanted: the form of all pictures; None: grey if all of them are, and their own size if they share a small one, else
-    96x96. unreadable: how many files were left out before. Raises LabError when no picture is left, or too many are.
+    wanted: the form of all images; None: grey if all of them are, and their own size if they share a small one, else
+    96x96. unreadable: how many files were left out before. Raises LabError when no image is left, or too many are.
     """
     if len(found) > MAX_PICTURES:
         raise LabError(f"{name} has {len(found)} files; at most {MAX_PICTURES} are read.")
     form = wanted or _common_form(found)
     shape = (form.height, form.width, form.channels)
     if len(found) * np.prod(shape, dtype=np.int64) > MAX_BYTES:
-        raise LabError(f"{name} has {len(found)} pictures: of {form.height}x{form.width} they take more than 2 GiB.")
+        raise LabError(f"{name} has {len(found)} images: of {form.height}x{form.width} they take more than 2 GiB.")
     images, digests = np.empty((len(found), *shape), np.uint8), [b""] * len(found)
-    with shown(f"{name}: reading pictures", len(found)) as advance, ThreadPoolExecutor() as pool:
+    with shown(f"{name}: reading images", len(found)) as advance, ThreadPoolExecutor() as pool:
         for row, decoded in enumerate(pool.map(lambda file: _decoded(file, form), found)):
             if decoded:
                 digests[row], images[row] = decoded
@@ -71,12 +71,12 @@ def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, un
     readable = np.array([bool(digest) for digest in digests], bool)
     unreadable += int((~readable).sum())
     if not readable.any():
-        raise LabError(f"{name} has no picture that can be read ({unreadable} files cannot).")
+        raise LabError(f"{name} has no image that can be read ({unreadable} files cannot).")
     labels = tuple(sorted({file.label for file, whole in zip(found, readable, strict=True) if whole}, key=_natural))
     classes = np.array([labels.index(file.label) if file.label in labels else -1 for file in found], np.int64)
     train, test, split = _split(found, digests, np.where(readable, classes, -1))
     message = (
-        f"{name}: {len(labels)} {'class' if len(labels) == 1 else 'classes'}, {train.sum()} pictures to train on, "
+        f"{name}: {len(labels)} {'class' if len(labels) == 1 else 'classes'}, {train.sum()} images to train on, "
         f"{test.sum()} to test with ({split})."
     )
     return Dataset(
@@ -93,7 +93,7 @@ def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, un
 
 
 def _common_form(found: Sequence[Found]) -> Picture:
-    """The form that suits all pictures, from their headers."""
+    """The form that suits all images, from their headers."""
     sizes, channels = set(), 1
     for file in found:
         try:
@@ -126,11 +126,11 @@ def _split(found: Sequence[Found], digests: list[bytes], classes: np.ndarray) ->
         again = np.array([digest in held_out for digest in digests], bool)
         train = readable & (parts != "test") & ~again
         twice = (readable & (parts != "test") & again).sum()
-        removed = f"; {twice} test pictures found among the training pictures were left out there" if twice else ""
-        return train, test, f"the set's own training and test pictures{removed}"
+        removed = f"; {twice} test images found among the training images were left out there" if twice else ""
+        return train, test, f"the set's own training and test images{removed}"
     draw = np.array([int.from_bytes(digest[:6], "big") for digest in digests], np.float64) / 2**48
     test = readable & (draw < TEST_SHARE)
-    for number in range(classes.max() + 1):  # a class of few pictures may have drawn none, or all
+    for number in range(classes.max() + 1):  # a class of few images may have drawn none, or all
         rows = classes == number
         lowest, highest = rows & (draw == draw[rows].min()), rows & (draw == draw[rows].max())
         if (lowest & highest).any():

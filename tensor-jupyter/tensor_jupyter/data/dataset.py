@@ -1,4 +1,4 @@
-"""The data set: labelled pictures to train on, others to measure with, and its entry in a model's card."""
+"""The data set: labelled images to train on, others to measure with, and its entry in a model's card."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ import numpy as np
 
 from tensor_jupyter.errors import LabError
 
-_FEWEST = 2_000  # pictures; with fewer, a part of the training set is a poor estimate of the whole
-_FEWEST_HELD_OUT = 50  # pictures to validate with, or a fifth of all
+_FEWEST = 2_000  # images; with fewer, a part of the training set is a poor estimate of the whole
+_FEWEST_HELD_OUT = 50  # images to validate with, or a fifth of all
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The form of every picture of a set, with the fields of a card's `input`.
+    """The form of every image of a set, with the fields of a card's `input`.
 
-    channels: 1 is grey, 3 is RGB. polarity: "light-on-dark", "dark-on-light", or None for pictures taken as they come.
+    channels: 1 is grey, 3 is RGB. polarity: "light-on-dark", "dark-on-light", or None for images taken as they come.
     centering: "mnist" for a glyph in the 20x20 box in the middle, or "none".
     """
 
@@ -50,9 +50,9 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named set of pictures, how it was split, and one line on where it came from.
+    """A named set of images, how it was split, and one line on where it came from.
 
-    unreadable: how many files were left out because they are not pictures. stand_in_for: the set that was wanted,
+    unreadable: how many files were left out because they are not images. stand_in_for: the set that was wanted,
     when this one took its place offline; else "".
     """
 
@@ -69,7 +69,7 @@ class Dataset:
 
     @property
     def picture(self) -> Picture:
-        """Size, channels, polarity and centring of the pictures, for the card."""
+        """Size, channels, polarity and centring of the images, for the card."""
         height, width, channels = self.train.images.shape[1:]
         return Picture(height, width, channels, self.polarity, self.centering)
 
@@ -114,7 +114,7 @@ class Dataset:
         return self.train.take(rows[held_out:]), self.train.take(rows[:held_out])
 
     def subset(self, fraction: float, seed: int = 0) -> "Dataset":
-        """A random part of the training pictures, at least 2,000 of them or all; the test pictures stay whole.
+        """A random part of the training images, at least 2,000 of them or all; the test images stay whole.
 
         Raises LabError unless 0 < fraction <= 1.
         """
@@ -127,20 +127,20 @@ class Dataset:
         return replace(
             self,
             train=self.train.take(rows),
-            split=f"{self.split}; {count} of the training pictures are used",
-            message=f"{self.message} {count} of the training pictures are used.",
+            split=f"{self.split}; {count} of the training images are used",
+            message=f"{self.message} {count} of the training images are used.",
         )
 
     def plus(self, other: "Dataset") -> "Dataset":
-        """Both sets' training pictures to train on and both sets' test pictures to measure with; labels go by name.
+        """Both sets' training images to train on and both sets' test images to measure with; labels go by name.
 
-        Raises LabError when the other's pictures have another size, or a label that this set does not know.
+        Raises LabError when the other's images have another size, or a label that this set does not know.
         """
         unknown = [label for label in other.labels if label not in self.labels]
         if unknown:
             raise LabError(f"{other.name} has the label {unknown[0]!r}, which {self.name} does not: {self.labels}.")
         if other.picture != self.picture:
-            raise LabError(f"{other.name} has pictures of {other.picture}, {self.name} of {self.picture}.")
+            raise LabError(f"{other.name} has images of {other.picture}, {self.name} of {self.picture}.")
         place = np.array([self.labels.index(label) for label in other.labels], np.int64)
 
         def both(mine: Pictures, theirs: Pictures) -> Pictures:

@@ -3,7 +3,7 @@
 The 8x8 values count the ink in 4x4 blocks of a 32x32 bitmap (UCI, Optical Recognition of Handwritten Digits), so a
 smooth enlargement with a contrast curve gives back a stroke much like the original's.
 
-The first ten of each digit, in scikit-learn's order, are the lab's sample pictures. They are never trained on.
+The first ten of each digit, in scikit-learn's order, are the lab's sample images. They are never trained on.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 from tensor_jupyter.errors import LabError
 
 SAMPLES_PER_DIGIT = 10
-"""How many of each digit are set aside as sample pictures."""
+"""How many of each digit are set aside as sample images."""
 
 _ENLARGED = 80  # pixels of a side to which a digit is enlarged before it is fitted into its box
 _BOX = 20  # pixels of the box that MNIST fits a digit into
@@ -55,9 +55,9 @@ def mnist_like(ink: np.ndarray) -> np.ndarray:
 
 
 def save_samples(folder: Path, count: int = 10 * SAMPLES_PER_DIGIT) -> list[Path]:
-    """Write `count` sample pictures, equally many of each digit, as `mnist_<digit>_<row>.jpg`: 28x28 grey JPEG.
+    """Write `count` sample images, equally many of each digit, as `mnist_<digit>_<row>.jpg`: 28x28 grey JPEG.
 
-    The row is the picture's place in scikit-learn's set. Raises LabError for a count that is not 10, 20 ... 1000.
+    The row is the image's place in scikit-learn's set. Raises LabError for a count that is not 10, 20 ... 1000.
     """
     if count % 10 or not 10 <= count <= 1000:
         raise LabError(

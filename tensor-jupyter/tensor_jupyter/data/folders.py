@@ -1,4 +1,4 @@
-"""Pictures by class: a folder for each label, as people keep them, and the samples that the gateway keeps.
+"""Images by class: a folder for each label, as people keep them, and the samples that the gateway keeps.
 
 flowers/daisy/1.jpg                     one folder for each label
 flowers/train/daisy/1.jpg               the same in two parts: train and test; val counts as test if there is no other
@@ -19,10 +19,10 @@ _VALIDATION = ("val", "valid", "validation")
 
 
 def read_folder(folder: Path, wanted: Picture | None = None, name: str = "") -> Dataset:
-    """The pictures below `folder`, labelled by the folder they lie in; files that are not pictures are counted.
+    """The images below `folder`, labelled by the folder they lie in; files that are not images are counted.
 
-    Links, hidden files, and files without the suffix of a picture are ignored. Raises LabError when there are no class
-    folders, or no pictures in them.
+    Links, hidden files, and files without the suffix of an image are ignored. Raises LabError when there are no class
+    folders, or no images in them.
     """
     parts = parts_of([path.name for path in _folders(folder)])
     found: list[Found] = []
@@ -35,14 +35,14 @@ def read_folder(folder: Path, wanted: Picture | None = None, name: str = "") -> 
             found += _files(path, path.name, "")
     if not found:
         raise LabError(
-            f"{folder} has no pictures by class: wanted is a folder for each label with pictures in it "
+            f"{folder} has no images by class: wanted is a folder for each label with images in it "
             f"({', '.join(SUFFIXES)}), as in flowers/daisy/1.jpg."
         )
     return collect(name or folder.resolve().name, found, wanted)
 
 
 def read_feedback(folder: Path, model: str, wanted: Picture | None = None) -> Dataset:
-    """The gateway's samples for `model`: pictures as they were sent, with the labels people gave. LabError if none."""
+    """The gateway's samples for `model`: images as they were sent, with the labels people gave. LabError if none."""
     found = [file for path in _folders(folder / model) for file in _files(path, urllib.parse.unquote(path.name), "")]
     if not found:
         kept = ", ".join(feedback_models(folder)) or "none"

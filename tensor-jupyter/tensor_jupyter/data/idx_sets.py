@@ -17,7 +17,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.settings import Settings
 
 HELD_OUT = 6
-"""The last sixth of the training pictures, 10,000 of MNIST, is kept for measuring where the test files are absent."""
+"""The last sixth of the training images, 10,000 of MNIST, is kept for measuring where the test files are absent."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def cached(one: IdxSet, settings: Settings, mirrors: Iterable[str]) -> Path:
 
 
 def sklearn_digits(reason: str) -> Dataset:
-    """The offline set: scikit-learn's 1,797 digits at 28x28, without the lab's sample pictures; every fifth is test."""
+    """The offline set: scikit-learn's 1,797 digits at 28x28, without the lab's sample images; every fifth is test."""
     images, labels = digits.load_digits()
     rows = np.setdiff1d(np.arange(len(labels)), digits.sample_rows(labels))
     every = Pictures(images[rows], labels[rows])
@@ -131,7 +131,7 @@ def sklearn_digits(reason: str) -> Dataset:
         labels=MNIST.labels,
         train=every.take(~test),
         test=every.take(test),
-        split="every fifth of scikit-learn's digits is test; the sample pictures are in neither part",
+        split="every fifth of scikit-learn's digits is test; the sample images are in neither part",
         message=f"Offline data: scikit-learn's digits at 28x28 instead of MNIST. Why: {reason}.",
         polarity="light-on-dark",
         centering="mnist",
@@ -150,12 +150,12 @@ def read_idx_folder(folder: Path) -> Dataset:
         held_out = len(train) // HELD_OUT
         if not held_out:
             raise LabError(
-                f"{folder} has no test files and only {len(train)} training pictures: at least {HELD_OUT} are wanted."
+                f"{folder} has no test files and only {len(train)} training images: at least {HELD_OUT} are wanted."
             )
-        split = f"the last {held_out} of the training file's {len(train)} pictures are test"
+        split = f"the last {held_out} of the training file's {len(train)} images are test"
         train, test = train.take(slice(None, -held_out)), train.take(slice(-held_out, None))
     like = known or MNIST
-    message = f"{name}: {len(train)} pictures to train on, {len(test)} to test with ({split})."
+    message = f"{name}: {len(train)} images to train on, {len(test)} to test with ({split})."
     return Dataset(name, like.labels, train, test, split, message, "light-on-dark", like.centering)
 
 
@@ -168,7 +168,7 @@ def _read(folder: Path, files: tuple[str, ...]) -> Pictures:
     if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images) or labels.max() > 9:
         raise LabError(
             f"{files[0]} has shape {images.shape} and {files[1]} {labels.shape} with labels up to "
-            f"{labels.max(initial=0)}: pictures of 28x28, one label from 0 to 9 for each, are wanted."
+            f"{labels.max(initial=0)}: images of 28x28, one label from 0 to 9 for each, are wanted."
         )
     return Pictures(images[..., np.newaxis], labels.astype(np.int64))
 

@@ -1,6 +1,6 @@
 """Letters from A to J: notMNIST from its archive, or rendered letters without a network.
 
-notMNIST (Yaroslav Bulatov) is cut from fonts: 28x28, light on dark, each letter filling its picture, a few
+notMNIST (Yaroslav Bulatov) is cut from fonts: 28x28, light on dark, each letter filling its image, a few
 files broken.
 """
 
@@ -23,7 +23,7 @@ ARCHIVE = Remote("notMNIST_small.tar.gz", size=8_458_043, md5="c9890a473a9769fda
 """Only its size and MD5 are published, no SHA-256 that we found: that of the first download is kept."""
 
 VARIATIONS = 20
-"""How many pictures of each letter in each font are rendered."""
+"""How many images of each letter in each font are rendered."""
 
 _SIDE = 28
 _LARGE = 112  # pixels; letters are drawn at this size and then brought down
@@ -59,7 +59,7 @@ def load_notmnist(settings: Settings) -> Dataset:
         path = cached(settings)
     except LabError as error:
         return rendered_letters(str(error).rstrip("."))
-    # Not declared as light on dark: a bold letter that fills its picture would be taken for the ground, and inverted.
+    # Not declared as light on dark: a bold letter that fills its image would be taken for the ground, and inverted.
     return replace(read_archive(path, Picture(_SIDE, _SIDE, 1), "notmnist"), polarity="light-on-dark")
 
 
@@ -109,7 +109,7 @@ def _fonts() -> list[ImageFont.FreeTypeFont]:
 
 
 def _drawn(letter: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """The letter, light on dark, enlarged until it fills the picture."""
+    """The letter, light on dark, enlarged until it fills the image."""
     left, top, right, bottom = font.getbbox(letter)
     glyph = Image.new("L", (round(right - left) + 2, round(bottom - top) + 2))
     ImageDraw.Draw(glyph).text((1 - left, 1 - top), letter, fill=255, font=font)

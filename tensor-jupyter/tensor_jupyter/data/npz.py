@@ -1,4 +1,4 @@
-"""Arrays of pictures and labels in NumPy's .npz, the format of many data sets, such as Keras's mnist.npz.
+"""Arrays of images and labels in NumPy's .npz, the format of many data sets, such as Keras's mnist.npz.
 
     x_train, y_train, x_test, y_test         or train_images, train_labels, test_images, test_labels
     images, labels                           or x, y: without a separate part to test with
@@ -23,7 +23,7 @@ MAX_BYTES = 2**30
 _TRAIN = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 _TEST = (("x_test", "y_test"), ("test_images", "test_labels"))
 _NAMES = ("class_names", "label_names")
-_EVERY = 5  # without test arrays every fifth picture is test
+_EVERY = 5  # without test arrays every fifth image is test
 
 
 def read_npz(path: Path) -> Dataset:
@@ -48,10 +48,10 @@ def read_npz(path: Path) -> Dataset:
         test, split = Pictures(parts[1][0], classes[1]), "the set's own training and test arrays"
     else:
         every = np.arange(len(train)) % _EVERY == _EVERY - 1
-        test, train, split = train.take(every), train.take(~every), "every fifth picture is test"
+        test, train, split = train.take(every), train.take(~every), "every fifth image is test"
     if train.images.shape[1:] != test.images.shape[1:]:
-        raise LabError(f"{path.name} has pictures of {train.images.shape[1:]} and of {test.images.shape[1:]}.")
-    message = f"{path.stem}: {len(train)} pictures to train on, {len(test)} to test with ({split})."
+        raise LabError(f"{path.name} has images of {train.images.shape[1:]} and of {test.images.shape[1:]}.")
+    message = f"{path.stem}: {len(train)} images to train on, {len(test)} to test with ({split})."
     return Dataset(path.stem, labels, train, test, split, message)
 
 

@@ -1,4 +1,4 @@
-"""Convert picture files of any kind and size to the form of a set, as the gateway does it for a model's input.
+"""Convert image files of any kind and size to the form of a set, as the gateway does it for a model's input.
 
 Files are not trusted: bytes and pixels are limited before anything is decoded.
 """
@@ -16,20 +16,20 @@ from tensor_jupyter.data.images.flatten import flatten
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-"""Files with these suffixes are read as pictures."""
+"""Files with these suffixes are read as images."""
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
 """Of one file, by its header."""
 
-_ORIENTATION = 0x0112  # of EXIF; from 5 on the picture lies on its side
+_ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
 
 # MAX_PIXELS is stricter than Pillow's limit, beyond which Pillow only warns.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableError(Exception):
-    """The bytes are not those of a picture, or of one that is too large; the text names what was found."""
+    """The bytes are not those of an image, or of one that is too large; the text names what was found."""
 
 
 def measure(content: bytes) -> tuple[int, int, int]:
@@ -46,7 +46,7 @@ def measure(content: bytes) -> tuple[int, int, int]:
 
 
 def read(content: bytes, wanted: Picture) -> np.ndarray:
-    """The picture in `content`, upright and in the wanted form: uint8 [H, W, C]. Raises UnreadableError."""
+    """The image in `content`, upright and in the wanted form: uint8 [H, W, C]. Raises UnreadableError."""
     picture = _open(content)
     try:
         flat = flatten(picture)
@@ -56,7 +56,7 @@ def read(content: bytes, wanted: Picture) -> np.ndarray:
 
 
 def fit(picture: Image.Image, wanted: Picture) -> np.ndarray:
-    """A picture of mode L or RGB as uint8 [H, W, C]. Raises UnreadableError where a glyph is wanted and none is drawn.
+    """An image of mode L or RGB as uint8 [H, W, C]. Raises UnreadableError where a glyph is wanted and none is drawn.
 
     One of the right size is only given the wanted polarity, unless a glyph is wanted and its ground is not even.
     """
@@ -97,7 +97,7 @@ def _open(content: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:
-        raise UnreadableError(f"it is no picture of a kind that is read: {', '.join(FORMATS)}") from error
+        raise UnreadableError(f"it is not an image of a kind that is read: {', '.join(FORMATS)}") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise UnreadableError(f"it has {picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}")
     return picture

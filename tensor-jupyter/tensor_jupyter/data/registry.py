@@ -56,9 +56,9 @@ NAMES = tuple(_NAMED)
 def load(what: str | Path, settings: Settings | None = None, picture: Picture | None = None) -> Dataset:
     """A data set: a name of NAMES, a path, `feedback:<model>`, or several joined by `+`.
 
-    A path is a folder of pictures by class or of IDX files, a CSV of path,label, an .npz, or a tar of pictures by
+    A path is a folder of images by class or of IDX files, a CSV of path,label, an .npz, or a tar of images by
     class.
-    picture: the form that picture files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
+    image: the form that image files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
     IDX files and arrays keep the form they have. In `mnist+feedback:mnist-net` the first set gives the form and the
     labels; both have parts to train on and to test with.
 
@@ -71,8 +71,8 @@ def load(what: str | Path, settings: Settings | None = None, picture: Picture | 
         data = data.plus(_load_one(other, settings, data.picture))
     if not len(data.train) or not len(data.test):
         raise LabError(
-            f"{data.name} has {len(data.train)} pictures to learn from and {len(data.test)} to test with; "
-            "both are needed: a class of a folder has both when it has two different pictures."
+            f"{data.name} has {len(data.train)} images to learn from and {len(data.test)} to test with; "
+            "both are needed: a class of a folder has both when it has two different images."
         )
     return data
 
@@ -104,7 +104,7 @@ def _load_one(what: str | Path, settings: Settings, picture: Picture | None) -> 
         return read_table(path, picture)
     if path.name.endswith(_ARCHIVES):
         return read_archive(path, picture)
-    raise LabError(f"{path} is no data set: a folder, .csv, .npz or {', '.join(_ARCHIVES)} is wanted.")
+    raise LabError(f"{path} is not a data set: a folder, .csv, .npz or {', '.join(_ARCHIVES)} is wanted.")
 
 
 def _hint(name: str) -> str:

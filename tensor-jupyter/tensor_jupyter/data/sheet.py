@@ -1,4 +1,4 @@
-"""A contact sheet: some pictures of every class on one page, each row under the class's name."""
+"""A contact sheet: some images of every class on one page, each row under the class's name."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from tensor_jupyter.data.dataset import Dataset
 MAX_CLASSES = 100
 """How many rows a sheet has at most."""
 
-_CELL = 56  # pixels a picture is shown in
+_CELL = 56  # pixels an image is shown in
 _GAP = 6
 _TEXT = 16  # pixels of a line
 _MAX_CHARS = 40  # characters of a label
 
 
 def save_sheet(data: Dataset, path: Path, each: int = 10) -> Path:
-    """Write a PNG with up to `each` training pictures of every class, spread over the set; returns the path."""
+    """Write a PNG with up to `each` training images of every class, spread over the set; returns the path."""
     rows = [(label, _some(data, number, each)) for number, label in enumerate(data.labels[:MAX_CLASSES])]
     step = _TEXT + _CELL + 2 * _GAP
     sheet = Image.new("RGB", (_GAP + each * (_CELL + _GAP), _GAP + step * len(rows)), "white")
@@ -37,7 +37,7 @@ def _some(data: Dataset, number: int, each: int) -> np.ndarray:
 
 
 def _shown(image: np.ndarray) -> Image.Image:
-    """The picture in a cell: small ones are enlarged without smoothing, large ones reduced with it."""
+    """The image in a cell: small ones are enlarged without smoothing, large ones reduced with it."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
     way = Image.Resampling.NEAREST if max(picture.size) < _CELL else Image.Resampling.BILINEAR
     scale = _CELL / max(picture.size)

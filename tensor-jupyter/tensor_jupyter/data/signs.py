@@ -1,4 +1,4 @@
-"""Drawn road signs in drawn scenes: a folder of pictures by class, for users without their own pictures."""
+"""Drawn road signs in drawn scenes: a folder of images by class, for users without their own images."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ from tensor_jupyter.data.synthetic import Pen
 from tensor_jupyter.settings import Settings
 
 EACH = 60
-"""How many pictures of each sign are drawn."""
+"""How many images of each sign are drawn."""
 
 SIDE = 64
 """Pixels a side."""
@@ -41,7 +41,7 @@ def drawn_signs(settings: Settings | None = None) -> Path:
 
 
 def save_signs(folder: Path, each: int = EACH) -> None:
-    """Write `each` pictures of every sign as `<folder>/<sign>/<number>.jpg`: SIDE x SIDE, colour; always the same."""
+    """Write `each` images of every sign as `<folder>/<sign>/<number>.jpg`: SIDE x SIDE, colour; always the same."""
     random = np.random.default_rng(7)
     for name, draw in _SIGNS.items():
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tools to draw pictures where none can be downloaded: a pen with relative coordinates, and random variation."""
+"""Tools to draw images where none can be downloaded: a pen with relative coordinates, and random variation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ Colour = int | tuple[int, int, int]
 
 
 class Pen:
-    """Draws on a square picture; coordinates and widths run from 0 to 1, right and down."""
+    """Draws on a square image; coordinates and widths run from 0 to 1, right and down."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, side: int) -> None:
         self._draw, self._side = draw, side
@@ -26,7 +26,7 @@ class Pen:
         self._draw.ellipse(self._pixels([(x - far, y - far), (x + far, y + far)]), fill=colour)
 
     def text(self, text: str, height: float, colour: Colour) -> None:
-        """In the middle of the picture."""
+        """In the middle of the image."""
         self._draw.text(self._pixels([(0.5, 0.5)])[0], text, colour, _bold(round(height * self._side)), anchor="mm")
 
     def _pixels(self, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -36,7 +36,7 @@ class Pen:
 def varied(
     picture: Image.Image, random: np.random.Generator, side: int, turn: float, slant: float, scale: float
 ) -> np.ndarray:
-    """uint8 [side, side] of a large square picture of mode L: changed a little, moved, soft or hard, with some noise.
+    """uint8 [side, side] of a large square image of mode L: changed a little, moved, soft or hard, with some noise.
 
     turn, slant, scale: the largest rotation in radians, shear along x, and relative change of each side.
     """

@@ -1,4 +1,4 @@
-"""A CSV of pictures and labels: `path,label`, and optionally the part: train or test.
+"""A CSV of images and labels: `path,label`, and optionally the part: train or test.
 
 The first line may name the columns. Paths are relative to the CSV and must stay below its folder.
 """
@@ -18,7 +18,7 @@ _MAX_BYTES = 64 * 2**20
 
 
 def read_table(path: Path, wanted: Picture | None = None) -> Dataset:
-    """The pictures a CSV names; a file that is missing or not a picture is counted as unreadable.
+    """The images a CSV names; a file that is missing or not an image is counted as unreadable.
 
     Raises LabError, with the line, for a row without a path or label and for a path out of the CSV's folder.
     """
@@ -28,7 +28,7 @@ def read_table(path: Path, wanted: Picture | None = None) -> Dataset:
         for line, name, label, part in _rows(path)
     ]
     if not found:
-        raise LabError(f"{path} names no pictures: lines of path,label are wanted.")
+        raise LabError(f"{path} names no images: lines of path,label are wanted.")
     return collect(path.stem, found, wanted)
 
 
@@ -36,7 +36,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Line number, path, label and part of each row."""
     columns = None
     if path.stat().st_size > _MAX_BYTES:
-        raise LabError(f"{path} has more than {_MAX_BYTES} bytes: it is no list of pictures.")
+        raise LabError(f"{path} has more than {_MAX_BYTES} bytes: it is not a list of images.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for line, cells in enumerate(csv.reader(file), 1):
@@ -59,7 +59,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
 
 
 def _columns(row: list[str]) -> dict[str, int] | None:
-    """The indices of the columns if the row is a heading, None if it names a picture."""
+    """The indices of the columns if the row is a heading, None if it names an image."""
     low = [cell.lower() for cell in row]
     places = {
         name: next((low.index(word) for word in words if word in low), None)
@@ -86,5 +86,5 @@ def _below(root: Path, name: str, path: Path, line: int) -> Path:
     except (OSError, ValueError, RuntimeError):  # a name too long, with a null byte, or a circle of links
         inside = False
     if not inside:
-        raise LabError(f"{path}, line {line}: {name[:80]!r} leads out of {root}; keep the pictures beside the CSV.")
+        raise LabError(f"{path}, line {line}: {name[:80]!r} leads out of {root}; keep the images beside the CSV.")
     return file

@@ -101,7 +101,9 @@ def _address(name: str, url: str) -> tuple[str, int]:
     except ValueError:
         host, port = None, 0
     if not host or "@" in parts.netloc:  # the part before the @ may be a password, which must not be in the message
-        raise LabError(f"{name} is no plain address such as http://127.0.0.1:8080 (no user name, no password in it).")
+        raise LabError(
+            f"{name} is not a plain address such as http://127.0.0.1:8080 (no user name, no password in it)."
+        )
     return host, port
 
 

@@ -53,7 +53,7 @@ def _own(path: Path, where: Where) -> list[Finding]:
 def _home(path: Path | None) -> list[Finding]:
     if path is None or not is_there(path) or not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return []
-    found = f"{path}, with models and people's pictures, is open to other users (mode {_mode(path)})"
+    found = f"{path}, with models and people's images, is open to other users (mode {_mode(path)})"
     return [warning("secrets", found, "mode 700", f"chmod 700 {shlex.quote(str(path))}")]
 
 

@@ -1,4 +1,4 @@
-"""Measure how well and how fast a served model classifies labelled pictures, over REST like any client."""
+"""Measure how well and how fast a served model classifies labelled images, over REST like any client."""
 
 import threading
 import time
@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def error_rate(self) -> float:
-        """The share of answered pictures that were misread."""
+        """The share of answered images that were misread."""
         return self.misread / self.answered
 
     @property
@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def drawn(pictures: Pictures, count: int) -> Pictures:
-    """`count` of the pictures, the same ones each time; all if there are fewer."""
+    """`count` of the images, the same ones each time; all if there are fewer."""
     rows = np.random.default_rng(0).permutation(len(pictures))[:count]
     return pictures.take(rows)
 
@@ -84,7 +84,7 @@ def evaluate(
     connections: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Send each picture as a PNG to `path` of the gateway, over so many connections, and compare the answers' labels.
+    """Send each image as a PNG to `path` of the gateway, over so many connections, and compare the answers' labels.
 
     Raises LabError when no call was answered.
     """
@@ -128,7 +128,7 @@ class _Calls:
             self._rows = iter(range(0))
 
     def work(self) -> None:
-        """Call until there are no more pictures."""
+        """Call until there are no more images."""
         with Gateway(self._settings) as gateway:
             while (row := self._next()) is not None:
                 picture = png(self._pictures.images[row])

@@ -28,7 +28,7 @@ class Loaded:
         card = self._graph.card() or {}
         self._labels = [str(name) for name in card.get("labels") or ()]
         signature = self._graph.signatures.get(DEFAULT)
-        whose = f"{model} {self._version} does not classify pictures"
+        whose = f"{model} {self._version} does not classify images"
         if signature is None:
             raise LabError(f"{whose}: it has no signature {DEFAULT}.")
         self._input, self._output = _aliases(signature, whose)
@@ -63,7 +63,9 @@ class Loaded:
         parts = np.split(given, len(given)) if self._sizes[0] == 1 else [given]
         scores = np.concatenate([self._graph.run(DEFAULT, {self._input: part})[self._output] for part in parts])
         if scores.ndim != 2 or len(scores) != len(images):
-            raise LabError(f"{self._model} {self._version} answers scores of shape {scores.shape}, no row a picture.")
+            raise LabError(
+                f"{self._model} {self._version} answers scores of shape {scores.shape}, not a row for each image."
+            )
         if self._logits:
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             scores = powers / powers.sum(axis=1, keepdims=True)
@@ -97,7 +99,7 @@ def _chosen(registry: Registry, version: int | None, label: str | None) -> int:
 
 
 def _aliases(signature: Signature, whose: str) -> tuple[str, str]:
-    """The input that takes pictures and the output with the scores."""
+    """The input that takes images and the output with the scores."""
     inputs = [
         alias
         for alias, tensor in signature.inputs.items()
@@ -118,7 +120,7 @@ def _aliases(signature: Signature, whose: str) -> tuple[str, str]:
 
 
 def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> Picture:
-    """The form that pictures are converted to: from the signature, and where that leaves it open from the card."""
+    """The form that images are converted to: from the signature, and where that leaves it open from the card."""
     _, height, width, channels = (*sizes, 1)[:4]
     try:
         known = {key: value for key, value in given.items() if value is not None and key != "range"}

@@ -1,4 +1,4 @@
-"""The prediction for a picture, by a served model or one loaded here."""
+"""The prediction for an image, by a served model or one loaded here."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Prediction:
-    """A version's answer for one picture: labels with their scores, best first; or why the picture cannot be read."""
+    """A version's answer for one image: labels with their scores, best first; or why the image cannot be read."""
 
     model: str
     version: int
@@ -15,7 +15,7 @@ class Prediction:
 
 
 class Classifier(Protocol):
-    """A model that classifies pictures."""
+    """A model that classifies images."""
 
     def classify(self, pictures: list[bytes]) -> list[Prediction]:
-        """Return a prediction for each picture file, in order. Raises LabError when the model itself cannot answer."""
+        """Return a prediction for each image file, in order. Raises LabError when the model itself cannot answer."""

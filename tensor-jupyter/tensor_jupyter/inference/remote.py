@@ -1,4 +1,4 @@
-"""Predictions of a served model through the gateway: several pictures in one request, over one connection."""
+"""Predictions of a served model through the gateway: several images in one request, over one connection."""
 
 import time
 import urllib.parse
@@ -13,11 +13,11 @@ _SECONDS = 60.0  # for an answer; the gateway's own deadline comes before
 _RETRY_TIMEOUT_S = 30.0  # with a gateway that is busy, or whose model server restarts
 _WAIT_SECONDS = 0.5  # at least, between two tries
 _BUSY = (429, 502, 503, 504)
-_REFUSED = (400, 413, 415)  # the pictures were rejected
+_REFUSED = (400, 413, 415)  # the images were rejected
 
 
 class Served:
-    """A model of the lab, its default version unless `version` or `label` names one; `top` labels for each picture."""
+    """A model of the lab, its default version unless `version` or `label` names one; `top` labels for each image."""
 
     def __init__(
         self, settings: Settings, model: str, version: int | None = None, label: str | None = None, top: int = 1
@@ -61,7 +61,7 @@ def predictions(reply: Reply, count: int) -> list[Prediction]:
     except (LookupError, TypeError, ValueError) as error:
         raise foreign(reply.url, repr(error)) from error
     if len(found) != count:
-        raise foreign(reply.url, f"{len(found)} results for {count} pictures")
+        raise foreign(reply.url, f"{len(found)} results for {count} images")
     return found
 
 
@@ -76,7 +76,7 @@ def path_of(model: str, version: int | None = None, label: str | None = None) ->
 
 
 def _prediction(result: dict[str, Any]) -> Prediction:
-    """result: a picture's result, over the answer's model and version; a rule may have had another model answer."""
+    """result: an image's result, over the answer's model and version; a rule may have had another model answer."""
     model, version = str(result["model"]), int(result["version"])
     if "error" in result:
         return Prediction(model, version, error=str(result["error"]))

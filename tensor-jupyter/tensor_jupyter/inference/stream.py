@@ -1,4 +1,4 @@
-"""Classify picture files in order: those that have arrived together in one request, others as they arrive."""
+"""Classify image files in order: those that have arrived together in one request, others as they arrive."""
 
 import os
 import select
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tensor_jupyter.data.pictures import MAX_BYTES
 from tensor_jupyter.inference.prediction import Classifier, Prediction
 
-_MAX_PICTURES = 32  # pictures in one request, at most
-_MAX_REQUEST_BYTES = 8 * 2**20  # bytes in one request, at most, unless one picture has more
+_MAX_PICTURES = 32  # images in one request, at most
+_MAX_REQUEST_BYTES = 8 * 2**20  # bytes in one request, at most, unless one image has more
 _READ = 2**16
 
 
@@ -69,7 +69,7 @@ def _content(path: str) -> bytes | str:
     """The file's bytes, or why it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a Path would change the spelling, as of a//b
-            return "it is no file"
+            return "it is not a file"
         with open(path, "rb") as file:  # noqa: PTH123
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -37,7 +37,7 @@ from tensor_jupyter.publishing.staging import publish, staging
 from tensor_jupyter.training.evaluation import measured
 
 GOLDEN_SAMPLES = 8
-"""Number of test pictures stored with the model: they warm up a server, and it must reproduce their scores."""
+"""Number of test images stored with the model: they warm up a server, and it must reproduce their scores."""
 
 _BATCH = 256  # images measured at once
 _COARSE = 1e-2  # tolerance where scores were computed in half precision or on a GPU, and are replayed on the CPU

@@ -2,7 +2,7 @@
 
 with Graph(folder) as graph:
     graph.signatures["serving_default"].inputs        # {"images": Tensor("uint8", (-1, 28, 28, 1))}
-    graph.run("serving_default", {"images": pictures})["scores"]
+    graph.run("serving_default", {"images": images})["scores"]
 """
 
 import contextlib

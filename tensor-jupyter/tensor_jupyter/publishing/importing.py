@@ -54,7 +54,7 @@ def import_model(
     elif path.suffix.lower() in FILES:
         published = _keras_file(path, context, labels, data, hints, independent_rows)
     else:
-        raise LabError(f"{path.name} is no model: give a {', '.join(FILES)} file, or the folder of a SavedModel.")
+        raise LabError(f"{path.name} is not a model: give a {', '.join(FILES)} file, or the folder of a SavedModel.")
     decide(published, data, context)
     with Graph(published) as graph:
         return published, graph.signatures

@@ -2,7 +2,7 @@
 
 endpoint = Endpoint.of(model)
 endpoint.inputs                    # {"images": TensorSpec((None, 28, 28, 1), uint8)}
-endpoint({"images": pictures})     # {"scores": [[0.1, 0.9], ...]}
+endpoint({"images": images})     # {"scores": [[0.1, 0.9], ...]}
 """
 
 import re

@@ -21,7 +21,7 @@ _STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNL
 class Version:
     """One version. state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or
     listed (to be served; the gateway did not answer). reason: why it failed or is quarantined. accuracy: on
-    the test pictures of data_set, and created: from its card, None and "" where they are missing."""
+    the test images of data_set, and created: from its card, None and "" where they are missing."""
 
     version: int
     state: str

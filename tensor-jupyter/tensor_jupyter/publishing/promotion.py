@@ -1,4 +1,4 @@
-"""Measure a version before its promotion: with which pictures, and against which version."""
+"""Measure a version before its promotion: with which images, and against which version."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def measure(
     """Return the gate's report of a version that is to get the label, and the messages of its failed checks.
 
     The report is stored beside the version. It compares with the version that has the label, else with the highest
-    one that would be served without the new one. data: a set or a path; else the pictures that were held out when the
+    one that would be served without the new one. data: a set or a path; else the images that were held out when the
     version was trained. Raises LabError when those cannot be loaded, unless `force` is given.
     """
     folder = registry.folder(version)
@@ -40,14 +40,14 @@ def measure(
 
 
 def _check_measured(report: Report, data: str) -> None:
-    """Raise LabError if the given pictures do not fit the model: the check must not count as passed then."""
+    """Raise LabError if the given images do not fit the model: the check must not count as passed then."""
     for check in report.checks:
         if check.name == "accuracy" and check.passed is None:
             raise LabError(f"With --data {data} {check.message}.")
 
 
 def other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
-    """The current version's own test pictures, if they are another set and can be loaded."""
+    """The current version's own test images, if they are another set and can be loaded."""
     try:
         theirs = held_out(registry, current, None, settings)
     except LabError:
@@ -66,7 +66,7 @@ def current_version(registry: Registry, version: int, label: str, settings: Sett
 
 
 def held_out(registry: Registry, version: int, data: str | None, settings: Settings) -> Dataset | None:
-    """The pictures to measure with; None for a model that was trained without pictures."""
+    """The images to measure with; None for a model that was trained without images."""
     with Graph(registry.folder(version)) as graph:
         card = graph.card() or {}
     picture = _picture(card)
@@ -80,7 +80,7 @@ def held_out(registry: Registry, version: int, data: str | None, settings: Setti
         found = load(name, settings, picture)
     except LabError as error:
         raise LabError(
-            f"The pictures that version {version} of {registry.name} was made with ({name}) cannot be had: "
+            f"The images that version {version} of {registry.name} was made with ({name}) cannot be had: "
             f"{str(error).rstrip('.')}. Give --data SET, others of the same kind."
         ) from error
     if made.get("hash") not in (None, found.hash) and found.name != made.get("name"):

@@ -1,7 +1,7 @@
 """The release gate: the checks of a version before its promotion, their thresholds (bars), and the report.
 
 report = check_version(folder, current, data)     # current: the version it would replace, or None
-report.passed, report.failed              # ["accuracy is 91.20% on 2000 pictures of mnist; at least 98.60% ..."]
+report.passed, report.failed              # ["accuracy is 91.20% on 2000 images of mnist; at least 98.60% ..."]
 """
 
 import time
@@ -32,20 +32,20 @@ class Bars(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAB_GATE_")
 
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
-    """LAB_GATE_MIN_ACCURACY: the least share of held-out pictures that must be right."""
+    """LAB_GATE_MIN_ACCURACY: the least share of held-out images that must be right."""
 
     max_accuracy_loss: float = Field(default=0.005, ge=0, le=1)
     """LAB_GATE_MAX_ACCURACY_LOSS: how much below the current version's accuracy it may be."""
 
     max_disagreement: float = Field(default=0.1, ge=0, le=1)
-    """LAB_GATE_MAX_DISAGREEMENT: the share of pictures it may classify differently from the current version, in
+    """LAB_GATE_MAX_DISAGREEMENT: the share of images it may classify differently from the current version, in
     addition to its gain in accuracy."""
 
     max_latency_ms: float = Field(default=100.0, gt=0)
     """LAB_GATE_MAX_LATENCY_MS: how long its graph may take for one request, as the median of 51."""
 
     pictures: int = Field(default=2000, ge=1)
-    """LAB_GATE_PICTURES: the largest number of held-out pictures to measure with."""
+    """LAB_GATE_PICTURES: the largest number of held-out images to measure with."""
 
     @classmethod
     def read(cls) -> "Bars":
@@ -96,24 +96,24 @@ class Report:
 
 @dataclass(frozen=True)
 class _Held:
-    """Held-out pictures; right: the label's index for each."""
+    """Held-out images; right: the label's index for each."""
 
     name: str
     images: np.ndarray
     right: np.ndarray
     labels: tuple[str, ...]
-    total: int  # all test pictures of the set, of which these are a part
+    total: int  # all test images of the set, of which these are a part
 
     @property
     def description(self) -> str:
         count = len(self.right)
-        part = f"{count} pictures" if count == self.total else f"{count} of the {self.total} test pictures"
+        part = f"{count} images" if count == self.total else f"{count} of the {self.total} test images"
         return f"{part} of {self.name}"
 
 
 @dataclass(frozen=True)
 class _Decisions:
-    """A model's decision for each picture: a label, or whether it is beyond a concept model's threshold."""
+    """A model's decision for each image: a label, or whether it is beyond a concept model's threshold."""
 
     values: np.ndarray
     labels: tuple[str, ...]
@@ -126,10 +126,10 @@ def check_version(
     bars: Bars | None = None,
     also: Sequence[Dataset] = (),
 ) -> Report:
-    """Measure the version in `folder`, and the one in `current`, on the test pictures of `data` and of the sets `also`.
+    """Measure the version in `folder`, and the one in `current`, on the test images of `data` and of the sets `also`.
 
     The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". A number
-    that cannot be measured, such as the accuracy of a model without picture input, fails nothing; the report has the
+    that cannot be measured, such as the accuracy of a model without image input, fails nothing; the report has the
     reason. Raises LabError when the version does not load.
     """
     bars = bars or Bars.read()
@@ -183,14 +183,14 @@ def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
 
 
 def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
-    """The model's decisions for the held-out pictures, or why it cannot be run."""
+    """The model's decisions for the held-out images, or why it cannot be run."""
     if held is None:
-        return "no held-out pictures are given"
+        return "no held-out images are given"
     signature = graph.signatures.get(DEFAULT)
     alias = _picture_input(signature, held) if signature else ""
     output = next((name for name in ("scores", "score") if signature and name in signature.outputs), "")
     if not alias or not output or signature is None:
-        return f"its signature does not take pictures as those of {held.name} for scores"
+        return f"its signature does not take images as those of {held.name} for scores"
     card = graph.card() or {}
     pixels = card_range(card)
     found = []
@@ -202,7 +202,7 @@ def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
 
 
 def _picture_input(signature: Signature, held: _Held) -> str:
-    """The alias of the only input, if the held-out pictures fit it; else ""."""
+    """The alias of the only input, if the held-out images fit it; else ""."""
     (alias, tensor), *others = signature.inputs.items()
     shape = tensor.shape or ()
     fits = len(shape) == 4 and all(size in (-1, have) for size, have in zip(shape, held.images.shape, strict=True))
@@ -246,14 +246,14 @@ def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held 
     if isinstance(mine, str) or isinstance(theirs, str) or held is None or before is None:
         return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
     found = float((mine.values != theirs.values).mean())
-    # Pictures that only the new version gets right may differ.
+    # Images that only the new version gets right may differ.
     bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
-    message = f"{found:.2%} of the pictures are answered other than by the current version; at most {bar:.2%} may be"
+    message = f"{found:.2%} of the images are answered other than by the current version; at most {bar:.2%} may be"
     return Check("disagreement", found <= bar, message, round(found, 4), round(bar, 4))
 
 
 def _share_right(decisions: _Decisions, held: _Held) -> float:
-    """The share of right answers; for a concept model all pictures are of the concept, none beyond the threshold."""
+    """The share of right answers; for a concept model all images are of the concept, none beyond the threshold."""
     right = decisions.values == np.asarray(held.labels)[held.right] if decisions.labels else ~decisions.values
     return float(right.mean())
 

@@ -1,5 +1,5 @@
-"""Augmentation: pictures as if drawn by other people or taken by other cameras. It keeps no random state: the same
-seed, epoch and step give the same pictures, so that a resumed run continues as if it had never stopped.
+"""Augmentation: images as if drawn by other people or taken by other cameras. It keeps no random state: the same
+seed, epoch and step give the same images, so that a resumed run continues as if it had never stopped.
 """
 
 import functools
@@ -14,7 +14,7 @@ from tensor_jupyter.training.batches import prepared_ahead
 from tensor_jupyter.training.run import Run
 
 Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""change(pictures float32 [N, H, W, C] from 0 to 255, seed int32 [2]): the same pictures, each varied in its way."""
+"""change(images float32 [N, H, W, C] from 0 to 255, seed int32 [2]): the same images, each varied in its way."""
 
 
 def batches(
@@ -22,9 +22,9 @@ def batches(
 ) -> tuple[tf.data.Dataset, int]:
     """Pairs (uint8 [B, H, W, C], targets [B, ...]) of the `rounds`, one after the other, and the steps of a round.
 
-    size: B, the last batch may have fewer. A round contains every picture once, shuffled and varied by `change`.
+    size: B, the last batch may have fewer. A round contains every image once, shuffled and varied by `change`.
     """
-    # Gathered by row from tensors: slicing 55,000 pictures one by one costs more than varying them.
+    # Gathered by row from tensors: slicing 55,000 images one by one costs more than varying them.
     pictures, answers = tf.constant(images), tf.constant(targets)
     count = len(images)
 
@@ -46,7 +46,7 @@ def batches(
 
 
 def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
-    """How the run varies the pictures of `data`; None if it does not. strength: of the distortion of digits, 0 to 1."""
+    """How the run varies the images of `data`; None if it does not. strength: of the distortion of digits, 0 to 1."""
     kind = run.augmentation
     if kind == "auto":
         kind = "none" if run.network == "autoencoder" else "digits" if data.centering == "mnist" else "photographs"
@@ -93,10 +93,10 @@ def _warp(
     shift: float,
     fill: str,
 ) -> tf.Tensor:
-    """One affine transformation about the middle, so that pictures are interpolated once.
+    """One affine transformation about the middle, so that images are interpolated once.
 
     shear and scale: along x and y, a scale above 1 makes smaller; shift: the largest, as a part of the side; fill:
-    beyond the edge, zeros (CONSTANT) or the mirrored picture (REFLECT).
+    beyond the edge, zeros (CONSTANT) or the mirrored image (REFLECT).
     """
     height, width = pictures.shape[1:3]
 
@@ -124,7 +124,7 @@ def _warp(
 
 
 def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
-    """Distort half of the pictures elastically (Simard 2003): by smooth shifts of up to `most` pixels."""
+    """Distort half of the images elastically (Simard 2003): by smooth shifts of up to `most` pixels."""
     height, width, channels = pictures.shape[1:]
     count = tf.shape(pictures)[0]
     coarse = tf.random.stateless_uniform([count, 5, 5, 2], seed + tf.constant([0, 30_000_030]), -1.0, 1.0)
@@ -147,7 +147,7 @@ def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
 
 
 def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Change each picture's strokes: thicker or thinner, softer and fainter or stronger, some coarse or with noise."""
+    """Change each image's strokes: thicker or thinner, softer and fainter or stronger, some coarse or with noise."""
     weight = _uniform(pictures, seed, 20, -1.0, 1.3)
     thick = tf.nn.max_pool2d(pictures, 3, 1, "SAME")
     thin = -tf.nn.max_pool2d(-pictures, 2, 1, "SAME")
@@ -163,6 +163,6 @@ def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _uniform(pictures: tf.Tensor, seed: tf.Tensor, number: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-    """One number for each picture, [N, 1, 1, 1]; `number` makes this draw differ from others of the same seed."""
+    """One number for each image, [N, 1, 1, 1]; `number` makes this draw differ from others of the same seed."""
     mixed = seed + tf.constant([0, number * 1_000_003], tf.int32)
     return tf.random.stateless_uniform([tf.shape(pictures)[0], 1, 1, 1], mixed, low, high)

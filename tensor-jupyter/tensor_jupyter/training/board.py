@@ -1,8 +1,8 @@
 """The events that TensorBoard shows while a run trains. One folder per run, with three writers in it:
 
-    <logs>/<name>/<version>/             hyper-parameters, pictures of the data, and at the end the results
+    <logs>/<name>/<version>/             hyper-parameters, images of the data, and at the end the results
     <logs>/<name>/<version>/train        epoch_* and batch_* scalars, learning rate, histograms of weights, the graph
-    <logs>/<name>/<version>/validation   epoch_* scalars of the pictures held out
+    <logs>/<name>/<version>/validation   epoch_* scalars of the images held out
 
 Events are on the disk after two seconds, so a running TensorBoard shows them at its next reload.
 """
@@ -93,7 +93,7 @@ class Board(keras.callbacks.Callback):
 
 
 class Samples(keras.callbacks.Callback):
-    """Some of the pictures as they are, and as `change` varies them."""
+    """Some of the images as they are, and as `change` varies them."""
 
     def __init__(self, folder: Path, data: Dataset, change: augment.Change | None = None, seed: int = 0) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 """Knowledge distillation (Hinton, Vinyals and Dean 2015): networks with other seeds are trained first, and the final
-one learns from the mean of their scores for the same varied pictures. It then errs less than each of them alone.
+one learns from the mean of their scores for the same varied images. It then errs less than each of them alone.
 
 A teacher is trained like any model, as `<name>-teacher-1` in TensorBoard, and resumed if it was stopped. Finished ones
 are kept in <checkpoints>/<name>/teachers until the final network is done.
@@ -21,7 +21,7 @@ from tensor_jupyter.training.batches import prepared_ahead
 from tensor_jupyter.training.run import Run
 
 _TEACHERS_SHARE = 0.75
-"""The teachers' share of a target; the rest is the label's. Unlike a label, teachers' scores show hard pictures."""
+"""The teachers' share of a target; the rest is the label's. Unlike a label, teachers' scores show hard images."""
 
 Train = Callable[[Run, Dataset, Context], keras.Model]
 
@@ -43,7 +43,7 @@ def teachers(
 
 
 def taught(pairs: tf.data.Dataset, teachers: list[keras.Model]) -> tf.data.Dataset:
-    """The pairs (pictures, one-hot labels), with most of each target from the teachers' mean scores."""
+    """The pairs (images, one-hot labels), with most of each target from the teachers' mean scores."""
     if not teachers:
         return pairs
 

@@ -1,4 +1,4 @@
-"""Measure a model on pictures it was not trained on."""
+"""Measure a model on images it was not trained on."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ def evaluate(model: keras.Model, data: Dataset, threshold: float | None = None) 
 
 
 def measured(scores: np.ndarray, data: Dataset, threshold: float | None = None) -> dict[str, float]:
-    """The metrics that `evaluate` returns, from the scores of the test pictures."""
+    """The metrics that `evaluate` returns, from the scores of the test images."""
     if scores.ndim == 2:
         right = scores.argmax(axis=1) == data.test.labels
         metrics = {"test_accuracy": round(float(right.mean()), 4), "test_images": len(right)}
@@ -46,7 +46,7 @@ def measured(scores: np.ndarray, data: Dataset, threshold: float | None = None) 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """The expected calibration error (ECE): how far the confidence is from the accuracy, averaged over equal bins.
 
-    confidence: float [N], the highest score of each picture; right: bool [N], whether that label is the picture's.
+    confidence: float [N], the highest score of each image; right: bool [N], whether that label is the image's.
     """
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(places, weights=confidence - right, minlength=bins)

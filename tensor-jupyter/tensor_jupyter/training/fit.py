@@ -1,4 +1,4 @@
-"""Train on labelled pictures, with progress in TensorBoard and at the terminal; a stopped training is resumed."""
+"""Train on labelled images, with progress in TensorBoard and at the terminal; a stopped training is resumed."""
 
 import functools
 import hashlib
@@ -56,9 +56,9 @@ def train(
 ) -> Trained:
     """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
 
-    model: a network of your own instead; it takes uint8 pictures and returns probabilities. resume: None resumes a
+    model: a network of your own instead; it takes uint8 images and returns probabilities. resume: None resumes a
     stopped training of the same run, data and name if there is one, False starts anew, True requires one. say: called
-    with what is resumed and why training stops early. foreign: makes uint8 [M, H, W, C], from the pictures to learn
+    with what is resumed and why training stops early. foreign: makes uint8 [M, H, W, C], from the images to learn
     from, that an autoencoder should reproduce badly. Raises LabError if it cannot train, resume or load weights.
     """
     data, learn, held_out = _split(run, data)
@@ -96,9 +96,9 @@ def steps_per_epoch(run: Run, data: Dataset) -> int:
 
 
 def _split(run: Run, data: Dataset) -> tuple[Dataset, Pictures, Pictures]:
-    """The run's part of the data, the pictures to learn from, and those that are held out."""
+    """The run's part of the data, the images to learn from, and those that are held out."""
     if run.network == "autoencoder" and not run.validation_split:
-        raise LabError("An autoencoder's threshold comes from held-out pictures: give a --validation-split above 0.")
+        raise LabError("An autoencoder's threshold comes from held-out images: give a --validation-split above 0.")
     data = data.subset(run.subset, run.seed)
     return data, *data.validation_split(run.validation_split, run.seed)
 
@@ -189,7 +189,7 @@ def _compiled(
 
 
 def _epoch(run: Run, count: int) -> tuple[int, int]:
-    """The batch size, and how often an epoch goes through a set of `count` pictures."""
+    """The batch size, and how often an epoch goes through a set of `count` images."""
     rounds = max(1, models.NETWORKS[run.network].epoch_pictures // count)
     return run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, count * rounds // 10)), rounds
 

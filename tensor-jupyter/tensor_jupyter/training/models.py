@@ -1,4 +1,4 @@
-"""The networks the lab trains, by name. Each takes the raw uint8 picture; its first layer does the scaling.
+"""The networks the lab trains, by name. Each takes the raw uint8 image; its first layer does the scaling.
 
 Input uint8 [N, height, width, channels]: `imgs` for the dnn, as in the pipeline tutorial, else `images`. Output
 float32: `scores` [N, classes], probabilities, or for an autoencoder `score` [N], the reconstruction error.
@@ -15,9 +15,9 @@ from tensor_jupyter.training.run import Run
 from tensor_jupyter.training.transfer import transfer_net
 
 FEATURES = "features"
-"""The layer whose output TensorBoard's projector shows as a picture's embedding."""
+"""The layer whose output TensorBoard's projector shows as an image's embedding."""
 
-_LARGE = 48  # pixels a side; the cnn first makes a larger picture smaller
+_LARGE = 48  # pixels a side; the cnn first makes a larger image smaller
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Network:
 
 
 def build(data: Dataset, run: Run, offline: bool = False) -> keras.Model:
-    """The run's network for the pictures and labels of `data`, with weights of the run's seed.
+    """The run's network for the images and labels of `data`, with weights of the run's seed.
 
     offline: download nothing. Raises LabError when the weights for transfer learning are not available.
     """
@@ -40,7 +40,7 @@ def build(data: Dataset, run: Run, offline: bool = False) -> keras.Model:
 
 
 def is_classifier(model: keras.Model) -> bool:
-    """Whether the model returns scores for classes; else it returns each picture's reconstruction error."""
+    """Whether the model returns scores for classes; else it returns each image's reconstruction error."""
     return len(model.output_shape) == 2
 
 

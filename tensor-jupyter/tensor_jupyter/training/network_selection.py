@@ -1,4 +1,4 @@
-"""Choose the network for a set of pictures: one pretrained on photographs, or a small one trained from scratch."""
+"""Choose the network for a set of images: one pretrained on photographs, or a small one trained from scratch."""
 
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.errors import LabError
@@ -10,7 +10,7 @@ PHOTOGRAPH = 64
 
 
 def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str]:
-    """The run with the network that suits the pictures and the weights at hand, and a line with the reason.
+    """The run with the network that suits the images and the weights at hand, and a line with the reason.
 
     A network that the run names is kept. offline: download nothing. Raises LabError when weights that the run names
     are not available.
@@ -18,7 +18,7 @@ def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[
     if "network" in run.model_fields_set:
         return run, f"The network is {run.network}, as given."
     if min(pictures.picture.height, pictures.picture.width) < PHOTOGRAPH:
-        return run.model_copy(update={"network": "cnn"}), "Small pictures: a small network learns from scratch."
+        return run.model_copy(update={"network": "cnn"}), "Small images: a small network learns from scratch."
     transfer = run.model_copy(update={"network": "transfer"})
     try:
         build(pictures, transfer, offline)

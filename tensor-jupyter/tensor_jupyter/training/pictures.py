@@ -8,14 +8,14 @@ from PIL import Image, ImageDraw, ImageFont
 MAX_CLASSES = 40
 """A confusion matrix of more classes is unreadable."""
 
-_TILE = 84  # pixels a side of a picture on a sheet
+_TILE = 84  # pixels a side of an image on a sheet
 _LINE = 13  # pixels of a line of text
 _CELL = 34  # pixels a side of a cell of the matrix
 _FONT = ImageFont.load_default(11)
 
 
 def sheet(images: np.ndarray, titles: Sequence[str], columns: int = 10) -> np.ndarray:
-    """The pictures in rows, each under its title of one or two lines: uint8 [1, H, W, 3].
+    """The images in rows, each under its title of one or two lines: uint8 [1, H, W, 3].
 
     images: uint8 [N, H, W, 1] or [N, H, W, 3].
     """
@@ -58,7 +58,7 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 
 
 def sprite(images: np.ndarray, side: int) -> Image.Image:
-    """The pictures as thumbnails of `side` pixels, row by row in a square, as the embedding projector requires."""
+    """The images as thumbnails of `side` pixels, row by row in a square, as the embedding projector requires."""
     columns = int(np.ceil(np.sqrt(len(images))))
     whole = Image.new("RGB", (columns * side, columns * side))
     for number, image in enumerate(images):

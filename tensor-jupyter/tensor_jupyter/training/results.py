@@ -1,12 +1,12 @@
 """The results of a finished run for TensorBoard: metrics, confusions and embeddings.
 
-All are of the test pictures, and in <logs>/<name>/<version>/ beside the run's hyper-parameters:
+All are of the test images, and in <logs>/<name>/<version>/ beside the run's hyper-parameters:
     test_*                      scalars, which the comparison of hyper-parameters shows too
     confusion_matrix            an image
     misclassified               the wrong answers with the highest probability, each as answer, label and probability
     precision_recall/<label>    curves for the PR plugin
-    reconstruction              of an autoencoder: its worst pictures, and a histogram of the errors
-    the embedding projector     up to 1,000 pictures, placed by the output of the layer before the last
+    reconstruction              of an autoencoder: its worst images, and a histogram of the errors
+    the embedding projector     up to 1,000 images, placed by the output of the layer before the last
 """
 
 from pathlib import Path
@@ -25,13 +25,13 @@ from tensor_jupyter.training.pictures import MAX_CLASSES, confusion, sheet, spri
 
 MAX_EMBEDDED = 1_000
 _THUMBNAIL = 32  # pixels
-_SHOWN = 30  # pictures on a sheet
+_SHOWN = 30  # images on a sheet
 
 
 def write(
     folder: Path, model: keras.Model, data: Dataset, scores: np.ndarray, metrics: dict[str, float], epochs: int
 ) -> None:
-    """Write the events of a finished run. scores: of the test pictures, from `evaluation.scores_of`."""
+    """Write the events of a finished run. scores: of the test images, from `evaluation.scores_of`."""
     with writer(folder).as_default(step=epochs) as events:
         for name, value in metrics.items():
             tf.summary.scalar(name, value)

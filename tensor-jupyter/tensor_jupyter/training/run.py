@@ -23,20 +23,20 @@ class Run(BaseModel):
     network: Literal["cnn", "vgg", "dnn", "autoencoder", "transfer"] = Field(
         "cnn", description="Which network to train."
     )
-    epochs: int = Field(10, ge=1, le=10_000, description="How often to go through the pictures.")
+    epochs: int = Field(10, ge=1, le=10_000, description="How often to go through the images.")
     refine_epochs: int = Field(
         0,
         ge=0,
         le=10_000,
-        description="Further epochs, at a third of the learning rate, on less distorted pictures.",
+        description="Further epochs, at a third of the learning rate, on less distorted images.",
     )
     batch_size: int | None = Field(
-        None, ge=1, le=65_536, description="Pictures in one step; else 128, or fewer of a small set."
+        None, ge=1, le=65_536, description="Images in one step; else 128, or fewer of a small set."
     )
     learning_rate: float | None = Field(None, gt=0, le=1, description="The highest; else the network's own.")
     seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same model on the same CPU.")
     validation_split: float = Field(
-        0.05, ge=0, lt=0.9, description="Part of the training pictures that chooses the epoch to keep; 0: the last."
+        0.05, ge=0, lt=0.9, description="Part of the training images that chooses the epoch to keep; 0: the last."
     )
     weight_decay: float = Field(0.0, ge=0, lt=1, description="Of AdamW; 0: Adam.")
     weight_average: float = Field(
@@ -46,7 +46,7 @@ class Run(BaseModel):
         0, ge=0, le=16, description="So many networks of other seeds are trained first; the kept one learns from them."
     )
     augmentation: Literal["auto", "digits", "photographs", "none"] = Field(
-        "auto", description="How the pictures are varied; auto: as fits the data."
+        "auto", description="How the images are varied; auto: as fits the data."
     )
     label_smoothing: float = Field(
         0.02, ge=0, lt=0.5, description="So that a sure answer scores 0.99 and a doubtful one less."
@@ -55,7 +55,7 @@ class Run(BaseModel):
         None, ge=1, description="Stop after so many epochs without a better one; else a third of the epochs."
     )
     mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="float16 in training; auto: on a GPU.")
-    subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training pictures; at least 2,000 are taken.")
+    subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training images; at least 2,000 are taken.")
     base: Literal["MobileNetV2", "EfficientNetB0"] = Field("MobileNetV2", description="Of transfer: what it builds on.")
     weights: str = Field("imagenet", description="Of transfer: imagenet (downloaded), none, or a file.")
     alpha: float = Field(1.0, gt=0, le=2, description="Of MobileNetV2: its width.")

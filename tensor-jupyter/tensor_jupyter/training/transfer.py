@@ -10,7 +10,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.training.run import Run
 
 SMALLEST = 32
-"""Pixels a side: the minimum of keras.applications; smaller pictures are enlarged inside the graph."""
+"""Pixels a side: the minimum of keras.applications; smaller images are enlarged inside the graph."""
 
 _UNREACHABLE = (
     "The weights of {base} cannot be downloaded ({reason}). Give --weights FILE, a file of keras.applications "
@@ -42,7 +42,7 @@ def transfer_net(height: int, width: int, channels: int, classes: int, run: Run,
 def _base(shape: tuple[int, int, int], run: Run, offline: bool) -> keras.Model:
     weights = None if run.weights == "none" else run.weights
     if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise LabError(f"--weights is {run.weights!r}, which is no file: give one, or imagenet, or none.")
+        raise LabError(f"--weights is {run.weights!r}, which is not a file: give one, or imagenet, or none.")
     if weights == "imagenet" and offline:
         raise LabError(_UNREACHABLE.format(base=run.base, reason="LAB_OFFLINE is set"))
     width = {"alpha": run.alpha} if run.base == "MobileNetV2" else {}
@@ -61,7 +61,7 @@ def _base(shape: tuple[int, int, int], run: Run, offline: bool) -> keras.Model:
             layer.trainable = False
         for layer in base.layers:
             if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False  # a few hundred pictures estimate the statistics worse than a million
+                layer.trainable = False  # a few hundred images estimate the statistics worse than a million
     return base
 
 

@@ -14,7 +14,7 @@ from tensor_rest.errors import BadRequestError
 def add(api: Namespace, documents: Documents) -> None:
     """Add the routes."""
     request = api.parser()
-    request.add_argument("image", type=FileStorage, location="files", required=True, help="The picture")
+    request.add_argument("image", type=FileStorage, location="files", required=True, help="The image")
     request.add_argument("label", location="form", required=True, help="What it was: one of the model's labels")
     answer, count = _documents(api)
     responses = {
@@ -84,7 +84,7 @@ def _keep(model: str) -> flask.Response:
     service.feedback.folder()
     label = flask.request.args.get("label") or flask.request.form.get("label", "")
     if not label:
-        raise BadRequestError("Say what the picture was in the form's field 'label' (or ?label=).")
+        raise BadRequestError("Say what the image was in the form's field 'label' (or ?label=).")
     answer, kept = service.keep(requests.target(model), requests.image(), label)
     document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
     response = requests.answered({**document, "stored": kept.new}, model, answer.version)

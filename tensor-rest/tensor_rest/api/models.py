@@ -52,5 +52,5 @@ def _base() -> str:
     """Return the address the caller used. Raises BadRequestError for any other text: it is written into scripts."""
     base = flask.request.host_url.rstrip("/")
     if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+", base):
-        raise BadRequestError("The header Host is no address such as 127.0.0.1:8080.")
+        raise BadRequestError("The header Host is not an address such as 127.0.0.1:8080.")
     return base

@@ -36,7 +36,7 @@ def curl(metadata: ModelMetadata, address: GatewayAddress) -> str:
     """A line for the shell."""
     start = f'{_CURL} -H "X-API-Key: ${{LAB_API_KEY:?}}"' if address.keys else _CURL
     if metadata.classifies():
-        return f'{start} -F image=@picture.png "{_shell_url(metadata, address, "classify")}"\n'
+        return f'{start} -F image=@image.png "{_shell_url(metadata, address, "classify")}"\n'
     url = f'"{_shell_url(metadata, address, "predict")}"'
     post = f"{start} -H 'Content-Type: application/json' -d"
     if _values(metadata) <= _SHORT:
@@ -63,7 +63,7 @@ def request(metadata: ModelMetadata) -> dict[str, Any]:
 
 
 def _picture_script(metadata: ModelMetadata, address: GatewayAddress) -> str:
-    return f'''"""What is in a picture? Run it with a picture's file name."""
+    return f'''"""What is in an image? Run it with an image's file name."""
 
 import json
 import os
@@ -71,10 +71,10 @@ import sys
 import urllib.request
 
 base = os.environ.get("LAB_REST_URL", "{address.base}").rstrip("/")
-with open(sys.argv[1], "rb") as picture:
+with open(sys.argv[1], "rb") as image:
     request = urllib.request.Request(
         base + "{_path(metadata, "classify")}",
-        data=picture.read(),
+        data=image.read(),
         headers={_headers("application/octet-stream", address)},
     )
 with urllib.request.urlopen(request, timeout=10) as answer:

@@ -216,7 +216,7 @@ def _place(text: str, target: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or "/" in bare or (":" in bare and bare == host) or not port.isdecimal() or int(port) > 65535:
         raise ValueError(
-            f"{target!r} is no address of a gRPC server; wanted host:port, [ipv6]:port, dns:///host:port, "
+            f"{target!r} is not the address of a gRPC server; wanted host:port, [ipv6]:port, dns:///host:port, "
             "ipv4:address:port,..., ipv6:[address]:port,..., unix:path, unix-abstract:name or file:/path"
         )
     return bare, int(port)

@@ -25,19 +25,19 @@ _MAX_EXIF = 1 << 16  # bytes, the most a JPEG can hold
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """Return the picture in `data`: upright, without alpha, L or RGB, sides up to 1024 (an animation's first frame).
+    """Return the image in `data`: upright, without alpha, L or RGB, sides up to 1024 (an animation's first frame).
 
     Raises UnsupportedMediaError for another format than those of `formats`, TooLargeError for more than `max_pixels`
     pixels (decided from the header), BadRequestError for an empty or broken file.
     """
     if not data:
-        raise BadRequestError("The picture is empty (0 bytes).")
+        raise BadRequestError("The image is empty (0 bytes).")
     picture = _open(data)
     width, height = picture.size
     if width * height > max_pixels:
-        raise TooLargeError(f"The picture has {width} x {height} pixels; at most {max_pixels:,} in all are taken.")
+        raise TooLargeError(f"The image has {width} x {height} pixels; at most {max_pixels:,} in all are taken.")
     if len(picture.info.get("exif", b"")) > _MAX_EXIF:
-        raise BadRequestError(f"The picture has more than {_MAX_EXIF} bytes of EXIF data.")
+        raise BadRequestError(f"The image has more than {_MAX_EXIF} bytes of EXIF data.")
     try:
         with decoding_slot(width * height):
             brief = width * height <= _BRIEF
@@ -45,11 +45,11 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     except ApiError:
         raise
     except Exception as error:  # decoders raise any exception on a broken file
-        raise BadRequestError(f"The picture is broken or cut off: {type(error).__name__} while decoding.") from error
+        raise BadRequestError(f"The image is broken or cut off: {type(error).__name__} while decoding.") from error
 
 
 def prepare(data: bytes, wanted: ImageInput, max_pixels: int) -> Pixels:
-    """Return the picture in `data` as a model takes it, uint8 [H,W,C]. Raises as `decode` does."""
+    """Return the image in `data` as a model takes it, uint8 [H,W,C]. Raises as `decode` does."""
     pixels = _plain_jpeg(data, wanted.channels, max_pixels) if data.startswith(_JPEG) else None
     return fit(decode(data, max_pixels), wanted) if pixels is None else fit_pixels(pixels, wanted)
 
@@ -83,7 +83,7 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
-            raise BadRequestError("The picture is broken or cut off: its header cannot be read.") from error
-        raise UnsupportedMediaError(f"This is not a picture of a kind we read: {', '.join(FORMATS)}.") from error
+            raise BadRequestError("The image is broken or cut off: its header cannot be read.") from error
+        raise UnsupportedMediaError(f"This is not an image of a kind we read: {', '.join(FORMATS)}.") from error
     except Exception as error:  # as in decode
-        raise BadRequestError(f"The picture is broken: {type(error).__name__} in its header.") from error
+        raise BadRequestError(f"The image is broken: {type(error).__name__} in its header.") from error

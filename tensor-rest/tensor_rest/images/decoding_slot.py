@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from tensor_rest.errors import UnavailableError
 from tensor_rest.observability import metrics
 
-_LARGE = 1 << 20  # pixels; larger pictures are decoded one at a time
-_SLOT_TIMEOUT_S = 5.0  # seconds such a picture waits for the slot
+_LARGE = 1 << 20  # pixels; larger images are decoded one at a time
+_SLOT_TIMEOUT_S = 5.0  # seconds such an image waits for the slot
 
 _large_picture = threading.Lock()
 
 
 @contextmanager
 def decoding_slot(pixels: int) -> Iterator[None]:
-    """Hold the slot while a large picture of `pixels` is decoded; a small one needs no slot.
+    """Hold the slot while a large image of `pixels` is decoded; a small one needs no slot.
 
     Raises UnavailableError if the slot is not free in time.
     """
@@ -24,7 +24,7 @@ def decoding_slot(pixels: int) -> Iterator[None]:
         return
     if not _large_picture.acquire(timeout=_SLOT_TIMEOUT_S):
         metrics.refused("busy")
-        raise UnavailableError("The gateway is busy with other large pictures; a smaller one is taken at once.")
+        raise UnavailableError("The gateway is busy with other large images; a smaller one is taken at once.")
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Fetches a picture by its URL: from allowed hosts only, over a checked address, within limits of time and size.
+"""Fetches an image by its URL: from allowed hosts only, over a checked address, within limits of time and size.
 
 A URL from a client must not reach servers of the internal network (SSRF). So the host must be on the list, its name is
 looked up once, all its addresses must be public, the connection uses a checked address, and redirects are an error.
@@ -75,11 +75,11 @@ class Fetcher:
         TooLargeError, DeadlineError, UnavailableError if too many are fetched at once, else BadGatewayError.
         """
         if not self._allow:
-            raise ForbiddenError("Pictures by URL are switched off here (TENSOR_REST_URL_ALLOW); send the picture.")
+            raise ForbiddenError("Images by URL are switched off here (TENSOR_REST_URL_ALLOW); send the image.")
         parts = _parsed(url)
         listed = self._listed(parts)
         if not self._slots.acquire(blocking=False):
-            raise UnavailableError("The gateway is fetching other pictures; try again in a moment.")
+            raise UnavailableError("The gateway is fetching other images; try again in a moment.")
         download = _Download(parts, listed, self._max_bytes, time.monotonic() + self._seconds)
         work: Future[bytes] = self._pool.submit(download.run)
         work.add_done_callback(lambda _: self._slots.release())
@@ -87,7 +87,7 @@ class Fetcher:
             return work.result(self._seconds)
         except LateError as error:
             download.abort()
-            raise DeadlineError(f"{parts.host} did not send the picture within {self._seconds:g} s.") from error
+            raise DeadlineError(f"{parts.host} did not send the image within {self._seconds:g} s.") from error
         finally:
             del work  # it refers to its error, whose traceback refers to this frame
 
@@ -99,7 +99,7 @@ class Fetcher:
         shown = f"[{url.host}]" if ":" in url.host else url.host
         entries = {f"[{one}]" if ":" in one else one for one in wanted}
         if not ((usual and entries & self._allow) or {f"{one}:{url.port}" for one in entries} & self._allow):
-            raise ForbiddenError(f"Pictures are not fetched from {shown}:{url.port}; it is not on the list.")
+            raise ForbiddenError(f"Images are not fetched from {shown}:{url.port}; it is not on the list.")
         return _address(url.host) is not None
 
 
@@ -119,7 +119,7 @@ class _Download:
         except ApiError:
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise BadGatewayError(f"{self._url.host} did not send a picture: {type(error).__name__}.") from error
+            raise BadGatewayError(f"{self._url.host} did not send an image: {type(error).__name__}.") from error
 
     def abort(self) -> None:
         """Shut the connection down, so that its thread ends."""
@@ -173,9 +173,9 @@ class _Download:
         if 300 <= answer.status < 400:
             raise BadGatewayError(f"{self._url.host} sends us elsewhere ({answer.status}); redirects are not followed.")
         if answer.status != 200:
-            raise BadGatewayError(f"{self._url.host} answered {answer.status} instead of a picture.")
+            raise BadGatewayError(f"{self._url.host} answered {answer.status} instead of an image.")
         if (answer.length or 0) > self._max_bytes or len(data := answer.read(self._max_bytes + 1)) > self._max_bytes:
-            raise TooLargeError(f"The picture at {self._url.host} has more than {self._max_bytes} bytes.")
+            raise TooLargeError(f"The image at {self._url.host} has more than {self._max_bytes} bytes.")
         return data
 
 

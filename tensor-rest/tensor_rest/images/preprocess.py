@@ -1,7 +1,7 @@
-"""Converts a picture to what a model takes: size, channels, polarity, and MNIST's centring for drawn glyphs.
+"""Converts an image to what a model takes: size, channels, polarity, and MNIST's centring for drawn glyphs.
 
 How MNIST's makers did it (yann.lecun.com/exdb/mnist): the glyph is scaled, aspect kept, into 20 x 20 of the 28 x 28
-pixels, and placed so that its centre of mass is the centre of the picture.
+pixels, and placed so that its centre of mass is the centre of the image.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Limits the number of chunks, segments, blocks and scans of a picture's file before Pillow reads them one by one.
+"""Limits the number of chunks, segments, blocks and scans of an image's file before Pillow reads them one by one.
 
 Nine megabytes of empty comments are a valid PNG, JPEG or GIF, and take Pillow seven seconds; a JPEG of 200 KB with five
 thousand scans takes it ninety.
@@ -12,7 +12,7 @@ MAX_SEGMENTS = 4096
 """Chunks, segments or blocks before the pixels. A PNG of 10 MB, written as usual, has 1,300."""
 
 MAX_SCANS = 32
-"""Scans (passes over the whole picture) that a progressive JPEG may have; 3 to 14 are usual."""
+"""Scans (passes over the whole image) that a progressive JPEG may have; 3 to 14 are usual."""
 
 _JPEG_SCAN = b"\xff\xda"
 
@@ -21,7 +21,7 @@ def check(data: bytes) -> None:
     """Raise BadRequestError if the PNG, JPEG or GIF in `data` has too many pieces. Takes 2 ms at most."""
     for signature, count in _COUNTERS.items():
         if data.startswith(signature) and count(data) > MAX_SEGMENTS:
-            raise BadRequestError(f"The picture's file has more than {MAX_SEGMENTS} pieces before its pixels.")
+            raise BadRequestError(f"The image's file has more than {MAX_SEGMENTS} pieces before its pixels.")
     if data.startswith(b"\xff\xd8") and (scans := data.count(_JPEG_SCAN)) > MAX_SCANS:
         raise BadRequestError(f"The JPEG has {scans} scans; at most {MAX_SCANS} are taken.")
 

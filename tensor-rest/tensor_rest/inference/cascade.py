@@ -1,4 +1,4 @@
-"""Classification with rules: a picture on which a model is unsure is sent to the model that its rule names."""
+"""Classification with rules: an image on which a model is unsure is sent to the model that its rule names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ Classify = Callable[[Target, Sequence[bytes]], Answer]
 class Classification:
     """The final classification of one image, the answer it is from, and the rules that fired.
 
-    `concept`: how unlike that model's training data the picture is, if its score arrived in time.
+    `concept`: how unlike that model's training data the image is, if its score arrived in time.
     `unsure`: the best score is below the threshold of the model that answered.
     """
 
@@ -31,7 +31,7 @@ class Classification:
 
 
 class ClassificationRun(NamedTuple):
-    """One classification for each picture, and all answers received, that of the requested model first."""
+    """One classification for each image, and all answers received, that of the requested model first."""
 
     classifications: list[Classification]
     answers: list[Answer]

@@ -1,4 +1,4 @@
-"""Classifies pictures: labels with scores. All routes that classify use it."""
+"""Classifies images: labels with scores. All routes that classify use it."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from tensor_rest.inference.image_signature import ImageSignature
 from tensor_rest.inference.metadata import SIGNATURE, MetadataCache, ModelMetadata, Target
 from tensor_rest.runtime import request_context
 
-_MAX_BYTES = 16 << 20  # of the pictures of one request at the model's size, as uint8; four times that as float32
+_MAX_BYTES = 16 << 20  # of the images of one request at the model's size, as uint8; four times that as float32
 
 Batch = np.ndarray[Any, np.dtype[np.uint8]]
-"""Pictures at the size and channels a model takes, [N,H,W,C]."""
+"""Images at the size and channels a model takes, [N,H,W,C]."""
 
 Ranking = list[tuple[str, float]]
 """Labels with their scores, best first."""
@@ -28,9 +28,9 @@ Ranking = list[tuple[str, float]]
 class Answer(NamedTuple):
     """The answer of a version for some images.
 
-    `rankings` and `pixels` are in the order of the pictures, with the error of each that could not be read.
+    `rankings` and `pixels` are in the order of the images, with the error of each that could not be read.
     `concepts` are the companion's scores in the same order, empty where none is served or wanted.
-    `queue_seconds` is how long the pictures waited in the batch queue, `model_seconds` how long the call took.
+    `queue_seconds` is how long the images waited in the batch queue, `model_seconds` how long the call took.
     """
 
     model: str
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
     @property
     def ranking(self) -> Ranking:
-        """The ranking of the only picture; raises its error if it could not be read."""
+        """The ranking of the only image; raises its error if it could not be read."""
         (only,) = self.rankings
         if isinstance(only, ApiError):
             raise only
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Classifier:
-    """Classifies pictures of at most `max_pixels` with the models of `server`, described in `metadata_cache`."""
+    """Classifies images of at most `max_pixels` with the models of `server`, described in `metadata_cache`."""
 
     def __init__(
         self, server: ModelServer, metadata_cache: MetadataCache, max_pixels: int, companions: Companions
@@ -65,9 +65,9 @@ class Classifier:
     def classify(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
     ) -> Answer:
-        """Labels and scores of each picture file, all from one version; with `concept` its companion's scores, too.
+        """Labels and scores of each image file, all from one version; with `concept` its companion's scores, too.
 
-        Raises the ApiError that fits the failure; if no picture can be read, the error of the first one.
+        Raises the ApiError that fits the failure; if no image can be read, the error of the first one.
         """
 
         def call(metadata: ModelMetadata, exact: Target) -> Answer:
@@ -107,7 +107,7 @@ class Classifier:
     def _predicted(
         self, image_signature: ImageSignature, at: Target, first: Batch, more: Iterator[Batch] | None
     ) -> list[Prediction]:
-        """Make one call for the first part alone, several for more; one per picture if the signature takes only one."""
+        """Make one call for the first part alone, several for more; one per image if the signature takes only one."""
         name, outputs = image_signature.signature, (image_signature.scores,)
 
         def one(rows: Batch) -> Prediction:
@@ -131,14 +131,14 @@ class Classifier:
     def _prepared(
         self, pictures: Sequence[bytes], image_signature: ImageSignature, pixels: list[Pixels | ApiError]
     ) -> Iterator[Batch]:
-        """The pictures as batches, made one after the other; each picture's pixels or error go to `pixels`."""
+        """The images as batches, made one after the other; each image's pixels or error go to `pixels`."""
         most = self._server.max_rows(image_signature.row_bytes)
-        # Of many pictures a few are sent first, so that the model works on one part while the next is prepared.
+        # Of many images a few are sent first, so that the model works on one part while the next is prepared.
         start, size = 0, most if len(pictures) <= most else max(1, most // 4)
         while start < len(pictures):
             readable = []
             for data in pictures[start : start + size]:
-                request_context.check()  # a thousand small files may be a thousand large pictures
+                request_context.check()  # a thousand small files may be a thousand large images
                 try:
                     item = prepare(data, image_signature.wanted, self._max_pixels)
                     readable.append(item)
@@ -155,12 +155,12 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
 
 
 def _check_count(pictures: int, image_signature: ImageSignature) -> None:
-    """Raise TooLargeError for more pictures than fit into memory at the model's size."""
+    """Raise TooLargeError for more images than fit into memory at the model's size."""
     wanted = image_signature.wanted
     most = max(1, _MAX_BYTES // (wanted.height * wanted.width * wanted.channels))
     if pictures > most:
         raise TooLargeError(
-            f"The request has {pictures} pictures; of {wanted.width} x {wanted.height} pixels, as this model takes "
+            f"The request has {pictures} images; of {wanted.width} x {wanted.height} pixels, as this model takes "
             f"them, at most {most} are taken at once."
         )
 

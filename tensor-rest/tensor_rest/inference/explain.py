@@ -1,4 +1,4 @@
-"""What a model received as its input for a picture, and why."""
+"""What a model received as its input for an image, and why."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ _LEVELS = {
 
 
 def explain(data: bytes, pixels: Pixels, image_signature: ImageSignature, max_pixels: int) -> dict[str, Any]:
-    """Explain how a picture file became `pixels`, uint8 [H,W,C]: these as PNG, the polarity found, size and levels."""
+    """Explain how an image file became `pixels`, uint8 [H,W,C]: these as PNG, the polarity found, size and levels."""
     picture = decode(data, max_pixels)
     levels = np.asarray(picture.convert("L" if image_signature.wanted.channels == 1 else "RGB"))
     return {
@@ -44,13 +44,13 @@ def _polarity(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]
     wanted = image_signature.wanted.polarity
     if cleaned(levels, image_signature.wanted):
         light = ink.is_dark_on_light(levels)
-        seen = f"most of the picture is {'lighter' if light else 'darker'} than the strokes, so it is"
+        seen = f"most of the image is {'lighter' if light else 'darker'} than the strokes, so it is"
     else:
         light = border.is_light(levels)
-        seen = f"the border of the picture is {'light' if light else 'dark'}, so it is"
+        seen = f"the border of the image is {'light' if light else 'dark'}, so it is"
     found = "dark-on-light" if light else "light-on-dark"
     if wanted is None:
-        why = f"{seen} {found}; what the model was trained on is unknown, so the picture is taken as it is"
+        why = f"{seen} {found}; what the model was trained on is unknown, so the image is taken as it is"
     else:
         why = f"{seen} {found}; the model was trained on {wanted}"
     return {"picture": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}
@@ -64,7 +64,7 @@ def _size(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
     elif (height, width) == (wanted.height, wanted.width):
         how = "as it is"
     else:
-        how = "the whole picture is scaled"
+        how = "the whole image is scaled"
     return {
         "picture": {"width": width, "height": height},
         "model": {"width": wanted.width, "height": wanted.height, "channels": wanted.channels},

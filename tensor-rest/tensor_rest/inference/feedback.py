@@ -1,11 +1,11 @@
-"""Pictures with the label a person gave them, kept where the workbench can train on them.
+"""Images with the label a person gave them, kept where the workbench can train on them.
 
-    <folder>/<model>/<label>/<sha256 of the pixels>.png     the picture, decoded and written anew
-    <folder>/<model>/index.jsonl                            one line per new picture or label: time, file, version,
+    <folder>/<model>/<label>/<sha256 of the pixels>.png     the image, decoded and written anew
+    <folder>/<model>/index.jsonl                            one line per new image or label: time, file, version,
                                                             predicted, label
 
-Labels in paths are percent-encoded. A picture has one label, the last one given. The folder may be read at any time:
-a picture's file appears by a rename. All work on files is done in a thread, so a slow disk blocks no other request.
+Labels in paths are percent-encoded. An image has one label, the last one given. The folder may be read at any time:
+an image's file appears by a rename. All work on files is done in a thread, so a slow disk blocks no other request.
 """
 
 import fcntl
@@ -60,7 +60,7 @@ class Feedback:
         return self._folder
 
     def keep(self, picture: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
-        """Store the picture under `label`, with a line in the index. The caller has checked that the model has it.
+        """Store the image under `label`, with a line in the index. The caller has checked that the model has it.
 
         Raises FullError when the limit is reached, UnavailableError when the folder cannot be written.
         """
@@ -91,12 +91,12 @@ class Feedback:
         return offload.run(_dated, self.folder() / model, since)
 
     def _store(self, folder: Path, path: Path, content: bytes, note: dict[str, object]) -> Kept | None:
-        """In a thread: keep the picture; None if another process has the folder's lock."""
+        """In a thread: keep the image; None if another process has the folder's lock."""
         with _locked(folder) as locked:
             return self._stored(folder, path, content, note) if locked else None
 
     def _stored(self, folder: Path, path: Path, content: bytes, note: dict[str, object]) -> Kept:
-        """With the lock held: write the picture, then its line in the index."""
+        """With the lock held: write the image, then its line in the index."""
         where = path.relative_to(folder).as_posix()
         if path.exists():
             return Kept(where, new=False)
@@ -188,7 +188,7 @@ def check_label(label: str, labels: list[str], model: str) -> None:
     """Raise BadRequestError if the model has no such label, ConflictError if it cannot be a folder's name."""
     if label not in labels:
         some = ", ".join(repr(known) for known in labels[:20]) + (", ..." if len(labels) > 20 else "")
-        raise BadRequestError(f"{label[:80]!r} is no label of model {model!r}; it knows {some}.")
+        raise BadRequestError(f"{label[:80]!r} is not a label of model {model!r}; it knows {some}.")
     if len(_encoded(label)) > _MAX_NAME_BYTES:
         raise ConflictError(f"The label is too long: at most {_MAX_NAME_BYTES} bytes, percent-encoded, are kept.")
 

@@ -1,4 +1,4 @@
-"""How a signature takes pictures and answers scores: worked out from its tensors and, where there is one, the card."""
+"""How a signature takes images and answers scores: worked out from its tensors and, where there is one, the card."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from tensor_rest.inference.model_card import MAX_SIDE, Card, CardInput, Range
 
 @dataclass(frozen=True)
 class ImageSignature:
-    """One signature that classifies pictures.
+    """One signature that classifies images.
 
-    `wanted` is what a picture is converted to, `alias` the input that gets it, `scores` the output that is read.
+    `wanted` is what an image is converted to, `alias` the input that gets it, `scores` the output that is read.
     """
 
     signature: str
@@ -26,13 +26,13 @@ class ImageSignature:
     wanted: ImageInput
     floats: bool  # the input is float32, else uint8
     flat: bool  # the input has no dimension for the channels
-    single: bool  # the input takes one picture at a time
+    single: bool  # the input takes one image at a time
     range: Range = "0..255"  # of the levels in the input
     logits: bool = False  # the scores are logits: softmax makes probabilities of them
 
     @property
     def row_bytes(self) -> int:
-        """The size of one picture in a call."""
+        """The size of one image in a call."""
         return self.wanted.height * self.wanted.width * self.wanted.channels * (4 if self.floats else 1)
 
     def inputs(self, pixels: Pixels) -> dict[str, np.ndarray[Any, Any]]:
@@ -58,10 +58,10 @@ class ImageSignature:
 def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> ImageSignature:
     """Return the ImageSignature of a signature; what the signature leaves open is taken from the card.
 
-    Raises ConflictError where the signature takes no picture, returns no scores, or the size of its pictures is
+    Raises ConflictError where the signature takes no image, returns no scores, or the size of its images is
     unknown.
     """
-    whose = f"Model {model!r} does not classify pictures: {name}"
+    whose = f"Model {model!r} does not classify images: {name}"
     alias, info = _only(signature.inputs, _is_picture, f"{whose} needs one image input, uint8 or float32 [N,H,W,C]")
     if "scores" in signature.outputs:
         scores = "scores"
@@ -72,7 +72,7 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> I
     wanted = _wanted(model, _sizes(info), card.input if card else CardInput())
     rows, *sizes = _sizes(info)
     if rows not in (-1, 1):
-        raise ConflictError(f"{whose} takes exactly {rows} pictures at a time; wanted any number, or one.")
+        raise ConflictError(f"{whose} takes exactly {rows} images at a time; wanted any number, or one.")
     floats = info.dtype == DataType.DT_FLOAT
     range_ = (card.input.range if card else None) or ("0..1" if floats else "0..255")
     if not floats and range_ != "0..255":
@@ -97,7 +97,7 @@ def _wanted(model: str, sizes: tuple[int, ...], card: CardInput) -> ImageInput:
     sides = (height if height > 0 else card.height or 0, width if width > 0 else card.width or 0)
     if not 0 < min(sides) <= max(sides) <= MAX_SIDE:
         raise ConflictError(
-            f"Model {model!r} has pictures of unknown size: its signature takes {list(sizes)}. Give it a "
+            f"Model {model!r} has images of unknown size: its signature takes {list(sizes)}. Give it a "
             f'card with {{"input": {{"height": .., "width": ..}}}} (1 to {MAX_SIDE}), or send ready tensors to predict.'
         )
     return ImageInput(*sides, channels if channels > 0 else card.channels or 1, card.polarity, card.centering)

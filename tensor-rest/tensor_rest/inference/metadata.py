@@ -60,7 +60,7 @@ class ModelMetadata:
         return sorted(names, key=lambda name: (name != SIGNATURE, name))
 
     def image_signature(self, name: str = SIGNATURE) -> ImageSignature:
-        """How a signature takes pictures. Raises ConflictError if it takes none, BadRequestError if it is not there."""
+        """How a signature takes images. Raises ConflictError if it takes none, BadRequestError if it is not there."""
         found = self._image_signatures.get(name)
         if found is None:
             signature = SignatureDef() if name == SIGNATURE and name not in self.signatures else self.signature(name)

@@ -65,24 +65,24 @@ class InferenceService:
     def classify(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
     ) -> Answer:
-        """Labels and scores for picture files; with `concept` the concept scores, where a companion is served."""
+        """Labels and scores for image files; with `concept` the concept scores, where a companion is served."""
         return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
 
     def classify_with_rules(
         self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
     ) -> ClassificationRun:
-        """Classify with the rules, which may send some of the pictures to other models."""
+        """Classify with the rules, which may send some of the images to other models."""
         return cascade.classify(
             lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
         )
 
     def explain(self, picture: bytes, pixels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
-        """Return what a model received as its input for a picture, and why."""
+        """Return what a model received as its input for an image, and why."""
         request_context.check()
         return explain(picture, pixels, image_signature, self._max_pixels)
 
     def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
-        """Store a picture under its right label; return also the model's answer."""
+        """Store an image under its right label; return also the model's answer."""
         answer = self.classify(target, [picture])
         answered = self.metadata_cache.get(Target(target.model, answer.version))
         check_label(label, answered.labels(len(answer.ranking)), target.model)

@@ -5,7 +5,7 @@ import numpy as np
 from tensor_rest.errors import BadRequestError
 
 JSON_DEPTH = 32
-"""Levels of nesting a JSON body may have: a batch of pictures with channels has 6."""
+"""Levels of nesting a JSON body may have: a batch of images with channels has 6."""
 
 _CHUNK = 1 << 18  # brackets and quotes processed at once
 _NO_MARKS = bytes(set(range(256)) - set(b'[]{}"'))

@@ -47,7 +47,7 @@ def only(files: list[File]) -> bytes:
     """Return the content of the only file. Raises BadRequestError for several."""
     if len(files) > 1:
         raise BadRequestError(
-            f"This route takes one picture; the form has {len(files)}. POST /tf/models/<model>/classify takes many."
+            f"This route takes one image; the form has {len(files)}. POST /tf/models/<model>/classify takes many."
         )
     return files[0][1]
 

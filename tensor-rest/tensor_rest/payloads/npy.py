@@ -91,7 +91,7 @@ def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
     if dtype.kind not in _KINDS or dtype.subdtype:
         raise BadRequestError(f"The .npy holds {dtype}; wanted numbers, bools or texts (never pickled objects).")
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
-        raise BadRequestError("The .npy has a shape that is no tuple of sizes.")
+        raise BadRequestError("The .npy has a shape that is not a tuple of sizes.")
     if len(shape) > 32 or (dtype.itemsize == 0 and math.prod(shape) > len(data)):
         raise BadRequestError("The .npy has more dimensions or values than its bytes can hold.")
     return dtype, bool(in_columns), shape, start + length

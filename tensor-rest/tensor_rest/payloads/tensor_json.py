@@ -30,7 +30,7 @@ def from_rows(rows: Any, infos: Infos) -> dict[str, Array]:
         return {alias: to_array(alias, rows, infos[alias])}
     for number, row in enumerate(rows):
         if not objects[number]:
-            raise BadRequestError(f'Row {number} of "instances" is no object, others are; they must be alike.')
+            raise BadRequestError(f'Row {number} of "instances" is not an object, others are; they must be alike.')
         if row.keys() != infos.keys():
             raise BadRequestError(f'Row {number} of "instances" has {_names(row)}; wanted exactly {_names(infos)}.')
     return {alias: to_array(alias, [row[alias] for row in rows], info) for alias, info in infos.items()}

@@ -22,7 +22,7 @@ def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: F
     assert labels == list("0123456789")
     assert page.locator("#bars .best .number").all_inner_texts() == ["91.0 %"]
     assert text(page, "#bars .best .label") == text(page, "#best")
-    page.locator("#why", has_text="Inverted: the border of the picture is light").wait_for()
+    page.locator("#why", has_text="Inverted: the border of the image is light").wait_for()
     assert page.locator("#saw").evaluate("canvas => [canvas.width, canvas.height]") == [28, 28]
     assert saw_ink(page)
     assert "mnist-net version 2" in text(page, "#facts")
@@ -34,7 +34,7 @@ def test_a_drawing_is_answered_in_full_and_can_be_taken_back(page: Any, front: F
 
 
 def saw_ink(page: Any) -> bool:
-    """Whether the picture of what the model saw has anything light on it."""
+    """Whether the image of what the model saw has anything light on it."""
     script = """canvas => {
       const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       return data.some((level, index) => index % 4 < 3 && level > 128);

@@ -1,4 +1,4 @@
-"""Pictures that are picked, pasted and dropped, one and many."""
+"""Images that are picked, pasted and dropped, one and many."""
 
 from base64 import b64encode
 from typing import Any
@@ -7,10 +7,10 @@ import pytest
 from gateway_kit import Front, picture
 from page_kit import answer, open_page, pick, text
 
-HAND_OVER = """([kind, pictures]) => {
+HAND_OVER = """([kind, images]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const transfer = new DataTransfer();
-  for (const [name, data] of pictures) transfer.items.add(new File([bytes(data)], name, { type: "image/png" }));
+  for (const [name, data] of images) transfer.items.add(new File([bytes(data)], name, { type: "image/png" }));
   const options = { bubbles: true, cancelable: true, clipboardData: transfer, dataTransfer: transfer };
   const made = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
   document.getElementById("paper").dispatchEvent(made);
@@ -37,9 +37,9 @@ def test_a_picked_file_is_answered_and_a_refusal_is_shown_in_words(page: Any, fr
     open_page(page, front)
     pick(page, ("two.png", picture(60)))
     answer(page, "2")
-    pick(page, ("no.png", b"no picture"))
+    pick(page, ("no.png", b"no image"))
     page.wait_for_selector("#answer[data-state=problem]")
-    assert "not a picture" in text(page, "#problem")
+    assert "not an image" in text(page, "#problem")
     assert "415" in text(page, "#facts")
     assert "no.png cannot be shown" in text(page, "#hint")
     assert page.locator(".choice:enabled").count() == 0
@@ -60,11 +60,11 @@ def test_several_pictures_become_a_list_to_look_through(page: Any, front: Front)
     open_page(page, front)
     levels = range(0, 220, 10)
     named = [(f"{level}.png", picture(level)) for level in levels]  # more than one request holds
-    pick(page, *named, ("no.png", b"no picture"))
-    page.locator("#several-sum", has_text="23 pictures, 22 answered, 1 refused").wait_for()
+    pick(page, *named, ("no.png", b"no image"))
+    page.locator("#several-sum", has_text="23 images, 22 answered, 1 refused").wait_for()
     rows = page.locator("#several-list .row")
     assert rows.locator("strong").all_inner_texts() == [str(min(level, 255 - level) // 25) for level in levels]
-    assert "not a picture" in rows.last.inner_text()
+    assert "not an image" in rows.last.inner_text()
     assert rows.last.is_disabled()
     assert rows.first.get_attribute("aria-current") is not None
     answer(page, "0")
@@ -80,7 +80,7 @@ def test_several_pictures_become_a_list_to_look_through(page: Any, front: Front)
 
 def test_of_nothing_but_bad_pictures_each_gets_its_own_reason(page: Any, front: Front) -> None:
     open_page(page, front)
-    pick(page, ("no.png", b"no picture"), ("cut.png", picture(60)[:50]))
-    page.locator("#several-sum", has_text="2 pictures, 0 answered, 2 refused").wait_for()
+    pick(page, ("no.png", b"no image"), ("cut.png", picture(60)[:50]))
+    page.locator("#several-sum", has_text="2 images, 0 answered, 2 refused").wait_for()
     first, second = page.locator("#several-list .wrong").all_inner_texts()
     assert first != second

@@ -113,7 +113,7 @@ def test_the_camera_is_seen_on_the_paper_and_photographs(browser: Any, front: Fr
 def test_without_permission_the_page_shows_it_and_goes_on(page: Any, front: Front) -> None:
     open_page(page, front)
     page.click("#camera")
-    page.locator("#note", has_text="does not let this page use the camera. Choose a picture instead.").wait_for()
+    page.locator("#note", has_text="does not let this page use the camera. Choose an image instead.").wait_for()
     assert page.locator("#video").is_hidden()
     draw(page)
     answer(page, "")
@@ -130,7 +130,7 @@ def test_where_pages_get_no_camera_the_devices_own_is_opened(page: Any, front: F
 
 
 def test_an_image_unlike_the_training_images_is_called_unfamiliar(page: Any, front: Front) -> None:
-    """The answer keeps its scores, but its best label is not the headline; alone and among several pictures."""
+    """The answer keeps its scores, but its best label is not the headline; alone and among several images."""
     open_page(page, front, "?model=known-net")
     pick(page, ("dark.png", picture(60)))
     answer(page, "2")

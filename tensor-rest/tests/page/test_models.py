@@ -65,7 +65,7 @@ def test_a_second_opinion_is_reported(page: Any, front: Front) -> None:
 
 def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, kept: Path) -> None:
     open_page(page, front, "?model=animal-net")
-    assert text(page, "#try-title") == "Draw or drop a picture"
+    assert text(page, "#try-title") == "Draw or drop an image"
     pick(page, ("two.png", picture(60)))
     answer(page, "animal 2")
     assert page.locator("#bars .label").count() == 12

@@ -21,7 +21,7 @@ def run_mnist(job: Job) -> None:
 
 
 def run_notmnist(job: Job) -> None:
-    # A picture's form is given for a folder; the named set has its own. Its glyphs are light on dark, as MNIST's are.
+    # An image's form is given for a folder; the named set has its own. Its glyphs are light on dark, as MNIST's are.
     data = load(_source(job.parameters.notmnist_data_dir, "notmnist"), job.settings, Picture(28, 28, 1))
     _store(job, replace(data, polarity="light-on-dark"))
 

@@ -7,7 +7,7 @@ import { Side } from "./side.js";
 
 const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", Queue: "–" };
 const side = new Side("", $("answer"));
-let sawing = 0; // number of the newest picture to show; older ones may finish decoding after it
+let sawing = 0; // number of the newest image to show; older ones may finish decoding after it
 
 /** Show an empty answer, with the labels of the chosen model (or null). */
 export function showEmpty(labels) {

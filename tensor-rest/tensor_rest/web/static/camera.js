@@ -37,7 +37,7 @@ async function open() {
     $("shoot").focus();
   } catch (error) {
     close();
-    say($("note"), `${REASONS[error.name] ?? `The camera cannot be used: ${error.message}.`} Choose a picture instead.`);
+    say($("note"), `${REASONS[error.name] ?? `The camera cannot be used: ${error.message}.`} Choose an image instead.`);
   }
 }
 

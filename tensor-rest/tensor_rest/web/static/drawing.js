@@ -1,14 +1,14 @@
-// The paper: strokes of mouse, pen, finger or keys, or a picture instead. It does not know models.
+// The paper: strokes of mouse, pen, finger or keys, or an image instead. It does not know models.
 
 const INK_WIDTH = 0.08; // of the paper's side: about MNIST's stroke once the digit is scaled down
 const SENT_SIDE = 280; // pixels of a drawing as it is sent
 const FAINTEST = 12; // minimum difference of levels between paper and ink
 
-/** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new picture. */
+/** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new image. */
 export class Paper extends EventTarget {
   strokes = []; // lists of [x, y], as parts of the paper's side
   picture = null; // in place of strokes: {name, blob, bitmap}; bitmap is null if the browser cannot show it
-  serial = 0; // a new number for each drawing or picture
+  serial = 0; // a new number for each drawing or image
   #pointer = null;
   #last = 0; // the highest number given
 
@@ -26,7 +26,7 @@ export class Paper extends EventTarget {
     return this.strokes.length === 0 && this.picture === null;
   }
 
-  /** Whether the picture is uniform, so that nothing is drawn on it. False for one that the browser cannot show. */
+  /** Whether the image is uniform, so that nothing is drawn on it. False for one that the browser cannot show. */
   get blank() {
     if (!this.picture?.bitmap) return false;
     const { width, height } = this.picture.bitmap;
@@ -58,14 +58,14 @@ export class Paper extends EventTarget {
     this.#changed();
   }
 
-  /** Show a new picture instead of the current drawing or picture. */
+  /** Show a new image instead of the current drawing or image. */
   show(picture) {
     this.#take([], picture);
     this.serial = this.number();
     this.#changed();
   }
 
-  /** Show an earlier drawing or picture again, with its `serial`; no event is sent. */
+  /** Show an earlier drawing or image again, with its `serial`; no event is sent. */
   putBack({ serial, strokes, picture }) {
     this.#take(strokes.map((stroke) => [...stroke]), picture);
     this.serial = serial;
@@ -77,7 +77,7 @@ export class Paper extends EventTarget {
     this.#last = Math.max(this.#last, number);
   }
 
-  /** A number no drawing or picture has had. */
+  /** A number no drawing or image has had. */
   number() {
     return ++this.#last;
   }
@@ -98,7 +98,7 @@ export class Paper extends EventTarget {
     this.#changed();
   }
 
-  /** What is on the paper as a file: the picture, or the drawing as black on white PNG. */
+  /** What is on the paper as a file: the image, or the drawing as black on white PNG. */
   async blob() {
     if (this.picture) return this.picture.blob;
     return new Promise((resolve) => this.copy(SENT_SIDE).toBlob(resolve, "image/png"));
@@ -177,7 +177,7 @@ function paint(context, side, ink, strokes, bitmap) {
   for (const stroke of strokes) paintStroke(context, side, stroke);
 }
 
-/** As large as it fits, in the middle; small pictures keep their pixels. */
+/** As large as it fits, in the middle; small images keep their pixels. */
 function paintPicture(context, side, bitmap) {
   const scale = Math.min(side / bitmap.width, side / bitmap.height);
   const [width, height] = [bitmap.width * scale, bitmap.height * scale];

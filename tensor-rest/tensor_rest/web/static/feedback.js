@@ -1,11 +1,11 @@
-// "This was a ...": sends the right label of the picture on the paper, for training in the workbench.
+// "This was a ...": sends the right label of the image on the paper, for training in the workbench.
 import { $, button, element, say } from "./dom.js";
 import { Refusal, feedback, feedbackCount } from "./gateway.js";
 import { copyOn } from "./shell.js";
 
 const MAX_BUTTONS = 12;
 const OFF = "Feedback is not kept here; TENSOR_REST_FEEDBACK_DIR names the folder to keep it in.";
-const INVITATION = "Press what it really was. The picture is kept for training.";
+const INVITATION = "Press what it really was. The image is kept for training.";
 
 let tried = null; // the try {picture, answer, keptLabel} that a label can be given to
 let shown = null; // the labels, as text

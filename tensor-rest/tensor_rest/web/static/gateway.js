@@ -3,8 +3,8 @@
 import { store } from "./dom.js";
 
 const KEY = "tensor-lab.key";
-const MAX_LABELS = 100; // of each picture: only a complete list shows whether the scores are probabilities
-const TIMEOUT_MS = 20_000; // milliseconds, for requests without a picture
+const MAX_LABELS = 100; // of each image: only a complete list shows whether the scores are probabilities
+const TIMEOUT_MS = 20_000; // milliseconds, for requests without an image
 
 /** An error response of the gateway, with its message. `status` 0: it did not answer at all. */
 export class Refusal extends Error {
@@ -36,7 +36,7 @@ export const models = () => send("/tf/models", { signal: AbortSignal.timeout(TIM
 export const model = (name) => send(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
 /**
- * Classify pictures {name, blob} with the model behind `target` (a path such as mnist-net/labels/stable): returns a
+ * Classify images {name, blob} with the model behind `target` (a path such as mnist-net/labels/stable): returns a
  * list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.
  */
 export async function classify(target, pictures, signal) {
@@ -45,7 +45,7 @@ export async function classify(target, pictures, signal) {
   const document = await send(path, { method: "POST", body: form(pictures), signal });
   const { model, version, results, queue_ms: queue, model_ms: computing } = document;
   if (results.length !== pictures.length) {
-    throw new Refusal(415, "This is a zip. The page takes pictures; classify in the REST API takes zips as well.");
+    throw new Refusal(415, "This is a zip. The page takes images; classify in the REST API takes zips as well.");
   }
   const common = { target, total: performance.now() - started, queue, computing };
   return results.map((result) => ({ model, version, ...result, ...common, complete: result.labels?.length < MAX_LABELS }));
@@ -66,14 +66,14 @@ export async function samples() {
   return found.map((sample) => ({ ...sample, url: `/samples/${encodeURIComponent(sample.name)}` }));
 }
 
-/** Send feedback: the right label of a picture. The answer's `stored` is false if it was already stored. */
+/** Send feedback: the right label of an image. The answer's `stored` is false if it was already stored. */
 export function feedback(model, picture, label) {
   const body = form([picture]);
   body.append("label", label);
   return send(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
 }
 
-/** How many pictures are kept of a model: {version, samples, since_version}; since_version: since its default version was made. */
+/** How many images are kept of a model: {version, samples, since_version}; since_version: since its default version was made. */
 export const feedbackCount = (model) =>
   send(`/tf/models/${encodeURIComponent(model)}/feedback`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 

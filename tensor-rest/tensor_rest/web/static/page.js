@@ -1,4 +1,4 @@
-// The page: sends the drawing, picture or form to the chosen model, and to a second one if there is one to compare.
+// The page: sends the drawing, image or form to the chosen model, and to a second one if there is one to compare.
 import { announce, showAnswer, showEmpty, showHint, showOutputs, showProblem } from "./answer.js";
 import { cameraOn, close as closeCamera } from "./camera.js";
 import { Chooser, modelOf } from "./chooser.js";
@@ -18,7 +18,7 @@ import { showImageCall, showTensorCall } from "./shell.js";
 import { Watch } from "./watch.js";
 
 const LIVE_MS = 120; // between requests while a stroke grows
-const HOPE = "Your picture is sent again as soon as it may be answered.";
+const HOPE = "Your image is sent again as soon as it may be answered.";
 const BLANK = "Nothing is drawn: no stroke stands out from the background.";
 
 const most = { bytes: Number(document.body.dataset.maxBytes), pixels: Number(document.body.dataset.maxPixels) };
@@ -44,7 +44,7 @@ async function question(growing = false) {
   if (isGlyphModel(chooser.model) && paper.blank) return nothingDrawn();
   if (!growing) {
     $("answer").setAttribute("aria-busy", "true");
-    offer(null, served.labelsOf(chooser.model)); // otherwise a label could be given to the previous picture
+    offer(null, served.labelsOf(chooser.model)); // otherwise a label could be given to the previous image
   }
   const { serial, picture } = paper;
   const strokes = paper.strokes.map((stroke) => [...stroke]);

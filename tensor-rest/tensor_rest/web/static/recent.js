@@ -8,7 +8,7 @@ import { cardOf } from "./served.js";
 const PLACE = "tensor-lab.tries";
 const MAX_TRIES = 10;
 const SIDE = 48; // pixels of a thumbnail
-const LIGHT_BYTES = 64 << 10; // a heavier picture is kept as a small copy
+const LIGHT_BYTES = 64 << 10; // a heavier image is kept as a small copy
 const SMALL_SIDE = 280;
 
 /** A try is {serial, strokes, picture: {name, blob} or null, answer, keptLabel}; `open` is called with a clicked one. */

@@ -1,4 +1,4 @@
-// Several pictures at once: a list of each one's classification, in groups that fit into one request.
+// Several images at once: a list of each one's classification, in groups that fit into one request.
 import { $, button, element, say } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { Refusal, classify } from "./gateway.js";
@@ -140,7 +140,7 @@ export class Several {
   #sum(trouble) {
     const read = this.#items.filter((item) => item.answer).length;
     const wrong = this.#items.filter((item) => item.wrong).length;
-    const parts = [`${this.#items.length} pictures`, `${read} answered`];
+    const parts = [`${this.#items.length} images`, `${read} answered`];
     if (wrong) parts.push(`${wrong} refused`);
     if (this.left) parts.push(`${this.left} more left out`);
     say($("several-sum"), trouble ? `${parts.join(", ")}. ${trouble}` : parts.join(", "));

@@ -6,12 +6,12 @@ import * as served from "./served.js";
 
 const LOOK_MS = 4000; // between looks at what is served,
 const HOPE_MS = 1000; // while something is unavailable
-const UNCHANGED = "This page keeps looking, and your picture stays where it is.";
+const UNCHANGED = "This page keeps looking, and your image stays where it is.";
 
 /** Sends the event "served" after each look at which the model server answers, and "key" when a key was given. */
 export class Watch extends EventTarget {
   #timer = 0;
-  hurried = false; // a picture waits for its answer
+  hurried = false; // an image waits for its answer
 
   /** `wanted` returns the name of a model to look for, or undefined. */
   constructor(wanted) {
