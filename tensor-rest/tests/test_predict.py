@@ -218,7 +218,7 @@ def forged(header: str, values: bytes = b"") -> bytes:
         (npy(np.zeros(1, "datetime64[s]")), "datetime64"),
         (npy(np.zeros(1, [("a", "f4")])), "wanted numbers"),
         (forged("{'descr': '<f4', 'fortran_order': False, 'shape': (549755813888, 1000)}"), "bytes; it has 0"),
-        (forged("{'descr': '<f4', 'fortran_order': False, 'shape': (-4,)}"), "no tuple of sizes"),
+        (forged("{'descr': '<f4', 'fortran_order': False, 'shape': (-4,)}"), "not a tuple of sizes"),
         (forged("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000,)}"), "than its bytes can hold"),
         (forged("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1," * 60 + ")}", b"1234"), "more dimensions"),
         (forged("(" * 4000 + ")" * 4000), "cannot be read"),

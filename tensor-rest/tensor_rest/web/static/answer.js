@@ -82,7 +82,7 @@ async function showSaw(explain) {
   const canvas = $("saw");
   if (!explain) {
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-    return say($("why"), "The picture as it reaches the model, and how it was made of yours.");
+    return say($("why"), "The image as it reaches the model, and how it was made of yours.");
   }
   const bitmap = await createImageBitmap(fromDataUrl(explain.saw));
   if (mine !== sawing) return;

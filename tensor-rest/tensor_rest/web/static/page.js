@@ -182,7 +182,7 @@ function modelChanged(answered = false) {
   if (several.shown && images) several.classify(target);
   if (images) {
     const digits = (served.labelsOf(model) ?? []).every((label) => /^\d$/.test(label));
-    say($("try-title"), digits ? "Draw a digit" : "Draw or drop a picture");
+    say($("try-title"), digits ? "Draw a digit" : "Draw or drop an image");
     $("gallery").hidden = !digits;
     count(model, digits);
     showImageCall(target);

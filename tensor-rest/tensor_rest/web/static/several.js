@@ -36,7 +36,7 @@ export class Several {
 
   /** Classify these files, instead of the previous ones, with the model behind `target`. */
   start(files, target) {
-    this.#items = [...files].slice(0, MAX_FILES).map((file) => ({ name: file.name || "picture", file }));
+    this.#items = [...files].slice(0, MAX_FILES).map((file) => ({ name: file.name || "image", file }));
     this.left = files.length - this.#items.length;
     for (const item of this.#items) item.row = this.#row(item);
     $("several-list").replaceChildren(...this.#items.map((item) => item.row));
