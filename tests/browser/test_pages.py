@@ -56,11 +56,11 @@ def test_a_chosen_picture_is_read(lab: Lab, page: Page) -> None:
 
 def test_rubbish_is_refused_in_words(lab: Lab, quiet_page: Page, tmp_path: Path) -> None:
     rubbish = tmp_path / "picture.png"
-    rubbish.write_bytes(b"not a picture")
+    rubbish.write_bytes(b"rubbish")
     quiet_page.goto(lab.url("REST"))
     expect(quiet_page.locator("#model")).to_be_enabled()
     quiet_page.locator("#file").set_input_files(rubbish)
-    expect(quiet_page.locator("#problem")).to_contain_text("picture")
+    expect(quiet_page.locator("#problem")).to_contain_text("not an image")
     expect(quiet_page.locator("#facts")).to_contain_text("415")
 
 
