@@ -19,7 +19,7 @@ import os, signal, sys
 from pathlib import Path
 import keras, numpy as np
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Dataset, Images
+from tensor_jupyter.data import Dataset, Pictures
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import export as exporting, release_gate, registry, staging
 from tensor_jupyter.settings import Settings
