@@ -1,4 +1,4 @@
-"""The data sets that Keras is given: every row in order, and no thread that keeps whoever drops them waiting."""
+"""The pipelines that Keras is given: every row in order, and no autotuning."""
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ def test_every_row_comes_once_and_in_order() -> None:
     assert not list(in_order(IMAGES[:0]))
 
 
-def test_none_is_tuned_by_a_thread() -> None:
+def test_autotuning_is_off() -> None:
     varied, _ = augment.batches(IMAGES, TARGETS, 4, 1, None, range(2))
     for batches in (in_order(IMAGES), varied, prepared_ahead(tf.data.Dataset.range(3))):
         assert batches.options().autotune.enabled is False

@@ -1,8 +1,8 @@
-"""Batches for Keras: data sets of TensorFlow that end when training ends.
+"""`tf.data` pipelines for Keras, without autotuning.
 
-Keras makes such data sets of arrays as well, with autotuning. TensorFlow 2.20 stops the thread that tunes them by a
-notification which the thread misses on a busy machine; whoever drops the data set then waits until the thread wakes by
-itself, as long again as the data set has been in use, a minute at most.
+Keras builds pipelines from arrays as well, but with autotuning. On a busy machine TensorFlow 2.20 then often destroys
+an iterator only when its autotuning thread wakes by itself. The thread sleeps twice as long each time, so `fit` may
+return as late again as it took.
 """
 
 import numpy as np
