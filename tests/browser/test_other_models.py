@@ -12,11 +12,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import FilePayload, Page, expect
 
-from tests.browser.test_pages import UPDATE, draw, take_picture
+from tests.browser.test_pages import TWO, UPDATE, draw, take_picture
 from tests.lab.executing import execute
 from tests.running import Lab
-
-TWO = [(0.3, 0.3), (0.4, 0.18), (0.58, 0.18), (0.68, 0.3), (0.62, 0.45), (0.45, 0.62), (0.3, 0.8), (0.72, 0.8)]
 
 pytestmark = [
     pytest.mark.skipif(not (UPDATE or os.environ.get("LAB_LONG_TESTS")), reason="minutes; set LAB_LONG_TESTS=1"),

@@ -11,6 +11,8 @@ from tests.running import ROOT, SAMPLES, Lab, wait_until
 # The README's pictures are taken by these tests: UPDATE_PICTURES=1 bin/test.sh tests/browser
 UPDATE = "UPDATE_PICTURES" in os.environ
 TRAINING_SECONDS = 240
+TWO = [(0.3, 0.3), (0.4, 0.18), (0.58, 0.18), (0.68, 0.3), (0.62, 0.45), (0.45, 0.62), (0.3, 0.8), (0.72, 0.8)]
+"""The stroke of a 2, for `draw`."""
 
 
 def take_picture(page: Page, name: str, tmp_path: Path) -> None:
@@ -35,8 +37,7 @@ def test_a_drawn_digit_is_read(lab: Lab, page: Page, tmp_path: Path) -> None:
     page.goto(lab.url("REST"))
     expect(page.locator("#health")).to_contain_text("Serving")
     seven, one = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)], [(0.5, 0.15), (0.5, 0.85)]
-    two = [(0.3, 0.3), (0.4, 0.18), (0.58, 0.18), (0.68, 0.3), (0.62, 0.45), (0.45, 0.62), (0.3, 0.8), (0.72, 0.8)]
-    for tries, (label, stroke) in enumerate({"7": seven, "1": one, "2": two}.items(), start=1):
+    for tries, (label, stroke) in enumerate({"7": seven, "1": one, "2": TWO}.items(), start=1):
         if tries > 1:
             page.get_by_role("button", name="Clear").click()
         draw(page, stroke)

@@ -15,10 +15,9 @@ def execute(lab: Lab, path: Path, changed: tuple[str, str] = ("", "")) -> list[d
     """
     notebook = json.loads(path.read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    before, after = changed
-    assert any(before in "".join(cell["source"]) for cell in cells)
+    assert any(changed[0] in "".join(cell["source"]) for cell in cells)
     for cell in cells:
-        cell["source"] = "".join(cell["source"]).replace(before, after) if before else cell["source"]
+        cell["source"] = "".join(cell["source"]).replace(*changed)
     copy = path.with_name(f"run-by-a-test-{os.getpid()}.ipynb")
     copy.write_text(json.dumps(notebook))
     copy.chmod(0o666)

@@ -58,7 +58,7 @@ def load(what: str | Path, settings: Settings | None = None, picture: Picture | 
 
     A path is a folder of images by class or of IDX files, a CSV of path,label, an .npz, or a tar of images by
     class.
-    image: the form that image files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
+    picture: the form that image files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
     IDX files and arrays keep the form they have. In `mnist+feedback:mnist-net` the first set gives the form and the
     labels; both have parts to train on and to test with.
 

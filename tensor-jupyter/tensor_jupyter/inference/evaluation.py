@@ -128,7 +128,7 @@ class _Calls:
             self._rows = iter(range(0))
 
     def work(self) -> None:
-        """Call until there are no more images."""
+        """Send images until all have been sent."""
         with Gateway(self._settings) as gateway:
             while (row := self._next()) is not None:
                 picture = png(self._pictures.images[row])

@@ -24,8 +24,8 @@ def card(
 ) -> dict[str, Any]:
     """Return the card: what clients must know about the model, and what people may want to know.
 
-    image: the card's `input`, or None if the model takes no images. more: further fields, such as `threshold` and
-    `companion`; those that are None or empty are left out.
+    picture: the card's `input`, or None if the model does not take images. more: further fields, such as `threshold`
+    and `companion`; those that are None or empty are left out.
     """
     document: dict[str, Any] = {"schema": SCHEMA, "name": name}
     if labels:

@@ -200,7 +200,7 @@ class Batcher:
             return
         rows = sum(request.rows for request in batch)
         if len(batch) > 1 and any(array.shape[:1] != (rows,) for array in answer.outputs.values()):
-            return  # whatever the signature says, there is no row of output for each row
+            return  # whatever the signature says, the outputs do not have a row for each row
         if len(batch) > 1 and not self._independent(ref, answer.version):
             return
         start = 0

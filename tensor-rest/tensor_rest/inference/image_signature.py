@@ -58,7 +58,7 @@ class ImageSignature:
 def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> ImageSignature:
     """Return the ImageSignature of a signature; what the signature leaves open is taken from the card.
 
-    Raises ConflictError where the signature takes no image, returns no scores, or the size of its images is
+    Raises ConflictError where the signature does not take images or return scores, or the size of its images is
     unknown.
     """
     whose = f"Model {model!r} does not classify images: {name}"
