@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((ROOT / "tensor-rest" / "data" / "mnist").glob("mnist_*.jpg"))
 _NUMBERS = itertools.count()
-PORT_NAMES = ("REST", "JUPYTER", "BOARD", "SERVING", "SERVING_REST", "INVENTORY")
+PORT_NAMES = tuple(re.findall(r"^LAB_(\w+)_PORT=", (ROOT / "versions.env").read_text(), re.MULTILINE))
 UNPUBLISHED = ("SERVING_REST", "INVENTORY")  # in Docker
 
 # Loopback never goes through a proxy.

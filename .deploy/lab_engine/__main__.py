@@ -17,7 +17,7 @@ from .docker.lab import DockerLab
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
-from .verbs import SCALED, Lab, check_sure, chosen
+from .verbs import SCALED, SERVICES, Lab, check_sure, chosen
 
 _ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
 _ADVICE: dict[int | None, str] = {
@@ -112,16 +112,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     parser = argparse.ArgumentParser(
         prog="bin/compose.sh",
-        description="Run the lab: tensor-jupyter, tensor-serving, tensor-board and tensor-rest.",
-        epilog="Ports and versions are in versions.env; LAB_REST_PORT, LAB_JUPYTER_PORT, LAB_BOARD_PORT, "
-        "LAB_SERVING_PORT, LAB_SERVING_REST_PORT, LAB_INVENTORY_PORT and LAB_HOME (the state folder, else .lab) in the "
-        "environment win.",
+        description=f"Run the lab: {', '.join(SERVICES)}.",
+        epilog="Ports and other defaults are in versions.env; a variable of the same name, such as LAB_REST_PORT, and "
+        "LAB_HOME (the state folder, else .lab) in the environment win.",
     )
     release = settings.read_env_file(settings.ROOT / "versions.env")["LAB_VERSION"]
     parser.add_argument("--version", action="version", version=f"tensor-lab {release}")
     _add_engine(parser, default=None)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _add_up(verbs.add_parser("up", help="start the lab, wait until it is healthy, show that it answers"))
+    _add_up(
+        verbs.add_parser(
+            "up", help="start the lab, or what of it is stopped; wait until it is healthy, show that it answers"
+        )
+    )
     down = verbs.add_parser("down", help="stop the lab; models, logs, data and feedback stay")
     down.add_argument(
         "-v", "--volumes", action="store_true", help="also remove models, logs, data and feedback; asks first"
@@ -137,13 +140,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
-    verbs.add_parser("upgrade", help="run what this clone holds now, after a git pull; the lab's files stay")
-    backup = verbs.add_parser("backup", help="write models, logs, data, feedback, config and notebooks to a new file")
-    backup.add_argument("file", type=Path, metavar="FILE", help="such as lab.tar.gz; readable for you alone")
-    restore = verbs.add_parser("restore", help="replace models, logs, data, feedback, config and notebooks; asks first")
-    restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
-    restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    verbs.add_parser("version", help="show release, commit, and what the lab is made of")
+    _add_maintenance(verbs)
     chaos = verbs.add_parser("chaos", help="stage a fault on the running lab, and show what it costs under load")
     chaos.add_argument(
         "fault", choices=faults.FAULTS, help="; ".join(f"{n}: {f.about}" for n, f in faults.FAULTS.items())
@@ -154,6 +151,19 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     for verb in verbs.choices.values():  # --engine is accepted before and after the verb
         _add_engine(verb, default=argparse.SUPPRESS)
     return parser, verbs
+
+
+def _add_maintenance(verbs: Any) -> None:
+    """Add the verbs for releases and backups."""
+    verbs.add_parser("upgrade", help="run what this clone holds now, after a git pull; the lab's files stay")
+    backup = verbs.add_parser("backup", help="write models, logs, data, feedback, config and notebooks to a new file")
+    backup.add_argument("file", type=Path, metavar="FILE", help="such as lab.tar.gz; readable for you alone")
+    restore = verbs.add_parser("restore", help="replace models, logs, data, feedback, config and notebooks; asks first")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
+    restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    verbs.add_parser(
+        "version", help="show release and commit; in Docker each image's, and whether it is of this clone's source"
+    )
 
 
 def _replicas(text: str) -> int:
@@ -169,7 +179,7 @@ def _replicas(text: str) -> int:
 
 def _add_json_verbs(verbs: Any) -> None:
     """Add the verbs that can print JSON."""
-    ps = verbs.add_parser("ps", help="list what runs, its state and how often each was started again")
+    ps = verbs.add_parser("ps", help="list what runs, its state, since when, and how often each was started again")
     status = verbs.add_parser(
         "status", help="show health, models and addresses; exit code 1 if anything is not healthy"
     )

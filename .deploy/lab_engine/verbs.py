@@ -7,8 +7,11 @@ from typing import Protocol
 
 from . import console
 from .errors import EngineError
+from .settings import ROOT
 
-SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
+SERVICES = tuple(sorted(check.parent.name.removesuffix("-gpu") for check in ROOT.glob("*/healthcheck.py")))
+"""The compose file's names: those of the folders with a health check; that of the model server has a suffix."""
+
 SCALED = "tensor-serving"
 """The only service that can be scaled."""
 

@@ -19,10 +19,12 @@ from kube_kit import COMPOSE, OVERLAYS, VERSIONS, config, containers, objects, o
 from lab_engine.docker.deployment import MORE
 from lab_engine.kubernetes.manifests import ROUTE_KEY
 from lab_engine.settings import ROOT
-from lab_engine.verbs import SERVICES
 from tensor_rest.runtime.headers import PROBES
 from tensor_rest.settings import Settings as Gateway
 from tensor_serving.inventory import InventoryServer
+
+SERVICES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving")
+"""Those of Compose's that the manifests run."""
 
 FOLDERS = {name: ROOT / name for name in SERVICES} | {"tensor-serving": ROOT / "tensor-serving-gpu"}
 LEFT_OUT = {
@@ -60,9 +62,11 @@ def test_images_are_those_of_versions_env() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_services_and_volumes_have_composes_names(overlay: str) -> None:
     found = objects(overlay)
-    assert set(of_kind(found, "Deployment")) == set(of_kind(found, "Service")) == set(COMPOSE["services"])
-    volumes = set(COMPOSE["volumes"]) - {"tensor-serving-state"}  # a pod's own
-    assert set(of_kind(found, "PersistentVolumeClaim")) == volumes | {"tensor-notebooks"}
+    assert (
+        set(of_kind(found, "Deployment")) == set(of_kind(found, "Service")) == set(SERVICES) <= set(COMPOSE["services"])
+    )
+    own = {"tensor-serving-state", "tensor-notebooks"}  # a pod's, and Kubernetes'
+    assert set(of_kind(found, "PersistentVolumeClaim")) - own <= set(COMPOSE["volumes"])
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -15,6 +15,7 @@ from lab_engine.docker.deployment import MORE, Deployment
 from lab_engine.docker.lab import DockerLab
 from lab_engine.errors import EngineError
 from lab_engine.local import scaling, services
+from lab_engine.verbs import SERVICES
 
 STAND_IN = """#!/bin/sh
 echo "$COMPOSE_PROFILES|$*" >>{log}
@@ -36,7 +37,7 @@ def container(service: str) -> dict[str, object]:
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program in docker's place, with a lab of three model servers; the file of its calls."""
     log, containers, program = tmp_path / "calls", tmp_path / "containers", tmp_path / "bin" / "docker"
-    names = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving", MORE, MORE)
+    names = (*SERVICES, MORE, MORE)
     containers.write_text(json.dumps([container(name) for name in names]))
     program.parent.mkdir()
     program.write_text(STAND_IN.format(log=log, containers=containers))

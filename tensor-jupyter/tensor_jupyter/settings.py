@@ -19,55 +19,55 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAB_", env_ignore_empty=True)
 
     id: str = ""
-    """LAB_ID: the lab's id, which its gateway's /healthz must return; empty: any gateway is accepted."""
+    """The lab's id, which its gateway's `/healthz` must return; empty: any gateway is accepted."""
 
     models: Path = Path(".lab/models")
-    """LAB_MODELS: the models volume, `<models>/<name>/<version>/`."""
+    """The models volume, `<models>/<name>/<version>/`."""
 
     logs: Path = Path(".lab/logs")
-    """LAB_LOGS: the logs volume that TensorBoard reads, `<logs>/<name>/<version>/`."""
+    """The logs volume that TensorBoard reads, `<logs>/<name>/<version>/`."""
 
     data: Path = Path(".lab/data")
-    """LAB_DATA: downloaded data sets, Keras files and checkpoints."""
+    """Downloaded data sets, Keras files and checkpoints."""
 
     feedback: Path = Path(".lab/feedback")
-    """LAB_FEEDBACK: images with the label a person gave them, as the gateway keeps them."""
+    """Images with the label a person gave them, as the gateway keeps them."""
 
     offline: bool = False
-    """LAB_OFFLINE=1: never download, use the data that comes with scikit-learn."""
+    """1: never download; use the data that comes with scikit-learn."""
 
     mnist_mirrors: tuple[str, ...] = (
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
     )
-    """LAB_MNIST_MIRRORS: a JSON list of addresses tried in turn for the four MNIST files."""
+    """A JSON list of addresses tried in turn for the four MNIST files."""
 
     fashion_mnist_mirrors: tuple[str, ...] = (
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     )
-    """LAB_FASHION_MNIST_MIRRORS: the same for Fashion-MNIST's four files."""
+    """The same for Fashion-MNIST's four files."""
 
     notmnist_mirrors: tuple[str, ...] = (
         "https://commondatastorage.googleapis.com/books1000/",
         "http://yaroslavvb.com/upload/notMNIST/",
     )
-    """LAB_NOTMNIST_MIRRORS: the same for notMNIST_small.tar.gz."""
+    """The same for notMNIST_small.tar.gz."""
 
     rest_url: str = f"http://127.0.0.1:{ports.REST}"
-    """LAB_REST_URL: the lab's gateway, as the notebooks call it."""
+    """The lab's gateway, as the notebooks call it."""
 
     rest_public_url: str = ""
-    """LAB_REST_PUBLIC_URL: the gateway's address for browsers and terminals outside; empty: LAB_REST_URL."""
+    """The gateway's address for browsers and terminals outside; empty: `LAB_REST_URL`."""
 
     api_key: SecretStr = SecretStr("")
-    """LAB_API_KEY: the key for a gateway that requires one."""
+    """The API key for a gateway that requires one."""
 
     api_key_file: Path | None = None
-    """LAB_API_KEY_FILE: a file with the key, where LAB_API_KEY is empty; if not set, `<LAB_DATA>/api-key` if there."""
+    """A file with the key, where `LAB_API_KEY` is empty; if not set, `LAB_DATA/api-key` if there."""
 
     board_url: str = f"http://127.0.0.1:{ports.BOARD}"
-    """LAB_BOARD_URL: the lab's TensorBoard, as the browser reaches it."""
+    """The lab's TensorBoard, as the browser reaches it."""
 
     def key(self) -> str:
         """The API key to send, "" for none. Raises LabError, without the key in it, if it cannot be read or sent."""

@@ -72,59 +72,59 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:_-]+$")
-    """Address to listen on. Loopback by default: without `api_keys_file` any client that reaches it may call."""
+    """Address to listen on. Loopback by default: without API keys any client that reaches it may call."""
 
     port: Annotated[int, BeforeValidator(_own_port)] = Field(default=_PORT, ge=1, le=65535)
-    """Port to listen on (nginx's, or uWSGI's own HTTP where `front` is uwsgi)."""
+    """Port to listen on. A value `tcp://...`, which Kubernetes sets for a Service named tensor-rest, is ignored."""
 
     run_dir: Path = Field(default_factory=lambda: Path.cwd() / "run")
-    """Folder for sockets and the rendered nginx.conf; only feedback is written elsewhere."""
+    """Folder for sockets and the rendered nginx.conf, by default `./run`; only feedback is written elsewhere."""
 
     front: Literal["nginx", "uwsgi"] = "nginx"
-    """Which program serves HTTP: nginx in front of uWSGI's socket, or uWSGI alone."""
+    """Which program serves HTTP: `nginx` in front of uWSGI's socket, or `uwsgi` alone."""
 
     lab_id: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,128}$",
         validation_alias=AliasChoices("TENSOR_REST_LAB_ID", "LAB_ID"),
     )
-    """Id of the lab this gateway belongs to, set by `up`; /healthz returns it, so that a client can compare it."""
+    """Id of the lab this gateway belongs to, set by `up`; `/healthz` returns it, so that a client can compare it."""
 
     processes: int = Field(default_factory=lambda: resources.workers(_body_memory()), ge=1, le=64)
-    """uWSGI worker processes. One is enough for a model server on two cores: a second one makes batches smaller. By
-    default half the CPUs of the control group, at most 16, and as many as fit into its memory (resources.py)."""
+    """uWSGI worker processes. By default half the CPUs of the control group, at most 16, and as many as fit into its
+    memory (64 MiB each). One is enough for a model server on two cores: a second one makes batches smaller."""
 
     concurrency: int = Field(default=128, ge=1, le=4096)
-    """How many requests a worker handles at once (gevent's greenlets)."""
+    """How many requests a worker handles at once, each in a greenlet."""
 
     waiting: int = Field(default=1500, ge=0, le=16384)
     """How many more requests a worker holds while the model server restarts. Each costs 40 KB and its body."""
 
     batch_rows: int = Field(default=32, ge=1, le=4096)
-    """Maximum rows in one call to the model server; concurrent requests share calls. 1: none are shared."""
+    """Maximum rows in one call that requests share, where a model's rows are known to be independent; 1: none share."""
 
     batch_calls: int = Field(default=2, ge=1, le=64)
-    """Shared calls a worker has in flight at once for one model; more help with many cores or several model servers."""
+    """Shared calls a worker has in flight at once for one model. More help with many cores or several model servers."""
 
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
-    """Largest request body; more is refused with 413 before it is read."""
+    """Largest request body, as sent and as unpacked; more is refused with 413 before it is read."""
 
     body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
-    """Memory for large request bodies (from 100 kB), each counted three times; further ones wait 5 s, then get 503.
-    By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
+    """Memory for the bodies from 100 kB of all clients together, each counted three times; further ones wait 5 s, then
+    get 503. By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
-    """Largest image, width x height; more is refused with 413 before it is decoded."""
+    """Largest image, width x height, as its header has it; more is refused with 413 before it is decoded."""
 
     api_keys_file: Path | None = None
-    """The API keys: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; empty: no key needed."""
+    """File of the API keys: lines `name:sha256` as `python -m tensor_rest key NAME` makes them; none: no key needed."""
 
     allowed_hosts: Annotated[tuple[_Host, ...], NoDecode, _Words] = ()
     """Names under which browsers reach the gateway; `*.lab.example`: all names below, `*`: any. Addresses, localhost
-    and names that only exist inside a network are always accepted (middleware/hosts_cors.py)."""
+    and names that only exist inside a network are always accepted."""
 
     cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _Words] = ()
-    """Origins of other web pages that may call the gateway, such as https://app.example; `*`: any."""
+    """Origins of other web pages that may call the gateway, such as `https://app.example`; `*`: any."""
 
     requests_per_second: int = Field(default=1000, ge=0, le=1_000_000)
     """Requests per second of one client over the network, with bursts of twice as many; more get 429. 0: no limit."""
@@ -133,61 +133,63 @@ class Settings(BaseSettings):
     """Requests of one client over the network at the same time; more get 429. 0: no limit."""
 
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, _Words] = ()
-    """Addresses of proxies in front of nginx whose X-Forwarded-For names the client."""
+    """Addresses or networks of proxies in front of nginx whose `X-Forwarded-For` names the client."""
 
     url_allow: Annotated[tuple[_Source, ...], NoDecode, _Words] = ()
-    """Hosts images may be fetched from, `host`, `*.host` or `host:port`; empty: none are fetched."""
+    """Hosts images may be fetched from, `host`, `*.host` or `host:port`; none: no image is fetched."""
 
     default_model: str = "mnist-net"
-    """The model that answers POST /predictlabel."""
+    """The model that answers `POST /predictlabel`."""
 
     concept_wait_ms: float = Field(default=20.0, ge=0, le=10_000)
-    """Milliseconds to wait, after the classification, for the score of `<model>-concept`, called in parallel."""
+    """How long `classify` waits, after the classification, for the score of `<model>-concept`, called in parallel."""
 
     rules: Path | None = None
-    """JSON file of score thresholds and the models to call below them (inference/rules.py); empty or missing: none."""
+    """JSON file of score thresholds, and of the models to call below them; read again when it changes."""
 
     feedback_dir: Path | None = None
-    """Folder for labelled samples from POST .../feedback, which the workbench reads; empty: none are kept."""
+    """Folder for labelled images from `POST .../feedback`, which the workbench reads; none: no image is kept."""
 
     feedback_max_samples: int = Field(default=10_000, ge=1)
-    """Maximum samples kept; more are refused with 507."""
+    """Maximum number of labelled images kept; more are refused with 507."""
 
     feedback_max_bytes: int = Field(default=1 << 30, ge=1)
-    """Maximum bytes of samples kept; more are refused with 507."""
+    """Maximum bytes of labelled images kept; more are refused with 507."""
 
     board_url: HttpUrl | None = None
-    """Where TensorBoard is, for the link on the page; empty hides the link."""
+    """Where TensorBoard is, for a link on the page where `/tensorboard/` cannot be opened; none hides the link."""
 
     board_server: str = Field(default="", pattern=rf"^$|{_SERVER}")
-    """host:port of TensorBoard, which nginx then serves under /tensorboard/ of the gateway; empty: it does not."""
+    """`host:port` of TensorBoard, which nginx then serves under `/tensorboard/` of the gateway; empty: it does not. A
+    name is looked up by DNS, not in `/etc/hosts`."""
 
     jupyter_url: HttpUrl | None = None
-    """Where JupyterLab is, for the link on the page; empty hides the link."""
+    """Where JupyterLab is, for the link on the page; none hides the link."""
 
     server: str = Field(default="127.0.0.1:9000", validation_alias="TF_SERVER_HOST_PORT", pattern=_TARGET)
-    """Address of TensorFlow Serving's gRPC port: host:port, dns:///host:port, ipv4:a:p,b:p, ipv6:..., unix:/path, or
-    file:/path with a line `host:port inventory-host:port` for each of several servers."""
+    """Address of the model server's gRPC port: `host:port`, `dns:///host:port`, `ipv4:a:p,b:p`, `ipv6:[a]:p`,
+    `unix:/path`, `unix-abstract:name`, or `file:/path` with a line `host:port inventory-host:port` for each of several
+    servers, which are called round-robin."""
 
     inventory_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"
     )
-    """Where the watcher beside the model server lists the models; without it only models requested before are listed.
-    If it has the host name of `server`, each address of that name has its own watcher."""
+    """Where the watcher beside the model server lists the models; without it only models called before are listed. If
+    it has the host name of `TF_SERVER_HOST_PORT`, each address of that name has its own watcher."""
 
     grpc_port: int = Field(default=0, ge=0, le=65535)
     """Port at which nginx passes on those of the model server's gRPC calls that change nothing: predictions, metadata,
-    status and health. For a workbench that must not reach the port that loads other models; 0: none."""
+    status and health. For a workbench that must not reach the model server; 0: none. It requires no API key."""
 
     inventory_port: int = Field(default=0, ge=0, le=65535)
-    """Port at which nginx passes on the watcher's list, for the same workbench; 0: none."""
+    """Port at which nginx passes on the watcher's list, for the same workbench; 0: none. It requires no API key."""
 
     timeout_seconds: float = Field(default=15.0, gt=0, le=300, validation_alias="TF_SERVER_TIMEOUT_SECONDS")
-    """How long one request may wait for the model server, in all its calls; a client may set less (X-Timeout-Ms)."""
+    """How long a request may wait for the model server, in all its calls; a client may set less (`X-Timeout-Ms`)."""
 
     grace_seconds: float = Field(default=15.0, ge=0, le=300, validation_alias="TF_SERVER_GRACE_SECONDS")
-    """How long the model server may be unavailable (a restart) while requests wait; after that they fail at once. After
-    a longer start it is 1.5 times the length of that start, at most 60 s."""
+    """How long the model server may be unavailable while requests wait for it; after that they get 503 at once. Set it
+    longer than its start takes; after a longer start it becomes 1.5 times that start, at most 60 s."""
 
     max_message_bytes: int = Field(
         default=64 << 20, ge=1 << 20, lt=1 << 31, validation_alias="TF_SERVER_MAX_MESSAGE_BYTES"
@@ -195,7 +197,7 @@ class Settings(BaseSettings):
     """Largest message to and from the model server."""
 
     ca: FilePath | None = Field(default=None, validation_alias="TF_SERVER_CA")
-    """PEM file of the CA of the model server's certificate: gRPC uses TLS; empty: it does not."""
+    """PEM file of the CA of the model server's certificate: calls go over TLS; none: they do not."""
 
     certificate: FilePath | None = Field(default=None, validation_alias="TF_SERVER_CERTIFICATE")
     """PEM file of the client certificate, where the model server requires one."""
@@ -204,13 +206,13 @@ class Settings(BaseSettings):
     """PEM file of the certificate's key."""
 
     route_key_file: Annotated[FilePath, BeforeValidator(_long_enough)] | None = None
-    """File of the key (32 bytes or more) with which `GET /tf/route` signs tokens for the model servers; empty: off."""
+    """File of the key, 32 bytes or more, with which `GET /tf/route` signs tokens for the model servers; none: off."""
 
     route_port: int = Field(default=9001, ge=1, le=65535)
     """The port that clients with such tokens call: the model servers' `--direct_port`."""
 
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
-    """How long after TERM requests are still accepted while /readyz answers 503, for load balancers to see that."""
+    """How long after TERM requests are still accepted, for load balancers to see `/readyz` answer 503."""
 
     @field_validator("grpc_port")
     @classmethod

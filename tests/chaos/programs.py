@@ -9,7 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from lab_engine import settings, web
 from lab_engine.chaos.load import Client
+from lab_engine.local.services import Service, all_services
 from tests.chaos.processes import children, manager, pid_of, tree
 from tests.chaos.scene import FORM, PICTURE, Scene
 from tests.running import Answer, request, wait_until
@@ -94,7 +96,11 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
         monitor = pid_of(lab, "monitor")
         return _is_alive(monitor) and any(map(_is_alive, children(monitor)))
 
-    services = {
+    def probed(service: Service) -> bool:
+        return all(web.answers(program.probe) for program in service.programs)
+
+    every = all_services(settings.load(lab.environment, running=True))
+    services = {service.name: partial(probed, service) for service in every} | {
         "tensor-serving": serving,
         "tensor-rest": lambda: answers("REST", "/tf/models") and classifies(),
         "tensor-board": lambda: answers("BOARD", "/data/runs"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab_engine.local.services import find_nginx
+from lab_engine.verbs import SERVICES
 from tests.running import SAMPLES, UNPUBLISHED, Lab, kill, wait_until
 
 
@@ -66,7 +67,7 @@ def test_logs_show_the_lines_of_one_service_behind_its_processes_names(lab: Lab)
 
 
 def test_unknown_services_and_options_fail_with_the_valid_ones(lab: Lab) -> None:
-    assert "tensor-board, tensor-jupyter, tensor-rest, tensor-serving" in lab.compose("restart", "tensorboard", code=1)
+    assert ", ".join(SERVICES) in lab.compose("restart", "tensorboard", code=1)
     assert "a command is missing" in lab.compose("exec", "tensor-jupyter", code=2)
     assert "--follow" in lab.compose("logs", "--folow", code=2)
     assert "'restart'" in lab.compose("reboot", code=2)

@@ -32,20 +32,19 @@ class Bars(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAB_GATE_")
 
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
-    """LAB_GATE_MIN_ACCURACY: the least share of held-out images that must be right."""
+    """The least share of held-out images that must be right."""
 
     max_accuracy_loss: float = Field(default=0.005, ge=0, le=1)
-    """LAB_GATE_MAX_ACCURACY_LOSS: how much below the current version's accuracy it may be."""
+    """How far its accuracy may be below that of the version it would replace."""
 
     max_disagreement: float = Field(default=0.1, ge=0, le=1)
-    """LAB_GATE_MAX_DISAGREEMENT: the share of images it may classify differently from the current version, in
-    addition to its gain in accuracy."""
+    """The share of images it may classify differently from that version, in addition to its gain in accuracy."""
 
     max_latency_ms: float = Field(default=100.0, gt=0)
-    """LAB_GATE_MAX_LATENCY_MS: how long its graph may take for one request, as the median of 51."""
+    """How many milliseconds its graph may take for one request, as the median of 51."""
 
     pictures: int = Field(default=2000, ge=1)
-    """LAB_GATE_PICTURES: the largest number of held-out images to measure with."""
+    """The largest number of held-out images to measure with."""
 
     @classmethod
     def read(cls) -> "Bars":

@@ -6,7 +6,7 @@ Label values are bounded: a model is named only once it has answered, a status i
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest, values
 
@@ -60,7 +60,10 @@ _seconds = Histogram(
 )
 _in_flight = Gauge("tensor_rest_in_flight", "Requests being worked on.", registry=_registry, multiprocess_mode="sum")
 _refused = Counter(
-    "tensor_rest_refused", "Requests refused before any work, by reason.", ["reason"], registry=_registry
+    "tensor_rest_refused",
+    f"Requests refused before any work, by reason: {', '.join(get_args(Reason))}.",
+    ["reason"],
+    registry=_registry,
 )
 _batch_rows = Histogram(
     "tensor_rest_batch_rows",
@@ -83,7 +86,7 @@ _concept = Histogram(
     buckets=(0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
     registry=_registry,
 )
-_METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker, _concept)
+METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker, _concept)
 
 _in_flight.set(0)  # a worker that died left its values to this one
 _breaker.set(0)
@@ -174,7 +177,7 @@ class _AllWorkers:
         for key, value in self._memory.totals().items():
             metric, name, labels = json.loads(key)
             samples[metric].append((name, labels, value))
-        for declared in _METRICS:
+        for declared in METRICS:
             for family in declared.describe():
                 own = samples[family.name]
                 for sample in _accumulated(own) if family.type == "histogram" else own:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve; each field is the flag of that name. Defaults are TF Serving's unless `_HELP` names another."""
+    """How to serve; each field is the flag of that name. Defaults are TF Serving's unless `HELP` names another."""
 
     port: int = 8500
     bind_address: str = "127.0.0.1"
@@ -40,33 +40,38 @@ class Options:
     tensorflow_inter_op_parallelism: int = 0
 
 
-_HELP = {
-    "port": "port of the gRPC API; 0 takes a free one (TF Serving: no gRPC)",
+HELP = {
+    "port": "port of the gRPC API; 0 takes a free one, which is logged (TF Serving: no gRPC)",
     "bind_address": "address to listen on; ours, TF Serving always listens on all",
     "grpc_socket_path": "also serve gRPC on this Unix socket",
     "ssl_config_file": "SSLConfig in text form: serve gRPC over TLS with its server_key, server_cert, custom_ca",
     "direct_port": "ours: also serve predictions here, to clients with a token of the gateway's; 0 for none",
     "direct_key_file": "ours: the key of these tokens, the gateway's TENSOR_REST_ROUTE_KEY_FILE",
-    "grpc_max_threads": "calls run at the same time without batching; more wait (TF Serving refuses them)",
+    "grpc_max_threads": "calls run at the same time without batching, by default 4 for each core; more wait, "
+    "where TF Serving refuses them",
     "rest_api_port": "port of the REST API, 0 for none",
     "rest_api_timeout_in_ms": "milliseconds a REST call may take",
     "monitoring_config_file": "MonitoringConfig in text form: serve metrics for Prometheus on the REST port",
     "model_name": "name of the model, with --model_base_path",
-    "model_base_path": "folder with the versions of the one model to serve",
+    "model_base_path": "folder with the versions of the one model to serve, the newest of which is served",
     "model_config_file": "ModelServerConfig in text form; wins over --model_name and --model_base_path",
     "model_config_file_poll_wait_seconds": "seconds between readings of it, 0 to read it once",
-    "load_record_file": "ours: remembers here what ended the server while being loaded, and leaves it out",
+    "load_record_file": "ours: each load is recorded here, so that a version that ends the server is not loaded again",
     "file_system_poll_wait_seconds": "seconds between scans for new versions, 0 to scan once",
     "max_num_load_retries": "times a failed load is tried again",
     "load_retry_interval_micros": "microseconds between these tries",
-    "enable_model_warmup": "replay a version's warm-up records before it goes live",
-    "enable_batching": "run calls that come at the same time in one batch",
+    "enable_model_warmup": "replay a version's warm-up records, assets.extra/tf_serving_warmup_requests, before it "
+    "goes live",
+    "enable_batching": "run calls that come at the same time in one batch; `run` and the lab switch it on",
     "batching_parameters_file": "BatchingParameters in text form, with --enable_batching",
     "enable_per_model_batching_parameters": "take them from batching_params.pbtxt in each version folder instead; "
     "versions without one are not batched",
-    "tensorflow_intra_op_parallelism": "threads inside one TensorFlow operation, 0 for one a core",
+    "tensorflow_intra_op_parallelism": "threads inside one TensorFlow operation, 0 for one a core; 1 costs least CPU "
+    "for small models",
     "tensorflow_inter_op_parallelism": "threads for a graph's operations; 0 and 1 run them in the call's own thread",
 }
+"""What each flag means, without its default; the README's table is made from it."""
+
 _LEAST = {"grpc_max_threads": 1, "rest_api_timeout_in_ms": 1}
 
 
@@ -75,7 +80,7 @@ def parse(arguments: list[str]) -> Options:
     prog = "python -m tensor_serving serve"
     parser = argparse.ArgumentParser(prog=prog, usage=f"{prog} --FLAG=VALUE ...", allow_abbrev=False)
     for field in fields(Options):
-        default, text = getattr(Options, field.name), f"{_HELP[field.name]} (default: {getattr(Options, field.name)})"
+        default, text = field.default, f"{HELP[field.name]} (default: {field.default})"
         if isinstance(default, bool):  # without a value it means true, as in TF Serving
             parser.add_argument(
                 f"--{field.name}", type=_truth, nargs="?", const=True, default=default, metavar="BOOL", help=text
@@ -92,7 +97,7 @@ def parse(arguments: list[str]) -> Options:
     )
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
-        valid = ", ".join(f"--{name}" for name in (*_HELP, "version"))
+        valid = ", ".join(f"--{name}" for name in (*HELP, "version"))
         parser.error(f"unknown flag {unknown[0]}; valid flags are {valid}")
     options = Options(**vars(given))
     if problem := _problem(options):
