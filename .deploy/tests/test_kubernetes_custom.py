@@ -83,7 +83,7 @@ def test_custom_resources_are_as_their_projects_define_them(kind: str) -> None:
 def test_keda_scales_on_a_metric_of_the_gateway() -> None:
     scaled = of_kind(objects("eks", ALL), "ScaledObject")["tensor-serving"]["spec"]
     (query,) = (each["metadata"]["query"] for each in scaled["triggers"] if each["type"] == "prometheus")
-    gauges = {each._name for each in metrics._METRICS}
+    gauges = {each._name for each in metrics.METRICS}
     assert set(re.findall(r"tensor_\w+", query)) <= gauges
     before = of_kind(objects("eks"), "HorizontalPodAutoscaler")["tensor-serving"]["spec"]
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (before["minReplicas"], before["maxReplicas"])

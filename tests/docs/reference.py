@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import click
 import typer.main
 from pydantic import AliasChoices, BaseModel
 from pydantic_core import PydanticUndefined
@@ -147,7 +146,7 @@ def _options(verb: ArgumentParser) -> Iterator[Row]:
 
 def _commands(group: Any, before: str) -> Iterator[Row]:
     for name, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if hasattr(command, "commands"):
             yield from _commands(command, f"{before}{name} ")
         else:
             yield f"`{before}{name}`", _sentence(re.split(r"(?<=\.)\s", command.help or "")[0])

@@ -1,32 +1,25 @@
-"""The documents hold a line for every setting, port, route, metric, command and flag, and name files that exist."""
+"""Facts that stand in documents and in the source are the same, and the documents name files that exist.
+
+Those in tables are made from the source: test_reference.py.
+"""
 
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import click
 import pytest
-import typer.main
 
-from lab_engine import __main__ as engine
 from lab_engine.settings import Ports, read_env_file
-from tensor_jupyter import cli as workbench
 from tensor_jupyter import ports as workbench_ports
 from tensor_jupyter.pipeline.argo import ARGO_MODULE
-from tensor_jupyter.publishing.release_gate import Bars
-from tensor_jupyter.settings import Settings as Workbench
 from tensor_rest.app import create_app
 from tensor_rest.images.formats import FORMATS_TEXT
-from tensor_rest.observability import metrics as gateway_metrics
 from tensor_rest.settings import Settings as Gateway
 from tensor_serving import cli as serving
 from tensor_serving.embedded.metrics import Metrics
-from tensor_serving.embedded.options import Options
 from tests.docs.documents import DOCUMENTS
 from tests.running import ROOT
 
@@ -46,34 +39,12 @@ def missing(names: Iterator[str] | list[str], *documents: str) -> list[str]:
     return [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", found)]
 
 
-def test_every_setting_of_the_gateway_has_a_line() -> None:
-    aliases = [
-        str(each.validation_alias or f"TENSOR_REST_{name.upper()}") for name, each in Gateway.model_fields.items()
-    ]
-    names = [name for alias in aliases for name in (re.findall(r"[A-Z_]{6,}", alias))]
-    assert len(names) > 30
-    assert not missing(names, "tensor-rest/README.md", "docs/security.md")
-
-
-def test_every_setting_of_the_workbench_has_a_line() -> None:
-    names = [f"LAB_{name.upper()}" for name in Workbench.model_fields]
-    bars = [f"LAB_GATE_{name.upper()}" for name in Bars.model_fields]
-    assert not missing(names + bars, "tensor-jupyter/README.md")
-
-
 def test_every_default_of_the_lab_has_a_line() -> None:
     names = [name for name in DEFAULTS if name not in NOT_SET_BY_USERS]
     assert not missing(names, "docs/operations.md", "docs/images.md", "docs/development.md")
 
 
-def test_every_flag_of_the_model_server_has_a_line() -> None:
-    assert not missing([f"--{field.name}" for field in fields(Options)], "tensor-serving-gpu/README.md")
-
-
-def test_every_metric_has_a_line() -> None:
-    declared = [family for metric in gateway_metrics.METRICS for family in metric.describe()]
-    names = [f"{family.name}_total" if family.type == "counter" else family.name for family in declared]
-    assert not missing(names, "docs/security.md")
+def test_every_metric_of_the_model_server_has_a_line() -> None:
     served = [family.name.rpartition(":")[2] for family in vars(Metrics()).values() if hasattr(family, "lines")]
     assert len(served) > 8
     assert not missing(served, "tensor-serving-gpu/README.md")
@@ -91,28 +62,9 @@ def test_every_route_has_a_line(tmp_path: Path) -> None:
     assert not paths - documented
 
 
-def test_every_command_has_a_line() -> None:
-    assert not missing([f"lab {name}" for name in commands(typer.main.get_command(workbench.app))], *WORKBENCH)
-    verbs = engine._parsers()[1].choices
-    assert not [verb for verb in verbs if not re.search(rf"^\|.*`{verb}\b", text("docs/operations.md"), re.MULTILINE)]
-    assert not missing([f"`{name}`" for name in choices(serving._parser())], "tensor-serving-gpu/README.md")
-
-
-WORKBENCH = ("tensor-jupyter/README.md", "docs/operations.md")
-
-
-def commands(group: Any, before: str = "") -> Iterator[str]:
-    """The names of all commands below the group, with the names of the groups they are in."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{before}{name} ")
-        else:
-            yield before + name
-
-
-def choices(parser: Any) -> list[str]:
-    (group,) = [action for action in parser._actions if action.dest == "command"]
-    return list(group.choices)
+def test_every_command_of_the_model_server_has_a_line() -> None:
+    (group,) = [action for action in serving._parser()._actions if action.dest == "command"]
+    assert not missing([f"`{name}`" for name in group.choices or []], "tensor-serving-gpu/README.md")
 
 
 @pytest.mark.parametrize("name", Ports.__annotations__)
