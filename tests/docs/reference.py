@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer.main
@@ -20,6 +21,7 @@ from tensor_jupyter import cli as workbench
 from tensor_jupyter.publishing.release_gate import Bars
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_jupyter.training.run import PREFIX, Run
+from tensor_rest.app import create_app
 from tensor_rest.observability import metrics
 from tensor_rest.settings import Settings as Gateway
 from tensor_serving.embedded import options
@@ -94,6 +96,19 @@ def commands() -> Iterator[Row]:
     yield from _commands(typer.main.get_command(workbench.app), "lab ")
 
 
+def routes() -> Iterator[Row]:
+    """The gateway's, as its OpenAPI document has them; those of a version or a label are described once for all."""
+    yield "request", "answer"
+    with TemporaryDirectory() as folder:
+        client = create_app(Gateway(run_dir=Path(folder))).test_client()
+        found = client.get("/tf/openapi.json", headers={"Host": "localhost"}).get_json()
+    for path, methods in found["paths"].items():
+        if not re.search("{(version|label)}", path):
+            place = path.replace("{model}", "M")
+            operations = {method: one for method, one in methods.items() if method != "parameters"}
+            yield from ((f"`{method.upper()} {place}`", one["summary"]) for method, one in operations.items())
+
+
 def gateway_metrics() -> Iterator[Row]:
     yield "metric", "labels", "is"
     for metric in metrics.METRICS:
@@ -158,6 +173,7 @@ TABLES: dict[str, tuple[str, Callable[[], Iterable[Row]]]] = {
     "gateway": ("tensor-rest/README.md", lambda: settings(Gateway, "TENSOR_REST_")),
     "protection": ("docs/security.md", lambda: settings(Gateway, "TENSOR_REST_", _PROTECTION)),
     "metrics": ("docs/security.md", gateway_metrics),
+    "routes": ("docs/rest-api.md", routes),
     "workbench": ("tensor-jupyter/README.md", lambda: settings(Workbench, "LAB_")),
     "training": ("tensor-jupyter/README.md", lambda: settings(Run, PREFIX)),
     "gate": ("tensor-jupyter/README.md", lambda: settings(Bars, "LAB_GATE_")),
