@@ -122,7 +122,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_up(
         verbs.add_parser(
-            "up", help="start the lab, or what of it is stopped; wait until it is healthy, show that it answers"
+            "up",
+            help="start the lab, or the stopped parts of it; wait until it is healthy, show that it answers",
         )
     )
     down = verbs.add_parser("down", help="stop the lab; models, logs, data and feedback stay")
@@ -131,7 +132,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     )
     down.add_argument("-y", "--yes", action="store_true", help="do not ask")
     _add_json_verbs(verbs)
-    scale = verbs.add_parser("scale", help="run several model servers, or one again, while the lab answers")
+    scale = verbs.add_parser("scale", help=f"run 1 to {model_servers.MAX} model servers, while the lab answers")
     scale.add_argument("replicas", type=_replicas, metavar=f"{SCALED}=N", help=f"how many, 1 to {model_servers.MAX}")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
@@ -162,7 +163,7 @@ def _add_maintenance(verbs: Any) -> None:
     restore.add_argument("file", type=Path, metavar="FILE", help="a backup, of a lab in Docker or of local processes")
     restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
     verbs.add_parser(
-        "version", help="show release and commit; in Docker each image's, and whether it is of this clone's source"
+        "version", help="show release and commit; in Docker also whether each image was built from this clone's source"
     )
 
 
@@ -203,7 +204,9 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     docker = up.add_argument_group("in Docker")
     docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
     docker.add_argument(
-        "-p", "--project", help="Compose's project (default: LAB_PROJECT); all but lab prefix every name"
+        "-p",
+        "--project",
+        help="Compose's project (default: LAB_PROJECT); if it is not lab, all names begin with it",
     )
     docker.add_argument("-r", "--registry", help="where the images are (default: LAB_REGISTRY)")
     docker.add_argument("-t", "--tag", help="the images' tag (default: LAB_TAG)")

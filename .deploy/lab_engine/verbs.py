@@ -9,8 +9,14 @@ from . import console
 from .errors import EngineError
 from .settings import ROOT
 
-SERVICES = tuple(sorted(check.parent.name.removesuffix("-gpu") for check in ROOT.glob("*/healthcheck.py")))
-"""The compose file's names: those of the folders with a health check; that of the model server has a suffix."""
+
+def service_of(folder: Path) -> str:
+    """Return the name of the folder's service: its own, but the model server's folder has the suffix -gpu."""
+    return folder.name.removesuffix("-gpu")
+
+
+SERVICES = tuple(sorted(service_of(check.parent) for check in ROOT.glob("tensor-*/healthcheck.py")))
+"""The compose file's names."""
 
 SCALED = "tensor-serving"
 """The only service that can be scaled."""

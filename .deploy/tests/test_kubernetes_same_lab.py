@@ -65,8 +65,9 @@ def test_services_and_volumes_have_composes_names(overlay: str) -> None:
     assert (
         set(of_kind(found, "Deployment")) == set(of_kind(found, "Service")) == set(SERVICES) <= set(COMPOSE["services"])
     )
-    own = {"tensor-serving-state", "tensor-notebooks"}  # a pod's, and Kubernetes'
-    assert set(of_kind(found, "PersistentVolumeClaim")) - own <= set(COMPOSE["volumes"])
+    mounts = (mount.partition(":")[0] for name in SERVICES for mount in COMPOSE["services"][name].get("volumes", []))
+    volumes = set(mounts) & set(COMPOSE["volumes"]) - {"tensor-serving-state"}  # a pod's own
+    assert set(of_kind(found, "PersistentVolumeClaim")) == volumes | {"tensor-notebooks"}
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     """Maximum rows in one call that requests share, where a model's rows are known to be independent; 1: none share."""
 
     batch_calls: int = Field(default=2, ge=1, le=64)
-    """Shared calls a worker has in flight at once for one model. More help with many cores or several model servers."""
+    """Shared calls a worker has in flight at once for one model. A higher number helps with many cores."""
 
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
     """Largest request body, as sent and as unpacked; more is refused with 413 before it is read."""
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     """Where TensorBoard is, for a link on the page where `/tensorboard/` cannot be opened; none hides the link."""
 
     board_server: str = Field(default="", pattern=rf"^$|{_SERVER}")
-    """`host:port` of TensorBoard, which nginx then serves under `/tensorboard/` of the gateway; empty: it does not. A
+    """`host:port` of TensorBoard, which nginx then serves under `/tensorboard/` of the gateway; none: it does not. A
     name is looked up by DNS, not in `/etc/hosts`."""
 
     jupyter_url: HttpUrl | None = None
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     server: str = Field(default="127.0.0.1:9000", validation_alias="TF_SERVER_HOST_PORT", pattern=_TARGET)
     """Address of the model server's gRPC port: `host:port`, `dns:///host:port`, `ipv4:a:p,b:p`, `ipv6:[a]:p`,
     `unix:/path`, `unix-abstract:name`, or `file:/path` with a line `host:port inventory-host:port` for each of several
-    servers, which are called round-robin."""
+    servers. Several addresses, of any form, are called round-robin."""
 
     inventory_url: HttpUrl = Field(
         default=HttpUrl("http://127.0.0.1:8502/"), validation_alias="TF_SERVER_INVENTORY_URL"

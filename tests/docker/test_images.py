@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import yaml
 
 from lab_engine.docker import source
+from lab_engine.verbs import service_of
 from tests.conftest import IMAGES
 from tests.running import ROOT, wait_until
 
@@ -110,7 +112,9 @@ def test_it_has_labels_and_runs_without_privileges(images: dict[str, str], name:
     assert config["User"] == "1000:100"
     assert config["Entrypoint"][:2] == ["tini", "--"]
     assert config["Healthcheck"]["Test"][0] == "CMD"
-    assert config["ExposedPorts"]
+    compose = yaml.safe_load((ROOT / ".deploy" / "localhost-compose.yml").read_text())["services"]
+    (published,) = compose[service_of(folder)]["ports"]
+    assert f"{published.rpartition(':')[2]}/tcp" in config["ExposedPorts"]
     assert not config.get("Volumes")
 
 

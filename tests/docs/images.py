@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from lab_engine.settings import read_env_file
+from lab_engine.verbs import service_of
 from tests.running import ROOT
 
 _VERSIONS = read_env_file(ROOT / "versions.env")
@@ -20,7 +21,7 @@ def services() -> Iterator[Row]:
     """The services, what their images hold, and where they listen in the lab."""
     yield "service", "is", "port"
     for name, wanted in _compose().items():
-        text = next(path.read_text() for path in _dockerfiles() if path.parent.name.removesuffix("-gpu") == name)
+        text = next(path.read_text() for path in _dockerfiles() if service_of(path.parent) == name)
         (published,) = re.findall(r"\$\{(\w+):\?\}", wanted["ports"][0])
         yield f"**{name}**", _labels(text)["org.opencontainers.image.description"], _VERSIONS[published]
 
@@ -34,7 +35,7 @@ def held() -> Iterator[Row]:
         (base,) = re.findall(r"^ARG BASE_IMAGE=(.*)$", text, re.MULTILINE)
         named = next(name for name, value in _VERSIONS.items() if value == base)
         place = f"`{path.relative_to(ROOT)}`"
-        limit = labels.get("tensor-lab.size-limit", "as large as its base")
+        limit = labels.get("tensor-lab.size-limit", "no limit: depends on its base")
         yield _image(path), place, f"`{named}`", labels["org.opencontainers.image.description"], limit
 
 
@@ -44,7 +45,7 @@ def running() -> Iterator[Row]:
     for path in _dockerfiles():
         folder = path.parent
         (ports,) = re.findall(r"^EXPOSE (.*)$", path.read_text(), re.MULTILINE)
-        mounts = _compose()[folder.name.removesuffix("-gpu")].get("volumes", [])
+        mounts = _compose()[service_of(folder)].get("volumes", [])
         check = ast.get_docstring(ast.parse((folder / "healthcheck.py").read_text())) or ""
         when = " ".join(re.split(r"\.\s|\.$", check)[0].split()).removeprefix("Healthy when ")
         yield _image(path), ", ".join(ports.split()), _volumes(mounts), when

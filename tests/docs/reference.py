@@ -1,10 +1,13 @@
-"""The tables of settings, flags, commands, metrics and images in the documents, made from where each is declared."""
+"""The tables of settings, flags, verbs, commands, routes, metrics, images and services in the documents.
+
+Each is made from where its facts are declared.
+"""
 
 import ast
 import inspect
 import re
 import textwrap
-from argparse import ArgumentParser
+from argparse import REMAINDER, ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from itertools import pairwise
@@ -35,6 +38,9 @@ _PROTECTION = (
 )
 """The gateway's settings that docs/security.md describes."""
 
+_NOTHING_SERVED: dict[str, Any] = {"server": "127.0.0.1:1", "inventory_url": "http://127.0.0.1:1/", "grace_seconds": 0}
+"""Whatever lab runs on this machine, the document describes no model."""
+
 _ELSEWHERE = "see right"
 """Instead of a default that depends on the machine."""
 
@@ -53,7 +59,8 @@ def variables(path: Path) -> Iterator[Row]:
         name, assigned, value = line.partition("=")
         if line.startswith("#"):
             comment.append(line.removeprefix("#").strip())
-        elif assigned and name.startswith("LAB_") and comment and name != "LAB_VERSION":
+        elif assigned and name.startswith("LAB_") and name != "LAB_VERSION":
+            assert comment, f"{name} has no comment above it"
             yield f"`{name}`", value, _sentence(" ".join(comment))
         if not line.startswith("#"):
             comment = []
@@ -98,9 +105,9 @@ def commands() -> Iterator[Row]:
 
 def routes() -> Iterator[Row]:
     """The gateway's, as its OpenAPI document has them; those of a version or a label are described once for all."""
-    yield "request", "answer"
+    yield "request", "does"
     with TemporaryDirectory() as folder:
-        client = create_app(Gateway(run_dir=Path(folder))).test_client()
+        client = create_app(Gateway(run_dir=Path(folder), **_NOTHING_SERVED)).test_client()
         found = client.get("/tf/openapi.json", headers={"Host": "localhost"}).get_json()
     for path, methods in found["paths"].items():
         if not re.search("{(version|label)}", path):
@@ -132,7 +139,7 @@ def _docstrings(owner: type) -> dict[str, str]:
 
 
 def _value(value: Any) -> str:
-    if value in (None, "", ()):
+    if value == () or str(value) in ("None", ""):  # also an empty SecretStr
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
@@ -147,7 +154,7 @@ def _sentence(text: str) -> str:
 
 def _place(action: Any) -> str:
     name = action.metavar or action.dest.upper()
-    return {"*": f"[{name}...]", "A...": f"{name}..."}.get(action.nargs or "", name)
+    return {"*": f"[{name}...]", REMAINDER: f"{name}..."}.get(action.nargs, name)
 
 
 def _options(verb: ArgumentParser) -> Iterator[Row]:
@@ -156,7 +163,7 @@ def _options(verb: ArgumentParser) -> Iterator[Row]:
             value = (
                 "" if action.nargs == 0 else f" {action.metavar or '|'.join(action.choices or [action.dest.upper()])}"
             )
-            yield f"{action.option_strings[-1]}{value}", action.help or ""
+            yield f"{', '.join(action.option_strings)}{value}", action.help or ""
 
 
 def _commands(group: Any, before: str) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The documents' tables of settings, flags, commands, metrics and images are those of the source.
+"""The documents' tables of settings, flags, verbs, commands, routes, metrics, images and services are the source's.
 
 `UPDATE_TABLES=1 bin/test.sh tests/docs/test_reference.py` writes them anew.
 """
@@ -18,5 +18,5 @@ COMMAND = "UPDATE_TABLES=1 bin/test.sh tests/docs/test_reference.py"
 def test_a_table_is_what_the_source_says(name: str) -> None:
     document, rows = reference.TABLES[name]
     check = not os.environ.get("UPDATE_TABLES")
-    code = write_table(ROOT / document, f"{COMMAND} ({name})", reference.table(rows()), check)
+    code = write_table(ROOT / document, f"{COMMAND} # {name}", reference.table(rows()), check)
     assert code == 0, f"{document}: run {COMMAND}"

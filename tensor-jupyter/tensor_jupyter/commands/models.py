@@ -142,14 +142,14 @@ def promote(
     to: Annotated[str, typer.Option("--to", help="The label it gets.")] = "stable",
     data: Data = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Promote it even if it misses a bar; that is recorded.")
+        bool, typer.Option("--force", help="Promote it even if it misses a threshold; that is recorded.")
     ] = False,
     wait: Wait = 20.0,
     json: Json = False,
 ) -> None:
-    """Measure a version against the one it would replace; if it reaches every bar, give it the label.
+    """Measure a version against the one it would replace; if it meets every threshold, give it the label.
 
-    Bars are set by LAB_GATE_MIN_ACCURACY, LAB_GATE_MAX_ACCURACY_LOSS, LAB_GATE_MAX_DISAGREEMENT and
+    The thresholds are set by LAB_GATE_MIN_ACCURACY, LAB_GATE_MAX_ACCURACY_LOSS, LAB_GATE_MAX_DISAGREEMENT and
     LAB_GATE_MAX_LATENCY_MS.
     """
     with errors_in_one_line():

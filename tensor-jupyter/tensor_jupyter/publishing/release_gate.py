@@ -35,13 +35,13 @@ class Bars(BaseSettings):
     """The least share of held-out images that must be right."""
 
     max_accuracy_loss: float = Field(default=0.005, ge=0, le=1)
-    """How far its accuracy may be below that of the version it would replace."""
+    """How far a version's accuracy may be below that of the version it would replace."""
 
     max_disagreement: float = Field(default=0.1, ge=0, le=1)
-    """The share of images it may classify differently from that version, in addition to its gain in accuracy."""
+    """The share of images it may classify differently from the other, in addition to its gain in accuracy."""
 
     max_latency_ms: float = Field(default=100.0, gt=0)
-    """How many milliseconds its graph may take for one request, as the median of 51."""
+    """How many milliseconds a version's graph may take for one request, as the median of 51."""
 
     pictures: int = Field(default=2000, ge=1)
     """The largest number of held-out images to measure with."""

@@ -31,9 +31,9 @@ class Run(BaseModel):
         description="Further epochs, at a third of the learning rate, on less distorted images.",
     )
     batch_size: int | None = Field(
-        None, ge=1, le=65_536, description="Images in one step; else 128, or fewer of a small set."
+        None, ge=1, le=65_536, description="Images in one step; none: 128, or fewer of a small set."
     )
-    learning_rate: float | None = Field(None, gt=0, le=1, description="The highest; else the network's own.")
+    learning_rate: float | None = Field(None, gt=0, le=1, description="The highest rate; none: the network's own.")
     seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same model on the same CPU.")
     validation_split: float = Field(
         0.05, ge=0, lt=0.9, description="Part of the training images that chooses the epoch to keep; 0: the last."
@@ -52,7 +52,7 @@ class Run(BaseModel):
         0.02, ge=0, lt=0.5, description="So that a sure answer scores 0.99 and a doubtful one less."
     )
     patience: int | None = Field(
-        None, ge=1, description="Stop after so many epochs without a better one; else a third of the epochs."
+        None, ge=1, description="Stop after so many epochs without a better one; none: a third of the epochs."
     )
     mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="float16 in training; auto: on a GPU.")
     subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training images; at least 2,000 are taken.")

@@ -98,7 +98,7 @@ def _times(answers: list[Answer]) -> tuple[float, float]:
 CLASSIFY = ImageRoute(
     path="/tf/models/<model>/classify",
     operation="classify",
-    summary="""What is in these images?
+    summary="""Labels with scores, of one or many images, from any model of images
 
     A form with one or many files in fields of any name (or a zip of them), an image as the whole body
     (Content-Type image/...), or JSON {"url": "..."} where the gateway is configured to fetch images. An image

@@ -60,7 +60,7 @@ def _label_prediction_model(api: Namespace) -> Any:
 DIGIT = ImageRoute(
     path="/tf/mnist/<model>",
     operation="classify_digit",
-    summary="""Which digit is in this image?
+    summary="""The most probable digits of an image
 
     The headers X-Model-Name and X-Model-Version name the model and version that answered.
     """,

@@ -16,12 +16,12 @@ def paths(errors: dict[str, Any]) -> dict[str, Any]:
     return {
         "/healthz": _probe(
             "healthz",
-            "Does the gateway live?",
+            "Whether the gateway answers",
             {"200": {"description": "The process answers", "schema": _status("ok", lab=lab)}},
         ),
         "/readyz": _probe(
             "readyz",
-            "Does the model server answer the gateway?",
+            "Whether the model server answers the gateway",
             {
                 "200": {"description": "It does", "schema": _status("ready")},
                 **{status: errors[status] for status in ("503", "504")},

@@ -47,7 +47,7 @@ HELP = {
     "ssl_config_file": "SSLConfig in text form: serve gRPC over TLS with its server_key, server_cert, custom_ca",
     "direct_port": "ours: also serve predictions here, to clients with a token of the gateway's; 0 for none",
     "direct_key_file": "ours: the key of these tokens, the gateway's TENSOR_REST_ROUTE_KEY_FILE",
-    "grpc_max_threads": "calls run at the same time without batching, by default 4 for each core; more wait, "
+    "grpc_max_threads": "calls run at the same time without batching, 4 for each core if not given; more wait, "
     "where TF Serving refuses them",
     "rest_api_port": "port of the REST API, 0 for none",
     "rest_api_timeout_in_ms": "milliseconds a REST call may take",
@@ -63,12 +63,14 @@ HELP = {
     "enable_model_warmup": "replay a version's warm-up records, assets.extra/tf_serving_warmup_requests, before it "
     "goes live",
     "enable_batching": "run calls that come at the same time in one batch; `run` and the lab switch it on",
-    "batching_parameters_file": "BatchingParameters in text form, with --enable_batching",
+    "batching_parameters_file": "BatchingParameters in text form, with --enable_batching; the lab's are in "
+    "tensor_serving/batching_parameters.pbtxt",
     "enable_per_model_batching_parameters": "take them from batching_params.pbtxt in each version folder instead; "
     "versions without one are not batched",
     "tensorflow_intra_op_parallelism": "threads inside one TensorFlow operation, 0 for one a core; 1 costs least CPU "
     "for small models",
-    "tensorflow_inter_op_parallelism": "threads for a graph's operations; 0 and 1 run them in the call's own thread",
+    "tensorflow_inter_op_parallelism": "threads for a graph's operations; 0 and 1 run them in the call's own thread, "
+    "others in a pool of that size",
 }
 """What each flag means, without its default; the README's table is made from it."""
 
