@@ -101,8 +101,7 @@ lint() {
   "$python" -m ruff check .
   "$python" -m ruff format --check .
   step "mypy"
-  "$python" -m mypy tensor-rest/tensor_rest tensor-serving-gpu/tensor_serving tensor-jupyter/tensor_jupyter \
-    .deploy/lab_engine .deploy/lab_sbom tests
+  "$python" -m mypy
   step "imports"
   PYTHONPATH=tensor-jupyter:tensor-serving-gpu:tensor-rest:.deploy "$(dirname "$python")/lint-imports" --no-cache
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then

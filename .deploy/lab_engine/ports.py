@@ -46,7 +46,8 @@ def is_free(port: int) -> bool:
 def next_free(port: int, used: Collection[int] = ()) -> int:
     """Return the first free port above this one that is not among the `used`."""
     candidates = [*range(port + 1, 65536), *range(1024, port)]
-    return next(candidate for candidate in candidates if candidate not in used and is_free(candidate))
+    free: int = next(candidate for candidate in candidates if candidate not in used and is_free(candidate))
+    return free
 
 
 def holder(port: int) -> str:

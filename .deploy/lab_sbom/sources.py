@@ -7,19 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Runs in the image with its own Python and nothing else. An image without dpkg has no Debian packages.
-_LOOK = r"""
-import importlib.metadata as metadata, json, pathlib
-status = pathlib.Path("/var/lib/dpkg/status")
-blocks = status.read_text(errors="replace").split("\n\n") if status.exists() else []
-debian = [dict(line.split(": ", 1) for line in block.splitlines() if line[:1].isalpha() and ": " in line)
-          for block in blocks if "\nStatus: install ok installed" in block]
-release = pathlib.Path("/etc/os-release").read_text()
-python = [{key: each.metadata.get(key, "") for key in ("Name", "Version", "License-Expression", "License")}
-          for each in metadata.distributions()]
-debian = [{key: each.get(key, "") for key in ("Package", "Version", "Architecture")} for each in debian]
-print(json.dumps({"release": release, "python": python, "debian": debian}))
-"""
+_INSIDE = Path(__file__).with_name("inside.py")
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
 _HASH = re.compile(r"^\s+--hash=sha256:([0-9a-f]{64})")
 _MAX_LICENSE_CHARS = 80  # characters; some packages have the whole license text in that field
@@ -60,7 +48,7 @@ def image(reference: str) -> Image:
     repository = reference.rpartition(":")[0] + "@"
     digests = [each.removeprefix(repository) for each in inspected["RepoDigests"] or [] if each.startswith(repository)]
     hardened = ("--read-only", "--cap-drop=ALL", "--network=none", "--security-opt=no-new-privileges")
-    found = json.loads(_docker("run", "--rm", *hardened, "--entrypoint=python3", reference, "-c", _LOOK))
+    found = json.loads(_docker("run", "--rm", *hardened, "--entrypoint=python3", reference, "-c", _INSIDE.read_text()))
     release = dict(line.split("=", 1) for line in found["release"].splitlines() if "=" in line)
     name, number = (release.get(key, "").strip('"') for key in ("ID", "VERSION_ID"))
     debian = [

@@ -16,6 +16,7 @@ from lab_engine.local.services import Program, Service
 from lab_engine.settings import ROOT
 from lab_engine.waiting import wait_until
 
+PROGRAM = Path(__file__).parent / "programs" / "answer_or_hang.py"
 CONFIG = """
 [supervisord]
 logfile={run}/supervisord.log
@@ -28,23 +29,11 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [group:service]
 programs=answers,fails
 [program:answers]
-command={python} {run}/answers.py {port}
+command={python} {program} {port}
 startsecs=0
 [program:fails]
 command=cat {run}/later -
 startretries=0
-"""
-ANSWERS = """
-import http.server, sys, time
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/hang":
-            time.sleep(3600)  # no other request is answered meanwhile
-        self.send_response(200)
-        self.end_headers()
-
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 QUICK = Limits(pause=0.05, probe=0.2, silence=0.2, start=60, retry=0.2)
 
@@ -59,9 +48,8 @@ def lab(tmp_path: Path) -> Iterator[settings.Settings]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = CONFIG.format(run=found.run, python=sys.executable, port=port)
+    config = CONFIG.format(run=found.run, python=sys.executable, program=PROGRAM, port=port)
     (found.run / "port").write_text(str(port))
-    (found.run / "answers.py").write_text(ANSWERS)
     manager = Manager(found)
     manager.start(config, {**os.environ, "TENSOR_LAB_SUPERVISED": str(found.home)})
     memory.note(found, "local", up=True)

@@ -154,7 +154,8 @@ def check_scores(counts: Mapping[float, int], training: Training, max_psi: float
 def live_shares(counts: Mapping[float, int]) -> np.ndarray:
     """Return the share of each bucket."""
     found = np.array([*counts.values()], float)
-    return found / found.sum()
+    shares: np.ndarray = found / found.sum()
+    return shares
 
 
 def moment(time: str) -> datetime.datetime:

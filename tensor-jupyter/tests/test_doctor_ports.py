@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from doctor_kit import found, healthy, lab, only
 
 from tensor_jupyter.doctor import discovery, listening
 from tensor_jupyter.settings import Settings
+
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 @pytest.fixture
@@ -18,22 +21,14 @@ def patient(settings, tmp_path, monkeypatch):
         yield server
 
 
-LISTEN = """
-import socket, sys, time
-with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
-    print(server.getsockname()[1], flush=True)
-    time.sleep(60)
-"""
-CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {LISTEN!r}, *sys.argv[1:]], env={{}})"
-
-
 @pytest.fixture
 def listener():
     """listener(port, **environment): a process that listens, started by one with that environment; the port."""
     started = []
+    programs = (PROGRAMS / "run_without_environment.py", PROGRAMS / "listen_on_port.py")
 
     def start(port, **environment):
-        command = [sys.executable, "-c", CHILD, str(port), "--password=hunter2"]
+        command = [sys.executable, *map(str, programs), str(port), "--password=hunter2"]
         process = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, start_new_session=True
         )

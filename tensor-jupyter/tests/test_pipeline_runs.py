@@ -30,16 +30,7 @@ TRAINED = ("gather-mnist", "gather-notmnist", "gather-feedback", "train-classifi
 REPEATED = MEASURED if LONG else ("gather-mnist", "gather-notmnist", "train-concept")
 """Steps of the manifests that are run: each is a process that imports TensorFlow."""
 
-# A run of some steps, as `lab pipeline run` makes it; it prints what became of each.
-_SCRIPT = """
-import json, sys
-from tensor_jupyter.pipeline import runner
-from tensor_jupyter.pipeline.parameters import Parameters
-from tensor_jupyter.settings import Settings
-plan = runner.Plan(tuple(sys.argv[1].split(",")))
-results = runner.Run(plan, Parameters.read(), Settings.read(), lambda *line: None).start()
-print(json.dumps({name: result.state for name, result in results.items()}))
-"""
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 def environment(folder: Path, parameters: Parameters) -> dict[str, str]:
@@ -50,7 +41,7 @@ def environment(folder: Path, parameters: Parameters) -> dict[str, str]:
 
 def start(folder: Path, parameters: Parameters, steps: tuple[str, ...]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, ",".join(steps)],
+        [sys.executable, str(PROGRAMS / "run_pipeline_steps.py"), ",".join(steps)],
         env=environment(folder, parameters),
         cwd=folder,
         stdout=subprocess.PIPE,

@@ -20,20 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 RUN = Run(network="dnn", epochs=4, batch_size=256)
 
-KILLED_AFTER_AN_EPOCH = """
-import os, signal, sys
-from pathlib import Path
-import keras
-from training_kit import bars, context_in
-from tensor_jupyter.training import Run, train
-
-class Kill(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if self.model.optimizer.iterations >= int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-train(Run.model_validate_json(sys.argv[3]), bars(), context_in(Path(sys.argv[1])), verbose=0, callbacks=[Kill()])
-"""
+PACKAGE_ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 class Stop(keras.callbacks.Callback):
@@ -71,10 +59,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(undisturb
 
 def test_a_killed_training_goes_on_and_ends_the_same(undisturbed, tmp_path):
     """Killed in its third epoch of 25 steps; the next one with its name begins with the third."""
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    steps = 25
+    path = os.pathsep.join([str(PACKAGE_ROOT), *filter(None, sys.path)])
+    steps, program = 25, PROGRAMS / "train_until_killed.py"
     done = subprocess.run(
-        [sys.executable, "-c", KILLED_AFTER_AN_EPOCH, str(tmp_path), str(2 * steps + 5), RUN.model_dump_json()],
+        [sys.executable, str(program), str(tmp_path), str(2 * steps + 5), RUN.model_dump_json()],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,

@@ -13,6 +13,7 @@ from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.staging import YOUNG_SECONDS, publish, staging, sweep
 
 PACKAGE_ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 def made(models, text="model"):
@@ -27,11 +28,11 @@ def visible(models):
     return sorted(str(path.relative_to(models)) for path in models.glob("[!.]*/*"))
 
 
-def start(script, *arguments):
-    """A process that runs the script with this package on its path."""
+def start(program, *arguments):
+    """A process that runs the program with this package on its path."""
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [sys.executable, str(PROGRAMS / program), *map(str, arguments)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -72,22 +73,8 @@ def test_another_user_may_read_what_is_published(tmp_path):
     assert (published / "saved_model.pb").stat().st_mode & 0o777 == 0o644
 
 
-PUBLISH_TWENTY = """
-import sys
-from pathlib import Path
-from tensor_jupyter.publishing.staging import publish, staging
-models = Path(sys.argv[1])
-input()
-for number in range(20):
-    with staging(models) as folder:
-        folder.mkdir()
-        (folder / "saved_model.pb").write_text(f"{sys.argv[2]} {number}")
-        print(publish(folder, models, "m").name)
-"""
-
-
 def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
-    exporters = [start(PUBLISH_TWENTY, tmp_path, who) for who in "abc"]
+    exporters = [start("publish_twenty_versions.py", tmp_path, who) for who in "abc"]
     for exporter in exporters:
         exporter.stdin.write("go\n")
         exporter.stdin.flush()
@@ -98,25 +85,13 @@ def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
     assert list((tmp_path / ".staging").iterdir()) == []
 
 
-STAGE_AND_WAIT = """
-import sys
-from pathlib import Path
-from tensor_jupyter.publishing.staging import staging
-with staging(Path(sys.argv[1])) as folder:
-    folder.mkdir()
-    (folder / "saved_model.pb").write_text("half")
-    print(folder.parent, flush=True)
-    input()
-"""
-
-
 def make_old(area):
     long_ago = time.time() - 2 * YOUNG_SECONDS
     os.utime(area, (long_ago, long_ago))
 
 
 def test_a_killed_exporter_leaves_nothing_visible_and_is_swept_by_the_next(tmp_path):
-    exporter = start(STAGE_AND_WAIT, tmp_path)
+    exporter = start("stage_half_a_version.py", tmp_path)
     area = Path(exporter.stdout.readline().strip())
     make_old(area)
     sweep(area.parent)

@@ -20,6 +20,7 @@ from PIL import Image
 from tensor_rest.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
+PROGRAMS = Path(__file__).parent / "programs"
 HTTP = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=None))
 """One for all tests: making a client costs more than most requests. With a bound on what it keeps, its pool could close
 the connection that another thread's request was just given."""
@@ -43,10 +44,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def played(script: str) -> str:
-    """What a script prints in an interpreter of its own: gevent's patches are for a whole process. It logs nothing."""
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+def with_project() -> dict[str, str]:
+    """The environment in which a program finds the gateway's package."""
+    return {**os.environ, "PYTHONPATH": str(PROJECT)}
+
+
+def played(program: str, *arguments: str) -> str:
+    """What one of `PROGRAMS` prints in a process of its own: gevent's patches are for a whole one. It logs nothing."""
+    command = [sys.executable, str(PROGRAMS / program), *arguments]
+    done = subprocess.run(command, env=with_project(), capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     return done.stdout
 
@@ -124,8 +130,7 @@ def start_front(kind: str, run_dir: Path, server: str, user: int | None = None, 
     """Start uWSGI, and nginx where `kind` is nginx, and wait until they answer."""
     port = environment.get("TENSOR_REST_PORT") or str(free_port())
     environment = {
-        **os.environ,
-        "PYTHONPATH": str(PROJECT),
+        **with_project(),
         "TENSOR_REST_RUN_DIR": str(run_dir),
         "TENSOR_REST_FRONT": kind,
         "TENSOR_REST_PORT": port,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from gateway_kit import PROJECT, free_port, wait_until
+from gateway_kit import PROGRAMS, free_port, wait_until, with_project
 from rpc_kit import MAX_BYTES, OPTIONS, channel, error, serving
 
 from tensor_rest.backend.channel import Channel
@@ -192,36 +192,11 @@ def test_many_threads_get_their_own_answers() -> None:
         assert 1 <= sum(map(len, made._idle.values())) <= 64
 
 
-_GREENLETS = """
-import gevent.monkey
-gevent.monkey.patch_all()
-import sys, time, gevent
-from tensor_rest.backend.channel import Channel
-from tensor_rest.backend.status import Code, RpcError
-channel = Channel(sys.argv[1], 64 << 20)
-begun = time.monotonic()
-waits = gevent.spawn(channel.call, "/t/wait", b"m", 30)
-def many(number):
-    for count in range(10):
-        message = b"%d %d " % (number, count) * (1 + number * 1000)
-        assert channel.call("/t/echo", message, 30) == message
-gevent.joinall([gevent.spawn(many, number) for number in range(64)], raise_error=True)
-assert channel.call("/t/size", b"20000000", 30) == b"x" * 20_000_000
-try:
-    channel.call("/t/wait", b"m", 0.2)
-except RpcError as error:
-    assert error.code is Code.DEADLINE_EXCEEDED
-assert not waits.ready()
-print("done", flush=True)
-waits.get()
-"""
-
-
 def test_greenlets_share_a_thread_without_blocking_it() -> None:
     pytest.importorskip("gevent")
     with serving() as server:
-        command = [sys.executable, "-c", _GREENLETS, server.where]
-        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        command = [sys.executable, str(PROGRAMS / "channel_of_greenlets.py"), server.where]
+        with subprocess.Popen(command, env=with_project(), stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "done\n"
             server.hold.set()

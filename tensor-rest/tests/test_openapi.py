@@ -1,6 +1,7 @@
 """OpenAPI 3.1: valid, whole, and enough for a generated client to call the running gateway."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,34 +10,13 @@ from typing import Any
 
 import pytest
 from api_kit import everything
-from gateway_kit import HTTP, Front, picture, start_front
+from gateway_kit import HTTP, PROGRAMS, Front, picture, start_front
 from toy_model_server import ModelServer
 
 from tensor_rest.api import openapi
 
 validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is for developers")
 METHODS = {"get", "post", "put", "delete"}
-
-CALLS = """
-import sys
-from lab_client import Client
-from lab_client.api.digits import classify_digit
-from lab_client.api.models import list_models, show_client
-from lab_client.api.predict import predict
-from lab_client.models import ClassifyDigitBody, Error, PredictRequest
-from lab_client.types import File
-
-client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
-with open("digit.png", "rb") as image:
-    body = ClassifyDigitBody(image=File(payload=image, file_name="digit.png"))
-    found = classify_digit.sync("mnist-net", client=client, body=body, limit=1)
-print(found.classification_result[0].digit, found.classification_result[0].probability)
-print(predict.sync("half-net", client=client, body=PredictRequest(inputs=[1.0, 2.0])).outputs["y"])
-refused = predict.sync("missing-net", client=client, body=PredictRequest(inputs=[1.0]))
-print(isinstance(refused, Error), refused.code)
-print(sorted(model["name"] for model in list_models.sync(client=client)["models"]))
-print(show_client.sync("mnist-net", client=client).startswith('\"\"\"'))
-"""
 
 
 @pytest.fixture
@@ -119,10 +99,9 @@ def test_a_generated_client_calls_the_gateway(front: Front, tmp_path: Path) -> N
     options = ["--output-path", "lab_client", "--config", "config.yml", "--fail-on-warning"]
     made = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
-    (tmp_path / "calls.py").write_text(CALLS)
-    done = subprocess.run(
-        [sys.executable, "calls.py", front.url], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    program = [sys.executable, str(PROGRAMS / "generated_client_calls.py"), front.url]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [
         "2 0.91",
         "[2.5, 3.0]",

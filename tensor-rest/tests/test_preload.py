@@ -1,27 +1,16 @@
 """What uWSGI's master loads before it forks: libraries that allow it, and none that is not needed."""
 
 import json
-import os
 import subprocess
 import sys
 
-from gateway_kit import PROJECT
-
-_LOOK = """
-import json, os, sys
-before = set(os.listdir("/proc/self/fd"))
-import tensor_rest.server.preload
-import gevent
-opened = len(set(os.listdir("/proc/self/fd")) - before)
-loaded = [name for name, module in sys.modules.items() if module is not None]
-threads, tree = len(os.listdir("/proc/self/task")), gevent.config.track_greenlet_tree
-print(json.dumps({"threads": threads, "opened": opened, "loaded": loaded, "tree": tree}))
-"""
+from gateway_kit import PROGRAMS, with_project
 
 
 def test_nothing_is_started_or_opened_and_no_code_of_a_worker_is_loaded() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", _LOOK], env=environment, capture_output=True, text=True, check=True)
+    environment = {**with_project(), "OPENBLAS_NUM_THREADS": "1"}
+    program = [sys.executable, str(PROGRAMS / "loaded_by_preload.py")]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert (found["threads"], found["opened"]) == (1, 0)
     assert not found["tree"]

@@ -22,7 +22,7 @@ from lab_engine.chaos.load import Client, Load, Summary
 from tests.chaos.processes import tree
 from tests.running import ROOT, SAMPLES, Answer, Lab, free_ports, new_lab, wait_until
 
-CRASH_MODEL = ROOT / ".deploy" / "lab_engine" / "chaos" / "crash_model.py"
+CRASH_MODEL = ROOT / ".deploy" / "lab_engine" / "chaos" / "inside" / "crash_model.py"
 _BOUNDARY = "tensor-lab-chaos"
 FORM = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 

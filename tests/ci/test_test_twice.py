@@ -9,25 +9,7 @@ import pytest
 
 from tests.running import ROOT
 
-TESTS = """
-from pathlib import Path
-import pytest
-
-ONCE = Path(__file__).with_name("was-run")
-
-def test_sound():
-    pass
-
-@pytest.mark.parametrize("name", ["a b", "c"])
-def test_flaky(name):
-    seen = ONCE.exists()
-    if name == "c":
-        ONCE.touch()
-    assert seen
-
-def test_broken():
-    assert not Path(__file__).with_name("broken").exists()
-"""
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 @pytest.fixture
@@ -41,7 +23,7 @@ def repository(tmp_path: Path) -> Path:
         f'#!/bin/sh\n[ "$1" = --fast ] && shift\nexec "{sys.executable}" -m pytest -q -p no:schemathesis "$@"\n'
     )
     script.chmod(0o755)
-    (tmp_path / "test_toy.py").write_text(TESTS)
+    shutil.copy(PROGRAMS / "once.py", tmp_path / "test_toy.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     return tmp_path
 

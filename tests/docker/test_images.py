@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,16 +23,8 @@ USERS = ("1000:100", "4321:100")
 
 all_images = pytest.mark.parametrize("name", IMAGES)
 
-# Kills the first process that has all the words in its command line; the images have no ps and no pkill.
-KILL = """
-import os, pathlib, sys
-for entry in sorted(pathlib.Path("/proc").glob("[0-9]*"), key=lambda entry: int(entry.name)):
-    line = (entry / "cmdline").read_bytes().decode().replace("\\0", " ")
-    if int(entry.name) != os.getpid() and all(word in line for word in sys.argv[1:]):
-        os.kill(int(entry.name), 9)
-        sys.exit()
-sys.exit(f"no process has {sys.argv[1:]} in its command line")
-"""
+# As text, since the images hold no tests.
+KILL = (Path(__file__).parent / "programs" / "kill_process.py").read_text()
 
 
 def docker(*arguments: str, code: int | None = 0) -> str:

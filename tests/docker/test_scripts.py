@@ -83,7 +83,7 @@ def registry(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def catalog(registry: str) -> list[str]:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{registry}/v2/_catalog") as answer:
-        return json.load(answer)["repositories"]
+        return list(json.load(answer)["repositories"])
 
 
 # ---- without an engine

@@ -153,8 +153,9 @@ def _sentence(text: str) -> str:
 
 
 def _place(action: Any) -> str:
-    name = action.metavar or action.dest.upper()
-    return {"*": f"[{name}...]", REMAINDER: f"{name}..."}.get(action.nargs, name)
+    name = str(action.metavar or action.dest.upper())
+    forms: dict[object, str] = {"*": f"[{name}...]", REMAINDER: f"{name}..."}
+    return forms.get(action.nargs, name)
 
 
 def _options(verb: ArgumentParser) -> Iterator[Row]:

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tensor_rest.errors import BadRequestError
-from tensor_rest.images.decode import ImageInput, prepare
+from tensor_rest.images.decode import prepare
+from tensor_rest.images.preprocess import ImageInput
 
 HERE = Path(__file__).resolve().parent
 MNIST = {"height": 28, "width": 28, "channels": 1, "polarity": "light-on-dark", "centering": "mnist"}

@@ -182,7 +182,8 @@ def _routes(lab: KubernetesLab) -> set[str] | None:
 
 def _version(lab: KubernetesLab) -> str | None:
     """The version that answers a call."""
-    return lab.answer().headers["X-Model-Version"]
+    version: str | None = lab.answer().headers["X-Model-Version"]
+    return version
 
 
 def _shares(lab: KubernetesLab, seconds: float) -> dict[str, float]:

@@ -14,18 +14,7 @@ NOTEBOOK = ROOT / "tensor-jupyter" / "notebook" / "MNIST" / "MnistNet.ipynb"
 MODEL = "mnist-tutorial"
 EDITS = {"Context('mnist-net')": f"Context('{MODEL}')", "layers.Conv2D(32, 5,": "layers.Conv2D(24, 3,"}
 
-# Run in the workbench: the shapes of the published variables, and whether the served scores are the published ones.
-COMPARED = f"""
-from tensor_jupyter.context import Context
-from tensor_jupyter.served_model import ServedModel
-import numpy as np, tensorflow as tf
-folder = str(Context('{MODEL}', 1).model_dir)
-images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
-published = tf.saved_model.load(folder).signatures['serving_default'](images=images)['scores']
-served = ServedModel('{MODEL}', version=1).predict_arrays(images=images)['scores']
-shapes = [tuple(shape) for _, shape in tf.train.list_variables(folder + '/variables/variables')]
-print('shapes', shapes, 'equal', np.allclose(published, served, atol=1e-4))
-"""
+PROGRAM = Path(__file__).parent / "programs" / "compare_served_scores.py"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +61,7 @@ def test_the_new_model_answers_without_and_with_a_restart(lab: Lab, retrained: P
 
 def test_the_network_edited_in_the_notebook_is_the_one_served(lab: Lab, retrained: Path) -> None:
     assert retrained.exists()
-    output = lab.compose("exec", "tensor-jupyter", "python", "-c", COMPARED)
+    output = lab.compose("exec", "tensor-jupyter", "python", "-c", PROGRAM.read_text(), MODEL)
     assert "(3, 3, 1, 24)" in output, output
     assert "equal True" in output
 

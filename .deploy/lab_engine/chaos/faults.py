@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from .. import console, sample
 from ..errors import EngineError
@@ -20,44 +19,6 @@ from .stage import Stage, confirm
 _MODEL = "chaos"  # the one that is published and removed
 _QUARANTINE_SECONDS = 60.0
 _CONNECTIONS = 64
-_PUBLISH = """
-import os, pathlib, shutil, sys
-models = pathlib.Path(os.environ["LAB_MODELS"])
-name, shipped = sys.argv[1], sys.argv[2]
-staged = models / ".staging" / name
-shutil.rmtree(staged, ignore_errors=True)
-shutil.copytree(max((models / shipped).glob("[0-9]*")), staged / "1")
-data = next((staged / "1" / "variables").glob("*.data-*"))
-data.write_bytes(b"damaged!" + data.read_bytes()[8:])
-staged.rename(models / name)
-"""
-_EXPORT = """
-import os, pathlib, shutil, sys
-models = pathlib.Path(os.environ["LAB_MODELS"])
-staged = models / ".staging" / sys.argv[1]
-shutil.rmtree(staged, ignore_errors=True)
-export(staged / "1", "load", 0)
-staged.rename(models / sys.argv[1])
-"""
-_REMOVE = """
-import os, pathlib, shutil, sys
-models = pathlib.Path(os.environ["LAB_MODELS"])
-for folder in (models / sys.argv[1], models / ".staging" / sys.argv[1]):
-    shutil.rmtree(folder, ignore_errors=True)
-"""
-# The file has no name, so that its space is freed however this process ends; it ends by itself after 60 s.
-_FILL = """
-import os, select, sys, tempfile
-folder = os.environ.get("TENSOR_REST_FEEDBACK_DIR") or "."
-found = os.statvfs(folder)
-free = found.f_bavail * found.f_frsize
-if free > 4 << 30:
-    sys.exit(f"{folder} has {free >> 30} GiB free, and at most 4 GiB are filled: use a small file system")
-with tempfile.TemporaryFile(dir=folder) as file:
-    os.posix_fallocate(file.fileno(), 0, max(1, found.f_bfree * found.f_frsize - found.f_frsize))
-    print(free, flush=True)
-    select.select([sys.stdin], [], [], 60)
-"""
 
 
 @dataclass(frozen=True)
@@ -111,17 +72,16 @@ def _kill_worker(stage: Stage) -> bool:
 
 
 def _corrupt_model(stage: Stage) -> bool:
-    return _bad_model(stage, lambda: stage.python("tensor-jupyter", _PUBLISH, _MODEL, sample.MODEL))
+    return _bad_model(stage, lambda: stage.python("tensor-jupyter", "publish_damaged", _MODEL, sample.MODEL))
 
 
 def _crash_model(stage: Stage) -> bool:
-    script = Path(__file__).with_name("crash_model.py").read_text(encoding="utf-8").partition("\nif __name__")[0]
-    return _bad_model(stage, lambda: stage.python("tensor-jupyter", f"{script}\n{_EXPORT}", _MODEL))
+    return _bad_model(stage, lambda: stage.python("tensor-jupyter", "crash_model", "--publish", _MODEL))
 
 
 def _bad_model(stage: Stage, publish: Callable[[], object]) -> bool:
     """Check that other models answer, and that this one is quarantined with a reason and unlisted when deleted."""
-    stage.undo.callback(stage.python, "tensor-jupyter", _REMOVE, _MODEL)
+    stage.undo.callback(stage.python, "tensor-jupyter", "remove_model", _MODEL)
     with stage.load(20) as load:
         publish()
         stage.say(f"published as model {_MODEL}, version 1")
@@ -135,7 +95,7 @@ def _bad_model(stage: Stage, publish: Callable[[], object]) -> bool:
 
 
 def _fill_disk(stage: Stage) -> bool:
-    filler = stage.hold("tensor-rest", _FILL)
+    filler = stage.hold("tensor-rest", "fill_disk")
     assert filler.stdout is not None
     if not (free := filler.stdout.readline().strip()):
         raise EngineError("the disk was not filled; the line above says why")

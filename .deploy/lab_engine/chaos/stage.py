@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .. import console, sample
@@ -17,32 +18,7 @@ from ..settings import ROOT, Settings
 from ..waiting import wait_until
 from .load import Client, Load
 
-# Runs inside the service whose process it ends: only processes with the same lab id.
-_KILL = """
-import os, pathlib, sys
-
-def read(pid, name):
-    try:
-        return pathlib.Path("/proc", str(pid), name).read_bytes()
-    except OSError:
-        return b""
-
-mark = b"LAB_ID=" + os.environ.get("LAB_ID", "").encode()
-def matches(pid):
-    words = read(pid, "cmdline").split(b"\\0")
-    ours = mark in read(pid, "environ").split(b"\\0") or mark == b"LAB_ID="
-    return ours and all(word.encode() in (*words, words[0].rpartition(b"/")[2]) for word in sys.argv[3:])
-
-pids = [int(path.name) for path in pathlib.Path("/proc").glob("[0-9]*")]
-found = [pid for pid in pids if pid != os.getpid() and matches(pid)]
-def parent(pid):
-    return int((read(pid, "stat").rpartition(b")")[2].split() or [0, 0])[1])
-if sys.argv[2] == "children":
-    found = [pid for pid in found if parent(pid) in found]
-for pid in sorted(found)[:1]:
-    os.kill(pid, int(sys.argv[1]))
-    print(pid)
-"""
+_PROGRAMS = Path(__file__).with_name("inside")
 _SERVERS = (("tensor_serving", "serve"), ("tensorflow_model_server",))  # words of the model server's command line
 
 
@@ -53,29 +29,29 @@ class Stage:
     settings: Settings
     undo: ExitStack = field(default_factory=ExitStack)
 
-    def python(self, service: str, code: str, *arguments: str) -> str:
-        """Run Python code inside a service; return what it printed. Raises EngineError with its last error line."""
-        done = subprocess.run(self._command(service, code, *arguments), capture_output=True, text=True, check=False)
+    def python(self, service: str, program: str, *arguments: str) -> str:
+        """Run a program of `inside/` in a service; return its output. Raises EngineError with its last error line."""
+        done = subprocess.run(self._command(service, program, *arguments), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise EngineError(f"the fault could not be staged in {service}: {last}")
         return done.stdout.strip()
 
-    def hold(self, service: str, code: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start Python code inside a service; `undo` ends it."""
-        command = self._command(service, code, *arguments)
+    def hold(self, service: str, program: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a program of `inside/` in a service; `undo` ends it."""
+        command = self._command(service, program, *arguments)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.undo.callback(_end, process)
         return process
 
     def kill_model_server(self) -> str:
         """Send SIGKILL to the model server; return its process id, empty if there is none."""
-        killed = (self.python("tensor-serving", _KILL, "9", "all", *words) for words in _SERVERS)
+        killed = (self.python("tensor-serving", "kill_process", "9", "all", *words) for words in _SERVERS)
         return next((pid for pid in killed if pid), "")
 
     def kill_worker(self) -> str:
         """Send SIGKILL to a worker of the gateway; return its process id, empty if there is none."""
-        return self.python("tensor-rest", _KILL, "9", "children", "tensor_rest.wsgi:application")
+        return self.python("tensor-rest", "kill_process", "9", "children", "tensor_rest.wsgi:application")
 
     @contextmanager
     def load(self, rate: float) -> Iterator[Load]:
@@ -121,7 +97,8 @@ class Stage:
         console.say(f"  {text}")
 
     @staticmethod
-    def _command(service: str, code: str, *arguments: str) -> list[str]:
+    def _command(service: str, program: str, *arguments: str) -> list[str]:
+        code = (_PROGRAMS / f"{program}.py").read_text(encoding="utf-8")
         return [str(ROOT / "bin" / "compose.sh"), "exec", service, "python3", "-c", code, *arguments]
 
 

@@ -23,6 +23,9 @@ _EVERY = 5  # every fifth drawing is for testing
 
 Points = Sequence[tuple[float, float]]
 
+_SIDES: tuple[Callable[[float], float], ...] = (lambda x: x, lambda x: 1 - x)
+"""x of a point on the left, and on the right."""
+
 
 def load_clothes(settings: Settings | None = None) -> Dataset:
     """Fashion-MNIST from LAB_DATA/fashion-mnist, else downloaded; without a network drawn clothes."""
@@ -94,7 +97,7 @@ class _Cloth:
     def sleeves(self, length: float, width: float = 0.13) -> None:
         """length: how far down they reach."""
         reach = 0.26 - 0.24 * (length - 0.15)
-        for side in (lambda x: x, lambda x: 1 - x):
+        for side in _SIDES:
             points = [(0.28, 0.13), (reach - width / 2, length), (reach + width / 2, length + 0.03), (0.33, 0.35)]
             self.cut([(side(x), y) for x, y in points])
             self.seam([(side(0.3), 0.17), (side(0.31), 0.34)], 0.015)
@@ -117,7 +120,7 @@ def _t_shirt(cloth: _Cloth) -> None:
 
 def _trouser(cloth: _Cloth) -> None:
     wide, top = cloth.draw(0.13, 0.2), cloth.draw(0.05, 0.1)
-    for side in (lambda x: x, lambda x: 1 - x):
+    for side in _SIDES:
         points = [(0.5 - wide, top), (0.5, top), (0.5, 0.35), (0.49 - wide / 3, 0.95), (0.46 - wide, 0.95)]
         cloth.cut([(side(x), y) for x, y in points])
     cloth.seam([(0.5 - wide, top + 0.06), (0.5 + wide, top + 0.06)])

@@ -33,7 +33,9 @@ def save_sheet(data: Dataset, path: Path, each: int = 10) -> Path:
 
 def _some(data: Dataset, number: int, each: int) -> np.ndarray:
     rows = np.flatnonzero(data.train.labels == number)
-    return data.train.images[rows[np.unique(np.linspace(0, len(rows) - 1, min(each, len(rows)), dtype=int))]]
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(each, len(rows)), dtype=int))
+    chosen: np.ndarray = data.train.images[rows[spread]]
+    return chosen
 
 
 def _shown(image: np.ndarray) -> Image.Image:

@@ -134,7 +134,9 @@ def _variable(where: Where, port: int) -> str:
 
 def next_free(used: Collection[int]) -> int:
     """The first free port above those that are used."""
-    return next(port for port in [*range(max(used) + 1, 65536), *range(1024, max(used))] if _is_free(port))
+    candidates = [*range(max(used) + 1, 65536), *range(1024, max(used))]
+    free: int = next(port for port in candidates if _is_free(port))
+    return free
 
 
 def _is_free(port: int) -> bool:

@@ -66,7 +66,8 @@ def _halves(digits: Pictures, count: int, random: np.random.Generator) -> np.nda
     """Halves of two digits with different labels, joined: halves of two ones could be a one."""
     rows, others = random.integers(0, len(digits), (2, count))
     differ = digits.labels[rows] != digits.labels[others]
-    first, second = digits.images[rows[differ]], digits.images[others[differ]]
+    first: np.ndarray = digits.images[rows[differ]]
+    second = digits.images[others[differ]]
     upright = random.random(len(first)) < 0.5
     first[upright, _SIDE // 2 :] = second[upright, _SIDE // 2 :]
     first[~upright, :, _SIDE // 2 :] = second[~upright, :, _SIDE // 2 :]

@@ -21,7 +21,7 @@ from tensor_rest.inference.metadata import SIGNATURE, Target
 from tensor_rest.inference.service import InferenceService
 from tensor_rest.middleware.guard import REQUESTED_MODEL
 from tensor_rest.payloads.multipart import File
-from tensor_rest.runtime.reply import Reply
+from tensor_rest.runtime.reply import JSON, Reply
 
 LIMIT, EXPLAIN, SIGNATURE_NAME = "limit", "explain", "signature"
 """Query parameters; a route ignores those it does not declare."""
@@ -129,7 +129,7 @@ def _read(route: ImageRoute, target: Target) -> ImageRequest:
 
 
 def _images() -> list[File]:
-    if flask.request.mimetype != requests.JSON:
+    if flask.request.mimetype != JSON:
         return requests.images()
     with requests.json_object() as document:
         url = document.get("url")

@@ -76,7 +76,8 @@ def _filled(path: str, item: Document, served: list[Served], default_model: str)
     needs = next((item[method].get("x-needs") for method in METHODS if method in item), None)
     if needs is None and "{model}" not in path:
         return item
-    suitable = [model for model in served if _SUITS.get(needs, lambda _: needs is None)(model.metadata)]
+    suits = _SUITS.get(needs)
+    suitable = [model for model in served if (suits(model.metadata) if suits else needs is None)]
     if "{model}" not in path:
         suitable = [model for model in suitable if model.name == default_model]
     missing = needs

@@ -14,8 +14,9 @@ from tensor_rest.errors import BadRequestError
 from tensor_rest.inference.metadata import SIGNATURE
 from tensor_rest.payloads import json_body, npy, tensor_json
 from tensor_rest.payloads.tensor_json import Array, Infos
+from tensor_rest.runtime.reply import JSON
 
-_KINDS = (requests.JSON, npy.NPY, npy.NPZ)
+_KINDS = (JSON, npy.NPY, npy.NPZ)
 _UNPACKED = 2  # an .npz may unpack to this many times the largest body
 _ROWS = {"type": "array", "items": {}, "minItems": 1, "description": "Rows: values, or objects by alias"}
 _COLUMNS = {"description": "Columns: whole tensors by alias, or the value itself where there is one input"}
@@ -62,7 +63,7 @@ def add(api: Namespace, documents: Documents) -> None:
             as .npz (application/x-npz). The header Accept selects any of the three for the answer.
             """
             target = requests.target(model, version, label)
-            kind = flask.request.accept_mimetypes.best_match(_KINDS, requests.JSON)
+            kind = flask.request.accept_mimetypes.best_match(_KINDS, JSON)
             with _request() as (signature, read, by_rows, outputs):
                 prediction = requests.service().predict(target, signature, read, outputs)
             response = _response(model, prediction, kind, by_rows)

@@ -21,6 +21,7 @@ from tensor_rest.backend.status import Code
 from tensor_rest.inference.metadata import SIGNATURE, Target
 from tensor_rest.payloads import json_body, tensor_json, tf_example
 from tensor_rest.payloads.tensor_json import Array
+from tensor_rest.runtime.reply import JSON
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
@@ -191,4 +192,4 @@ def _document_of(state: VersionState) -> dict[str, Any]:
 
 def _json(document: dict[str, Any], *, nan: bool = False) -> flask.Response:
     text = json_body.dumps_with_nan(document) if nan else json_body.dumps(document)
-    return flask.Response(text, mimetype=requests.JSON)
+    return flask.Response(text, mimetype=JSON)

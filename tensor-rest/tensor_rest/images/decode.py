@@ -72,7 +72,7 @@ def _plain_jpeg(data: bytes, channels: int, max_pixels: int) -> Pixels | None:
     except ValueError:
         return None
     if grey:
-        return pixels[..., 0]
+        return np.asarray(pixels[..., 0])
     return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 

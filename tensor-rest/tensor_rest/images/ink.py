@@ -70,7 +70,7 @@ def _glyph(grey: Levels) -> Ink | None:
 
 
 def _step(grey: Levels) -> int:
-    return -(-max(grey.shape) // _SIDE)
+    return -(-int(max(grey.shape)) // _SIDE)
 
 
 def _reduced(grey: Levels, step: int) -> Levels:
@@ -155,7 +155,7 @@ def _border(levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _reach(small: Levels) -> int:
-    return max(1, max(small.shape) // 4)
+    return max(1, int(max(small.shape)) // 4)
 
 
 def _widened(small: Levels, reach: int) -> Levels:
@@ -215,7 +215,8 @@ def _scaled(strokes: Ink, width: int, height: int) -> Ink:
     size = (max(1, round(strokes.shape[1] * scale)), max(1, round(strokes.shape[0] * scale)))
     filtering = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
     small = np.asarray(Image.fromarray(strokes).resize(size, filtering))
-    return (small * (255 / small.max())).clip(0, 255)
+    stretched: Ink = small * (255 / small.max())
+    return stretched.clip(0, 255)
 
 
 def _place(strokes: Ink, canvas: Ink) -> None:

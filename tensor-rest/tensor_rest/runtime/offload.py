@@ -17,6 +17,7 @@ def run(work: Callable[..., Result], *given: object) -> Result:
     """Return or raise what `work` does. It must not wait for anything that requests of the worker share, as a lock."""
     if not monkey.is_module_patched("threading"):
         return work(*given)  # every request has a thread of its own already
+    results: list[Result]
     results, error = gevent.get_hub().threadpool.apply(_outcome, (work, given))
     if error is not None:
         try:

@@ -74,7 +74,7 @@ class Freezer:
         """Return whether a handle passed to this input of the node is only used to read the value."""
         if node.op in _CALLS and not node.input[place].startswith("^"):
             return self._only_read(node.attr["f"].func.name, place)
-        return node.op == _READ or node.input[place].startswith("^")
+        return bool(node.op == _READ or node.input[place].startswith("^"))
 
     def _only_read(self, name: str, place: int) -> bool:
         """Return the same for a parameter of a function."""
@@ -128,7 +128,7 @@ class Freezer:
                 node.input[:] = [_renamed(used, read) for used in node.input]
             for output, used in copy.ret.items():
                 copy.ret[output] = _renamed(used, read)
-        return self._copies[key].signature.name
+        return str(self._copies[key].signature.name)
 
 
 def _needed(nodes: dict[str, node_def_pb2.NodeDef], ends: Iterable[str]) -> Iterator[node_def_pb2.NodeDef]:
@@ -162,7 +162,8 @@ def _size(handle: node_def_pb2.NodeDef) -> int:
         or not handle.attr["shared_name"].s
     ):
         return 0
-    return math.prod(max(0, dim.size) for dim in shape.dim) * dtypes.BY_NUMBER[dtype].itemsize
+    elements: int = math.prod(max(0, dim.size) for dim in shape.dim)
+    return elements * dtypes.BY_NUMBER[dtype].itemsize
 
 
 def _constant(name: str, value: Array) -> node_def_pb2.NodeDef:

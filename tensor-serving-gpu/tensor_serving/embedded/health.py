@@ -76,15 +76,15 @@ class Health:
 
     def _status(self, service: str) -> int:
         if self._drained.done():
-            return _Response.NOT_SERVING
+            return int(_Response.NOT_SERVING)
         if service in _SERVER:
-            return _Response.SERVING
+            return int(_Response.SERVING)
         try:
             versions = self._repository.status(service)
         except ServingError:
-            return _Response.SERVICE_UNKNOWN
+            return int(_Response.SERVICE_UNKNOWN)
         available = any(version.state is State.AVAILABLE for version in versions)
-        return _Response.SERVING if available else _Response.NOT_SERVING
+        return int(_Response.SERVING if available else _Response.NOT_SERVING)
 
 
 async def _service(data: bytes, context: Any) -> str:

@@ -1,10 +1,12 @@
-"""A script that exports a model that crashes its server. `python crash_model.py FOLDER WHEN SECONDS`; needs TensorFlow.
+"""Export a model that crashes its server: `FOLDER WHEN SECONDS`, or publish one: `--publish NAME`. Needs TensorFlow.
 
 The model halves x; with a value above zero it computes for SECONDS and then aborts (SIGABRT, as a failed check in an
 operation does). WHEN is `load`: a warm-up record has such a value; or `request`: only a request can.
 It runs in the workbench, by `exec`, because the engine has no TensorFlow.
 """
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,5 +44,17 @@ def export(folder: Path, when: str, seconds: float) -> None:
             writer.write(record.SerializeToString())
 
 
+def publish(name: str) -> None:
+    """Publish the model as version 1 of `name`; it crashes when it is loaded."""
+    models = Path(os.environ["LAB_MODELS"])
+    staged = models / ".staging" / name
+    shutil.rmtree(staged, ignore_errors=True)
+    export(staged / "1", "load", 0)
+    staged.rename(models / name)
+
+
 if __name__ == "__main__":
-    export(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    if sys.argv[1] == "--publish":
+        publish(sys.argv[2])
+    else:
+        export(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))

@@ -1,0 +1,19 @@
+"""`FOLDER`: exports a model of several MB below it, and prints where to, or `error:` and what the export reports."""
+
+import sys
+from pathlib import Path
+
+from tests.programs.small_export import export
+
+from tensor_jupyter.errors import LabError
+
+
+def main() -> None:
+    try:
+        sys.stdout.write(f"{export(Path(sys.argv[1]), width=300_000)}\n")
+    except LabError as error:
+        sys.stdout.write(f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
