@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -116,6 +117,12 @@ class Front:
             os.killpg(pid, signal.SIGKILL)
         for process in self.processes:
             process.wait()
+
+
+def metric(front: Front, name: str, **headers: str) -> float:
+    """The value of a metric without labels, over all workers."""
+    text = HTTP.get(f"{front.url}/metrics", headers=headers).text
+    return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
 
 
 def _group_lives(group: int) -> bool:

@@ -1,7 +1,6 @@
 """What attackers and bad days do to a running gateway: clients that vanish, floods, programs killed and hung."""
 
 import os
-import re
 import signal
 import socket
 import struct
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, check_http_error, metric, needs_nginx, picture, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = needs_nginx
@@ -62,11 +61,6 @@ def vanish(connection: socket.socket) -> None:
 
 def post(front: Front, timeout: float = 30) -> httpx.Response:
     return HTTP.post(f"{front.url}/predictlabel", files={"image": PICTURE}, timeout=timeout)
-
-
-def metric(front: Front, name: str) -> float:
-    text = HTTP.get(f"{front.url}/metrics").text
-    return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
 
 
 def is_idle(front: Front) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from gateway_kit import HTTP, Front, free_port, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, free_port, metric, needs_nginx, picture, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.middleware import api_keys
@@ -86,8 +86,10 @@ def test_stalled_uploads_hold_bounded_memory_and_hinder_no_small_request(toy: Mo
         assert post(front, large) == 200
         before = memory_bytes(front)
 
-        unknown = begin_upload(front, "lab_wrong")  # refused, though no more of its body comes
         slow = begin_upload(front)
+        # With this question two are in flight: it has its memory before the others come.
+        wait_until(lambda: metric(front, "tensor_rest_in_flight", **KEYED) == 2)
+        unknown = begin_upload(front, "lab_wrong")  # refused, though no more of its body comes
         stalled = [begin_upload(front) for _ in range(256)]
         try:
             with ThreadPoolExecutor(8) as pool:
