@@ -24,15 +24,15 @@ def test_half_of_the_open_requests_does_not_wait_for_the_other_half() -> None:
 
 def test_half_of_the_open_requests_leaves_before_the_worker_turns_to_those_who_have_their_answers() -> None:
     """The one who made the call is the worker's already."""
-    told = json.loads(played(_PROGRAM, "turns"))
-    assert told == [10, 0, 10, *[0] * 19]
+    recorded = json.loads(played(_PROGRAM, "turns"))
+    assert recorded == [10, 0, 10, *[0] * 19]
 
 
 def test_who_is_killed_while_he_waits_leaves_no_gap() -> None:
-    told = json.loads(played(_PROGRAM, "killed"))
-    assert told == [[1, 0, 1, 0], [True, True, True], []]
+    recorded = json.loads(played(_PROGRAM, "killed"))
+    assert recorded == [[1, 0, 1, 0], [True, True, True], []]
 
 
 def test_a_leader_who_is_killed_before_his_call_leaves_it_to_the_others() -> None:
-    told = json.loads(played(_PROGRAM, "leader-killed"))
-    assert told == [[1, 0, 1, 0], [True, True, True], []]
+    recorded = json.loads(played(_PROGRAM, "leader-killed"))
+    assert recorded == [[1, 0, 1, 0], [True, True, True], []]

@@ -1,4 +1,4 @@
-"""`PORT`: an HTTP server of one thread that answers 200, and for /hang nothing, to nobody, for an hour."""
+"""`PORT`: an HTTP server of one thread that answers 200; a request for /hang gets no answer for an hour."""
 
 import sys
 import time
