@@ -1,4 +1,4 @@
-"""How fast the gateway is: absolute figures, and ratios with their bars, all measured in one run.
+"""How fast the gateway is: absolute figures, and ratios with their thresholds, all measured in one run.
 
 Everything is started here, on free ports: the gateway, the straightforward one, and peers that have the model in their
 own process. First every sample is asked of each; then short rounds alternate between them, and the medians count. See
@@ -31,17 +31,17 @@ GIVEN, GIVEN_REST = "gateway, given server", "given server's REST"
 CLIENTS = (1, 8, 32)
 _ALONE, _BUSY = CLIENTS[0], CLIENTS[-1]
 
-# The close bars.
+# The close thresholds.
 _BEST, _FASTAPI = "32 clients, x the best peer", "one client, x FastAPI"
 _OVER = "one client, p50 over a direct gRPC call, ms"
 
 Found = dict[str, float]
-Pairs = dict[str, tuple[str, list[float]]]  # which bar: beside whom, and what each pair showed
+Pairs = dict[str, tuple[str, list[float]]]  # which threshold: beside whom, and what each pair showed
 Failed = dict[str, str]
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, and return the exit code: 1 when a bar was missed."""
+    """Measure, print, and return the exit code: 1 when a threshold was missed."""
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or all that is started here would live on
     seconds, rounds = (1, 1) if given.quick else (given.seconds, given.rounds)
@@ -59,15 +59,29 @@ def main(arguments: list[str]) -> int:
         many = _many(ours, wrk, digits, reference, seconds, rounds)
         many["uWSGI with its workers, MB"] = scaling.memory(ours)
         rows, many["worker start, s"] = _scale(stack, folder, digits, wrk, ours, given.quick, seconds)
-    bars = _bars(medians, pairs, many)
+    thresholds = _thresholds(medians, pairs, many)
     about = {name: make.version(name) for name in make.NAMES if (name, _BUSY) in medians}
     about |= {name: f"not measured: {why}" for name, why in failed.items()}
-    _say(_table(medians) + _spread(pairs) + _lines(many) + _about(about) + scaling.text(rows) + report.verdicts(bars))
+    _say(
+        _table(medians)
+        + _spread(pairs)
+        + _lines(many)
+        + _about(about)
+        + scaling.text(rows)
+        + report.results(thresholds)
+    )
     if given.json:
         cells = [{"server": name, "clients": clients, **found} for (name, clients), found in medians.items()]
-        document = {"rates": cells, "pairs": pairs, "single": many, "peers": about, "scaling": rows, "bars": bars}
+        document = {
+            "rates": cells,
+            "pairs": pairs,
+            "single": many,
+            "peers": about,
+            "scaling": rows,
+            "thresholds": thresholds,
+        }
         given.json.write_text(json.dumps(document, indent=2) + "\n")
-    return 0 if given.no_bars or all(bar["passed"] for bar in bars) else 1
+    return 0 if given.no_thresholds or all(threshold["passed"] for threshold in thresholds) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers", nargs="*", choices=make.NAMES, default=make.NAMES, help="which (default: all); without a name: none"
     )
-    parser.add_argument("--no-bars", action="store_true", help="exit with 0 though a bar is missed")
+    parser.add_argument("--no-thresholds", action="store_true", help="exit with 0 though a threshold is missed")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--server", metavar="HOST:PORT", help="also in front of a model server that runs there, gRPC")
     parser.add_argument("--server-rest", metavar="HOST:PORT", help="that one's JSON REST, beside it")
@@ -149,7 +163,7 @@ def _call(ours: Contestant, direct: Worker, seconds: int) -> Found:
 def _pairs(
     contestants: list[Contestant], medians: dict[tuple[str, int], Found], wrk: Wrk, direct: Worker, seconds: int, n: int
 ) -> Pairs:
-    """What the close bars compare, again and again one right after the other.
+    """What the close thresholds compare, again and again one right after the other.
 
     A shared machine can change its speed twofold within seconds: what ran in different rounds compares the moments.
     """
@@ -192,13 +206,13 @@ def _medians(rates: dict[tuple[str, int], list[Found]]) -> dict[tuple[str, int],
 def _many(ours: Contestant, wrk: Wrk, digits: Digits, reference: Worker, seconds: int, rounds: int) -> Found:
     """100 images in one request, beside the model alone."""
     asking = digits.many(f"/tf/models/{MODEL}/classify")
-    pictures = len(asking.samples[0])
+    images = len(asking.samples[0])
     found, alone = [], []
     wrk.warm(ours.target, asking, 1)
     for _ in range(rounds):
-        found.append(wrk.load(ours.target, asking, 1, seconds)["rate"] * pictures)
-        alone.append(reference.ask(rows=pictures, seconds=seconds))
-    names = f"{pictures} images in a request, images/s", f"{pictures} in a batch in process, images/s"
+        found.append(wrk.load(ours.target, asking, 1, seconds)["rate"] * images)
+        alone.append(reference.ask(rows=images, seconds=seconds))
+    names = f"{images} images in a request, images/s", f"{images} in a batch in process, images/s"
     return dict(zip(names, (statistics.median(found), statistics.median(alone)), strict=True))
 
 
@@ -212,27 +226,29 @@ def _scale(
     return scaling.table(digits, wrk, folder, servers, (1,) if quick else (1, 2, 4), seconds)
 
 
-def _bars(medians: dict[tuple[str, int], Found], pairs: Pairs, many: Found) -> list[report.Bar]:
+def _thresholds(medians: dict[tuple[str, int], Found], pairs: Pairs, many: Found) -> list[report.Threshold]:
     def rate(name: str, clients: int) -> float:
         return medians[name, clients]["rate"]
 
     ours = medians[OURS, _BUSY]
     peers = [name for name in make.NAMES if (name, _BUSY) in medians]
-    bars = [report.at_least("32 clients, x straightforward", ours["rate"] / rate(SIMPLE, _BUSY), 2.5)]
+    thresholds = [report.at_least("32 clients, x straightforward", ours["rate"] / rate(SIMPLE, _BUSY), 2.5)]
     if peers:
         steadiest = min(medians[name, _BUSY]["p99"] for name in peers)
-        bars.append(report.at_least(_BEST, statistics.median(pairs[_BEST][1]), 2.0))
-        bars.append(report.at_most("32 clients, p99, x the best peer's", ours["p99"] / steadiest, 1.0))
+        thresholds.append(report.at_least(_BEST, statistics.median(pairs[_BEST][1]), 2.0))
+        thresholds.append(report.at_most("32 clients, p99, x the best peer's", ours["p99"] / steadiest, 1.0))
     if _FASTAPI in pairs:
-        bars.append(report.at_least(_FASTAPI, statistics.median(pairs[_FASTAPI][1]), 1.0))
-    bars.append(report.at_most(_OVER, statistics.median(pairs[_OVER][1]), 0.5))
-    (_, pictures), (_, alone), (_, memory), (_, start) = many.items()
-    bars.append(report.at_least("100 images in a request, x in process", pictures / alone, 0.6))
-    bars.append(report.at_most("uWSGI with its workers, MB", memory, 120.0))
-    bars.append(report.at_most("worker start, s", start, 0.3))
+        thresholds.append(report.at_least(_FASTAPI, statistics.median(pairs[_FASTAPI][1]), 1.0))
+    thresholds.append(report.at_most(_OVER, statistics.median(pairs[_OVER][1]), 0.5))
+    (_, images), (_, alone), (_, memory), (_, start) = many.items()
+    thresholds.append(report.at_least("100 images in a request, x in process", images / alone, 0.6))
+    thresholds.append(report.at_most("uWSGI with its workers, MB", memory, 120.0))
+    thresholds.append(report.at_most("worker start, s", start, 0.3))
     if (GIVEN, _BUSY) in medians and (GIVEN_REST, _BUSY) in medians:
-        bars.append(report.at_least("given server, x its REST", rate(GIVEN, _BUSY) / rate(GIVEN_REST, _BUSY), 0.9))
-    return bars
+        thresholds.append(
+            report.at_least("given server, x its REST", rate(GIVEN, _BUSY) / rate(GIVEN_REST, _BUSY), 0.9)
+        )
+    return thresholds
 
 
 def _table(medians: dict[tuple[str, int], Found]) -> str:

@@ -1,4 +1,4 @@
-"""How fast the embedded model server is: absolute figures, and ratios with their bars, all measured in one run.
+"""How fast the embedded model server is: absolute figures, and ratios with their thresholds, all measured in one run.
 
 Everything is started here, on free ports. First the answers are checked; then short rounds alternate between the
 servers, so that a busy moment of the machine hits all of them, and the medians count. See README.md beside this file.
@@ -27,7 +27,7 @@ Rates = dict[tuple[str, str, tuple[int, int]], list[dict[str, float]]]
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, and return the exit code: 1 when a bar was missed."""
+    """Measure, print, and return the exit code: 1 when a threshold was missed."""
     given = _parser().parse_args(arguments)
     if given.stages:
         stages.main()
@@ -53,16 +53,16 @@ def main(arguments: list[str]) -> int:
     medians = {
         cell: {key: statistics.median(r[key] for r in found) for key in found[0]} for cell, found in rates.items()
     }
-    bars = _bars(start, medians)
-    _say(_table(medians, start) + _bars_table(bars))
+    thresholds = _thresholds(start, medians)
+    _say(_table(medians, start) + _thresholds_table(thresholds))
     if given.json:
         document = {
             "rates": [{"server": s, "api": a, "clients": c, "rows": r, **m} for (s, a, (c, r)), m in medians.items()],
             "start": start,
-            "bars": bars,
+            "thresholds": thresholds,
         }
         given.json.write_text(json.dumps(document, indent=2) + "\n")
-    return 0 if given.no_bars or all(bar["passed"] for bar in bars) else 1
+    return 0 if given.no_thresholds or all(threshold["passed"] for threshold in thresholds) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="of all measurements (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round: to see that it works")
     parser.add_argument("--stages", action="store_true", help="print where the time of one call goes instead")
-    parser.add_argument("--no-bars", action="store_true", help="exit with 0 though a bar is missed")
+    parser.add_argument("--no-thresholds", action="store_true", help="exit with 0 though a threshold is missed")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument(
         "--server", metavar="HOST:PORT", help="also measure a server that runs there already, over gRPC"
@@ -132,7 +132,7 @@ def _measure(
     return rates
 
 
-def _bars(start: dict[str, float], medians: dict[Any, dict[str, float]]) -> list[dict[str, Any]]:
+def _thresholds(start: dict[str, float], medians: dict[Any, dict[str, float]]) -> list[dict[str, Any]]:
     def ratio(shape: tuple[int, int], over: str, under: str, kinds: tuple[str, str] = ("grpc", "grpc")) -> float:
         return medians[over, kinds[0], shape]["images"] / medians[under, kinds[1], shape]["images"]
 
@@ -143,12 +143,15 @@ def _bars(start: dict[str, float], medians: dict[Any, dict[str, float]]) -> list
         ("32 images in one request, x in process", ratio(LARGE, EMBEDDED, IN_PROCESS, ("grpc", "-")), 0.8),
         ("REST JSON at 32 clients, x gRPC", ratio(MANY, EMBEDDED, EMBEDDED, ("rest", "grpc")), 0.6),
     )
-    bars = [
-        {"what": what, "found": found, "wanted": f">= {bar}", "passed": found >= bar} for what, found, bar in wanted
+    thresholds = [
+        {"what": what, "found": found, "wanted": f">= {limit}", "passed": found >= limit}
+        for what, found, limit in wanted
     ]
-    for what, bar in (("first answer, s", 1.0), ("memory, MB", 420.0), ("rename to first answer, s", 2.0)):
-        bars.append({"what": what, "found": start[what], "wanted": f"<= {bar:g}", "passed": start[what] <= bar})
-    return bars
+    for what, limit in (("first answer, s", 1.0), ("memory, MB", 420.0), ("rename to first answer, s", 2.0)):
+        thresholds.append(
+            {"what": what, "found": start[what], "wanted": f"<= {limit:g}", "passed": start[what] <= limit}
+        )
+    return thresholds
 
 
 def _table(medians: dict[Any, dict[str, float]], start: dict[str, float]) -> str:
@@ -166,11 +169,11 @@ def _table(medians: dict[Any, dict[str, float]], start: dict[str, float]) -> str
     return "\n".join([*lines, "", *(f"{what:<40}{value:>8.2f}" for what, value in start.items()), ""])
 
 
-def _bars_table(bars: list[dict[str, Any]]) -> str:
-    lines = [f"\n{'bar':<42}{'found':>8}  {'wanted':<9}"]
-    for bar in bars:
-        result = "pass" if bar["passed"] else "MISSED"
-        lines.append(f"{bar['what']:<42}{bar['found']:>8.2f}  {bar['wanted']:<9}{result}")
+def _thresholds_table(thresholds: list[dict[str, Any]]) -> str:
+    lines = [f"\n{'threshold':<42}{'found':>8}  {'wanted':<9}"]
+    for threshold in thresholds:
+        result = "pass" if threshold["passed"] else "MISSED"
+        lines.append(f"{threshold['what']:<42}{threshold['found']:>8.2f}  {threshold['wanted']:<9}{result}")
     return "\n".join([*lines, ""])
 
 

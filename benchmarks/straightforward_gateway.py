@@ -42,8 +42,8 @@ class Mnist(Resource):
     @api.expect(form)
     def post(self, model: str) -> dict[str, Any]:
         """Which digit is this?"""
-        picture = Image.open(form.parse_args()["image"]).convert("L")
-        images = np.asarray(picture, np.uint8).reshape(1, 28, 28, 1)
+        image = Image.open(form.parse_args()["image"]).convert("L")
+        images = np.asarray(image, np.uint8).reshape(1, 28, 28, 1)
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model
         request.model_spec.signature_name = "serving_default"

@@ -84,8 +84,8 @@ class Lab:
     def get(self, port: str, path: str = "/", **headers: str) -> Answer:
         return request(urllib.request.Request(self.url(port, path), headers=headers))
 
-    def post_image(self, path: str, picture: bytes | Path) -> Answer:
-        return request(urllib.request.Request(self.url("REST", path), image_form(picture), FORM))
+    def post_image(self, path: str, image: bytes | Path) -> Answer:
+        return request(urllib.request.Request(self.url("REST", path), image_form(image), FORM))
 
     def processes(self) -> dict[str, tuple[str, int, int]]:
         """What `ps` shows: process -> (state, pid, restarts)."""
@@ -192,9 +192,9 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 """The header of a request with an `image_form`."""
 
 
-def image_form(picture: bytes | Path) -> bytes:
+def image_form(image: bytes | Path) -> bytes:
     """The body of a form with the one field `image`."""
-    content = picture.read_bytes() if isinstance(picture, Path) else picture
+    content = image.read_bytes() if isinstance(image, Path) else image
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
     return head + content + b"\r\n--b--\r\n"
 

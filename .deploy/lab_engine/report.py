@@ -19,10 +19,10 @@ def say_how_to_go_on(settings: Settings) -> None:
     """Send the sample image through the lab, and print the answer, the addresses and what to try."""
     console.say(f"\n{proof(settings)}The lab is up. Open:")
     console.rows(addresses(settings))
-    picture = os.path.relpath(sample.picture())
+    image = os.path.relpath(sample.image())
     console.say(
         "\nTry:\n"
-        f"  curl -F image=@{shlex.quote(picture)} {settings.url(settings.ports.rest, f'/tf/mnist/{sample.MODEL}')}\n"
+        f"  curl -F image=@{shlex.quote(image)} {settings.url(settings.ports.rest, f'/tf/mnist/{sample.MODEL}')}\n"
         "  Run All Cells in the notebook, then send the same to the new version\n"
         "  bin/compose.sh status | logs -f | restart tensor-serving | down"
     )
@@ -39,7 +39,7 @@ def proof(settings: Settings) -> str:
         return f"The sample image was not sent: {_WANTS_KEY}.\n\n"
     best = sample.classify(settings)[0]
     digit, score = console.bold(str(best["digit"])), best["probability"]
-    answer = f"{sample.picture().name} -> {sample.MODEL}: it is a {digit} (probability {score:.4f})"
+    answer = f"{sample.image().name} -> {sample.MODEL}: it is a {digit} (probability {score:.4f})"
     if best["digit"] != sample.DIGIT:
         answer += (
             f"\n{console.bad('wrong')}: the image shows a {sample.DIGIT}. Another version may be better: "

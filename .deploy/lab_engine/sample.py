@@ -10,14 +10,14 @@ from .errors import EngineError, OtherLabError
 from .settings import ROOT, Settings
 from .waiting import wait_until
 
-PICTURE = ROOT / "tensor-rest" / "data" / "mnist"
+_SAMPLES = ROOT / "tensor-rest" / "data" / "mnist"
 MODEL = "mnist-net"
 DIGIT = 2  # in the sample image
 
 
-def picture() -> Path:
+def image() -> Path:
     """Return a shipped image of a handwritten 2."""
-    return min(PICTURE.glob(f"mnist_{DIGIT}_*.jpg"))
+    return min(_SAMPLES.glob(f"mnist_{DIGIT}_*.jpg"))
 
 
 def is_listed(settings: Settings) -> bool:
@@ -83,10 +83,10 @@ def request(settings: Settings) -> urllib.request.Request:
     """Return the request that sends the sample image to the shipped model."""
     boundary = "tensor-lab-sample"
     head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{picture().name}"\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{image().name}"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
-    body = head.encode() + picture().read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    body = head.encode() + image().read_bytes() + f"\r\n--{boundary}--\r\n".encode()
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", **_key(settings)}
     return urllib.request.Request(settings.url(settings.ports.rest, f"/tf/mnist/{MODEL}"), body, headers)
 

@@ -91,7 +91,7 @@ def test_the_labs_own_gateway_and_one_without_an_id_are_called(lab: settings.Set
 
 
 @pytest.mark.parametrize("gateway", ["ours"], indirect=True)
-def test_a_wrong_answer_to_the_sample_picture_is_called_wrong(
+def test_a_wrong_answer_to_the_sample_image_is_called_wrong(
     lab: settings.Settings, gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gateway.models = [{"name": "mnist-net", "versions": []}]

@@ -1,25 +1,25 @@
-"""Bars and how they are printed."""
+"""Thresholds of figures, and how they are printed."""
 
 from typing import Any
 
-Bar = dict[str, Any]
+Threshold = dict[str, Any]
 
 
-def at_least(what: str, found: float, bar: float) -> Bar:
-    """A bar for a figure that is to be high."""
-    return {"what": what, "found": found, "wanted": f">= {bar:g}", "passed": found >= bar}
+def at_least(what: str, found: float, limit: float) -> Threshold:
+    """The threshold of a figure that is to be high."""
+    return {"what": what, "found": found, "wanted": f">= {limit:g}", "passed": found >= limit}
 
 
-def at_most(what: str, found: float, bar: float) -> Bar:
-    """A bar for a figure that is to be low."""
-    return {"what": what, "found": found, "wanted": f"<= {bar:g}", "passed": found <= bar}
+def at_most(what: str, found: float, limit: float) -> Threshold:
+    """The threshold of a figure that is to be low."""
+    return {"what": what, "found": found, "wanted": f"<= {limit:g}", "passed": found <= limit}
 
 
-def verdicts(bars: list[Bar]) -> str:
-    """The bars as a table."""
-    lines = [f"\n{'bar':<52}{'found':>8}  {'wanted':<9}"]
-    for bar in bars:
+def results(thresholds: list[Threshold]) -> str:
+    """The thresholds as a table."""
+    lines = [f"\n{'threshold':<52}{'found':>8}  {'wanted':<9}"]
+    for each in thresholds:
         lines.append(
-            f"{bar['what']:<52}{bar['found']:>8.2f}  {bar['wanted']:<9}{'pass' if bar['passed'] else 'MISSED'}"
+            f"{each['what']:<52}{each['found']:>8.2f}  {each['wanted']:<9}{'pass' if each['passed'] else 'MISSED'}"
         )
     return "\n".join([*lines, ""])

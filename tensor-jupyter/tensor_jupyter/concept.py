@@ -11,8 +11,8 @@ def reconstruct(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The images as the autoencoder reconstructs them: uint8, of the shape of `images`, [N, H, W, C]."""
     decoder = keras.Model(model.inputs[0], model.get_layer("reconstruction").output)
     again = decoder.predict(in_order(images), verbose=0)
-    pictures: np.ndarray = (255 * again).round().clip(0, 255).astype(np.uint8)
-    return pictures.reshape(images.shape)
+    levels: np.ndarray = (255 * again).round().clip(0, 255).astype(np.uint8)
+    return levels.reshape(images.shape)
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:

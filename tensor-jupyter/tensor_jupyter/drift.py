@@ -64,13 +64,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class Check:
-    """One number against its bar, with a message."""
+    """One number against its threshold, with a message."""
 
     name: str
     passed: bool
     message: str
     value: float
-    bar: float
+    threshold: float
 
 
 def snapshot(model: str, gateway: Gateway, settings: Settings) -> tuple[Training, list[Slice]]:
@@ -123,8 +123,8 @@ def check_scores(counts: Mapping[float, int], training: Training, max_psi: float
     Args:
         counts: Images by the bucket's upper bound, ascending; at least one.
         training: What the live scores should be like.
-        max_psi: Bar of the population stability index over the buckets.
-        max_foreign: Bar of the share of images over the threshold.
+        max_psi: The highest population stability index over the buckets.
+        max_foreign: The largest share of images over the threshold.
     """
     live, expected = live_shares(counts), training.shares([*counts])
     have, want = np.maximum(live, _LEAST), np.maximum(expected, _LEAST)

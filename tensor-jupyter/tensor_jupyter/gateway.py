@@ -180,13 +180,13 @@ def other_lab(health: Mapping[str, Any], settings: Settings) -> bool:
     return bool(settings.id) and health.get("lab") not in (None, "", settings.id)
 
 
-def form(pictures: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
+def form(images: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
     """The body and headers of a form with image files in the field `image`, named by their index."""
     boundary = f"tensor-lab-{uuid.uuid4().hex}"
     head = 'Content-Disposition: form-data; name="image"; filename="{}"\r\nContent-Type: application/octet-stream'
     parts = [
         f"--{boundary}\r\n{head.format(number)}\r\n\r\n".encode() + content + b"\r\n"
-        for number, content in enumerate(pictures)
+        for number, content in enumerate(images)
     ]
     body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}

@@ -77,11 +77,11 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _classified(gateway: Gateway, path: str, picture: bytes, wait: float) -> tuple[int, dict[str, Any]]:
+def _classified(gateway: Gateway, path: str, image: bytes, wait: float) -> tuple[int, dict[str, Any]]:
     """The version that answered and its document; waits while the model is not loaded or the model server restarts."""
     deadline = time.monotonic() + wait
     while True:
-        reply = gateway.send("POST", f"{path}/classify", *form([picture]))
+        reply = gateway.send("POST", f"{path}/classify", *form([image]))
         if reply.status == 200:
             try:
                 return int(reply.headers["X-Model-Version"]), reply.document()

@@ -22,7 +22,7 @@ from tensor_jupyter.publishing import served
 from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
 
-MAX_PICTURES = 500
+MAX_IMAGES = 500
 """In one request; more images are sent in several requests."""
 
 _SECONDS = 30.0  # for an answer
@@ -73,8 +73,8 @@ class ServedModel:
         images: uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3].
         """
         found: list[dict[str, float]] = []
-        for start in range(0, len(images), MAX_PICTURES):
-            body, headers = form([png(image) for image in images[start : start + MAX_PICTURES]])
+        for start in range(0, len(images), MAX_IMAGES):
+            body, headers = form([png(image) for image in images[start : start + MAX_IMAGES]])
             reply = self._send("POST", f"{self._path}/classify?limit={limit}", body, headers)
             for result in reply.document()["results"]:
                 if "error" in result:

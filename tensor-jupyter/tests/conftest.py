@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests; importlib mode leaves them out
 
-from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.data import Dataset, LabelledImages
 from tensor_jupyter.settings import Settings
 
 # Started in the background a test run ignores Ctrl-C, and the programs it starts would inherit that.
@@ -43,8 +43,8 @@ def brightness_data() -> Dataset:
     """2x2 images, all of one grey: label 0 is light, 1 is dark."""
     greys = np.arange(0, 256, 5, dtype=np.uint8)
     images = np.repeat(greys, 4).reshape(-1, 2, 2, 1)
-    pictures = Pictures(images, (greys < 128).astype(np.int64))
-    return Dataset("brightness", ("light", "dark"), pictures, pictures, "none", "greys")
+    labelled = LabelledImages(images, (greys < 128).astype(np.int64))
+    return Dataset("brightness", ("light", "dark"), labelled, labelled, "none", "greys")
 
 
 @pytest.fixture

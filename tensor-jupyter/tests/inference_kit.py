@@ -77,11 +77,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.key = key
 
     def do_POST(self) -> None:
-        pictures = self.pictures()
-        self.server.sent.append(len(pictures))
+        images = self.images()
+        self.server.sent.append(len(images))
         self.server.begun.set()
         time.sleep(self.server.seconds)
-        results = [read(picture, int(self.path.partition("?limit=")[2])) for picture in pictures]
+        results = [read(image, int(self.path.partition("?limit=")[2])) for image in images]
         model = self.path.split("/")[3]
         if model not in self.server.models:
             self.answer(404, {"message": f"Model {model!r} is not served."})
@@ -90,7 +90,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(200, {"model": model, "version": 3, "results": results})
 
-    def pictures(self) -> list[bytes]:
+    def images(self) -> list[bytes]:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers["Content-Type"] == "image/png":
             return [body]
@@ -116,12 +116,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Silent."""
 
 
-def read(picture: bytes, limit: int) -> dict:
+def read(image: bytes, limit: int) -> dict:
     """What the gateway's model says of an image file."""
     try:
-        level = float(np.asarray(Image.open(io.BytesIO(picture)).convert("L")).mean()) / 255
+        level = float(np.asarray(Image.open(io.BytesIO(image)).convert("L")).mean()) / 255
     except OSError:
-        return {"error": f"unreadable: {picture[:20]!r}"}
+        return {"error": f"unreadable: {image[:20]!r}"}
     best = sorted(
         [{"label": "light", "score": level}, {"label": "dark", "score": 1 - level}], key=lambda s: -s["score"]
     )

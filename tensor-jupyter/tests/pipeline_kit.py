@@ -35,8 +35,8 @@ def write_sources(root: Path, write_idx: Callable[[Path, np.ndarray], Path], see
         for label in "AB":
             (letters / part / label).mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                picture = Image.fromarray(random.integers(0, 256, (28, 28), np.uint8))
-                picture.save(letters / part / label / f"{number}.png")
+                image = Image.fromarray(random.integers(0, 256, (28, 28), np.uint8))
+                image.save(letters / part / label / f"{number}.png")
     return {"mnist_data_dir": str(digits), "notmnist_data_dir": str(letters)}
 
 

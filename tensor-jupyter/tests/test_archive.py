@@ -11,7 +11,7 @@ from tensor_jupyter.data import archive, load
 from tensor_jupyter.errors import LabError
 
 
-def picture(grey):
+def image_file(grey):
     file = io.BytesIO()
     Image.new("L", (8, 8), grey).save(file, "PNG")
     return file.getvalue()
@@ -34,13 +34,13 @@ def special(name, kind, link=""):
 
 
 GOOD = [
-    (f"set/{label}/{number}.png", picture(20 * number + len(label))) for label in ("a", "bb") for number in range(8)
+    (f"set/{label}/{number}.png", image_file(20 * number + len(label))) for label in ("a", "bb") for number in range(8)
 ]
 
 
 @pytest.mark.parametrize(("name", "mode"), [("set.tar", "w"), ("set.tar.gz", "w:gz"), ("set.tgz", "w:gz")])
-def test_pictures_by_class(tmp_path, name, mode):
-    extra = [("set/README.txt", b"hello"), ("set/.hidden/1.png", picture(1)), ("set/a/._1.png", b"x")]
+def test_images_by_class(tmp_path, name, mode):
+    extra = [("set/README.txt", b"hello"), ("set/.hidden/1.png", image_file(1)), ("set/a/._1.png", b"x")]
     data = load(packed(tmp_path / name, [*GOOD, *extra], mode))
     assert (data.name, data.labels, data.unreadable) == ("set", ("a", "bb"), 0)
     assert len(data.train) + len(data.test) == 16
@@ -48,7 +48,7 @@ def test_pictures_by_class(tmp_path, name, mode):
 
 
 def test_parts_of_their_own_are_kept(tmp_path):
-    members = [(f"{part}/a/{n}.png", picture(40 * n + len(part))) for part in ("train", "test") for n in range(3)]
+    members = [(f"{part}/a/{n}.png", image_file(40 * n + len(part))) for part in ("train", "test") for n in range(3)]
     data = load(packed(tmp_path / "set.tar", members, "w"))
     assert (len(data.train), len(data.test), data.split) == (3, 3, "the set's own training and test images")
 
@@ -92,7 +92,7 @@ def test_an_archive_made_to_do_harm_is_not_read(tmp_path, member, output):
 
 
 def test_more_members_than_allowed_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_PICTURES", 10)
+    monkeypatch.setattr(archive, "MAX_IMAGES", 10)
     with pytest.raises(LabError, match="more than 10 members"):
         load(packed(tmp_path / "set.tar.gz", GOOD))
 
@@ -136,7 +136,7 @@ def test_an_archive_that_ends_early_is_refused(tmp_path):
         load(path)
 
 
-@pytest.mark.parametrize("members", [[("1.png", picture(1))], [("a/notes.txt", b"x")]])
-def test_an_archive_without_pictures_by_class_is_refused(tmp_path, members):
+@pytest.mark.parametrize("members", [[("1.png", image_file(1))], [("a/notes.txt", b"x")]])
+def test_an_archive_without_images_by_class_is_refused(tmp_path, members):
     with pytest.raises(LabError, match="no images by class"):
         load(packed(tmp_path / "set.tar.gz", members))

@@ -73,7 +73,7 @@ def test_scalars_of_epochs_and_batches_histograms_and_the_graph(runs):
     assert len(events(first / "validation").Tensors("epoch_loss")) == 1
 
 
-def test_pictures_of_the_data_and_of_what_goes_wrong(runs):
+def test_images_of_the_data_and_of_what_goes_wrong(runs):
     first, second = (events(folder) for folder in runs)
     samples = {"samples/as_they_are", "samples/as_they_are_varied", "confusion_matrix", "test_accuracy"}
     assert samples <= set(first.Tags()["tensors"])

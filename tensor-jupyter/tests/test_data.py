@@ -22,8 +22,8 @@ def small_mnist(tmp_path, write_idx, monkeypatch):
     files = []
     for part, count in (("train", 20), ("t10k", 10)):
         labels = np.arange(count) % 10
-        pictures = np.broadcast_to(labels[:, None, None], (count, 28, 28))
-        for kind, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+        images = np.broadcast_to(labels[:, None, None], (count, 28, 28))
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             path = write_idx(folder / f"{part}-{kind}-ubyte.gz", array)
             content = gzip.decompress(path.read_bytes())
             files.append(Remote(path.name, hashlib.sha256(content).hexdigest(), unpacked=True))
@@ -85,7 +85,7 @@ def test_mnist_is_downloaded_once(small_mnist, settings, mirror):
     assert (loaded.name, len(loaded.train), len(loaded.test), loaded.stand_in_for) == ("mnist", 20, 10, "")
     assert loaded.train.images.shape == (20, 28, 28, 1)
     assert loaded.train.labels.tolist() == [*range(10)] * 2
-    assert loaded.picture.card() == {
+    assert loaded.image_spec.card() == {
         "height": 28,
         "width": 28,
         "channels": 1,
@@ -121,7 +121,7 @@ def test_fashion_mnist_has_its_classes_names(small_fashion, settings, mirror):
     loaded = load("fashion-mnist", online(settings, mirror(small_fashion).url))
     assert (loaded.name, len(loaded.train), len(loaded.test)) == ("fashion-mnist", 20, 10)
     assert (loaded.labels[0], loaded.labels[9]) == ("T-shirt/top", "Ankle boot")
-    assert (loaded.picture.polarity, loaded.picture.centering) == ("light-on-dark", "none")
+    assert (loaded.image_spec.polarity, loaded.image_spec.centering) == ("light-on-dark", "none")
     assert load(settings.data / "fashion-mnist", settings).labels == loaded.labels  # known by its bytes
 
 
@@ -213,7 +213,7 @@ def test_a_folder_without_the_files_is_refused(tmp_path):
         load_mnist(tmp_path)
 
 
-def test_a_subset_is_the_same_each_time_and_leaves_the_test_pictures():
+def test_a_subset_is_the_same_each_time_and_leaves_the_test_images():
     few = idx_sets.sklearn_digits("a test")
     assert few.subset(0.1) is few
     many = few.train.take(np.arange(5000) % len(few.train))
@@ -227,7 +227,7 @@ def test_a_subset_is_the_same_each_time_and_leaves_the_test_pictures():
     assert whole.subset(1.0) is whole
 
 
-def test_validation_split_parts_the_training_pictures():
+def test_validation_split_parts_the_training_images():
     data = idx_sets.sklearn_digits("a test")
     learn, held_out = data.validation_split(0.1)
     assert (len(learn), len(held_out)) == (1222, 136)

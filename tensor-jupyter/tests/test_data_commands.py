@@ -95,7 +95,7 @@ def test_show_prints_classes_sizes_and_split(lab, shades, tmp_path):
 def test_show_as_json(lab, shades):
     done = lab("show", shades, "--size", "4x6x3", "--json")
     document = json.loads(done.stdout)
-    assert document["picture"] == {"height": 4, "width": 6, "channels": 3, "polarity": None, "centering": "none"}
+    assert document["image"] == {"height": 4, "width": 6, "channels": 3, "polarity": None, "centering": "none"}
     assert (document["name"], document["unreadable"], set(document["classes"])) == ("shades", 1, {"dark", "light"})
     assert len(document["hash"]) == 64
     assert document["sheet"] is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Pictures
+from tensor_jupyter.data import LabelledImages
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import default_version
 from tensor_jupyter.publishing import export as exporting
@@ -136,7 +136,7 @@ def test_it_is_measured_on_the_present_versions_test_set_too(
     publish()
     monkeypatch.setattr(default_version, "held_out", lambda *_: brightness_data)
     light = brightness_data.test.labels == 0
-    own = Pictures(brightness_data.test.images[light], brightness_data.test.labels[light])
+    own = LabelledImages(brightness_data.test.images[light], brightness_data.test.labels[light])
     mine = dataclasses.replace(brightness_data, name="light-only", train=own, test=own)
     kernel, _ = brightness_net.get_weights()
     brightness_net.set_weights([np.zeros_like(kernel), np.array([1.0, 0.0])])
@@ -176,12 +176,12 @@ def test_a_publication_that_fails_does_not_leave_the_default_pinned(publish, reg
 
 def test_a_version_that_cannot_be_measured_leaves_the_default(publish, registry, monkeypatch):
     publish()
-    monkeypatch.setenv("LAB_GATE_PICTURES", "many")
+    monkeypatch.setenv("LAB_GATE_IMAGES", "many")
     decision = publish()
     assert decision.default == default(registry) == 1
-    for words in ("without a report: LAB_GATE_PICTURES is 'many'", "`lab models promote b 2` measures the new one"):
+    for words in ("without a report: LAB_GATE_IMAGES is 'many'", "`lab models promote b 2` measures the new one"):
         assert words in decision.message
-    monkeypatch.delenv("LAB_GATE_PICTURES")
+    monkeypatch.delenv("LAB_GATE_IMAGES")
     assert publish().is_default
     assert registry.settings().document == {}
 

@@ -17,13 +17,13 @@ def test_a_bar_is_fitted_into_the_box_and_centred():
     """A bar of 10x5 in a corner becomes 20x10 in the middle of 28x28: rows 4 to 23, columns 9 to 18."""
     ink = np.zeros((40, 40))
     ink[:10, :5] = 1
-    picture = digits.mnist_like(ink)
+    image = digits.mnist_like(ink)
     expected = np.zeros((28, 28), np.uint8)
     expected[4:24, 9:19] = 255
-    assert picture.tolist() == expected.tolist()
+    assert image.tolist() == expected.tolist()
 
 
-def test_no_ink_is_an_empty_picture():
+def test_no_ink_is_an_empty_image():
     assert digits.mnist_like(np.zeros((8, 8))).tolist() == np.zeros((28, 28)).tolist()
 
 
@@ -47,15 +47,15 @@ def test_samples_are_the_first_ten_of_each_digit():
     assert digits.sample_rows(labels).tolist() == list(range(100))
 
 
-def test_the_sample_pictures_of_the_repository_are_what_the_function_makes(tmp_path):
+def test_the_sample_images_of_the_repository_are_what_the_function_makes(tmp_path):
     made = digits.save_samples(tmp_path, 100)
     shipped = sorted(path.name for path in SAMPLES.glob("*.jpg"))
     assert sorted(path.name for path in made) == shipped
     for path in made:
         assert re.fullmatch(r"mnist_[0-9]_[0-9]{4}\.jpg", path.name)
-        with Image.open(path) as picture, Image.open(SAMPLES / path.name) as kept:
+        with Image.open(path) as image, Image.open(SAMPLES / path.name) as kept:
             assert (kept.size, kept.mode, kept.format) == ((28, 28), "L", "JPEG")
-            difference = np.asarray(picture, int) - np.asarray(kept, int)
+            difference = np.asarray(image, int) - np.asarray(kept, int)
         assert np.abs(difference).max() <= 8  # another JPEG encoder may round otherwise
     assert {name[6]: sum(other[6] == name[6] for other in shipped) for name in shipped} == dict.fromkeys(
         "0123456789", 10

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tensor_jupyter.data import Pictures
+from tensor_jupyter.data import LabelledImages
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.inference import evaluation, report
 from tensor_jupyter.inference.evaluation import Evaluation, evaluate
@@ -128,15 +128,15 @@ def test_what_cannot_be_measured_is_reported(lab, words, code, expected):
 
 def test_when_nothing_is_answered_the_reason_is_reported(gateway, tmp_path):
     gateway.refusals = [500] * 9
-    pictures = Pictures(np.zeros((5, 4, 4, 1), np.uint8), np.zeros(5, np.int64))
+    images = LabelledImages(np.zeros((5, 4, 4, 1), np.uint8), np.zeros(5, np.int64))
     settings = Settings(rest_url=gateway.url, data=tmp_path)
     with pytest.raises(LabError, match="None of 5 calls was answered; 5 of them: refused with 500"):
-        evaluate(settings, "/tf/models/shades/classify?limit=1", pictures, ["dark", "light"], 2)
+        evaluate(settings, "/tf/models/shades/classify?limit=1", images, ["dark", "light"], 2)
 
 
-def test_the_pictures_are_the_same_each_time_and_of_all_classes():
-    pictures = Pictures(np.zeros((100, 1, 1, 1), np.uint8), np.arange(100))
-    once, twice = evaluation.drawn(pictures, 10), evaluation.drawn(pictures, 10)
+def test_the_images_are_the_same_each_time_and_of_all_classes():
+    images = LabelledImages(np.zeros((100, 1, 1, 1), np.uint8), np.arange(100))
+    once, twice = evaluation.drawn(images, 10), evaluation.drawn(images, 10)
     assert once.labels.tolist() == twice.labels.tolist()
     assert len(set(once.labels.tolist())) == 10
     assert once.labels.max() > 50
@@ -160,8 +160,8 @@ def test_ctrl_c_ends_it_after_the_calls_that_are_out(lab, gateway, tmp_path):  #
 
 
 def size(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
 def many(labels, wrong):

@@ -56,8 +56,8 @@ def test_the_published_model_is_self_contained(brightness_net, brightness_data, 
     assert published == settings.models / "brightness" / "1"
     assert list((settings.models / ".staging").iterdir()) == []
 
-    pictures = np.array([0, 51, 255], np.uint8).repeat(4).reshape(3, 2, 2, 1)
-    scores = run_signature(published, "serving_default", "images", pictures)["scores"]
+    given = np.array([0, 51, 255], np.uint8).repeat(4).reshape(3, 2, 2, 1)
+    scores = run_signature(published, "serving_default", "images", given)["scores"]
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, [[0, 1], [0.2, 0.8], [1, 0]], atol=1e-6)
 
@@ -162,7 +162,7 @@ def test_exports_at_once_get_versions_of_their_own(brightness_net, brightness_da
 
 
 @pytest.mark.parametrize(("name", "alias"), [("imgs", "imgs"), ("images", "images"), ("input_layer", "images")])
-def test_pictures_go_in_as_images_or_as_imgs(brightness_data, name, alias):
+def test_images_go_in_as_images_or_as_imgs(brightness_data, name, alias):
     images = keras.Input((2, 2, 1), dtype="uint8", name=name)
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
     endpoint = Endpoint.of(model)
@@ -178,8 +178,8 @@ def test_a_concept_model_answers_one_score_and_its_card_has_the_threshold(bright
     published = export(
         keras.Model(images, error), context, brightness_data, metrics={}, threshold=200.0, companion="brightness"
     )
-    pictures = np.array([0, 51], np.uint8).repeat(4).reshape(2, 2, 2, 1)
-    np.testing.assert_allclose(run_signature(published, "serving_default", "images", pictures)["score"], [0, 51])
+    given = np.array([0, 51], np.uint8).repeat(4).reshape(2, 2, 2, 1)
+    np.testing.assert_allclose(run_signature(published, "serving_default", "images", given)["score"], [0, 51])
     card = json.loads(run_signature(published, "describe", "index", [0])["card"][0])
     assert (card["threshold"], card["companion"]) == (200.0, "brightness")
     checks = {check["name"]: check for check in Registry(settings.models, "concept").report(1)["checks"]}

@@ -15,10 +15,10 @@ PACKED = gzip.compress(HEAD + bytes(8), compresslevel=0)
 
 @pytest.mark.parametrize("name", ["two.gz", "two"])
 def test_reads_gzipped_and_plain_files(tmp_path, write_idx, name):
-    pictures = np.arange(8).reshape(2, 2, 2)
-    read = read_idx(write_idx(tmp_path / name, pictures), 3)
+    images = np.arange(8).reshape(2, 2, 2)
+    read = read_idx(write_idx(tmp_path / name, images), 3)
     assert read.dtype == np.uint8
-    assert read.tolist() == pictures.tolist()
+    assert read.tolist() == images.tolist()
 
 
 @pytest.mark.parametrize(

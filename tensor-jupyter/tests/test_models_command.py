@@ -159,7 +159,7 @@ def test_the_bars_come_from_the_environment(lab, greys, monkeypatch):
 
 
 @pytest.mark.usefixtures("versions")
-def test_without_its_pictures_a_version_is_promoted_by_force_only(lab, tmp_path):
+def test_without_its_images_a_version_is_promoted_by_force_only(lab, tmp_path):
     output = lab("models", "promote", "b", 2, code=1).stderr
     assert "The images that version 2 of b was made with (brightness) cannot be had" in output
     assert "Give --data SET" in output

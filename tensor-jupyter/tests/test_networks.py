@@ -48,7 +48,7 @@ def test_the_autoencoder_separates_known_from_unknown(tmp_path):
 
 
 @pytest.mark.parametrize(("base", "channels", "side"), [("MobileNetV2", 3, 48), ("EfficientNetB0", 1, 28)])
-def test_a_base_takes_pictures_of_any_size_and_colour(base, channels, side):
+def test_a_base_takes_images_of_any_size_and_colour(base, channels, side):
     data = bars(side, channels)
     model = build(data, Run(network="transfer", base=base, weights="none", alpha=0.35))
     assert model.input_shape == (None, side, side, channels)
@@ -88,7 +88,7 @@ def test_weights_that_cannot_be_had_are_explained(tmp_path):
         build(data, Run(network="transfer", weights=str(tmp_path / "bad.weights.h5")))
 
 
-def test_the_cnn_makes_large_pictures_smaller_first():
+def test_the_cnn_makes_large_images_smaller_first():
     assert mnist_net(96, 128, 3, 5).count_params() < 500_000
     assert mnist_net().count_params() < 200_000
 
@@ -150,7 +150,7 @@ def test_varied_digits_are_still_of_their_label(polarity):
     pairs, steps = batches(images, data.train.labels, 64, 7, change_for(Run(), data), range(2))
     rows = list(pairs)
     assert len(rows) == 2 * steps
-    varied = np.concatenate([pictures for pictures, _ in rows])
+    varied = np.concatenate([batch for batch, _ in rows])
     labels = np.concatenate([classes for _, classes in rows])
     assert varied.dtype == np.uint8
     assert varied.shape == (400, 28, 28, 1)
@@ -173,7 +173,7 @@ def test_photographs_are_mirrored_and_keep_their_size():
     assert 0.2 < (left > right).mean() < 0.8
 
 
-def test_an_autoencoder_is_given_the_pictures_as_they_are():
+def test_an_autoencoder_is_given_the_images_as_they_are():
     assert change_for(Run(network="autoencoder"), bars()) is None
     assert change_for(Run(network="autoencoder", augmentation="digits"), bars()) is not None
 

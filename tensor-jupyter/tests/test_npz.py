@@ -25,7 +25,7 @@ def test_keras_four_arrays(tmp_path):
     assert data.train.images[..., 0].tolist() == IMAGES.tolist()
     assert data.test.labels.tolist() == LABELS[:8].tolist()
     assert data.split == "the set's own training and test arrays"
-    assert data.picture.polarity is None
+    assert data.image_spec.polarity is None
 
 
 @pytest.mark.parametrize("keys", [("images", "labels"), ("x", "y"), ("train_images", "train_labels")])
@@ -50,7 +50,7 @@ def test_labels_may_have_names(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "output"),
     [
-        ({"pictures": IMAGES}, r"holds \[\]: wanted are x_train/y_train"),
+        ({"images": IMAGES}, r"holds \[\]: wanted are x_train/y_train"),
         ({"images": IMAGES / 255, "labels": LABELS}, "images is float64; whole numbers from 0 to 255"),
         ({"images": IMAGES * 2, "labels": LABELS}, "whole numbers from 0 to 255"),
         ({"images": IMAGES - 1, "labels": LABELS}, "whole numbers from 0 to 255"),

@@ -6,7 +6,7 @@ import pytest
 from training_kit import bars
 
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Pictures
+from tensor_jupyter.data import LabelledImages
 from tensor_jupyter.training.evaluation import scores_of
 from tensor_jupyter.training.fit import train
 from tensor_jupyter.training.outliers import ERROR, fitted, outliers
@@ -18,7 +18,7 @@ def digits():
     """300 images of noise with a dark border, as digits 0 to 9."""
     images = np.zeros((300, 28, 28, 1), np.uint8)
     images[:, 4:24, 4:24] = np.random.default_rng(5).integers(0, 256, (300, 20, 20, 1))
-    return Pictures(images, np.arange(300) % 10)
+    return LabelledImages(images, np.arange(300) % 10)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def letters():
     """40 letters L that fill their images."""
     images = np.zeros((40, 28, 28, 1), np.uint8)
     images[:, :, :6] = images[:, 22:] = 255
-    return Pictures(images, np.zeros(40, np.int64))
+    return LabelledImages(images, np.zeros(40, np.int64))
 
 
 def test_the_same_seed_gives_the_same_images(digits, letters):
@@ -43,13 +43,13 @@ def test_no_digit_is_among_them(digits, letters):
 
 
 def test_digits_that_stay_digits_are_not_turned(letters):
-    rings = Pictures(np.full((60, 28, 28, 1), 9, np.uint8), np.repeat([0, 1, 8], 20))
+    rings = LabelledImages(np.full((60, 28, 28, 1), 9, np.uint8), np.repeat([0, 1, 8], 20))
     made = len(outliers(rings, letters, 1))
     assert 3 * 20 + 20 + 100 + 300 < made < 3 * 20 + 20 + 20 + 100 + 300, "letters, some halves, strokes, blank, noise"
 
 
 def test_parts_of_one_digit_are_not_put_together(letters):
-    ones = Pictures(np.full((60, 28, 28, 1), 9, np.uint8), np.ones(60, np.int64))
+    ones = LabelledImages(np.full((60, 28, 28, 1), 9, np.uint8), np.ones(60, np.int64))
     assert len(outliers(ones, letters, 1)) == 3 * 20 + 20 + 100 + 300
 
 
@@ -70,5 +70,5 @@ def test_an_autoencoder_learns_to_reproduce_them_badly_and_its_file_loads_withou
     run = Run(network="autoencoder", epochs=3, validation_split=0.2)
     trained = train(run, bars(), context, verbose=0, foreign=lambda _: noise)
     assert scores_of(trained.model, bars().test).mean() < ERROR / 2
-    assert scores_of(trained.model, Pictures(noise, np.zeros(200, np.int64))).mean() > ERROR / 2
+    assert scores_of(trained.model, LabelledImages(noise, np.zeros(200, np.int64))).mean() > ERROR / 2
     assert keras.models.load_model(context.keras_file).loss == "mean_absolute_error"

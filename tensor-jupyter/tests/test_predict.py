@@ -72,7 +72,7 @@ def line(process):
     return process.stdout.readline()
 
 
-def test_a_line_for_each_picture_in_their_order_over_one_connection(lab, gateway):
+def test_a_line_for_each_image_in_their_order_over_one_connection(lab, gateway):
     words = ["light.png", "dark.png"] * 40
     done = lab("predict", "-", "--model", "shades", stdin="\n".join(words).encode())
     assert done.stdout.decode().splitlines() == ["light.png\tlight\t0.9020", "dark.png\tdark\t0.9216"] * 40
@@ -221,13 +221,13 @@ def test_local_answers_without_a_lab(lab, published, tmp_path):
 
 def test_local_finds_versions_and_labels_as_the_server_would(published):
     (published.models / "shades" / "serving.json").write_text('{"version_labels": {"stable": 1}}')
-    picture = kit.png(8, 230)
+    image = kit.png(8, 230)
     for chosen in ({}, {"version": 1}, {"label": "stable"}):
-        (prediction,) = Loaded(published, "shades", top=2, **chosen).classify([picture])
+        (prediction,) = Loaded(published, "shades", top=2, **chosen).classify([image])
         assert (prediction.version, [label for label, _ in prediction.labels]) == (1, ["light", "dark"])
     shutil.copytree(published.models / "shades" / "1", published.models / "shades" / "2")
-    assert Loaded(published, "shades").classify([picture])[0].version == 1
-    assert Loaded(published, "shades", version=2).classify([picture])[0].version == 2
+    assert Loaded(published, "shades").classify([image])[0].version == 1
+    assert Loaded(published, "shades", version=2).classify([image])[0].version == 2
     for chosen, expected in (
         ({"version": 3}, "no version 3"),
         ({"label": "x"}, "no label 'x'; there are: stable"),
@@ -240,10 +240,10 @@ def test_local_finds_versions_and_labels_as_the_server_would(published):
 
 
 def test_local_takes_a_model_of_floats_without_a_card(settings):
-    pictures = keras.Input((4, 4, 3), name="pictures")
-    flat = keras.layers.GlobalAveragePooling2D()(pictures)
+    images = keras.Input((4, 4, 3), name="images")
+    flat = keras.layers.GlobalAveragePooling2D()(images)
     dense = keras.layers.Dense(2, use_bias=False)
-    model = keras.Model(pictures, dense(flat))
+    model = keras.Model(images, dense(flat))
     dense.set_weights([np.array([[1, 0], [0, 1], [0, 0]], np.float32)])  # red, green
     model.export(str(settings.models / "colours" / "1"), verbose=False)
     (prediction,) = Loaded(settings, "colours", top=2).classify([kit.png(9, (0, 255, 0))])

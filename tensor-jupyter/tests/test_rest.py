@@ -80,7 +80,7 @@ def test_a_model_that_is_not_served_has_the_gateways_message(gateway):
         client("x", "python")
 
 
-def test_the_picture_arrives_as_it_was(gateway):
+def test_the_image_arrives_as_it_was(gateway):
     received = gateway((200, 3))
     answer = classify(DIGIT, "mnist-net")
     assert answer == Answer(3, 3, RESULT)
@@ -122,7 +122,7 @@ def test_an_unknown_model_has_the_gateways_message(gateway):
         classify(DIGIT, "missing-net", wait=0)
 
 
-def test_a_refused_picture_is_reported_at_once(gateway):
+def test_a_refused_image_is_reported_at_once(gateway):
     received = gateway((415, None))
     with pytest.raises(LabError, match="rejects the image: 415"):
         classify(DIGIT, "mnist-net")

@@ -13,7 +13,7 @@ from training_kit import bars
 from typer.testing import CliRunner
 
 from tensor_jupyter.cli import app
-from tensor_jupyter.data import Pictures
+from tensor_jupyter.data import LabelledImages
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pages.run import page_of
 from tensor_jupyter.pipeline import checks
@@ -33,7 +33,7 @@ def digits():
     data = bars(count=400)
     labels = data.test.labels.copy()
     labels[:2] = 1 - labels[:2]
-    test = Pictures(data.test.images, labels)
+    test = LabelledImages(data.test.images, labels)
     return dataclasses.replace(data, labels=(HOSTILE, "b & c"), test=test, stand_in_for="")
 
 
@@ -43,7 +43,7 @@ def evaluated(tmp_path_factory):
     root = tmp_path_factory.mktemp("<b>lab")
     settings = Settings(**{name: root / name for name in ("models", "logs", "data")}, offline=True)
     noise = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)
-    letters = dataclasses.replace(bars(), name="noise <i>", test=Pictures(noise, np.zeros(40, np.int64)))
+    letters = dataclasses.replace(bars(), name="noise <i>", test=LabelledImages(noise, np.zeros(40, np.int64)))
     parameters = small({})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gather, "load", lambda source, *_: letters if "notmnist" in str(source) else digits())
@@ -154,7 +154,7 @@ def test_a_verdict_is_on_the_page_with_each_check(evaluated, monkeypatch, promot
 
 def offline():
     found = [("AUROC offline", 1.0), ("false alarms offline", 0.0)]
-    return [{"name": name, "passed": True, "message": name, "value": value, "bar": 0.5} for name, value in found]
+    return [{"name": name, "passed": True, "message": name, "value": value, "threshold": 0.5} for name, value in found]
 
 
 def test_results_of_an_earlier_run_are_not_shown(evaluated):

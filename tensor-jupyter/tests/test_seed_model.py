@@ -21,14 +21,14 @@ SAMPLES = REPOSITORY / "tensor-rest/data/mnist"
 def answers():
     """(label, scores) of every sample image, and the card, from the graph as the C++ server has it."""
     paths = sorted(SAMPLES.glob("*.jpg"))
-    pictures = []
+    pixels = []
     for path in paths:
-        with Image.open(path) as picture:
-            pictures.append(np.asarray(picture))
+        with Image.open(path) as image:
+            pixels.append(np.asarray(image))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(SEED))
         predict, describe = meta.signature_def["serving_default"], meta.signature_def["describe"]
-        images = np.stack(pictures)[..., np.newaxis]
+        images = np.stack(pixels)[..., np.newaxis]
         scores = session.run(predict.outputs["scores"].name, {predict.inputs["images"].name: images})
         card = session.run(describe.outputs["card"].name, {describe.inputs["index"].name: [0]})[0]
     return np.array([int(path.name[6]) for path in paths]), scores, json.loads(card)
@@ -38,7 +38,7 @@ def test_it_is_at_most_two_megabytes():
     assert sum(path.stat().st_size for path in SEED.rglob("*") if path.is_file()) <= 2_000_000
 
 
-def test_98_of_100_sample_pictures_are_right(answers):
+def test_98_of_100_sample_images_are_right(answers):
     labels, scores, _ = answers
     assert len(labels) == 100
     assert (scores.argmax(axis=1) == labels).sum() >= 98

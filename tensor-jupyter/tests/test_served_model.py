@@ -84,8 +84,8 @@ def test_a_version_that_does_not_come_is_reported():
         ServedModel("greys", version=4, wait=0.3)
 
 
-def test_pictures_go_as_png_in_as_many_requests_as_needed(gateway, monkeypatch):
-    monkeypatch.setattr(served_model, "MAX_PICTURES", 2)
+def test_images_go_as_png_in_as_many_requests_as_needed(gateway, monkeypatch):
+    monkeypatch.setattr(served_model, "MAX_IMAGES", 2)
     answers = ServedModel("greys").classify(np.zeros((3, 2, 2, 1), np.uint8), limit=1)
     assert answers == [{"dark": 0.75}] * 3
     assert [path for path, _, _ in gateway] == ["/tf/models/greys/classify?limit=1"] * 2

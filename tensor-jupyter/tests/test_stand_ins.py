@@ -33,11 +33,11 @@ def test_drawn_clothes_are_always_the_same_and_distinguishable():
     assert KNeighborsClassifier(1).fit(flat[0], data.train.labels).score(flat[1], data.test.labels) > 0.8
 
 
-def test_signs_are_a_folder_of_pictures_by_class(settings):
+def test_signs_are_a_folder_of_images_by_class(settings):
     folder = drawn_signs(settings)
     data = load(folder, settings)
     assert data.labels == ("give way", "no entry", "parking", "priority road", "speed limit", "stop")
-    assert (data.picture.height, data.picture.width, data.picture.channels) == (SIDE, SIDE, 3)
+    assert (data.image_spec.height, data.image_spec.width, data.image_spec.channels) == (SIDE, SIDE, 3)
     assert len(data.train) + len(data.test) == 6 * SIGNS_EACH
     assert [path.name for path in settings.data.iterdir()] == ["signs"]
     assert folder.stat().st_mode & 0o077 == 0o075

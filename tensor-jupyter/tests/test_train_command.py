@@ -68,7 +68,7 @@ def flowers(tmp_path):
     return tmp_path / "My Flowers"
 
 
-def test_retrain_teaches_a_folder_of_pictures_and_publishes_it(lab, flowers, tmp_path):
+def test_retrain_teaches_a_folder_of_images_and_publishes_it(lab, flowers, tmp_path):
     done = lab("retrain", "--image-dir", flowers, "--epochs", "3", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.data import Dataset, LabelledImages
 from tensor_jupyter.settings import Settings
 
 
@@ -20,9 +20,9 @@ def bars(side: int = 28, channels: int = 1, count: int = 200) -> Dataset:
     images[::2, low:high, left:right] = 255
     images[1::2, left:right, low:high] = 255
     images[..., 0] |= np.random.default_rng(1).integers(0, 30, images.shape[:3], np.uint8)
-    pictures = Pictures(images, np.arange(count) % 2)
+    labelled = LabelledImages(images, np.arange(count) % 2)
     return Dataset(
-        "bars", ("stands", "lies"), pictures, pictures.take(slice(40)), "none", "bars", "light-on-dark", "mnist"
+        "bars", ("stands", "lies"), labelled, labelled.take(slice(40)), "none", "bars", "light-on-dark", "mnist"
     )
 
 

@@ -189,7 +189,7 @@ def json_lists() -> bytes:
     return b'{"instances": [' + b"[]," * (3 * MIB) + b"[]]}"
 
 
-PICTURES: dict[Callable[[], bytes], tuple[int, ...]] = {
+IMAGES: dict[Callable[[], bytes], tuple[int, ...]] = {
     png_pixels: (413,),
     png_side: (400, 413),
     png_profile: (400, 413),

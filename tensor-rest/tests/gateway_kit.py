@@ -85,7 +85,7 @@ def check_http_error(response: httpx.Response, status: int) -> None:
     assert response.headers.get_list("X-Request-Id") == [document["request_id"]]
 
 
-def picture(level: int, size: tuple[int, int] = (28, 28), kind: str = "PNG", mode: str = "L") -> bytes:
+def image_file(level: int, size: tuple[int, int] = (28, 28), kind: str = "PNG", mode: str = "L") -> bytes:
     """An image of one grey level; see toy_model_server for the digit it is."""
     file = io.BytesIO()
     Image.new(mode, size, level if mode == "L" else (level,) * 3).save(file, kind)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_kit import client_of, files
-from gateway_kit import check_error, picture
+from gateway_kit import check_error, image_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_model_server import ModelServer
@@ -216,7 +216,7 @@ def test_a_name_that_is_none_never_reaches_a_model(api: Any, serves: ModelServer
         ("POST", f"/tf/models/mnist-net/labels/{quoted}/classify", True),
         ("POST", f"/tf/models/mnist-net/versions/{quoted}/classify", True),
     ):
-        sent = {"data": files(("a.png", picture(60)))} if form else {"data": b'{"inputs": [1]}'}
+        sent = {"data": files(("a.png", image_file(60)))} if form else {"data": b'{"inputs": [1]}'}
         answer = api.open(path, method=method, **(sent if method == "POST" else {}))
         assert answer.status_code in (400, 404, 405, 308), (path, answer.text)
         assert "X-Evil" not in answer.headers

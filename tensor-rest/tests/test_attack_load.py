@@ -12,14 +12,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, check_http_error, metric, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, check_http_error, image_file, metric, needs_nginx, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = needs_nginx
 
 PROCESSES, THREADS = 2, 8
-PICTURE = picture(60)
-FORM = b'--XX\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + PICTURE + b"\r\n--XX--\r\n"
+IMAGE = image_file(60)
+FORM = b'--XX\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + IMAGE + b"\r\n--XX--\r\n"
 HEAD = (
     b"POST /predictlabel HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
     b"Content-Length: %d\r\n\r\n" % len(FORM)
@@ -60,7 +60,7 @@ def vanish(connection: socket.socket) -> None:
 
 
 def post(front: Front, timeout: float = 30) -> httpx.Response:
-    return HTTP.post(f"{front.url}/predictlabel", files={"image": PICTURE}, timeout=timeout)
+    return HTTP.post(f"{front.url}/predictlabel", files={"image": IMAGE}, timeout=timeout)
 
 
 def is_idle(front: Front) -> bool:

@@ -16,7 +16,7 @@ NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 @pytest.mark.skipif(not (shutil.which("wrk") and NGINX), reason="wrk or nginx is not installed")
 def test_the_benchmark_measures_both_gateways(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [sys.executable, str(SCRIPT), "--quick", "--no-bars", "--json", str(figures), "--peers"]
+    command = [sys.executable, str(SCRIPT), "--quick", "--no-thresholds", "--json", str(figures), "--peers"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 0, run.stderr
     assert "x straightforward" in run.stdout
@@ -27,4 +27,4 @@ def test_the_benchmark_measures_both_gateways(tmp_path: Path) -> None:
     }
     assert all(rate["rate"] > 0 for rate in found["rates"] if "rate" in rate)
     assert [(row["workers"], row["model servers"]) for row in found["scaling"]] == [(1, 1)]
-    assert len(found["bars"]) == 5
+    assert len(found["thresholds"]) == 5

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from gateway_kit import HTTP, Front, free_port, metric, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, free_port, image_file, metric, needs_nginx, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.middleware import api_keys
@@ -73,7 +73,7 @@ def memory_bytes(front: Front) -> int:
 @needs_nginx
 def test_stalled_uploads_hold_bounded_memory_and_hinder_no_small_request(toy: ModelServer, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(LINE)
-    large = picture(60, (1500, 1500), "BMP")
+    large = image_file(60, (1500, 1500), "BMP")
     front = start_front(
         "nginx",
         tmp_path / "run",
@@ -93,7 +93,7 @@ def test_stalled_uploads_hold_bounded_memory_and_hinder_no_small_request(toy: Mo
         stalled = [begin_upload(front) for _ in range(256)]
         try:
             with ThreadPoolExecutor(8) as pool:
-                statuses = list(pool.map(lambda _: post(front, picture(60)), range(200)))
+                statuses = list(pool.map(lambda _: post(front, image_file(60)), range(200)))
             assert statuses.count(200) >= 0.95 * len(statuses)
             assert status(unknown) == 401
             wait_until(lambda: drips_no_more(slow))
@@ -119,7 +119,7 @@ def test_on_a_full_disk_everything_is_answered_also_after_a_restart(toy: ModelSe
     options = {"TENSOR_REST_PROCESSES": "1", "TENSOR_REST_PORT": str(free_port())}
 
     def answers(front: Front) -> list[int]:
-        return [post(front, picture(60, size, "BMP")) for size in ((28, 28), (500, 500), (1700, 1700))]
+        return [post(front, image_file(60, size, "BMP")) for size in ((28, 28), (500, 500), (1700, 1700))]
 
     try:
         front = start_front("nginx", disk, toy.address, **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 import bombs
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front
+from gateway_kit import HTTP, Front, check_http_error, image_file, needs_nginx, start_front
 from toy_model_server import Model, ModelServer
 
 pytestmark = needs_nginx
@@ -65,17 +65,17 @@ def check_cheap(front: Front, send: Callable[[], httpx.Response], statuses: tupl
 def _warm(front: Front) -> None:
     """What is loaded at a worker's first image is not a bomb's."""
     for _ in range(20):
-        assert HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}).status_code == 200
+        assert HTTP.post(f"{front.url}/predictlabel", files={"image": image_file(60)}).status_code == 200
 
 
-@pytest.mark.parametrize("bomb", bombs.PICTURES, ids=lambda bomb: bomb.__name__)
-def test_a_bomb_for_a_picture(front: Front, bomb: Callable[[], bytes]) -> None:
+@pytest.mark.parametrize("bomb", bombs.IMAGES, ids=lambda bomb: bomb.__name__)
+def test_a_bomb_for_an_image(front: Front, bomb: Callable[[], bytes]) -> None:
     data = bomb()
-    check_cheap(front, lambda: HTTP.post(f"{front.url}/predictlabel", files={"image": data}), bombs.PICTURES[bomb])
+    check_cheap(front, lambda: HTTP.post(f"{front.url}/predictlabel", files={"image": data}), bombs.IMAGES[bomb])
 
 
 @pytest.mark.parametrize("bomb", bombs.ZIPS, ids=lambda bomb: bomb.__name__)
-def test_a_zip_of_pictures_that_is_a_bomb(front: Front, bomb: Callable[[], bytes]) -> None:
+def test_a_zip_of_images_that_is_a_bomb(front: Front, bomb: Callable[[], bytes]) -> None:
     data, url = bomb(), f"{front.url}/tf/models/mnist-net/classify"
     check_cheap(front, lambda: HTTP.post(url, files={"image": ("a.zip", data)}), bombs.ZIPS[bomb])
 
@@ -95,5 +95,5 @@ def test_json_that_nests_without_end(front: Front, path: str) -> None:
 
 def test_after_all_of_them_the_workers_live(front: Front) -> None:
     """Seen from outside: no worker had to be replaced. Runs last in this file."""
-    assert HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}).json()["most_probable_label"] == "2"
+    assert HTTP.post(f"{front.url}/predictlabel", files={"image": image_file(60)}).json()["most_probable_label"] == "2"
     assert "DAMN" not in front.log.read_text()  # uWSGI's word for a worker that died

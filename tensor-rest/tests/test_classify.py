@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from api_kit import client_of, files
-from gateway_kit import check_error, picture
+from gateway_kit import check_error, image_file
 from PIL import Image
 from toy_model_server import CARD, Model, ModelServer, signature
 
 from tensor_rest.backend.protos import serving_pb2 as pb
 
-TWO, FIVE = picture(60), picture(130)
+TWO, FIVE = image_file(60), image_file(130)
 CLASSIFY = "/tf/models/mnist-net/classify"
 
 
@@ -25,7 +25,7 @@ def best(answer: Any) -> list[str]:
 # ---- one and many
 
 
-def test_a_picture_gets_its_labels_and_the_models_name(api: Any) -> None:
+def test_an_image_gets_its_labels_and_the_models_name(api: Any) -> None:
     answer = api.post(CLASSIFY, data=files(("a.png", TWO)))
     assert answer.json == {
         "model": "mnist-net",
@@ -46,23 +46,23 @@ def test_a_picture_gets_its_labels_and_the_models_name(api: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/x-anything", "application/octet-stream"])
-def test_a_picture_may_be_the_whole_body(api: Any, kind: str) -> None:
+def test_an_image_may_be_the_whole_body(api: Any, kind: str) -> None:
     assert best(api.post(CLASSIFY, data=FIVE, content_type=kind)) == ["5"]
 
 
-def test_many_pictures_are_answered_in_their_order_by_one_call(api: Any, serves: ModelServer) -> None:
+def test_many_images_are_answered_in_their_order_by_one_call(api: Any, serves: ModelServer) -> None:
     api.post(CLASSIFY, data=files(("first.png", TWO)))
     serves.calls.clear()
     levels = [10, 30, 60, 85, 110, 130, 155, 180, 205, 230] * 2
-    answer = api.post(f"{CLASSIFY}?limit=1", data=files(*((f"{n}.png", picture(n)) for n in levels[:5])))
+    answer = api.post(f"{CLASSIFY}?limit=1", data=files(*((f"{n}.png", image_file(n)) for n in levels[:5])))
     assert best(answer) == ["0", "1", "2", "3", "4"]
     assert [result["name"] for result in answer.json["results"]] == [f"{n}.png" for n in levels[:5]]
     assert serves.calls == ["Predict"]
 
 
-def test_more_pictures_than_a_call_takes_go_in_parts_and_come_back_in_order(api: Any, serves: ModelServer) -> None:
+def test_more_images_than_a_call_takes_go_in_parts_and_come_back_in_order(api: Any, serves: ModelServer) -> None:
     levels = [10, 30, 60, 85, 110] * 16
-    sent = [(f"{n}.png", picture(level)) for n, level in enumerate(levels)]
+    sent = [(f"{n}.png", image_file(level)) for n, level in enumerate(levels)]
     sent[3] = sent[40] = ("broken.png", b"rubbish")
     sizes = []
     serves.on_images = lambda images: sizes.append(len(images))
@@ -82,7 +82,7 @@ def test_parts_of_rows_that_are_no_batch_go_as_one_call(api: Any, serves: ModelS
     assert (len(answer.json["results"]), sizes) == (40, [40])
 
 
-def test_a_zip_is_many_pictures(api: Any) -> None:
+def test_a_zip_is_many_images(api: Any) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a/two.png", TWO)
@@ -92,7 +92,7 @@ def test_a_zip_is_many_pictures(api: Any) -> None:
     assert [result["name"] for result in answer.json["results"]] == ["a/two.png", "five.png"]
 
 
-def test_a_picture_that_cannot_be_read_fails_alone(api: Any) -> None:
+def test_an_image_that_cannot_be_read_fails_alone(api: Any) -> None:
     answer = api.post(CLASSIFY, data=files(("a.png", TWO), ("b.png", b"rubbish"), ("c.png", FIVE)))
     assert answer.status_code == 200
     first, broken, last = answer.json["results"]
@@ -132,7 +132,7 @@ def test_a_label_that_moves_is_followed(api: Any, serves: ModelServer) -> None:
     assert (best(answer), answer.json["version"]) == (["C"], 2)
 
 
-def test_a_picture_by_its_address_is_refused_unless_allowed(api: Any) -> None:
+def test_an_image_by_its_address_is_refused_unless_allowed(api: Any) -> None:
     check_error(api.post(CLASSIFY, json={"url": "http://127.0.0.1/a.png"}), 403, "switched off")
     for wrong in ({}, {"url": 5}, {"url": "http://a", "more": 1}, []):
         check_error(api.post(CLASSIFY, json=wrong), 400)
@@ -157,17 +157,17 @@ def seen(answer: Any) -> np.ndarray:
 def test_explain_shows_what_serving_got(api: Any, serves: ModelServer) -> None:
     got = []
     serves.on_images = got.append
-    light = picture(190, (60, 50))
+    light = image_file(190, (60, 50))
     answer = api.post(f"{CLASSIFY}?explain=1", data=files(("a.png", light)))
     assert np.array_equal(seen(answer), got[0][0, ..., 0])
     explained = answer.json["results"][0]["explain"]
     assert {k: v for k, v in explained["polarity"].items() if k != "why"} == {
-        "picture": "dark-on-light",
+        "image": "dark-on-light",
         "model": "light-on-dark",
         "inverted": True,
     }
     assert "border of the image is light" in explained["polarity"]["why"]
-    assert explained["size"]["picture"] == {"width": 60, "height": 50}
+    assert explained["size"]["image"] == {"width": 60, "height": 50}
     assert explained["size"]["model"] == {"width": 28, "height": 28, "channels": 1}
     assert "scaled" in explained["size"]["how"]
     assert explained["levels"] == "uint8, 0 to 255"
@@ -220,22 +220,22 @@ def test_the_tutorial_s_route_points_here_where_labels_are_no_digits(api: Any, s
 
 
 def test_scores_that_are_no_numbers_are_serving_s_fault(api: Any, serves: ModelServer) -> None:
-    pictures = signature({"images": (pb.DT_UINT8, [-1, 28, 28, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])})
+    images = signature({"images": (pb.DT_UINT8, [-1, 28, 28, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])})
     serves.models["nan-net"] = Model(
         card=None,
-        signatures={"serving_default": pictures},
+        signatures={"serving_default": images},
         compute=lambda given: {"scores": np.full((len(given["images"]), 10), np.nan, np.float32)},
     )
     check_error(api.post("/tf/models/nan-net/classify", data=files(("a.png", TWO))), 502, "finite scores")
 
 
-def test_a_bound_on_pixels_holds_for_every_picture_of_many(serves: ModelServer, tmp_path: Any) -> None:
+def test_a_bound_on_pixels_holds_for_every_image_of_many(serves: ModelServer, tmp_path: Any) -> None:
     small = client_of(serves, tmp_path, max_pixels=1000)
-    answer = small.post(CLASSIFY, data=files(("a.png", TWO), ("b.png", picture(60, (100, 100)))))
+    answer = small.post(CLASSIFY, data=files(("a.png", TWO), ("b.png", image_file(60, (100, 100)))))
     assert "100 x 100" in answer.json["results"][1]["error"]
 
 
-def test_a_signature_of_one_picture_gets_one_after_the_other(api: Any, serves: ModelServer) -> None:
+def test_a_signature_of_one_image_gets_one_after_the_other(api: Any, serves: ModelServer) -> None:
     single = signature({"images": (pb.DT_UINT8, [1, 28, 28, 1])}, {"scores": (pb.DT_FLOAT, [1, 10])})
     serves.models["single-net"] = Model(card=None, signatures={"serving_default": single})
     shapes = []
@@ -248,7 +248,7 @@ def test_a_signature_of_one_picture_gets_one_after_the_other(api: Any, serves: M
     check_error(api.post("/tf/models/four-net/classify", data=files(("a", TWO))), 409, "exactly 4 images")
 
 
-def test_many_large_pictures_are_refused_before_they_are_decoded(api: Any, serves: ModelServer) -> None:
+def test_many_large_images_are_refused_before_they_are_decoded(api: Any, serves: ModelServer) -> None:
     large = signature({"images": (pb.DT_FLOAT, [-1, 1024, 1024, 3])}, {"scores": (pb.DT_FLOAT, [-1, 10])})
     serves.models["large-net"] = Model(card=None, signatures={"serving_default": large})
     answer = api.post("/tf/models/large-net/classify", data=files(*(("a", b"rubbish"),) * 6))

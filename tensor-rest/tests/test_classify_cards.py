@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_kit import files
-from gateway_kit import check_error, picture
+from gateway_kit import check_error, image_file
 from PIL import Image
 from toy_model_server import CARD, Model, ModelServer, signature
 
@@ -82,7 +82,7 @@ def test_an_image_on_which_nothing_is_drawn_fails_alone(api: Any, serves: ModelS
     drawing.paste(0, (20, 10, 26, 50))
     file = io.BytesIO()
     drawing.save(file, "PNG")
-    blank = picture(255, (60, 60))
+    blank = image_file(255, (60, 60))
     path = "/tf/models/glyph-net/classify"
     results = api.post(path, data=files(("a.png", blank), ("b.png", file.getvalue()))).json["results"]
     assert "Nothing is drawn" in results[0]["error"]

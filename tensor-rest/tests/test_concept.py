@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from api_kit import client_of, files
-from gateway_kit import picture, wait_until
+from gateway_kit import image_file, wait_until
 from toy_model_server import CARD, Model, ModelServer, signature
 
 from tensor_rest.backend.protos import serving_pb2 as pb
 
 CLASSIFY = "/tf/models/mnist-net/classify"
-TWO, FOUR = picture(60), picture(120)  # both dark enough to be taken as light on dark
+TWO, FOUR = image_file(60), image_file(120)  # both dark enough to be taken as light on dark
 
 
 def mean_level(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -57,7 +57,7 @@ def test_each_image_gets_its_score_threshold_and_decision(scored: Any) -> None:
 
 def test_many_images_in_several_calls_are_scored_in_their_order(scored: Any) -> None:
     levels = [10, 120] * 50
-    answer = scored.post(CLASSIFY, data=files(*((f"{n}.png", picture(level)) for n, level in enumerate(levels))))
+    answer = scored.post(CLASSIFY, data=files(*((f"{n}.png", image_file(level)) for n, level in enumerate(levels))))
     assert [found["in_distribution"] for found in concepts(answer)] == [True, False] * 50
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import bombs
 import numpy as np
 import pytest
-from gateway_kit import picture
+from gateway_kit import image_file
 from PIL import Image
 
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaError
@@ -33,7 +33,7 @@ def levels(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_allowed_format_is_read(kind: str) -> None:
-    image = decode(picture(60, (30, 20), kind), LIMIT)
+    image = decode(image_file(60, (30, 20), kind), LIMIT)
     assert image.size == (30, 20)
     assert abs(float(np.asarray(image.convert("L")).mean()) - 60) < 2
 
@@ -44,21 +44,21 @@ def test_every_allowed_format_is_read(kind: str) -> None:
         (b"", BadRequestError, "empty"),
         (b"hello, I am no image", UnsupportedMediaError, ", ".join(FORMATS)),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedMediaError, "not an image"),
-        (picture(60, kind="PCX"), UnsupportedMediaError, "not an image"),
-        (picture(60)[:10], BadRequestError, "cut off"),
-        (picture(60, (300, 300))[:-60], BadRequestError, "cut off"),
-        (picture(60, (300, 300), "JPEG")[:700], BadRequestError, "cut off"),
-        (picture(60, (300, 300), "GIF")[:30], BadRequestError, "cut off"),
-        (picture(60, (300, 300), "BMP")[:200], BadRequestError, "cut off"),
-        (picture(60, (300, 300), "WEBP")[:40], BadRequestError, "broken"),
+        (image_file(60, kind="PCX"), UnsupportedMediaError, "not an image"),
+        (image_file(60)[:10], BadRequestError, "cut off"),
+        (image_file(60, (300, 300))[:-60], BadRequestError, "cut off"),
+        (image_file(60, (300, 300), "JPEG")[:700], BadRequestError, "cut off"),
+        (image_file(60, (300, 300), "GIF")[:30], BadRequestError, "cut off"),
+        (image_file(60, (300, 300), "BMP")[:200], BadRequestError, "cut off"),
+        (image_file(60, (300, 300), "WEBP")[:40], BadRequestError, "broken"),
     ],
 )
-def test_what_is_no_whole_picture_is_refused(data: bytes, error: type[ApiError], text: str) -> None:
+def test_what_is_no_whole_image_is_refused(data: bytes, error: type[ApiError], text: str) -> None:
     with pytest.raises(error, match=text):
         decode(data, LIMIT)
 
 
-def test_a_picture_of_too_many_pixels_is_refused_from_its_header() -> None:
+def test_an_image_of_too_many_pixels_is_refused_from_its_header() -> None:
     bomb = bombs.png_pixels()
     assert len(bomb) < 200_000
     tracemalloc.start()
@@ -70,14 +70,14 @@ def test_a_picture_of_too_many_pixels_is_refused_from_its_header() -> None:
 
 
 def test_the_limit_of_pixels_is_the_last_that_passes() -> None:
-    assert decode(picture(60, (20, 30)), 600).size == (20, 30)
+    assert decode(image_file(60, (20, 30)), 600).size == (20, 30)
     with pytest.raises(TooLargeError):
-        decode(picture(60, (20, 30)), 599)
+        decode(image_file(60, (20, 30)), 599)
 
 
-def test_large_pictures_are_shrunk_keeping_their_shape() -> None:
+def test_large_images_are_shrunk_keeping_their_shape() -> None:
     for kind in ("PNG", "JPEG"):
-        width, height = decode(picture(60, (3000, 1500), kind), LIMIT).size
+        width, height = decode(image_file(60, (3000, 1500), kind), LIMIT).size
         assert max(width, height) <= 1024
         assert abs(width / height - 2) < 0.01
 
@@ -104,7 +104,7 @@ def test_transparency_shows_what_was_drawn() -> None:
         assert flat[0, 0].tolist() == [ground] * 3
 
 
-def test_transparency_of_grey_and_palette_pictures() -> None:
+def test_transparency_of_grey_and_palette_images() -> None:
     grey = Image.new("LA", (10, 10), (0, 0))
     grey.paste((0, 255), (4, 0, 6, 10))
     assert levels(saved(grey))[0].tolist() == [255] * 4 + [0] * 2 + [255] * 4
@@ -140,7 +140,7 @@ def test_an_animation_is_its_first_frame() -> None:
         assert abs(float(np.asarray(decode(data, LIMIT).convert("L")).mean()) - 60) < 3
 
 
-def test_damaged_pictures_are_refused_or_read_but_never_crash() -> None:
+def test_damaged_images_are_refused_or_read_but_never_crash() -> None:
     """A seeded byte fuzzer over every format: nothing but a refusal may come out."""
     random = np.random.default_rng(7)
     gradient = Image.fromarray(np.arange(32 * 32, dtype=np.uint16).reshape(32, 32).astype(np.uint8))

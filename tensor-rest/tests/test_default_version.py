@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from api_kit import client_of, half_plus_two
-from gateway_kit import check_error, picture, wait_until
+from gateway_kit import check_error, image_file, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.inference import inventory
@@ -37,7 +37,7 @@ def client(two: ModelServer, watcher: Any, tmp_path: Path) -> Any:
 
 
 def form() -> dict[str, Any]:
-    return {"image": (io.BytesIO(picture(60)), "a.png")}
+    return {"image": (io.BytesIO(image_file(60)), "a.png")}
 
 
 ROWS, EXAMPLES = json.dumps({"instances": [1]}), json.dumps({"examples": [{"x": 1.5}]})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from api_kit import client_of
-from gateway_kit import picture
+from gateway_kit import image_file
 from toy_model_server import ModelServer
 
 from tensor_rest.api.fast_path import FastPath
@@ -31,19 +31,19 @@ def zipped(*files: bytes) -> bytes:
 
 
 FORMS = {
-    "one": form(picture(60)),
-    "two": form(picture(60), picture(200)),
+    "one": form(image_file(60)),
+    "two": form(image_file(60), image_file(200)),
     "empty file": form(b""),
     "no image": form(b"text"),
-    "one of two is none": form(picture(60), b"text"),
-    "zip": form(zipped(picture(60), picture(200))),
+    "one of two is none": form(image_file(60), b"text"),
+    "zip": form(zipped(image_file(60), image_file(200))),
     "broken zip": form(b"PK\x03\x04 and no end"),
     "too many": form(*[b"x"] * 1001),
     "no file": b"--XX--\r\n",
     "nothing": b"",
-    "cut off": form(picture(60))[:-20],
-    "another field": form(picture(60), field="data"),
-    "two fields": form(picture(60), field="a")[: -len(b"--XX--\r\n")] + form(picture(100), field="b"),
+    "cut off": form(image_file(60))[:-20],
+    "another field": form(image_file(60), field="data"),
+    "two fields": form(image_file(60), field="a")[: -len(b"--XX--\r\n")] + form(image_file(100), field="b"),
 }
 ROUTES = [route for group in IMAGE_ROUTES.values() for route in group]
 MODELS = ("mnist-net", "bare-net", "half-net", "missing-net", "..")
@@ -127,7 +127,7 @@ def test_fast_path_passes_other_queries_on_to_flask(route: ImageRoute, send: Any
 
 @pytest.mark.parametrize("field", ["data", "file", "image", "f"])
 def test_file_in_a_field_of_any_name_is_read(field: str, send: Any, taken: list[bool]) -> None:
-    body = form(picture(60), field=field)
+    body = form(image_file(60), field=field)
     answers = [send(path, body).json for path in ("/predictlabel", "/tf/mnist/mnist-net", CLASSIFY)]
     assert answers[0]["most_probable_label"] == "2"
     assert answers[1]["classification_result"][0]["digit"] == 2

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from api_kit import client_of, files
-from gateway_kit import check_error, picture
+from gateway_kit import check_error, image_file
 from PIL import Image, PngImagePlugin
 from toy_model_server import CARD, Model, ModelServer
 
 from tensor_rest.inference import feedback
 
-TWO, FIVE = picture(60), picture(130)
+TWO, FIVE = image_file(60), image_file(130)
 ROUTE = "/tf/models/mnist-net/feedback"
 
 Give = Callable[..., Any]
@@ -68,7 +68,7 @@ def test_a_sample_is_kept_with_its_label_and_noted(give: Give, folder: Path) -> 
     assert [p.name for p in folder.rglob("*.part")] == []
 
 
-def test_what_is_kept_is_the_picture_and_nothing_the_sender_hid_in_it(give: Give, folder: Path) -> None:
+def test_what_is_kept_is_the_image_and_nothing_the_sender_hid_in_it(give: Give, folder: Path) -> None:
     file, hidden = io.BytesIO(), PngImagePlugin.PngInfo()
     hidden.add_text("comment", "<script>")
     Image.new("L", (28, 28), 60).save(file, "PNG", pnginfo=hidden)
@@ -79,9 +79,9 @@ def test_what_is_kept_is_the_picture_and_nothing_the_sender_hid_in_it(give: Give
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.full((28, 28), 60, np.uint8))
 
 
-def test_the_same_picture_is_kept_once_and_the_last_label_holds(give: Give, folder: Path) -> None:
+def test_the_same_image_is_kept_once_and_the_last_label_holds(give: Give, folder: Path) -> None:
     assert give(TWO, "7").status_code == 201
-    jpeg = picture(60, kind="BMP")  # other bytes, the same pixels
+    jpeg = image_file(60, kind="BMP")  # other bytes, the same pixels
     for method, data in (("POST", TWO), ("PUT", TWO), ("PUT", jpeg)):
         answer = give(data, "7", method=method)
         assert (answer.status_code, answer.json["stored"]) == (200, False)
@@ -101,7 +101,7 @@ def test_labels_become_names_that_stay_in_the_folder(give: Give, serves: ModelSe
     labels = ["..", ".", "a/b", "", "ä ö", "a%2Fb", ".hidden", "x\n", "y" * 300, "ok"]
     serves.models["odd-net"] = Model(card={**CARD, "labels": labels})
     for number, label in enumerate(labels):
-        answer = give(picture(number), label, "/tf/models/odd-net/feedback")
+        answer = give(image_file(number), label, "/tf/models/odd-net/feedback")
         assert answer.status_code == {"": 400, "y" * 300: 409}.get(label, 201)
     assert {Path(path).parent.name for path in kept(folder)} == {
         *("%2E.", "%2E", "a%2Fb", "%C3%A4 %C3%B6", "a%252Fb", "%2Ehidden", "x%0A", "ok")
@@ -112,11 +112,11 @@ def test_labels_become_names_that_stay_in_the_folder(give: Give, serves: ModelSe
 def test_no_more_than_the_bounds_are_kept(serves: ModelServer, tmp_path: Path, folder: Path) -> None:
     few = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_samples=2)
     for level in (10, 20):
-        assert few.post(ROUTE, data=files(("a", picture(level))) | {"label": "1"}).status_code == 201
-    check_error(few.post(ROUTE, data=files(("a", picture(30))) | {"label": "1"}), 507, "full", "2 samples")
-    assert few.post(ROUTE, data=files(("a", picture(20))) | {"label": "3"}).status_code == 201  # corrected, not more
+        assert few.post(ROUTE, data=files(("a", image_file(level))) | {"label": "1"}).status_code == 201
+    check_error(few.post(ROUTE, data=files(("a", image_file(30))) | {"label": "1"}), 507, "full", "2 samples")
+    assert few.post(ROUTE, data=files(("a", image_file(20))) | {"label": "3"}).status_code == 201  # corrected, not more
     small = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_bytes=10)
-    check_error(small.post(ROUTE, data=files(("a", picture(30))) | {"label": "1"}), 507, "full")
+    check_error(small.post(ROUTE, data=files(("a", image_file(30))) | {"label": "1"}), 507, "full")
     assert len(kept(folder)) == 2
 
 
@@ -124,7 +124,7 @@ def test_what_others_remove_frees_space(serves: ModelServer, tmp_path: Path, fol
     few = client_of(serves, tmp_path, feedback_dir=folder, feedback_max_samples=2)
 
     def send(level: int) -> int:
-        return int(few.post(ROUTE, data=files(("a", picture(level))) | {"label": "1"}).status_code)
+        return int(few.post(ROUTE, data=files(("a", image_file(level))) | {"label": "1"}).status_code)
 
     assert [send(level) for level in (10, 20, 30)] == [201, 201, 507]
     (folder / kept(folder)[0]).unlink()
@@ -158,7 +158,7 @@ def test_a_full_disk_and_a_folder_that_is_not_ours_are_reported(
     assert not kept(folder)
 
 
-def test_a_broken_picture_or_an_unknown_model_is_no_sample(give: Give, folder: Path) -> None:
+def test_a_broken_image_or_an_unknown_model_is_no_sample(give: Give, folder: Path) -> None:
     check_error(give(b"rubbish", "2"), 415, "not an image")
     check_error(give(TWO, "2", "/tf/models/nope/feedback"), 404, "'nope'")
     check_error(give(TWO, "2", "/tf/models/half-net/feedback"), 409, "does not classify")
@@ -173,7 +173,7 @@ def test_many_at_once_lose_nothing_and_write_whole_lines(give: Give, folder: Pat
     statuses = []
 
     def send(first: int) -> None:
-        statuses.extend(give(picture(level), "1").status_code for level in range(first, first + 8))
+        statuses.extend(give(image_file(level), "1").status_code for level in range(first, first + 8))
 
     threads = [threading.Thread(target=send, args=(first,)) for first in (0, 8, 16, 0)]
     for thread in threads:

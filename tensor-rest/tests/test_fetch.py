@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_kit import picture, wait_until
+from gateway_kit import image_file, wait_until
 
 from tensor_rest.errors import ApiError, UnavailableError
 from tensor_rest.images.fetch import Fetcher
 
-PICTURE = picture(60)
+IMAGE = image_file(60)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def drip() -> Iterator[bytes]:
 
 
 ANSWERS: dict[str, tuple[int, dict[str, str], Any]] = {
-    "a.png": (200, {}, PICTURE),
-    "sized.png": (200, {"Content-Length": str(len(PICTURE))}, PICTURE),
+    "a.png": (200, {}, IMAGE),
+    "sized.png": (200, {"Content-Length": str(len(IMAGE))}, IMAGE),
     "moved": (302, {"Location": "http://127.0.0.1:1/"}, b""),
     "gone": (410, {}, b""),
     "big": (200, {}, bytes(200_000)),
@@ -98,8 +98,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 def test_a_listed_host_is_called(site: Any) -> None:
     base = f"http://127.0.0.1:{site.server_port}"
     fetching = fetcher(site)
-    assert fetching.image(f"{base}/a.png?size=1#part") == PICTURE
-    assert fetching.image(f"{base}/sized.png") == PICTURE
+    assert fetching.image(f"{base}/a.png?size=1#part") == IMAGE
+    assert fetching.image(f"{base}/sized.png") == IMAGE
     assert site.received[-2:] == [
         ("/a.png?size=1", f"127.0.0.1:{site.server_port}"),
         ("/sized.png", f"127.0.0.1:{site.server_port}"),
@@ -199,7 +199,7 @@ def test_a_name_is_looked_up_once_and_that_address_is_used(
         return family
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    assert fetcher(site, "*.below.example").image("http://a.below.example./a.png") == PICTURE
+    assert fetcher(site, "*.below.example").image("http://a.below.example./a.png") == IMAGE
     assert went == [("93.184.216.34", 80)]
     assert names["looked"] == ["a.below.example"]
     assert site.received[-1] == ("/a.png", "a.below.example")
@@ -242,7 +242,7 @@ def test_an_endless_answer_is_cut_and_only_so_many_run(site: Any) -> None:
 
     def answers() -> bool:
         with suppress(UnavailableError):
-            return fetching.image(f"http://127.0.0.1:{site.server_port}/a.png") == PICTURE
+            return fetching.image(f"http://127.0.0.1:{site.server_port}/a.png") == IMAGE
         return False
 
     wait_until(answers, 10)  # the threads ended, and slots are free again
@@ -252,14 +252,14 @@ def test_an_endless_answer_is_cut_and_only_so_many_run(site: Any) -> None:
 def test_over_tls_the_certificate_has_to_be_for_the_name(
     site: Any, names: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = ("-subj", "/CN=lab", "-addext", "subjectAltName=DNS:pictures.example")
+    subject = ("-subj", "/CN=lab", "-addext", "subjectAltName=DNS:images.example")
     files = ("-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert"))
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
     subprocess.run(command, check=True, capture_output=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
-    names.update({"pictures.example": ["93.184.216.34"], "other.example": ["93.184.216.34"]})
+    names.update({"images.example": ["93.184.216.34"], "other.example": ["93.184.216.34"]})
     seen: list[bytes] = []
 
     def connect(_: tuple[str, int], timeout: float) -> socket.socket:
@@ -272,13 +272,13 @@ def test_over_tls_the_certificate_has_to_be_for_the_name(
         for _ in range(2):
             with suppress(OSError), context.wrap_socket(secure.accept()[0], server_side=True) as accepted:
                 seen.append(accepted.recv(65536))
-                accepted.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + PICTURE)
+                accepted.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + IMAGE)
 
     with socket.create_server(("127.0.0.1", 0)) as secure:
         monkeypatch.setattr(socket, "create_connection", connect)
         thread = threading.Thread(target=serve)
         thread.start()
-        assert fetcher(site, "pictures.example").image("https://pictures.example/a.png") == PICTURE
+        assert fetcher(site, "images.example").image("https://images.example/a.png") == IMAGE
         assert refused(fetcher(site, "other.example"), "https://other.example/a.png")[0] == 502
         thread.join(10)
     assert len(seen) == 1

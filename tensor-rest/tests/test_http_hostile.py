@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from gateway_kit import HTTP, Front, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, image_file, needs_nginx, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = needs_nginx
@@ -143,7 +143,7 @@ def test_many_slow_clients_block_no_other_client(front: Front, stall: Callable[[
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(stall, connections))
             sent = [
-                pool.submit(HTTP.post, f"{front.url}/predictlabel", files={"image": picture(60)}) for _ in range(50)
+                pool.submit(HTTP.post, f"{front.url}/predictlabel", files={"image": image_file(60)}) for _ in range(50)
             ]
             assert {one.result().status_code for one in sent} == {200}
         assert HTTP.get(f"{front.url}/readyz").status_code == 200
@@ -186,7 +186,7 @@ def test_slowhttptest_finds_others_served_and_itself_cut_off(front: Front) -> No
     ]
     try:
         while any(each.poll() is None for each in slow):
-            assert HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}, timeout=5).status_code == 200
+            assert HTTP.post(f"{front.url}/predictlabel", files={"image": image_file(60)}, timeout=5).status_code == 200
             with suppress(subprocess.TimeoutExpired):
                 slow[-1].wait(0.1)
         for each in slow:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_kit import client_of, files
-from gateway_kit import picture, wait_until
+from gateway_kit import image_file, wait_until
 from toy_model_server import CARD, LABELS, Model, ModelServer, signature
 
 from tensor_rest.backend.batching import SignatureRef
@@ -49,7 +49,7 @@ def shifted(given: dict[str, Row]) -> dict[str, Row]:
 @pytest.fixture
 def toy() -> Any:
     models = {name: model_of(function) for name, function in DEPENDENT.items()}
-    server = ModelServer(**models, pictures=Model(card={"labels": LABELS}, compute=shifted)).start()
+    server = ModelServer(**models, images=Model(card={"labels": LABELS}, compute=shifted)).start()
     yield server
     server.stop()
 
@@ -87,21 +87,21 @@ def test_dependent_rows_of_8_clients_are_answered_as_alone(
     assert at_once(client, work) == []
 
 
-def test_pictures_whose_scores_depend_on_others_are_classified_as_alone(toy: ModelServer, tmp_path: Path) -> None:
+def test_images_whose_scores_depend_on_others_are_classified_as_alone(toy: ModelServer, tmp_path: Path) -> None:
     client = client_of(toy, tmp_path, timeout_seconds=60)
 
     def work(own: Any, number: int) -> list[Any]:
         wrong = []
         for turn in range(REQUESTS):
             digit = (number + turn) % 10
-            answer = own.post("/tf/models/pictures/classify", data=files(("a.png", picture(25 * digit + 12))))
+            answer = own.post("/tf/models/images/classify", data=files(("a.png", image_file(25 * digit + 12))))
             label = answer.json["results"][0]["labels"][0]["label"]
             if label != str(digit):
                 wrong.append((digit, label))
         return wrong
 
     assert at_once(client, work) == []
-    many = client.post("/tf/models/pictures/classify?limit=1", data=files(*(("a.png", picture(12)),) * 40))
+    many = client.post("/tf/models/images/classify?limit=1", data=files(*(("a.png", image_file(12)),) * 40))
     assert {result["labels"][0]["label"] for result in many.json["results"]} == {"9"}  # 0 + 39 others: one call
 
 
@@ -123,7 +123,7 @@ def test_rows_share_calls_only_by_card_or_setting(
 
     def classify() -> int:
         own = client.application.test_client()
-        return int(own.post("/tf/models/mnist-net/classify", data=files(("a.png", picture(60)))).status_code)
+        return int(own.post("/tf/models/mnist-net/classify", data=files(("a.png", image_file(60)))).status_code)
 
     assert classify() == 200
     sizes.clear()

@@ -11,7 +11,7 @@ from typing import Any
 
 import bombs
 import pytest
-from gateway_kit import check_error, picture, wait_until
+from gateway_kit import check_error, image_file, wait_until
 from PIL import Image
 from toy_model_server import ModelServer
 
@@ -113,7 +113,7 @@ def test_request_is_served_across_a_step_of_the_clock() -> None:
     admission.leave(admission.enter(time.time() + 3600))
 
 
-def test_large_pictures_take_turns_and_small_ones_do_not_wait() -> None:
+def test_large_images_take_turns_and_small_ones_do_not_wait() -> None:
     most, at_once, lock = [0], [0], threading.Lock()
 
     def large(_: int) -> None:
@@ -168,7 +168,9 @@ def test_exif_beyond_measure_is_refused() -> None:
 
 
 def packed_post(client: Any, body: bytes, encoding: str) -> Any:
-    form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n' + picture(60) + b"\r\n--x--\r\n"
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n' + image_file(60) + b"\r\n--x--\r\n"
+    )
     data = body or gzip.compress(form)
     headers = {"Content-Encoding": encoding, "Content-Type": "multipart/form-data; boundary=x"}
     return client.post("/predictlabel", data=data, headers=headers)

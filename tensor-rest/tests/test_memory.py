@@ -11,14 +11,14 @@ import flask
 import grpc
 import pytest
 from api_kit import everything
-from gateway_kit import picture, unused_address
+from gateway_kit import image_file, unused_address
 from toy_model_server import ModelServer
 
 from tensor_rest.app import create_app
 from tensor_rest.settings import Settings
 
 FORM, JSON = "multipart/form-data; boundary=b", "application/json"
-DIGIT = picture(60)
+DIGIT = image_file(60)
 ROWS = json.dumps({"instances": [[[[0]] * 28] * 28]}).encode()
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, check_http_error, image_file, needs_nginx, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = needs_nginx
@@ -26,7 +26,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 
 def classify(front: Front, model: str = "mnist-net") -> int:
-    return HTTP.post(f"{front.url}/tf/mnist/{model}", files={"image": picture(60)}).status_code
+    return HTTP.post(f"{front.url}/tf/mnist/{model}", files={"image": image_file(60)}).status_code
 
 
 def samples(front: Front) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, check_http_error, image_file, needs_nginx, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.middleware import api_keys
@@ -90,7 +90,7 @@ def test_without_a_key_nothing_is_answered(front: Front, toy: ModelServer, heade
 def test_a_key_opens_and_is_never_written_down(front: Front) -> None:
     for header in ({"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
         given = {**header, "X-Request-Id": "keyed-1"}
-        response = HTTP.post(f"{front.url}/predictlabel?q=secret", files={"image": picture(60)}, headers=given)
+        response = HTTP.post(f"{front.url}/predictlabel?q=secret", files={"image": image_file(60)}, headers=given)
         assert response.json()["most_probable_label"] == "2"
         assert "X-Key-Name" not in response.headers
     logged = wait_until(lambda: [line for line in front.log.read_text().splitlines() if "keyed-1" in line], 10)
@@ -143,7 +143,7 @@ def test_a_strange_page_may_send_nothing(front: Front) -> None:
 
 def test_our_own_page_and_listed_ones_may(front: Front) -> None:
     own = HTTP.post(
-        f"{front.url}/predictlabel", files={"image": picture(60)}, headers={"X-API-Key": KEY, "Origin": front.url}
+        f"{front.url}/predictlabel", files={"image": image_file(60)}, headers={"X-API-Key": KEY, "Origin": front.url}
     )
     assert own.status_code == 200
     preflight = HTTP.options(
@@ -221,7 +221,7 @@ def test_a_client_over_its_rate_gets_429_and_others_do_not(front: Front) -> None
 def test_a_client_gets_so_many_requests_at_the_same_time(front: Front, toy: ModelServer) -> None:
     def post(address: str) -> int:
         headers = {"X-API-Key": KEY, "X-Forwarded-For": address}
-        return HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}, headers=headers).status_code
+        return HTTP.post(f"{front.url}/predictlabel", files={"image": image_file(60)}, headers=headers).status_code
 
     let_go = threading.Event()
     toy.on_images = lambda _: let_go.wait(60)
@@ -247,7 +247,7 @@ def test_stuck_requests_leave_threads_for_probes_and_refusals(kind: str, toy: Mo
     toy.on_images = lambda _: let_go.wait(10)
 
     def post() -> int:
-        return HTTP.post(f"{front.url}/predictlabel", files={"image": picture(60)}).status_code
+        return HTTP.post(f"{front.url}/predictlabel", files={"image": image_file(60)}).status_code
 
     try:
         with ThreadPoolExecutor(3) as pool:

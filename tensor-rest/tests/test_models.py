@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from gateway_kit import check_error, picture, wait_until
+from gateway_kit import check_error, image_file, wait_until
 from toy_model_server import CARD, Model, ModelServer, signature
 
 from tensor_rest.app import create_app
@@ -27,27 +27,27 @@ Post = Callable[..., Any]
 
 def test_the_metadata_is_read_once_per_version(post: Post, server: ModelServer) -> None:
     for _ in range(3):
-        post("/predictlabel", picture(60))
+        post("/predictlabel", image_file(60))
     assert server.calls == ["GetModelMetadata", "Predict", "Predict", "Predict", "Predict"]
 
 
 def test_a_new_version_answers_with_its_own_card(post: Post, server: ModelServer) -> None:
-    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
+    assert post("/predictlabel", image_file(60)).json["most_probable_label"] == "2"
     server.models["mnist-net"] = Model(versions=[1, 2], card={**CARD, "labels": list("ABCDEFGHIJ")}, shift=1)
-    response = post("/predictlabel", picture(60))
+    response = post("/predictlabel", image_file(60))
     assert response.json["most_probable_label"] == "D"
     assert response.headers["X-Model-Version"] == "2"
-    check_error(post("/tf/mnist/mnist-net", picture(60)), 409, "'D'", "digits")
+    check_error(post("/tf/mnist/mnist-net", image_file(60)), 409, "'D'", "digits")
 
 
 def test_a_new_version_may_have_another_signature(post: Post, server: ModelServer) -> None:
-    assert post("/predictlabel", picture(60)).status_code == 200
+    assert post("/predictlabel", image_file(60)).status_code == 200
     small = {"images": (pb.DT_UINT8, [-1, 14, 14, 1])}, {"scores": (pb.DT_FLOAT, [-1, 10])}
     server.models["mnist-net"] = Model(versions=[2], card=None, signatures={"serving_default": signature(*small)})
-    response = post("/predictlabel", picture(60))
+    response = post("/predictlabel", image_file(60))
     assert (response.status_code, response.headers["X-Model-Version"]) == (200, "2")
     server.models["mnist-net"] = Model(versions=[1])  # rolled back
-    assert post("/predictlabel", picture(60)).headers["X-Model-Version"] == "1"
+    assert post("/predictlabel", image_file(60)).headers["X-Model-Version"] == "1"
 
 
 def test_a_float_model_gets_zero_to_one(post: Post, server: ModelServer) -> None:
@@ -56,7 +56,8 @@ def test_a_float_model_gets_zero_to_one(post: Post, server: ModelServer) -> None
     server.models["float-net"] = model
     seen = []
     server.on_images = seen.append
-    check_error(post("/tf/mnist/float-net", picture(51)), 502, "wanted one row of finite scores")  # it answers `scores`
+    response = post("/tf/mnist/float-net", image_file(51))
+    check_error(response, 502, "wanted one row of finite scores")  # the kit's float-net answers `scores`
     assert seen[0].dtype == np.float32
     assert seen[0].shape == (1, 28, 28)  # the signature has no channels
     assert np.allclose(seen[0], 0.2)
@@ -79,7 +80,7 @@ def test_a_model_that_does_not_classify_reports_what_it_does(
     post: Post, server: ModelServer, inputs: Any, outputs: Any, text: str
 ) -> None:
     server.models["odd-net"] = Model(card=None, signatures={"serving_default": signature(inputs, outputs)})
-    check_error(post("/tf/mnist/odd-net", picture(60)), 409, "'odd-net'", text)
+    check_error(post("/tf/mnist/odd-net", image_file(60)), 409, "'odd-net'", text)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_model_that_does_not_classify_reports_what_it_does(
 )
 def test_a_card_that_is_not_valid_is_no_card(post: Post, client: Any, server: ModelServer, card: str) -> None:
     server.models["mnist-net"] = Model(card=card)
-    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"  # the index of the score
+    assert post("/predictlabel", image_file(60)).json["most_probable_label"] == "2"  # the index of the score
     found = client.get("/tf/models/mnist-net").json["default"]
     assert found["card"] is None
     assert "not valid" in found["card_problem"]
@@ -100,7 +101,7 @@ def test_a_describe_signature_of_another_kind_is_no_card(post: Post, client: Any
         "describe": signature({"photo": (pb.DT_FLOAT, [-1, 4])}, {"caption": (pb.DT_STRING, [-1])}),
     }
     server.models["mnist-net"] = Model(signatures=signatures)
-    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
+    assert post("/predictlabel", image_file(60)).json["most_probable_label"] == "2"
     assert server.calls.count("Predict") == 1  # no card was requested
     found = client.get("/tf/models/mnist-net").json["default"]
     assert (found["card"], found["card_problem"]) == (None, "")
@@ -113,20 +114,20 @@ def test_a_failed_card_is_none_and_a_late_one_is_read_again(
     post: Post, server: ModelServer, code: grpc.StatusCode, status: int
 ) -> None:
     server.fail_signature = ("describe", code)
-    assert post("/tf/models/mnist-net/classify", picture(60)).status_code == status
+    assert post("/tf/models/mnist-net/classify", image_file(60)).status_code == status
     server.fail_signature = None
-    answer = post("/tf/models/mnist-net/classify", picture(60))
+    answer = post("/tf/models/mnist-net/classify", image_file(60))
     assert answer.json["results"][0]["labels"][0] == {"label": "2", "score": 0.91}
 
 
 def test_a_card_without_labels_answers_the_indices_of_the_scores(post: Post, server: ModelServer) -> None:
     server.models["mnist-net"] = Model(card={"schema": 1, "input": CARD["input"]})
-    assert post("/predictlabel", picture(60)).json["most_probable_label"] == "2"
+    assert post("/predictlabel", image_file(60)).json["most_probable_label"] == "2"
 
 
 def test_labels_that_do_not_fit_the_scores_are_named(post: Post, server: ModelServer) -> None:
     server.models["mnist-net"] = Model(classes=7)
-    check_error(post("/predictlabel", picture(60)), 502, "7 scores for 10 labels")
+    check_error(post("/predictlabel", image_file(60)), 502, "7 scores for 10 labels")
 
 
 def test_models_are_listed_with_states_labels_and_quarantine(listed: Any) -> None:
@@ -157,7 +158,7 @@ def test_models_are_listed_without_model_server(listed: Any, server: ModelServer
 
 
 def test_without_a_list_the_requested_models_are_listed(post: Post, client: Any) -> None:
-    post("/tf/mnist/bare-net", picture(60))
+    post("/tf/mnist/bare-net", image_file(60))
     document = client.get("/tf/models").json
     assert [model["name"] for model in document["models"]] == ["bare-net", "mnist-net"]
     assert document["inventory"]["ready"] is False
@@ -261,8 +262,8 @@ def test_every_answer_has_the_headers_of_safety(client: Any) -> None:
 def test_a_card_is_read_once_per_version(post: Post, client: Any, server: ModelServer) -> None:
     server.models["mnist-net"].labels = {"stable": 1}
     for path in ("/tf/mnist/mnist-net", "/tf/models/mnist-net/versions/1/classify"):
-        assert post(path, picture(60)).status_code == 200
-    assert post("/tf/models/mnist-net/labels/stable/classify", picture(60)).status_code == 200
+        assert post(path, image_file(60)).status_code == 200
+    assert post("/tf/models/mnist-net/labels/stable/classify", image_file(60)).status_code == 200
     assert client.get("/tf/models/mnist-net").status_code == 200
     predicted = server.calls.count("Predict")
     assert predicted == 3 + 1  # the card once

@@ -8,7 +8,7 @@ from typing import Any
 
 import flask
 import pytest
-from gateway_kit import picture
+from gateway_kit import image_file
 
 from tensor_rest.app import _Request
 from tensor_rest.errors import ApiError, BadRequestError, TooLargeError
@@ -134,7 +134,7 @@ def test_the_own_reader_agrees_with_the_parser_or_leaves_it_to_it() -> None:
     assert taken > 100
 
 
-def test_several_files_come_in_order_and_one_picture_means_one() -> None:
+def test_several_files_come_in_order_and_one_image_means_one() -> None:
     body = part(b"1", file="a") + part(b"2", file="b", name="data") + part(b"3", file="c") + b"--XX--\r\n"
     assert files(body) == files(b"preamble\r\n" + body) == [("a", b"1"), ("b", b"2"), ("c", b"3")]
     with request(body), pytest.raises(BadRequestError, match="the form has 3"):
@@ -156,13 +156,13 @@ def test_too_many_files_and_too_large_a_body_are_refused() -> None:
 def test_a_zip_gives_its_files_without_folders_and_clutter(method: int) -> None:
     data = zipped(
         ("d/", b""),
-        ("d/a.png", picture(60)),
+        ("d/a.png", image_file(60)),
         ("__MACOSX/d/a.png", b"x"),
         ("d/.DS_Store", b"x"),
         ("b", b"B"),
         method=method,
     )
-    assert files(in_form(data)) == [("d/a.png", picture(60)), ("b", b"B")]
+    assert files(in_form(data)) == [("d/a.png", image_file(60)), ("b", b"B")]
     assert files(part(b"first") + part(data) + b"--XX--\r\n")[0] == ("a.png", b"first")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from api_kit import everything
-from gateway_kit import HTTP, PROGRAMS, Front, picture, start_front
+from gateway_kit import HTTP, PROGRAMS, Front, image_file, start_front
 from toy_model_server import ModelServer
 
 from tensor_rest.api import openapi
@@ -93,7 +93,7 @@ def test_each_part_of_swagger_becomes_that_of_openapi() -> None:
 )
 def test_a_generated_client_calls_the_gateway(front: Front, tmp_path: Path) -> None:
     (tmp_path / "openapi.json").write_bytes(HTTP.get(f"{front.url}/tf/openapi.json").content)
-    (tmp_path / "digit.png").write_bytes(picture(60))
+    (tmp_path / "digit.png").write_bytes(image_file(60))
     (tmp_path / "config.yml").write_text("post_hooks: []\n")  # the generated files need not be formatted
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--meta", "none"]
     options = ["--output-path", "lab_client", "--config", "config.yml", "--fail-on-warning"]

@@ -25,7 +25,7 @@ def box_of(pixels: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
-def test_a_picture_of_the_right_size_is_untouched() -> None:
+def test_an_image_of_the_right_size_is_untouched() -> None:
     pixels = np.arange(784, dtype=np.uint16).reshape(28, 28).astype(np.uint8)
     pixels[0] = pixels[-1] = pixels[:, 0] = pixels[:, -1] = 3
     assert (fit(Image.fromarray(pixels), MNIST)[..., 0] == pixels).all()
@@ -50,7 +50,7 @@ def test_a_dark_on_light_model_gets_dark_on_light(ground: int, ink: int) -> None
         assert result.min() == 0
 
 
-def test_a_model_without_polarity_gets_the_picture_as_it_is() -> None:
+def test_a_model_without_polarity_gets_the_image_as_it_is() -> None:
     image = drawn((28, 28), (10, 10, 17, 17))
     assert (fit(image, ImageInput(28, 28, 1))[..., 0] == np.asarray(image)).all()
 
@@ -100,7 +100,7 @@ def test_a_dot_of_one_pixel_is_not_a_glyph() -> None:
         fit(drawn((300, 300), (10, 10, 10, 10)), MNIST)
 
 
-def test_colour_models_get_three_channels_of_any_picture() -> None:
+def test_colour_models_get_three_channels_of_any_image() -> None:
     wanted = ImageInput(8, 4, 3)
     red = fit(Image.new("RGB", (40, 40), (200, 0, 0)), wanted)
     assert red.shape == (8, 4, 3)
@@ -114,7 +114,7 @@ def test_colour_models_get_three_channels_of_any_picture() -> None:
     arrays.arrays(np.uint8, st.tuples(st.integers(1, 120), st.integers(1, 120)), elements=st.integers(0, 255)),
     st.sampled_from(["light-on-dark", "dark-on-light", None]),
 )
-def test_any_picture_becomes_the_models_input(pixels: np.ndarray, polarity: Polarity | None) -> None:
+def test_any_image_becomes_the_models_input(pixels: np.ndarray, polarity: Polarity | None) -> None:
     try:
         result = fit(Image.fromarray(pixels), ImageInput(28, 28, 1, polarity, "mnist"))
     except BadRequestError:

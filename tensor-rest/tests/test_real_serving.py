@@ -72,8 +72,8 @@ def _batch(paths: list[Path]) -> np.ndarray:
 
 
 def test_every_shipped_digit_in_one_request(gateway: Any) -> None:
-    pictures = files(*((path.name, path.read_bytes()) for path in DIGITS))
-    results = gateway.post("/tf/models/mnist-net/classify?limit=1", data=pictures).json["results"]
+    images = files(*((path.name, path.read_bytes()) for path in DIGITS))
+    results = gateway.post("/tf/models/mnist-net/classify?limit=1", data=images).json["results"]
     right = [result["labels"][0]["label"] == result["name"].split("_")[1] for result in results]
     assert len(right) == len(DIGITS) == 100
     assert sum(right) >= 90
@@ -99,8 +99,8 @@ def test_arrays_and_json_get_the_same_scores(gateway: Any) -> None:
         ("/versions/1", None),
         ("/metadata", None),
         ("/versions/1/metadata", None),
-        (":predict", {"instances": "pictures"}),
-        (":predict", {"inputs": {"images": "pictures"}}),
+        (":predict", {"instances": "batch"}),
+        (":predict", {"inputs": {"images": "batch"}}),
         ("/versions/1:predict", {"signature_name": "describe", "instances": [0, 1]}),
         (":classify", {"examples": [{"x": 1.0}]}),
     ],
@@ -108,7 +108,7 @@ def test_arrays_and_json_get_the_same_scores(gateway: Any) -> None:
 def test_both_answer_alike_to_tensorflow_serving_s_clients(
     gateway: Any, ports: tuple[int, int], path: str, document: Any
 ) -> None:
-    body = json.dumps(document).replace('"pictures"', json.dumps(_batch(DIGITS[:2]).tolist())) if document else None
+    body = json.dumps(document).replace('"batch"', json.dumps(_batch(DIGITS[:2]).tolist())) if document else None
     method = "POST" if document else "GET"
     ours = gateway.open(f"/v1/models/mnist-net{path}", method=method, data=body)
     theirs = HTTP.request(method, f"http://127.0.0.1:{ports[1]}/v1/models/mnist-net{path}", content=body)

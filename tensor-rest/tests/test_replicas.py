@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from api_kit import half_plus_two
-from gateway_kit import check_error, picture, unused_address, wait_until
+from gateway_kit import check_error, image_file, unused_address, wait_until
 from toy_model_server import Model, ModelServer
 
 from tensor_rest.app import create_app
@@ -155,7 +155,7 @@ def test_a_replica_that_is_added_gets_no_call_for_what_it_has_not_loaded(
         file.write(replicas[2].line)
 
     def classified() -> bool:
-        client.post("/tf/models/mnist-net/classify", data={"image": (io.BytesIO(picture(60)), "a.png")})
+        client.post("/tf/models/mnist-net/classify", data={"image": (io.BytesIO(image_file(60)), "a.png")})
         return replicas[2].predictions > 0
 
     wait_until(classified, 3)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from api_kit import client_of, files
-from gateway_kit import picture, wait_until
+from gateway_kit import image_file, wait_until
 from toy_model_server import Model, ModelServer
 
-TWO = picture(60)
+TWO = image_file(60)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_model_a_rule_names_answers_in_the_end(client: Any, file: Path) -> N
     assert document["model_ms"] > 0
 
 
-def test_only_the_unsure_pictures_are_handed_on(client: Any, serves: ModelServer, file: Path) -> None:
+def test_only_the_unsure_images_are_handed_on(client: Any, serves: ModelServer, file: Path) -> None:
     import numpy as np
 
     def by_level(given: Any) -> Any:  # as sure as the image is light
@@ -80,8 +80,8 @@ def test_only_the_unsure_pictures_are_handed_on(client: Any, serves: ModelServer
 
     serves.models["mnist-net"].compute = by_level
     write(file, {"mnist-net": {"min_score": 0.3, "then": "shy-net"}})
-    pictures = files(("dark.png", TWO), ("rubbish", b"x"), ("light.png", picture(120)))
-    dark, broken, light = client.post("/tf/models/mnist-net/classify", data=pictures).json["results"]
+    images = files(("dark.png", TWO), ("rubbish", b"x"), ("light.png", image_file(120)))
+    dark, broken, light = client.post("/tf/models/mnist-net/classify", data=images).json["results"]
     assert (dark["model"], dark["labels"][0]["label"]) == ("shy-net", "3")
     assert "error" in broken
     assert light["labels"][0]["label"] == "4"

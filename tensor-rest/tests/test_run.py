@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_kit import HTTP, PROJECT, free_port, picture, unused_address, wait_until
+from gateway_kit import HTTP, PROJECT, free_port, image_file, unused_address, wait_until
 from toy_model_server import Model, ModelServer
 
 pytestmark = pytest.mark.skipif(
@@ -65,7 +65,7 @@ class Run:
 
     def post(self) -> int:
         """The status of an image's classification."""
-        image = {"image": ("digit.png", picture(60))}
+        image = {"image": ("digit.png", image_file(60))}
         return HTTP.post(f"http://127.0.0.1:{self.port}/predictlabel", files=image).status_code
 
     def programs(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import bombs
 import httpx
 import pytest
-from gateway_kit import HTTP, Front, check_http_error, needs_nginx, picture, start_front, wait_until
+from gateway_kit import HTTP, Front, check_http_error, image_file, needs_nginx, start_front, wait_until
 from toy_model_server import Model, ModelServer
 
 FRONTS = [pytest.param("nginx", marks=needs_nginx), pytest.param("uwsgi")]
@@ -58,14 +58,16 @@ def raw(front: Front, request: bytes) -> bytes:
 # ---- answers and refusals, the same through both fronts
 
 
-def test_a_picture_is_answered(front: Front) -> None:
-    response = post(front, "/tf/mnist/mnist-net?limit=1", picture(60), headers={"X-Request-Id": "mine-1"})
+def test_an_image_is_answered(front: Front) -> None:
+    response = post(front, "/tf/mnist/mnist-net?limit=1", image_file(60), headers={"X-Request-Id": "mine-1"})
     assert response.json() == {"classification_result": [{"digit": 2, "probability": 0.91}]}
     assert response.headers["X-Model-Name"] == "mnist-net"
     assert response.headers["X-Model-Version"] == "1"
     assert response.headers["X-Request-Id"] == "mine-1"
-    assert post(front, "/predictlabel", picture(130, (600, 500), "JPEG")).json()["success"] is True
-    assert post(front, "/predictlabel", picture(60), headers={"X-Request-Id": "a b"}).headers["X-Request-Id"] != "a b"
+    assert post(front, "/predictlabel", image_file(130, (600, 500), "JPEG")).json()["success"] is True
+    assert (
+        post(front, "/predictlabel", image_file(60), headers={"X-Request-Id": "a b"}).headers["X-Request-Id"] != "a b"
+    )
 
 
 def test_the_pages_and_probes_answer(front: Front) -> None:
@@ -89,7 +91,7 @@ def test_the_pages_and_probes_answer(front: Front) -> None:
     [
         (b"", 400),
         (b"not an image", 415),
-        (picture(60, (300, 300), "JPEG")[:700], 400),
+        (image_file(60, (300, 300), "JPEG")[:700], 400),
         (bombs.png_pixels(), 413),
         (bytes(20_000_000), 413),
     ],
@@ -103,8 +105,8 @@ def test_a_file_at_fault_is_refused(front: Front, data: bytes, status: int) -> N
 def test_requests_at_fault_are_refused(front: Front) -> None:
     check_http_error(HTTP.post(f"{front.url}/predictlabel"), 400)
     check_http_error(HTTP.post(f"{front.url}/predictlabel", data={"image": "x"}), 400)
-    check_http_error(post(front, "/tf/mnist/mnist-net?limit=0", picture(60)), 400)
-    check_http_error(post(front, "/tf/mnist/unknown", picture(60)), 404)
+    check_http_error(post(front, "/tf/mnist/mnist-net?limit=0", image_file(60)), 400)
+    check_http_error(post(front, "/tf/mnist/unknown", image_file(60)), 404)
     check_http_error(post(front, "/nowhere", bytes(20_000_000)), 413 if front.kind == "nginx" else 404)
     response = HTTP.get(f"{front.url}/predictlabel")
     check_http_error(response, 405)
@@ -128,7 +130,7 @@ def test_sixteen_at_once_get_their_own_answers(front: Front) -> None:
     digits = [index % 10 for index in range(320)]
 
     def send(digit: int) -> int:
-        response = post(front, "/tf/mnist/bare-net?limit=1", picture(25 * digit + 12))
+        response = post(front, "/tf/mnist/bare-net?limit=1", image_file(25 * digit + 12))
         return int(response.json()["classification_result"][0]["digit"])
 
     with ThreadPoolExecutor(16) as pool:
@@ -140,11 +142,11 @@ def test_feedback_that_waits_for_the_lock_of_its_folder_holds_up_no_other_reques
     folder.mkdir(exist_ok=True)
     with (folder / ".lock").open("wb") as lock, ThreadPoolExecutor(1) as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = pool.submit(post, front, "/tf/models/mnist-net/feedback?label=7", picture(60))
+        kept = pool.submit(post, front, "/tf/models/mnist-net/feedback?label=7", image_file(60))
         try:
             with pytest.raises(TimeoutError):
                 kept.result(0.5)
-            assert post(front, "/predictlabel", picture(60), timeout=10).status_code == 200
+            assert post(front, "/predictlabel", image_file(60), timeout=10).status_code == 200
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
         assert kept.result(20).status_code == 201
@@ -157,7 +159,7 @@ def test_a_restart_of_serving_loses_no_request(front: Front, toy: ModelServer) -
     def send() -> set[int]:
         statuses = set()
         while not over.is_set():
-            statuses.add(post(front, "/predictlabel", picture(60)).status_code)
+            statuses.add(post(front, "/predictlabel", image_file(60)).status_code)
         return statuses
 
     with ThreadPoolExecutor(12) as pool:
@@ -192,7 +194,7 @@ def test_term_leaves_nothing_behind_and_a_stale_socket_does_no_harm(
             stale.bind("uwsgi.sock")
     front = start_front(kind, run, toy.address)
     try:
-        assert post(front, "/predictlabel", picture(60)).status_code == 200
+        assert post(front, "/predictlabel", image_file(60)).status_code == 200
         if kind == "nginx":
             assert stat.S_IMODE((run / "uwsgi.sock").stat().st_mode) == 0o600
         assert front.stop() == [0] * len(front.processes)
@@ -225,7 +227,7 @@ def test_it_needs_no_root(kind: str, toy: ModelServer) -> None:
         os.chown(log, nobody, -1)
         front = start_front(kind, run, toy.address, user=nobody)
         try:
-            assert post(front, "/predictlabel", picture(60, (900, 900), "BMP")).status_code == 200
+            assert post(front, "/predictlabel", image_file(60, (900, 900), "BMP")).status_code == 200
             assert front.stop() == [0] * len(front.processes)
         finally:
             front.kill()
@@ -252,7 +254,9 @@ def test_errors_of_nginx_have_our_shape(front: Front) -> None:
 @only_nginx
 def test_a_chunked_body_is_bounded_too(front: Front) -> None:
     head = {"Content-Type": "multipart/form-data; boundary=x"}
-    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n' + picture(60) + b"\r\n--x--\r\n"
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n' + image_file(60) + b"\r\n--x--\r\n"
+    )
     small = HTTP.post(f"{front.url}/predictlabel", content=iter([body[:40], body[40:]]), headers=head)
     assert small.json()["most_probable_label"] == "2"
     check_http_error(
@@ -262,7 +266,7 @@ def test_a_chunked_body_is_bounded_too(front: Front) -> None:
 
 @only_nginx
 def test_the_access_log_is_json_without_bodies(front: Front) -> None:
-    post(front, '/tf/mnist/mnist-net?limit=1&x="secret', picture(60), headers={"X-Request-Id": "logged-1"})
+    post(front, '/tf/mnist/mnist-net?limit=1&x="secret', image_file(60), headers={"X-Request-Id": "logged-1"})
 
     def entry() -> dict | None:
         lines = [line for line in front.log.read_text().splitlines() if "logged-1" in line]

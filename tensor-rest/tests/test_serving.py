@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from client_kit import ask, connected, error, half_plus_two, half_server, waiting
-from gateway_kit import check_error, free_port, picture, wait_until
+from gateway_kit import check_error, free_port, image_file, wait_until
 from toy_model_server import ModelServer
 
 from tensor_rest import backend
@@ -226,12 +226,12 @@ def test_the_ids_of_requests_travel_with_the_call(toy: ModelServer) -> None:
 
 
 def test_a_client_sets_its_timeout(client: Any, post: Callable[..., Any], server: ModelServer) -> None:
-    assert post("/predictlabel", picture(60)).status_code == 200
+    assert post("/predictlabel", image_file(60)).status_code == 200
     hold = server.hold = threading.Event()
     try:
         response = client.post(
             "/predictlabel",
-            data={"image": (io.BytesIO(picture(60)), "d")},
+            data={"image": (io.BytesIO(image_file(60)), "d")},
             headers={"X-Timeout-Ms": "50"},
         )
         check_error(response, 504, "in time")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from api_kit import every_type, everything, half_plus_two
-from gateway_kit import HTTP, check_error, picture, start_front
+from gateway_kit import HTTP, check_error, image_file, start_front
 from toy_model_server import Model, ModelServer, signature
 
 from tensor_rest.backend.protos import serving_pb2 as pb
@@ -37,7 +37,7 @@ def _large() -> Model:
 @pytest.mark.parametrize("language", ["python", "curl"])
 def test_the_call_a_model_gives_works_as_it_is(running: str, tmp_path: Path, model: str, language: str) -> None:
     text = HTTP.get(f"{running}/tf/models/{model}/client", params={"lang": language}).text
-    (tmp_path / "image.png").write_bytes(picture(60))
+    (tmp_path / "image.png").write_bytes(image_file(60))
     program = [sys.executable, "-c", text, "image.png"] if language == "python" else ["sh", "-c", text]
     environment = {name: item for name, item in os.environ.items() if name != "LAB_REST_URL"}
     done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
@@ -78,7 +78,7 @@ def test_where_keys_are_wanted_the_call_takes_it_from_the_environment(
         f"{url}/tf/models/{model}/client", params={"lang": language}, headers={"Authorization": f"Bearer {key}"}
     ).text
     assert key not in text
-    (tmp_path / "image.png").write_bytes(picture(60))
+    (tmp_path / "image.png").write_bytes(image_file(60))
     program = [sys.executable, "-c", text, "image.png"] if language == "python" else ["sh", "-c", text]
     environment = {name: item for name, item in os.environ.items() if name not in ("LAB_REST_URL", "LAB_API_KEY")}
     for more, works in (({"LAB_API_KEY": key}, True), ({"LAB_API_KEY": "wrong"}, False), ({}, False)):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from api_kit import client_of, every_type, half_plus_two
-from gateway_kit import check_error, picture, wait_until
+from gateway_kit import check_error, image_file, wait_until
 from toy_model_server import ModelServer
 
 from tensor_rest.api import specification as live_specification
@@ -75,7 +75,7 @@ def call(client: Any, document: dict[str, Any], place: tuple[str, str]) -> Any:
             path = path.replace(f"{{{name}}}", str(parameter["default"]))
         elif where == "formData" and parameter.get("required"):
             is_file = parameter["type"] == "file"
-            form[name] = (io.BytesIO(picture(60)), "x.png") if is_file else parameter["default"]
+            form[name] = (io.BytesIO(image_file(60)), "x.png") if is_file else parameter["default"]
         elif where == "body":
             body = value(parameter["schema"], document)
     return client.open(path, method=method.upper(), **({"json": body} if body is not None else {"data": form or None}))

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serving.py"
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="the benchmarks are not beside this folder")
 def test_the_benchmark_measures_all_servers(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [sys.executable, str(SCRIPT), "--quick", "--no-bars", "--json", str(figures)]
+    command = [sys.executable, str(SCRIPT), "--quick", "--no-thresholds", "--json", str(figures)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 0, run.stderr
     assert "x straightforward" in run.stdout
@@ -25,4 +25,4 @@ def test_the_benchmark_measures_all_servers(tmp_path: Path) -> None:
         "in process",
     }
     assert all(rate["answers"] > 0 for rate in found["rates"])
-    assert len(found["bars"]) == 8
+    assert len(found["thresholds"]) == 8

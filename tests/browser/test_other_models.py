@@ -1,6 +1,6 @@
 """The page in a lab with several models: a photograph, a blank sheet, texts, two models side by side.
 
-The pictures of docs/page.md are taken here: UPDATE_PICTURES=1 bin/test.sh tests/browser
+The screenshots of docs/page.md are taken here: UPDATE_SCREENSHOTS=1 bin/test.sh tests/browser
 """
 
 import io
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import FilePayload, Page, expect
 
-from tests.browser.test_pages import TWO, UPDATE, draw, take_picture
+from tests.browser.test_pages import TWO, UPDATE, draw, take_screenshot
 from tests.lab.executing import execute
 from tests.running import Lab
 
@@ -38,14 +38,14 @@ def test_a_photographed_digit_is_read(models: Lab, page: Page, tmp_path: Path) -
     page.locator("#file").set_input_files(jpeg("photograph.jpg", photograph()))
     expect(page.locator("#best")).to_have_text("2")
     expect(page.locator("#why")).to_contain_text("light-on-dark")
-    take_picture(page, "page-photograph.png", tmp_path)
+    take_screenshot(page, "page-photograph.png", tmp_path)
 
 
 def test_a_blank_sheet_gets_a_hint(models: Lab, quiet_page: Page, tmp_path: Path) -> None:
     quiet_page.goto(models.url("REST"))
     quiet_page.locator("#file").set_input_files(jpeg("blank.jpg", Image.new("RGB", (400, 400), "#ebebeb")))
     expect(quiet_page.locator("#sure")).to_contain_text("Nothing is drawn")
-    take_picture(quiet_page, "page-blank.png", tmp_path)
+    take_screenshot(quiet_page, "page-blank.png", tmp_path)
 
 
 def test_a_model_of_texts_has_a_form(models: Lab, page: Page, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_model_of_texts_has_a_form(models: Lab, page: Page, tmp_path: Path) ->
     page.locator("textarea").first.fill("the quick brown fox")
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#answer")).to_contain_text("16")  # letters
-    take_picture(page, "page-form.png", tmp_path)
+    take_screenshot(page, "page-form.png", tmp_path)
 
 
 def test_two_models_answer_side_by_side(models: Lab, page: Page, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_two_models_answer_side_by_side(models: Lab, page: Page, tmp_path: Path)
     draw(page, TWO)
     expect(page.locator("#best")).to_have_text("2")
     expect(page.locator("#second-by")).to_contain_text("dense-net version 1")
-    take_picture(page, "page-compare.png", tmp_path)
+    take_screenshot(page, "page-compare.png", tmp_path)
 
 
 def photograph() -> Image.Image:

@@ -8,14 +8,14 @@ from playwright.sync_api import Page, expect
 
 from tests.running import ROOT, SAMPLES, Lab, wait_until
 
-# The README's pictures are taken by these tests: UPDATE_PICTURES=1 bin/test.sh tests/browser
-UPDATE = "UPDATE_PICTURES" in os.environ
+# The README's screenshots are taken by these tests: UPDATE_SCREENSHOTS=1 bin/test.sh tests/browser
+UPDATE = "UPDATE_SCREENSHOTS" in os.environ
 TRAINING_SECONDS = 240
 TWO = [(0.3, 0.3), (0.4, 0.18), (0.58, 0.18), (0.68, 0.3), (0.62, 0.45), (0.45, 0.62), (0.3, 0.8), (0.72, 0.8)]
 """The stroke of a 2, for `draw`."""
 
 
-def take_picture(page: Page, name: str, tmp_path: Path) -> None:
+def take_screenshot(page: Page, name: str, tmp_path: Path) -> None:
     path = (ROOT / "images" if UPDATE else tmp_path) / name
     page.screenshot(path=path, animations="disabled")
     assert path.stat().st_size > 10_000
@@ -45,10 +45,10 @@ def test_a_drawn_digit_is_read(lab: Lab, page: Page, tmp_path: Path) -> None:
         expect(page.locator("#recent button")).to_have_count(tries)
     expect(page.locator("#bars li")).to_have_count(10)
     expect(page.locator("#facts")).to_contain_text("mnist-net version")
-    take_picture(page, "page.png", tmp_path)
+    take_screenshot(page, "page.png", tmp_path)
 
 
-def test_a_chosen_picture_is_read(lab: Lab, page: Page) -> None:
+def test_a_chosen_image_is_read(lab: Lab, page: Page) -> None:
     page.goto(lab.url("REST"))
     sample = next(sample for sample in SAMPLES if sample.name.startswith("mnist_4_"))
     page.locator("#file").set_input_files(sample)
@@ -56,7 +56,7 @@ def test_a_chosen_picture_is_read(lab: Lab, page: Page) -> None:
 
 
 def test_rubbish_is_refused_in_words(lab: Lab, quiet_page: Page, tmp_path: Path) -> None:
-    rubbish = tmp_path / "picture.png"
+    rubbish = tmp_path / "image.png"
     rubbish.write_bytes(b"rubbish")
     quiet_page.goto(lab.url("REST"))
     expect(quiet_page.locator("#model")).to_be_enabled()
@@ -73,7 +73,7 @@ def test_the_page_fits_small_screens(lab: Lab, page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_swagger_ui_sends_a_picture(lab: Lab, page: Page, tmp_path: Path) -> None:
+def test_swagger_ui_sends_an_image(lab: Lab, page: Page, tmp_path: Path) -> None:
     page.goto(lab.url("REST", "/tf/"))
     operation = page.locator("#operations-digits-classify_digit")
     operation.locator(".opblock-summary-control").click()
@@ -84,7 +84,7 @@ def test_swagger_ui_sends_a_picture(lab: Lab, page: Page, tmp_path: Path) -> Non
     expect(answer.locator(".response-col_status").last).to_contain_text("200")
     expect(answer).to_contain_text('"digit": 2')
     answer.scroll_into_view_if_needed()
-    take_picture(page, "swagger.png", tmp_path)
+    take_screenshot(page, "swagger.png", tmp_path)
 
 
 def test_the_notebook_runs_in_jupyterlab_and_tensorboard_shows_it(lab: Lab, quiet_page: Page, tmp_path: Path) -> None:
@@ -101,14 +101,14 @@ def test_the_notebook_runs_in_jupyterlab_and_tensorboard_shows_it(lab: Lab, quie
     (new,) = wait_until(lambda: served_versions(lab) - before, TRAINING_SECONDS, "the new version to be served")
     assert lab.post_image(f"/tf/models/mnist-net/versions/{new}/classify", SAMPLES[0]).status == 200
     expect(page.locator(".jp-OutputArea-output").last).to_contain_text(f"version {new} says", timeout=60_000)
-    take_picture(page, "notebook.png", tmp_path)
+    take_screenshot(page, "notebook.png", tmp_path)
 
     page.goto(lab.url("BOARD", "/#timeseries"))
     expect(page.get_by_text(f"mnist-net/{new}/train").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("epoch_accuracy").first).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Settings").first.click()  # close what opens beside the curves
     page.wait_for_load_state("networkidle")
-    take_picture(page, "tensorboard.png", tmp_path)
+    take_screenshot(page, "tensorboard.png", tmp_path)
 
 
 def served_versions(lab: Lab) -> set[int]:

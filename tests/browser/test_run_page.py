@@ -1,4 +1,4 @@
-"""The page of a pipeline run in a real browser; the picture of it in docs/pipeline.md is taken here."""
+"""The page of a pipeline run in a real browser; the screenshot of it in docs/pipeline.md is taken here."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_pages import UPDATE, take_picture
+from tests.browser.test_pages import UPDATE, take_screenshot
 from tests.running import Lab
 
 LAB = ("exec", "tensor-jupyter", "python", "-m", "tensor_jupyter")
@@ -27,7 +27,7 @@ def test_the_page_of_a_run_shows_its_verdict(lab: Lab, quiet_page: Page, tmp_pat
     quiet_page.goto(Path(path).as_uri())
     expect(quiet_page.get_by_role("heading", level=1)).to_contain_text("digits version 1 promoted")
     expect(quiet_page.locator(".checks tbody tr")).to_have_count(13)
-    take_picture(quiet_page, "run.png", tmp_path)
+    take_screenshot(quiet_page, "run.png", tmp_path)
     quiet_page.set_viewport_size({"width": 360, "height": 740})
     assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 360
     assert [url for url in sent if not url.startswith("data:")] == [Path(path).as_uri()]

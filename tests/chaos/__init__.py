@@ -1,4 +1,4 @@
-"""Faults staged on a lab of their own under an open-loop load; each prints its figures and whether its bar was met.
+"""Faults staged on a lab of their own under an open-loop load; each prints figures and whether its criterion was met.
 
 `python -m tests.chaos --help` lists them; docs/reliability.md shows what they measured.
 """

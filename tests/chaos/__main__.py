@@ -1,4 +1,4 @@
-"""`python -m tests.chaos FAULT [--long]`: stage faults, print figures and bars, keep a record of each."""
+"""`python -m tests.chaos FAULT [--long]`: stage faults, print figures and criteria, keep a record of each."""
 
 import argparse
 import datetime
@@ -64,7 +64,7 @@ def _run(row: Row, options: argparse.Namespace) -> int:
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"{row.name}.json").write_text(dump(document))
     outcome = f"skipped: {skipped}" if met is None else "met" if met else "missed"
-    print(f"bar: {row.bar}: {outcome}", flush=True)  # noqa: T201
+    print(f"criterion: {row.criterion}: {outcome}", flush=True)  # noqa: T201
     return int(met is False)
 
 
@@ -84,7 +84,7 @@ def _flags(options: argparse.Namespace) -> list[str]:
 
 
 def _parse() -> argparse.Namespace:
-    listed = "\n".join(f"  {row.name:16} {row.staged}; bar: {row.bar}" for row in ROWS.values())
+    listed = "\n".join(f"  {row.name:16} {row.staged}; criterion: {row.criterion}" for row in ROWS.values())
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description="Stage faults on a lab of their own, and show what they cost under an open-loop load.",

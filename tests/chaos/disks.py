@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.chaos.scene import FORM, PICTURE, Scene, form
+from tests.chaos.scene import FORM, IMAGE, Scene, form
 from tests.running import SAMPLES, Answer, Lab, new_lab, request, wait_until
 
 _FOLDERS = {"models": "models", "logs": "logs", "feedback": "feedback", "state": "run"}
 _SIZE = "64m"
-_PICTURES = itertools.cycle(SAMPLES)
+_IMAGES = itertools.cycle(SAMPLES)
 
 
 def full(scene: Scene) -> bool:
@@ -100,7 +100,7 @@ def _filled(folder: Path) -> Path:
 
 def _feedback(lab: Lab) -> Answer:
     """An image that was not kept before: the same one again would write nothing."""
-    return _post(lab, "/tf/models/mnist-net/feedback", _with_label(next(_PICTURES).read_bytes()))
+    return _post(lab, "/tf/models/mnist-net/feedback", _with_label(next(_IMAGES).read_bytes()))
 
 
 def _large_body(lab: Lab) -> Answer:
@@ -108,10 +108,10 @@ def _large_body(lab: Lab) -> Answer:
     return _post(lab, "/tf/mnist/mnist-net", form(SAMPLES[0].read_bytes() + bytes(1 << 20)))
 
 
-def _with_label(picture: bytes) -> bytes:
-    boundary = PICTURE.partition(b"\r\n")[0]
+def _with_label(image: bytes) -> bytes:
+    boundary = IMAGE.partition(b"\r\n")[0]
     field = boundary + b'\r\nContent-Disposition: form-data; name="label"\r\n\r\n1\r\n'
-    return field + form(picture)
+    return field + form(image)
 
 
 def _post(lab: Lab, path: str, body: bytes) -> Answer:

@@ -13,7 +13,7 @@ from lab_engine import settings, web
 from lab_engine.chaos.load import Client
 from lab_engine.local.services import Service, all_services
 from tests.chaos.processes import children, manager, pid_of, tree
-from tests.chaos.scene import FORM, PICTURE, Scene
+from tests.chaos.scene import FORM, IMAGE, Scene
 from tests.running import Answer, request, wait_until
 
 _BACK = 30.0  # seconds
@@ -87,7 +87,7 @@ def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
     def classifies() -> bool:
         """With a connection of its own: a kept one may have been a dead worker's."""
         path = "/tf/mnist/mnist-net"
-        return Client(lab.url("REST", path), PICTURE, FORM | {"Connection": "close"}, timeout=2)() == "200"
+        return Client(lab.url("REST", path), IMAGE, FORM | {"Connection": "close"}, timeout=2)() == "200"
 
     def serving() -> bool:
         return classifies() and answers("INVENTORY", "/")

@@ -20,12 +20,12 @@ def write(results: Path, check: bool) -> int:
 
 def table(results: Path) -> str:
     """Markdown: one line for each fault, with the figures before the faults were mended and now."""
-    lines = ["| command | staged | bar | before | now |\n|---|---|---|---|---|\n"]
+    lines = ["| command | staged | criterion | before | now |\n|---|---|---|---|---|\n"]
     for row in ROWS.values():
         cells = [
             f"`{row.name}`",
             row.staged,
-            row.bar,
+            row.criterion,
             *(_cell(folder / f"{row.name}.json") for folder in (results / "before", results)),
         ]
         lines.append(f"| {' | '.join(cells)} |\n")

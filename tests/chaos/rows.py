@@ -1,4 +1,4 @@
-"""The faults in the order of docs/reliability.md: what is staged, the bar, and the function that plays it."""
+"""The faults in the order of docs/reliability.md: what is staged, the criterion, and the function that plays it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Row:
 
     name: str
     staged: str
-    bar: str
+    criterion: str
     play: Callable[[Scene], bool]
     namespaces: tuple[str, ...] = ()
 

@@ -31,13 +31,13 @@ class SkippedError(Exception):
     """The fault cannot be staged on this machine, for this reason."""
 
 
-def form(picture: bytes) -> bytes:
+def form(image: bytes) -> bytes:
     """An image as a body of FORM."""
     head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
-    return head.encode() + picture + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    return head.encode() + image + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-PICTURE = form(SAMPLES[0].read_bytes())
+IMAGE = form(SAMPLES[0].read_bytes())
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Scene:
             self.figures[prefix + key + unit] = round(value, 1) if isinstance(value, float) else value
         return summary
 
-    def client(self, path: str = "/tf/mnist/mnist-net", body: bytes | None = PICTURE, **headers: str) -> Client:
+    def client(self, path: str = "/tf/mnist/mnist-net", body: bytes | None = IMAGE, **headers: str) -> Client:
         """A request to the lab's gateway; images unless another body is given."""
         return Client(self.lab.url("REST", path), body, FORM | headers)
 
@@ -138,8 +138,8 @@ class Scene:
             return self.post(SAMPLES[0].read_bytes()).status == 200
         return False
 
-    def post(self, picture: bytes, path: str = "/tf/mnist/mnist-net") -> Answer:
-        return self.lab.post_image(path, picture)
+    def post(self, image: bytes, path: str = "/tf/mnist/mnist-net") -> Answer:
+        return self.lab.post_image(path, image)
 
     def seconds_until(self, condition: Callable[[], Any], seconds: float) -> float:
         """How long until the condition holds; infinity if it does not within the time."""
@@ -205,7 +205,7 @@ class Gateway:
     program: Program
     url: str
 
-    def client(self, path: str = "/tf/mnist/mnist-net", body: bytes | None = PICTURE, timeout: float = 60) -> Client:
+    def client(self, path: str = "/tf/mnist/mnist-net", body: bytes | None = IMAGE, timeout: float = 60) -> Client:
         return Client(self.url + path, body, FORM | {"Connection": "close"}, timeout)
 
     def wait(self, path: str = "/readyz", seconds: float = 60) -> None:

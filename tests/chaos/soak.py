@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from lab_engine.chaos.load import Client
 from tests.chaos.processes import Recorder, files, manager, rss, tree
-from tests.chaos.scene import PICTURE, Scene
+from tests.chaos.scene import IMAGE, Scene
 from tests.running import wait_until
 
 _MAX_SLOPE = 1.0  # MiB per 10 minutes, of all services together but JupyterLab
@@ -114,10 +114,10 @@ class _Aborts:
     def _run(self) -> None:
         head = (
             "POST /tf/mnist/mnist-net HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: "
-            f"{len(PICTURE)}\r\nContent-Type: multipart/form-data; boundary=tensor-lab-chaos\r\n\r\n"
+            f"{len(IMAGE)}\r\nContent-Type: multipart/form-data; boundary=tensor-lab-chaos\r\n\r\n"
         ).encode()
         while not self._stop.wait(0.1):
-            size = len(PICTURE) if self.count % 2 else len(PICTURE) // 2
+            size = len(IMAGE) if self.count % 2 else len(IMAGE) // 2
             with contextlib.suppress(OSError), socket.create_connection(self._address, timeout=5) as connection:
-                connection.sendall(head + PICTURE[:size])
+                connection.sendall(head + IMAGE[:size])
             self.count += 1

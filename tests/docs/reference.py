@@ -21,7 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from lab_engine import __main__ as engine
 from tensor_jupyter import cli as workbench
-from tensor_jupyter.publishing.release_gate import Bars
+from tensor_jupyter.publishing.release_gate import Thresholds
 from tensor_jupyter.settings import Settings as Workbench
 from tensor_jupyter.training.run import PREFIX, Run
 from tensor_rest.app import create_app
@@ -184,7 +184,7 @@ TABLES: dict[str, tuple[str, Callable[[], Iterable[Row]]]] = {
     "routes": ("docs/rest-api.md", routes),
     "workbench": ("tensor-jupyter/README.md", lambda: settings(Workbench, "LAB_")),
     "training": ("tensor-jupyter/README.md", lambda: settings(Run, PREFIX)),
-    "gate": ("tensor-jupyter/README.md", lambda: settings(Bars, "LAB_GATE_")),
+    "gate": ("tensor-jupyter/README.md", lambda: settings(Thresholds, "LAB_GATE_")),
     "commands": ("tensor-jupyter/README.md", commands),
     "flags": ("tensor-serving-gpu/README.md", flags),
     "services": ("README.md", images.services),

@@ -22,7 +22,7 @@ def last_document(text: str) -> Any:
     return json.loads(text[text.index("\n{\n") if not text.startswith("{") else 0 :])
 
 
-def test_pictures_are_classified_as_a_stream(lab: Lab) -> None:
+def test_images_are_classified_as_a_stream(lab: Lab) -> None:
     output = lab.compose("exec", "tensor-jupyter", "sh", "-c", CLASSIFY).splitlines()
     assert output[0].startswith("20 digits written")
     documents = [json.loads(line) for line in output[1:]]
@@ -53,5 +53,5 @@ def test_feedback_given_at_the_gateway_can_be_learned_from(lab: Lab) -> None:
     documents = last_document(workbench(lab, "data", "show", f"feedback:{MODEL}", "--json"))
     counts = {label: sum(parts.values()) for label, parts in documents["classes"].items()}
     assert counts == {digit: sum(f"mnist_{digit}_" in sample.name for sample in samples) for digit in "27"}
-    assert documents["picture"]["height"] == 28
+    assert documents["image"]["height"] == 28
     assert documents["unreadable"] == 0

@@ -81,7 +81,7 @@ def test_the_benchmark_of_this_runs(lab: Lab, tmp_path: Path) -> None:
         pytest.skip("it wants the models folder on the host")
     figures = tmp_path / "figures.json"
     where = ("--url", lab.url("REST"), "--models", str(lab.home / "models"))
-    command = [sys.executable, str(ROOT / "benchmarks" / "freshness.py"), *where, "--renames", "2", "--no-bars"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "freshness.py"), *where, "--renames", "2", "--no-thresholds"]
     done = subprocess.run([*command, "--json", str(figures)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("rename -> first REST answer, 2 versions: median ")

@@ -57,7 +57,7 @@ def test_it_runs_with_the_expected_output_and_its_models_are_served(
         assert card["companion"] == "mnist-net"
 
 
-def test_its_plots_are_pictures_and_no_cell_complains(executed: tuple[Lab, str, list[dict[str, Any]]]) -> None:
+def test_its_plots_are_images_and_no_cell_complains(executed: tuple[Lab, str, list[dict[str, Any]]]) -> None:
     _, _, cells = executed
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert any("image/png" in output.get("data", {}) for output in outputs)

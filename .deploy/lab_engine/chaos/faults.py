@@ -1,7 +1,7 @@
 """The faults that `bin/compose.sh chaos NAME` injects into a running lab.
 
 Each is bounded in count and time, affects only 127.0.0.1, and is undone at its end, also after Ctrl-C. `play` returns
-whether the fault's criterion (`bar`) was met; docs/reliability.md lists them.
+whether the fault's criterion was met; docs/reliability.md lists them.
 """
 
 import signal
@@ -23,10 +23,10 @@ _CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: what it does, the criterion for passing (`bar`), and how it is injected."""
+    """A fault: what it does, the criterion for passing, and how it is injected."""
 
     about: str
-    bar: str
+    criterion: str
     play: Callable[[Stage], bool]
     confirmation: str = ""  # what the user has to agree to
 
@@ -46,7 +46,7 @@ def run(settings: Settings, name: str, sure: bool) -> int:
         kept = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the undo must not be interrupted
         stage.undo.close()
         signal.signal(signal.SIGINT, kept)
-    console.say(f"bar: {fault.bar}: {console.good('met') if met else console.bad('missed')}")
+    console.say(f"criterion: {fault.criterion}: {console.good('met') if met else console.bad('missed')}")
     return 0 if met else 1
 
 

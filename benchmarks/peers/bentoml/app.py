@@ -19,5 +19,5 @@ class Digits:
     @bentoml.api(batchable=True, max_batch_size=digits.BATCH)
     def classify(self, image: list[Image]) -> list[dict[str, Any]]:
         """Which digits are these?"""
-        scores = self.model(np.stack([np.asarray(picture.convert("L"))[..., np.newaxis] for picture in image]))
+        scores = self.model(np.stack([np.asarray(one.convert("L"))[..., np.newaxis] for one in image]))
         return [digits.answer(row) for row in scores]

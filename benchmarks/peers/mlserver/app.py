@@ -17,6 +17,6 @@ class Digits(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Scores of the images in the first input."""
-        pictures = Base64Codec.decode_input(payload.inputs[0])
-        scores = self.model(np.stack([digits.pixels(picture) for picture in pictures]))
+        images = Base64Codec.decode_input(payload.inputs[0])
+        scores = self.model(np.stack([digits.pixels(image) for image in images]))
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("scores", scores)])

@@ -9,7 +9,7 @@ import typer
 from tensor_jupyter.commands.console import errors_in_one_line, out, print_json
 
 if TYPE_CHECKING:
-    from tensor_jupyter.data import Dataset, Picture
+    from tensor_jupyter.data import Dataset, ImageSpec
 
 _EXAMPLES = """Examples:
 
@@ -84,11 +84,11 @@ def show(
 ) -> None:
     """Show what is in a set: its classes, sizes and split, and with --out show some images of every class."""
     with errors_in_one_line():
-        picture = _picture(size)
+        spec = _spec(size)
         from tensor_jupyter.data import load
         from tensor_jupyter.data.sheet import save_sheet
 
-        data = load(what, picture=picture)
+        data = load(what, spec=spec)
         if sheet:
             save_sheet(data, sheet, each)
         summary = _summary(data)
@@ -112,29 +112,29 @@ def samples(
         out.print(f"{len(paths)} digits written to {folder}")
 
 
-def _picture(size: str) -> "Picture | None":
+def _spec(size: str) -> "ImageSpec | None":
     """The form that `--size` names. A wrong one is a usage error: exit code 2."""
     if not size:
         return None
-    from tensor_jupyter.data import Picture
+    from tensor_jupyter.data import ImageSpec
 
     found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})x([13])", size)
     if not found:
         raise typer.BadParameter(f"{size!r} is not HEIGHTxWIDTHxCHANNELS with 1 or 3 channels, as 96x96x3.")
     height, width, channels = map(int, found.groups())
-    return Picture(height, width, channels)
+    return ImageSpec(height, width, channels)
 
 
 def _summary(data: "Dataset") -> dict[str, Any]:
     import numpy as np
 
     parts = {"train": data.train, "test": data.test}
-    counts = {part: np.bincount(pictures.labels, minlength=len(data.labels)) for part, pictures in parts.items()}
+    counts = {part: np.bincount(examples.labels, minlength=len(data.labels)) for part, examples in parts.items()}
     return {
         "message": data.message,
         **data.about,
         "unreadable": data.unreadable,
-        "picture": data.picture.card(),
+        "image": data.image_spec.card(),
         "classes": {
             label: {part: int(count[number]) for part, count in counts.items()}
             for number, label in enumerate(data.labels)
@@ -143,10 +143,10 @@ def _summary(data: "Dataset") -> dict[str, Any]:
 
 
 def _print(summary: dict[str, Any]) -> None:
-    picture = summary["picture"]
-    colours = "grey" if picture["channels"] == 1 else "RGB"
+    spec = summary["image"]
+    colours = "grey" if spec["channels"] == 1 else "RGB"
     out.print(summary["message"])
-    out.print(f"Images: {picture['height']}x{picture['width']} {colours}, {picture['polarity'] or 'as they come'}")
+    out.print(f"Images: {spec['height']}x{spec['width']} {colours}, {spec['polarity'] or 'as they come'}")
     out.print(f"SHA-256:  {summary['hash']}")
     width = max(map(len, summary["classes"]))
     out.print(f"{'label':<{width}}  {'train':>7}  {'test':>7}")

@@ -35,10 +35,10 @@ def report(
     model: Model,
     hours: Annotated[float, typer.Option(min=0.01, help="Check the images of the last so many hours.")] = 24.0,
     max_psi: Annotated[
-        float, typer.Option(min=0, help="Bar of the population stability index, live scores against training.")
+        float, typer.Option(min=0, help="The highest population stability index, live scores against training.")
     ] = 0.25,
     max_foreign: Annotated[
-        float, typer.Option(min=0, max=1, help="Bar of the share of images over the concept threshold.")
+        float, typer.Option(min=0, max=1, help="The largest share of images over the concept threshold.")
     ] = 0.05,
     min_images: Annotated[int, typer.Option(min=1, help="Do not check fewer.")] = 100,
     json: Json = False,

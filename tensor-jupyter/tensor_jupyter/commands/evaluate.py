@@ -61,15 +61,15 @@ def evaluate(
 
         settings = Settings.read()
         card = _card(settings, model)
-        pictures = _pictures(model, card, data, settings)
+        dataset = _dataset(model, card, data, settings)
         path = f"{path_of(model, version, label)}/classify?limit=1"
         say = err if as_json else out
-        found = _measured(settings, path, pictures, card, n, concurrency, say)
+        found = _measured(settings, path, dataset, card, n, concurrency, say)
         versions = "+".join(map(str, found.versions))
         target = plot or settings.data / "evaluations" / f"{model}-{versions}.png"
-        _plot(found, f"{model} {versions} on {pictures.name}", target)
+        _plot(found, f"{model} {versions} on {dataset.name}", target)
         missed = _missed(found, max_error)
-        about = {"model": model, "data_set": pictures.name, "connections": concurrency, "plot": str(target)}
+        about = {"model": model, "data_set": dataset.name, "connections": concurrency, "plot": str(target)}
         if as_json:
             from tensor_jupyter.inference.report import document
 
@@ -88,16 +88,16 @@ def _card(settings: Settings, model: str) -> dict[str, Any]:
         return default_version(gateway, model)[1]
 
 
-def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Settings) -> "Dataset":
+def _dataset(model: str, card: dict[str, Any], data: str | None, settings: Settings) -> "Dataset":
     """The set to measure with, in the form the model takes, with labels that it knows."""
-    from tensor_jupyter.data import Picture, load
+    from tensor_jupyter.data import ImageSpec, load
 
     made = card.get("data_set") or {}
     name = data or made.get("stand_in_for") or made.get("name")
     if not name or name == "unknown":
         raise LabError(f"{model} has no card of its data set: give --data SET, a set or folder of its labels.")
     try:
-        form = Picture(**card["input"]) if card.get("input") else None
+        form = ImageSpec(**card["input"]) if card.get("input") else None
     except TypeError:
         form = None
     try:
@@ -114,17 +114,17 @@ def _pictures(model: str, card: dict[str, Any], data: str | None, settings: Sett
 
 
 def _measured(
-    settings: Settings, path: str, pictures: "Dataset", card: dict[str, Any], n: int, concurrency: int, say: "Console"
+    settings: Settings, path: str, dataset: "Dataset", card: dict[str, Any], n: int, concurrency: int, say: "Console"
 ) -> "Evaluation":
     from tensor_jupyter.data.progress import shown
     from tensor_jupyter.inference import evaluation
 
-    say.print(pictures.message)
-    if n > len(pictures.test):
-        say.print(f"It has {len(pictures.test)} test images, fewer than {n}: all are sent.")
-    some = evaluation.drawn(pictures.test, n)
+    say.print(dataset.message)
+    if n > len(dataset.test):
+        say.print(f"It has {len(dataset.test)} test images, fewer than {n}: all are sent.")
+    some = evaluation.drawn(dataset.test, n)
     # Without labels on a card a model answers with the indices of its scores.
-    labels = pictures.labels if card.get("labels") else [str(number) for number in range(len(pictures.labels))]
+    labels = dataset.labels if card.get("labels") else [str(number) for number in range(len(dataset.labels))]
     with shown("sending", len(some)) as advance:
         return evaluation.evaluate(settings, path, some, labels, concurrency, advance)
 

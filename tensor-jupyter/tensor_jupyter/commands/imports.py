@@ -75,13 +75,13 @@ def import_model(
         context = Context(name or default_name(path), settings=settings)
         names = _labels(labels) if labels else []
         hints = Hints(pixels, _size(size) if size else None, scores)
-        pictures = None
+        dataset = None
         if data:
             from tensor_jupyter.data import load
 
-            pictures = load(data, settings)
-            err.print(pictures.message)
-        published, signatures = import_model(path, context, names, pictures, hints, independent_rows)
+            dataset = load(data, settings)
+            err.print(dataset.message)
+        published, signatures = import_model(path, context, names, dataset, hints, independent_rows)
         if json:
             print_json({"name": context.name, "version": int(published.name), "folder": str(published)})
             return

@@ -66,9 +66,9 @@ def train(
         context = Context(name, settings=Settings.read(models=models, logs=logs))
         from tensor_jupyter.data import load
 
-        pictures = load(data, context.settings)
-        (err if as_json else out).print(pictures.subset(run.subset, run.seed).message)
-        _train(run, pictures, context, resume, ["lab", "train", name, *_data_words(data)], as_json)
+        dataset = load(data, context.settings)
+        (err if as_json else out).print(dataset.subset(run.subset, run.seed).message)
+        _train(run, dataset, context, resume, ["lab", "train", name, *_data_words(data)], as_json)
 
 
 @run_flags("subset")
@@ -97,20 +97,20 @@ def retrain(
     with errors_in_one_line():
         run = Run.read(config, **flags)
         context = Context(name or _called(image_dir), settings=Settings.read(models=models, logs=logs))
-        from tensor_jupyter.data import Picture, load
+        from tensor_jupyter.data import ImageSpec, load
 
-        pictures = load(image_dir, context.settings, Picture(size, size, 3) if size else None)
-        (err if as_json else out).print(pictures.message)
+        dataset = load(image_dir, context.settings, ImageSpec(size, size, 3) if size else None)
+        (err if as_json else out).print(dataset.message)
         from tensor_jupyter.training.network_selection import choose_network
 
-        run, message = choose_network(run, pictures, context.settings.offline)
+        run, message = choose_network(run, dataset, context.settings.offline)
         err.print(message)
         words = ["lab", "retrain", "--image-dir", "DIR", "--name", context.name]
-        _train(run, pictures, context, resume, words + (["--size", str(size)] if size else []), as_json)
+        _train(run, dataset, context, resume, words + (["--size", str(size)] if size else []), as_json)
 
 
 def _train(
-    run: Run, pictures: "Dataset", context: Context, resume: bool | None, words: list[str], as_json: bool
+    run: Run, dataset: "Dataset", context: Context, resume: bool | None, words: list[str], as_json: bool
 ) -> None:
     """Train, publish and report; words: the command so far, for the card."""
     from tensor_jupyter.progress import EpochProgress
@@ -121,7 +121,7 @@ def _train(
     console = err if as_json else out
     try:
         progress = EpochProgress(err)
-        trained = fit(run, pictures, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
+        trained = fit(run, dataset, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
     except KeyboardInterrupt:
         kept = "the epochs that were finished are kept: the same command goes on after them"
         err.print(f"Stopped; {kept if is_kept(context) else 'no epoch was finished, so the same command begins anew'}.")

@@ -7,8 +7,8 @@ data.test                    # never trained on
 data.message                 # where it came from, in one line
 """
 
-from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
+from tensor_jupyter.data.dataset import Dataset, ImageSpec, LabelledImages
 from tensor_jupyter.data.idx_sets import load_mnist
 from tensor_jupyter.data.registry import NAMES, load
 
-__all__ = ["NAMES", "Dataset", "Picture", "Pictures", "load", "load_mnist"]
+__all__ = ["NAMES", "Dataset", "ImageSpec", "LabelledImages", "load", "load_mnist"]

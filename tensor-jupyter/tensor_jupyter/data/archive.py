@@ -10,10 +10,10 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from tensor_jupyter.data.collect import MAX_PICTURES, Found, collect
-from tensor_jupyter.data.dataset import Dataset, Picture
+from tensor_jupyter.data.collect import MAX_IMAGES, Found, collect
+from tensor_jupyter.data.dataset import Dataset, ImageSpec
 from tensor_jupyter.data.folders import parts_of
-from tensor_jupyter.data.pictures import MAX_BYTES, SUFFIXES
+from tensor_jupyter.data.image_files import MAX_BYTES, SUFFIXES
 from tensor_jupyter.errors import LabError
 
 MAX_UNPACKED = 512 * 2**20
@@ -22,7 +22,7 @@ MAX_UNPACKED = 512 * 2**20
 _MAX_HEADER = 2**20  # bytes read at once, such as for a long name
 
 
-def read_archive(path: Path, wanted: Picture | None = None, name: str = "") -> Dataset:
+def read_archive(path: Path, wanted: ImageSpec | None = None, name: str = "") -> Dataset:
     """The images of a .tar, .tar.gz or .tgz, labelled by the folder they lie in; one folder around all is ignored.
 
     Raises LabError for an archive that is broken, too large or hostile, and for one without images by class.
@@ -68,8 +68,8 @@ def _members(archive: tarfile.TarFile, name: str) -> list[tuple[PurePosixPath, b
     members = []
     bounded = cast(_Bounded, archive.fileobj)
     for number, member in enumerate(archive):
-        if number > MAX_PICTURES:
-            raise LabError(f"{name} has more than {MAX_PICTURES} members.")
+        if number > MAX_IMAGES:
+            raise LabError(f"{name} has more than {MAX_IMAGES} members.")
         path = _checked(member, name)
         if member.isdir() or path.suffix.lower() not in SUFFIXES or any(part[0] == "." for part in path.parts):
             continue

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from tensor_jupyter.data.dataset import Dataset, Pictures
+from tensor_jupyter.data.dataset import Dataset, LabelledImages
 from tensor_jupyter.data.idx_sets import FASHION_MNIST, cached, read_idx_folder
 from tensor_jupyter.data.synthetic import Pen, varied
 from tensor_jupyter.errors import LabError
@@ -41,8 +41,8 @@ def load_clothes(settings: Settings | None = None) -> Dataset:
 def drawn_clothes(reason: str) -> Dataset:
     """The offline set: each of Fashion-MNIST's ten kinds drawn in many cuts and greys; always the same."""
     random = np.random.default_rng(7)
-    images = [_picture(draw, random) for draw in _KINDS for _ in range(EACH)]
-    every = Pictures(np.stack(images)[..., np.newaxis], np.repeat(np.arange(len(_KINDS), dtype=np.int64), EACH))
+    images = [_cloth_image(draw, random) for draw in _KINDS for _ in range(EACH)]
+    every = LabelledImages(np.stack(images)[..., np.newaxis], np.repeat(np.arange(len(_KINDS), dtype=np.int64), EACH))
     test = np.arange(len(every)) % _EVERY == _EVERY - 1
     return Dataset(
         name="drawn-clothes",
@@ -57,7 +57,7 @@ def drawn_clothes(reason: str) -> Dataset:
     )
 
 
-def _picture(draw: Callable[["_Cloth"], None], random: np.random.Generator) -> np.ndarray:
+def _cloth_image(draw: Callable[["_Cloth"], None], random: np.random.Generator) -> np.ndarray:
     cloth = _Cloth(random)
     draw(cloth)
     return varied(cloth.woven(), random, _SIDE, turn=0.08, slant=0.06, scale=0.1)

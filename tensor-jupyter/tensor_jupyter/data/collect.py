@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tensor_jupyter.data import pictures
-from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
+from tensor_jupyter.data import image_files
+from tensor_jupyter.data.dataset import Dataset, ImageSpec, LabelledImages
 from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 TEST_SHARE = 0.2
 """How much of a set without a split of its own is held out."""
 
-MAX_PICTURES = 200_000
+MAX_IMAGES = 200_000
 MAX_BYTES = 2 * 2**30
 """How much memory a set may take."""
 
@@ -47,17 +47,17 @@ class Found:
         if not self.source.is_file():
             raise FileNotFoundError(2, "no such file", str(self.source))
         with self.source.open("rb") as file:
-            return file.read(pictures.MAX_BYTES + 1)
+            return file.read(image_files.MAX_BYTES + 1)
 
 
-def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, unreadable: int = 0) -> Dataset:
+def collect(name: str, found: Sequence[Found], wanted: ImageSpec | None = None, unreadable: int = 0) -> Dataset:
     """The data set of these files, in their order; either part may be empty.
 
     wanted: the form of all images; None: grey if all of them are, and their own size if they share a small one, else
     96x96. unreadable: how many files were left out before. Raises LabError when no image is left, or too many are.
     """
-    if len(found) > MAX_PICTURES:
-        raise LabError(f"{name} has {len(found)} files; at most {MAX_PICTURES} are read.")
+    if len(found) > MAX_IMAGES:
+        raise LabError(f"{name} has {len(found)} files; at most {MAX_IMAGES} are read.")
     form = wanted or _common_form(found)
     shape = (form.height, form.width, form.channels)
     if len(found) * np.prod(shape, dtype=np.int64) > MAX_BYTES:
@@ -82,8 +82,8 @@ def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, un
     return Dataset(
         name=name,
         labels=labels,
-        train=Pictures(images[train], classes[train]),
-        test=Pictures(images[test], classes[test]),
+        train=LabelledImages(images[train], classes[train]),
+        test=LabelledImages(images[test], classes[test]),
         split=split,
         message=f"{message} Unreadable and left out: {unreadable}." if unreadable else message,
         polarity=form.polarity,
@@ -92,26 +92,26 @@ def collect(name: str, found: Sequence[Found], wanted: Picture | None = None, un
     )
 
 
-def _common_form(found: Sequence[Found]) -> Picture:
+def _common_form(found: Sequence[Found]) -> ImageSpec:
     """The form that suits all images, from their headers."""
     sizes, channels = set(), 1
     for file in found:
         try:
-            height, width, colours = pictures.measure(file.read())
-        except (pictures.UnreadableError, OSError):
+            height, width, colours = image_files.measure(file.read())
+        except (image_files.UnreadableError, OSError):
             continue
         sizes.add((height, width))
         channels = max(channels, colours)
     shared = sizes.pop() if len(sizes) == 1 else (_SIDE, _SIDE)
-    return Picture(*(shared if max(shared) <= _MAX_SIDE else (_SIDE, _SIDE)), channels)
+    return ImageSpec(*(shared if max(shared) <= _MAX_SIDE else (_SIDE, _SIDE)), channels)
 
 
-def _decoded(file: Found, form: Picture) -> tuple[bytes, np.ndarray] | None:
+def _decoded(file: Found, form: ImageSpec) -> tuple[bytes, np.ndarray] | None:
     """The SHA-256 of the file and its pixels; None if it is unreadable."""
     try:
         content = file.read()
-        return hashlib.sha256(content).digest(), pictures.read(content, form)
-    except (pictures.UnreadableError, OSError) as error:
+        return hashlib.sha256(content).digest(), image_files.read(content, form)
+    except (image_files.UnreadableError, OSError) as error:
         _log.info("%s left out: %s", file.name or file.source, error)
         return None
 

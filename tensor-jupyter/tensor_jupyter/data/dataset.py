@@ -16,7 +16,7 @@ _FEWEST_HELD_OUT = 50  # images to validate with, or a fifth of all
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageSpec:
     """The form of every image of a set, with the fields of a card's `input`.
 
     channels: 1 is grey, 3 is RGB. polarity: "light-on-dark", "dark-on-light", or None for images taken as they come.
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class LabelledImages:
     """images: uint8 [N, H, W, C]; labels: int64 [N], each an index into the data set's `labels`."""
 
     images: np.ndarray
@@ -44,8 +44,8 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray | slice) -> "Pictures":
-        return Pictures(self.images[rows], self.labels[rows])
+    def take(self, rows: np.ndarray | slice) -> "LabelledImages":
+        return LabelledImages(self.images[rows], self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Dataset:
 
     name: str
     labels: tuple[str, ...]
-    train: Pictures
-    test: Pictures
+    train: LabelledImages
+    test: LabelledImages
     split: str
     message: str
     polarity: str | None = None
@@ -68,10 +68,10 @@ class Dataset:
     stand_in_for: str = ""
 
     @property
-    def picture(self) -> Picture:
+    def image_spec(self) -> ImageSpec:
         """Size, channels, polarity and centring of the images, for the card."""
         height, width, channels = self.train.images.shape[1:]
-        return Picture(height, width, channels, self.polarity, self.centering)
+        return ImageSpec(height, width, channels, self.polarity, self.centering)
 
     @cached_property
     def hash(self) -> str:
@@ -99,7 +99,7 @@ class Dataset:
             document["stand_in_for"] = self.stand_in_for
         return document
 
-    def validation_split(self, fraction: float, seed: int = 7) -> tuple[Pictures, Pictures]:
+    def validation_split(self, fraction: float, seed: int = 7) -> tuple[LabelledImages, LabelledImages]:
         """Return the training images in random order: those to learn from, and a part to validate with.
 
         The test images are in neither part, so that no choice depends on them.
@@ -139,13 +139,13 @@ class Dataset:
         unknown = [label for label in other.labels if label not in self.labels]
         if unknown:
             raise LabError(f"{other.name} has the label {unknown[0]!r}, which {self.name} does not: {self.labels}.")
-        if other.picture != self.picture:
-            raise LabError(f"{other.name} has images of {other.picture}, {self.name} of {self.picture}.")
+        if other.image_spec != self.image_spec:
+            raise LabError(f"{other.name} has images of {other.image_spec}, {self.name} of {self.image_spec}.")
         place = np.array([self.labels.index(label) for label in other.labels], np.int64)
 
-        def both(mine: Pictures, theirs: Pictures) -> Pictures:
+        def both(mine: LabelledImages, theirs: LabelledImages) -> LabelledImages:
             labels = np.concatenate([mine.labels, place[theirs.labels]])
-            return Pictures(np.concatenate([mine.images, theirs.images]), labels)
+            return LabelledImages(np.concatenate([mine.images, theirs.images]), labels)
 
         return replace(
             self,

@@ -9,16 +9,16 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from tensor_jupyter.data.collect import MAX_PICTURES, Found, collect
-from tensor_jupyter.data.dataset import Dataset, Picture
-from tensor_jupyter.data.pictures import SUFFIXES
+from tensor_jupyter.data.collect import MAX_IMAGES, Found, collect
+from tensor_jupyter.data.dataset import Dataset, ImageSpec
+from tensor_jupyter.data.image_files import SUFFIXES
 from tensor_jupyter.errors import LabError
 
 _PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _VALIDATION = ("val", "valid", "validation")
 
 
-def read_folder(folder: Path, wanted: Picture | None = None, name: str = "") -> Dataset:
+def read_folder(folder: Path, wanted: ImageSpec | None = None, name: str = "") -> Dataset:
     """The images below `folder`, labelled by the folder they lie in; files that are not images are counted.
 
     Links, hidden files, and files without the suffix of an image are ignored. Raises LabError when there are no class
@@ -41,7 +41,7 @@ def read_folder(folder: Path, wanted: Picture | None = None, name: str = "") -> 
     return collect(name or folder.resolve().name, found, wanted)
 
 
-def read_feedback(folder: Path, model: str, wanted: Picture | None = None) -> Dataset:
+def read_feedback(folder: Path, model: str, wanted: ImageSpec | None = None) -> Dataset:
     """The gateway's samples for `model`: images as they were sent, with the labels people gave. LabError if none."""
     found = [file for path in _folders(folder / model) for file in _files(path, urllib.parse.unquote(path.name), "")]
     if not found:
@@ -73,8 +73,8 @@ def _folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path, label: str, part: str) -> Iterator[Found]:
     paths = sorted(path for path in folder.rglob("*") if _seen(path) and path.is_file())
-    if len(paths) > MAX_PICTURES:
-        raise LabError(f"{folder} has {len(paths)} files; at most {MAX_PICTURES} are read.")
+    if len(paths) > MAX_IMAGES:
+        raise LabError(f"{folder} has {len(paths)} files; at most {MAX_IMAGES} are read.")
     for path in paths:
         if path.suffix.lower() in SUFFIXES:
             yield Found(path, label, part)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tensor_jupyter.data import digits
-from tensor_jupyter.data.dataset import Dataset, Pictures
+from tensor_jupyter.data.dataset import Dataset, LabelledImages
 from tensor_jupyter.data.download import Remote, fetch, problem
 from tensor_jupyter.data.idx import read_idx
 from tensor_jupyter.errors import LabError
@@ -124,7 +124,7 @@ def sklearn_digits(reason: str) -> Dataset:
     """The offline set: scikit-learn's 1,797 digits at 28x28, without the lab's sample images; every fifth is test."""
     images, labels = digits.load_digits()
     rows = np.setdiff1d(np.arange(len(labels)), digits.sample_rows(labels))
-    every = Pictures(images[rows], labels[rows])
+    every = LabelledImages(images[rows], labels[rows])
     test = np.arange(len(every)) % 5 == 4
     return Dataset(
         name="sklearn-digits",
@@ -159,7 +159,7 @@ def read_idx_folder(folder: Path) -> Dataset:
     return Dataset(name, like.labels, train, test, split, message, "light-on-dark", like.centering)
 
 
-def _read(folder: Path, files: tuple[str, ...]) -> Pictures:
+def _read(folder: Path, files: tuple[str, ...]) -> LabelledImages:
     paths = [_find(folder, file) for file in files]
     for path, file in zip(paths, files, strict=True):
         if path is None:
@@ -170,7 +170,7 @@ def _read(folder: Path, files: tuple[str, ...]) -> Pictures:
             f"{files[0]} has shape {images.shape} and {files[1]} {labels.shape} with labels up to "
             f"{labels.max(initial=0)}: images of 28x28, one label from 0 to 9 for each, are wanted."
         )
-    return Pictures(images[..., np.newaxis], labels.astype(np.int64))
+    return LabelledImages(images[..., np.newaxis], labels.astype(np.int64))
 
 
 def _find(folder: Path, file: str) -> Path | None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tensor_jupyter.data.archive import read_archive
-from tensor_jupyter.data.dataset import Dataset, Picture, Pictures
+from tensor_jupyter.data.dataset import Dataset, ImageSpec, LabelledImages
 from tensor_jupyter.data.download import Remote, fetch, problem
 from tensor_jupyter.data.synthetic import varied
 from tensor_jupyter.errors import LabError
@@ -60,7 +60,7 @@ def load_notmnist(settings: Settings) -> Dataset:
     except LabError as error:
         return rendered_letters(str(error).rstrip("."))
     # Not declared as light on dark: a bold letter that fills its image would be taken for the ground, and inverted.
-    return replace(read_archive(path, Picture(_SIDE, _SIDE, 1), "notmnist"), polarity="light-on-dark")
+    return replace(read_archive(path, ImageSpec(_SIDE, _SIDE, 1), "notmnist"), polarity="light-on-dark")
 
 
 def cached(settings: Settings) -> Path:
@@ -84,7 +84,7 @@ def rendered_letters(reason: str) -> Dataset:
             images += [varied(drawn, random, _SIDE, turn=0.2, slant=0.25, scale=0.15) for _ in range(VARIATIONS)]
             labels += [label] * VARIATIONS
             test += [number % _EVERY == _EVERY - 1] * VARIATIONS
-    every, held_out = Pictures(np.stack(images)[..., np.newaxis], np.array(labels, np.int64)), np.array(test)
+    every, held_out = LabelledImages(np.stack(images)[..., np.newaxis], np.array(labels, np.int64)), np.array(test)
     return Dataset(
         name="rendered-letters",
         labels=tuple(LETTERS),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tensor_jupyter.data.dataset import Dataset, Pictures
+from tensor_jupyter.data.dataset import Dataset, LabelledImages
 from tensor_jupyter.errors import LabError
 
 MAX_BYTES = 2**30
@@ -43,9 +43,9 @@ def read_npz(path: Path) -> Dataset:
     test_keys = _pair(arrays, _TEST)
     parts = [(_images(arrays[x], x, path), arrays[y], y) for x, y in filter(None, (keys, test_keys))]
     labels, classes = _classes([(part[1], part[2]) for part in parts], [len(part[0]) for part in parts], names, path)
-    train = Pictures(parts[0][0], classes[0])
+    train = LabelledImages(parts[0][0], classes[0])
     if test_keys:
-        test, split = Pictures(parts[1][0], classes[1]), "the set's own training and test arrays"
+        test, split = LabelledImages(parts[1][0], classes[1]), "the set's own training and test arrays"
     else:
         every = np.arange(len(train)) % _EVERY == _EVERY - 1
         test, train, split = train.take(every), train.take(~every), "every fifth image is test"

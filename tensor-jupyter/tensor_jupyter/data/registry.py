@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tensor_jupyter.data import idx_sets, letters
 from tensor_jupyter.data.archive import read_archive
-from tensor_jupyter.data.dataset import Dataset, Picture
+from tensor_jupyter.data.dataset import Dataset, ImageSpec
 from tensor_jupyter.data.folders import read_feedback, read_folder
 from tensor_jupyter.data.npz import read_npz
 from tensor_jupyter.data.table import read_table
@@ -53,12 +53,12 @@ NAMES = tuple(_NAMED)
 """The sets that have a name."""
 
 
-def load(what: str | Path, settings: Settings | None = None, picture: Picture | None = None) -> Dataset:
+def load(what: str | Path, settings: Settings | None = None, spec: ImageSpec | None = None) -> Dataset:
     """A data set: a name of NAMES, a path, `feedback:<model>`, or several joined by `+`.
 
     A path is a folder of images by class or of IDX files, a CSV of path,label, an .npz, or a tar of images by
     class.
-    picture: the form that image files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
+    spec: the form that image files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
     IDX files and arrays keep the form they have. In `mnist+feedback:mnist-net` the first set gives the form and the
     labels; both have parts to train on and to test with.
 
@@ -66,9 +66,9 @@ def load(what: str | Path, settings: Settings | None = None, picture: Picture | 
     """
     settings = settings or Settings.read()
     first, *others = [what] if isinstance(what, Path) or Path(what).exists() else what.split("+")
-    data = _load_one(first, settings, picture)
+    data = _load_one(first, settings, spec)
     for other in others:
-        data = data.plus(_load_one(other, settings, data.picture))
+        data = data.plus(_load_one(other, settings, data.image_spec))
     if not len(data.train) or not len(data.test):
         raise LabError(
             f"{data.name} has {len(data.train)} images to learn from and {len(data.test)} to test with; "
@@ -84,15 +84,15 @@ def named(name: str) -> Named:
     return _NAMED[name]
 
 
-def _load_one(what: str | Path, settings: Settings, picture: Picture | None) -> Dataset:
+def _load_one(what: str | Path, settings: Settings, spec: ImageSpec | None) -> Dataset:
     if what in _NAMED:
         return _NAMED[str(what)].load(settings)
     if isinstance(what, str) and what.startswith(FEEDBACK):
-        return read_feedback(settings.feedback, what.removeprefix(FEEDBACK), picture)
+        return read_feedback(settings.feedback, what.removeprefix(FEEDBACK), spec)
     path = Path(what)
     if path.is_dir():
         is_idx = any((path / file).is_file() for name in idx_sets.TRAIN_FILES for file in (name, name[:-3]))
-        return idx_sets.read_idx_folder(path) if is_idx else read_folder(path, picture)
+        return idx_sets.read_idx_folder(path) if is_idx else read_folder(path, spec)
     if not path.is_file():
         raise LabError(
             f"{str(what)!r} is neither a data set ({', '.join(NAMES)}, feedback:MODEL) nor a file or folder that is "
@@ -101,9 +101,9 @@ def _load_one(what: str | Path, settings: Settings, picture: Picture | None) -> 
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     if path.suffix.lower() == ".csv":
-        return read_table(path, picture)
+        return read_table(path, spec)
     if path.name.endswith(_ARCHIVES):
-        return read_archive(path, picture)
+        return read_archive(path, spec)
     raise LabError(f"{path} is not a data set: a folder, .csv, .npz or {', '.join(_ARCHIVES)} is wanted.")
 
 

@@ -40,11 +40,11 @@ def _some(data: Dataset, number: int, each: int) -> np.ndarray:
 
 def _shown(image: np.ndarray) -> Image.Image:
     """The image in a cell: small ones are enlarged without smoothing, large ones reduced with it."""
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
-    way = Image.Resampling.NEAREST if max(picture.size) < _CELL else Image.Resampling.BILINEAR
-    scale = _CELL / max(picture.size)
+    shown = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+    way = Image.Resampling.NEAREST if max(shown.size) < _CELL else Image.Resampling.BILINEAR
+    scale = _CELL / max(shown.size)
     cell = Image.new("RGB", (_CELL, _CELL), "white")
-    cell.paste(picture.resize([max(1, round(side * scale)) for side in picture.size], way))
+    cell.paste(shown.resize([max(1, round(side * scale)) for side in shown.size], way))
     return cell
 
 

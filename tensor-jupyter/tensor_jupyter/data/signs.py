@@ -46,10 +46,10 @@ def save_signs(folder: Path, each: int = EACH) -> None:
     for name, draw in _SIGNS.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(each):
-            _picture(draw, random).save(folder / name / f"{number:03d}.jpg", quality=90)
+            _image(draw, random).save(folder / name / f"{number:03d}.jpg", quality=90)
 
 
-def _picture(draw: Callable[[Pen], None], random: np.random.Generator) -> Image.Image:
+def _image(draw: Callable[[Pen], None], random: np.random.Generator) -> Image.Image:
     """One sign as if photographed: near or far, tilted, by day or at dusk, sharp or not."""
     sign = Image.new("RGBA", (_LARGE, _LARGE))
     draw(Pen(ImageDraw.Draw(sign), _LARGE))

@@ -34,13 +34,13 @@ class Pen:
 
 
 def varied(
-    picture: Image.Image, random: np.random.Generator, side: int, turn: float, slant: float, scale: float
+    image: Image.Image, random: np.random.Generator, side: int, turn: float, slant: float, scale: float
 ) -> np.ndarray:
     """uint8 [side, side] of a large square image of mode L: changed a little, moved, soft or hard, with some noise.
 
     turn, slant, scale: the largest rotation in radians, shear along x, and relative change of each side.
     """
-    large = picture.width
+    large = image.width
     angle, across = random.uniform(-turn, turn), random.uniform(-slant, slant)
     factor = 1 / random.uniform(1 - scale, 1 + scale, 2)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -48,7 +48,7 @@ def varied(
     middle = np.array([large / 2, large / 2])
     offset = middle - matrix @ (middle + random.uniform(-4, 4, 2))
     coefficients = (*matrix[0], offset[0], *matrix[1], offset[1])
-    changed = picture.transform(picture.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+    changed = image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
     small = changed.filter(ImageFilter.GaussianBlur(random.uniform(0, 3))).resize((side, side), Image.Resampling.BOX)
     noisy = np.asarray(small) * random.uniform(0.8, 1) + random.normal(0, random.uniform(0, 12), (side, side))
     return noisy.round().clip(0, 255).astype(np.uint8)

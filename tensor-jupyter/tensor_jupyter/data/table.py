@@ -7,8 +7,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from tensor_jupyter.data.collect import MAX_PICTURES, Found, collect
-from tensor_jupyter.data.dataset import Dataset, Picture
+from tensor_jupyter.data.collect import MAX_IMAGES, Found, collect
+from tensor_jupyter.data.dataset import Dataset, ImageSpec
 from tensor_jupyter.errors import LabError
 
 _PATH = ("path", "file", "filename", "file_name", "image", "image_path", "picture")
@@ -17,7 +17,7 @@ _PART = ("split", "part", "set", "subset")
 _MAX_BYTES = 64 * 2**20
 
 
-def read_table(path: Path, wanted: Picture | None = None) -> Dataset:
+def read_table(path: Path, wanted: ImageSpec | None = None) -> Dataset:
     """The images a CSV names; a file that is missing or not an image is counted as unreadable.
 
     Raises LabError, with the line, for a row without a path or label and for a path out of the CSV's folder.
@@ -51,8 +51,8 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
                 values = {name: row[column] if column < len(row) else "" for name, column in columns.items()}
                 if not values["path"] or not values["label"]:
                     raise LabError(f"{path}, line {line}: found {','.join(cells)[:80]!r}, wanted is path,label.")
-                if line > MAX_PICTURES:
-                    raise LabError(f"{path} has more than {MAX_PICTURES} lines.")
+                if line > MAX_IMAGES:
+                    raise LabError(f"{path} has more than {MAX_IMAGES} lines.")
                 yield line, values["path"], values["label"], _part(values.get("part", ""))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabError(f"{path} is no CSV in UTF-8 ({error}): lines of path,label are wanted.") from error

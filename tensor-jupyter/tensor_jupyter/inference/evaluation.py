@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tensor_jupyter.data import Pictures
+from tensor_jupyter.data import LabelledImages
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway
 from tensor_jupyter.inference.remote import predictions
@@ -70,16 +70,16 @@ class Evaluation:
         return sorted(wrong, key=lambda mistake: -mistake[2])[:most]
 
 
-def drawn(pictures: Pictures, count: int) -> Pictures:
+def drawn(labelled: LabelledImages, count: int) -> LabelledImages:
     """`count` of the images, the same ones each time; all if there are fewer."""
-    rows = np.random.default_rng(0).permutation(len(pictures))[:count]
-    return pictures.take(rows)
+    rows = np.random.default_rng(0).permutation(len(labelled))[:count]
+    return labelled.take(rows)
 
 
 def evaluate(
     settings: Settings,
     path: str,
-    pictures: Pictures,
+    labelled: LabelledImages,
     labels: Sequence[str],
     connections: int,
     advance: Callable[[int], None] = lambda _: None,
@@ -88,7 +88,7 @@ def evaluate(
 
     Raises LabError when no call was answered.
     """
-    calls = _Calls(settings, path, pictures, advance)
+    calls = _Calls(settings, path, labelled, advance)
     begin = time.perf_counter()
     with ThreadPoolExecutor(connections) as pool:
         try:
@@ -99,12 +99,12 @@ def evaluate(
     elapsed = time.perf_counter() - begin
     if not calls.answers:
         reason, count = calls.failed.most_common(1)[0]
-        raise LabError(f"None of {len(pictures)} calls was answered; {count} of them: {reason}")
+        raise LabError(f"None of {len(labelled)} calls was answered; {count} of them: {reason}")
     rows, seconds, read, versions = zip(*calls.answers, strict=True)
     number = {label: place for place, label in enumerate(labels)}
     confusion = np.zeros((len(labels), len(labels) + 1), np.int64)
     for row, label in zip(rows, read, strict=True):
-        confusion[pictures.labels[row], number.get(label, len(labels))] += 1
+        confusion[labelled.labels[row], number.get(label, len(labels))] += 1
     return Evaluation(
         tuple(labels), confusion, np.array(seconds), elapsed, tuple(sorted(set(versions))), dict(calls.failed)
     )
@@ -113,14 +113,14 @@ def evaluate(
 class _Calls:
     """The calls of one evaluation, made by several threads that each keep a connection."""
 
-    def __init__(self, settings: Settings, path: str, pictures: Pictures, advance: Callable[[int], None]) -> None:
+    def __init__(self, settings: Settings, path: str, labelled: LabelledImages, advance: Callable[[int], None]) -> None:
         self.answers: list[tuple[int, float, str, int]] = []  # row, seconds, label, version
         self.failed: Counter[str] = Counter()
         self._settings = settings
         self._path = path
-        self._pictures = pictures
+        self._labelled = labelled
         self._advance = advance
-        self._rows = iter(range(len(pictures)))
+        self._rows = iter(range(len(labelled)))
         self._lock = threading.Lock()
 
     def stop(self) -> None:
@@ -131,10 +131,10 @@ class _Calls:
         """Send images until all have been sent."""
         with Gateway(self._settings) as gateway:
             while (row := self._next()) is not None:
-                picture = png(self._pictures.images[row])
+                image = png(self._labelled.images[row])
                 begin = time.perf_counter()
                 try:
-                    reply = gateway.send("POST", self._path, picture, {"Content-Type": "image/png"})
+                    reply = gateway.send("POST", self._path, image, {"Content-Type": "image/png"})
                     seconds = time.perf_counter() - begin
                     if reply.status != 200:
                         raise LabError(reply.message)

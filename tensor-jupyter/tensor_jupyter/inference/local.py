@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tensor_jupyter.data import pictures as files
-from tensor_jupyter.data.dataset import Picture
+from tensor_jupyter.data import image_files as files
+from tensor_jupyter.data.dataset import ImageSpec
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.inference.prediction import Prediction
 from tensor_jupyter.publishing.graph import DEFAULT, Graph, Signature
@@ -39,11 +39,11 @@ class Loaded:
         self._logits = card.get("scores", "logits" if "logits" in self._output.lower() else "") == "logits"
         self._form = _form(self._sizes, card.get("input") or {}, whose)
 
-    def classify(self, pictures: list[bytes]) -> list[Prediction]:
+    def classify(self, images: list[bytes]) -> list[Prediction]:
         """See Classifier."""
-        read = [self._read(content) for content in pictures]
-        images = [one for one in read if not isinstance(one, str)]
-        rankings = iter(self._rankings(np.stack(images)) if images else [])
+        read = [self._read(content) for content in images]
+        decoded = [one for one in read if not isinstance(one, str)]
+        rankings = iter(self._rankings(np.stack(decoded)) if decoded else [])
         return [
             Prediction(self._model, self._version, error=one)
             if isinstance(one, str)
@@ -119,15 +119,15 @@ def _aliases(signature: Signature, whose: str) -> tuple[str, str]:
     return inputs[0], outputs[0]
 
 
-def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> Picture:
+def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> ImageSpec:
     """The form that images are converted to: from the signature, and where that leaves it open from the card."""
     _, height, width, channels = (*sizes, 1)[:4]
     try:
         known = {key: value for key, value in given.items() if value is not None and key != "range"}
-        named = Picture(**{"height": -1, "width": -1, "channels": -1, **known})  # type: ignore[arg-type]
+        named = ImageSpec(**{"height": -1, "width": -1, "channels": -1, **known})  # type: ignore[arg-type]
     except TypeError as error:
         raise LabError(f"{whose} as its card says: {error}.") from error
-    form = Picture(
+    form = ImageSpec(
         height if height > 0 else named.height,
         width if width > 0 else named.width,
         channels if channels > 0 else max(1, named.channels),

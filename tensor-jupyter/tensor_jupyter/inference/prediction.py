@@ -17,5 +17,5 @@ class Prediction:
 class Classifier(Protocol):
     """A model that classifies images."""
 
-    def classify(self, pictures: list[bytes]) -> list[Prediction]:
+    def classify(self, images: list[bytes]) -> list[Prediction]:
         """Return a prediction for each image file, in order. Raises LabError when the model itself cannot answer."""

@@ -28,24 +28,24 @@ class Served:
         # A model that was just published will be served soon; any other unknown name is an error.
         self._published = (settings.models / model).is_dir()
 
-    def classify(self, pictures: list[bytes]) -> list[Prediction]:
+    def classify(self, images: list[bytes]) -> list[Prediction]:
         """See Classifier."""
-        reply = self._send(pictures)
+        reply = self._send(images)
         if reply.status == 200:
-            return predictions(reply, len(pictures))
+            return predictions(reply, len(images))
         if reply.status not in _REFUSED:
             raise LabError(reply.message)
-        if len(pictures) == 1:
+        if len(images) == 1:
             return [Prediction(self._model, 0, error=reply.message)]
         # Either none can be read, and the reply has the first one's error, or there are too many.
-        middle = len(pictures) // 2
-        return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
+        middle = len(images) // 2
+        return self.classify(images[:middle]) + self.classify(images[middle:])
 
-    def _send(self, pictures: list[bytes]) -> Reply:
+    def _send(self, images: list[bytes]) -> Reply:
         deadline = time.monotonic() + _RETRY_TIMEOUT_S
         patient = (*_BUSY, 404) if self._published else _BUSY
         while True:
-            reply = self._gateway.send("POST", self._path, *form(pictures))
+            reply = self._gateway.send("POST", self._path, *form(images))
             wait = max(_WAIT_SECONDS, reply.retry_after)
             if reply.status not in patient or time.monotonic() + wait > deadline:
                 self._published &= reply.status != 200

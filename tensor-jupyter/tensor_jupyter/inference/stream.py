@@ -6,10 +6,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tensor_jupyter.data.pictures import MAX_BYTES
+from tensor_jupyter.data.image_files import MAX_BYTES
 from tensor_jupyter.inference.prediction import Classifier, Prediction
 
-_MAX_PICTURES = 32  # images in one request, at most
+_MAX_IMAGES = 32  # images in one request, at most
 _MAX_REQUEST_BYTES = 8 * 2**20  # bytes in one request, at most, unless one image has more
 _READ = 2**16
 
@@ -46,7 +46,7 @@ def predictions_of(found: Iterable[str | None], classifier: Classifier) -> Itera
             continue
         content = _content(path)
         length = len(content) if isinstance(content, bytes) else 0
-        if waiting and (len(waiting) == _MAX_PICTURES or size + length > _MAX_REQUEST_BYTES):
+        if waiting and (len(waiting) == _MAX_IMAGES or size + length > _MAX_REQUEST_BYTES):
             yield from _predicted(waiting, classifier)
             waiting, size = [], 0
         waiting.append((path, content))
@@ -55,8 +55,8 @@ def predictions_of(found: Iterable[str | None], classifier: Classifier) -> Itera
 
 
 def _predicted(files: list[tuple[str, bytes | str]], classifier: Classifier) -> Iterator[FilePrediction]:
-    pictures = [content for _, content in files if isinstance(content, bytes)]
-    predictions = iter(classifier.classify(pictures) if pictures else [])
+    images = [content for _, content in files if isinstance(content, bytes)]
+    predictions = iter(classifier.classify(images) if images else [])
     for path, content in files:
         if isinstance(content, str):
             yield FilePrediction(path, None, content)

@@ -6,7 +6,7 @@
     external     what a step depends on, or has left, outside the pipeline's folder
     execute      one step: lock, staging folder, body, stamp, rename
     runner       all steps by doit, branches in parallel, with a summary
-    checks       the checks of the gate, each with its bar
+    checks       the checks of the gate, each with its threshold
     bodies       what the steps do
 
 Importing this package is cheap; the bodies import TensorFlow.

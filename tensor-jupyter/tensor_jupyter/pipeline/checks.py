@@ -1,4 +1,4 @@
-"""The checks of the pipeline's gate besides those of `publishing.release_gate`: each a number against its bar."""
+"""The checks of the pipeline's gate besides those of `publishing.release_gate`: each a number against its threshold."""
 
 import math
 from dataclasses import asdict
@@ -14,27 +14,27 @@ MAX_LEAKED = 0.001
 """The share of test images that may be in the training set, byte for byte: some sets have a few by nature."""
 
 
-def separation(inside: np.ndarray, outside: np.ndarray, bar: float, where: str) -> Check:
+def separation(inside: np.ndarray, outside: np.ndarray, least: float, where: str) -> Check:
     """Check how well the concept scores separate unseen digits (inside, [N]) from letters (outside, [M])."""
     from tensor_jupyter.concept import auroc
 
     found = auroc(inside, outside)
     message = f"AUROC of the concept score {where} is {found:.4f} for {len(inside)} digits and {len(outside)} letters"
-    return Check(f"AUROC {where}", found >= bar, f"{message}; at least {bar:g} is wanted", round(found, 5), bar)
+    return Check(f"AUROC {where}", found >= least, f"{message}; at least {least:g} is wanted", round(found, 5), least)
 
 
-def false_alarms(scores: np.ndarray, threshold: float, bar: float, where: str) -> Check:
-    """Check the share of unseen digits whose concept score is over the threshold.
+def false_alarms(scores: np.ndarray, threshold: float, most: float, where: str) -> Check:
+    """Check that at most the share `most` of unseen digits has a concept score over `threshold`.
 
-    Up to two standard errors more than the bar pass: a few hundred images cannot distinguish 2 % from 3 %.
+    Up to two standard errors more also pass: a few hundred images cannot distinguish 2 % from 3 %.
     """
     found = float((scores > threshold).mean())
-    allowed = bar + 2 * math.sqrt(bar * (1 - bar) / len(scores))
+    allowed = most + 2 * math.sqrt(most * (1 - most) / len(scores))
     message = (
-        f"{found:.2%} of {len(scores)} unseen digits are over the concept threshold {where}; at most {bar:.2%} may be, "
-        f"{allowed:.2%} within two standard errors"
+        f"{found:.2%} of {len(scores)} unseen digits are over the concept threshold {where}; "
+        f"at most {most:.2%} may be, {allowed:.2%} within two standard errors"
     )
-    return Check(f"false alarms {where}", found <= allowed, message, round(found, 5), bar)
+    return Check(f"false alarms {where}", found <= allowed, message, round(found, 5), most)
 
 
 def leak(data: Dataset) -> Check:
@@ -47,18 +47,18 @@ def leak(data: Dataset) -> Check:
 
 def live_accuracy(right: int, answered: int, failed: int, parameters: Parameters) -> Check:
     """Check the accuracy over REST; a call that failed counts as wrong."""
-    share, bar = right / (answered + failed), parameters.min_accuracy
-    message = f"{share:.2%} of {answered + failed} live calls are answered right; at least {bar:.2%} is wanted"
+    share, least = right / (answered + failed), parameters.min_accuracy
+    message = f"{share:.2%} of {answered + failed} live calls are answered right; at least {least:.2%} is wanted"
     if failed:
         message += f" ({failed} calls failed)"
-    return Check("live accuracy", share >= bar, message, round(share, 5), bar)
+    return Check("live accuracy", share >= least, message, round(share, 5), least)
 
 
 def live_latency(milliseconds: float, parameters: Parameters) -> Check:
     """Check the median latency of the live calls."""
-    bar = parameters.max_live_latency_ms
-    message = f"a live call takes {milliseconds:.1f} ms (median); {bar:g} ms are allowed"
-    return Check("live latency", milliseconds <= bar, message, round(milliseconds, 3), bar)
+    most = parameters.max_live_latency_ms
+    message = f"a live call takes {milliseconds:.1f} ms (median); {most:g} ms are allowed"
+    return Check("live latency", milliseconds <= most, message, round(milliseconds, 3), most)
 
 
 def stand_in(data: Dataset, current: dict[str, Any] | None) -> Check:

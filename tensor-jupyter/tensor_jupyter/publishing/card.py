@@ -17,21 +17,21 @@ _GIT_SECONDS = 5
 def card(
     name: str,
     labels: Sequence[str],
-    picture: Mapping[str, Any] | None,
+    image_input: Mapping[str, Any] | None,
     metrics: Mapping[str, Any],
     data_set: Mapping[str, Any],
     **more: Any,
 ) -> dict[str, Any]:
     """Return the card: what clients must know about the model, and what people may want to know.
 
-    picture: the card's `input`, or None if the model does not take images. more: further fields, such as `threshold`
-    and `companion`; those that are None or empty are left out.
+    image_input: the card's `input`, or None if the model does not take images. more: further fields, such as
+    `threshold` and `companion`; those that are None or empty are left out.
     """
     document: dict[str, Any] = {"schema": SCHEMA, "name": name}
     if labels:
         document["labels"] = list(labels)
-    if picture:
-        document["input"] = dict(picture)
+    if image_input:
+        document["input"] = dict(image_input)
     document |= {"metrics": dict(metrics), "data_set": dict(data_set)}
     document |= {key: value for key, value in {**more, "git_commit": git_commit()}.items() if value not in (None, "")}
     return document | {

@@ -85,7 +85,7 @@ def export(
     more = {"threshold": threshold, "score_quantiles": quantiles, "companion": companion, "run": run}
     version = _prepared(model, data, samples, list(labels or (data.labels if data else ())), pixels)
     metrics = _measured(version, data, threshold) if metrics is None else metrics
-    document = card(context.name, version.labels, version.picture, metrics, about, **more, scores=version.scores)
+    document = card(context.name, version.labels, version.image_input, metrics, about, **more, scores=version.scores)
     published = publish_model(version.endpoint, document, version.samples, context)
     if decides:
         decide(published, data, context)
@@ -101,7 +101,7 @@ class _Prepared:
     samples: dict[str, np.ndarray]
     labels: list[str]
     pixels: str | None
-    picture: dict[str, Any] | None
+    image_input: dict[str, Any] | None
     scores: str
 
 
@@ -117,8 +117,8 @@ def _prepared(
     endpoint, classes, scores = with_scores(endpoint, rows, labels, hints, compiled_loss(model))
     if labels and classes not in (None, len(labels)):
         raise LabError(f"{len(labels)} labels for {classes} scores: there must be one for each.")
-    picture = card_input(endpoint, data, hints, found or None)
-    return _Prepared(endpoint, rows, labels, found or None, picture, scores)
+    image_input = card_input(endpoint, data, hints, found or None)
+    return _Prepared(endpoint, rows, labels, found or None, image_input, scores)
 
 
 def publish_model(

@@ -84,10 +84,10 @@ def _saved_model(
             theirs = "describe" in graph.signatures
         height, width = hints.size or (None, None)
         given = {"height": height, "width": width, "range": hints.pixels}
-        picture = {key: value for key, value in given.items() if value is not None}
-        if labels or picture or hints.scores or (independent and not theirs):
+        image_input = {key: value for key, value in given.items() if value is not None}
+        if labels or image_input or hints.scores or (independent and not theirs):
             about = {"name": "unknown", "command": f"lab import {path.name} --name {context.name}"}
-            finish(folder, card(context.name, labels, picture, {}, about, scores=hints.scores), independent)
+            finish(folder, card(context.name, labels, image_input, {}, about, scores=hints.scores), independent)
         elif independent:
             declare(folder)
         with held(context):
@@ -126,8 +126,8 @@ def _keras_file(
         names = [*map(str, range(classes or 0))]
     made = {"command": f"lab import {path.name} --name {context.name}"}
     about = {**(data.about if data else {"name": "unknown"}), **made}
-    picture = card_input(endpoint, data, hints, pixels)
-    document = card(context.name, names, picture, {}, about, scores=scores)
+    image_input = card_input(endpoint, data, hints, pixels)
+    document = card(context.name, names, image_input, {}, about, scores=scores)
     return publish_model(endpoint, document, samples, context, independent_rows)
 
 

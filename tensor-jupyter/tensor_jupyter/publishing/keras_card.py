@@ -80,7 +80,7 @@ def card_input(endpoint: Endpoint, data: Dataset | None, hints: Hints, pixels: s
         height, width = hints.size
     found = {"height": height, "width": width, "channels": channels}
     if data is not None and images_for(data, endpoint) is not None:
-        found = data.picture.card() | ({"height": height, "width": width} if hints.size else {})
+        found = data.image_spec.card() | ({"height": height, "width": width} if hints.size else {})
     return {key: value for key, value in {**found, "range": pixels}.items() if value is not None or key == "polarity"}
 
 

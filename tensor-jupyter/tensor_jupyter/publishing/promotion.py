@@ -3,7 +3,7 @@
 from typing import Any
 
 from tensor_jupyter.data import Dataset, load
-from tensor_jupyter.data.dataset import Picture
+from tensor_jupyter.data.dataset import ImageSpec
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import sound
@@ -23,14 +23,14 @@ def measure(
     """
     folder = registry.folder(version)
     try:
-        pictures = held_out(registry, version, data, settings)
+        dataset = held_out(registry, version, data, settings)
     except LabError:
         if not force or data:
             raise
-        pictures = None
+        dataset = None
     current = current_version(registry, version, label, settings)
-    also = other_sets(registry, current, pictures, settings) if current and not data else []
-    report = check_version(folder, registry.folder(current) if current else None, pictures, also=also)
+    also = other_sets(registry, current, dataset, settings) if current and not data else []
+    report = check_version(folder, registry.folder(current) if current else None, dataset, also=also)
     if data and not force:
         _check_measured(report, data)
     about = (registry.report(version) or {}).get("about", {})
@@ -46,13 +46,13 @@ def _check_measured(report: Report, data: str) -> None:
             raise LabError(f"With --data {data} {check.message}.")
 
 
-def other_sets(registry: Registry, current: int, pictures: Dataset | None, settings: Settings) -> list[Dataset]:
+def other_sets(registry: Registry, current: int, dataset: Dataset | None, settings: Settings) -> list[Dataset]:
     """The current version's own test images, if they are another set and can be loaded."""
     try:
         theirs = held_out(registry, current, None, settings)
     except LabError:
         return []
-    return [theirs] if theirs and (pictures is None or theirs.name != pictures.name) else []
+    return [theirs] if theirs and (dataset is None or theirs.name != dataset.name) else []
 
 
 def current_version(registry: Registry, version: int, label: str, settings: Settings) -> int:
@@ -69,15 +69,15 @@ def held_out(registry: Registry, version: int, data: str | None, settings: Setti
     """The images to measure with; None for a model that was trained without images."""
     with Graph(registry.folder(version)) as graph:
         card = graph.card() or {}
-    picture = _picture(card)
+    spec = _spec(card)
     if data:
-        return load(data, settings, picture)
+        return load(data, settings, spec)
     made = card.get("data_set") or {}
     name = made.get("stand_in_for") or made.get("name", "unknown")
-    if name == "unknown" or picture is None:
+    if name == "unknown" or spec is None:
         return None
     try:
-        found = load(name, settings, picture)
+        found = load(name, settings, spec)
     except LabError as error:
         raise LabError(
             f"The images that version {version} of {registry.name} was made with ({name}) cannot be had: "
@@ -91,9 +91,9 @@ def held_out(registry: Registry, version: int, data: str | None, settings: Setti
     return found
 
 
-def _picture(card: dict[str, Any]) -> Picture | None:
+def _spec(card: dict[str, Any]) -> ImageSpec | None:
     given = card.get("input")
     try:
-        return Picture(**given) if given else None
+        return ImageSpec(**given) if given else None
     except TypeError:
         return None

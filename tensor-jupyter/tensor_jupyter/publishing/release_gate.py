@@ -1,4 +1,4 @@
-"""The release gate: the checks of a version before its promotion, their thresholds (bars), and the report.
+"""The release gate: the checks of a version before its promotion, their thresholds, and the report.
 
 report = check_version(folder, current, data)     # current: the version it would replace, or None
 report.passed, report.failed              # ["accuracy is 91.20% on 2000 images of mnist; at least 98.60% ..."]
@@ -26,8 +26,8 @@ _BATCH = 256
 _WARM, _RUNS = 5, 51  # calls before the timing starts, and timed calls
 
 
-class Bars(BaseSettings):
-    """The bars, from LAB_GATE_*. Read with `Bars.read()`, which explains a wrong value in one line."""
+class Thresholds(BaseSettings):
+    """The thresholds, from LAB_GATE_*. Read with `Thresholds.read()`, which explains a wrong value in one line."""
 
     model_config = SettingsConfigDict(env_prefix="LAB_GATE_")
 
@@ -43,12 +43,12 @@ class Bars(BaseSettings):
     max_latency_ms: float = Field(default=100.0, gt=0)
     """How many milliseconds a version's graph may take for one request, as the median of 51."""
 
-    pictures: int = Field(default=2000, ge=1)
+    images: int = Field(default=2000, ge=1)
     """The largest number of held-out images to measure with."""
 
     @classmethod
-    def read(cls) -> "Bars":
-        """The environment's bars. Raises LabError for a wrong value."""
+    def read(cls) -> "Thresholds":
+        """The environment's thresholds. Raises LabError for a wrong value."""
         try:
             return cls()
         except ValidationError as error:
@@ -59,13 +59,13 @@ class Bars(BaseSettings):
 
 @dataclass(frozen=True)
 class Check:
-    """One number against its bar. passed: None where it could not be measured, and `message` has the reason."""
+    """One number against its threshold. passed: None where it could not be measured, and `message` has the reason."""
 
     name: str
     passed: bool | None
     message: str
     value: float | None = None
-    bar: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Report:
     version: int
     current: int
     data_set: str
-    pictures: int
+    images: int
     checks: tuple[Check, ...]
     created: str
 
@@ -85,12 +85,12 @@ class Report:
 
     @property
     def failed(self) -> list[str]:
-        """The messages of the checks that missed their bar."""
+        """The messages of the checks that missed their threshold."""
         return [check.message for check in self.checks if check.passed is False]
 
     def document(self, **more: object) -> dict[str, Any]:
         """The report as JSON, with `more` fields."""
-        return {"schema": 2, **asdict(self), "passed": self.passed, **more}
+        return {"schema": 3, **asdict(self), "passed": self.passed, **more}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def check_version(
     folder: Path,
     current: Path | None,
     data: Dataset | None,
-    bars: Bars | None = None,
+    thresholds: Thresholds | None = None,
     also: Sequence[Dataset] = (),
 ) -> Report:
     """Measure the version in `folder`, and the one in `current`, on the test images of `data` and of the sets `also`.
@@ -131,11 +131,11 @@ def check_version(
     that cannot be measured, such as the accuracy of a model without image input, fails nothing; the report has the
     reason. Raises LabError when the version does not load.
     """
-    bars = bars or Bars.read()
-    sets = [_held(each, bars.pictures) for each in ([data] if data else []) + [*also]]
+    thresholds = thresholds or Thresholds.read()
+    sets = [_held(each, thresholds.images) for each in ([data] if data else []) + [*also]]
     measured: list[_Held | None] = [*sets] or [None]
     with Graph(folder) as graph:
-        checks = [_golden(graph, folder), _latency(graph, folder, bars)]
+        checks = [_golden(graph, folder), _latency(graph, folder, thresholds)]
         mine = [_decisions(graph, held) for held in measured]
     theirs: list[_Decisions | str] = ["no earlier version exists"] * len(measured)
     if current is not None:
@@ -145,7 +145,7 @@ def check_version(
         except LabError as error:
             theirs = [f"the current version does not load: {error}"] * len(measured)
     for number, (held, this, that) in enumerate(zip(measured, mine, theirs, strict=True)):
-        found = (_accuracy(this, that, held, bars), _disagreement(this, that, held, bars))
+        found = (_accuracy(this, that, held, thresholds), _disagreement(this, that, held, thresholds))
         checks += [replace(check, name=f"{check.name} on {held.name}") if number and held else check for check in found]
     name, count = "+".join(held.name for held in sets), sum(len(held.right) for held in sets)
     return Report(int(folder.name), int(current.name) if current else 0, name, count, tuple(checks), now())
@@ -167,7 +167,7 @@ def _golden(graph: Graph, folder: Path) -> Check:
     return Check("golden samples", True, f"all {len(samples)} golden samples get their recorded answers")
 
 
-def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
+def _latency(graph: Graph, folder: Path, thresholds: Thresholds) -> Check:
     samples = golden_samples(folder)
     if not samples:
         return Check("latency", None, "it carries no golden sample to time a request with")
@@ -177,8 +177,8 @@ def _latency(graph: Graph, folder: Path, bars: Bars) -> Check:
         graph.run(samples[0].signature, samples[0].inputs)
         times.append(time.perf_counter() - start)
     found = round(1000 * float(np.median(times[_WARM:])), 3)
-    message = f"one request takes its graph {found:.1f} ms (median); {bars.max_latency_ms:g} ms are allowed"
-    return Check("latency", found <= bars.max_latency_ms, message, found, bars.max_latency_ms)
+    message = f"one request takes its graph {found:.1f} ms (median); {thresholds.max_latency_ms:g} ms are allowed"
+    return Check("latency", found <= thresholds.max_latency_ms, message, found, thresholds.max_latency_ms)
 
 
 def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
@@ -186,7 +186,7 @@ def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
     if held is None:
         return "no held-out images are given"
     signature = graph.signatures.get(DEFAULT)
-    alias = _picture_input(signature, held) if signature else ""
+    alias = _image_input(signature, held) if signature else ""
     output = next((name for name in ("scores", "score") if signature and name in signature.outputs), "")
     if not alias or not output or signature is None:
         return f"its signature does not take images as those of {held.name} for scores"
@@ -200,7 +200,7 @@ def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
     return _decided(np.concatenate(found), card, held)
 
 
-def _picture_input(signature: Signature, held: _Held) -> str:
+def _image_input(signature: Signature, held: _Held) -> str:
     """The alias of the only input, if the held-out images fit it; else ""."""
     (alias, tensor), *others = signature.inputs.items()
     shape = tensor.shape or ()
@@ -223,21 +223,26 @@ def _decided(scores: np.ndarray, card: Mapping[str, Any], held: _Held) -> _Decis
     return _Decisions(scores.reshape(-1) > card["threshold"], ())
 
 
-def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, bars: Bars) -> Check:
+def _accuracy(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, thresholds: Thresholds) -> Check:
     if isinstance(mine, str) or held is None:
         return Check("accuracy", None, f"accuracy is not measured: {mine}")
     found, before = _share_right(mine, held), None
     # Also for a model with other labels: where it lacks one of the set's labels, it is wrong.
     if not isinstance(theirs, str) and bool(mine.labels) == bool(theirs.labels):
         before = _share_right(theirs, held)
-    bar, why = bars.min_accuracy, ""
-    if before is not None and before - bars.max_accuracy_loss > bar:
-        bar, why = before - bars.max_accuracy_loss, f" (the current version, measured on the same, has {before:.2%})"
-    message = f"accuracy is {found:.2%} on {held.description}; at least {bar:.2%} is wanted{why}"
-    return Check("accuracy", found >= bar, message, round(found, 4), round(bar, 4))
+    threshold, why = thresholds.min_accuracy, ""
+    if before is not None and before - thresholds.max_accuracy_loss > threshold:
+        threshold, why = (
+            before - thresholds.max_accuracy_loss,
+            f" (the current version, measured on the same, has {before:.2%})",
+        )
+    message = f"accuracy is {found:.2%} on {held.description}; at least {threshold:.2%} is wanted{why}"
+    return Check("accuracy", found >= threshold, message, round(found, 4), round(threshold, 4))
 
 
-def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, bars: Bars) -> Check:
+def _disagreement(
+    mine: _Decisions | str, theirs: _Decisions | str, held: _Held | None, thresholds: Thresholds
+) -> Check:
     for reason in (mine, theirs):
         if isinstance(reason, str):
             return Check("disagreement", None, f"disagreement is not measured: {reason}")
@@ -246,9 +251,11 @@ def _disagreement(mine: _Decisions | str, theirs: _Decisions | str, held: _Held 
         return Check("disagreement", None, "disagreement is not measured: the current version has other labels")
     found = float((mine.values != theirs.values).mean())
     # Images that only the new version gets right may differ.
-    bar = min(1.0, bars.max_disagreement + max(0.0, _share_right(mine, held) - before))
-    message = f"{found:.2%} of the images are answered other than by the current version; at most {bar:.2%} may be"
-    return Check("disagreement", found <= bar, message, round(found, 4), round(bar, 4))
+    threshold = min(1.0, thresholds.max_disagreement + max(0.0, _share_right(mine, held) - before))
+    message = (
+        f"{found:.2%} of the images are answered other than by the current version; at most {threshold:.2%} may be"
+    )
+    return Check("disagreement", found <= threshold, message, round(found, 4), round(threshold, 4))
 
 
 def _share_right(decisions: _Decisions, held: _Held) -> float:

@@ -25,11 +25,11 @@ def batches(
     size: B, the last batch may have fewer. A round contains every image once, shuffled and varied by `change`.
     """
     # Gathered by row from tensors: slicing 55,000 images one by one costs more than varying them.
-    pictures, answers = tf.constant(images), tf.constant(targets)
+    images, answers = tf.constant(images), tf.constant(targets)
     count = len(images)
 
     def pick(number: tf.Tensor, step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chosen = tf.gather(pictures, rows)
+        chosen = tf.gather(images, rows)
         if change:
             drawn = tf.cast(tf.stack([seed * 7919 + number, step]), tf.int32)
             varied = change(tf.cast(chosen, tf.float32), drawn)
@@ -57,35 +57,35 @@ def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
     return functools.partial(dark_digits if data.polarity == "dark-on-light" else digits, strength=strength)
 
 
-def digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+def digits(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
     """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them with other strokes.
 
     strength: of all changes but those of the strokes.
     """
     scale = (1 - 0.13 * strength, 1 + 0.3 * strength), (1 - 0.13 * strength, 1 + 0.18 * strength)
     shear = 0.25 * strength, 0.05 * strength
-    moved = _warp(pictures, seed, 13 * strength, shear, scale, 0.07 * strength, "CONSTANT")
+    moved = _warp(images, seed, 13 * strength, shear, scale, 0.07 * strength, "CONSTANT")
     moved = _bent(moved, seed, 2.5 * strength)
-    return tf.where(_uniform(pictures, seed, 24) < 0.5, moved, _strokes(moved, seed))
+    return tf.where(_uniform(images, seed, 24) < 0.5, moved, _strokes(moved, seed))
 
 
-def dark_digits(pictures: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+def dark_digits(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
     """The same for dark glyphs on light."""
-    return 255 - tf.clip_by_value(digits(255 - pictures, seed, strength), 0, 255)
+    return 255 - tf.clip_by_value(digits(255 - images, seed, strength), 0, 255)
 
 
-def photographs(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def photographs(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirrored, turned a little, nearer or farther, brighter or darker, with more or less contrast and colour."""
-    mirrored = tf.where(_uniform(pictures, seed, 10) < 0.5, pictures, pictures[:, :, ::-1])
+    mirrored = tf.where(_uniform(images, seed, 10) < 0.5, images, images[:, :, ::-1])
     moved = _warp(mirrored, seed, 10, (0.0, 0.0), ((0.8, 1.1), (0.8, 1.1)), 0.08, "REFLECT")
     grey = tf.reduce_mean(moved, axis=3, keepdims=True)
-    coloured = grey + _uniform(pictures, seed, 11, 0.7, 1.3) * (moved - grey)
+    coloured = grey + _uniform(images, seed, 11, 0.7, 1.3) * (moved - grey)
     mean = tf.reduce_mean(coloured, axis=(1, 2, 3), keepdims=True)
-    return mean * _uniform(pictures, seed, 12, 0.8, 1.2) + _uniform(pictures, seed, 13, 0.8, 1.2) * (coloured - mean)
+    return mean * _uniform(images, seed, 12, 0.8, 1.2) + _uniform(images, seed, 13, 0.8, 1.2) * (coloured - mean)
 
 
 def _warp(
-    pictures: tf.Tensor,
+    images: tf.Tensor,
     seed: tf.Tensor,
     degrees: float,
     shear: tuple[float, float],
@@ -98,10 +98,10 @@ def _warp(
     shear and scale: along x and y, a scale above 1 makes smaller; shift: the largest, as a part of the side; fill:
     beyond the edge, zeros (CONSTANT) or the mirrored image (REFLECT).
     """
-    height, width = pictures.shape[1:3]
+    height, width = images.shape[1:3]
 
     def draw(number: int, low: float, high: float) -> tf.Tensor:
-        return _uniform(pictures, seed, number, low, high)[:, 0, 0, 0]
+        return _uniform(images, seed, number, low, high)[:, 0, 0, 0]
 
     turn = draw(0, -math.radians(degrees), math.radians(degrees))
     across, down = draw(1, -shear[0], shear[0]), draw(2, -shear[1], shear[1])
@@ -114,7 +114,7 @@ def _warp(
     y = middle_y - c * middle_x - d * middle_y + draw(6, -shift, shift) * height
     nothing = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=pictures,
+        images=images,
         transforms=tf.stack([a, b, x, c, d, y, nothing, nothing], axis=1),
         output_shape=[height, width],
         fill_value=0.0,
@@ -123,20 +123,20 @@ def _warp(
     )
 
 
-def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
+def _bent(images: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
     """Distort half of the images elastically (Simard 2003): by smooth shifts of up to `most` pixels."""
-    height, width, channels = pictures.shape[1:]
-    count = tf.shape(pictures)[0]
+    height, width, channels = images.shape[1:]
+    count = tf.shape(images)[0]
     coarse = tf.random.stateless_uniform([count, 5, 5, 2], seed + tf.constant([0, 30_000_030]), -1.0, 1.0)
     field = tf.image.resize(coarse, (height, width), "bicubic")
-    strength = most * height / 28 * tf.nn.relu(_uniform(pictures, seed, 31, -1.0, 1.0))
+    strength = most * height / 28 * tf.nn.relu(_uniform(images, seed, 31, -1.0, 1.0))
     rows, columns = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
     places = tf.stack([rows, columns], axis=-1) + strength * field
     places = tf.clip_by_value(places, 0.0, tf.constant([height - 1.001, width - 1.001]))
     corner = tf.floor(places)
     down, right = tf.split(places - corner, 2, axis=-1)
     first = tf.cast(corner[..., 0] * width + corner[..., 1], tf.int32)
-    flat = tf.reshape(pictures, [count, height * width, channels])
+    flat = tf.reshape(images, [count, height * width, channels])
 
     def pixel(offset: int) -> tf.Tensor:
         return tf.gather(flat, first + offset, axis=1, batch_dims=1)
@@ -146,23 +146,23 @@ def _bent(pictures: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
     return above * (1 - down) + below * down
 
 
-def _strokes(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _strokes(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change each image's strokes: thicker or thinner, softer and fainter or stronger, some coarse or with noise."""
-    weight = _uniform(pictures, seed, 20, -1.0, 1.3)
-    thick = tf.nn.max_pool2d(pictures, 3, 1, "SAME")
-    thin = -tf.nn.max_pool2d(-pictures, 2, 1, "SAME")
-    pictures += tf.nn.relu(weight) * (thick - pictures) + tf.nn.relu(-weight) * (thin - pictures)
-    blurred = tf.nn.avg_pool2d(pictures, 3, 1, "SAME")
-    pictures += _uniform(pictures, seed, 21, -0.4, 0.8) * (blurred - pictures)
-    few = [max(1, side * 11 // 28) for side in pictures.shape[1:3]]  # some look as if enlarged from 11 pixels
-    coarse = tf.image.resize(tf.image.resize(pictures, few, "area"), pictures.shape[1:3])
-    pictures = tf.where(_uniform(pictures, seed, 22) < 0.3, coarse, pictures)
-    pictures *= _uniform(pictures, seed, 23, 0.6, 1.6)
-    noise = tf.random.stateless_normal(tf.shape(pictures), seed + tf.constant([0, 32_000_032]))
-    return pictures + tf.nn.relu(_uniform(pictures, seed, 25, -30.0, 15.0)) * noise
+    weight = _uniform(images, seed, 20, -1.0, 1.3)
+    thick = tf.nn.max_pool2d(images, 3, 1, "SAME")
+    thin = -tf.nn.max_pool2d(-images, 2, 1, "SAME")
+    images += tf.nn.relu(weight) * (thick - images) + tf.nn.relu(-weight) * (thin - images)
+    blurred = tf.nn.avg_pool2d(images, 3, 1, "SAME")
+    images += _uniform(images, seed, 21, -0.4, 0.8) * (blurred - images)
+    few = [max(1, side * 11 // 28) for side in images.shape[1:3]]  # some look as if enlarged from 11 pixels
+    coarse = tf.image.resize(tf.image.resize(images, few, "area"), images.shape[1:3])
+    images = tf.where(_uniform(images, seed, 22) < 0.3, coarse, images)
+    images *= _uniform(images, seed, 23, 0.6, 1.6)
+    noise = tf.random.stateless_normal(tf.shape(images), seed + tf.constant([0, 32_000_032]))
+    return images + tf.nn.relu(_uniform(images, seed, 25, -30.0, 15.0)) * noise
 
 
-def _uniform(pictures: tf.Tensor, seed: tf.Tensor, number: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
+def _uniform(images: tf.Tensor, seed: tf.Tensor, number: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
     """One number for each image, [N, 1, 1, 1]; `number` makes this draw differ from others of the same seed."""
     mixed = seed + tf.constant([0, number * 1_000_003], tf.int32)
-    return tf.random.stateless_uniform([tf.shape(pictures)[0], 1, 1, 1], mixed, low, high)
+    return tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], mixed, low, high)

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import api as hparams  # type: ignore[import-un
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.training import augment
-from tensor_jupyter.training.pictures import sheet
+from tensor_jupyter.training.image_sheets import sheet
 from tensor_jupyter.training.run import Run
 
 FLUSH_MILLISECONDS = 2_000

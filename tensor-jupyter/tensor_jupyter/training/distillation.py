@@ -47,9 +47,9 @@ def taught(pairs: tf.data.Dataset, teachers: list[keras.Model]) -> tf.data.Datas
     if not teachers:
         return pairs
 
-    def teach(pictures: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        scores = tf.add_n([model(pictures, training=False) for model in teachers]) / len(teachers)
-        return pictures, _TEACHERS_SHARE * scores + (1 - _TEACHERS_SHARE) * tf.cast(labels, scores.dtype)
+    def teach(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        scores = tf.add_n([model(images, training=False) for model in teachers]) / len(teachers)
+        return images, _TEACHERS_SHARE * scores + (1 - _TEACHERS_SHARE) * tf.cast(labels, scores.dtype)
 
     return prepared_ahead(pairs.map(teach))
 

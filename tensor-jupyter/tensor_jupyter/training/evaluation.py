@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.data import Dataset, LabelledImages
 from tensor_jupyter.training.batches import in_order
 from tensor_jupyter.training.models import is_classifier
 
@@ -53,12 +53,12 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
     return float(np.abs(gaps).sum() / len(right))
 
 
-def scores_of(model: keras.Model, pictures: Pictures) -> np.ndarray:
+def scores_of(model: keras.Model, labelled: LabelledImages) -> np.ndarray:
     """float32 [N, classes] of a classifier, [N] of an autoencoder."""
-    return np.asarray(model.predict(in_order(pictures.images), verbose=0))
+    return np.asarray(model.predict(in_order(labelled.images), verbose=0))
 
 
-def quantiles_of(model: keras.Model, held_out: Pictures) -> dict[str, float] | None:
+def quantiles_of(model: keras.Model, held_out: LabelledImages) -> dict[str, float] | None:
     """Return the quantiles of the held-out images' scores, by share; None for a classifier.
 
     The images were not trained on: "0.99" is the threshold, and live scores are later compared with all quantiles.

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tensor_jupyter.context import Context, make_shared
-from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.data import Dataset, LabelledImages
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.training import augment, board, checkpoints, distillation, evaluation, models, outliers, results
 from tensor_jupyter.training.average import Averaged
@@ -52,7 +52,7 @@ def train(
     verbose: Literal["auto", 0, 1, 2] = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Callable[[str], object] = print,
-    foreign: Callable[[Pictures], np.ndarray] | None = None,
+    foreign: Callable[[LabelledImages], np.ndarray] | None = None,
 ) -> Trained:
     """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
 
@@ -95,7 +95,7 @@ def steps_per_epoch(run: Run, data: Dataset) -> int:
     return rounds * math.ceil(len(learn) / size)
 
 
-def _split(run: Run, data: Dataset) -> tuple[Dataset, Pictures, Pictures]:
+def _split(run: Run, data: Dataset) -> tuple[Dataset, LabelledImages, LabelledImages]:
     """The run's part of the data, the images to learn from, and those that are held out."""
     if run.network == "autoencoder" and not run.validation_split:
         raise LabError("An autoencoder's threshold comes from held-out images: give a --validation-split above 0.")
@@ -190,7 +190,7 @@ def _compiled(
 
 def _epoch(run: Run, count: int) -> tuple[int, int]:
     """The batch size, and how often an epoch goes through a set of `count` images."""
-    rounds = max(1, models.NETWORKS[run.network].epoch_pictures // count)
+    rounds = max(1, models.NETWORKS[run.network].epoch_images // count)
     return run.batch_size or min(_BATCH, max(_SMALLEST_BATCH, count * rounds // 10)), rounds
 
 
@@ -203,13 +203,15 @@ def _optimizer(run: Run, rate: keras.optimizers.schedules.LearningRateSchedule) 
     return optimizer
 
 
-def _examples(network: keras.Model, pictures: Pictures, data: Dataset, foreign: np.ndarray | None = None) -> _Examples:
+def _examples(
+    network: keras.Model, labelled: LabelledImages, data: Dataset, foreign: np.ndarray | None = None
+) -> _Examples:
     """Images and targets: one-hot labels, or for an autoencoder an error: 0, for foreign images `outliers.ERROR`."""
     if models.is_classifier(network):
-        return pictures.images, keras.utils.to_categorical(pictures.labels, len(data.labels))
-    strange = pictures.images[:0] if foreign is None else foreign
-    errors = np.repeat([0, outliers.ERROR], [len(pictures), len(strange)]).astype(np.float32)
-    return np.concatenate([pictures.images, strange]), errors
+        return labelled.images, keras.utils.to_categorical(labelled.labels, len(data.labels))
+    strange = labelled.images[:0] if foreign is None else foreign
+    errors = np.repeat([0, outliers.ERROR], [len(labelled), len(strange)]).astype(np.float32)
+    return np.concatenate([labelled.images, strange]), errors
 
 
 def _learning_rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -236,7 +238,7 @@ def _finished(
     network: keras.Model,
     run: Run,
     data: Dataset,
-    held_out: Pictures,
+    held_out: LabelledImages,
     context: Context,
     state: checkpoints.State,
     own: keras.Model | None,

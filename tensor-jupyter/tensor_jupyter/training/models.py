@@ -22,12 +22,12 @@ _LARGE = 48  # pixels a side; the cnn first makes a larger image smaller
 
 @dataclass(frozen=True)
 class Network:
-    """build(data, run, offline): the model, not compiled. epoch_pictures: an epoch goes through a smaller set several
+    """build(data, run, offline): the model, not compiled. epoch_images: an epoch goes through a smaller set several
     times, varied anew each time."""
 
     build: Callable[[Dataset, Run, bool], keras.Model]
     learning_rate: float
-    epoch_pictures: int
+    epoch_images: int
 
 
 def build(data: Dataset, run: Run, offline: bool = False) -> keras.Model:
@@ -119,7 +119,7 @@ def _convolution(x: keras.KerasTensor, filters: int, number: int) -> keras.Keras
 
 
 def _shape(data: Dataset) -> tuple[int, int, int]:
-    return data.picture.height, data.picture.width, data.picture.channels
+    return data.image_spec.height, data.image_spec.width, data.image_spec.channels
 
 
 NETWORKS = {

@@ -9,7 +9,7 @@ PHOTOGRAPH = 64
 """Pixels a side from which on a network pretrained on photographs helps."""
 
 
-def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[Run, str]:
+def choose_network(run: Run, data: Dataset, offline: bool = False) -> tuple[Run, str]:
     """The run with the network that suits the images and the weights at hand, and a line with the reason.
 
     A network that the run names is kept. offline: download nothing. Raises LabError when weights that the run names
@@ -17,11 +17,11 @@ def choose_network(run: Run, pictures: Dataset, offline: bool = False) -> tuple[
     """
     if "network" in run.model_fields_set:
         return run, f"The network is {run.network}, as given."
-    if min(pictures.picture.height, pictures.picture.width) < PHOTOGRAPH:
+    if min(data.image_spec.height, data.image_spec.width) < PHOTOGRAPH:
         return run.model_copy(update={"network": "cnn"}), "Small images: a small network learns from scratch."
     transfer = run.model_copy(update={"network": "transfer"})
     try:
-        build(pictures, transfer, offline)
+        build(data, transfer, offline)
     except LabError as error:
         if "weights" in run.model_fields_set:
             raise

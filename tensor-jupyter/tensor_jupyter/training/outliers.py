@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 from PIL import Image, ImageDraw
 
-from tensor_jupyter.data import Pictures
+from tensor_jupyter.data import LabelledImages
 from tensor_jupyter.data.digits import mnist_like
 
 ERROR = 0.05
@@ -23,7 +23,7 @@ _SYMMETRIC = (0, 1, 8)  # digits that are digits when turned or mirrored
 _SIDE, _LARGE = 28, 112  # pixels of an image, and of one while strokes are drawn on it
 
 
-def outliers(digits: Pictures, letters: Pictures, seed: int) -> np.ndarray:
+def outliers(digits: LabelledImages, letters: LabelledImages, seed: int) -> np.ndarray:
     """Make foreign images: letters, parts of two digits, turned digits, random strokes, blank images and noise.
 
     Args:
@@ -62,7 +62,7 @@ def _thinner(images: np.ndarray) -> np.ndarray:
     return np.pad(thin, ((0, 0), (0, 1), (0, 1), (0, 0)))
 
 
-def _halves(digits: Pictures, count: int, random: np.random.Generator) -> np.ndarray:
+def _halves(digits: LabelledImages, count: int, random: np.random.Generator) -> np.ndarray:
     """Halves of two digits with different labels, joined: halves of two ones could be a one."""
     rows, others = random.integers(0, len(digits), (2, count))
     differ = digits.labels[rows] != digits.labels[others]
@@ -74,7 +74,7 @@ def _halves(digits: Pictures, count: int, random: np.random.Generator) -> np.nda
     return first
 
 
-def _turned(digits: Pictures, count: int, random: np.random.Generator) -> np.ndarray:
+def _turned(digits: LabelledImages, count: int, random: np.random.Generator) -> np.ndarray:
     """Digits mirrored, upside down, or turned by a quarter."""
     others = np.flatnonzero(~np.isin(digits.labels, _SYMMETRIC))
     if not others.size:

@@ -20,8 +20,8 @@ from tensorboard.plugins.projector import ProjectorConfig  # type: ignore[import
 from tensor_jupyter.data import Dataset
 from tensor_jupyter.training.batches import in_order
 from tensor_jupyter.training.board import writer
+from tensor_jupyter.training.image_sheets import MAX_CLASSES, confusion, sheet, sprite
 from tensor_jupyter.training.models import FEATURES
-from tensor_jupyter.training.pictures import MAX_CLASSES, confusion, sheet, sprite
 
 MAX_EMBEDDED = 1_000
 _THUMBNAIL = 32  # pixels
@@ -75,15 +75,15 @@ def _reconstructed(data: Dataset, errors: np.ndarray) -> None:
 
 def _project(folder: Path, model: keras.Model, data: Dataset) -> None:
     """Vectors, labels and thumbnails for the projector, in the run's folder."""
-    pictures = data.test.take(slice(MAX_EMBEDDED))
+    labelled = data.test.take(slice(MAX_EMBEDDED))
     names = [layer.name for layer in model.layers]
     layer = model.get_layer(FEATURES) if FEATURES in names else model.layers[-2]
-    vectors = keras.Model(model.inputs[0], layer.output).predict(in_order(pictures.images), verbose=0)
-    vectors = vectors.reshape(len(pictures), -1).astype(np.float32)
+    vectors = keras.Model(model.inputs[0], layer.output).predict(in_order(labelled.images), verbose=0)
+    vectors = vectors.reshape(len(labelled), -1).astype(np.float32)
     (folder / "vectors.bytes").write_bytes(vectors.tobytes())
-    lines = (data.labels[label].translate(_UNSAFE) for label in pictures.labels)
+    lines = (data.labels[label].translate(_UNSAFE) for label in labelled.labels)
     (folder / "labels.tsv").write_text("".join(f"{line}\n" for line in lines))
-    sprite(pictures.images, _THUMBNAIL).save(folder / "thumbnails.png")
+    sprite(labelled.images, _THUMBNAIL).save(folder / "thumbnails.png")
     config = ProjectorConfig()
     embedding = config.embeddings.add(tensor_name=FEATURES, tensor_path="vectors.bytes", metadata_path="labels.tsv")
     embedding.tensor_shape.extend(vectors.shape)

@@ -38,7 +38,7 @@ def _model_of_results(api: Namespace) -> Any:
         },
     )
     result = api.model(
-        "PictureResult",
+        "ImageResult",
         {
             "name": fields.String(description="The file's name", example="digit.png"),
             "labels": fields.List(fields.Nested(label), description="Best first"),
@@ -57,7 +57,7 @@ def _model_of_results(api: Namespace) -> Any:
         },
     )
     return api.model(
-        "PictureResults",
+        "ImageResults",
         {
             "model": fields.String(required=True, example="mnist-net"),
             "version": fields.Integer(required=True, example=1),

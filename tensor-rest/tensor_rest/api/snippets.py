@@ -29,7 +29,7 @@ class GatewayAddress(NamedTuple):
 
 def python(metadata: ModelMetadata, address: GatewayAddress) -> str:
     """A script for Python's standard library."""
-    return _picture_script(metadata, address) if metadata.classifies() else _tensor_script(metadata, address)
+    return _image_script(metadata, address) if metadata.classifies() else _tensor_script(metadata, address)
 
 
 def curl(metadata: ModelMetadata, address: GatewayAddress) -> str:
@@ -62,7 +62,7 @@ def request(metadata: ModelMetadata) -> dict[str, Any]:
     return {**named, "inputs": {alias: example(info) for alias, info in _inputs(metadata)}}
 
 
-def _picture_script(metadata: ModelMetadata, address: GatewayAddress) -> str:
+def _image_script(metadata: ModelMetadata, address: GatewayAddress) -> str:
     return f'''"""What is in an image? Run it with an image's file name."""
 
 import json

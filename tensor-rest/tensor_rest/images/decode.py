@@ -32,16 +32,16 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     """
     if not data:
         raise BadRequestError("The image is empty (0 bytes).")
-    picture = _open(data)
-    width, height = picture.size
+    image = _open(data)
+    width, height = image.size
     if width * height > max_pixels:
         raise TooLargeError(f"The image has {width} x {height} pixels; at most {max_pixels:,} in all are taken.")
-    if len(picture.info.get("exif", b"")) > _MAX_EXIF:
+    if len(image.info.get("exif", b"")) > _MAX_EXIF:
         raise BadRequestError(f"The image has more than {_MAX_EXIF} bytes of EXIF data.")
     try:
         with decoding_slot(width * height):
             brief = width * height <= _BRIEF
-            return flatten(picture) if brief else offload.run(flatten, picture)
+            return flatten(image) if brief else offload.run(flatten, image)
     except ApiError:
         raise
     except Exception as error:  # decoders raise any exception on a broken file

@@ -10,7 +10,7 @@ from tensor_rest.observability import metrics
 _LARGE = 1 << 20  # pixels; larger images are decoded one at a time
 _SLOT_TIMEOUT_S = 5.0  # seconds such an image waits for the slot
 
-_large_picture = threading.Lock()
+_large_image = threading.Lock()
 
 
 @contextmanager
@@ -22,10 +22,10 @@ def decoding_slot(pixels: int) -> Iterator[None]:
     if pixels <= _LARGE:
         yield
         return
-    if not _large_picture.acquire(timeout=_SLOT_TIMEOUT_S):
+    if not _large_image.acquire(timeout=_SLOT_TIMEOUT_S):
         metrics.refused("busy")
         raise UnavailableError("The gateway is busy with other large images; a smaller one is taken at once.")
     try:
         yield
     finally:
-        _large_picture.release()
+        _large_image.release()

@@ -30,12 +30,12 @@ class ImageInput:
     centering: Centering = "none"
 
 
-def fit(picture: Image.Image, wanted: ImageInput) -> Pixels:
-    """Return `picture` as uint8 [height, width, channels].
+def fit(image: Image.Image, wanted: ImageInput) -> Pixels:
+    """Return `image` as uint8 [height, width, channels].
 
     Raises BadRequestError where a glyph is wanted and nothing is drawn.
     """
-    return fit_pixels(np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB")), wanted)
+    return fit_pixels(np.asarray(image.convert("L" if wanted.channels == 1 else "RGB")), wanted)
 
 
 def fit_pixels(pixels: Pixels, wanted: ImageInput) -> Pixels:

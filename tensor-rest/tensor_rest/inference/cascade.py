@@ -37,9 +37,9 @@ class ClassificationRun(NamedTuple):
     answers: list[Answer]
 
 
-def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Sequence[bytes]) -> ClassificationRun:
+def classify(classify_once: Classify, rules: Rules, target: Target, images: Sequence[bytes]) -> ClassificationRun:
     """Call the model, and those its rule leads to. Rules apply only to requests that name no version or label."""
-    answer = classify_once(target, pictures)
+    answer = classify_once(target, images)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)
     classifications = [Classification(answer, ranking, pixels, concept=concept) for ranking, pixels, concept in found]
@@ -56,7 +56,7 @@ def classify(classify_once: Classify, rules: Rules, target: Target, pictures: Se
     if rule.then is None or not unsure:
         return ClassificationRun(classifications, [answer])
     try:
-        second = classify(classify_once, rules, Target(rule.then), [pictures[number] for number in unsure])
+        second = classify(classify_once, rules, Target(rule.then), [images[number] for number in unsure])
     except ApiError as error:  # an unsure answer is better than none
         for number in unsure:
             (fired,) = classifications[number].fired

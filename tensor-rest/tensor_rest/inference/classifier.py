@@ -63,7 +63,7 @@ class Classifier:
         self._max_pixels = max_pixels
 
     def classify(
-        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
+        self, target: Target, images: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
     ) -> Answer:
         """Labels and scores of each image file, all from one version; with `concept` its companion's scores, too.
 
@@ -72,20 +72,20 @@ class Classifier:
 
         def call(metadata: ModelMetadata, exact: Target) -> Answer:
             image_signature = metadata.image_signature(signature)
-            _check_count(len(pictures), image_signature)
+            _check_count(len(images), image_signature)
             pixels: list[Pixels | ApiError] = []
-            parts = self._prepared(pictures, image_signature, pixels)
+            parts = self._prepared(images, image_signature, pixels)
             scoring = self._companions.scoring(target.model) if concept else None
             if scoring:
                 parts = map(scoring.add, parts)
             first = next(parts, None)
             if first is None:  # none can be read, whichever version is called
                 return Answer(metadata.model, metadata.version, image_signature, list(_errors(pixels)), pixels, 0, 0)
-            predictions = self._predicted(image_signature, exact, first, parts if len(pixels) < len(pictures) else None)
+            predictions = self._predicted(image_signature, exact, first, parts if len(pixels) < len(images) else None)
             others = {prediction.version for prediction in predictions} - {metadata.version}
             if others:  # another version may have other labels
                 return Answer(metadata.model, others.pop(), image_signature, [], [], 0, 0)
-            readable = len(pictures) - sum(1 for _ in _errors(pixels))
+            readable = len(images) - sum(1 for _ in _errors(pixels))
             rows = iter(_rankings(metadata, image_signature, predictions, readable))
             rankings = [item if isinstance(item, ApiError) else next(rows) for item in pixels]
             queue = sum(prediction.queue_seconds for prediction in predictions)
@@ -95,7 +95,7 @@ class Classifier:
             return Answer(metadata.model, metadata.version, image_signature, rankings, pixels, queue, model, concepts)
 
         answer = self._metadata_cache.use(target, call)
-        if len(answer.rankings) != len(pictures):
+        if len(answer.rankings) != len(images):
             raise BadGatewayError(f"{target} answered as version {answer.version}, which was not requested.")
         if all(isinstance(item, ApiError) for item in answer.rankings):
             try:
@@ -129,15 +129,15 @@ class Classifier:
         ]
 
     def _prepared(
-        self, pictures: Sequence[bytes], image_signature: ImageSignature, pixels: list[Pixels | ApiError]
+        self, images: Sequence[bytes], image_signature: ImageSignature, pixels: list[Pixels | ApiError]
     ) -> Iterator[Batch]:
         """The images as batches, made one after the other; each image's pixels or error go to `pixels`."""
         most = self._server.max_rows(image_signature.row_bytes)
         # Of many images a few are sent first, so that the model works on one part while the next is prepared.
-        start, size = 0, most if len(pictures) <= most else max(1, most // 4)
-        while start < len(pictures):
+        start, size = 0, most if len(images) <= most else max(1, most // 4)
+        while start < len(images):
             readable = []
-            for data in pictures[start : start + size]:
+            for data in images[start : start + size]:
                 request_context.check()  # a thousand small files may be a thousand large images
                 try:
                     item = prepare(data, image_signature.wanted, self._max_pixels)
@@ -154,13 +154,13 @@ def _errors(pixels: Sequence[Pixels | ApiError]) -> Any:
     return (item for item in pixels if isinstance(item, ApiError))
 
 
-def _check_count(pictures: int, image_signature: ImageSignature) -> None:
+def _check_count(images: int, image_signature: ImageSignature) -> None:
     """Raise TooLargeError for more images than fit into memory at the model's size."""
     wanted = image_signature.wanted
     most = max(1, _MAX_BYTES // (wanted.height * wanted.width * wanted.channels))
-    if pictures > most:
+    if images > most:
         raise TooLargeError(
-            f"The request has {pictures} images; of {wanted.width} x {wanted.height} pixels, as this model takes "
+            f"The request has {images} images; of {wanted.width} x {wanted.height} pixels, as this model takes "
             f"them, at most {most} are taken at once."
         )
 

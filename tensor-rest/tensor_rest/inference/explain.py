@@ -23,13 +23,13 @@ _LEVELS = {
 
 def explain(data: bytes, pixels: Pixels, image_signature: ImageSignature, max_pixels: int) -> dict[str, Any]:
     """Explain how an image file became `pixels`, uint8 [H,W,C]: these as PNG, the polarity found, size and levels."""
-    picture = decode(data, max_pixels)
-    levels = np.asarray(picture.convert("L" if image_signature.wanted.channels == 1 else "RGB"))
+    image = decode(data, max_pixels)
+    levels = np.asarray(image.convert("L" if image_signature.wanted.channels == 1 else "RGB"))
     return {
         "saw": f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}",
         "polarity": _polarity(levels, image_signature),
         "size": _size(levels, image_signature),
-        "levels": _LEVELS[image_signature.floats, image_signature.range] + _depth(picture),
+        "levels": _LEVELS[image_signature.floats, image_signature.range] + _depth(image),
     }
 
 
@@ -53,7 +53,7 @@ def _polarity(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]
         why = f"{seen} {found}; what the model was trained on is unknown, so the image is taken as it is"
     else:
         why = f"{seen} {found}; the model was trained on {wanted}"
-    return {"picture": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}
+    return {"image": found, "model": wanted, "inverted": wanted not in (None, found), "why": why}
 
 
 def _size(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
@@ -66,13 +66,13 @@ def _size(levels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
     else:
         how = "the whole image is scaled"
     return {
-        "picture": {"width": width, "height": height},
+        "image": {"width": width, "height": height},
         "model": {"width": wanted.width, "height": wanted.height, "channels": wanted.channels},
         "how": how,
     }
 
 
-def _depth(picture: Image.Image) -> str:
+def _depth(image: Image.Image) -> str:
     """Return the bit depth that the scaling of a 16-bit file assumed; empty for any other file."""
-    depth = picture.info.get(DEPTH)
+    depth = image.info.get(DEPTH)
     return f"; the file's 16 bits are read as {depth}, the fewest that hold its largest value" if depth else ""

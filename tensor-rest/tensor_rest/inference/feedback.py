@@ -59,13 +59,13 @@ class Feedback:
             raise ConflictError("Feedback is not kept here; set TENSOR_REST_FEEDBACK_DIR to a folder to keep it.")
         return self._folder
 
-    def keep(self, picture: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
+    def keep(self, image: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
         """Store the image under `label`, with a line in the index. The caller has checked that the model has it.
 
         Raises FullError when the limit is reached, UnavailableError when the folder cannot be written.
         """
         folder = self.folder()
-        content, name = offload.run(_file, picture)
+        content, name = offload.run(_file, image)
         path = folder / model / _encoded(label) / name
         note = {"model": model, "version": version, "predicted": predicted, "label": label}
         deadline = time.monotonic() + _LOCK_TIMEOUT_S
@@ -198,11 +198,11 @@ def _encoded(label: str) -> str:
     return re.sub(r"^\.", "%2E", urllib.parse.quote(label, safe=" ")) or "%"
 
 
-def _file(picture: Image.Image) -> tuple[bytes, str]:
+def _file(image: Image.Image) -> tuple[bytes, str]:
     """A new file of the pixels alone - no metadata, no second frame, nothing else that was hidden - and its name."""
-    pixels, file = picture.tobytes(), io.BytesIO()
-    Image.frombytes(picture.mode, picture.size, pixels).save(file, "PNG")
-    return file.getvalue(), f"{hashlib.sha256(pixels + repr((picture.mode, picture.size)).encode()).hexdigest()}.png"
+    pixels, file = image.tobytes(), io.BytesIO()
+    Image.frombytes(image.mode, image.size, pixels).save(file, "PNG")
+    return file.getvalue(), f"{hashlib.sha256(pixels + repr((image.mode, image.size)).encode()).hexdigest()}.png"
 
 
 @contextmanager

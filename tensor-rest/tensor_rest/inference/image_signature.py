@@ -62,7 +62,7 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> I
     unknown.
     """
     whose = f"Model {model!r} does not classify images: {name}"
-    alias, info = _only(signature.inputs, _is_picture, f"{whose} needs one image input, uint8 or float32 [N,H,W,C]")
+    alias, info = _only(signature.inputs, _is_image, f"{whose} needs one image input, uint8 or float32 [N,H,W,C]")
     if "scores" in signature.outputs:
         scores = "scores"
     else:
@@ -115,7 +115,7 @@ def _sizes(info: TensorInfo) -> tuple[int, ...]:
     return tuple(dim.size for dim in info.tensor_shape.dim)
 
 
-def _is_picture(info: TensorInfo) -> bool:
+def _is_image(info: TensorInfo) -> bool:
     sizes = _sizes(info)
     right_shape = len(sizes) == 3 or (len(sizes) == 4 and sizes[3] in (-1, 1, 3))
     return right_shape and info.dtype in (DataType.DT_UINT8, DataType.DT_FLOAT)

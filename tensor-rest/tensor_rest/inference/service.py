@@ -63,30 +63,30 @@ class InferenceService:
         self._max_pixels = settings.max_pixels
 
     def classify(
-        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
+        self, target: Target, images: Sequence[bytes], signature: str = SIGNATURE, concept: bool = False
     ) -> Answer:
         """Labels and scores for image files; with `concept` the concept scores, where a companion is served."""
-        return self._found(target, lambda at: self._classifier.classify(at, pictures, signature, concept))
+        return self._found(target, lambda at: self._classifier.classify(at, images, signature, concept))
 
     def classify_with_rules(
-        self, target: Target, pictures: Sequence[bytes], signature: str = SIGNATURE
+        self, target: Target, images: Sequence[bytes], signature: str = SIGNATURE
     ) -> ClassificationRun:
         """Classify with the rules, which may send some of the images to other models."""
         return cascade.classify(
-            lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, pictures
+            lambda at, some: self.classify(at, some, signature, concept=True), self._rules, target, images
         )
 
-    def explain(self, picture: bytes, pixels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
+    def explain(self, image: bytes, pixels: Pixels, image_signature: ImageSignature) -> dict[str, Any]:
         """Return what a model received as its input for an image, and why."""
         request_context.check()
-        return explain(picture, pixels, image_signature, self._max_pixels)
+        return explain(image, pixels, image_signature, self._max_pixels)
 
-    def keep(self, target: Target, picture: bytes, label: str) -> tuple[Answer, Kept]:
+    def keep(self, target: Target, image: bytes, label: str) -> tuple[Answer, Kept]:
         """Store an image under its right label; return also the model's answer."""
-        answer = self.classify(target, [picture])
+        answer = self.classify(target, [image])
         answered = self.metadata_cache.get(Target(target.model, answer.version))
         check_label(label, answered.labels(len(answer.ranking)), target.model)
-        decoded = decode(picture, self._max_pixels)
+        decoded = decode(image, self._max_pixels)
         predicted = answer.ranking[0][0]
         return answer, self.feedback.keep(decoded, target.model, answer.version, predicted, label)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gateway_kit import HTTP, Front, picture
+from gateway_kit import HTTP, Front, image_file
 from page_kit import answer, draw, open_page, pick, run, text
 
 
@@ -32,7 +32,7 @@ def test_the_gateway_lists_the_signatures_that_take_images(front: Front, name: s
 
 def test_a_model_of_float_images_is_answered(page: Any, front: Front) -> None:
     open_page(page, front, "?model=float-net")
-    pick(page, ("bright.png", picture(250)))
+    pick(page, ("bright.png", image_file(250)))
     answer(page, "9")
     assert text(page, "#sure") == "91.0 % sure"
     assert page.locator("#bars .label").all_inner_texts() == list("0123456789")
@@ -63,7 +63,7 @@ def test_a_weak_best_score_is_not_an_answer(page: Any, front: Front) -> None:
     assert text(page, "#sure") == "cat (42.0 %), dog (31.0 %), bird (27.0 %)"
     page.wait_for_selector("#recent button")
     assert text(page, "#recent button") == "?"
-    pick(page, ("one.png", picture(60)), ("two.png", picture(90)))
+    pick(page, ("one.png", image_file(60)), ("two.png", image_file(90)))
     page.locator("#several-list .row", has_text="Not sure").first.wait_for()
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gateway_kit import Front, picture
+from gateway_kit import Front, image_file
 from page_kit import draw, open_page, pick, run, text
 
 
@@ -16,7 +16,7 @@ def test_two_models_answer_the_same_image_side_by_side(page: Any, front: Front) 
     page.select_option("#second-model", "float-net")
     assert text(page, "#first-title") == "mnist-net"
     assert text(page, "#second-title") == "float-net"
-    pick(page, ("two.png", picture(60)))
+    pick(page, ("two.png", image_file(60)))
     page.locator("#answer[data-state=answer] #best", has_text="2").wait_for()
     second(page, "2")
     assert text(page, "#second-sure") == "91.0 % sure"
@@ -24,7 +24,7 @@ def test_two_models_answer_the_same_image_side_by_side(page: Any, front: Front) 
     assert page.locator("#second-bars li").count() == 10
     left, right = (page.locator(name).bounding_box() for name in ("#bars", "#second-bars"))
     assert left["x"] + left["width"] <= right["x"]
-    pick(page, ("bright.png", picture(5)))
+    pick(page, ("bright.png", image_file(5)))
     second(page, "0")
     page.select_option("#second-model", "doubt-net")
     second(page, "Not sure")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway_kit import Front, picture
+from gateway_kit import Front, image_file
 from page_kit import BOW, TIMEOUT_MS, answer, draw, open_page, pick, press, text
 from page_models import every_kind
 
@@ -125,7 +125,7 @@ def test_recent_tries_outlive_a_reload_and_can_be_seen_again(page: Any, front: F
     draw(page)
     page.wait_for_selector("#recent button")
     drawn = text(page, "#best")
-    pick(page, ("two.png", picture(60)))
+    pick(page, ("two.png", image_file(60)))
     answer(page, "2")
     page.locator("#recent button").nth(1).wait_for()
     page.reload()

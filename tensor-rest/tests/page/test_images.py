@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_kit import HTTP, Front, picture
+from gateway_kit import HTTP, Front, image_file
 from page_kit import TIMEOUT_MS, answer, draw, open_page, pick, text
 from PIL import Image, ImageDraw
 
@@ -26,7 +26,7 @@ def test_a_photograph_is_made_smaller_and_answered(page: Any, front: Front) -> N
     open_page(page, front, "?model=glyph-net")
     with page.expect_response("**/classify*") as came:
         pick(page, ("photo.jpg", photograph()))
-    size = came.value.json()["results"][0]["explain"]["size"]["picture"]
+    size = came.value.json()["results"][0]["explain"]["size"]["image"]
     assert size == {"width": 1000, "height": 750}
     answer(page, "")
     assert page.locator("#hint").is_hidden()
@@ -70,7 +70,7 @@ def test_a_blank_sheet_gets_a_hint_and_is_not_sent(page: Any, front: Front) -> N
     open_page(page, front, "?model=glyph-net")
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url) if "/classify" in request.url else None)
-    pick(page, ("paper.png", picture(230, (300, 300))))
+    pick(page, ("paper.png", image_file(230, (300, 300))))
     page.locator("#answer[data-state=hint] #sure", has_text="Nothing is drawn").wait_for()
     assert text(page, "#best") == ""
     assert page.locator(".choice:enabled").count() == 0
@@ -125,21 +125,21 @@ def test_where_pages_get_no_camera_the_devices_own_is_opened(page: Any, front: F
     with page.expect_file_chooser() as chooser:
         page.click("#camera")
     assert chooser.value.element.get_attribute("capture") == "environment"
-    chooser.value.set_files([{"name": "two.png", "mimeType": "image/png", "buffer": picture(60)}])
+    chooser.value.set_files([{"name": "two.png", "mimeType": "image/png", "buffer": image_file(60)}])
     answer(page, "2")
 
 
 def test_an_image_unlike_the_training_images_is_called_unfamiliar(page: Any, front: Front) -> None:
     """The answer keeps its scores, but its best label is not the headline; alone and among several images."""
     open_page(page, front, "?model=known-net")
-    pick(page, ("dark.png", picture(60)))
+    pick(page, ("dark.png", image_file(60)))
     answer(page, "2")
     assert text(page, "#facts").endswith("Concept score\n0.24, within the threshold of 0.39")
-    pick(page, ("light.png", picture(120)))
+    pick(page, ("light.png", image_file(120)))
     answer(page, "Unfamiliar")
     assert text(page, "#sure").startswith("unlike the training images; closest 4 (")
     assert text(page, "#facts").endswith("Concept score\n0.47, over the threshold of 0.39")
-    pick(page, ("dark.png", picture(60)), ("light.png", picture(120)))
+    pick(page, ("dark.png", image_file(60)), ("light.png", image_file(120)))
     rows = page.locator("#several-list .said")
     rows.nth(1).get_by_text("Unfamiliar").wait_for()
     assert rows.nth(0).locator("strong").inner_text() == "2"

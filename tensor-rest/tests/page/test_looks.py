@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gateway_kit import HTTP, Front, picture
+from gateway_kit import HTTP, Front, image_file
 from page_kit import answer, draw, open_page, pick
 
 from tensor_rest.web import pages
@@ -53,7 +53,7 @@ def test_every_text_stands_out_from_its_ground(page: Any, front: Front, scheme: 
     page.emulate_media(color_scheme=scheme)
     open_page(page, front)
     assert page.evaluate(FAINT) == []
-    pick(page, ("two.png", picture(60)), ("no.png", b"no image"))
+    pick(page, ("two.png", image_file(60)), ("no.png", b"no image"))
     answer(page, "2")
     page.get_by_role("button", name="2", exact=True).click()
     page.wait_for_selector(".choice[aria-pressed=true]")
@@ -69,7 +69,7 @@ def test_nothing_is_wider_than_the_screen(page: Any, front: Front, width: int) -
     page.set_viewport_size({"width": width, "height": 740})
     open_page(page, front, "?model=a-model-with-a-rather-long-name-that-is-not-served")
     assert page.evaluate(TOO_WIDE, width) == []
-    pick(page, ("a" * 80 + ".png", picture(60)), ("no.png", b"no image"))
+    pick(page, ("a" * 80 + ".png", image_file(60)), ("no.png", b"no image"))
     answer(page, "2")
     assert page.evaluate(TOO_WIDE, width) == []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_kit import Front, picture, start_front
+from gateway_kit import Front, image_file, start_front
 from page_kit import TIMEOUT_MS, answer, draw, open_page, pick, text
 from toy_model_server import Model, ModelServer
 
@@ -36,14 +36,14 @@ def test_a_model_that_cannot_be_described_at_first_takes_drawings_as_soon_as_it_
     page.wait_for_selector("#recent button")
 
 
-def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, front: Front) -> None:
+def test_models_of_images_can_be_chosen_with_version_and_label(page: Any, front: Front) -> None:
     open_page(page, front)
     group = page.locator("#model optgroup[label=mnist-net] option")
     choices = group.evaluate_all("options => options.map(({value}) => value)")
     labels = ["mnist-net/labels/stable", "mnist-net/labels/candidate"]
     assert sorted(choices) == sorted(["mnist-net", *labels, "mnist-net/versions/1", "mnist-net/versions/2"])
     assert group.first.inner_text() == "mnist-net · default (version 2)"
-    pick(page, ("two.png", picture(60)))
+    pick(page, ("two.png", image_file(60)))
     answer(page, "2")
     assert "mnist-net version 2" in text(page, "#facts")
     page.select_option("#model", "mnist-net/labels/candidate")
@@ -57,7 +57,7 @@ def test_models_of_pictures_can_be_chosen_with_version_and_label(page: Any, fron
 
 def test_a_second_opinion_is_reported(page: Any, front: Front) -> None:
     open_page(page, front, "?model=unsure-net")
-    pick(page, ("two.png", picture(60)))
+    pick(page, ("two.png", image_file(60)))
     answer(page, "2")
     assert "mnist-net version 2" in text(page, "#facts")
     assert "unsure-net was unsure (91.0 %), so mnist-net was called" in text(page, "#facts")
@@ -66,7 +66,7 @@ def test_a_second_opinion_is_reported(page: Any, front: Front) -> None:
 def test_many_labels_are_ranked_and_chosen_from_a_list(page: Any, front: Front, kept: Path) -> None:
     open_page(page, front, "?model=animal-net")
     assert text(page, "#try-title") == "Draw or drop an image"
-    pick(page, ("two.png", picture(60)))
+    pick(page, ("two.png", image_file(60)))
     answer(page, "animal 2")
     assert page.locator("#bars .label").count() == 12
     assert page.locator("#bars .label").first.inner_text() == "animal 2"
@@ -105,13 +105,13 @@ def test_feedback_lands_as_a_file_and_another_label_moves_it(page: Any, front: F
     assert [json.loads(note)["label"] for note in notes][-2:] == ["7", "4"]
 
 
-def test_no_label_can_be_given_before_the_new_picture_has_its_answer(page: Any, front: Front) -> None:
+def test_no_label_can_be_given_before_the_new_image_has_its_answer(page: Any, front: Front) -> None:
     open_page(page, front)
-    pick(page, ("image.png", picture(60)))
+    pick(page, ("image.png", image_file(60)))
     page.locator(".choice:enabled").first.wait_for()
     held: list[Any] = []
     page.route("**/classify*", lambda route: held.append(route))
-    pick(page, ("image.png", picture(61)))
+    pick(page, ("image.png", image_file(61)))
     page.locator("#answer[aria-busy=true]").wait_for()
     assert page.locator(".choice:enabled").count() == 0
     held[0].continue_()
@@ -211,7 +211,7 @@ def test_no_key_no_questions(browser: Any, locked: Front) -> None:
 
 
 def test_the_upload_form_of_swagger_ui_works(page: Any, front: Front, tmp_path: Path) -> None:
-    (tmp_path / "two.png").write_bytes(picture(60))
+    (tmp_path / "two.png").write_bytes(image_file(60))
     page.goto(f"{front.url}/tf/")
     page.click("#operations-digits-classify_digit .opblock-summary")
     form = page.locator("#operations-digits-classify_digit")
@@ -227,7 +227,7 @@ def test_corrections_that_wait_are_counted_with_the_command_that_trains_with_the
     assert page.locator("#waiting").is_hidden()
     for level, count in ((61, "1 correction waits"), (62, "2 corrections wait")):
         with page.expect_response("**/classify*"):
-            pick(page, ("image.png", picture(level)))
+            pick(page, ("image.png", image_file(level)))
         answer(page, "2")
         page.click("#labels [data-label='5']")
         page.locator("#waiting", has_text=f"{count}, given since version 1 was made.").wait_for()

@@ -12,7 +12,7 @@ from tensor_jupyter.pipeline.bodies.export import exported
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.publishing.graph import DEFAULT, Graph
-from tensor_jupyter.publishing.release_gate import Bars, Check, check_version
+from tensor_jupyter.publishing.release_gate import Check, Thresholds, check_version
 from tensor_jupyter.training.outliers import fitted
 
 MEASURED = "measured.npz"
@@ -26,7 +26,7 @@ def run(job: Job) -> None:
     parameters = job.parameters
     data, letters = gather.read(job.root / "gather-mnist"), gather.read(job.root / "gather-notmnist")
     classifier = exported(job.root, "export-classifier", parameters.model)
-    report = check_version(classifier, None, data, bars(parameters))
+    report = check_version(classifier, None, data, thresholds(parameters))
     card, (scores,) = _measured(classifier, "scores", data.test.images)
     concept = exported(job.root, "export-concept", parameters.concept)
     images = (data.test.images, letters.test.images, fitted(letters.test.images))
@@ -47,9 +47,9 @@ def run(job: Job) -> None:
     job.write("evaluation.json", {"checks": checks.documents(found), "threshold": threshold, "cards": cards})
 
 
-def bars(parameters: Parameters) -> Bars:
-    """Return the gate's bars: those of LAB_GATE_*, with the parameters of the pipeline."""
-    return Bars.read().model_copy(
+def thresholds(parameters: Parameters) -> Thresholds:
+    """Return the gate's thresholds: those of LAB_GATE_*, with the parameters of the pipeline."""
+    return Thresholds.read().model_copy(
         update={"min_accuracy": parameters.min_accuracy, "max_latency_ms": parameters.max_latency_ms}
     )
 

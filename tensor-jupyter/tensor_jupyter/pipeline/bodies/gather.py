@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_jupyter.data import Dataset, Picture, Pictures, load
+from tensor_jupyter.data import Dataset, ImageSpec, LabelledImages, load
 from tensor_jupyter.data.folders import read_feedback
 from tensor_jupyter.pipeline import corrections
 from tensor_jupyter.pipeline.execute import Job
@@ -22,7 +22,7 @@ def run_mnist(job: Job) -> None:
 
 def run_notmnist(job: Job) -> None:
     # An image's form is given for a folder; the named set has its own. Its glyphs are light on dark, as MNIST's are.
-    data = load(_source(job.parameters.notmnist_data_dir, "notmnist"), job.settings, Picture(28, 28, 1))
+    data = load(_source(job.parameters.notmnist_data_dir, "notmnist"), job.settings, ImageSpec(28, 28, 1))
     _store(job, replace(data, polarity="light-on-dark"))
 
 
@@ -32,7 +32,7 @@ def run_feedback(job: Job) -> None:
     data = replace(digits, name=f"feedback:{job.parameters.model}", train=empty, test=empty, stand_in_for="")
     data = replace(data, unreadable=0, split="none", message="There are no corrections to train with.")
     if names:
-        data = _known(read_feedback(job.settings.feedback, job.parameters.model, digits.picture), digits.labels)
+        data = _known(read_feedback(job.settings.feedback, job.parameters.model, digits.image_spec), digits.labels)
     _store(job, data)
     corrections.write(job.folder, names)
 
@@ -47,7 +47,7 @@ def read(folder: Path) -> Dataset:
     """Return the data set that a gather step stored, equal to the one it loaded."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz", allow_pickle=False) as arrays:
-        parts = {part: Pictures(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in _PARTS}
+        parts = {part: LabelledImages(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in _PARTS}
     return Dataset(**{**about, **parts, "labels": tuple(about["labels"])})
 
 
@@ -55,9 +55,9 @@ def _known(data: Dataset, labels: tuple[str, ...]) -> Dataset:
     """The images whose label is one of `labels`; earlier versions of the model may have had others."""
     place = np.array([labels.index(label) if label in labels else -1 for label in data.labels], np.int64)
 
-    def known(part: Pictures) -> Pictures:
+    def known(part: LabelledImages) -> LabelledImages:
         kept = part.take(np.flatnonzero(place[part.labels] >= 0))
-        return Pictures(kept.images, place[kept.labels])
+        return LabelledImages(kept.images, place[kept.labels])
 
     train, test = known(data.train), known(data.test)
     left_out = len(data.train) + len(data.test) - len(train) - len(test)
@@ -78,6 +78,6 @@ def _store(job: Job, data: Dataset) -> None:
     arrays = {"x_train": data.train.images, "y_train": data.train.labels}
     arrays |= {"x_test": data.test.images, "y_test": data.test.labels}
     np.savez(job.folder / "data.npz", **arrays)  # type: ignore[arg-type]
-    empty = Pictures(data.train.images[:0], data.train.labels[:0])  # asdict would copy the images
+    empty = LabelledImages(data.train.images[:0], data.train.labels[:0])  # asdict would copy the images
     about: dict[str, Any] = asdict(replace(data, train=empty, test=empty))
     job.write("about.json", {name: value for name, value in about.items() if name not in _PARTS})

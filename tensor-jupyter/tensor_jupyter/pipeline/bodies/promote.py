@@ -5,7 +5,7 @@ from typing import Any
 from tensor_jupyter.pipeline import checks
 from tensor_jupyter.pipeline.bodies import gather
 from tensor_jupyter.pipeline.bodies.deploy import check_there, wait_for_label
-from tensor_jupyter.pipeline.bodies.evaluate import bars
+from tensor_jupyter.pipeline.bodies.evaluate import thresholds
 from tensor_jupyter.pipeline.execute import Job
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import about, sound
@@ -44,7 +44,7 @@ def _compared(job: Job, deployed: dict[str, Any]) -> tuple[list[Check], int]:
     current = current_version(registry, version, STABLE, job.settings)
     folder = registry.folder(current) if current else None
     also = other_sets(registry, current, data, job.settings) if current else []
-    report = check_version(registry.folder(version), folder, data, bars(job.parameters), also)
+    report = check_version(registry.folder(version), folder, data, thresholds(job.parameters), also)
     card: dict[str, Any] = {}
     if folder:
         with Graph(folder) as graph:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tensor_jupyter.context import Context
-from tensor_jupyter.data import Dataset, Pictures
+from tensor_jupyter.data import Dataset, LabelledImages
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline.bodies import gather
 from tensor_jupyter.pipeline.execute import Job
@@ -62,7 +62,7 @@ def read(folder: Path, run: Run, data: Dataset) -> keras.Model:
 
 
 def _train(
-    job: Job, run: Run, name: str, data: Dataset, foreign: Callable[[Pictures], np.ndarray] | None = None
+    job: Job, run: Run, name: str, data: Dataset, foreign: Callable[[LabelledImages], np.ndarray] | None = None
 ) -> None:
     context = Context(name, settings=job.settings)
     callback = keras.callbacks.LambdaCallback(

@@ -1,7 +1,7 @@
 // The answer of the chosen model, what it saw, which version answered and how fast. The layout does not move when an
 // answer arrives: empty parts keep their place.
 import { $, element, milliseconds, say } from "./dom.js";
-import { fromDataUrl } from "./pictures.js";
+import { fromDataUrl } from "./image_files.js";
 import { headline, percent, probabilities, words } from "./scores.js";
 import { Side } from "./side.js";
 

@@ -7,7 +7,7 @@ const FAINTEST = 12; // minimum difference of levels between paper and ink
 /** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new image. */
 export class Paper extends EventTarget {
   strokes = []; // lists of [x, y], as parts of the paper's side
-  picture = null; // in place of strokes: {name, blob, bitmap}; bitmap is null if the browser cannot show it
+  image = null; // in place of strokes: {name, blob, bitmap}; bitmap is null if the browser cannot show it
   serial = 0; // a new number for each drawing or image
   #pointer = null;
   #last = 0; // the highest number given
@@ -23,20 +23,20 @@ export class Paper extends EventTarget {
   }
 
   get empty() {
-    return this.strokes.length === 0 && this.picture === null;
+    return this.strokes.length === 0 && this.image === null;
   }
 
   /** Whether the image is uniform, so that nothing is drawn on it. False for one that the browser cannot show. */
   get blank() {
-    if (!this.picture?.bitmap) return false;
-    const { width, height } = this.picture.bitmap;
+    if (!this.image?.bitmap) return false;
+    const { width, height } = this.image.bitmap;
     const scale = Math.min(1, SENT_SIDE / Math.max(width, height));
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
     const context = canvas.getContext("2d");
     context.fillStyle = "white"; // under transparent pixels
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(this.picture.bitmap, 0, 0, canvas.width, canvas.height);
+    context.drawImage(this.image.bitmap, 0, 0, canvas.width, canvas.height);
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
     let [low, high] = [255, 0];
     for (let at = 0; at < data.length; at++) {
@@ -53,21 +53,21 @@ export class Paper extends EventTarget {
   }
 
   undo() {
-    if (this.picture) this.picture = null;
+    if (this.image) this.image = null;
     else this.strokes.pop();
     this.#changed();
   }
 
   /** Show a new image instead of the current drawing or image. */
-  show(picture) {
-    this.#take([], picture);
+  show(image) {
+    this.#take([], image);
     this.serial = this.number();
     this.#changed();
   }
 
   /** Show an earlier drawing or image again, with its `serial`; no event is sent. */
-  putBack({ serial, strokes, picture }) {
-    this.#take(strokes.map((stroke) => [...stroke]), picture);
+  putBack({ serial, strokes, image }) {
+    this.#take(strokes.map((stroke) => [...stroke]), image);
     this.serial = serial;
     this.#redraw();
   }
@@ -83,8 +83,8 @@ export class Paper extends EventTarget {
   }
 
   begin(point) {
-    if (this.empty || this.picture) this.serial = this.number();
-    this.picture = null;
+    if (this.empty || this.image) this.serial = this.number();
+    this.image = null;
     this.strokes.push([point]);
     this.#grown();
   }
@@ -100,18 +100,18 @@ export class Paper extends EventTarget {
 
   /** What is on the paper as a file: the image, or the drawing as black on white PNG. */
   async blob() {
-    if (this.picture) return this.picture.blob;
+    if (this.image) return this.image.blob;
     return new Promise((resolve) => this.copy(SENT_SIDE).toBlob(resolve, "image/png"));
   }
 
   /** A new canvas of `side` pixels with what is on the paper, black on white. */
   copy(side) {
-    return blackOnWhite(side, this.strokes, this.picture?.bitmap);
+    return blackOnWhite(side, this.strokes, this.image?.bitmap);
   }
 
-  #take(strokes, picture) {
+  #take(strokes, image) {
     this.strokes = strokes;
-    this.picture = picture;
+    this.image = image;
     this.#pointer = null;
   }
 
@@ -154,7 +154,7 @@ export class Paper extends EventTarget {
     const { width } = this.canvas;
     const context = this.canvas.getContext("2d");
     context.clearRect(0, 0, width, width);
-    paint(context, width, getComputedStyle(this.canvas).color, this.strokes, this.picture?.bitmap);
+    paint(context, width, getComputedStyle(this.canvas).color, this.strokes, this.image?.bitmap);
   }
 }
 
@@ -170,7 +170,7 @@ export function blackOnWhite(side, strokes, bitmap) {
 }
 
 function paint(context, side, ink, strokes, bitmap) {
-  if (bitmap) paintPicture(context, side, bitmap);
+  if (bitmap) paintImage(context, side, bitmap);
   context.strokeStyle = ink;
   context.lineWidth = side * INK_WIDTH;
   context.lineCap = context.lineJoin = "round";
@@ -178,7 +178,7 @@ function paint(context, side, ink, strokes, bitmap) {
 }
 
 /** As large as it fits, in the middle; small images keep their pixels. */
-function paintPicture(context, side, bitmap) {
+function paintImage(context, side, bitmap) {
   const scale = Math.min(side / bitmap.width, side / bitmap.height);
   const [width, height] = [bitmap.width * scale, bitmap.height * scale];
   context.imageSmoothingEnabled = scale < 1;

@@ -7,7 +7,7 @@ const MAX_BUTTONS = 12;
 const OFF = "Feedback is not kept here; TENSOR_REST_FEEDBACK_DIR names the folder to keep it in.";
 const INVITATION = "Press what it really was. The image is kept for training.";
 
-let tried = null; // the try {picture, answer, keptLabel} that a label can be given to
+let tried = null; // the try {image, answer, keptLabel} that a label can be given to
 let shown = null; // the labels, as text
 let counted = {}; // {model, digits}: the model whose corrections are counted
 

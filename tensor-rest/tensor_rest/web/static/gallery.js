@@ -35,9 +35,9 @@ async function fill(list, picked) {
 }
 
 function item({ name, label, url }, index, picked) {
-  const picture = element("img");
-  Object.assign(picture, { src: url, alt: "", width: 28, height: 28, loading: "lazy" });
-  const made = button("sample", () => fetched(name, url, picked), picture);
+  const image = element("img");
+  Object.assign(image, { src: url, alt: "", width: 28, height: 28, loading: "lazy" });
+  const made = button("sample", () => fetched(name, url, picked), image);
   made.setAttribute("aria-label", `Sample of a ${label}, ${name}`);
   made.title = name;
   made.tabIndex = index === 0 ? 0 : -1;

@@ -39,12 +39,12 @@ export const model = (name) => send(`/tf/models/${encodeURIComponent(name)}`, { 
  * Classify images {name, blob} with the model behind `target` (a path such as mnist-net/labels/stable): returns a
  * list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.
  */
-export async function classify(target, pictures, signal) {
+export async function classify(target, images, signal) {
   const started = performance.now();
   const path = `/tf/models/${target}/classify?limit=${MAX_LABELS}&explain=1`;
-  const document = await send(path, { method: "POST", body: form(pictures), signal });
+  const document = await send(path, { method: "POST", body: form(images), signal });
   const { model, version, results, queue_ms: queue, model_ms: computing } = document;
-  if (results.length !== pictures.length) {
+  if (results.length !== images.length) {
     throw new Refusal(415, "This is a zip. The page takes images; classify in the REST API takes zips as well.");
   }
   const common = { target, total: performance.now() - started, queue, computing };
@@ -67,8 +67,8 @@ export async function samples() {
 }
 
 /** Send feedback: the right label of an image. The answer's `stored` is false if it was already stored. */
-export function feedback(model, picture, label) {
-  const body = form([picture]);
+export function feedback(model, image, label) {
+  const body = form([image]);
   body.append("label", label);
   return send(`/tf/models/${encodeURIComponent(model)}/feedback`, { method: "PUT", body });
 }
@@ -77,9 +77,9 @@ export function feedback(model, picture, label) {
 export const feedbackCount = (model) =>
   send(`/tf/models/${encodeURIComponent(model)}/feedback`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
-function form(pictures) {
+function form(images) {
   const made = new FormData();
-  for (const { name, blob } of pictures) made.append("image", blob, name || "drawing.png");
+  for (const { name, blob } of images) made.append("image", blob, name || "drawing.png");
   return made;
 }
 

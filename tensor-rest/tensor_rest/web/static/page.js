@@ -10,7 +10,7 @@ import { filledIn, showForm } from "./form.js";
 import { galleryOn } from "./gallery.js";
 import { Refusal, classify, predict } from "./gateway.js";
 import { penOn } from "./pen.js";
-import { opened } from "./pictures.js";
+import { opened } from "./image_files.js";
 import { Recent } from "./recent.js";
 import * as served from "./served.js";
 import { Several } from "./several.js";
@@ -46,15 +46,15 @@ async function question(growing = false) {
     $("answer").setAttribute("aria-busy", "true");
     offer(null, served.labelsOf(chooser.model)); // otherwise a label could be given to the previous image
   }
-  const { serial, picture } = paper;
+  const { serial, image } = paper;
   const strokes = paper.strokes.map((stroke) => [...stroke]);
   try {
-    const sent = { name: picture?.name, blob: await paper.blob() };
+    const sent = { name: image?.name, blob: await paper.blob() };
     if (second && !growing) compare.askImage(second, sent);
     const [answer] = await classify(target, [sent], mine.signal);
     watch.hurried = false;
     if (growing) return show(answer);
-    answered({ serial, strokes, sent, picture: picture && sent, answer });
+    answered({ serial, strokes, sent, image: image && sent, answer });
   } catch (error) {
     if (mine.signal.aborted) return;
     refused(error, HOPE);
@@ -141,19 +141,19 @@ function showTry(tried) {
 async function open(tried) {
   const mine = renew();
   watch.hurried = false;
-  const bitmap = tried.picture && (await createImageBitmap(tried.picture.blob).catch(() => null));
+  const bitmap = tried.image && (await createImageBitmap(tried.image.blob).catch(() => null));
   if (inFlight !== mine) return;
   renew(null);
-  paper.putBack({ ...tried, picture: tried.picture && { ...tried.picture, bitmap } });
-  tried.sent ??= tried.picture ?? paper.blob().then((blob) => ({ blob }));
+  paper.putBack({ ...tried, image: tried.image && { ...tried.image, bitmap } });
+  tried.sent ??= tried.image ?? paper.blob().then((blob) => ({ blob }));
   showPaper();
   showTry(tried);
   if (chooser.second) compare.askImage(chooser.second, await tried.sent);
 }
 
 function itemTry(item) {
-  const picture = { name: item.name, blob: item.blob };
-  item.try ??= { serial: paper.number(), strokes: [], picture, sent: picture };
+  const image = { name: item.name, blob: item.blob };
+  item.try ??= { serial: paper.number(), strokes: [], image, sent: image };
   return Object.assign(item.try, { answer: item.answer });
 }
 
@@ -168,8 +168,8 @@ const INVITATION = $("hint").textContent;
 
 function showPaper() {
   $("undo").disabled = $("clear").disabled = paper.empty;
-  $("hint").hidden = !paper.empty && (!paper.picture || paper.picture.bitmap !== null);
-  say($("hint"), paper.picture ? `${paper.picture.name || "This file"} cannot be shown here` : INVITATION);
+  $("hint").hidden = !paper.empty && (!paper.image || paper.image.bitmap !== null);
+  say($("hint"), paper.image ? `${paper.image.name || "This file"} cannot be shown here` : INVITATION);
 }
 
 /** `answered`: the paper shows a recent try with its answer, opened before the models were known. */
@@ -213,7 +213,7 @@ chooser.addEventListener("second", async ({ detail: { byHand } }) => {
     if ($("answer").dataset.state === "answer") run();
   } else if (!paper.empty) {
     if (isGlyphModel(chooser.model) && paper.blank) compare.hint(BLANK);
-    else compare.askImage(chooser.second, { name: paper.picture?.name, blob: await paper.blob() });
+    else compare.askImage(chooser.second, { name: paper.image?.name, blob: await paper.blob() });
   }
 });
 watch.addEventListener("served", () => {

@@ -1,7 +1,7 @@
 // Recent tries: kept for this tab, over reloads, so that they can be opened again.
 import { button, element, store } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
-import { fromDataUrl, smaller, toDataUrl } from "./pictures.js";
+import { fromDataUrl, smaller, toDataUrl } from "./image_files.js";
 import { headline, read } from "./scores.js";
 import { cardOf } from "./served.js";
 
@@ -11,7 +11,7 @@ const SIDE = 48; // pixels of a thumbnail
 const LIGHT_BYTES = 64 << 10; // a heavier image is kept as a small copy
 const SMALL_SIDE = 280;
 
-/** A try is {serial, strokes, picture: {name, blob} or null, answer, keptLabel}; `open` is called with a clicked one. */
+/** A try is {serial, strokes, image: {name, blob} or null, answer, keptLabel}; `open` is called with a clicked one. */
 export class Recent {
   #tries = [];
 
@@ -24,17 +24,17 @@ export class Recent {
   /** Put a try, which `paper` shows, first in the list; it replaces one with the same serial. */
   async keep(tried, paper) {
     tried.thumbnail = paper.copy(SIDE);
-    const bitmap = paper.picture?.bitmap;
+    const bitmap = paper.image?.bitmap;
     this.#tries = [tried, ...this.#tries.filter((other) => other.serial !== tried.serial)].slice(0, MAX_TRIES);
     this.#show();
-    if (tried.picture) tried.data = await light(tried.picture.blob, bitmap);
+    if (tried.image) tried.data = await light(tried.image.blob, bitmap);
     this.save();
   }
 
   /** Store all tries in this tab's session. */
   save() {
-    const notes = this.#tries.map(({ serial, strokes, picture, answer, keptLabel, data }) => {
-      return { serial, strokes, name: picture?.name, data, answer, keptLabel };
+    const notes = this.#tries.map(({ serial, strokes, image, answer, keptLabel, data }) => {
+      return { serial, strokes, name: image?.name, data, answer, keptLabel };
     });
     store.set(PLACE, JSON.stringify(notes.filter(({ name, data }) => name === undefined || data)));
   }
@@ -76,5 +76,5 @@ async function revived({ serial, strokes, name, data, answer, keptLabel }) {
   const blob = data && fromDataUrl(data);
   const bitmap = blob && (await createImageBitmap(blob).catch(() => null));
   const small = blackOnWhite(SIDE, strokes, bitmap);
-  return { serial, strokes, picture: blob ? { name, blob } : null, answer, keptLabel, data, thumbnail: small };
+  return { serial, strokes, image: blob ? { name, blob } : null, answer, keptLabel, data, thumbnail: small };
 }

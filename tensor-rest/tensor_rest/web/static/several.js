@@ -2,7 +2,7 @@
 import { $, button, element, say } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { Refusal, classify } from "./gateway.js";
-import { opened } from "./pictures.js";
+import { opened } from "./image_files.js";
 import { headline, read } from "./scores.js";
 import { cardOf } from "./served.js";
 

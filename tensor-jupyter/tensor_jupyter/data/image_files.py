@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from tensor_jupyter.data.dataset import Picture
+from tensor_jupyter.data.dataset import ImageSpec
 from tensor_jupyter.data.images import border, ink
 from tensor_jupyter.data.images.flatten import flatten
 
@@ -34,33 +34,33 @@ class UnreadableError(Exception):
 
 def measure(content: bytes) -> tuple[int, int, int]:
     """Height, width and channels (1 or 3) from the header alone. Raises UnreadableError."""
-    picture = _open(content)
-    width, height = picture.size
+    image = _open(content)
+    width, height = image.size
     try:
-        turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+        turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
     except Exception as error:
         raise UnreadableError(f"its EXIF is broken ({type(error).__name__})") from error
     if turned:
         width, height = height, width
-    return height, width, 1 if picture.mode.startswith(("1", "L", "I")) else 3
+    return height, width, 1 if image.mode.startswith(("1", "L", "I")) else 3
 
 
-def read(content: bytes, wanted: Picture) -> np.ndarray:
+def read(content: bytes, wanted: ImageSpec) -> np.ndarray:
     """The image in `content`, upright and in the wanted form: uint8 [H, W, C]. Raises UnreadableError."""
-    picture = _open(content)
+    image = _open(content)
     try:
-        flat = flatten(picture)
+        flat = flatten(image)
     except Exception as error:
         raise UnreadableError(f"it is broken or cut off ({type(error).__name__})") from error
     return fit(flat, wanted)
 
 
-def fit(picture: Image.Image, wanted: Picture) -> np.ndarray:
+def fit(image: Image.Image, wanted: ImageSpec) -> np.ndarray:
     """An image of mode L or RGB as uint8 [H, W, C]. Raises UnreadableError where a glyph is wanted and none is drawn.
 
     One of the right size is only given the wanted polarity, unless a glyph is wanted and its ground is not even.
     """
-    pixels = np.asarray(picture.convert("L" if wanted.channels == 1 else "RGB"))
+    pixels = np.asarray(image.convert("L" if wanted.channels == 1 else "RGB"))
     if wanted.centering == "mnist" and wanted.channels == 1:
         levels = _glyph(pixels, wanted)
     else:
@@ -70,7 +70,7 @@ def fit(picture: Image.Image, wanted: Picture) -> np.ndarray:
     return levels.reshape(wanted.height, wanted.width, wanted.channels)
 
 
-def _glyph(pixels: np.ndarray, wanted: Picture) -> np.ndarray:
+def _glyph(pixels: np.ndarray, wanted: ImageSpec) -> np.ndarray:
     ground = border.even_ground(pixels) if pixels.shape == (wanted.height, wanted.width) else None
     if ground is not None:
         return 255 - pixels if _is_inverted(ground == "light", wanted) else pixels
@@ -81,7 +81,7 @@ def _glyph(pixels: np.ndarray, wanted: Picture) -> np.ndarray:
     return 255 - glyph if dark else glyph
 
 
-def _is_inverted(light: bool, wanted: Picture) -> bool:
+def _is_inverted(light: bool, wanted: ImageSpec) -> bool:
     """Whether the ground's lightness is not the one that is wanted."""
     return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")
 
@@ -93,11 +93,11 @@ def _open(content: bytes) -> Image.Image:
     if len(content) > MAX_BYTES:
         raise UnreadableError(f"it has more than {MAX_BYTES} bytes")
     try:
-        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:
         raise UnreadableError(f"it is not an image of a kind that is read: {', '.join(FORMATS)}") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise UnreadableError(f"it has {picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}")
-    return picture
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    return image

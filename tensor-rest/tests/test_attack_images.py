@@ -9,7 +9,7 @@ from typing import Any
 import fuzz
 import pytest
 from api_kit import client_of, files
-from gateway_kit import check_error, picture
+from gateway_kit import check_error, image_file
 from PIL import Image
 from toy_model_server import ModelServer
 
@@ -26,7 +26,7 @@ def zipped(*entries: bytes) -> bytes:
     return file.getvalue()
 
 
-def test_a_broken_picture_is_read_or_refused_with_a_4xx() -> None:
+def test_a_broken_image_is_read_or_refused_with_a_4xx() -> None:
     found, broken, _ = fuzz.run(range(4000), seed=1)
     assert not broken
     assert found["read"] > 500
@@ -51,7 +51,7 @@ def test_the_fuzzer_notices_what_it_looks_for(monkeypatch: pytest.MonkeyPatch) -
     assert "ValueError" in fuzz.run(range(1), seed=1)[1][0]
 
 
-def test_many_large_pictures_in_a_small_file_end_at_the_deadline(serves: ModelServer, tmp_path: Path) -> None:
+def test_many_large_images_in_a_small_file_end_at_the_deadline(serves: ModelServer, tmp_path: Path) -> None:
     """130 KB of zip are a thousand images of 16 megapixels: minutes of work, and uWSGI would kill the worker."""
     large = io.BytesIO()
     Image.new("L", (4000, 4000)).save(large, "PNG")
@@ -64,7 +64,7 @@ def test_many_large_pictures_in_a_small_file_end_at_the_deadline(serves: ModelSe
 
 def test_many_zips_share_one_bound(api: Any) -> None:
     """Each is within it, all together a gigabyte."""
-    one = zipped(picture(60) + random.Random(1).randbytes(60_000) + bytes(9_000_000))
+    one = zipped(image_file(60) + random.Random(1).randbytes(60_000) + bytes(9_000_000))
     assert len(one) < 80_000
     part = b'--XX\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + one + b"\r\n"
     usual = "multipart/form-data; boundary=XX"

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from tensor_jupyter.data import Picture, load, pictures
+from tensor_jupyter.data import ImageSpec, image_files, load
 from tensor_jupyter.data.collect import Found, collect
 from tensor_jupyter.data.folders import feedback_models
 from tensor_jupyter.errors import LabError
@@ -54,26 +54,26 @@ def test_a_folder_for_each_label(flowers):
     data = load(flowers)
     assert (data.name, data.labels, data.unreadable) == ("flowers", ("daisy", "tulip"), 0)
     assert data.train.images.shape[1:] == (10, 20, 3)
-    assert data.picture == Picture(10, 20, 3, None, "none")
+    assert data.image_spec == ImageSpec(10, 20, 3, None, "none")
     every = values(data.train) | values(data.test)
     assert every == {(255 - n, 0, 0, 0) for n in range(20)} | {(0, 0, 255 - n, 1) for n in range(20)}
     assert not values(data.train) & values(data.test)
     assert load(flowers).hash == data.hash
 
 
-def test_pictures_of_many_sizes_get_one(flowers):
+def test_images_of_many_sizes_get_one(flowers):
     write(flowers / "tulip/large.jpg", file_of((0, 0, 250), (640, 480), kind="JPEG"))
-    assert load(flowers).picture == Picture(96, 96, 3)
-    small = load(flowers, picture=Picture(8, 8, 1, "light-on-dark"))
+    assert load(flowers).image_spec == ImageSpec(96, 96, 3)
+    small = load(flowers, spec=ImageSpec(8, 8, 1, "light-on-dark"))
     assert small.train.images.shape[1:] == (8, 8, 1)
-    assert small.picture.polarity == "light-on-dark"
+    assert small.image_spec.polarity == "light-on-dark"
 
 
-def test_grey_pictures_stay_grey(tmp_path):
+def test_grey_images_stay_grey(tmp_path):
     for number in range(9):
         write(tmp_path / f"set/{number % 2}/{number}.png", file_of(20 * number, (28, 28), "L"))
     data = load(tmp_path / "set")
-    assert data.picture == Picture(28, 28, 1)
+    assert data.image_spec == ImageSpec(28, 28, 1)
     assert data.labels == ("0", "1")
 
 
@@ -84,7 +84,7 @@ def test_labels_that_are_numbers_come_in_their_order(tmp_path):
     assert load(tmp_path / "set").labels == tuple(str(number) for number in range(12))
 
 
-def test_what_is_no_picture_is_counted_and_never_labelled(flowers, tmp_path, caplog, monkeypatch):
+def test_what_is_no_image_is_counted_and_never_labelled(flowers, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, logger="tensor_jupyter")  # the command sets a level of its own
     whole = len(load(flowers).train) + len(load(flowers).test)
     write(flowers / "daisy/empty.png", b"")
@@ -93,7 +93,7 @@ def test_what_is_no_picture_is_counted_and_never_labelled(flowers, tmp_path, cap
     write(flowers / "tulip/huge.png", announcing(60_000))
     write(flowers / "tulip/large.png", announcing(8_000))
     write(flowers / "weeds/only.png", b"broken")
-    monkeypatch.setattr(pictures, "MAX_BYTES", 5000)
+    monkeypatch.setattr(image_files, "MAX_BYTES", 5000)
     write(flowers / "daisy/long.png", file_of((1, 1, 1)) + bytes(5000))
     write(flowers / "daisy/notes.txt", b"not looked at")
     write(flowers / ".hidden/1.png", file_of((7, 7, 7)))
@@ -112,7 +112,7 @@ def test_what_is_no_picture_is_counted_and_never_labelled(flowers, tmp_path, cap
     assert "long.png left out: it has more than 5000 bytes" in caplog.text
 
 
-def test_what_is_held_out_stays_held_out_when_pictures_are_added_or_renamed(flowers):
+def test_what_is_held_out_stays_held_out_when_images_are_added_or_renamed(flowers):
     before = load(flowers)
     (flowers / "daisy/3.png").rename(flowers / "daisy/zzz.png")
     for number in range(20):
@@ -132,7 +132,7 @@ def test_equal_files_are_all_in_one_part(flowers):
     assert not values(data.train) & values(data.test)
 
 
-def test_every_class_of_two_pictures_or_more_has_both_parts(tmp_path):
+def test_every_class_of_two_images_or_more_has_both_parts(tmp_path):
     for label in range(40):
         for number in range(2):
             write(tmp_path / f"set/{label}/{number}.png", file_of((label, number, 0)))
@@ -170,7 +170,7 @@ def test_val_is_what_to_test_with_where_there_is_no_test(tmp_path):
 
 
 @pytest.mark.parametrize("found", [[], ["a.png"], ["a/notes.txt"]])
-def test_a_folder_without_pictures_by_class_is_refused(tmp_path, found):
+def test_a_folder_without_images_by_class_is_refused(tmp_path, found):
     (tmp_path / "set").mkdir()
     for name in found:
         write(tmp_path / "set" / name, b"x")
@@ -187,7 +187,7 @@ def test_a_set_of_unreadable_files_only_is_refused(tmp_path):
 def test_a_set_too_large_for_memory_is_refused_before_reading():
     found = [Found(b"x", "a")] * 60
     with pytest.raises(LabError, match="more than 2 GiB"):
-        collect("large", found, Picture(4096, 4096, 3))
+        collect("large", found, ImageSpec(4096, 4096, 3))
 
 
 @pytest.mark.parametrize("heading", ["", "path,label\n", "Label,Filename\n", "id,image,class,split\n"])
@@ -261,7 +261,7 @@ def feedback(settings):
 
 def test_feedback_is_a_set(feedback, settings):
     assert feedback_models(feedback) == ["mnist-net", "shoes"]
-    data = load("feedback:mnist-net", settings, Picture(28, 28, 1, "light-on-dark", "mnist"))
+    data = load("feedback:mnist-net", settings, ImageSpec(28, 28, 1, "light-on-dark", "mnist"))
     assert (data.name, data.labels) == ("feedback:mnist-net", ("7",))
     assert len(data.train) + len(data.test) == 6
     with pytest.raises(LabError, match="there is some for: mnist-net, shoes"):
@@ -280,7 +280,7 @@ def test_feedback_joins_the_set_it_corrects(settings):
     """It takes the set's form: light on dark, 28x28, centred; and 7 is label 7."""
     both = load("mnist+feedback:mnist-net", settings)
     assert both.name == "sklearn-digits+feedback:mnist-net"
-    assert both.picture == Picture(28, 28, 1, "light-on-dark", "mnist")
+    assert both.image_spec == ImageSpec(28, 28, 1, "light-on-dark", "mnist")
     train, test = both.train.take(slice(1358, None)), both.test.take(slice(339, None))
     assert len(train) + len(test) == 6
     for part in (train, test):

@@ -5,11 +5,11 @@ const FITTED_SIDE = 2048; // pixels of the copy of a file that is too large to s
 /** {name, blob, bitmap}: the file itself, or a smaller copy if the gateway would refuse it for its size. */
 export async function opened(file, most) {
   const bitmap = await createImageBitmap(file).catch(() => null);
-  const picture = { name: file.name, blob: file, bitmap };
-  if (!bitmap || (file.size <= most.bytes && bitmap.width * bitmap.height <= most.pixels)) return picture;
+  const image = { name: file.name, blob: file, bitmap };
+  if (!bitmap || (file.size <= most.bytes && bitmap.width * bitmap.height <= most.pixels)) return image;
   const blob = await smaller(bitmap, Math.min(FITTED_SIDE, Math.floor(Math.sqrt(most.pixels))), "image/jpeg");
   bitmap.close();
-  return { ...picture, blob, bitmap: await createImageBitmap(blob) };
+  return { ...image, blob, bitmap: await createImageBitmap(blob) };
 }
 
 /** A file of the bitmap, scaled so that no side is longer than `side`. */

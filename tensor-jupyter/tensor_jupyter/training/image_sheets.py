@@ -67,11 +67,11 @@ def sprite(images: np.ndarray, side: int) -> Image.Image:
 
 
 def _thumbnail(image: np.ndarray, side: int) -> Image.Image:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    whole = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
+    scale = side / max(whole.size)
+    size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
     square = Image.new("RGB", (side, side), "white")
-    square.paste(picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR))
+    square.paste(whole.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR))
     return square
 
 
