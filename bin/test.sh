@@ -8,13 +8,15 @@ packages=(tensor-rest tensor-serving-gpu tensor-jupyter .deploy) # those with te
 
 usage() {
   cat <<'U'
-usage: bin/test.sh [--fast | --lab | --coverage | --chaos | --kubernetes] [PYTEST ARGUMENT...]
+usage: bin/test.sh [--fast | --lab | --lint | --coverage | --chaos | --kubernetes] [PYTEST ARGUMENT...]
 
 Makes the lab's Python environment with the test tools, then runs the linters and every test: the packages' own, those of
-the started lab from end to end, of the web page in a browser, and of the README's commands.
+the started lab from end to end, of the web page in a browser, and of the README's commands. Tests that are named, as in
+bin/test.sh tests/docs, or bin/test.sh @FILE for a file of names, run without the linters.
 
   --fast        only linters and the packages' own tests: no lab is started
   --lab         only the other tests: the started lab, the browser, the images, the documents
+  --lint        only the linters
   --coverage    instead: run the packages' own tests, and list the lines that none of them runs; it fails below
                 90 % of all lines (an hour, more before Python 3.12)
   --chaos       instead: inject every fault of docs/reliability.md in its long form, and update its table (about 75
@@ -75,11 +77,12 @@ kubernetes() {
 step() { printf '\n== %s\n' "$*"; }
 
 main() {
-  local tests=() lint=lint python=$ROOT/.lab/venv/bin/python tool missing=()
+  local tests=() lint=lint run_tests=run_tests python=$ROOT/.lab/venv/bin/python tool missing=()
   case ${1:-} in
     -h | --help) usage; exit 0 ;;
     --fast) shift; tests=("${packages[@]}") ;;
     --lab) shift; tests=(tests) lint=: ;;
+    --lint) (($# == 1)) || refuse "--lint takes no arguments"; run_tests=: ;;
     --coverage) shift; coverage "$@"; exit ;;
     --chaos) (($# == 1)) || refuse "--chaos takes no arguments"; chaos; exit ;;
     --kubernetes) shift; kubernetes "$@"; exit ;;
@@ -91,10 +94,23 @@ main() {
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done
 
+  if names_tests "$@"; then lint=:; fi
   $lint
-  step "pytest"
-  "$python" -m pytest "${tests[@]}" "$@"
+  $run_tests "${tests[@]}" "$@"
   ((${#missing[@]} == 0)) || step "not installed here, so what needs it did not run: ${missing[*]}"
+}
+
+names_tests() { # whether one of these arguments of pytest names tests, or a file of names
+  local each
+  for each; do
+    [[ $each != @* && ! -e ${each%%::*} ]] || return 0
+  done
+  return 1
+}
+
+run_tests() {
+  step "pytest"
+  "$python" -m pytest "$@"
 }
 
 lint() {
