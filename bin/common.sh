@@ -26,7 +26,7 @@ need_docker() { # exit with the reason unless a Docker engine answers
   local said
   command -v docker >/dev/null || die "docker is not installed; on Debian or Ubuntu: apt-get install docker.io"
   said=$(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null) && return
-  die "no Docker engine answers (${said##*$'\n'}); start it: systemctl start docker, or dockerd; or may this user not reach it?"
+  die "no Docker engine answers (${said##*$'\n'}); start it: systemctl start docker, or dockerd. If it runs, this user may lack permission (group docker)"
 }
 
 engine_answers() { docker version >/dev/null 2>&1; }

@@ -22,8 +22,9 @@ option_help() {
   --registry HOST:PORT           the registry to push to ($(setting LAB_REGISTRY); bin/registry.sh up starts one)
   --group NAME                   the first part of the image's name ($(setting LAB_GROUP))
   --tag TAG                      its tag ($(setting LAB_TAG))
-  --serving cpu|gpu|embedded     the model server in tensor-serving: TensorFlow Serving for CPU or GPU, or the embedded
-                                 one; auto ($(setting LAB_SERVING) if not given): cpu if TensorFlow Serving's image can be had
+  --serving auto|cpu|gpu|embedded
+                                 the model server ($(setting LAB_SERVING)): TensorFlow Serving for CPU or GPU, or the
+                                 embedded server; auto: cpu if TensorFlow Serving's image can be found, else embedded
   --no-push                      build only
   --sbom                         then write bills of materials (CycloneDX) of the images and lock files to .lab/sbom
   -h, --help                     this text
@@ -95,7 +96,7 @@ choose_serving() { # set SERVING, and print the reason
   elif have_image "$base"; then
     why="is here"
   elif ! timeout 20 docker manifest inspect "$base" >/dev/null 2>&1; then
-    SERVING=embedded why="can neither be pulled nor is it here"
+    SERVING=embedded why="is not here and cannot be pulled"
   fi
   echo "the model server is the $SERVING one: $base $why"
 }

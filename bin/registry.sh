@@ -13,9 +13,9 @@ usage() {
   cat <<U
 usage: bin/registry.sh up|down|status
 
-up      starts a registry at $REGISTRY (LAB_REGISTRY names another port) and waits until it answers: the image
-        $IMAGE where the engine has it, else the program docker-registry where that is installed (Debian's package),
-        else that image, pulled
+up      starts a registry at $REGISTRY (LAB_REGISTRY names another port) and waits until it answers. Runs the image
+        $IMAGE if the engine has it; else the program docker-registry (Debian's package) if that is installed; else
+        pulls the image and runs it
 down    stops it; the images in it stay, in $STATE
 status  shows whether it runs and which images it holds; exit code 1 if it does not run
 
@@ -31,7 +31,7 @@ main() {
     *) refuse "unknown command '$1'; the commands are up, down, status" ;;
   esac
   [[ $REGISTRY =~ ^(localhost|127\.0\.0\.1):([0-9]+)$ ]] ||
-    die "LAB_REGISTRY is '$REGISTRY'; this registry lives on localhost:PORT, another one is not ours to start"
+    die "LAB_REGISTRY is '$REGISTRY'; expected localhost:PORT: this script only starts a registry on this machine"
   PORT=${BASH_REMATCH[2]}
   PYTHON=$(find_python)
   "$1"

@@ -27,10 +27,10 @@ bin/test.sh tests/docs, or bin/test.sh @FILE for a file of names, run without th
                 iptables ipset; LAB_KUBERNETES_CONTEXT names a cluster of yours to use instead (docs/kubernetes.md)
   -h, --help    this text
 
-LAB_LONG_TESTS=1 before it also runs the long variations: notebooks and the pipeline on both engines, every combination of
-Kubernetes components, Docker Swarm.
+With LAB_LONG_TESTS=1 in the environment it also runs the long variations: notebooks and the pipeline on both engines,
+every combination of Kubernetes components, Docker Swarm.
 
-Tests that need one of these programs run where it is installed; on Debian or Ubuntu:
+Tests that need one of these programs are skipped if it is not installed; on Debian or Ubuntu:
 apt-get install nginx-light chromium libatomic1 shellcheck wrk slowhttptest; promtool comes with Prometheus
 U
 }
@@ -97,7 +97,7 @@ main() {
   if names_tests "$@"; then lint=:; fi
   $lint
   $run_tests "${tests[@]}" "$@"
-  ((${#missing[@]} == 0)) || step "not installed here, so what needs it did not run: ${missing[*]}"
+  ((${#missing[@]} == 0)) || step "not installed, so the tests and linters that need it did not run: ${missing[*]}"
 }
 
 names_tests() { # whether one of these arguments of pytest names tests, or a file of names

@@ -47,7 +47,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def bars(count: int, seed: int) -> np.ndarray:
-    """uint8 [N, 28, 28]: bars that stand, and every second one lies."""
+    """Return uint8 [N, 28, 28]: vertical bars at even indices, horizontal ones at odd indices."""
     images = np.random.default_rng(seed).integers(0, 30, (count, 28, 28), np.uint8)
     images[::2, 4:24, 12:16] |= 224
     images[1::2, 12:16, 4:24] |= 224

@@ -23,7 +23,7 @@ def inside(namespace: str, *command: str) -> list[str]:
 
 
 def add(namespace: str, cable: str, *addresses: str, gateway: str) -> None:
-    """A network with these addresses (10.0.0.2/24), and a cable from it whose other end is `cable`, here."""
+    """Add a network namespace with these addresses (10.0.0.2/24), and a veth pair whose outer end is named `cable`."""
     run("ip", "netns", "add", namespace)
     run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
     run("ip", "link", "set", cable, "up")
@@ -35,7 +35,7 @@ def add(namespace: str, cable: str, *addresses: str, gateway: str) -> None:
 
 
 def kill_all(namespace: str, folder: Path) -> None:
-    """End whatever runs in the network, or names the folder in its command line, and all that those started."""
+    """Kill all processes in the namespace or with the folder in their command line, and their descendants."""
     wait_until(lambda: not _kill(namespace, folder), 30, f"the end of all that runs in {namespace}")
 
 
@@ -58,13 +58,13 @@ def listed() -> set[str]:
 
 
 def remove(names: set[str]) -> None:
-    """Those of them that are there."""
+    """Delete those of these namespaces that exist."""
     for name in names & listed():
         run("ip", "netns", "delete", name)
 
 
 def unmount(folder: Path) -> None:
-    """Take off what is mounted below the folder."""
+    """Unmount all file systems below the folder."""
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for place in sorted((each for each in mounted if each.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", place], check=False)

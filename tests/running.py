@@ -148,7 +148,7 @@ def new_lab(engine: str = "local") -> Iterator[Lab]:
         lab.compose("down", "--volumes", "--yes", code=None)
         left = lab.leftovers()
         shutil.rmtree(home, ignore_errors=True)
-        assert not left, f"processes left behind: {left}"
+        assert not left, f"left behind: {left}"
 
 
 class Traffic:

@@ -1,5 +1,7 @@
-"""The gateway and the model server know the same names as theirs. Services do not import each other, so each has the
-rule; here they are held equal."""
+"""The gateway and the model server accept the same host names.
+
+Services do not import each other, so each implements the rule; this test compares the two.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st

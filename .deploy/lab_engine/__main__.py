@@ -19,7 +19,7 @@ from .local.lab import LocalLab
 from .settings import Settings
 from .verbs import SCALED, SERVICES, Lab, check_sure, chosen
 
-_ANOTHER_USER = f"; the lab may be another user's, and this one is {os.getuid()}: LAB_HOME=FOLDER names your own"
+_ANOTHER_USER = f"; the lab may be another user's (you are user {os.getuid()}): set LAB_HOME to a folder of yours"
 _ADVICE: dict[int | None, str] = {
     errno.EACCES: _ANOTHER_USER,
     errno.EPERM: _ANOTHER_USER,
@@ -113,8 +113,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     parser = argparse.ArgumentParser(
         prog="bin/compose.sh",
         description=f"Run the lab: {', '.join(SERVICES)}.",
-        epilog="Ports and other defaults are in versions.env; a variable of the same name, such as LAB_REST_PORT, and "
-        "LAB_HOME (the state folder, else .lab) in the environment win.",
+        epilog="Ports and other defaults are in versions.env; environment variables of the same names, such as "
+        "LAB_REST_PORT, override them. LAB_HOME names the state folder (default: .lab in the clone).",
     )
     release = settings.read_env_file(settings.ROOT / "versions.env")["LAB_VERSION"]
     parser.add_argument("--version", action="version", version=f"tensor-lab {release}")

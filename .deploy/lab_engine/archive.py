@@ -38,10 +38,10 @@ def about(settings: Settings, engine: str) -> dict[str, Any]:
 
 
 def write(path: Path, described: dict[str, Any], sources: Sequence[Sequence[str]]) -> int:
-    """Write an archive of what the tar commands in `sources` print, and return its size in bytes.
+    """Write an archive of the files that the tar commands in `sources` output, and return its size in bytes.
 
-    Only its owner can read it, because it contains models and keys. It gets its name when it is complete. Raises
-    EngineError.
+    Only the archive's owner can read it, because it contains models and keys. It is renamed to `path` when it is
+    complete. Raises EngineError.
     """
     if path.exists():
         raise EngineError(f"{path} exists: name a new file")
@@ -56,7 +56,7 @@ def write(path: Path, described: dict[str, Any], sources: Sequence[Sequence[str]
         unfinished.replace(path)
     except FileExistsError:
         raise EngineError(
-            f"{unfinished} exists: another backup is being written, or one broke off; remove it"
+            f"{unfinished} exists: another backup is being written, or one was interrupted: then remove the file"
         ) from None
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -88,7 +88,10 @@ def restored(described: dict[str, Any]) -> str:
 
 
 def replace(path: Path, home: Path, folders: Sequence[str]) -> None:
-    """Replace the folders in `home` by those of a checked archive, after all are unpacked. Raises EngineError."""
+    """Replace the folders in `home` by those of a checked archive, once all of these are unpacked. Raises EngineError.
+
+    A folder that the archive does not contain stays as it is.
+    """
     fresh, old = home / ".restoring", home / ".replaced"
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)

@@ -23,7 +23,7 @@ class Choice:
 
 
 def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
-    """The lab that `up` starts; raises EngineError when it cannot be had, or another lab is in the way."""
+    """Return the lab that `up` starts. Raises EngineError if it cannot run, or already runs on the other engine."""
     local, last = LocalLab(settings), memory.recall(settings)
     in_docker = last.engine == "docker" and last.up
     if local.is_running() and options.engine == "docker":
@@ -48,7 +48,7 @@ def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
     if options.engine == "docker":
         raise EngineError(f"the lab cannot run in Docker: {obstacle}")
     if in_docker:
-        raise EngineError(f"the lab was started in Docker, and now {obstacle}: mend that, or say --engine local")
+        raise EngineError(f"the lab was started in Docker, and now {obstacle}: fix that, or use --engine local")
     return Choice(local, f"local processes: {obstacle}")
 
 
@@ -79,7 +79,7 @@ def _runs_in_docker(settings: Settings) -> bool:
 
 
 def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
-    """Why the model server is not TensorFlow Serving, where no other was requested."""
+    """Return why the embedded model server is used although it was not requested; else an empty string."""
     requested = options.serving or settings.versions["LAB_SERVING"]
     if wanted.serving != "embedded" or requested == "embedded":
         return ""
@@ -87,7 +87,10 @@ def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Depl
 
 
 def _deployment(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
-    """What the options select; a lab that is up stays what it is where they are not given."""
+    """Return what the options select. Without options a running lab stays as it is.
+
+    With any option, those that are not given get their defaults; only the number of model servers is kept.
+    """
     given = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
     if running and not any(given):
         return running

@@ -3,8 +3,8 @@ those of further model servers.
 
     {"id": "5f0c...", "ports": {"rest": 8081, ...}, "replicas": [{"serving": 9001, ...}]}
 
-The id is made once. The services get it as LAB_ID, and a client compares it before it sends anything: two labs of one
-machine may change ports with each other. It knows folders only, because the settings are read with it.
+The id is made once. The services get it as LAB_ID, and a client compares it before it sends anything, because two labs
+on one machine may swap ports. This module takes folders, not Settings, because the settings are read with it.
 """
 
 import json
@@ -52,7 +52,7 @@ def remember_replicas(home: Path, taken: Sequence[Mapping[str, int]]) -> None:
 
 
 def forget_replicas(home: Path) -> None:
-    """Leave the number of model servers to the next start."""
+    """Remove the model servers' ports, so that the next start decides how many there are."""
     _write(home, {name: value for name, value in _read(home).items() if name != "replicas"})
 
 

@@ -35,7 +35,7 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
 
         if not taken():
             holder = _holder(lock)
-            if not wait_until(taken, _patience(verb, holder)):
+            if not wait_until(taken, _wait_seconds(verb, holder)):
                 raise EngineError(
                     f"another command is at work on this lab ({holder}): wait until it has ended, or stop it"
                 )
@@ -45,7 +45,7 @@ def exclusive(settings: Settings, verb: str) -> Iterator[None]:
         yield
 
 
-def _patience(verb: str, holder: str) -> float:
+def _wait_seconds(verb: str, holder: str) -> float:
     """Return how many seconds to wait for the holder."""
     if f"'{RECOVERY}'" in holder:
         return _RECOVERY_SECONDS

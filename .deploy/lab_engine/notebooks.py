@@ -17,7 +17,7 @@ SHIPPED = ROOT / "tensor-jupyter" / "notebook"
 
 
 def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
-    """Copy what is missing or has a new release; return a line for each file put next to an edited one."""
+    """Copy the notebooks that are missing or changed; return a message for each that was put next to an edited copy."""
     settings.notebooks.mkdir(parents=True, exist_ok=True)
     record = settings.workspace / "shipped.json"
     before: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}

@@ -29,7 +29,7 @@ def say_how_to_go_on(settings: Settings) -> None:
 
 
 def proof(settings: Settings) -> str:
-    """Return what the shipped model answered for the sample image, or why it was not called."""
+    """Return what the shipped model answered for the sample image; why it was not called; or "" if it is not listed."""
     try:
         if not sample.is_listed(settings):
             return ""

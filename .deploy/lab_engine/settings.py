@@ -22,12 +22,12 @@ class Ports:
     rest: int  # the gateway: page, Swagger UI, REST
     jupyter: int
     board: int
-    serving: int  # TensorFlow Serving's gRPC
-    serving_rest: int  # its REST API, for the watcher beside it
+    serving: int  # the model server's gRPC
+    serving_rest: int  # the model server's REST API, for the watcher
     inventory: int  # the watcher's list of models
 
     def published(self) -> dict[str, int]:
-        """The ports that are there from outside in Docker too."""
+        """Return the ports that the host can reach in Docker as well."""
         return {name: port for name, port in vars(self).items() if name not in ("serving_rest", "inventory")}
 
 
@@ -90,7 +90,7 @@ class Settings:
 
     @property
     def config(self) -> Path:
-        """What a person writes and the gateway reads: rules.json. In Docker it is mounted, so it is a folder."""
+        """The folder for what users write and the gateway reads, such as rules.json; Docker mounts it as a whole."""
         return self.home / "config"
 
     @property
@@ -125,8 +125,8 @@ class Settings:
 def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Settings:
     """Read the settings; raises EngineError naming the variable that is wrong.
 
-    running: for a lab that was started, whose own ports count more than the environment's. For a new start they count
-    less than the environment and more than versions.env.
+    running: the lab has been started, so that the ports of that start override the environment. Otherwise, for a new
+    start, the environment overrides the ports of the last start, which override versions.env.
     """
     defaults = read_env_file(ROOT / "versions.env")
     values = {**defaults, **environ}
@@ -163,7 +163,7 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def _api_key(home: Path, environ: Mapping[str, str]) -> str:
-    """The key from where the workbench takes it; empty if there is none."""
+    """Return the API key from the places that the workbench reads: two variables, data/api-key; "" if there is none."""
     if key := environ.get("LAB_API_KEY", "").strip():
         return key
     try:

@@ -75,5 +75,5 @@ app.add_typer(notebook.app, name="notebook")
 
 
 def main() -> None:
-    """What `lab` and `python -m tensor_jupyter` run."""
+    """Run the command line: the entry point of `lab` and of `python -m tensor_jupyter`."""
     app(prog_name=LAB)

@@ -8,10 +8,10 @@ from tensor_jupyter.training.batches import in_order
 
 
 def reconstruct(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The images as the autoencoder reconstructs them: uint8, of the shape of `images`, [N, H, W, C]."""
-    decoder = keras.Model(model.inputs[0], model.get_layer("reconstruction").output)
-    again = decoder.predict(in_order(images), verbose=0)
-    levels: np.ndarray = (255 * again).round().clip(0, 255).astype(np.uint8)
+    """Return the autoencoder's reconstructions of the images: uint8 [N, H, W, C], the shape of `images`."""
+    autoencoder = keras.Model(model.inputs[0], model.get_layer("reconstruction").output)
+    shares = autoencoder.predict(in_order(images), verbose=0)  # float, 0 to 1
+    levels: np.ndarray = (255 * shares).round().clip(0, 255).astype(np.uint8)
     return levels.reshape(images.shape)
 
 

@@ -29,7 +29,7 @@ MAX_VERSION = 2**63 - 1
 
 
 class Context:
-    """The paths of `name`'s version `version`; without one, the number after all published models and logs.
+    """The paths of a version of model `name`; without `version`, of the number after the greatest in models and logs.
 
     Raises LabError for a name or a version that cannot be served.
     """
@@ -126,8 +126,8 @@ def checked_name(name: str) -> str:
     """Return the name. Raises LabError if it is not a valid model name."""
     if not NAME.fullmatch(name):
         raise LabError(
-            f"A model cannot be called {name!r}: wanted are 1 to 63 lower-case letters, digits, '.', '_' or '-', "
-            "starting with a letter or digit, as in 'mnist-net'."
+            f"A model cannot be called {name!r}: a name has 1 to 63 lower-case letters, digits, '.', '_' or '-', and "
+            "starts with a letter or digit, as in 'mnist-net'."
         )
     return name
 

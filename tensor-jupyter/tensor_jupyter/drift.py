@@ -31,7 +31,7 @@ MAX_SNAPSHOTS = 2000
 """Kept for each model: two weeks of one every ten minutes."""
 
 _FAMILY = "tensor_rest_concept_score"
-_LEAST = 1e-4  # in place of a share of 0, which has no logarithm
+_MIN_SHARE = 1e-4  # in place of a share of 0, which has no logarithm
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Slice:
-    """Images scored after `start` ("" for the gateway's own) up to `end`. counts: by the bucket's upper bound."""
+    """The images scored between `start` ("": when the gateway started) and `end`; counts: by a bucket's upper bound."""
 
     start: str
     end: str
@@ -78,11 +78,11 @@ def snapshot(model: str, gateway: Gateway, settings: Settings) -> tuple[Training
 
     Args:
         model: The classifier.
-        gateway: Of the lab.
+        gateway: The lab's gateway.
         settings: The lab's folders.
 
     Raises:
-        LabError: Where no gateway answers, or the concept model is not served or was trained without quantiles.
+        LabError: If no gateway answers, the concept model is not served, or its card has no quantiles.
     """
     training = _training(f"{model}-concept", gateway)
     counts = {
@@ -122,12 +122,12 @@ def check_scores(counts: Mapping[float, int], training: Training, max_psi: float
 
     Args:
         counts: Images by the bucket's upper bound, ascending; at least one.
-        training: What the live scores should be like.
+        training: The threshold and the quantiles to compare with.
         max_psi: The highest population stability index over the buckets.
         max_foreign: The largest share of images over the threshold.
     """
     live, expected = live_shares(counts), training.shares([*counts])
-    have, want = np.maximum(live, _LEAST), np.maximum(expected, _LEAST)
+    have, want = np.maximum(live, _MIN_SHARE), np.maximum(expected, _MIN_SHARE)
     psi = float(((have - want) * np.log(have / want)).sum())
     lower = [0.0, *counts][:-1]
     # In the bucket that contains the threshold, it is unknown how many images are over it.
@@ -137,7 +137,7 @@ def check_scores(counts: Mapping[float, int], training: Training, max_psi: float
         Check(
             "distribution",
             psi <= max_psi,
-            f"the population stability index of the scores is {psi:.3f}; at most {max_psi:g} is as in training",
+            f"the population stability index of the scores is {psi:.3f}; at most {max_psi:g} counts as in training",
             round(psi, 4),
             max_psi,
         ),

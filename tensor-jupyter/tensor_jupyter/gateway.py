@@ -4,8 +4,8 @@ with Gateway(settings) as gateway:
     reply = gateway.send("GET", "/tf/models")       # any status is a reply
     reply.document()["models"]
 
-It uses no proxy of the environment and follows no redirect, so that the key is sent nowhere else. If the lab's id is
-known, each new connection first checks with /healthz, without the key, that the gateway is this lab's.
+Proxy variables are ignored and redirects are not followed, so that the key is sent nowhere else. If the lab's id is
+known, the first request on each new connection is /healthz, without the key, to check that the gateway is this lab's.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _MAX_ANSWER = 8 * 2**20
 
 
 class SilentError(LabError):
-    """Nothing answers, or not as this lab's gateway, or the gateway rejects the key."""
+    """No gateway answers, another program or another lab answers in its place, or the gateway rejects the key."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Reply:
         try:
             return str(json.loads(self.body)["message"])
         except (ValueError, LookupError, TypeError):
-            return f"{self.url} says {self.status}: {self.body[:200].decode(errors='replace').strip()}".rstrip(": ")
+            return f"{self.url} answers {self.status}: {self.body[:200].decode(errors='replace').strip()}".rstrip(": ")
 
     @property
     def retry_after(self) -> float:
@@ -68,7 +68,7 @@ class Reply:
 
 
 class Gateway:
-    """The gateway at LAB_REST_URL, for one thread. Raises LabError for a wrong address or an unreadable key."""
+    """Client of the gateway at LAB_REST_URL, for one thread. Raises LabError for a wrong address or unreadable key."""
 
     def __init__(self, settings: Settings, seconds: float = 10.0) -> None:
         """seconds: the timeout for an answer."""
@@ -79,7 +79,7 @@ class Gateway:
         except ValueError:
             host, port = None, None
         if parts.scheme not in ("http", "https") or not host:
-            raise LabError(f"LAB_REST_URL is {settings.rest_url!r}: wanted is http://HOST:PORT or https://HOST.")
+            raise LabError(f"LAB_REST_URL is {settings.rest_url!r}: expected http://HOST:PORT or https://HOST.")
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._connection = kind(host, port, timeout=seconds)
         self._folder = parts.path
@@ -90,7 +90,7 @@ class Gateway:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """Return the reply, whatever its status but 401. path: such as /tf/models, with its query.
+        """Return the reply, of any status except 401. path: such as /tf/models, with a query if any.
 
         If a kept-alive connection was closed meanwhile, the request is repeated over a new one: all requests of the
         workbench may safely arrive twice. Raises SilentError when nothing answers, when another lab or another program
@@ -99,7 +99,7 @@ class Gateway:
         url = self.base + path
         kept = self._connection.sock is not None
         try:
-            reply = None if kept else self._unfit()
+            reply = None if kept else self._check_identity()
             reply = reply or self._sent_once(kept, method, url, body, {**self._headers, **(headers or {})}, path)
         except (ConnectionError, HTTPException) as error:
             self.close()
@@ -146,7 +146,7 @@ class Gateway:
             raise foreign(url, f"more than {_MAX_ANSWER} bytes")
         return Reply(url, response.status, response.headers, content)
 
-    def _unfit(self) -> Reply | None:
+    def _check_identity(self) -> Reply | None:
         """Check with /healthz; return the reply of a gateway that is not ready, else None.
 
         Raises SilentError for another lab's gateway, and for another program.

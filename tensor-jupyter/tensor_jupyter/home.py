@@ -92,5 +92,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LabError(f"{path} cannot be read: {error}.") from error
     if not isinstance(found, dict) or not isinstance(found.get("ports", {}), dict):
-        raise LabError(f"{path} is not the file of a lab: bin/compose.sh up writes it anew once it is removed.")
+        raise LabError(f"{path} is not a valid file of a lab: remove it, then `bin/compose.sh up` writes it again.")
     return found

@@ -1,6 +1,6 @@
 """Typed settings from several sources: a file, then the environment, then flags; the last one that gives a value wins.
 
-settings = read(Run, file, {"LAB_TRAIN_EPOCHS": "epochs"}, {"epochs": 5})
+settings = read(Run, "run", read_file(path), path, {"LAB_TRAIN_EPOCHS": "epochs"}, {"epochs": 5})
 """
 
 import json
@@ -69,14 +69,14 @@ def explained(kind: type[BaseModel], what: str, error: Mapping[str, Any]) -> str
 
 
 def read_file(path: Path, suffixes: tuple[str, ...] = (".toml", ".json")) -> dict[str, Any]:
-    """Return the settings by name in a TOML, JSON or YAML file. Raises LabError when it cannot be read as one."""
+    """Return a file's settings by name. Raises LabError if its suffix is not in `suffixes`, or it cannot be parsed."""
     if path.suffix not in suffixes:
         raise LabError(f"{path} is not a file of settings: {' or '.join(suffixes)} is wanted.")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise LabError(f"{path} has more than {MAX_BYTES} bytes: a run's settings are a few lines.")
+            raise LabError(f"{path} has more than {MAX_BYTES} bytes: it is not a settings file.")
         values = _parsed(content.decode(), path.suffix)
     except OSError as error:
         raise LabError(f"{path} cannot be read: {error.strerror}.") from error
@@ -88,7 +88,7 @@ def read_file(path: Path, suffixes: tuple[str, ...] = (".toml", ".json")) -> dic
 
 
 def _parsed(text: str, suffix: str) -> Any:
-    """Raises ValueError."""
+    """Return the parsed document: TOML, JSON or YAML, by its suffix. Raises ValueError if it is not valid."""
     if suffix == ".toml":
         return tomllib.loads(text)
     if suffix == ".json":

@@ -26,7 +26,7 @@ _FAMILY = "tensor_rest_request_seconds"
 
 @dataclass
 class Answers:
-    """One model's answers since the gateway started. within: how many successful ones took at most so many seconds."""
+    """One model's answers since the gateway started. within: successful ones by latency bound (seconds), cumulative."""
 
     by_outcome: Counter[str] = field(default_factory=Counter)
     by_version: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Answers:
 
 
 def read(gateway: Gateway) -> dict[str, Answers]:
-    """The answers of each model so far, if it had any. Raises LabError if the gateway refuses its metrics."""
+    """Return the answers of each model that has any. Raises LabError if the gateway does not return its metrics."""
     found: dict[str, Answers] = {}
     for name, labels, value in samples(gateway, _FAMILY, ("model", "version", "outcome")):
         if not NAME.fullmatch(labels["model"]):  # "" if no model answered; the name becomes a folder
@@ -49,7 +49,7 @@ def read(gateway: Gateway) -> dict[str, Answers]:
 
 
 def samples(gateway: Gateway, family: str, wanted: Sequence[str]) -> list[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each sample of a metric. Raises LabError where there is none with the labels wanted."""
+    """Return name, labels and value of each sample of a metric. Raises LabError if one lacks a label of `wanted`."""
     reply = gateway.send("GET", "/metrics")
     if reply.status != 200:
         raise LabError(f"The gateway refuses its metrics: {reply.message}")
@@ -66,14 +66,14 @@ def samples(gateway: Gateway, family: str, wanted: Sequence[str]) -> list[tuple[
 
 
 def since(before: dict[str, Answers], now: dict[str, Answers], seconds: float) -> dict[str, dict[str, float]]:
-    """The figures of each model between two readings, by tag; since its start if the gateway was restarted."""
+    """Return each model's figures between two readings, by tag; if the gateway restarted, those since its start."""
     return {name: _figures(before.get(name, Answers()), answers, seconds) for name, answers in now.items()}
 
 
 def percentile(within: Counter[float], share: float) -> float:
-    """The seconds that this share of the answers took at most, interpolated within the histogram's bucket.
+    """Return the latency in seconds that `share` of the answers did not exceed, interpolated within its bucket.
 
-    within: cumulative counts by upper bound. Returns nan if there are none, the last bound for what is beyond it.
+    within: cumulative counts by upper bound. Returns nan without answers, and at most the largest finite bound.
     """
     bounds = sorted(within)
     wanted = share * within[bounds[-1]] if bounds else 0
@@ -85,7 +85,7 @@ def percentile(within: Counter[float], share: float) -> float:
 
 
 class Events:
-    """An event file in the folder, for which TensorFlow is not needed."""
+    """A TensorBoard event file in `folder`, written without TensorFlow."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

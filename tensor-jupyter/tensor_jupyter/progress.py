@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Progress on `console`; only the lines if that is not a terminal."""
+    """Print a training's progress on `console`: the bar only if that is a terminal, a line for each epoch always."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -38,5 +38,5 @@ class EpochProgress(keras.callbacks.Callback):
         self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}{''.join(texts)}", highlight=False)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        if self.console.is_terminal:  # elsewhere it was never started, and would still end with an empty line
+        if self.console.is_terminal:  # elsewhere the bar was not started, but stop() would print an empty line
             self.progress.stop()

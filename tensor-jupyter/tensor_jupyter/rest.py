@@ -30,7 +30,7 @@ class Answer:
     def __str__(self) -> str:
         best = ", ".join(f"{each['label']} ({each['score']:.4f})" for each in self.document["results"][0]["labels"])
         role = "the default" if self.version == self.default else f"not the default, which is version {self.default}"
-        return f"version {self.version} says {best}; it is {role}"
+        return f"version {self.version} answers {best}; it is {role}"
 
 
 def classify(image: np.ndarray, model: str, version: int | None = None, wait: float = 30.0) -> Answer:
@@ -54,13 +54,13 @@ def classify(image: np.ndarray, model: str, version: int | None = None, wait: fl
 
 
 def client(model: str, language: str) -> str:
-    """A working call of a served model as text, "python" or "curl", made by the gateway from the model's signature.
+    """Return code that calls a served model, in "python" or "curl"; the gateway writes it from the model's signature.
 
     Raises LabError when the lab does not run, or does not serve the model.
     """
     settings = Settings.read()
     path = f"/tf/models/{urllib.parse.quote(model, safe='')}/client?lang={urllib.parse.quote(language)}"
-    # The gateway writes the address it was called at into the text, which is also used outside the lab.
+    # The gateway writes the request's Host into the text. It must be an address that works outside the lab as well.
     host = urllib.parse.urlsplit(settings.rest_public_url or settings.rest_url).netloc
     with Gateway(settings) as gateway:
         reply = gateway.send("GET", path, headers={"Host": host})

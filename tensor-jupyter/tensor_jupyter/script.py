@@ -29,9 +29,9 @@ _DISPLAY = "from IPython.display import display\n"
 
 
 def script(notebook: Path) -> str:
-    """The script's text. Raises LabError if it is not a notebook, not Python, or would not run as a script."""
+    """Return a notebook as a script. Raises LabError if it is not a Python notebook, or would not run as a script."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as of an invalid escape: the notebook runs with it, and so does the script
+        warnings.simplefilter("ignore")  # such as for an invalid escape sequence: notebook and script run with it
         return _script(notebook)
 
 
@@ -47,7 +47,7 @@ def _script(notebook: Path) -> str:
         if kind != "code":
             parts.append(f"# %% [{kind}]\n" + "".join(f"{f'# {line}'.rstrip()}\n" for line in source.splitlines()))
             continue
-        parts += [added.pop(name) for name in sorted(_read_names(source) & added.keys())]
+        parts += [added.pop(name) for name in sorted(_used_names(source) & added.keys())]
         parts.append(f"# %%\n{source}\n")
     text = "\n".join(parts)
     _check(text, f"The script of {notebook}")
@@ -88,9 +88,9 @@ def _source(cell: Any, where: str) -> str:
     try:
         code = TransformerManager().transform_cell(cell.source)
     except SyntaxError as error:
-        raise LabError(f"{where} is no Python ({error.msg}).") from error
+        raise LabError(f"{where} is not valid Python ({error.msg}).") from error
     _check(code, where)
-    # It sets where a notebook shows its figures; a script uses matplotlib's default.
+    # %matplotlib selects where a notebook shows its figures; a script uses matplotlib's default.
     return re.sub(r"get_ipython\(\)\.run_line_magic\('matplotlib', '(.*)'\)", r"pass  # %matplotlib \1", code).rstrip()
 
 
@@ -100,10 +100,10 @@ def _check(code: str, where: str) -> None:
     except (SyntaxError, ValueError) as error:
         line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
         hint = "; a script has no event loop, asyncio.run makes one" if "await" in str(error) else ""
-        raise LabError(f"{where} is no Python ({line}{getattr(error, 'msg', error)}{hint}).") from error
+        raise LabError(f"{where} is not valid Python ({line}{getattr(error, 'msg', error)}{hint}).") from error
 
 
-def _read_names(code: str) -> set[str]:
+def _used_names(code: str) -> set[str]:
     nodes = ast.walk(ast.parse(code))
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 

@@ -33,8 +33,8 @@ _NPZ = {"Content-Type": "application/x-npz", "Accept": "application/x-npz"}
 class ServedModel:
     """One version of `name`, called through the gateway.
 
-    version: its number; the constructor waits up to `wait` seconds until it is served. Else the default version,
-    `stable` or the newest. Everything raises LabError, with the gateway's message, when the lab does not run, does not
+    Without `version`, the default version: `stable`, else the newest. The constructor waits up to `wait` seconds until
+    the version is served. Every call raises LabError, with the gateway's message, when the lab does not run, does not
     serve the version, or rejects an input.
     """
 
@@ -52,7 +52,7 @@ class ServedModel:
 
     @property
     def signatures(self) -> dict[str, dict[str, dict[str, str]]]:
-        """By name, the "inputs" and "outputs", each by name as "uint8 [*, 28, 28, 1]"; * is any number."""
+        """Each signature's "inputs" and "outputs": tensors by name, such as "uint8 [*, 28, 28, 1]"; * is any size."""
         found: dict[str, Any] = self._default()["signatures"]
         return {
             name: {
@@ -68,7 +68,7 @@ class ServedModel:
         return dict(self._default().get("card") or {})
 
     def classify(self, images: np.ndarray, limit: int = 3) -> list[dict[str, float]]:
-        """For each image its `limit` best labels with their scores, best first. Images travel as PNG files.
+        """Return the `limit` best labels of each image with their scores, best first. Images are sent as PNG files.
 
         images: uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3].
         """
@@ -83,12 +83,12 @@ class ServedModel:
         return found
 
     def predict(self, **inputs: Any) -> dict[str, Any]:
-        """The outputs by name, as nested lists; the inputs by name travel as JSON, as TensorFlow Serving takes it."""
+        """Return the outputs by name, as nested lists. Inputs are sent by name, as TensorFlow Serving's JSON."""
         body = json.dumps({"inputs": inputs}, default=_plain).encode()
         return dict(self._send("POST", f"{self._path}/predict", body, _JSON).document()["outputs"])
 
     def predict_arrays(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs by name, as arrays; both ways as .npz: fewer bytes than JSON, and every bit of a number."""
+        """Return the outputs by name, as arrays. Both directions use .npz: smaller than JSON, and without rounding."""
         buffer = io.BytesIO()
         np.savez(buffer, **inputs)  # type: ignore[arg-type]
         reply = self._send("POST", f"{self._path}/predict", buffer.getvalue(), _NPZ)

@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     """Images with the label a person gave them, as the gateway keeps them."""
 
     offline: bool = False
-    """1: never download; use the data that comes with scikit-learn."""
+    """1: never download; use the offline stand-ins."""
 
     mnist_mirrors: tuple[str, ...] = (
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -82,12 +82,12 @@ class Settings(BaseSettings):
             if not key:
                 raise LabError(f"The API key's file {file} is empty.")
         if not (key.isascii() and key.isprintable() and " " not in key):
-            raise LabError(f"What {source} holds is no API key: wanted is one line of letters, digits and signs.")
+            raise LabError(f"{source} does not hold an API key (expected one line of ASCII characters, no spaces).")
         return key
 
     @classmethod
     def read(cls, **overrides: object) -> "Settings":
-        """The environment's settings, completed by the lab that is found, with those `overrides` that are not None.
+        """Return the settings: `overrides` that are not None, else the environment's, else those of the lab found.
 
         Raises LabError for a wrong value.
         """

@@ -29,7 +29,7 @@ class Source:
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[object], columns: int = 10) -> Figure:
-    """The images in rows of `columns`, each under its title of one or more lines; an empty row where there are none.
+    """Return a figure of the images in rows of `columns`, each below its title; an empty row if there are no images.
 
     images: uint8 [N, H, W, 1] or [N, H, W, 3].
     """
@@ -47,9 +47,9 @@ def contact_sheet(images: np.ndarray, titles: Sequence[object], columns: int = 1
 def lines(
     series: Mapping[str, Sequence[float]], along: Sequence[float] | None = None, name: str = "epoch", title: str = ""
 ) -> Figure:
-    """Curves over one axis, each with its name.
+    """Return a figure of the curves, each with its name.
 
-    along: the values of that axis; else 1, 2, 3 ... name: what it is.
+    along: the values on the x axis; else 1, 2, 3 ... name: the label of the x axis.
     """
     figure, axis = pyplot.subplots(figsize=(8, _HEIGHT))
     for label, values in series.items():
@@ -62,7 +62,7 @@ def lines(
 
 
 def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> Figure:
-    """The confusion matrix: true labels in rows, answered labels in columns, counts in the cells.
+    """Return a figure of the confusion matrix: true labels in rows, predicted labels in columns, counts in the cells.
 
     truth, answers: int [N], indices into `labels`.
     """
@@ -76,8 +76,8 @@ def confusion(labels: Sequence[str], truth: np.ndarray, answers: np.ndarray) -> 
         axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color="w" if strong else "k")
     axis.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(labels)), labels)
-    axis.set_xlabel("taken for")
-    axis.set_ylabel("is")
+    axis.set_xlabel("predicted label")
+    axis.set_ylabel("true label")
     return _finished(figure)
 
 

@@ -122,7 +122,7 @@ def test_what_a_person_pinned_or_labelled_is_left_alone(publish, registry):
     publish()
     publish()
     registry.rollback([1, 2])
-    assert "b is pinned to 1: `lab models promote b 3` has the new version served" in publish().message
+    assert "b is pinned to 1: `lab models promote b 3` makes the new version the default" in publish().message
     registry.promote(3, "stable")
     decision = publish()
     assert (decision.default, registry.settings().labels) == (3, {"stable": 3})

@@ -82,7 +82,7 @@ def test_a_lab_that_is_down_is_one_problem_with_the_way_up(patient):
     patient.stop()
     finding = only()
     assert (finding.check, finding.level, finding.fix) == ("lab", "problem", "bin/compose.sh up")
-    assert "nothing of it answers" in finding.found
+    assert "no service answers" in finding.found
     assert "Connection refused" in finding.found
     done = lab()
     assert done.exit_code == 1
@@ -161,7 +161,7 @@ def test_a_service_that_hangs_is_a_problem_too(patient, monkeypatch):
 def test_without_a_gateway_the_model_servers_port_is_tried(patient, monkeypatch):
     monkeypatch.setenv("LAB_REST_URL", "http://127.0.0.1:1")
     (server,) = found("model server")
-    assert server.found.startswith(f"takes connections at 127.0.0.1:{patient.server_port}")
+    assert server.found.startswith(f"accepts connections at 127.0.0.1:{patient.server_port}")
     assert [finding.check for finding in found()] == ["gateway"]
     monkeypatch.setenv("TF_SERVER_HOST_PORT", "127.0.0.1:1")
     assert only("model server").fix == "bin/compose.sh restart tensor-serving"

@@ -62,7 +62,7 @@ def test_folders_of_others_are_found_unless_they_are_shared(lab):
     theirs.mkdir(parents=True)
     os.chown(theirs, 12_345, 12_345)
     finding = ill(folders.check(*lab))
-    assert f"as {theirs} of 12345" in finding.found
+    assert f"as {theirs} of user 12345" in finding.found
     assert finding.fix == f"chown -R 0:0 {models}"
     os.chown(theirs, 12_345, models.stat().st_gid)
     theirs.chmod(0o775)

@@ -108,7 +108,7 @@ def test_a_second_export_is_a_new_version(brightness_net, brightness_data, conte
 
 def test_a_model_that_scores_nan_is_not_published(brightness_net, brightness_data, context, settings):
     brightness_net.set_weights([np.full_like(weight, np.nan) for weight in brightness_net.get_weights()])
-    with pytest.raises(LabError, match="not published: the golden samples get other scores"):
+    with pytest.raises(LabError, match="not published: output 'scores' of a golden sample differs"):
         export(brightness_net, context, brightness_data, metrics=METRICS)
     assert nothing_visible(settings)
 
@@ -145,7 +145,7 @@ def test_other_scores_than_recorded_are_refused(brightness_net, settings):
         replay(folder)
         other = Sample("serving_default", images, {"scores": np.float32([[0.9, 0]])})
         write_golden_samples(folder, "m", [other])
-        with pytest.raises(LabError, match="other scores"):
+        with pytest.raises(LabError, match="output 'scores' of a golden sample differs"):
             replay(folder)
         (folder / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"rubbish")
         with pytest.raises(LabError, match="tf_serving_warmup_requests"):

@@ -91,7 +91,7 @@ def test_no_proxy_of_the_environment_gets_to_see_a_call(server, tmp_path, monkey
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", "http://x:port"])
 def test_what_is_no_address_is_reported(tmp_path, url):
-    with pytest.raises(LabError, match=r"LAB_REST_URL is .* wanted is http://HOST:PORT"):
+    with pytest.raises(LabError, match=r"LAB_REST_URL is .* expected http://HOST:PORT"):
         Gateway(settings(tmp_path, rest_url=url))
 
 

@@ -174,7 +174,7 @@ def test_a_folder_without_images_by_class_is_refused(tmp_path, found):
     (tmp_path / "set").mkdir()
     for name in found:
         write(tmp_path / "set" / name, b"x")
-    with pytest.raises(LabError, match="no images by class: wanted is a folder for each label"):
+    with pytest.raises(LabError, match="no images by class: expected a folder for each label"):
         load(tmp_path / "set")
 
 
@@ -222,10 +222,10 @@ def test_a_missing_file_of_a_csv_is_counted(flowers):
         ("../secret.png,a", r"line 1: '\.\./secret\.png' leads out of"),
         ("path,label\n/etc/passwd,a", r"line 2: '/etc/passwd' leads out of"),
         ("out/secret.png,a", "leads out of"),
-        ("daisy/1.png,daisy\ndaisy/2.png", "line 2: found 'daisy/2.png', wanted is path,label"),
-        ("daisy/1.png,", "wanted is path,label"),
+        ("daisy/1.png,daisy\ndaisy/2.png", "line 2: found 'daisy/2.png', expected path,label"),
+        ("daisy/1.png,", "expected path,label"),
         ("", "names no images"),
-        ("\x00" * 5 + "," + "a" * 200_000, "leads out of|is no CSV"),
+        ("\x00" * 5 + "," + "a" * 200_000, "leads out of|is not a CSV"),
         ("daisy/" + "x" * 5000 + ".png,a", "leads out of|no image that can be read"),
     ],
 )
@@ -239,7 +239,7 @@ def test_a_csv_that_will_not_do_is_named_with_its_line(flowers, tmp_path, rows, 
 
 def test_a_csv_in_another_encoding_is_refused(flowers):
     write(flowers / "list.csv", "path,label\nGänse.png,Gänse".encode("latin-1"))
-    with pytest.raises(LabError, match="is no CSV in UTF-8"):
+    with pytest.raises(LabError, match="is not a CSV in UTF-8"):
         load(flowers / "list.csv")
 
 

@@ -123,7 +123,7 @@ def test_a_layer_of_ones_own_is_reported(tmp_path, context, ending):
             return value
 
     keras.Sequential([keras.Input((4,)), Mine()]).save(tmp_path / f"own.{ending}")
-    with pytest.raises(LabError, match="has a layer of its own that only its program knows"):
+    with pytest.raises(LabError, match="has a custom layer, whose code is not in the file"):
         import_model(tmp_path / f"own.{ending}", context)
 
 

@@ -161,7 +161,7 @@ def test_the_bars_come_from_the_environment(lab, greys, monkeypatch):
 @pytest.mark.usefixtures("versions")
 def test_without_its_images_a_version_is_promoted_by_force_only(lab, tmp_path):
     output = lab("models", "promote", "b", 2, code=1).stderr
-    assert "The images that version 2 of b was made with (brightness) cannot be had" in output
+    assert "The images that version 2 of b was trained with (brightness) cannot be loaded" in output
     assert "Give --data SET" in output
     lab("models", "promote", "b", 2, "--force")
     Image.new("L", (2, 2)).save(tmp_path / "x.png")
@@ -184,7 +184,7 @@ def test_canary_then_stable_then_back_in_one_command(lab, greys):
     output = lab("models", "rollback", "b").stdout
     assert "b 1 answers in place of 2" in output
     assert "Served now: 1, stable is 1." in output
-    assert "nothing to go back to" in lab("models", "rollback", "b", code=1).stderr
+    assert "nothing to roll back to" in lab("models", "rollback", "b", code=1).stderr
 
 
 def test_what_is_quarantined_is_not_promoted_and_can_be_retried(lab, versions, gateway):
@@ -195,7 +195,7 @@ def test_what_is_quarantined_is_not_promoted_and_can_be_retried(lab, versions, g
     assert versions.settings().pinned == (1,)
     lab("models", "rollback", "b", "--to", 2)
     output = lab("models", "retry", "b", 3, "--wait", 0.5, code=1)
-    assert "b 3 is looked at again (does not load: torn)" in output.stdout
+    assert "b 3 is checked again (does not load: torn)" in output.stdout
     assert "After 0.5 s the gateway still shows b" in output.stderr
     gateway.quarantined = {}
     lab("models", "retry", "b", 3)
@@ -261,4 +261,4 @@ def test_import_publishes_and_shows_the_signature(lab, settings, tmp_path, brigh
     assert f"Published: {settings.models / 'grey-net' / '1'}" in output
     assert "serving_default: images uint8 [*, 2, 2, 1] -> scores float32 [*, 2]" in output
     output = lab("import", tmp_path / "Grey Net.keras", "--labels", "a,,b", code=1).stderr
-    assert "--labels a,,b: wanted are names that differ" in output
+    assert "invalid --labels 'a,,b' (expected different names" in output

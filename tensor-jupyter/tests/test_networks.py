@@ -203,7 +203,7 @@ def test_a_network_learns_from_teachers_of_other_seeds_and_they_are_trained_once
         train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=output.append)
     assert output == ["Teacher 1 of 2", "Teacher 2 of 2"]
     trained = train(run, bars(), context_in(tmp_path), verbose=0, callbacks=[Stop()], say=output.append)
-    assert output[2:] == ["Going on after epoch 1 of the training of version 1, which was stopped."]
+    assert output[2:] == ["Resuming the stopped training of version 1 after epoch 1."]
     assert trained.metrics["test_accuracy"] == 1
     alone = train(run.model_copy(update={"teachers": 0}), bars(), context_in(tmp_path / "alone"), verbose=0)
     assert not np.array_equal(trained.model.get_weights()[0], alone.model.get_weights()[0])

@@ -111,7 +111,7 @@ def test_code_that_would_not_run_is_reported_with_its_cell(notebook, cells, outp
     done = lab(path)
     assert done.exit_code == 1
     assert output in done.stderr
-    assert "is no Python" in done.stderr
+    assert "is not valid Python" in done.stderr
     assert not path.with_suffix(".py").exists()
 
 

@@ -50,7 +50,7 @@ def test_labels_may_have_names(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "output"),
     [
-        ({"images": IMAGES}, r"holds \[\]: wanted are x_train/y_train"),
+        ({"images": IMAGES}, r"holds \[\]: expected x_train/y_train"),
         ({"images": IMAGES / 255, "labels": LABELS}, "images is float64; whole numbers from 0 to 255"),
         ({"images": IMAGES * 2, "labels": LABELS}, "whole numbers from 0 to 255"),
         ({"images": IMAGES - 1, "labels": LABELS}, "whole numbers from 0 to 255"),

@@ -63,7 +63,7 @@ def test_only_new_corrections_make_the_step_run_again(parameters, settings):
     assert run_steps(parameters, settings, GATHERED) == dict.fromkeys(GATHERED, False)
     correct(settings, "1", 202)
     plan = runner.explain(runner.Plan(), parameters, settings)
-    assert plan["gather-feedback"] == "1 corrections have come or gone"
+    assert plan["gather-feedback"] == "1 corrections were added or removed"
     assert not plan["train-concept"].startswith("gather")
     ignoring = parameters.model_copy(update={"feedback": "ignore"})
     assert run_steps(ignoring, settings, GATHERED)["gather-feedback"]

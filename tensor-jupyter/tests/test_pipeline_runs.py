@@ -125,7 +125,7 @@ def test_a_dry_run_says_why(monkeypatch, tmp_path, settings):
         monkeypatch.setenv(f"LAB_{name.upper()}", str(getattr(settings, name)))
     monkeypatch.chdir(tmp_path)
     said = CliRunner().invoke(app, ["pipeline", "run", "--dry-run", "--only", "gather-mnist"])
-    assert said.stdout == "gather-mnist       would run: it was asked for\n"
+    assert said.stdout == "gather-mnist       would run: it was requested explicitly\n"
     said = CliRunner().invoke(app, ["pipeline", "run", "--dry-run"])
     assert said.stdout.count("would run: it has not run yet") == len(STEPS)
     assert CliRunner().invoke(app, ["pipeline", "run", "--from", "nowhere"]).exit_code == 1

@@ -46,7 +46,7 @@ def test_a_step_whose_stamp_holds_does_not_run_again(settings):
     run("gather-feedback", settings)
     assert run("train-classifier", settings)[0]
     assert run("train-classifier", settings) == (False, [])
-    assert run("train-classifier", settings, again=True) == (True, ["it was asked for"])
+    assert run("train-classifier", settings, again=True) == (True, ["it was requested explicitly"])
 
 
 def test_each_change_is_told_in_words(settings):

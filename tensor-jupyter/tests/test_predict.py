@@ -253,5 +253,5 @@ def test_local_takes_a_model_of_floats_without_a_card(settings):
 def test_local_reports_a_model_that_is_not_a_classifier(settings):
     number = keras.Input((3,), name="number")
     keras.Model(number, keras.layers.Dense(1)(number)).export(str(settings.models / "line" / "1"), verbose=False)
-    with pytest.raises(LabError, match=r"line 1 does not classify images: wanted are one input"):
+    with pytest.raises(LabError, match=r"line 1 does not classify images: expected one input"):
         Loaded(settings, "line")

@@ -156,7 +156,7 @@ def test_a_promotion_ends_the_pin_of_a_rollback(registry):
 def test_served_and_labelled_versions_are_deleted_by_force_only_and_the_last_never(registry):
     registry.label("canary", 2)
     registry.store_report(3, {"passed": True})
-    with pytest.raises(LabError, match="is called canary"):
+    with pytest.raises(LabError, match="is labelled canary"):
         registry.delete(2, [1, 2, 3, 4])
     with pytest.raises(LabError, match="Version 4 of m is served"):
         registry.delete(4, [1, 2, 3, 4])

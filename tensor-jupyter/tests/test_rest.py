@@ -98,7 +98,7 @@ def test_the_image_arrives_as_it_was(gateway):
 def test_classify_a_version_that_is_loaded_later_waits_for_it(gateway):
     received = gateway((404, None), (503, None), (200, 2))
     answer = classify(DIGIT, "mnist-tutorial", version=2)
-    assert str(answer) == "version 2 says 2 (0.9980); it is the default"
+    assert str(answer) == "version 2 answers 2 (0.9980); it is the default"
     version = "/tf/models/mnist-tutorial/versions/2/classify"
     assert [path for path, _, _ in received] == [version] * 3 + ["/tf/models/mnist-tutorial/classify"]
 

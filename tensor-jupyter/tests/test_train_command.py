@@ -122,10 +122,10 @@ def test_the_same_command_goes_on_after_ctrl_c(begin, lab, tmp_path):
             break
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "the same command goes on after them" in errors
+    assert "the same command resumes after them" in errors
     done = lab(*words)
     assert done.returncode == 0, done.stderr
-    assert "Going on after epoch" in done.stderr
+    assert "Resuming the stopped training" in done.stderr
     assert "epoch 1/12" not in done.stderr
     assert "epoch 12/12" in done.stderr
     assert "Published" in done.stdout

@@ -16,7 +16,7 @@ SMALL = ("--epochs", "3", "--concept-epochs", "8", "--live-calls", "300", "--min
 
 @pytest.mark.skipif(not (UPDATE or os.environ.get("LAB_LONG_TESTS")), reason="minutes; set LAB_LONG_TESTS=1")
 @pytest.mark.timeout(1800)
-def test_the_page_of_a_run_shows_its_verdict(lab: Lab, quiet_page: Page, tmp_path: Path) -> None:
+def test_the_page_of_a_run_shows_its_result(lab: Lab, quiet_page: Page, tmp_path: Path) -> None:
     if lab.engine != "local":
         pytest.skip("the page is opened as a file of this machine")
     command = lab.command(*LAB, "pipeline", "run", "--model", "digits", *SMALL, "--max-false-alarms", "0.2")

@@ -54,7 +54,7 @@ def _crash(scene: Scene, number: int) -> bool:
 
 @contextmanager
 def _killed_in_warm_up(scene: Scene, model: str, number: int) -> Iterator[None]:
-    """While the model is listed for the server and not quarantined, the server gets the signal two seconds into it."""
+    """Send the signal to each process of the server 3 s after its configuration lists the model (2 s into the load)."""
     over = threading.Event()
     config = scene.lab.home / "run" / "models.config"
 
@@ -84,7 +84,8 @@ def _killed_in_warm_up(scene: Scene, model: str, number: int) -> Iterator[None]:
 def in_request(scene: Scene) -> bool:
     """Calls that abort a model's server, one after the other, beside the others' calls.
 
-    No two have the same bytes, which would be refused unsent; and no model gets as many as would have it quarantined.
+    All have different bodies, because the gateway does not send a body again that crashed a server. Each model gets too
+    few of them to be quarantined.
     """
     names = [f"chaos-request-{number}" for number in range(3 if scene.long else 1)]
     for name in names:

@@ -19,7 +19,7 @@ _IMAGES = itertools.cycle(SAMPLES)
 
 
 def full(scene: Scene) -> bool:
-    """Each of the disks in turn, then all; the state's also while a worker begins anew."""
+    """Fill each disk in turn, then all; while the state's disk is full, the gateway is restarted as well."""
     lab = scene.undo.enter_context(_lab_on_small_disks(scene))
     spans = 10.0 if scene.long else 2.0
     met = [_fill(scene, lab, [name], spans) for name in _FOLDERS]

@@ -25,12 +25,12 @@ _MAX_GROWTH = 64.0  # MiB
 _ENHANCE_YOUR_CALM = 11
 _HEADERS, _SETTINGS = 1, 4
 _METHOD = "/grpc.health.v1.Health/Check"
-_PEERS, _TIMES = 3, 5  # that flood at the same time, and come again after they were cut off
+_PEERS, _TIMES = 3, 5  # peers that flood at the same time, and connections of each, one after the other
 _IDLE = 1100  # connections
 
 
 def embedded(scene: Scene) -> bool:
-    """One kind after the other, and peers that never read or say nothing; an honest client at 50 calls a second."""
+    """Run each kind of flood, unread answers and idle connections, beside another client with 50 calls a second."""
     kit: Any = importlib.import_module("transport_kit")  # of the model server's own tests
     address = ("127.0.0.1", scene.lab.ports["SERVING"])
     kinds: dict[str, Callable[[], contextlib.AbstractContextManager[list[int | None]]]] = {

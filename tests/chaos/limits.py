@@ -13,8 +13,8 @@ from tests.running import ROOT, free_ports, wait_until
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _PERIOD = 100_000  # microseconds
-_MEMORY = 512  # MiB: the limit of the gateway's container
-_PIDS = 512  # the limit of a container, which counts threads
+_MEMORY = 512  # MiB for the gateway: half of its container's default limit
+_PIDS = 512  # threads; a container's limit, which counts them, is 4096
 
 # What Python code sees of the machine; TensorFlow's own threads see the real one.
 _COUNTS = """
@@ -24,7 +24,7 @@ os.sched_getaffinity = lambda pid: set(range({cpus}))
 
 
 def cpus(scene: Scene) -> bool:
-    """Gateway and model server on each machine: they start, answer, and stay within the containers' limits."""
+    """Gateway and model server on each machine: they start, answer, and stay within _MEMORY and _PIDS."""
     met = True
     for count in (1, 2, 48, 130, 256) if scene.long else (1, 130):
         folder = scene.folder / f"cpus-{count}"

@@ -21,7 +21,7 @@ _STOPPED_BACK = 60.0  # a stopped one has to be noticed first
 
 
 def play(scene: Scene) -> bool:
-    """One program after the other, then what is not supervisord's child, and supervisord itself, the last."""
+    """Signal each program, then processes that are not supervisord's children, and supervisord itself last."""
     signals = (signal.SIGKILL, signal.SIGSTOP) if scene.long else (signal.SIGKILL,)
     works = _works(scene)
     for name, condition in works.items():
@@ -72,7 +72,7 @@ def _victims(scene: Scene) -> dict[tuple[str, str], int]:
 
 
 def _works(scene: Scene) -> dict[str, Callable[[], bool]]:
-    """What each service is for, tried; not its health check. Every answer within two seconds."""
+    """Return a check of each service that uses it, unlike its health check; an answer must come within two seconds."""
     lab = scene.lab
 
     def get(port: str, path: str) -> Answer | None:

@@ -19,7 +19,7 @@ def _sizes(scene: Scene) -> tuple[int, float, float]:
 
 
 def embedded(scene: Scene) -> bool:
-    """By the verb that users type."""
+    """Restart the embedded model server with `bin/compose.sh restart`."""
     restarts, seconds, rate = _sizes(scene)
     wait_until(scene.answers, 60, "an answer")
     with scene.load(rate) as load:

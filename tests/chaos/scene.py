@@ -153,7 +153,7 @@ class Scene:
     def program(self, *arguments: object, inside: Sequence[str] = (), **environment: str) -> "Program":
         """`python -m` one of the lab's packages, in a process group of its own; ended at the end.
 
-        inside: a command that runs the one that follows it.
+        inside: a command that is put before the program and runs it, such as `sh -c 'exec "$@"' sh`.
         """
         program = Program(self.folder, [*inside, sys.executable, "-m", *map(str, arguments)], environment)
         self.undo.callback(program.kill)

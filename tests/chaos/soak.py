@@ -29,8 +29,8 @@ def play(scene: Scene) -> bool:
     mixed = _mixed(scene)
     most = _closed_loop(mixed, 3.0, _CLIENTS)
     if scene.long:
-        # Memory that many requests at once have taken is kept for the next ones. What a burst would take later, and a
-        # slope show as a leak, is taken before.
+        # A process keeps the memory that many simultaneous requests needed. This burst takes it before the measurement,
+        # so that a later burst does not look like a leak.
         _closed_loop(mixed, 30.0, _BURST_CLIENTS)
     rate = min(most / 2, _MAX_RATE)
     watched = {each.program: each.pid for each in manager(scene.lab).processes() if each.program != "jupyterlab"}

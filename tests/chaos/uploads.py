@@ -11,7 +11,7 @@ from tests.chaos.scene import FORM, Scene
 from tests.running import wait_until
 
 _UPLOAD = 10 * MIB - 4096  # bytes: the largest body that is taken, nearly
-_LIMIT = 512.0  # MiB: the gateway's memory limit in .deploy/localhost-compose.yml
+_LIMIT = 512.0  # MiB: half of the gateway's default memory limit in .deploy/localhost-compose.yml
 _FLOOR_MS = 50.0  # a p99 below it is not the uploads'
 
 
@@ -41,7 +41,7 @@ def play(scene: Scene) -> bool:
 
 @contextmanager
 def _uploads(scene: Scene, count: int) -> Iterator[list[bytes]]:
-    """Half of them go on, half stop in the middle; the answers they get."""
+    """Run `count` uploads, half of which stop in the middle; yield the list of their answers."""
     answered: list[bytes] = []
     head = "POST /tf/mnist/mnist-net HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\nContent-Type: {}\r\n\r\n"
     start = head.format(_UPLOAD, FORM["Content-Type"]).encode()

@@ -103,7 +103,7 @@ def test_container_that_hangs_is_ended_after_failed_checks(rendered: Any, images
 
 
 @in_docker
-def test_only_the_workbench_writes_models_and_the_gateway_has_no_volume(rendered: Any) -> None:
+def test_models_and_logs_are_written_by_the_workbench_only(rendered: Any) -> None:
     def mounts(service: str) -> str:
         return json.dumps(rendered[service].get("volumes", []))
 

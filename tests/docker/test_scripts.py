@@ -265,7 +265,7 @@ def test_auto_takes_tensorflow_serving_if_it_can_be_had(clone: Clone) -> None:
     assert f"the model server is the cpu one: {base} is here" in output
     assert "dockerfile: tensor-serving-gpu/Dockerfile\n" in output
     output = clone.run("push-docker.sh", *options, LAB_SERVING="auto", TF_SERVING_IMAGE="localhost:1/none:1")
-    assert "the model server is the embedded one: localhost:1/none:1 can neither be pulled nor is it here" in output
+    assert "the model server is the embedded one: localhost:1/none:1 is not here and cannot be pulled" in output
     assert f"image:      {clone.group}/tensor-serving-embedded:latest\n" in output
 
 

@@ -1,3 +1,3 @@
-"""TensorFlow is imported before `tensor_serving.embedded`, which otherwise keeps only its messages in this process."""
+"""Import TensorFlow before `tensor_serving.embedded`, which otherwise installs a stand-in with only its messages."""
 
 import tensorflow  # noqa: F401

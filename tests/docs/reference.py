@@ -79,7 +79,7 @@ def settings(model: type[BaseModel], prefix: str, names: Iterable[str] = ()) -> 
 
 
 def flags() -> Iterator[Row]:
-    """The model server's."""
+    """Yield a row for each flag of the model server."""
     yield "flag", "default", "is"
     for field in fields(options.Options):
         shown = _ELSEWHERE if field.name == "grpc_max_threads" else _value(field.default)
@@ -104,7 +104,7 @@ def commands() -> Iterator[Row]:
 
 
 def routes() -> Iterator[Row]:
-    """The gateway's, as its OpenAPI document has them; those of a version or a label are described once for all."""
+    """Yield the gateway's routes from its OpenAPI document, without those of a version or a label."""
     yield "request", "does"
     with TemporaryDirectory() as folder:
         client = create_app(Gateway(run_dir=Path(folder), **_NOTHING_SERVED)).test_client()

@@ -48,7 +48,7 @@ def test_no_work_is_left_for_later_and_no_machine_is_named() -> None:
     assert not found
 
 
-def test_scripts_are_strict_and_have_a_help() -> None:
+def test_scripts_are_strict_and_executable() -> None:
     for path in tracked("bin/*", ".ci/*"):
         text = path.read_text()
         if path.name != "common.sh":

@@ -1,4 +1,6 @@
-"""A Kubernetes of two nodes on this machine, in a network namespace of its own; for root. Run, it says if that can be.
+"""A Kubernetes cluster of two nodes on this machine, in a network namespace of its own; requires root.
+
+Run as a program, this module exits with a message if no cluster can be started here.
 
 components/main.go is every part of it that is written in Go. Each node is a kubelet and a containerd (Debian's). The
 pods of both are on one bridge, so that the reference network plugins do. kube-proxy and CoreDNS run once for both.
@@ -56,7 +58,7 @@ class Cluster:
         return namespaces.inside(NAMESPACE, *command)
 
     def start(self) -> None:
-        """Bring it up, until both nodes are ready. The image of pause is in the registry by then."""
+        """Start the cluster and wait until both nodes are ready. The pause image must be in the registry before."""
         files.write(self.folder, self._registry, ROOT / ".lab" / "registry" / "data")
         self.run("docker-registry", "docker-registry", "serve", str(self.folder / "registry.yml"))
         self._start_control_plane()
@@ -77,7 +79,7 @@ class Cluster:
         self._start_metrics()
 
     def start_node(self, name: str) -> None:
-        """A node's containerd and kubelet; what of it runs already is left alone."""
+        """Start a node's kubelet, and its containerd unless that runs already."""
         folder = self.folder / name
         if f"containerd-{name}" not in self._processes:
             self.run(f"containerd-{name}", "containerd", "--config", str(folder / "containerd.toml"))

@@ -75,7 +75,7 @@ class KubernetesLab:
         return self.cluster
 
     def prepare(self) -> None:
-        """A port of every node that leads to the gateways; on the tests' own cluster volumes that both nodes reach."""
+        """Make a NodePort for the gateways and, on the tests' own cluster, volumes that both nodes can mount."""
         objects = [_entry()]
         if self.cluster:
             for name in _CLAIMS:
@@ -120,7 +120,7 @@ class KubernetesLab:
         }
 
     def wait_for(self, service: str, count: int) -> None:
-        """Until so many pods are ready, and none beyond them is left."""
+        """Wait until `count` pods of the service are ready and no others are left."""
 
         def settled() -> bool:
             listed = self.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={service}", "-o", "name").split()

@@ -9,9 +9,9 @@ from tests.running import Lab
 
 
 def execute(lab: Lab, path: Path, changed: tuple[str, str] = ("", "")) -> list[dict[str, Any]]:
-    """The code cells after a copy beside the notebook was executed.
+    """Execute a copy of the notebook beside it, and return its code cells with their outputs.
 
-    changed: a text of its cells, and what stands there in the copy.
+    changed: a text in the cells, and its replacement in the copy.
     """
     notebook = json.loads(path.read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]

@@ -104,7 +104,7 @@ def test_poisoned_labels_are_refused_and_the_served_version_stays(local: Lab, so
     output = run(local, sources, 3)
     assert "mnist_data_dir changed" in output
     assert "missed" in output
-    assert f"Refused: {MODEL} 2 and {MODEL}-concept 2 were taken away" in output
+    assert f"Refused: {MODEL} 2 and {MODEL}-concept 2 are not promoted" in output
     for name in (MODEL, f"{MODEL}-concept"):
         found = served(local, name)
         assert found["labels"] == {"stable": 1}

@@ -67,7 +67,7 @@ def _kill_worker(stage: Stage) -> bool:
             stage.say(f"KILL to a worker of the gateway (process {stage.kill_worker()})")
             in_flight += 1  # one that arrives in between
         stage.pause(4)
-    stage.say(f"in flight when it was sent: at most {in_flight} calls")
+    stage.say(f"calls in flight when the signals were sent: at most {in_flight}")
     return _say(stage, load.summary()).failed <= in_flight
 
 
@@ -153,7 +153,7 @@ def _say(stage: Stage, figures: Summary) -> Summary:
     return figures
 
 
-_BESIDE = "95 % of the others answered, their p99 at most twice the one before (or 50 ms)"
+_BESIDE = "95 % of other requests answered, their p99 at most twice that before the fault (or 50 ms)"
 FAULTS = {
     "kill-serving": Fault("the model server ends", "0 failed", _kill_serving, "kills the model server"),
     "kill-worker": Fault(

@@ -8,8 +8,8 @@ from ..errors import EngineError
 from ..settings import Settings
 from .deployment import Deployment, notebook_user
 
-# What is unpacked lies beside what there is until all of it is there. Then it is the group's to write, in folders that
-# pass the group on, wherever the archive was made.
+# An archive is unpacked beside the present files and replaces them once all of it is there. Its files are made writable
+# for the group, and its folders setgid, wherever the archive was made.
 _UNPACK = r"""
 umask 002
 rm -rf /*/.restoring
@@ -39,7 +39,7 @@ def write(path: Path, settings: Settings, deployment: Deployment) -> int:
 
 
 def restore(path: Path, settings: Settings, deployment: Deployment) -> None:
-    """Replace the volumes and the host's folders by what a checked backup holds. No container of the lab runs."""
+    """Replace the volumes and the host's folders by those of a checked backup. No container of the lab may run."""
     container = _run(deployment, "rw")
     try:
         archive.unpack(path, archive.VOLUMES, [*container, "sh", "-c", _UNPACK])

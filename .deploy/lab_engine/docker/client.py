@@ -77,15 +77,15 @@ def image_labels(reference: str) -> dict[str, str] | None:
 
 
 def can_pull(reference: str) -> bool:
-    """True if the image's registry answers and has it; nothing is downloaded. Only on loopback TLS is done without."""
+    """Return whether the image's registry answers and has it; nothing is downloaded. Only loopback may lack TLS."""
     insecure = ["--insecure"] if LOOPBACK.match(reference) else []
     return _ask(["docker", "manifest", "inspect", *insecure, reference], _SECONDS) is not None
 
 
 def pull(reference: str, seconds: float | None = None) -> bool:
-    """Pull an image; False if its registry answers that it has none, or is one of this machine that does not run.
+    """Pull an image; return False if its registry does not have it, or is on this machine and does not run.
 
-    Raises EngineError with the registry's reason, such as a login that it wants, and TimeoutError after `seconds`.
+    Raises EngineError with the registry's reason, such as a missing login, and TimeoutError after `seconds`.
     """
     try:
         code, _, errors = _run(["docker", "pull", "--quiet", reference], seconds)

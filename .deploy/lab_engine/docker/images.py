@@ -13,7 +13,7 @@ BEFORE = "-before"  # behind the tag of the images that an upgrade replaced
 
 
 def obstacle(deployment: Deployment, settings: Settings) -> str | None:
-    """Why the images cannot be had, or None; decided in seconds, before anything is built."""
+    """Return why the images can be neither found, pulled nor built, or None. Nothing is built; may take a minute."""
     missing = [image for image in deployment.images.values() if not client.has_image(image)]
     try:
         if not missing or all(client.can_pull(image) or _arrives(image) for image in missing):
@@ -103,7 +103,7 @@ def _pull(image: str) -> bool:
 
 
 def _arrives(image: str) -> bool:
-    """True if a pull succeeds, or has begun; the second look where `docker manifest` says no and not why."""
+    """Return whether a pull succeeds or still runs after 20 s, for when `docker manifest` fails without a reason."""
     try:
         return client.pull(image, seconds=20)
     except TimeoutError:

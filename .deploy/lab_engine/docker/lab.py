@@ -40,7 +40,8 @@ class DockerLab:
         with exclusive(self._settings, "up"):
             self._start()
             if older := images.older(self._deployment):
-                console.say(f"not built from this clone's source: {', '.join(older)}; bin/compose.sh upgrade does that")
+                listed = ", ".join(older)
+                console.say(f"not built from this clone's source: {listed}; bin/compose.sh upgrade replaces them")
             self._wait(tuple(self._deployment.counts))
             report.say_how_to_go_on(self._settings)
 
@@ -125,7 +126,7 @@ class DockerLab:
         except EngineError as error:
             if not kept:
                 raise
-            raise EngineError(f"{error}\nBack to the images before: bin/compose.sh up --tag {kept}") from None
+            raise EngineError(f"{error}\nTo return to the previous images: bin/compose.sh up --tag {kept}") from None
 
     def backup(self, path: Path) -> None:
         images.ensure(self._deployment)
@@ -213,7 +214,7 @@ class DockerLab:
         return self._deployment.environment(self._settings)
 
     def _say_what_was_resolved(self) -> None:
-        note = [("note", f"SELinux is on: if the workbench is refused, {_relabel(self._settings)}")]
+        note = [("note", f"SELinux is on: if the workbench is denied access, run {_relabel(self._settings)}")]
         console.rows(
             [
                 ("docker", client.engine_version() or "does not answer"),
@@ -239,7 +240,7 @@ def _relabel(settings: Settings) -> str:
 
 
 def _share_with_containers(settings: Settings) -> None:
-    """Give the workbench's user the token, and its group the notebooks, where it is not the caller that owns both."""
+    """Give the workbench's user the token, and its group the notebooks, unless that user is the caller."""
     if notebook_user() == os.getuid():
         return
     os.chown(settings.token_file, notebook_user(), -1)

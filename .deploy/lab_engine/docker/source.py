@@ -48,7 +48,7 @@ def commit(folder: Path) -> str:
 
 
 def _context(folder: Path) -> list[Path]:
-    """The files a build is sent: what .dockerignore lets through, all files where there is none."""
+    """Return the files that a build receives: those that .dockerignore admits; without one, all files."""
     path = folder / ".dockerignore"
     lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else ["!."]
     wanted = [folder / line[1:] for line in lines if line.startswith("!")]

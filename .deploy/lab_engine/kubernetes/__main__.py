@@ -57,7 +57,7 @@ def _fail(reason: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bin/kube.sh",
-        description="Run the lab on a Kubernetes cluster, from 1.25 on. docs/kubernetes.md goes through it.",
+        description="Run the lab on a Kubernetes cluster, from 1.25 on. docs/kubernetes.md is the guide.",
         epilog="LAB_REGISTRY, LAB_GROUP, LAB_TAG and LAB_SERVING say which images; the settings of tensor-rest and "
         "tensor-serving are taken from the environment, as bin/compose.sh takes them.",
     )

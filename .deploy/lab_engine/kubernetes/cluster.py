@@ -74,7 +74,7 @@ def status(kubectl: Kubectl) -> int:
     ready = {each["metadata"]["name"]: each["status"].get("readyReplicas", 0) for each in found}
     missing = [name for name, count in wanted.items() if ready[name] < count]
     if not found:
-        console.say(f"no lab is in namespace {kubectl.namespace}; bin/kube.sh apply brings it there")
+        console.say(f"there is no lab in namespace {kubectl.namespace}; bin/kube.sh apply installs one")
     for name in missing:
         console.say(f"{console.bad('not ready')}: {name}, {ready[name]} of {wanted[name]} pods")
     return 1 if missing or not found else 0
@@ -161,7 +161,7 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
         objects.append(_secret("tensor-rest-api-keys", "api-keys", file.read_bytes(), choice))
     elif "production" in choice.components and kubectl.try_run("get", "secret", "tensor-rest-api-keys")[0]:
         raise EngineError(
-            f"the component production wants API keys: set {manifests.KEYS_FILE} to a file of them (docs/security.md)"
+            f"the component production requires API keys: set {manifests.KEYS_FILE} to their file (docs/security.md)"
         )
     if "direct" in choice.components and not _has_secret(kubectl, manifests.ROUTE_KEY):
         objects.append(_secret(manifests.ROUTE_KEY, "route-key", secrets.token_hex(32).encode(), choice))

@@ -28,7 +28,7 @@ def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) 
         for service in [service for service in waiting if is_healthy(service)]:
             waiting.remove(service)
         progress.update(f"waiting for {', '.join(service.group for service in waiting)}")
-        _refuse_hopeless(settings, manager, waiting, before)
+        _raise_if_failing(settings, manager, waiting, before)
         return not waiting
 
     with console.Progress("starting " + ", ".join(service.group for service in services)) as progress:
@@ -36,7 +36,7 @@ def wait_for(settings: Settings, manager: Manager, services: Sequence[Service]) 
             raise EngineError(_report(settings, waiting[0], f"is not healthy after {DEADLINE:.0f} s"))
 
 
-def _refuse_hopeless(
+def _raise_if_failing(
     settings: Settings, manager: Manager, waiting: Sequence[Service], before: Mapping[str, int]
 ) -> None:
     for process in manager.processes():

@@ -24,7 +24,7 @@ class LocalLab:
 
     def install(self, tests: bool) -> None:
         """Make the Python environment; with `tests`, add what bin/test.sh needs."""
-        self._check_room()
+        self._check_disk()
         with exclusive(self._settings, INSTALL):
             self._ensure_environment()
             if tests:
@@ -36,7 +36,7 @@ class LocalLab:
 
     def up(self) -> None:
         self._say_what_was_resolved()
-        self._check_room()
+        self._check_disk()
         with exclusive(self._settings, "up"):
             identity.make_id(self._settings.home)
             if not environment.is_current(self._settings):
@@ -129,7 +129,7 @@ class LocalLab:
 
     def version(self) -> None:
         current = environment.is_current(self._settings)
-        console.rows([("packages", "as this clone wants them" if current else "not installed: bin/compose.sh upgrade")])
+        console.rows([("packages", "as locked by this clone" if current else "not installed: bin/compose.sh upgrade")])
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         chosen([service])
@@ -145,7 +145,7 @@ class LocalLab:
         wanted = chosen(names)
         return [service for service in services.all_services(self._settings) if service.name in wanted]
 
-    def _check_room(self) -> None:
+    def _check_disk(self) -> None:
         current = environment.is_current(self._settings)
         needed = preflight.SPACE_TO_RUN if current else preflight.SPACE_FOR_ENVIRONMENT
         preflight.check_folder(self._settings, needed)

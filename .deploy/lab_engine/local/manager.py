@@ -47,7 +47,7 @@ class Manager:
             return True
         except PermissionError:
             raise EngineError(
-                f"the lab in {self._settings.home} is another user's, which only that user may call"
+                f"the lab in {self._settings.home} belongs to another user, and only that user can control it"
             ) from None
         except (OSError, http.client.HTTPException):
             return False

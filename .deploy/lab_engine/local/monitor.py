@@ -5,7 +5,7 @@ supervisord restarts a program that has ended, but does not notice one that hang
     a program whose probe is not answered          -> its processes are ended; supervisord starts them again
     a program that supervisord gave up on (FATAL)  -> is started again, every 30 s
     supervisord has ended, or hangs                -> everything is ended and started again with the same configuration
-    any of these is stopped, e.g. by SIGSTOP       -> is continued; if that does not help, as above
+    any of these processes is stopped (SIGSTOP)    -> is sent SIGCONT; if it still does not answer, as above
     the monitor hangs                              -> its guard, a child process, ends it; a lost guard is replaced
 
 A program that hangs must work again within 30 s. A start takes 3 s on an idle machine and 16 s where four runnable
@@ -38,7 +38,7 @@ from .services import Program, Service, all_services
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds."""
+    """Time-outs and intervals of the monitor, in seconds."""
 
     pause: float = 1.0  # between two rounds of checks
     probe: float = 4.0  # for one answer; on a machine that trains a healthy program answers late
@@ -48,7 +48,7 @@ class Limits:
 
 
 _PROBES = 3  # a single one proves little on a machine that is busy or was suspended
-_GUARD_SECONDS = 15.0  # a round of the monitor takes at most half of that
+_GUARD_SECONDS = 15.0  # a round may take 14 s: supervisord answers two calls in 3 s each, a service two probes in 4 s
 _GRACE_SECONDS = 2.0  # for programs without a supervisord: gateway and model server finish calls, others need no time
 
 
@@ -132,7 +132,10 @@ class Monitor:
         return False
 
     def _recovered(self, pid: int) -> bool:
-        """Start supervisord, which had this process id, and all programs again; return False if that failed."""
+        """Restart supervisord, whose process id was `pid`, and all programs; return False if that failed.
+
+        Returns True without a restart if another command has started or stopped the lab meanwhile.
+        """
         try:
             with exclusive(self._settings, RECOVERY):
                 last = memory.recall(self._settings)
@@ -145,7 +148,7 @@ class Monitor:
                 self._manager.end_left(_GRACE_SECONDS)
                 self._manager.start(config, {**os.environ, "PYTHONPATH": ""})  # it is set only for the monitor
         except (EngineError, OSError) as error:  # tried again in the next round
-            _say(f"nothing was started: {error}")
+            _say(f"supervisord was not restarted: {error}")
             return False
         return True
 

@@ -1,7 +1,7 @@
-"""More and fewer model servers, while the lab answers: each with a watcher and ports of its own.
+"""Change the number of model servers while the lab answers; each has a watcher and ports of its own.
 
-The gateway reads the file that lists them once a second. One that is added is listed once it has loaded all models; one
-that is taken away is stopped when the gateway has had time to see that it is not listed any more.
+The gateway reads the list of model servers once a second. A new one is added to the list once it has loaded all models;
+one to be removed is stopped only after the gateway has had time to see that the list no longer has it.
 """
 
 import time
@@ -29,7 +29,7 @@ def scale(settings: Settings, manager: Manager, count: int) -> Settings:
 
 
 def with_free_ports(settings: Settings, count: int) -> Settings:
-    """The settings with `count` model servers in all: those there are, as far as they stay, and more on free ports."""
+    """Return the settings with `count` model servers in total: first those present, then new ones on free ports."""
     running = settings.replicas[: count - 1]
     used = {*vars(settings.ports).values(), *(port for each in running for port in vars(each).values())}
     chosen = list(running)

@@ -122,8 +122,8 @@ def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.enviro
     """
     services = [service for service in (*all_services(settings), monitor(settings)) if service.number == 1]
     given = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
-    signed = sorted((given | _own_variables(settings)).items())
-    comments = "".join(f"; {name}={value!r}\n" for name, value in signed)
+    variables = sorted((given | _own_variables(settings)).items())
+    comments = "".join(f"; {name}={value!r}\n" for name, value in variables)
     root_needs = "user=root\n" if os.getuid() == 0 else ""  # supervisord warns when it runs as root by accident
     head = (
         f"{comments}\n[supervisord]\nlogfile={settings.run}/supervisord.log\nlogfile_maxbytes=10MB\nlogfile_backups=1\n"

@@ -79,7 +79,7 @@ def show(
         Path | None, typer.Option("--out", help="Write a contact sheet to this PNG: some images of every class.")
     ] = None,
     each: Annotated[int, typer.Option(min=1, max=50, help="Images of every class on the sheet.")] = 10,
-    size: Annotated[str, typer.Option(help="Bring image files to this form: HEIGHTxWIDTHxCHANNELS, as 96x96x3.")] = "",
+    size: Annotated[str, typer.Option(help="Convert image files to HEIGHTxWIDTHxCHANNELS, such as 96x96x3.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what is in a set: its classes, sizes and split, and with --out show some images of every class."""
@@ -113,7 +113,7 @@ def samples(
 
 
 def _spec(size: str) -> "ImageSpec | None":
-    """The form that `--size` names. A wrong one is a usage error: exit code 2."""
+    """Return the form that `--size` gives, None without it. An invalid size is a usage error: exit code 2."""
     if not size:
         return None
     from tensor_jupyter.data import ImageSpec

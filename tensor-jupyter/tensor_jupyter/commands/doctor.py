@@ -16,7 +16,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")] = False) -> None:
-    """Look at services, models, ports, exposure, folders, disk, memory, GPU and versions; give the fixing command.
+    """Check services, models, ports, exposure, folders, disk, memory, GPU and versions; print how to fix problems.
 
     Nothing is changed. Exit code 0 if there is no problem (there may be warnings), else 1.
     """
@@ -50,7 +50,7 @@ def _table(found: "list[Finding]") -> None:
 
 
 def _lines(found: "list[Finding]") -> None:
-    """One line for each finding, and one for each command, to read and to search."""
+    """Print a line for each finding, and one for its command, so that the output can be searched."""
     for finding in found:
         wanted = f"; wanted: {finding.wanted}" if finding.wanted else ""
         out.print(f"{finding.level:7}  {finding.check}: {finding.found}{wanted}")

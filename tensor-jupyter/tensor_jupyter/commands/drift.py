@@ -18,7 +18,7 @@ DRIFTED, UNKNOWN = 1, 2
 
 _EXAMPLES = """Examples:
 
-  lab drift watch mnist-net --every 600          keeps the scores of every ten minutes
+  lab drift watch mnist-net --every 600          records the scores every ten minutes
 
   lab drift report mnist-net --hours 6           compares those of the last six hours with the training's
 
@@ -33,14 +33,14 @@ app = typer.Typer(
 @app.command()
 def report(
     model: Model,
-    hours: Annotated[float, typer.Option(min=0.01, help="Check the images of the last so many hours.")] = 24.0,
+    hours: Annotated[float, typer.Option(min=0.01, help="Check the images of this many hours up to now.")] = 24.0,
     max_psi: Annotated[
         float, typer.Option(min=0, help="The highest population stability index, live scores against training.")
     ] = 0.25,
     max_foreign: Annotated[
         float, typer.Option(min=0, max=1, help="The largest share of images over the concept threshold.")
     ] = 0.05,
-    min_images: Annotated[int, typer.Option(min=1, help="Do not check fewer.")] = 100,
+    min_images: Annotated[int, typer.Option(min=1, help="With fewer images, the state is not known.")] = 100,
     json: Json = False,
 ) -> None:
     """Take a snapshot of the gateway's scores, check those of the last hours, and write drift.html and drift.png."""

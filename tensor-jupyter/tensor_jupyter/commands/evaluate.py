@@ -32,7 +32,7 @@ Data = Annotated[
     str | None, typer.Option(help="Set or folder whose test images are sent; else the one of the model's card.")
 ]
 MaxError = Annotated[
-    float | None, typer.Option(min=0, max=1, help="The most that may be misread, as 0.03; above it exit code 1.")
+    float | None, typer.Option(min=0, max=1, help="The largest share that may be misread; above it, exit code 1.")
 ]
 Plot = Annotated[Path | None, typer.Option(help="Where the plot goes; else LAB_DATA/evaluations/MODEL-VERSION.png.")]
 
@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:
     """Send test images through the gateway: error rate, latency, answers/s, confusions, and a plot.
 
-    Exit code 1 when more is misread than --max-error allows, or when a call failed: those are counted apart.
+    Exit code 1 if more is misread than --max-error allows, or if a call failed; failed calls are counted separately.
     """
     if version is not None and label is not None:
         raise typer.BadParameter("give --version or --label, not both: a label stands for a version.")
@@ -63,8 +63,8 @@ def evaluate(
         card = _card(settings, model)
         dataset = _dataset(model, card, data, settings)
         path = f"{path_of(model, version, label)}/classify?limit=1"
-        say = err if as_json else out
-        found = _measured(settings, path, dataset, card, n, concurrency, say)
+        console = err if as_json else out
+        found = _measured(settings, path, dataset, card, n, concurrency, console)
         versions = "+".join(map(str, found.versions))
         target = plot or settings.data / "evaluations" / f"{model}-{versions}.png"
         _plot(found, f"{model} {versions} on {dataset.name}", target)
@@ -89,13 +89,13 @@ def _card(settings: Settings, model: str) -> dict[str, Any]:
 
 
 def _dataset(model: str, card: dict[str, Any], data: str | None, settings: Settings) -> "Dataset":
-    """The set to measure with, in the form the model takes, with labels that it knows."""
+    """Return the set to measure with, in the model's image format. Raises LabError for a label the model lacks."""
     from tensor_jupyter.data import ImageSpec, load
 
     made = card.get("data_set") or {}
     name = data or made.get("stand_in_for") or made.get("name")
     if not name or name == "unknown":
-        raise LabError(f"{model} has no card of its data set: give --data SET, a set or folder of its labels.")
+        raise LabError(f"The card of {model} names no data set: give --data SET, a set or folder with its labels.")
     try:
         form = ImageSpec(**card["input"]) if card.get("input") else None
     except TypeError:
@@ -114,14 +114,20 @@ def _dataset(model: str, card: dict[str, Any], data: str | None, settings: Setti
 
 
 def _measured(
-    settings: Settings, path: str, dataset: "Dataset", card: dict[str, Any], n: int, concurrency: int, say: "Console"
+    settings: Settings,
+    path: str,
+    dataset: "Dataset",
+    card: dict[str, Any],
+    n: int,
+    concurrency: int,
+    console: "Console",
 ) -> "Evaluation":
     from tensor_jupyter.data.progress import shown
     from tensor_jupyter.inference import evaluation
 
-    say.print(dataset.message)
+    console.print(dataset.message)
     if n > len(dataset.test):
-        say.print(f"It has {len(dataset.test)} test images, fewer than {n}: all are sent.")
+        console.print(f"It has {len(dataset.test)} test images, fewer than {n}: all are sent.")
     some = evaluation.drawn(dataset.test, n)
     # Without labels on a card a model answers with the indices of its scores.
     labels = dataset.labels if card.get("labels") else [str(number) for number in range(len(dataset.labels))]

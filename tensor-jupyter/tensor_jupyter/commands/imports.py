@@ -28,8 +28,8 @@ Range = Annotated[
     str | None,
     typer.Option(
         "--range",
-        help="The numbers of black and white for an input of floats: 0..255, 0..1 or -1..1. Found by the layers of a "
-        "Keras model (Rescaling, Normalization, preprocess_input) if left out; else 0..1.",
+        help="The values of black and white in a float input: 0..255, 0..1 or -1..1. If left out, derived from the "
+        "layers of a Keras model (Rescaling, Normalization, preprocess_input), else 0..1.",
     ),
 ]
 Size = Annotated[
@@ -90,7 +90,7 @@ def import_model(
         for line in signature_lines(signatures):
             out.print(line)
         if not (published / DECLARATION).is_file():
-            out.print("Each request runs alone: its rows are not known to be independent (--independent-rows).")
+            out.print("Requests are not batched: the rows are not known to be independent (--independent-rows).")
         if "serving_default" not in signatures:
             out.print(f"It has no signature serving_default: call it with ?signature={min(signatures)}")
 
@@ -115,6 +115,6 @@ def _labels(given: str) -> list[str]:
         found.pop()
     if not found or not all(found) or len(set(found)) < len(found):
         raise LabError(
-            f"--labels {given}: wanted are names that differ, as daisy,rose,tulip, or a file of one per line."
+            f"invalid --labels {given!r} (expected different names, as daisy,rose,tulip, or a file with one per line)"
         )
     return found

@@ -19,7 +19,7 @@ def delete(
 ) -> None:
     """Delete a version, or with --all a model.
 
-    A version that is served or labelled is deleted only by --force, the last sound one only with --all.
+    A version that is served or labelled is deleted only with --force, the last one not in quarantine only with --all.
     """
     if (version is None) != every:
         raise typer.BadParameter("give a VERSION, or --all for the model with every version.")
@@ -56,9 +56,9 @@ def independent_rows(
     model: Model,
     value: Annotated[Literal["on", "off", "auto"], typer.Argument(help="auto: as the version itself declares.")],
 ) -> None:
-    """Say whether the rows of the model's requests are independent, so that a server may batch, split and join them.
+    """Declare whether rows of the model's requests are independent, so that a server may batch, split and join them.
 
-    With `on` for a model whose rows depend on each other, such as sums over rows, its answers become wrong.
+    If rows of the model do depend on each other, as in a sum over rows, `on` makes its answers wrong.
     """
     with errors_in_one_line():
         _, registry = registry_of(model)

@@ -19,12 +19,12 @@ Number = Annotated[int, typer.Argument(min=1, help="The version.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until the gateway shows it; 0: do not.")]
 Data = Annotated[
-    str | None, typer.Option("--data", help="Set or folder whose test images are measured with; else the card's.")
+    str | None, typer.Option("--data", help="Data set or folder with the test images; else the one on the card.")
 ]
 
 
 def print_default(settings: Settings, published: Path) -> None:
-    """Print that the version which was just published is the default; anything else has been logged as a warning."""
+    """Print that the version just published is the default. If it is not, a warning was logged with the reason."""
     from tensor_jupyter.publishing.registry import Registry
 
     found = (Registry(settings.models, published.parent.name).report(int(published.name)) or {}).get("default", {})
@@ -33,7 +33,7 @@ def print_default(settings: Settings, published: Path) -> None:
 
 
 def signature_lines(signatures: "dict[str, Signature]") -> list[str]:
-    """Each signature with what it takes and answers, the default one first, one line each."""
+    """Return a line for each signature with its inputs and outputs, `serving_default` first."""
     lines = []
     for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
         given, answered = (

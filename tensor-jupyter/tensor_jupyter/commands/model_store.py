@@ -108,19 +108,19 @@ def _pull(place: "Store", folder: Path, models: list[str] | None, prune: bool, b
     there = [ref for ref in place.versions() if models is None or ref.name in models]
     if not there:
         raise LabError(f"{place.url} has no version of {', '.join(models) if models else 'any model'}.")
-    came = []
+    downloaded = []
     for ref in there:
         if not list((folder / ref.name).glob("[1-9]*")):
             place.pull_settings(ref.name, folder)  # before any version, or the newest would be the default
         if not (folder / ref.name / str(ref.version)).exists():
             with shown(str(ref), place.manifest(ref).bytes, in_bytes=True) as advance:
                 if place.pull(ref, folder, advance_and_beat):
-                    came.append(ref)
+                    downloaded.append(ref)
     changed = [name for name in dict.fromkeys(ref.name for ref in there) if place.pull_settings(name, folder)]
     gone = [ref for ref in pulled(folder) if ref not in there and (models is None or ref.name in models)]
     for ref in gone if prune else ():
         forget(ref, folder)
-    _report(json, pulled=came, settings=changed, removed=gone if prune else [])
+    _report(json, pulled=downloaded, settings=changed, removed=gone if prune else [])
 
 
 def _touch(beat: Path | None) -> None:
@@ -136,4 +136,4 @@ def _report(json: bool, **done: "list[Ref] | list[str]") -> None:
         for each in found:
             out.print(f"{what}: {each}")
     if not any(done.values()):
-        err.print("Nothing to do: both have the same versions.")
+        err.print("Nothing to do: no version is missing at the destination.")

@@ -35,7 +35,7 @@ _EXAMPLES = """Examples:
 
   lab models label mnist-net canary 3   try version 3 under /tf/models/mnist-net/labels/canary/classify
 
-  lab models promote mnist-net 3        measure it; if it passes the gate, it is `stable`
+  lab models promote mnist-net 3        measure it; if it passes the gate, it becomes `stable`
 
   lab models rollback mnist-net         the previous version answers again
 """
@@ -129,7 +129,7 @@ def label(
         settings, registry = registry_of(model)
         _check_sound(registry, version, settings)
         registry.label(label, version)
-        out.print(f"{model} {version} is called {label}: /tf/models/{model}/labels/{label}/classify")
+        out.print(f"{model} {version} has the label {label}: /tf/models/{model}/labels/{label}/classify")
         present, conf = sound(registry, settings), registry.settings()
         _hint_default(conf.default(present), conf.listed(present), version)
         wait_for(model, settings, wait, lambda seen: version in seen.available and seen.labels.get(label) == version)
@@ -193,30 +193,30 @@ def rollback(
 
 @app.command()
 def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
-    """Have a quarantined version checked again, after its cause has been fixed."""
+    """Have a quarantined version checked again, after the cause of the quarantine has been fixed."""
     with errors_in_one_line():
         from tensor_jupyter.publishing.overview import quarantine_reason
 
         settings, registry = registry_of(model)
         reason = quarantine_reason(model, version, settings)
         registry.retry(version)
-        out.print(f"{model} {version} is looked at again{f' ({reason})' if reason else ''}.")
+        out.print(f"{model} {version} is checked again{f' ({reason})' if reason else ''}.")
         listed = version in registry.settings().listed({*registry.numbers(), version})
 
-        looked = False
+        released = False  # from quarantine, when last polled
 
         def arrived(seen: "Seen") -> bool:
-            nonlocal looked
-            if looked and version in seen.quarantined:
+            nonlocal released
+            if released and version in seen.quarantined:
                 raise LabError(f"{model} {version} is quarantined again: {seen.quarantined[version]}")
-            looked = version not in seen.quarantined
+            released = version not in seen.quarantined
             return version in seen.available or not (listed or version in seen.quarantined)
 
         wait_for(model, settings, wait, arrived)
 
 
 def _lines(found: "Overview") -> list[str]:
-    """A table of versions, with a head where there are any."""
+    """Return the lines of a table of versions, its heading first; none if there are no models."""
     rows = [("MODEL", "VERSION", "STATE", "LABELS", "ACCURACY", "DATE", "DATA SET", "")]
     for name, versions in found.models.items():
         for one in versions:
@@ -229,7 +229,7 @@ def _lines(found: "Overview") -> list[str]:
 
 
 def _check_sound(registry: "Registry", version: int, settings: Settings) -> None:
-    """Raises LabError unless the version could be served."""
+    """Raise LabError if the version does not exist, is quarantined, or holds no SavedModel."""
     from tensor_jupyter.publishing.overview import quarantine_reason
 
     registry.folder(version)
@@ -238,15 +238,15 @@ def _check_sound(registry: "Registry", version: int, settings: Settings) -> None
         reason = "it holds no saved_model.pb"
     if reason:
         raise LabError(
-            f"Version {version} of {registry.name} is not sound ({reason}): put it right and "
+            f"Version {version} of {registry.name} is not sound ({reason}): fix it, then run "
             f"`{LAB} models retry {registry.name} {version}`."
         )
 
 
 def _hint_default(default: int, listed: list[int], version: int) -> None:
-    """Print that requests without version and label get this version, too, if other versions are served."""
+    """Print that this version also answers requests without version and label, if it is the default of several."""
     if default == version and len(listed) > 1:
-        out.print("Calls without a label go to it, too: it is the default version.")
+        out.print("It also answers calls without a label, since it is the default version.")
 
 
 def _missed(model: str, version: int, missed: list[str]) -> LabError:

@@ -37,7 +37,7 @@ def export(
         if target.exists() and target.samefile(notebook):
             raise LabError(f"{target} is the notebook itself: give the script another name with -o.")
         if str(target) != "-" and target.exists() and not force:
-            raise LabError(f"{target} is there already: --force overwrites it, -o takes another name.")
+            raise LabError(f"{target} exists already: --force overwrites it, -o gives another path.")
         text = script(notebook)
         if str(target) == "-":
             sys.stdout.write(text)

@@ -54,7 +54,7 @@ def run(
         str | None, typer.Option("--from", help="Run this step and those after it, changed or not.", metavar="STEP")
     ] = None,
     only: Annotated[str | None, typer.Option(help="Run this step alone, changed or not.", metavar="STEP")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which steps would run, and why.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which steps would run, and why.")] = False,
     engine: Annotated[
         Literal["local", "docker"],
         typer.Option(help="docker: run each step in a container of its image, with the folders of this lab."),
@@ -87,7 +87,7 @@ def run(
 def watch(
     config: Config = None,
     count: Annotated[
-        int, typer.Option("--corrections", min=1, help="Run when so many corrections wait to be trained with.")
+        int, typer.Option("--corrections", min=1, help="Run when this many corrections have not been trained with yet.")
     ] = 20,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two checks.")] = 30.0,
     once: Annotated[bool, typer.Option("--once", help="Check once, and exit with the run's exit code.")] = False,
@@ -103,14 +103,14 @@ def watch(
         from tensor_jupyter.pipeline.execute import root_of
 
         parameters, settings = Parameters.read(config, **flags), Settings.read()
-        said = None
+        printed = None
         while True:
             waiting = corrections.waiting(root_of(parameters, settings), parameters, settings)
             enough = waiting >= count
             line = f"{waiting} of {count} corrections wait{': running' if enough else ''}"
-            if line != said:
+            if line != printed:
                 err.print(f"{time.strftime('%H:%M:%S')}  {line}")
-            said = None if enough else line
+            printed = None if enough else line
             code = _attempt(runner.Plan(), parameters, settings, once) if enough else 0
             if once:
                 sys.exit(code)
@@ -196,10 +196,10 @@ def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Image
         served.fetch(settings)  # raises before hours of training
     wide = max(map(len, NAMES))
 
-    def say(name: str, line: str) -> None:
+    def print_line(name: str, line: str) -> None:
         err.print(f"{name:{wide}}  {line}")
 
-    results = runner.Run(plan, parameters, settings, say, images).start()
+    results = runner.Run(plan, parameters, settings, print_line, images).start()
     decided = runner.decision(parameters, settings) if LAST in plan.chosen else None
     code = runner.code_of([*results.values()], decided)
     _print_summary([*results.values()], decided if code != runner.FAILED else None)
@@ -210,7 +210,7 @@ def _run(plan: "Plan", parameters: Parameters, settings: Settings, images: Image
 
 
 def _attempt(plan: "Plan", parameters: Parameters, settings: Settings, once: bool) -> int:
-    """The same for a watch, which does not end while the lab is down."""
+    """Run the plan for `watch` and return the exit code; unless `once`, an error is printed and the watch continues."""
     try:
         return _run(plan, parameters, settings)
     except LabError as error:
@@ -246,4 +246,4 @@ def _print_summary(results: "list[Result]", decided: dict[str, Any] | None) -> N
     if decided["promoted"]:
         out.print(f"Promoted: {names} are stable.")
     else:
-        out.print(f"Refused: {names} do not become stable; what was served before goes on.")
+        out.print(f"Refused: {names} are not promoted; the versions served before stay.")

@@ -12,8 +12,6 @@ from tensor_jupyter.commands.console import err, errors_in_one_line
 from tensor_jupyter.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tensor_jupyter.inference.prediction import Classifier, Prediction
 
 PREDICT_EXAMPLES = """Examples:
@@ -38,7 +36,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 Files = Annotated[
     list[str],
     typer.Argument(
-        help="Images; - for a path on every line of the standard input.", metavar="FILE...", show_default=False
+        help="Image files; - reads paths from standard input, one on each line.", metavar="FILE...", show_default=False
     ),
 ]
 Version = Annotated[int | None, typer.Option("--version", min=1, help="This version; else the default version.")]
@@ -118,7 +116,7 @@ def _print(files: list[str], classifier: "Classifier", line: "Callable[[str, Pre
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write a line in which file names, which are bytes, stay as they were given."""
+    """Write a line. File names are written byte for byte, also if they are not valid UTF-8."""
     stream.buffer.write(os.fsencode(text) + b"\n")
     stream.buffer.flush()
 

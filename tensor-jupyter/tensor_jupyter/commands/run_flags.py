@@ -27,7 +27,7 @@ def run_flags(*without: str) -> Callable[[Callable[..., None]], Callable[..., No
 def setting_flags(
     kind: type[BaseModel], what: str, panel: str, without: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The same for the settings `kind`, shown in help under `panel`."""
+    """Do the same for the settings `kind`. what: their name in messages; panel: the heading of the flags in --help."""
     names = [name for name in kind.model_fields if name not in without]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -131,7 +131,7 @@ def _runs(logs: Path) -> list[Path]:
 
 
 def _versions(family: Path) -> dict[int, Path]:
-    """The run's folder by version; folders under other names are not the lab's."""
+    """Return the runs' folders by version; a folder whose name is not a number is not a run."""
     if not family.is_dir() or family.is_symlink():
         return {}
     named = [path for path in family.iterdir() if path.name.isascii() and path.name.isdigit()]

@@ -74,7 +74,7 @@ def train(
 @run_flags("subset")
 def retrain(
     image_dir: Annotated[Path, typer.Option(help="A folder for each class with images in it: flowers/daisy/1.jpg.")],
-    name: Annotated[str | None, typer.Option(help="What the model is called; else as the folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; the folder's if left out.")] = None,
     size: Annotated[
         int | None, typer.Option(min=8, max=512, help="Pixels a side; else the images' own, or 96.", metavar="PIXELS")
     ] = None,
@@ -92,7 +92,7 @@ def retrain(
 
     lab retrain --image-dir flowers/ --weights mobilenet_v2_no_top.h5 --epochs 20
 
-    For photographs, a pretrained network is adapted (transfer); for small images, a small network is trained anew.
+    For photographs, a pretrained network is adapted (transfer); for small images, a small one is trained from scratch.
     """
     with errors_in_one_line():
         run = Run.read(config, **flags)
@@ -123,8 +123,8 @@ def _train(
         progress = EpochProgress(err)
         trained = fit(run, dataset, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
     except KeyboardInterrupt:
-        kept = "the epochs that were finished are kept: the same command goes on after them"
-        err.print(f"Stopped; {kept if is_kept(context) else 'no epoch was finished, so the same command begins anew'}.")
+        kept = "the finished epochs are kept: the same command resumes after them"
+        err.print(f"Stopped; {kept if is_kept(context) else 'no epoch was finished: the same command starts over'}.")
         raise
     metrics = trained.metrics
     if "test_accuracy" in metrics:
@@ -155,7 +155,7 @@ def _train(
 
 
 def _called(folder: Path) -> str:
-    """A model's name after the folder's."""
+    """Return a valid model name made from the folder's name."""
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._")
     return name[:63] or "retrained"
 
@@ -168,7 +168,7 @@ def _data_words(data: str) -> list[str]:
 
 
 def _run_words(run: Run) -> list[str]:
-    """The flags that make such a run again, without the paths of this machine."""
+    """Return the flags that repeat the run; FILE replaces a path of this machine."""
     words = ["--epochs", str(run.epochs)]
     for name, value in run.differences().items():
         if name == "weights" and value != "none":

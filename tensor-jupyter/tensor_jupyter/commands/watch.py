@@ -11,7 +11,7 @@ from tensor_jupyter.settings import Settings
 
 
 def watch(
-    model: Annotated[str | None, typer.Option(help="This model alone; else every one that answers.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model; else every model with requests.")] = None,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two points of a curve.")] = 10.0,
     once: Annotated[bool, typer.Option("--once", help="Write one point, and exit.")] = False,
 ) -> None:

@@ -38,7 +38,7 @@ def read_archive(path: Path, wanted: ImageSpec | None = None, name: str = "") ->
         raise LabError(f"{path.name} cannot be read as a tar archive ({error}); get it anew.") from error
     found = _labelled(members)
     if not found:
-        raise LabError(f"{path.name} has no images by class: wanted is a folder for each label with images in it.")
+        raise LabError(f"{path.name} has no images by class: expected a folder for each label with images in it.")
     return collect(name or path.name.split(".")[0], found, wanted)
 
 
@@ -93,7 +93,7 @@ def _checked(member: tarfile.TarInfo, name: str) -> PurePosixPath:
 
 
 def _labelled(members: list[tuple[PurePosixPath, bytes]]) -> list[Found]:
-    """The first folder that separates images is the label, after the parts train and test if there are such."""
+    """Return the images with labels: the first folder in which paths differ, below train/ and test/ if these exist."""
     paths = [path.parts for path, _ in members]
     while paths and len({path[0] for path in paths}) == 1 and min(map(len, paths)) > 2:
         paths = [path[1:] for path in paths]

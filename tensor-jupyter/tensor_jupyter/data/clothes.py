@@ -18,13 +18,13 @@ EACH = 150
 """How many images of each kind are drawn."""
 
 _SIDE = 28
-_LARGE = 112  # pixels; clothes are drawn at this size and then brought down
+_LARGE = 112  # pixels; clothes are drawn at this size and then reduced
 _EVERY = 5  # every fifth drawing is for testing
 
 Points = Sequence[tuple[float, float]]
 
 _SIDES: tuple[Callable[[float], float], ...] = (lambda x: x, lambda x: 1 - x)
-"""x of a point on the left, and on the right."""
+"""Functions of a point's x: on the left side, and mirrored on the right."""
 
 
 def load_clothes(settings: Settings | None = None) -> Dataset:
@@ -80,7 +80,7 @@ class _Cloth:
         self.pen.polygon(points, self.grey)
 
     def cut_both(self, points: Points) -> None:
-        """The points of the left side from top to bottom, and the same at the right."""
+        """Draw a symmetric shape; points: its left side from top to bottom."""
         self.cut([*points, *((1 - x, y) for x, y in reversed(points))])
 
     def seam(self, points: Points, width: float = 0.025) -> None:
@@ -90,12 +90,12 @@ class _Cloth:
         self.pen.polygon(points, 0)
 
     def body(self, length: float, waist: float = 0.0, hem: float = 0.0, collar: float = 0.12) -> None:
-        """From the shoulders to `length`; waist: how much narrower there; hem: how much wider at the end."""
+        """Draw from the shoulders to `length`; waist: how much narrower there; hem: how much wider at the end."""
         self.cut_both([(0.5 - collar, 0.1), (0.26, 0.15), (0.29 + waist, 0.45), (0.29 - hem, length), (0.5, length)])
         self.hole([(0.5 - collar, 0.08), (0.5, 0.1 + collar / 2), (0.5 + collar, 0.08)])
 
     def sleeves(self, length: float, width: float = 0.13) -> None:
-        """length: how far down they reach."""
+        """Draw both sleeves; length: how far down they reach."""
         reach = 0.26 - 0.24 * (length - 0.15)
         for side in _SIDES:
             points = [(0.28, 0.13), (reach - width / 2, length), (reach + width / 2, length + 0.03), (0.33, 0.35)]

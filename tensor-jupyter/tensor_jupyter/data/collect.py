@@ -41,7 +41,7 @@ class Found:
     name: str = ""
 
     def read(self) -> bytes:
-        """The bytes, up to one more than an image may have. Raises OSError if it is not a file, such as a pipe."""
+        """Return the bytes, at most one more than the limit. Raises OSError for anything but a regular file."""
         if isinstance(self.source, bytes):
             return self.source
         if not self.source.is_file():
@@ -93,7 +93,7 @@ def collect(name: str, found: Sequence[Found], wanted: ImageSpec | None = None, 
 
 
 def _common_form(found: Sequence[Found]) -> ImageSpec:
-    """The form that suits all images, from their headers."""
+    """Return the form that suits all images: the size they share, and grey only if all are; from their headers."""
     sizes, channels = set(), 1
     for file in found:
         try:
@@ -141,6 +141,6 @@ def _split(found: Sequence[Found], digests: list[bytes], classes: np.ndarray) ->
 
 
 def _natural(label: str) -> tuple[bool, int, str]:
-    """Numbers by their value, before words by their letters."""
+    """Return the sort key of a label: numbers by value, then words alphabetically."""
     number = label.isascii() and label.isdecimal()
     return (not number, int(label) if number else 0, label)

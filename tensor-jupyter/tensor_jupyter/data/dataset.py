@@ -11,8 +11,8 @@ import numpy as np
 
 from tensor_jupyter.errors import LabError
 
-_FEWEST = 2_000  # images; with fewer, a part of the training set is a poor estimate of the whole
-_FEWEST_HELD_OUT = 50  # images to validate with, or a fifth of all
+_MIN_SUBSET = 2_000  # images; a smaller part of the training set is a poor estimate of the whole
+_MIN_VALIDATION = 50  # images to validate with, or a fifth of all
 
 
 @dataclass(frozen=True)
@@ -109,18 +109,18 @@ class Dataset:
             seed: The same seed gives the same split.
         """
         count = len(self.train)
-        held_out = max(math.ceil(fraction * count), min(_FEWEST_HELD_OUT, count // 5), 1) if fraction else 0
+        held_out = max(math.ceil(fraction * count), min(_MIN_VALIDATION, count // 5), 1) if fraction else 0
         rows = np.random.default_rng(seed).permutation(count)
         return self.train.take(rows[held_out:]), self.train.take(rows[:held_out])
 
     def subset(self, fraction: float, seed: int = 0) -> "Dataset":
-        """A random part of the training images, at least 2,000 of them or all; the test images stay whole.
+        """Return the set with a random part of its training images, at least 2,000 or all, and all its test images.
 
         Raises LabError unless 0 < fraction <= 1.
         """
         if not 0 < fraction <= 1:
             raise LabError(f"A subset of {fraction} cannot be taken: give a fraction above 0 and at most 1, as 0.1.")
-        count = min(len(self.train), max(_FEWEST, round(fraction * len(self.train))))
+        count = min(len(self.train), max(_MIN_SUBSET, round(fraction * len(self.train))))
         if count == len(self.train):
             return self
         rows = np.random.default_rng(seed).permutation(len(self.train))[:count]
@@ -132,7 +132,7 @@ class Dataset:
         )
 
     def plus(self, other: "Dataset") -> "Dataset":
-        """Both sets' training images to train on and both sets' test images to measure with; labels go by name.
+        """Return the union of both sets, of their training images and of their test images; labels are matched by name.
 
         Raises LabError when the other's images have another size, or a label that this set does not know.
         """

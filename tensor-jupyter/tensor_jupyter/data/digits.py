@@ -75,11 +75,11 @@ def save_samples(folder: Path, count: int = 10 * SAMPLES_PER_DIGIT) -> list[Path
 def _enlarge(coarse: np.ndarray) -> np.ndarray:
     framed = np.pad(coarse, 1).astype(np.float32)
     smooth = Image.fromarray(framed).resize((_ENLARGED, _ENLARGED), Image.Resampling.BILINEAR)
-    # Block counts are blurred strokes: this curve makes their middle ink and their edge thin again.
+    # The counts are blurred strokes: this curve sets the middle of a stroke to full ink, and makes its edge thin again.
     return np.clip((np.asarray(smooth) - 0.1) / 0.7, 0, 1)
 
 
 def _offset(profile: np.ndarray) -> int:
-    """Where a profile of ink must start so that its centre of mass lies in the middle, and all of it inside."""
+    """Return where a profile of ink must start so that its centre of mass is in the middle; it must fit inside."""
     centre = (np.arange(len(profile)) * profile).sum() / profile.sum()
     return int(np.clip(round((_SIDE - 1) / 2 - centre), 0, _SIDE - len(profile)))

@@ -24,12 +24,12 @@ from tensor_jupyter.data.progress import shown
 from tensor_jupyter.errors import LabError
 
 CONNECT_SECONDS = 4.0
-"""How long a mirror may not respond. Short, because without a network the lab has other data."""
+"""Timeout for a mirror that does not respond. Short, because the lab has other data without a network."""
 
 MAX_BYTES = 128 * 2**20
 """The largest file that is downloaded, packed or unpacked."""
 
-_CONNECTIONS = 20  # to one mirror, as long as each transfers something
+_MAX_CONNECTIONS = 20  # to one mirror, one after the other, while each transfers something
 _CHUNK = 2**16
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def fetch(remote: Remote, mirrors: Iterable[str], folder: Path) -> Path:
                 return _fetch_from(f"{mirror.rstrip('/')}/{remote.name}", remote, target)
             except (OSError, HTTPException, ValueError) as error:
                 reasons.append(f"{mirror}: {error.reason if type(error) is URLError else error}")
-                _log.info("%s not from %s: %s", remote.name, mirror, error)
+                _log.info("%s could not be downloaded from %s: %s", remote.name, mirror, error)
     raise LabError(f"{remote.name} could not be downloaded to {folder} ({'; '.join(reasons) or 'no mirror is set'}).")
 
 
@@ -91,7 +91,7 @@ def _fetch_from(url: str, remote: Remote, target: Path) -> Path:
     if not url.startswith(("http://", "https://")):
         raise ValueError("is not an http address")
     part = target.with_name(f".{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
-    for _ in range(_CONNECTIONS):
+    for _ in range(_MAX_CONNECTIONS):
         before = _size(part)
         try:
             _continue(url, part)
@@ -99,7 +99,7 @@ def _fetch_from(url: str, remote: Remote, target: Path) -> Path:
         except (OSError, HTTPException) as error:
             if _size(part) <= before:
                 raise
-            _log.info("%s, going on from %d bytes: %s", url, _size(part), error)
+            _log.info("%s: %s; resuming after %d bytes", url, error, _size(part))
     wrong = problem(part, remote)
     if wrong:
         _forget(part)
@@ -188,7 +188,7 @@ def _learned(path: Path) -> str:
 
 
 def _learn(part: Path, note: Path, name: str) -> None:
-    """Keep the checksum in the form that `sha256sum -c` reads. An earlier one was checked before, and is the same."""
+    """Write the checksum in the form that `sha256sum -c` reads. An existing one is equal: `problem` has compared it."""
     note.write_text(f"{_digest(part, 'sha256', unpacked=False)}  {name}\n")
 
 
@@ -203,7 +203,7 @@ def _forget(part: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One downloader at a time in a folder; another waits, and then finds the file there."""
+    """Lock the folder: one process downloads at a time; others wait, and then find the file there."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

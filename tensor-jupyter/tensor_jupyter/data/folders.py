@@ -1,7 +1,7 @@
 """Images by class: a folder for each label, as people keep them, and the samples that the gateway keeps.
 
 flowers/daisy/1.jpg                     one folder for each label
-flowers/train/daisy/1.jpg               the same in two parts: train and test; val counts as test if there is no other
+flowers/train/daisy/1.jpg               the same in two parts, train and test; val is test if there is no folder test
 feedback/mnist-net/7/<sha256>.png       what people corrected, for each model
 """
 
@@ -35,7 +35,7 @@ def read_folder(folder: Path, wanted: ImageSpec | None = None, name: str = "") -
             found += _files(path, path.name, "")
     if not found:
         raise LabError(
-            f"{folder} has no images by class: wanted is a folder for each label with images in it "
+            f"{folder} has no images by class: expected a folder for each label with images in it "
             f"({', '.join(SUFFIXES)}), as in flowers/daisy/1.jpg."
         )
     return collect(name or folder.resolve().name, found, wanted)
@@ -56,7 +56,7 @@ def feedback_models(folder: Path) -> list[str]:
 
 
 def parts_of(names: list[str]) -> dict[str, str]:
-    """If these folders are the parts of a set: which is "train" and which "test"; {} if they are classes."""
+    """Return "train" or "test" for each folder name if these are the parts of a set; {} if they are classes."""
     low = {name: name.lower() for name in names}
     validation = [name for name in names if low[name] in _VALIDATION]
     parts = {name: _PARTS[low[name]] for name in names if low[name] in _PARTS}

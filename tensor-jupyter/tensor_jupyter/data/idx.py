@@ -15,7 +15,7 @@ import numpy as np
 from tensor_jupyter.errors import LabError
 
 MAX_BYTES = 256 * 2**20
-"""How many values one file may hold; MNIST's largest file has 47 million."""
+"""The largest number of values (one byte each) in a file; MNIST's largest file has 47 million."""
 
 _UINT8 = 0x08
 

@@ -62,7 +62,7 @@ MNIST = IdxSet(
         ),
     ),
 )
-"""Its mirrors repack, so the sums are of the unpacked bytes."""
+"""MNIST's mirrors compress the files anew, so the checksums are of the unpacked bytes."""
 
 FASHION_MNIST = IdxSet(
     "fashion-mnist",
@@ -75,7 +75,7 @@ FASHION_MNIST = IdxSet(
         Remote("t10k-labels-idx1-ubyte.gz", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
     ),
 )
-"""The sums are of the packed files, as its makers and their mirror give them."""
+"""The checksums are of the packed files, as its authors and the mirror publish them."""
 
 TRAIN_FILES = tuple(file.name for file in MNIST.files[:2])
 TEST_FILES = tuple(file.name for file in MNIST.files[2:])
@@ -140,7 +140,7 @@ def sklearn_digits(reason: str) -> Dataset:
 
 
 def read_idx_folder(folder: Path) -> Dataset:
-    """The set in a folder with MNIST's file names. Its name and labels are found by its checksums. Raises LabError."""
+    """Return the set in a folder with MNIST's file names; its checksums identify a known set. Raises LabError."""
     train = _read(folder, TRAIN_FILES)
     known = next((one for one in (MNIST, FASHION_MNIST) if one.verified(folder)), None)
     name = known.name if known else folder.resolve().name

@@ -22,18 +22,18 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
 """Of one file, by its header."""
 
-_ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
+_ORIENTATION = 0x0112  # EXIF tag; the values 5 to 8 swap height and width
 
 # MAX_PIXELS is stricter than Pillow's limit, beyond which Pillow only warns.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableError(Exception):
-    """The bytes are not those of an image, or of one that is too large; the text names what was found."""
+    """The bytes are not an image, or one that is broken, too large or without a glyph; the text says what was found."""
 
 
 def measure(content: bytes) -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) from the header alone. Raises UnreadableError."""
+    """Return height, width and channels (1 or 3) of the upright image, from its header. Raises UnreadableError."""
     image = _open(content)
     width, height = image.size
     try:
@@ -56,9 +56,10 @@ def read(content: bytes, wanted: ImageSpec) -> np.ndarray:
 
 
 def fit(image: Image.Image, wanted: ImageSpec) -> np.ndarray:
-    """An image of mode L or RGB as uint8 [H, W, C]. Raises UnreadableError where a glyph is wanted and none is drawn.
+    """Return an image of mode L or RGB in the wanted form, uint8 [H, W, C].
 
-    One of the right size is only given the wanted polarity, unless a glyph is wanted and its ground is not even.
+    If the size is right already, only the polarity is changed; a glyph on uneven ground is always cut out and centred.
+    Raises UnreadableError if a glyph is wanted and nothing is drawn.
     """
     pixels = np.asarray(image.convert("L" if wanted.channels == 1 else "RGB"))
     if wanted.centering == "mnist" and wanted.channels == 1:
@@ -82,7 +83,7 @@ def _glyph(pixels: np.ndarray, wanted: ImageSpec) -> np.ndarray:
 
 
 def _is_inverted(light: bool, wanted: ImageSpec) -> bool:
-    """Whether the ground's lightness is not the one that is wanted."""
+    """Whether the image must be inverted: its ground is light where a dark one is wanted, or the reverse."""
     return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")
 
 

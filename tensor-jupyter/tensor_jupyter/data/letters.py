@@ -20,13 +20,13 @@ from tensor_jupyter.settings import Settings
 LETTERS = "ABCDEFGHIJ"
 
 ARCHIVE = Remote("notMNIST_small.tar.gz", size=8_458_043, md5="c9890a473a9769fda4bdf314aaf500dd")
-"""Only its size and MD5 are published, no SHA-256 that we found: that of the first download is kept."""
+"""Only its size and MD5 are published, so the SHA-256 of the first download is kept to check later ones."""
 
 VARIATIONS = 20
 """How many images of each letter in each font are rendered."""
 
 _SIDE = 28
-_LARGE = 112  # pixels; letters are drawn at this size and then brought down
+_LARGE = 112  # pixels; letters are drawn at this size and then reduced
 _EVERY = 5  # every fifth font is for testing, so that letters are tested in fonts that were not trained on
 # Matplotlib's fonts, without those of symbols.
 _FONTS = (
@@ -59,7 +59,7 @@ def load_notmnist(settings: Settings) -> Dataset:
         path = cached(settings)
     except LabError as error:
         return rendered_letters(str(error).rstrip("."))
-    # Not declared as light on dark: a bold letter that fills its image would be taken for the ground, and inverted.
+    # Read without a polarity: else a bold letter that fills its image would be taken for the ground, and inverted.
     return replace(read_archive(path, ImageSpec(_SIDE, _SIDE, 1), "notmnist"), polarity="light-on-dark")
 
 

@@ -38,7 +38,7 @@ def read_npz(path: Path) -> Dataset:
         raise LabError(f"{path.name} cannot be read as .npz ({error}); get it anew.") from error
     keys = _pair(arrays, _TRAIN)
     if not keys:
-        raise LabError(f"{path.name} holds {sorted(arrays)[:10]}: wanted are {' or '.join(map('/'.join, _TRAIN))}.")
+        raise LabError(f"{path.name} holds {sorted(arrays)[:10]}: expected {' or '.join(map('/'.join, _TRAIN))}.")
     names = next((arrays[key].tolist() for key in _NAMES if key in arrays), None)
     test_keys = _pair(arrays, _TEST)
     parts = [(_images(arrays[x], x, path), arrays[y], y) for x, y in filter(None, (keys, test_keys))]
@@ -63,7 +63,7 @@ def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    """An array; its header is checked against the size in the archive's directory, beyond which nothing is unpacked."""
+    """Return an array. Its header is checked against the size in the zip directory; no more than that is unpacked."""
     if entry.file_size > MAX_BYTES:
         raise LabError(f"{path.name}: {entry.filename} has {entry.file_size} bytes; at most {MAX_BYTES} are read.")
     with archive.open(entry) as stream:
@@ -101,7 +101,7 @@ def _images(array: np.ndarray, key: str, path: Path) -> np.ndarray:
 def _classes(
     given: list[tuple[np.ndarray, str]], counts: list[int], names: list[object] | None, path: Path
 ) -> tuple[tuple[str, ...], list[np.ndarray]]:
-    """The labels' names and, for each part, their places among them."""
+    """Return the label names and, for each part, its labels as indices into them."""
     arrays = []
     for (array, key), count in zip(given, counts, strict=True):
         flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array

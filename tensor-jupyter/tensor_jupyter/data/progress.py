@@ -12,7 +12,7 @@ _EVERY_SECONDS = 5.0  # between two plain lines; shorter work prints nothing
 
 @contextlib.contextmanager
 def shown(what: str, total: int, start: int = 0, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """Yields advance(n). total: 0 when it is not known; start: how much is done already. Written to stderr."""
+    """Show progress on stderr, and yield `advance(n)`. total: 0 if unknown; start: how much is done already."""
     console = Console(stderr=True, highlight=False, markup=False)
     if console.is_terminal or console.is_jupyter:
         count = DownloadColumn() if in_bytes else MofNCompleteColumn()

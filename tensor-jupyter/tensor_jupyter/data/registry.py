@@ -20,7 +20,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Named:
-    """A set that the lab knows by name. load: may use a stand-in; get: downloads it without any stand-in."""
+    """A set with a name. load: may return a stand-in; get: downloads the set itself; offline: the stand-in, if any."""
 
     about: str
     load: Callable[[Settings], Dataset]
@@ -56,11 +56,11 @@ NAMES = tuple(_NAMED)
 def load(what: str | Path, settings: Settings | None = None, spec: ImageSpec | None = None) -> Dataset:
     """A data set: a name of NAMES, a path, `feedback:<model>`, or several joined by `+`.
 
-    A path is a folder of images by class or of IDX files, a CSV of path,label, an .npz, or a tar of images by
-    class.
-    spec: the form that image files are converted to; else their own, or 96x96 if they differ. The sets of NAMES,
-    IDX files and arrays keep the form they have. In `mnist+feedback:mnist-net` the first set gives the form and the
-    labels; both have parts to train on and to test with.
+    A path is a folder of images by class or of IDX files, a CSV of path,label, an .npz, or a tar of images by class.
+    In `mnist+feedback:mnist-net`, form and labels are those of the first set; both have training and test images.
+
+    spec: the form that image files are converted to; None: their own if they share one, else 96x96. The sets of NAMES,
+    IDX files and arrays keep the form they have.
 
     Raises LabError when there is no such set, it cannot be read, or one of its parts is empty.
     """

@@ -39,7 +39,7 @@ def _some(data: Dataset, number: int, each: int) -> np.ndarray:
 
 
 def _shown(image: np.ndarray) -> Image.Image:
-    """The image in a cell: small ones are enlarged without smoothing, large ones reduced with it."""
+    """Return the image in a cell: a small one is enlarged without smoothing, a large one is reduced with smoothing."""
     shown = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
     way = Image.Resampling.NEAREST if max(shown.size) < _CELL else Image.Resampling.BILINEAR
     scale = _CELL / max(shown.size)

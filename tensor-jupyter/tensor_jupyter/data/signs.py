@@ -17,7 +17,7 @@ EACH = 60
 SIDE = 64
 """Pixels a side."""
 
-_LARGE = 2 * SIDE  # signs are drawn at this size and then brought down
+_LARGE = 2 * SIDE  # signs are drawn at this size and then reduced
 _RED, _WHITE, _BLACK, _BLUE, _YELLOW = (190, 25, 35), (240, 240, 238), (25, 25, 28), (25, 80, 165), (245, 195, 20)
 
 
@@ -30,7 +30,7 @@ def drawn_signs(settings: Settings | None = None) -> Path:
         staging = Path(tempfile.mkdtemp(prefix=".signs-", dir=settings.data))
         try:
             save_signs(staging)
-            staging.chmod(staging.stat().st_mode | 0o075)  # for the group, like everything in the lab's folders
+            staging.chmod(staging.stat().st_mode | 0o075)  # mkdtemp makes it 0700
             staging.replace(folder)  # whole or not at all
         except OSError:
             if not folder.is_dir():  # else drawn by another notebook meanwhile
@@ -79,7 +79,7 @@ def _scene(random: np.random.Generator) -> Image.Image:
 
 
 def _around(corners: int, radius: float, turn: float = 0.0) -> list[tuple[float, float]]:
-    """The corners of a regular polygon about the middle; the first one is above it, turned by so many corners."""
+    """Return the corners of a regular polygon, the first at the top; turn: its rotation, 1 is one corner further."""
     angles = (np.arange(corners) + turn) * 2 * np.pi / corners
     return [(0.5 + radius * float(np.sin(angle)), 0.5 - radius * float(np.cos(angle))) for angle in angles]
 

@@ -26,7 +26,7 @@ class Pen:
         self._draw.ellipse(self._pixels([(x - far, y - far), (x + far, y + far)]), fill=colour)
 
     def text(self, text: str, height: float, colour: Colour) -> None:
-        """In the middle of the image."""
+        """Write `text` in the middle of the image."""
         self._draw.text(self._pixels([(0.5, 0.5)])[0], text, colour, _bold(round(height * self._side)), anchor="mm")
 
     def _pixels(self, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -36,7 +36,7 @@ class Pen:
 def varied(
     image: Image.Image, random: np.random.Generator, side: int, turn: float, slant: float, scale: float
 ) -> np.ndarray:
-    """uint8 [side, side] of a large square image of mode L: changed a little, moved, soft or hard, with some noise.
+    """Return a variation of a large square image of mode L, uint8 [side, side]: distorted, moved, blurred, noisy.
 
     turn, slant, scale: the largest rotation in radians, shear along x, and relative change of each side.
     """

@@ -50,12 +50,12 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
                     continue
                 values = {name: row[column] if column < len(row) else "" for name, column in columns.items()}
                 if not values["path"] or not values["label"]:
-                    raise LabError(f"{path}, line {line}: found {','.join(cells)[:80]!r}, wanted is path,label.")
+                    raise LabError(f"{path}, line {line}: found {','.join(cells)[:80]!r}, expected path,label.")
                 if line > MAX_IMAGES:
                     raise LabError(f"{path} has more than {MAX_IMAGES} lines.")
                 yield line, values["path"], values["label"], _part(values.get("part", ""))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LabError(f"{path} is no CSV in UTF-8 ({error}): lines of path,label are wanted.") from error
+        raise LabError(f"{path} is not a CSV in UTF-8 ({error}): expected lines of path,label.") from error
 
 
 def _columns(row: list[str]) -> dict[str, int] | None:
@@ -79,11 +79,11 @@ def _part(word: str) -> str:
 
 
 def _below(root: Path, name: str, path: Path, line: int) -> Path:
-    """The file, with links followed, if it lies below the CSV's folder."""
+    """Return the file's path with links resolved. Raises LabError if it is not below the CSV's folder."""
     try:
         file = (root / name).resolve()
         inside = file.is_relative_to(root)
-    except (OSError, ValueError, RuntimeError):  # a name too long, with a null byte, or a circle of links
+    except (OSError, ValueError, RuntimeError):  # the name is too long or has a null byte, or links form a loop
         inside = False
     if not inside:
         raise LabError(f"{path}, line {line}: {name[:80]!r} leads out of {root}; keep the images beside the CSV.")

@@ -40,6 +40,6 @@ def examine(settings: Settings) -> list[Finding]:
         "versions": lambda: versions.check(where.container),
     }
     found, failed = together(looks, _SECONDS)
-    found |= {name: [problem(name, f"could not be looked at: {error}", "an answer")] for name, error in failed.items()}
+    found |= {name: [problem(name, f"could not be checked: {error}", "a result")] for name, error in failed.items()}
     ports = listening.check(where, services.silent(found["services"]))
     return [*found.pop("services"), *ports, *(finding for name in looks if name in found for finding in found[name])]

@@ -1,4 +1,4 @@
-"""The addresses of the lab's services from here: on this machine's loopback or, in Docker, in their own containers."""
+"""Addresses of the lab's services as this process reaches them: on loopback or, in Docker, by container name."""
 
 import os
 import socket
@@ -34,14 +34,14 @@ class Where:
     keys_file: Path | None
 
     def typed(self, command: str, root: bool = False) -> str:
-        """The command as a user types it on the host; root: it needs more than this user's rights."""
-        if self.container:  # whose root has no rights of its own
+        """Return the command as typed on the host; root: it needs root's rights."""
+        if self.container:  # it runs without capabilities, even as root
             return f"docker exec --privileged --user 0 {socket.gethostname()} {command}"
         return f"sudo {command}" if root and os.getuid() else command
 
 
 def find(settings: Settings, environ: Mapping[str, str] | None = None) -> Where:
-    """From the settings, the environment (else this process's), and the lab's state folder.
+    """Return the addresses from the settings, `environ` (None: this process's environment) and the lab's state folder.
 
     Raises LabError for what is not an address.
     """

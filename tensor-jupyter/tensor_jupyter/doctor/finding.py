@@ -8,7 +8,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """check: what was looked at, as "disk". found and wanted are for people; fix is a command to type, "" if none."""
+    """check: what was checked, such as "disk"; found, wanted: texts for users; fix: a command to type, "" if none."""
 
     check: str
     level: Level
@@ -18,15 +18,15 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """Nothing to do."""
+    """Return a finding that requires nothing to be done."""
     return Finding(check, "ok", found)
 
 
 def warning(check: str, found: str, wanted: str, fix: str = "") -> Finding:
-    """The lab works, but not as well or as safely as it could, or not for long."""
+    """Return a finding for a lab that works, but not as well or as safely as it could, or not for long."""
     return Finding(check, "warning", found, wanted, fix)
 
 
 def problem(check: str, found: str, wanted: str, fix: str = "") -> Finding:
-    """Something that the lab is for does not work, or is open to other hosts."""
+    """Return a finding for a part of the lab that does not work, or is open to other hosts."""
     return Finding(check, "problem", found, wanted, fix)

@@ -53,7 +53,7 @@ def _inside(folder: Path, about: os.stat_result, where: Where) -> list[Finding]:
     foreign = [path for path, entry in _below(folder) if _is_locked(path, entry, about)]
     if not foreign:
         return []
-    found = f"{len(foreign)} in {folder} closed to its user, as {foreign[0]} of {foreign[0].lstat().st_uid}"
+    found = f"{len(foreign)} folders in {folder} cannot be written, as {foreign[0]} of user {foreign[0].lstat().st_uid}"
     owner = about if os.getuid() in (0, about.st_uid) else None
     user = f"{owner.st_uid}:{owner.st_gid}" if owner else f"{os.getuid()}:{os.getgid()}"
     fix = where.typed(f"chown -R {user} {shlex.quote(str(folder))}", root=True)
@@ -96,7 +96,7 @@ def _staging(root: Path, where: Where) -> list[Finding]:
 
 
 def _is_stale(area: Path) -> bool:
-    """Whether it is old enough for its exporter to have locked it, and not locked: locks end with their process."""
+    """Whether an exporter's area is abandoned: old enough to be locked, but unlocked. Locks end with their process."""
     try:
         if time.time() - area.stat().st_mtime < YOUNG_SECONDS:
             return False
@@ -104,6 +104,6 @@ def _is_stale(area: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return True
-    except OSError:  # locked, or not ours to look at
+    except OSError:  # locked, or not readable by this user
         return False
     return True

@@ -32,7 +32,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
 def _summary(entries: list[dict[str, Any]]) -> list[Finding]:
     serving = [f"{entry['name']} {', '.join(map(str, entry['serving']))}" for entry in entries if entry["serving"]]
     if not serving:
-        return [warning("models", "none is served", "one to call", "bin/lab train mnist-net")]
+        return [warning("models", "none is served", "a served model", "bin/lab train mnist-net")]
     return [ok("models", f"served: {'; '.join(serving)}")]
 
 
@@ -49,7 +49,7 @@ def _of(entry: dict[str, Any], settings: Settings) -> list[Finding]:
         for each in entry["quarantined"]
     ]
     edit = f"${{EDITOR:-vi}} {shlex.quote(str(settings.models / name / 'serving.json'))}"
-    followed = [warning("models", f"{name}: {each}", "a file that is followed", edit) for each in entry["problems"]]
+    followed = [warning("models", f"{name}: {each}", "a valid serving.json", edit) for each in entry["problems"]]
     return [*held, *followed]
 
 
@@ -72,9 +72,9 @@ def _of_gateway(where: Where, settings: Settings) -> list[Finding]:
                 document = gateway.send("GET", "/tf/models").document()
         except LabError as error:
             fix = "bin/compose.sh exec tensor-rest python -m tensor_rest key NAME"
-            return [warning("API key", str(error), "a key that the gateway takes", fix)]
+            return [warning("API key", str(error), "a key that the gateway accepts", fix)]
     rules = document.get("rules")
     message = rules.get("message") if isinstance(rules, dict) else ""
     home = shlex.quote(str(where.home)) if where.home else '"${LAB_HOME:-.lab}"'  # in Docker it is the host's
     fix = f"${{EDITOR:-vi}} {home}/config/rules.json"
-    return [warning("rules", str(message), "a file that is followed", fix)] if message else []
+    return [warning("rules", str(message), "a valid rules.json", fix)] if message else []

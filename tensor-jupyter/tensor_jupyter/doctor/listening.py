@@ -1,4 +1,4 @@
-"""Which processes listen on the lab's ports, and on which addresses: from the kernel's tables, if there are any."""
+"""Find the processes that listen on the lab's ports, and their addresses, in the kernel's tables under /proc."""
 
 import contextlib
 import ipaddress
@@ -20,7 +20,7 @@ _GUARDED = ("tensor-rest", "tensor-jupyter")  # the two with authentication; whe
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening socket. process: as "nginx (12)"; lab: its lab's state folder; "" if this user may not see it."""
+    """A listening socket. process: such as "nginx (12)"; lab: the state folder of its lab; "" if unknown."""
 
     port: int
     address: str
@@ -61,7 +61,7 @@ def check(where: Where, silent: set[str]) -> list[Finding]:
 
 def exposure(where: Where) -> list[Finding]:
     """Which services other hosts can reach, and whether these authenticate them."""
-    if where.container:  # it listens for the other containers; the engine decides what is published
+    if where.container:  # its services listen for other containers; Docker decides what is published
         return [
             ok("exposure", "in a container: `docker ps` shows what is published, 127.0.0.1 in the lab's compose file")
         ]
@@ -82,7 +82,7 @@ def _exposed(where: Where, each: Listener) -> list[Finding]:
         fix = "bin/compose.sh down && TENSOR_REST_API_KEYS_FILE=keys.txt bin/compose.sh up"
         return [problem("exposure", f"{found} without a key", "127.0.0.1, or API keys (docs/security.md)", fix)]
     level = warning if service in _GUARDED else problem
-    why = "its token is all that guards it" if service in _GUARDED else "it has no authentication"
+    why = "only its token protects it" if service in _GUARDED else "it has no authentication"
     return [level("exposure", f"{found}; {why}", "127.0.0.1", "bin/compose.sh down && bin/compose.sh up")]
 
 
@@ -133,7 +133,7 @@ def _variable(where: Where, port: int) -> str:
 
 
 def next_free(used: Collection[int]) -> int:
-    """The first free port above those that are used."""
+    """Return the first free port above the used ones, else one from 1024 on."""
     candidates = [*range(max(used) + 1, 65536), *range(1024, max(used))]
     free: int = next(port for port in candidates if _is_free(port))
     return free

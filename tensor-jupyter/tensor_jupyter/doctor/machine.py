@@ -10,10 +10,7 @@ from tensor_jupyter.doctor.finding import Finding, ok, problem, warning
 from tensor_jupyter.settings import Settings
 
 GIB = 2**30
-_DISK_NEEDED, _DISK_WANTED = (
-    GIB // 4,
-    2 * GIB,
-)  # a training writes about 30 MiB; its data takes up to 1 GiB
+_DISK_NEEDED, _DISK_WANTED = GIB // 4, 2 * GIB  # a training writes about 30 MiB; its data takes up to 1 GiB
 _MEMORY_NEEDED, _MEMORY_WANTED = GIB, 2 * GIB  # measured: 1.0 GiB for 60,000 images; twice that leaves a margin
 _CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 

@@ -23,7 +23,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
 
 def _token(where: Where) -> list[Finding]:
     path = where.token_file
-    if path is None or not os.access(path.parent, os.X_OK):  # not accessible to this user, too, which `folders` reports
+    if path is None or not os.access(path.parent, os.X_OK):  # if the folder is closed, `folders` reports it
         return []
     # In Docker the file is the host's.
     name = '"${LAB_HOME:-.lab}/jupyter.token"' if where.container else shlex.quote(str(path))

@@ -36,7 +36,7 @@ def check(where: Where, settings: Settings) -> list[Finding]:
     others = [found[name] for name in looks if name != "JupyterLab" or not where.container]
     if all(finding.level == "problem" for finding in others):
         silent = "; ".join(f"{finding.check}: {finding.found}" for finding in others[:1])
-        return [problem("lab", f"nothing of it answers ({silent})", "a running lab", UP)]
+        return [problem("lab", f"no service answers ({silent})", "a running lab", UP)]
     return [found[name] for name in looks]
 
 
@@ -65,7 +65,7 @@ def _model_server(where: Where, settings: Settings) -> Finding:
         socket.create_connection((host, port), web.SECONDS / 2).close()
     except OSError as error:
         return _silent("model server", f"no answer at {host}:{port} ({error.strerror or error})")
-    return ok("model server", f"takes connections at {host}:{port}; there is no gateway to call it")
+    return ok("model server", f"accepts connections at {host}:{port}; the gateway could not check it")
 
 
 def _watcher(where: Where) -> Finding:
@@ -115,7 +115,7 @@ def _jupyter(where: Where) -> Finding:
             "a token",
             "bin/compose.sh restart tensor-jupyter",
         )
-    return ok("JupyterLab", f"answers at {where.jupyter} and wants its token")
+    return ok("JupyterLab", f"answers at {where.jupyter} and requires its token")
 
 
 def _silent(check: str, found: str) -> Finding:

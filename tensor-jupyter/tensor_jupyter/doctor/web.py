@@ -30,7 +30,7 @@ class Reply:
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> Reply:
-    """GET the address."""
+    """Return the reply to a GET request, of any status; without one, status 0 and the reason in `silence`."""
     try:
         with _open(urllib.request.Request(url, headers=headers or {}), timeout=SECONDS) as response:
             return Reply(response.status, response.read(_MAX_BYTES))

@@ -84,7 +84,7 @@ def evaluate(
     connections: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Send each image as a PNG to `path` of the gateway, over so many connections, and compare the answers' labels.
+    """Send each image as a PNG to the gateway's `path` over `connections` connections; count the answered labels.
 
     Raises LabError when no call was answered.
     """

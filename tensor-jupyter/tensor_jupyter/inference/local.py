@@ -12,7 +12,7 @@ from tensor_jupyter.settings import Settings
 
 
 class Loaded:
-    """A version in the models volume, the newest unless `version` or `label` names one; `top` labels for each image.
+    """A version in the models volume: of `version` or `label`, else the default one; `top` labels for each image.
 
     Images are preprocessed as the model's card specifies, as in the gateway. Raises LabError when there is no such
     version, or it does not classify images.
@@ -85,7 +85,7 @@ def _levels(rows: np.ndarray, wanted: str) -> np.ndarray:
 
 
 def _chosen(registry: Registry, version: int | None, label: str | None) -> int:
-    """The version that would answer."""
+    """Return the version that the gateway would call: of `version` or `label`, else the default one."""
     if version is not None and label is not None:
         raise LabError("Give --version or --label, not both: a label stands for a version.")
     if version is not None:
@@ -114,19 +114,19 @@ def _aliases(signature: Signature, whose: str) -> tuple[str, str]:
         outputs = ["scores"]
     if len(inputs) != 1 or len(signature.inputs) != 1 or len(outputs) != 1:
         raise LabError(
-            f"{whose}: wanted are one input of uint8 or float32 [N,H,W,C] and an output scores of float32 [N,classes]."
+            f"{whose}: expected one input of uint8 or float32 [N,H,W,C] and an output scores of float32 [N,classes]."
         )
     return inputs[0], outputs[0]
 
 
 def _form(sizes: tuple[int, ...], given: dict[str, object], whose: str) -> ImageSpec:
-    """The form that images are converted to: from the signature, and where that leaves it open from the card."""
+    """Return the form that images are converted to: sizes that the signature leaves open are taken from the card."""
     _, height, width, channels = (*sizes, 1)[:4]
     try:
         known = {key: value for key, value in given.items() if value is not None and key != "range"}
         named = ImageSpec(**{"height": -1, "width": -1, "channels": -1, **known})  # type: ignore[arg-type]
     except TypeError as error:
-        raise LabError(f"{whose} as its card says: {error}.") from error
+        raise LabError(f"{whose}: `input` of its card is not valid ({error}).") from error
     form = ImageSpec(
         height if height > 0 else named.height,
         width if width > 0 else named.width,

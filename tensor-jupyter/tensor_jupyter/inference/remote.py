@@ -9,8 +9,8 @@ from tensor_jupyter.gateway import Gateway, Reply, foreign, form
 from tensor_jupyter.inference.prediction import Prediction
 from tensor_jupyter.settings import Settings
 
-_SECONDS = 60.0  # for an answer; the gateway's own deadline comes before
-_RETRY_TIMEOUT_S = 30.0  # with a gateway that is busy, or whose model server restarts
+_SECONDS = 60.0  # timeout of a call; the gateway's own deadline is shorter
+_RETRY_TIMEOUT_S = 30.0  # while the gateway is busy, or its model server restarts
 _WAIT_SECONDS = 0.5  # at least, between two tries
 _BUSY = (429, 502, 503, 504)
 _REFUSED = (400, 413, 415)  # the images were rejected
@@ -43,11 +43,11 @@ class Served:
 
     def _send(self, images: list[bytes]) -> Reply:
         deadline = time.monotonic() + _RETRY_TIMEOUT_S
-        patient = (*_BUSY, 404) if self._published else _BUSY
+        retried = (*_BUSY, 404) if self._published else _BUSY
         while True:
             reply = self._gateway.send("POST", self._path, *form(images))
             wait = max(_WAIT_SECONDS, reply.retry_after)
-            if reply.status not in patient or time.monotonic() + wait > deadline:
+            if reply.status not in retried or time.monotonic() + wait > deadline:
                 self._published &= reply.status != 200
                 return reply
             time.sleep(wait)

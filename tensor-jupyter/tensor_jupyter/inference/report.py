@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tensor_jupyter.inference.evaluation import OTHER, Evaluation
 
-_MAX_LABELS = 15  # that fit into a table, or as numbers into a plot
+_MAX_LABELS = 15  # for a table, and for counts in a plot; with more there is no space
 
 
 def document(found: Evaluation) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def document(found: Evaluation) -> dict[str, Any]:
 
 
 def show(found: Evaluation, console: Console) -> None:
-    """The figures, and the confusion matrix."""
+    """Print the figures and the confusion matrix; with many labels, the most frequent mistakes instead of it."""
     console.print(f"Error rate: {found.error_rate:.2%}, {found.misread} misread of {found.answered} answered")
     failed = sum(found.failed.values())
     console.print(f"Failed:     {failed} {'call' if failed == 1 else 'calls'}")
@@ -114,7 +114,7 @@ def _print_lines(found: Evaluation, console: Console) -> None:
 
 
 def _read(found: Evaluation) -> list[str]:
-    """The columns: with OTHER only if it occurs."""
+    """Return the labels of the matrix's columns, with OTHER only if it occurs."""
     return [*found.labels, OTHER] if found.confusion[:, -1].any() else list(found.labels)
 
 

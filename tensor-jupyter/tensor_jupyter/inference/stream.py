@@ -1,4 +1,4 @@
-"""Classify image files in order: those that have arrived together in one request, others as they arrive."""
+"""Classify image files in order; paths that have arrived so far are sent in one request, without waiting for others."""
 
 import os
 import select
@@ -24,7 +24,7 @@ class FilePrediction:
 
 
 def paths(words: Iterable[str], stdin: int = 0) -> Iterator[str | None]:
-    """The paths in `words`; for `-` those on the lines of the file descriptor `stdin`. None: no further one yet."""
+    """Yield the paths in `words`; for `-`, those on the lines of file descriptor `stdin`. None: no further one yet."""
     for word in words:
         if word == "-":
             yield from _lines(stdin)
@@ -33,7 +33,7 @@ def paths(words: Iterable[str], stdin: int = 0) -> Iterator[str | None]:
 
 
 def predictions_of(found: Iterable[str | None], classifier: Classifier) -> Iterator[FilePrediction]:
-    """Yield the prediction of `classifier` for each file; at None among the paths, those before it are sent.
+    """Yield the prediction of `classifier` for each file. None among the paths: send those before it now.
 
     Raises LabError when the model itself cannot answer.
     """

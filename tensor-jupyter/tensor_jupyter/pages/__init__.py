@@ -5,5 +5,6 @@
     charts     drawn by matplotlib, as SVG that follows the page's light and dark colours
     render     the templates, by Jinja with everything escaped
 
-They lie in `<LAB_DATA>/reports/<model>/`, which JupyterLab shows as `reports`. TensorFlow is not imported here.
+The pages of runs and of drift are in `<LAB_DATA>/reports/<model>/`, which JupyterLab shows as `reports`; that of a
+comparison is written where the user wants it. Only `compare` imports TensorFlow, to read the versions' cards.
 """

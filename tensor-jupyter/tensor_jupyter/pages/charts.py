@@ -54,7 +54,10 @@ def lines(
     levels: Mapping[str, float] | None = None,
     log: bool = False,
 ) -> Figure:
-    """Return curves by name, a point for each time, else for 1, 2, .... levels: horizontal lines by name."""
+    """Return a chart with one curve for each series, over `times`, else over 1, 2, 3 and so on.
+
+    levels: horizontal lines by name, at most three.
+    """
     with _axes(across, up) as (figure, axes):
         for name, values in series.items():
             places = times or range(1, len(values) + 1)
@@ -78,7 +81,7 @@ def lines(
 def histogram(
     groups: Mapping[str, np.ndarray], marks: Mapping[str, float], *, across: str, log: bool = False
 ) -> Figure:
-    """Return the distribution of each group, as shares of it. marks: vertical lines by name."""
+    """Return a histogram of each group, as shares of its values. marks: vertical lines by name, at most three."""
     every = np.concatenate([*groups.values()])
     low, high = float(every.min()), float(max(every.max(), *marks.values()))
     if log:
@@ -145,6 +148,6 @@ def _mark(axes: Any, marks: Mapping[str, float]) -> None:
 
 
 def _plain(axis: Any) -> None:
-    """Write 0.01, not 10⁻²."""
+    """Label the ticks with plain decimals: 0.01 instead of 10⁻²."""
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())

@@ -24,10 +24,11 @@ _UNKNOWN = "–"
 
 @dataclass(frozen=True)
 class Entry:
-    """A version, a run, or both; None and "" for what is not known.
+    """A version, a run, or a run with the version that it published; None and "" where a value is unknown.
 
-    accuracy: on all test images. false_alarms: share of unseen test images over the threshold. bytes: of the
-    SavedModel. decision: of the pipeline's gate. page: the run's.
+    decision: the run's state (promoted, refused, failed or not decided). accuracy: on all test images. false_alarms:
+    the share of unseen test images over the concept threshold. bytes: the size of the SavedModel. page: the path of
+    the run's page.
     """
 
     model: str
@@ -49,7 +50,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Its name in the commands."""
+        """The name in commands: MODEL/VERSION, else MODEL/RUN."""
         return f"{self.model}/{self.version or self.run}"
 
     def document(self) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
 
     Args:
         names: `MODEL` for all its versions and runs, `MODEL/VERSION`, or `MODEL/RUN`, which may be abbreviated; if
-            empty, every model except concept models of others.
+            empty, every model but `X-concept` where there is a model `X`.
         settings: The lab's folders.
 
     Raises:
@@ -95,7 +96,7 @@ def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
 
 
 def facts(found: Sequence[Entry]) -> list[Fact]:
-    """Return the lines of the comparison; of the parameters those that differ."""
+    """Return the lines of the comparison; a parameter has a line only if its values differ."""
     lines = {
         "decision": [each.decision for each in found],
         "label": [", ".join(each.labels) for each in found],
@@ -117,7 +118,7 @@ def facts(found: Sequence[Entry]) -> list[Fact]:
 
 
 def page(found: Sequence[Entry], target: Path) -> str:
-    """Return the comparison as a page that will lie at `target`, from where it links to the runs' pages."""
+    """Return the comparison as HTML; its links to the runs' pages are relative to the folder of `target`."""
     links = [os.path.relpath(each.page, target.absolute().parent) if each.page else "" for each in found]
     return render("compare.html", entries=[*zip(found, links, strict=True)], facts=facts(found))
 
@@ -130,7 +131,7 @@ def _models(settings: Settings) -> list[str]:
 
 
 def _of_model(model: str, settings: Settings) -> list[Entry]:
-    """Every version, newest first, with the last decided run that made it; then the other runs."""
+    """Every version, newest first, each with the run that made it (the record written last); then the other runs."""
     runs = _records(model, settings)
     registry = Registry(settings.models, model)
     published: list[Entry] = []
@@ -150,7 +151,7 @@ def _of_model(model: str, settings: Settings) -> list[Entry]:
 
 
 def _records(model: str, settings: Settings) -> list[tuple[Path, dict[str, Any]]]:
-    """The records of runs, the latest decision first; a file that is not one is left out."""
+    """The paths and records of runs, the one written last first; other files are left out."""
     found = []
     for path in folder_of(settings, model).glob("*-*.json"):
         with contextlib.suppress(ValueError, LookupError, TypeError):

@@ -25,13 +25,13 @@ def write_report(
     """Write drift.html and drift.png.
 
     Args:
-        folder: Where both go.
-        about: The result: `model`, `state`, `checks`, `images`, `hours` and `message`.
-        slices: All of the concept model's version, at least one.
-        training: The scores in its card.
+        folder: Where both files are written.
+        about: The result: `model`, `state`, `created`, `checks`, `images`, `hours`, `counts` and `message`.
+        slices: All slices of the concept model's version, at least one.
+        training: The threshold and the score quantiles in the card of that version.
 
     Returns:
-        Both paths, by kind.
+        The paths of both files, as `page` and `image`.
     """
     curves = _over_time(slices, training)
     distribution = _distribution(about["counts"] or drift.added(slices), training)
@@ -46,7 +46,7 @@ def write_report(
 def _over_time(slices: Sequence[drift.Slice], training: drift.Training) -> Figure:
     points = [*_points(slices)]
     series = {
-        f"p{share} live": [percentile(Counter(_within(counts)), share / 100) for _, counts in points]
+        f"p{share} live": [percentile(Counter(_cumulative(counts)), share / 100) for _, counts in points]
         for share in (50, 90, 99)
     }
     levels = {"threshold": training.threshold, "median in training": training.quantiles[0.5]}
@@ -65,7 +65,7 @@ def _points(slices: Sequence[drift.Slice]) -> Iterator[tuple[str, dict[float, in
             taken = []
 
 
-def _within(counts: Mapping[float, int]) -> dict[float, int]:
+def _cumulative(counts: Mapping[float, int]) -> dict[float, int]:
     return dict(zip(counts, accumulate(counts.values()), strict=True))
 
 

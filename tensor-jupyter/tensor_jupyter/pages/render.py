@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).with_name("templates")
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page of a template with these values; a figure of matplotlib is drawn by the filter `svg`."""
+    """Return the HTML of a template with these values; the filter `svg` turns a matplotlib figure into SVG."""
     environment = Environment(
         autoescape=True,
         loader=FileSystemLoader(_FOLDER),
@@ -50,5 +50,5 @@ def _size(count: float) -> str:
 
 
 def _moment(time: str) -> str:
-    """A card's time, for people."""
+    """A card's time in the form "2026-01-31 12:00 UTC"."""
     return f"{time[:16].replace('T', ' ')} UTC"

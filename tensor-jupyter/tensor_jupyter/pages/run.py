@@ -1,8 +1,9 @@
 """A run of the pipeline as a page, and as a record that later runs are compared with.
 
-<LAB_DATA>/reports/<model>/<run>.html and .json    run: the first 8 digits of `run` in the classifier's card, and of
-                                                   that in the concept model's
+<LAB_DATA>/reports/<model>/<run>.html    the page
+<LAB_DATA>/reports/<model>/<run>.json    the record
 
+<run> is the first 8 hex digits of `run` in the classifier's card, "-", and those in the concept model's card.
 A run has a page as soon as its models are evaluated. The page is written again after each later step, done or failed,
 from the results so far.
 """
@@ -50,7 +51,7 @@ def folder_of(settings: Settings, model: str) -> Path:
 
 
 def page_of(parameters: Parameters, settings: Settings) -> Path | None:
-    """Return the path of the page of the models exported last, written or not; None if none are exported."""
+    """Return the path of the page about the models exported last, written or not; None if one is missing."""
     root = root_of(parameters, settings)
     found = [stamps.read(root / f"export-{role}") for role in ("classifier", "concept")]
     keys = [stamp.key[:8] for stamp in found if stamp]
@@ -70,7 +71,7 @@ def write_page(parameters: Parameters, settings: Settings, failure: Failure | No
 
 
 def _done(parameters: Parameters, root: Path) -> list[str]:
-    """The steps from evaluate on whose results are of this run: those after a stale step are of an earlier run."""
+    """The steps from evaluate on with results of this run; steps after a stale one have those of an earlier run."""
     found: list[str] = []
     for name in REPORTED:
         if stamps.why_stale(named(name), parameters, root):
@@ -86,7 +87,7 @@ def _record(root: Path, done: list[str], run: str, settings: Settings, failure: 
     checks = decision.get("checks") or [*evaluation["checks"], *live.get("checks", [])]
     values = {check["name"]: check["value"] for check in checks}
     state = {True: "promoted", False: "refused", None: "not decided"}[decision.get("promoted")]
-    lineage = [stamp for stamp in (stamps.read(root / step.name) for step in STEPS) if stamp and _counts(stamp, done)]
+    lineage = [stamp for stamp in (stamps.read(root / step.name) for step in STEPS) if stamp and _of_run(stamp, done)]
     cards = evaluation["cards"]
     return {
         "schema": 1,
@@ -112,7 +113,8 @@ def _record(root: Path, done: list[str], run: str, settings: Settings, failure: 
     }
 
 
-def _counts(stamp: stamps.Stamp, done: list[str]) -> bool:
+def _of_run(stamp: stamps.Stamp, done: list[str]) -> bool:
+    """Whether the stamp is of this run, and not left by an earlier one."""
     return stamp.step in done or stamp.step not in REPORTED
 
 
@@ -164,7 +166,7 @@ def _latency(root: Path) -> Figure:
 
 
 def _curves(folder: Path, model: str) -> Iterator[tuple[str, Figure]]:
-    """Title and chart of each measure, training and held-out images in one."""
+    """Yield a title and a chart for each metric, with one curve for the training and one for the held-out images."""
     history = document_in(folder / "trained.json").get("history", {})
     for name, values in history.items():
         if name.startswith("val_") or name == "learning_rate" or not values:

@@ -70,7 +70,7 @@ def manifests(parameters: Parameters, target: Target) -> dict[str, list[dict[str
 
 
 def _common(parameters: Parameters, target: Target) -> dict[str, Any]:
-    """What Workflow and CronWorkflow share; their templates are added by `_filled`."""
+    """The arguments that Workflow and CronWorkflow share; `_filled` adds the graph of steps to the templates."""
     from hera.workflows import Parameter
     from hera.workflows import models as m
 
@@ -153,15 +153,16 @@ def _volumes() -> Iterable[Any]:
 
 
 def _claim(name: str, storage: str) -> dict[str, Any]:
-    """Several pods write at once, and the model server reads: RWX."""
+    """A PersistentVolumeClaim, ReadWriteMany: several pods write at once, and the model server reads."""
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": storage}}}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
 def _access() -> list[dict[str, Any]]:
-    """Only the rights that Argo's executor needs in each pod; without them a workflow stays in Running.
+    """The service account, its role, and a NetworkPolicy.
 
-    A NetworkPolicy allows the steps' outgoing connections, since a lab's namespace denies what is not listed.
+    The role has only the rights that Argo's executor needs in each pod; without them a workflow stays in Running. The
+    policy allows the steps' outgoing connections, since a lab's namespace denies what is not listed.
     """
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
     metadata = {"name": NAME}

@@ -1,4 +1,5 @@
-"""The corrections of a model: images to which people gave another label on the page, and which were trained with.
+"""The corrections of a model: images to which people gave another label on the page, and
+which of them the last run gathered.
 
 <LAB_FEEDBACK>/<model>/<label>/<sha256>.png            as the gateway keeps them
 <pipeline folder>/gather-feedback/corrections.json     the names of those that the last run has gathered
@@ -17,7 +18,7 @@ STEP = "gather-feedback"
 
 
 def files(parameters: Parameters, settings: Settings) -> list[str]:
-    """Return the names `<label>/<sha256>.png` of all that are kept; none where the parameters ignore them."""
+    """Return the names `<label>/<sha256>.png` of all kept corrections; [] if the parameters ignore feedback."""
     if parameters.feedback == "ignore":
         return []
     folder = settings.feedback / parameters.model
@@ -25,12 +26,12 @@ def files(parameters: Parameters, settings: Settings) -> list[str]:
 
 
 def write(folder: Path, names: list[str]) -> None:
-    """Write to the step's folder which were gathered."""
+    """Write the names of the gathered corrections into the step's folder."""
     (folder / FILE).write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
 
 
 def changed(root: Path, parameters: Parameters, settings: Settings) -> set[str]:
-    """Return the names added or removed since the last run gathered them; a new label of an image does both."""
+    """Return the names added or removed since the last run gathered them; a changed label is one of each."""
     try:
         gathered = set(json.loads((root / STEP / FILE).read_text(encoding="utf-8")))
     except OSError:
@@ -39,6 +40,6 @@ def changed(root: Path, parameters: Parameters, settings: Settings) -> set[str]:
 
 
 def waiting(root: Path, parameters: Parameters, settings: Settings) -> int:
-    """Return how many images have not been trained with; one with a new label counts once."""
+    """Return how many corrections the last run has not gathered; an image with a changed label counts once."""
     gone_or_new = changed(root, parameters, settings)
     return len({Path(name).name for name in gone_or_new.intersection(files(parameters, settings))})

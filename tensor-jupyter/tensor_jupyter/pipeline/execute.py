@@ -1,7 +1,7 @@
 """Run one step: under its lock, into a staging folder, which gets a stamp and is then moved to its place by a rename.
 
 <LAB_DATA>/pipeline/<model>/<step>/            what the step wrote, with its stamp
-<LAB_DATA>/pipeline/<model>/.staging/<step>-*  what it is writing; if it is killed, the next run removes this
+<LAB_DATA>/pipeline/<model>/.staging/<step>.*  what a running step writes; the next run removes what a killed one left
 <LAB_DATA>/pipeline/<model>/.locks/<step>      held by the process that runs the step
 """
 
@@ -65,20 +65,20 @@ def why_run(step: Step, parameters: Parameters, settings: Settings) -> str:
 def execute(
     step: Step, parameters: Parameters, settings: Settings, say: Callable[[str], object], again: bool = False
 ) -> bool:
-    """Run the step unless its stamp holds.
+    """Run the step if `why_run` has a reason to.
 
     Args:
-        step: Of the table.
-        parameters: Of all steps.
+        step: A step of the table.
+        parameters: The parameters of all steps.
         settings: The lab's folders and addresses.
-        say: Takes lines about the progress.
-        again: Run it even if the stamp holds.
+        say: Called with each line about the progress.
+        again: Run the step even without a reason.
 
     Returns:
-        Whether it ran.
+        Whether the step ran.
 
     Raises:
-        LabError: When an input is missing, or the step fails; nothing is changed in its folder then.
+        LabError: When an input is missing. A step that fails raises its own error. Its folder is unchanged then.
     """
     try:
         ran = _executed(step, parameters, settings, say, again)
@@ -96,7 +96,7 @@ def _executed(
     root = root_of(parameters, settings)
     make_shared(root / ".locks")
     with _alone(root / ".locks" / step.name, say):
-        reason = "it was asked for" if again else why_run(step, parameters, settings)
+        reason = "it was requested explicitly" if again else why_run(step, parameters, settings)
         if not reason:
             return False
         say(reason)

@@ -15,12 +15,12 @@ from tensor_jupyter.settings import Settings
 
 
 def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings) -> str:
-    """Return the reason, "" if there is none.
+    """Return why a step with a valid stamp has to run again, "" if it need not.
 
     Args:
         step: A step with a valid stamp.
         root: The pipeline's folder.
-        parameters: Of all steps.
+        parameters: The parameters of all steps.
         settings: The lab's folders.
     """
     if step.name == "gather-mnist":
@@ -29,7 +29,7 @@ def why_lost(step: Step, root: Path, parameters: Parameters, settings: Settings)
         return _better_source(root / step.name, parameters.notmnist_data_dir, settings)
     if step.name == corrections.STEP:
         count = len(corrections.changed(root, parameters, settings))
-        return f"{count} corrections have come or gone" if count else ""
+        return f"{count} corrections were added or removed" if count else ""
     if step.name == "deploy":
         return _gone(root, parameters, settings)
     return ""
@@ -39,12 +39,15 @@ def _better_source(folder: Path, given: str, settings: Settings) -> str:
     """The reason to run a step that gathered a stand-in: the real set may be available now."""
     wanted = document_in(folder / "about.json")["stand_in_for"]
     if wanted and not given and (not settings.offline or (settings.data / wanted).is_dir()):
-        return f"a stand-in is in place of {wanted}, which is looked for again"
+        return f"a stand-in is in place of {wanted}, which may be available now"
     return ""
 
 
 def _gone(root: Path, parameters: Parameters, settings: Settings) -> str:
-    """The reason if a deployed version is gone; one that the gate refused is missed only if steps have to run again."""
+    """The reason if a deployed version no longer exists.
+
+    A version that the gate refused was removed on purpose: it is missing only if deploy or a later step has to run.
+    """
     deployed = document_in(root / "deploy" / "deployed.json")
     decision = document_in(root / LAST / "decision.json")
     refused = decision.get("run") == deployed["run"] and not decision["promoted"]

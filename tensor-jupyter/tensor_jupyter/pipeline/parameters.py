@@ -36,8 +36,10 @@ class Parameters(BaseModel):
     learning_steps: int | None = Field(
         None, ge=1, description="Batches to train the classifier on, rounded up to whole epochs; instead of epochs."
     )
-    learning_rate: float | None = Field(None, gt=0, le=1, description="The classifier's highest; else its network's.")
-    batch_size: int | None = Field(None, ge=1, le=65_536, description="Images in one step; else as fits the data.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="The classifier's highest learning rate; else its network's own."
+    )
+    batch_size: int | None = Field(None, ge=1, le=65_536, description="Images in one batch; else chosen by the data.")
     concept_epochs: int = Field(20, ge=1, le=10_000, description="How often the concept model goes through the images.")
     seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same models on the same CPU.")
     subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training images; at least 2,000 are taken.")
@@ -48,7 +50,9 @@ class Parameters(BaseModel):
     )
     live_calls: int = Field(1000, ge=1, description="How many images are sent over REST.")
     min_accuracy: float = Field(0.98, ge=0, le=1, description="Share of images that must be right, live and offline.")
-    min_auroc: float = Field(0.99, ge=0.5, le=1, description="How well the concept score tells digits from letters.")
+    min_auroc: float = Field(
+        0.99, ge=0.5, le=1, description="Least AUROC of the concept score, digits against letters."
+    )
     min_fitted_auroc: float = Field(
         0.95, ge=0.5, le=1, description="The same, for letters fitted into MNIST's box as drawn ones are."
     )
@@ -109,7 +113,7 @@ class Parameters(BaseModel):
         return layers.read(cls, "pipeline", values, file, dict(_variables()), flags)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that set exactly these parameters, for a step's process."""
+        """Return the variables for a step's process; a parameter that is None or empty has none."""
         values = {name: value for name, value in self.model_dump(mode="json").items() if value not in (None, "")}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 

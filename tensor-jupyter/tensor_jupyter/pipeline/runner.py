@@ -28,7 +28,7 @@ PROMOTED, FAILED, REFUSED = 0, 1, 3
 
 @dataclass
 class Result:
-    """The outcome of a step. state: done, unchanged, failed, or not run."""
+    """The outcome of a step. state: done, unchanged, failed, or not run. last: the last line that it printed."""
 
     step: str
     state: str = "not run"
@@ -65,7 +65,7 @@ def explain(plan: Plan, parameters: Parameters, settings: Settings) -> dict[str,
         if step.name not in plan.chosen:
             continue
         before = [need for need in step.needs if reasons.get(need)]
-        own = "it was asked for" if step.name in plan.again else why_run(step, parameters, settings)
+        own = "it was requested explicitly" if step.name in plan.again else why_run(step, parameters, settings)
         reasons[step.name] = own or (f"{', '.join(before)} would run" if before else "")
     return reasons
 
@@ -86,7 +86,7 @@ class Run:
     results: dict[str, Result] = field(default_factory=dict)
 
     def start(self, processes: int = 2) -> dict[str, Result]:
-        """Run the steps, so many at once, and return each outcome; steps that depend on a failed one do not run."""
+        """Run the steps, at most `processes` at once; return the results by name. Steps after a failure do not run."""
         self.results = {name: Result(name) for name in self.plan.chosen}
         tasks = {"task_pipeline": self._tasks}
         with tempfile.TemporaryDirectory() as folder:  # doit's database is not kept: stamps decide
@@ -135,14 +135,14 @@ class Run:
                 self.say(step.name, result.last)
         result.seconds = time.monotonic() - begin
         if process.returncode < 0:
-            result.last = f"it was ended by signal {-process.returncode}"
+            result.last = f"the process was terminated by signal {-process.returncode}"
         if process.returncode in (PROMOTED, REFUSED):
             result.state = result.last  # done, or unchanged since another process has just run it
         return result.state != "failed"
 
 
 def environment(parameters: Parameters, settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for a step's process: the lab's, and exactly these parameters."""
+    """Return the variables for a step's process: the `given` ones, the lab's folders, and the parameters."""
     folders = {
         f"LAB_{name.upper()}": str(getattr(settings, name).absolute())
         for name in ("models", "logs", "data", "feedback")

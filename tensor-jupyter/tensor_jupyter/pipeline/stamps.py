@@ -25,7 +25,10 @@ _FOLDERS = ("mnist_data_dir", "notmnist_data_dir")
 
 @dataclass(frozen=True)
 class Stamp:
-    """inputs and outputs: SHA-256 by path, for a folder over its files; "" for what is not there."""
+    """What one run of a step read, wrote and depended on.
+
+    inputs and outputs: SHA-256 by path, of a folder over its files; "" for a path that does not exist.
+    """
 
     step: str
     command: list[str]

@@ -35,7 +35,7 @@ class Step:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """How the step is run, wherever it runs."""
+        """The command that runs the step, with every engine."""
         return ("lab", "pipeline", "step", self.name)
 
 
@@ -137,7 +137,7 @@ STEPS = (
     ),
     Step(
         "promote",
-        "Make the candidate stable if every check passes; else take it away again.",
+        "Make the candidate stable if every check passes; otherwise remove it.",
         needs=("test",),
         inputs=("deploy/deployed.json", "evaluate/evaluation.json", "test/live.json", *_DIGITS),
         outputs=("decision.json",),
@@ -150,7 +150,7 @@ STEPS = (
 NAMES = tuple(step.name for step in STEPS)
 
 LAST = STEPS[-1].name
-"""The step that decides."""
+"""The step that decides whether the models become stable."""
 
 
 def named(name: str) -> Step:

@@ -36,7 +36,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Decision:
-    """default: the version that answers requests without a version; 0 if it is not known."""
+    """Which version is the default after a publication, and why.
+
+    version: the published one. default: the one that answers requests without a version; 0 if unknown.
+    """
 
     version: int
     default: int
@@ -66,10 +69,11 @@ def held(context: Context) -> Iterator[None]:
 
 
 def decide(published: Path, data: Dataset | None, context: Context) -> Decision:
-    """Measure a version that has just been published, and set the labels; the gate's report is stored beside it.
+    """Measure a version that was just published, decide whether it becomes the default, and set the labels.
 
-    data: what it was trained with, or None. If the version cannot be measured, the default does not change; that is
-    not an error, since the version is published. A decision against the new version is logged as a warning.
+    The gate's report is stored beside the version. data: what the version was trained with, or None. If it cannot be
+    measured, the default does not change; that is logged and not raised, since the version is published. A decision
+    against the new version is logged as a warning.
     """
     registry = Registry(context.settings.models, context.name)
     version = int(published.name)
@@ -88,7 +92,7 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
     name, conf = registry.name, registry.settings()
     others = [number for number in sound(registry, settings) if number != version]
     older = [number for number in others if number < version]
-    settled = bool(conf.pinned) or STABLE in conf.labels  # else another process may be measuring a newer one
+    settled = bool(conf.pinned) or STABLE in conf.labels  # if not, another process may be measuring a newer version
     current = conf.default(others if settled else older) or max(older, default=0)
     folder = registry.folder(version)
     if not current:
@@ -141,8 +145,8 @@ def _left_alone(registry: Registry, version: int, current: int) -> str:
     pinned = ", ".join(map(str, registry.settings().pinned))
     how = f"{registry.name} is pinned to {pinned}" if pinned else f"{STABLE} of {registry.name} is version {current}"
     return (
-        f"{how}: `{LAB} models promote {registry.name} {version}` has the new version served, "
-        f"`{LAB} models unpin {registry.name}` the newest one from now on"
+        f"{how}: `{LAB} models promote {registry.name} {version}` makes the new version the default, "
+        f"`{LAB} models unpin {registry.name}` always the newest one"
     )
 
 
@@ -158,7 +162,7 @@ def _reason_against(registry: Registry, current: int, data: Dataset | None, repo
 
 
 def _sets_of(registry: Registry, current: int, data: Dataset | None, settings: Settings) -> tuple[list[Dataset], str]:
-    """Return the present version's test set if it is another one, or why it cannot be loaded."""
+    """Return the present version's test set, if it is another one than `data`, and "" or why it cannot be loaded."""
     made = _made_with(registry, current)
     if made.get("stand_in_for") or (data and made.get("name") in (data.name, data.stand_in_for)):
         return [], ""

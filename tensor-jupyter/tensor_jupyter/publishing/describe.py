@@ -21,12 +21,15 @@ def add_card(folder: Path, text: str) -> None:
     try:
         model.ParseFromString(path.read_bytes())
     except (FileNotFoundError, DecodeError) as error:
-        raise LabError("saved_model.pb cannot be read, so it can be given no labels.") from error
+        raise LabError("saved_model.pb cannot be read, so no card can be added to it.") from error
     meta = next((found for found in model.meta_graphs if "serve" in found.meta_info_def.tags), None)
     if meta is None:
         raise LabError("saved_model.pb holds no graph tagged 'serve', so no model server could serve it.")
     if "describe" in meta.signature_def:
-        raise LabError("The model has a signature 'describe' already, with labels of its own: leave --labels out.")
+        raise LabError(
+            "The model already has a signature 'describe', with its own card: leave out --labels, --range, --size and "
+            "--scores."
+        )
     with tf.Graph().as_default() as graph, tf.name_scope(_SCOPE):
         index = tf.compat.v1.placeholder(tf.int32, (None,), "index")
         card = tf.fill(tf.shape(index), tf.constant(text), name="card")

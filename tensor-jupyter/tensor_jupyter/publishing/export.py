@@ -68,7 +68,7 @@ def export(
         export(model, Context("prices"), samples=x_test[:8])    # any model, functional, sequential or subclassed
 
     Args:
-        model: Built, or called by `samples`. A compiled loss declares whether its scores are logits.
+        model: Built, or built by a call with `samples`. Its compiled loss shows whether its scores are logits.
         context: The name and the version.
         data: Its labels go into the card, and some of its test images become golden samples.
         metrics: What was measured on images never trained on; measured here on `data.test` if left out.
@@ -112,7 +112,7 @@ def _prepared(
     endpoint = Endpoint.of(model, samples)
     found, how = input_range(endpoint, hints)
     if found == "":
-        _log.warning("%s: build its preprocess_input into the model, else images get other numbers than it wants", how)
+        _log.warning("%s: build its preprocess_input into the model, else its images are not as in its training", how)
     rows = golden(endpoint, samples, data, found or None)
     endpoint, classes, scores = with_scores(endpoint, rows, labels, hints, compiled_loss(model))
     if labels and classes not in (None, len(labels)):

@@ -25,13 +25,16 @@ from tensor_jupyter.errors import LabError
 DEFAULT = "serving_default"
 
 tf.get_logger().setLevel(logging.ERROR)  # it warns that the loader is deprecated, but servers load this way
-_hushing = threading.Lock()
+_stderr_lock = threading.Lock()
 _BROKEN = (tf.errors.OpError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """dtype: numpy's name, "string" for bytes; shape: -1 for any size, None for any rank."""
+    """The type and shape of an input or output.
+
+    dtype: numpy's name, or "string" for bytes. shape: -1 for an open size; None for any rank.
+    """
 
     dtype: str
     shape: tuple[int, ...] | None
@@ -61,10 +64,10 @@ class Signature:
 
 
 class Graph:
-    """A SavedModel folder with the tag "serve", loaded. Everything raises LabError with TensorFlow's reason."""
+    """The graph with the tag "serve" of a SavedModel folder. Every method raises LabError with TensorFlow's reason."""
 
     def __init__(self, folder: Path) -> None:
-        _hush_first_session()
+        _open_first_session_silently()
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         try:
             with self._session.graph.as_default():
@@ -134,9 +137,9 @@ class Graph:
         self._session.close()
 
 
-def _hush_first_session() -> None:
-    """Open a first session without its output: it writes two lines to stderr, whatever the log level."""
-    with _hushing:  # two threads that swap stderr at once would lose it
+def _open_first_session_silently() -> None:
+    """Open the process's first session with stderr redirected: it writes two lines, whatever the log level."""
+    with _stderr_lock:  # two threads that swap stderr at once would lose it
         _open_first_session()
 
 

@@ -76,7 +76,7 @@ def _saved_model(
         raise LabError(f"{path} holds no saved_model.pb{hint}.")
     for found in path.rglob("*"):
         if found.is_symlink() or not (found.is_file() or found.is_dir()):
-            raise LabError(f"{found} is a link or a device, not a file; a model is copied without such.")
+            raise LabError(f"{found} is a link or a device: a model may hold only files and folders.")
     with staging(context.settings.models) as folder:
         shutil.copytree(path, folder)
         independent = declared(check(folder, foreign=True), independent_rows)
@@ -121,7 +121,7 @@ def _keras_file(
             )
         raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.{hint}")
     if classes:
-        _print_range(path, endpoint, found, how)
+        _check_range(path, endpoint, found, how)
     if not names and (classes or 0) > 1:
         names = [*map(str, range(classes or 0))]
     made = {"command": f"lab import {path.name} --name {context.name}"}
@@ -140,8 +140,8 @@ def _no_answer(path: Path, text: str) -> str:
     return f"{path.name} cannot be called with made-up inputs of its types and shapes: {' '.join(text.split())[:300]}"
 
 
-def _print_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
-    """Log which pixel range a classifier takes. Raises LabError if images would get wrong answers."""
+def _check_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -> None:
+    """Log the pixel range of a classifier. Raises LabError if it needs preprocessing that the file does not hold."""
     if pixels == "":
         raise LabError(
             f"{path.name} holds a {how} without the preprocessing it was trained with, so images would get wrong "
@@ -152,6 +152,6 @@ def _print_range(path: Path, endpoint: Endpoint, pixels: str | None, how: str) -
         _log.log(logging.WARNING if "keras" in how else logging.INFO, "image pixels are given as %s: %s", pixels, how)
     elif image_sizes(endpoint) and next(iter(endpoint.inputs.values())).dtype.name == "float32":
         _log.warning(
-            "its layers do not show which numbers its pixels are: 0..1 is assumed. If it was trained with others, "
+            "its layers do not show the range of its pixels: 0..1 is assumed. If it was trained with another one, "
             "import it again with --range 0..255 or --range -1..1"
         )

@@ -99,7 +99,7 @@ def _dependence(graph: Graph, name: str, request: Mapping[str, np.ndarray]) -> s
     whole = graph.run(name, request)
     for alias, value in whole.items():
         if value.ndim == 0 or len(value) != count:
-            return f"{count} rows get {alias} of shape {list(value.shape)}, not one for each row"
+            return f"{alias} has shape {list(value.shape)} for {count} rows (expected one for each row)"
     writes = sorted(op for op in graph.operations(name) if _WRITES_STATE.match(op))
     if writes:
         return f"a call changes the model's state ({writes[0]})"

@@ -68,7 +68,10 @@ def card_input(endpoint: Endpoint, data: Dataset | None, hints: Hints, pixels: s
     sizes = image_sizes(endpoint)
     if sizes is None:
         if hints.size:
-            raise LabError("A size is given, but the model does not take images, float32 or uint8 [N,H,W,C] of 1 or 3.")
+            raise LabError(
+                "A size is given, but the model does not take images: expected one input of float32 or uint8, "
+                "[N,H,W] or [N,H,W,C] with 1 or 3 channels."
+            )
         return None
     flat = len(next(iter(endpoint.inputs.values())).shape) == 3
     if flat and not (data or pixels or hints.size):
@@ -107,10 +110,11 @@ def with_scores(
     loss: Any,
     always: bool = False,
 ) -> tuple[Endpoint, int | None, str]:
-    """The endpoint that answers a score for each label, how many these are, and the card's `scores`.
+    """The endpoint with one score for each class, the number of classes, and the card's `scores`.
 
-    A model with one score for two classes gets an endpoint that answers two: with two labels, or always. The number is
-    None where the model does not answer one output [N, classes], and `scores` is "" where it is unknown.
+    A model with one score for two classes gets an endpoint that returns two, if there are two labels or `always` is
+    set. The number is None unless the model's only output is float [N, classes]; `scores` is "" if it is unknown
+    whether they are probabilities or logits.
     """
     answers = endpoint.answers({alias: values[:1] for alias, values in samples.items()})
     (scores, *others) = answers.values()

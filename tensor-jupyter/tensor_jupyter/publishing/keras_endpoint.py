@@ -19,7 +19,7 @@ from tensor_jupyter.errors import LabError
 _NUMBERED = re.compile("(keras_tensor|input_layer|input)(_[0-9]+)?")
 
 TWO_CLASSES = ("probability", "logit")
-"""What the one score of a model for two classes is; its endpoint returns [1 - p, p]."""
+"""The kinds of score of a model with one score for two classes; its endpoint returns [1 - p, p]."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def _called_with(model: keras.Model, samples: Any) -> Any:
         given = keras.src.export.export_utils.get_input_signature(model)
     except (AttributeError, TypeError, ValueError) as error:
         raise LabError(
-            "It is unknown what the model takes, since it was never called: fit it, call it once, or give "
-            "export(..., samples=) a few of its inputs."
+            "The inputs of the model are unknown, since it was never called: fit it, call it once, or give a few "
+            "inputs as export(..., samples=...)."
         ) from error
     if len(given) != 1:
         raise LabError(

@@ -17,7 +17,8 @@ FILES = (".keras", ".h5", ".hdf5")
 
 _MAX_CONFIG_BYTES = 64 * 1024 * 1024
 _OLD_DEFAULTS = {"groups": 1, "time_major": False}
-"""Settings that Keras 2 wrote into layers which no longer have them; another value means another layer."""
+"""Settings that Keras 2 wrote into layers which no longer have them; with another value the layer would compute
+something else."""
 
 _WITHOUT_GROUPS = re.compile("Depthwise|Separable|Transpose")
 
@@ -109,7 +110,7 @@ def _reason(path: Path, text: str) -> str:
         )
     if "Could not locate" in text or "Unknown layer" in text or "custom_object" in text:
         return (
-            f"{path.name} has a layer of its own that only its program knows: export it there with "
+            f"{path.name} has a custom layer, whose code is not in the file: export the model where it was made with "
             f"model.export(folder), and import that folder. Keras reports: {line.split('. ')[0]}."
         )
     return f"{path.name} cannot be read as a Keras model: {line or 'no reason given'}"

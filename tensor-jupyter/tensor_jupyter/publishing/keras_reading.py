@@ -1,7 +1,7 @@
 """What the layers of a Keras model declare about its images and scores.
 
-range:   the numbers its image input takes, found by sending black and white through the layers in front of the first
-         weights (Rescaling, Normalization, preprocess_input ...); else by the network of keras.applications it is.
+range:   the pixel range of its image input, found by sending black and white through the layers in front of the first
+         weights (Rescaling, Normalization, preprocess_input ...); else that of a known network of keras.applications.
 scores:  probabilities or logits, by the last activation and the compiled loss.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from tensor_jupyter.publishing.made_up import RANGES
 
 _TYPICAL = 4  # the largest input of networks that take scaled images: normalised white is about 2.6
-_SIDE = 32  # of the test images, where the model leaves it open
+_SIDE = 32  # pixels of the images sent through the layers, where the model has an open size
 _PASSED = ("Flatten", "Reshape", "Dropout", "Squeeze", "Cast")
 _PROBABILITIES = ("softmax", "sigmoid")
 

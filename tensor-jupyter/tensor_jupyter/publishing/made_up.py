@@ -41,9 +41,10 @@ def made_up(
     pixels: str | None = None,
     texts: bool = True,
 ) -> np.ndarray:
-    """Random values [rows, *sizes] of a type; sizes: None or -1 for an open one; texts: sentences for strings.
+    """Random values of a type, [rows, *sizes].
 
-    Raises LabError for a type that cannot be made up.
+    sizes: None or -1 for an open size. pixels: the range of an image input of floats. texts: whether to make up
+    sentences for an input of strings. Raises LabError for a type that cannot be made up.
     """
     shape = (rows, *(_OPEN_SIZE if size is None or size < 0 else size for size in sizes))
     if dtype == "bool":

@@ -14,7 +14,10 @@ _KERAS = (".keras", ".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class NearModel:
-    """path: in the models volume; fix: a shell command, "" if there is none."""
+    """A folder or file that is nearly a model, and why it is not served.
+
+    path: in the models volume. fix: a shell command, "" if there is none.
+    """
 
     path: str
     reason: str

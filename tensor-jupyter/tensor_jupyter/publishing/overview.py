@@ -19,9 +19,12 @@ _STATES = {"AVAILABLE": "served", "LOADING": "loading", "START": "loading", "UNL
 
 @dataclass(frozen=True)
 class Version:
-    """One version. state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or
-    listed (to be served; the gateway did not answer). reason: why it failed or is quarantined. accuracy: on
-    the test images of data_set, and created: from its card, None and "" where they are missing."""
+    """One version of a model.
+
+    state: served, loading, unloading, failed, quarantined, kept (in the volume, but not served), or listed (to be
+    served, where the gateway did not answer). reason: why it failed or is quarantined. accuracy (on the test images
+    of data_set), data_set and created are the card's; None or "" where they are missing.
+    """
 
     version: int
     state: str

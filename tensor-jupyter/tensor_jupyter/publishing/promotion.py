@@ -80,13 +80,13 @@ def held_out(registry: Registry, version: int, data: str | None, settings: Setti
         found = load(name, settings, spec)
     except LabError as error:
         raise LabError(
-            f"The images that version {version} of {registry.name} was made with ({name}) cannot be had: "
-            f"{str(error).rstrip('.')}. Give --data SET, others of the same kind."
+            f"The images that version {version} of {registry.name} was trained with ({name}) cannot be loaded: "
+            f"{str(error).rstrip('.')}. Give --data SET with another set of the same kind."
         ) from error
     if made.get("hash") not in (None, found.hash) and found.name != made.get("name"):
         raise LabError(
-            f"Version {version} of {registry.name} was made with {made.get('name')}, but {found.name} is what can be "
-            f"had now: give --data {found.name} to measure with that, or the set it was made with."
+            f"Version {version} of {registry.name} was trained with {made.get('name')}, but only {found.name} can be "
+            f"loaded now: give --data {found.name} to measure with that set, or the set it was trained with."
         )
     return found
 

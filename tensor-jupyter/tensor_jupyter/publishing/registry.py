@@ -102,7 +102,7 @@ class Registry:
         return self.settings().default(self.numbers())
 
     def is_held(self) -> bool:
-        """Whether `stable` is there only until the next decision."""
+        """Whether the label `stable` was set automatically, and only until the next decision."""
         last: dict[str, Any] = next((entry for entry in reversed(self.log()) if entry.get("did") == "default"), {})
         return bool(last.get("held")) and STABLE in self.settings().labels and not self.is_chosen()
 
@@ -162,7 +162,7 @@ class Registry:
         current = conf.default(present)
         older = [number for number in present if number < current]
         if target is None and not older:
-            raise LabError(f"{self.name} has no sound version before {current}, so there is nothing to go back to.")
+            raise LabError(f"{self.name} has no sound version before {current}, so there is nothing to roll back to.")
         chosen = target if target is not None else self._stable_before(current, older)
         if chosen not in present:
             raise LabError(f"{self.name} has no sound version {chosen}: there are {', '.join(map(str, present))}.")
@@ -186,7 +186,7 @@ class Registry:
             if path.is_file():
                 os.utime(path)
                 return
-        raise LabError(f"{folder} is empty: there is nothing to look at again.")
+        raise LabError(f"{folder} holds no file, so there is nothing to check again.")
 
     def delete(self, version: int, present: list[int], force: bool = False) -> None:
         """Remove a version in one step, with its report; `force` also removes a served one, with its labels.
@@ -204,7 +204,7 @@ class Registry:
                 return conf.unpin()
             if len(kept) < len(conf.pinned):
                 path = self.family / serving_settings.FILE
-                raise LabError(f"{path} names version {version} beside others: take it out there first.")
+                raise LabError(f"{path} names version {version} beside others: remove it from the file first.")
             return conf
 
         self._change(change, {"did": "delete", "version": version})
@@ -233,7 +233,7 @@ class Registry:
         return self._reports.read(version)
 
     def log(self) -> list[dict[str, Any]]:
-        """What was done to this model with `lab models`, oldest first."""
+        """The logged changes of this model, oldest first."""
         return self._reports.log()
 
     def _check_delete(self, version: int, present: list[int], force: bool) -> None:
@@ -246,19 +246,19 @@ class Registry:
             )
         if labels and not force:
             raise LabError(
-                f"Version {version} of {self.name} is called {', '.join(labels)}: give the label to another version "
+                f"Version {version} of {self.name} is labelled {', '.join(labels)}: put the label on another version "
                 "first, or delete it with --force."
             )
         if version in conf.listed(present) and not force:
             raise LabError(
-                f"Version {version} of {self.name} is served: have another one answer first, as with "
+                f"Version {version} of {self.name} is served: make another one the default first, as with "
                 f"`{LAB} models rollback {self.name}`, or delete it with --force."
             )
 
     def folders(self) -> dict[int, Path]:
         """Every version's folder, with a model in it or not.
 
-        Numbered as the watcher does: 00001 is version 1; of two names of one number the shorter counts.
+        Numbers are read as the watcher does: 00001 is version 1. If two names have one number, the shorter one counts.
         """
         if not self.family.is_dir():
             raise LabError(f"There is no model {self.name} in {self.models}: `{LAB} models` lists those there are.")

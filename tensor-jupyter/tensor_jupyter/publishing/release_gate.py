@@ -127,8 +127,8 @@ def check_version(
 ) -> Report:
     """Measure the version in `folder`, and the one in `current`, on the test images of `data` and of the sets `also`.
 
-    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". A number
-    that cannot be measured, such as the accuracy of a model without image input, fails nothing; the report has the
+    The checks of the first set are called "accuracy" and "disagreement", those of others "accuracy on NAME". A check
+    that cannot be measured, such as the accuracy of a model without image input, does not fail; the report has the
     reason. Raises LabError when the version does not load.
     """
     thresholds = thresholds or Thresholds.read()
@@ -177,7 +177,7 @@ def _latency(graph: Graph, folder: Path, thresholds: Thresholds) -> Check:
         graph.run(samples[0].signature, samples[0].inputs)
         times.append(time.perf_counter() - start)
     found = round(1000 * float(np.median(times[_WARM:])), 3)
-    message = f"one request takes its graph {found:.1f} ms (median); {thresholds.max_latency_ms:g} ms are allowed"
+    message = f"its graph takes {found:.1f} ms for one request (median); {thresholds.max_latency_ms:g} ms are allowed"
     return Check("latency", found <= thresholds.max_latency_ms, message, found, thresholds.max_latency_ms)
 
 
@@ -212,7 +212,7 @@ def _decided(scores: np.ndarray, card: Mapping[str, Any], held: _Held) -> _Decis
     if scores.ndim == 2:
         labels = tuple(map(str, card.get("labels") or held.labels))
         if len(labels) != scores.shape[1]:
-            return f"it answers {scores.shape[1]} scores for the {len(labels)} labels of {held.name}"
+            return f"it returns {scores.shape[1]} scores for the {len(labels)} labels of {held.name}"
         if not set(held.labels) & set(labels):
             return (
                 f"its labels ({', '.join(labels[:3])} ...) are none of {held.name} ({', '.join(held.labels[:3])} ...)"
@@ -253,7 +253,7 @@ def _disagreement(
     # Images that only the new version gets right may differ.
     threshold = min(1.0, thresholds.max_disagreement + max(0.0, _share_right(mine, held) - before))
     message = (
-        f"{found:.2%} of the images are answered other than by the current version; at most {threshold:.2%} may be"
+        f"{found:.2%} of the images are classified other than by the current version; at most {threshold:.2%} may be"
     )
     return Check("disagreement", found <= threshold, message, round(found, 4), round(threshold, 4))
 

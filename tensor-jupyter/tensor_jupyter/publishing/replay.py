@@ -99,12 +99,12 @@ class Runnable(Protocol):
 
 
 def compare(graph: Runnable, samples: Iterable[Sample], tolerance: float = TOLERANCE) -> None:
-    """Raises LabError for the first golden sample that does not get its recorded outputs."""
+    """Run the golden samples. Raises LabError for the first one whose outputs are not the recorded ones."""
     for sample in samples:
         found = graph.run(sample.signature, sample.inputs)
         for alias, wanted in sample.outputs.items():
             if alias not in found or not _equal(found[alias], wanted, tolerance):
-                raise LabError(f"the golden samples get other {alias} than those recorded, or no numbers at all")
+                raise LabError(f"output {alias!r} of a golden sample differs from the recorded one, or is not finite")
 
 
 def _equal(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:

@@ -1,7 +1,7 @@
 """The files beside a model's versions, in `<models>/<name>/.reports/`: the gate's reports, and the log.
 
 <version>.json     the gate's last report of that version
-log.jsonl          one line for each promotion, label, rollback and deletion
+log.jsonl          one line for each change: labels, default, promotion, rollback, unpin, deletion, other settings
 """
 
 import contextlib

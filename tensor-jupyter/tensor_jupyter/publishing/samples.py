@@ -24,7 +24,7 @@ class Sample:
 
 
 def golden_samples(folder: Path) -> list[Sample]:
-    """The Predict records of the warm-up file, none if there is no such file. LabError for one that is unreadable."""
+    """The Predict records of the warm-up file, [] if there is none. Raises LabError for an unreadable file."""
     path = folder / WARM_UP
     if not path.is_file():
         return []
@@ -39,7 +39,7 @@ def golden_samples(folder: Path) -> list[Sample]:
     except (tf.errors.OpError, OSError, ValueError, TypeError) as error:
         raise LabError(f"{WARM_UP} cannot be read: {' '.join(str(error).split())[:300]}") from error
     except Exception as error:  # protobuf's releases have DecodeError in different modules
-        raise LabError(f"{WARM_UP} holds a record that is no PredictionLog: {error}") from error
+        raise LabError(f"{WARM_UP} holds a record that is not a PredictionLog: {error}") from error
     return samples
 
 

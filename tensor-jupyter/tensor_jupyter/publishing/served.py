@@ -14,8 +14,10 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Seen:
-    """One model as the gateway lists it: states (AVAILABLE, LOADING, END ...) and errors by version, labels,
-    quarantine reasons by version."""
+    """One model as the gateway lists it.
+
+    states (AVAILABLE, LOADING, END ...), errors and quarantine reasons by version; version numbers by label.
+    """
 
     states: dict[int, str] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)

@@ -212,6 +212,6 @@ def _reason(error: ValidationError) -> str:
 
 def _unknown(path: Path, reason: str) -> LabError:
     return LabError(
-        f"{path} is not changed, because it is not understood: {reason}. Wanted are version_labels, "
-        "model_version_policy and independent_rows, as docs/contracts.md has them; put it right, or move it away."
+        f"{path} is not changed, because it is not valid: {reason}. Expected are version_labels, "
+        "model_version_policy and independent_rows, as in docs/contracts.md; correct the file, or remove it."
     )

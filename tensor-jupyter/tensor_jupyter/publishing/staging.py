@@ -35,12 +35,12 @@ def staging(models: Path) -> Iterator[Path]:
     disk is full.
     """
     root = models / ".staging"
-    with _check_free_space(models):
+    with _full_disk_reported(models):
         make_shared(root)
         sweep(root)
         area = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
     try:
-        with _check_free_space(models), (area / _LOCK).open("w") as lock:
+        with _full_disk_reported(models), (area / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield area / "version"
     finally:
@@ -76,8 +76,8 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
 
 
 @contextlib.contextmanager
-def _check_free_space(models: Path) -> Iterator[None]:
-    """Report a full disk in one sentence."""
+def _full_disk_reported(models: Path) -> Iterator[None]:
+    """Turn the errors of a full disk, and those of a copy, into a LabError of one sentence."""
     try:
         yield
     except shutil.Error as error:  # copytree collects the errors of all files

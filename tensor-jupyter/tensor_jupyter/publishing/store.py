@@ -155,7 +155,7 @@ class Store:
         try:
             wanted = serving_settings.ServingSettings.model_validate_json(text)
         except ValidationError as error:
-            raise LabError(f"{self.url}: serving.json of {name} cannot be followed: {_first(error)}.") from error
+            raise LabError(f"{self.url}: serving.json of {name} is not valid: {_first(error)}.") from error
         make_shared(models / name)
         return Registry(models, name).replace_settings(wanted)
 

@@ -1,5 +1,7 @@
-"""Augmentation: images as if drawn by other people or taken by other cameras. It keeps no random state: the same
-seed, epoch and step give the same images, so that a resumed run continues as if it had never stopped.
+"""Augmentation: vary images as if drawn by other people or taken by other cameras.
+
+No random state is kept: the same seed, epoch and step give the same images, so that a resumed run continues as if it
+had never stopped.
 """
 
 import functools
@@ -20,9 +22,10 @@ Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 def batches(
     images: np.ndarray, targets: np.ndarray, size: int, seed: int, change: Change | None, rounds: range
 ) -> tuple[tf.data.Dataset, int]:
-    """Pairs (uint8 [B, H, W, C], targets [B, ...]) of the `rounds`, one after the other, and the steps of a round.
+    """Return the batches of all `rounds`, and the number of batches in a round.
 
-    size: B, the last batch may have fewer. A round contains every image once, shuffled and varied by `change`.
+    A batch is a pair (uint8 [B, H, W, C], targets [B, ...]). size: B; the last batch of a round may be smaller. A round
+    contains every image once, shuffled, and varied by `change`.
     """
     # Gathered by row from tensors: slicing 55,000 images one by one costs more than varying them.
     images, answers = tf.constant(images), tf.constant(targets)
@@ -58,7 +61,7 @@ def change_for(run: Run, data: Dataset, strength: float = 1.0) -> Change | None:
 
 
 def digits(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
-    """Light glyphs on dark: rotated, sheared, moved, scaled and bent; half of them with other strokes.
+    """Vary light glyphs on dark: rotate, shear, move and scale all, bend half, change the strokes of half.
 
     strength: of all changes but those of the strokes.
     """
@@ -75,7 +78,7 @@ def dark_digits(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf
 
 
 def photographs(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrored, turned a little, nearer or farther, brighter or darker, with more or less contrast and colour."""
+    """Vary photographs: mirror half; rotate, shift and scale all a little; change brightness, contrast and colour."""
     mirrored = tf.where(_uniform(images, seed, 10) < 0.5, images, images[:, :, ::-1])
     moved = _warp(mirrored, seed, 10, (0.0, 0.0), ((0.8, 1.1), (0.8, 1.1)), 0.08, "REFLECT")
     grey = tf.reduce_mean(moved, axis=3, keepdims=True)
@@ -93,10 +96,11 @@ def _warp(
     shift: float,
     fill: str,
 ) -> tf.Tensor:
-    """One affine transformation about the middle, so that images are interpolated once.
+    """Apply one random affine transformation about the middle, so that images are interpolated once.
 
-    shear and scale: along x and y, a scale above 1 makes smaller; shift: the largest, as a part of the side; fill:
-    beyond the edge, zeros (CONSTANT) or the mirrored image (REFLECT).
+    degrees: the largest rotation. shear: the largest along x and y. scale: the ranges along x and y; above 1 makes
+    the image smaller. shift: the largest, as a part of the side. fill: what is beyond the edge, zeros (CONSTANT) or
+    the mirrored image (REFLECT).
     """
     height, width = images.shape[1:3]
 

@@ -1,8 +1,8 @@
 """`tf.data` pipelines for Keras, without autotuning.
 
 Keras builds pipelines from arrays as well, but with autotuning. On a busy machine TensorFlow 2.20 then often destroys
-an iterator only when its autotuning thread wakes by itself. The thread sleeps twice as long each time, so `fit` may
-return as late again as it took.
+an iterator only when its autotuning thread wakes by itself. The thread doubles its sleep each time, so the
+return of `fit` may be delayed by as long as the training took.
 """
 
 import numpy as np

@@ -93,7 +93,7 @@ class Board(keras.callbacks.Callback):
 
 
 class Samples(keras.callbacks.Callback):
-    """Some of the images as they are, and as `change` varies them."""
+    """Writes up to 25 of the training images, as they are and as `change` varies them."""
 
     def __init__(self, folder: Path, data: Dataset, change: augment.Change | None = None, seed: int = 0) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Samples(keras.callbacks.Callback):
 
 
 class Profile(keras.callbacks.Callback):
-    """A trace of a few steps, in the form that TensorBoard's profile plugin reads."""
+    """Writes a trace of a few steps for TensorBoard's profile plugin."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

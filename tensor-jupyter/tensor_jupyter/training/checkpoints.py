@@ -28,7 +28,7 @@ STATE = "state.json"
 
 @dataclass
 class State:
-    """The progress of a training. plan: what is trained on what, as JSON; only an equal plan may resume from here.
+    """The progress of a training. plan: its settings and data, as JSON; only an equal plan may resume from here.
 
     best: the lowest validation loss so far; waited: epochs since then; history: each epoch's values by name.
     """
@@ -54,12 +54,12 @@ def opened(
     with contextlib.ExitStack() as stack:
         reasons: list[str] = []
         for version in _stopped_versions(context) if resume is not False else ():
-            found = _taken_up(stack, _folder(context, version), plan, reasons, version)
+            found = _resumable(stack, _folder(context, version), plan, reasons, version)
             if found:
                 break
         if found:
             context.version = found[0]
-            say(f"Going on after epoch {found[1].epoch} of the training of version {found[0]}, which was stopped.")
+            say(f"Resuming the stopped training of version {found[0]} after epoch {found[1].epoch}.")
             yield found[1]
             return
         if resume:
@@ -108,7 +108,7 @@ class Keeper(keras.callbacks.Callback):
         if self.model.stop_training and state.epoch < self.params["epochs"]:
             self.say(
                 f"Stopped early, after epoch {state.epoch}: the validation loss has been lowest ({state.best:.4f}) in "
-                f"epoch {state.epoch - state.waited}, whose model is kept; more patience goes on for longer."
+                f"epoch {state.epoch - state.waited}, whose model is kept; a higher patience trains longer."
             )
 
 
@@ -129,7 +129,7 @@ def forget(context: Context) -> None:
         shutil.rmtree(folder)
 
 
-def _taken_up(
+def _resumable(
     stack: contextlib.ExitStack, folder: Path, plan: dict[str, Any], reasons: list[str], version: int
 ) -> tuple[int, State] | None:
     """The version and its state, locked while the stack is open; else None, and the reason is added to `reasons`."""
@@ -188,7 +188,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether this process, and no other, may train into the folder."""
+    """Lock the folder for training, and yield True; yield False if another process holds the lock."""
     make_shared(folder)
     with (folder / "lock").open("w") as file:
         share(folder / "lock")

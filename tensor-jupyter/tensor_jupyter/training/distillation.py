@@ -1,5 +1,7 @@
-"""Knowledge distillation (Hinton, Vinyals and Dean 2015): networks with other seeds are trained first, and the final
-one learns from the mean of their scores for the same varied images. It then errs less than each of them alone.
+"""Knowledge distillation (Hinton, Vinyals and Dean 2015).
+
+Networks with other seeds, the teachers, are trained first. The final network learns from the mean of their scores for
+the same varied images, and has fewer errors than each of them alone.
 
 A teacher is trained like any model, as `<name>-teacher-1` in TensorBoard, and resumed if it was stopped. Finished ones
 are kept in <checkpoints>/<name>/teachers until the final network is done.
@@ -21,7 +23,7 @@ from tensor_jupyter.training.batches import prepared_ahead
 from tensor_jupyter.training.run import Run
 
 _TEACHERS_SHARE = 0.75
-"""The teachers' share of a target; the rest is the label's. Unlike a label, teachers' scores show hard images."""
+"""The weight of the teachers' scores in a target, beside the label's. Scores show which images are ambiguous."""
 
 Train = Callable[[Run, Dataset, Context], keras.Model]
 

@@ -8,7 +8,7 @@ from tensor_jupyter.training.batches import in_order
 from tensor_jupyter.training.models import is_classifier
 
 SHARES = (0, 0.01, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 1)
-"""Of the held-out images, in `quantiles_of`."""
+"""The shares of the held-out images whose quantiles `quantiles_of` returns."""
 
 THRESHOLD = "0.99"
 """The quantile that is an autoencoder's threshold: one in a hundred images like its training data is above."""
@@ -54,7 +54,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
 
 
 def scores_of(model: keras.Model, labelled: LabelledImages) -> np.ndarray:
-    """float32 [N, classes] of a classifier, [N] of an autoencoder."""
+    """The model's scores: float32 [N, classes] of a classifier, [N] of an autoencoder."""
     return np.asarray(model.predict(in_order(labelled.images), verbose=0))
 
 

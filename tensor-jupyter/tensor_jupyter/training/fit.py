@@ -24,15 +24,15 @@ _Examples = tuple[np.ndarray, np.ndarray]
 """Images, uint8 [N, H, W, C], and the network's targets, float32 [N, ...]."""
 
 _LOSS = "mean_absolute_error"  # of an autoencoder, whose output is an error that should be 0
-_BATCH, _SMALLEST_BATCH = 128, 16  # a small set is split into ten steps at most
+_BATCH, _SMALLEST_BATCH = 128, 16  # between them, an epoch has about ten steps
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The model in its best state.
+    """The result of `train`: the model in its best state, with its measurements.
 
-    metrics: what `evaluate` measured, an autoencoder's with its `threshold`; history: each epoch's values by name;
-    data: what it was trained on, the run's subset. quantiles: an autoencoder's (`evaluation.quantiles_of`).
+    metrics: as `evaluate` returns them, with `threshold` for an autoencoder. history: each epoch's values by name.
+    data: the run's subset, which was trained on. quantiles: an autoencoder's, from `evaluation.quantiles_of`.
     """
 
     model: keras.Model
@@ -54,7 +54,7 @@ def train(
     say: Callable[[str], object] = print,
     foreign: Callable[[LabelledImages], np.ndarray] | None = None,
 ) -> Trained:
-    """Train the run's network; writes events, checkpoints and a Keras file for the context, and publishes nothing.
+    """Train the run's network, and write events, checkpoints and a Keras file for the context, but publish nothing.
 
     model: a network of your own instead; it takes uint8 images and returns probabilities. resume: None resumes a
     stopped training of the same run, data and name if there is one, False starts anew, True requires one. say: called

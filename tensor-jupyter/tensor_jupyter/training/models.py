@@ -17,13 +17,16 @@ from tensor_jupyter.training.transfer import transfer_net
 FEATURES = "features"
 """The layer whose output TensorBoard's projector shows as an image's embedding."""
 
-_LARGE = 48  # pixels a side; the cnn first makes a larger image smaller
+_LARGE = 48  # pixels a side; cnn and vgg first shrink a larger image
 
 
 @dataclass(frozen=True)
 class Network:
-    """build(data, run, offline): the model, not compiled. epoch_images: an epoch goes through a smaller set several
-    times, varied anew each time."""
+    """A network that can be trained, with its defaults.
+
+    build: build(data, run, offline) returns the model, not compiled. learning_rate: the highest, if the run has none.
+    epoch_images: an epoch repeats a smaller set, varied anew each time, as often as it fits into this number.
+    """
 
     build: Callable[[Dataset, Run, bool], keras.Model]
     learning_rate: float
@@ -66,7 +69,7 @@ def mnist_net(height: int = 28, width: int = 28, channels: int = 1, classes: int
 
 
 def vgg_net(height: int = 28, width: int = 28, channels: int = 1, classes: int = 10) -> keras.Model:
-    """Pairs of convolutions as in VGG and a dense layer, about 400,000 parameters: what the lab ships."""
+    """Five convolutions, most in pairs as in VGG, and a dense layer, about 400,000 parameters: the shipped model's."""
     images = keras.Input((height, width, channels), dtype="uint8", name="images")
     x = layers.Rescaling(1 / 255, name="scale")(images)
     x = _shrunk(x)
@@ -82,7 +85,7 @@ def vgg_net(height: int = 28, width: int = 28, channels: int = 1, classes: int =
 
 
 def dnn(height: int = 28, width: int = 28, channels: int = 1, classes: int = 10) -> keras.Model:
-    """Two dense layers, of 256 and 64."""
+    """A network of two dense layers, of 256 and 64 units, before the scores."""
     images = keras.Input((height, width, channels), dtype="uint8", name="imgs")
     x = layers.Flatten(name="flatten")(layers.Rescaling(1 / 255, name="scale")(images))
     x = layers.Dropout(0.2, name="dropout")(layers.Dense(256, activation="relu", name="dense1")(x))
@@ -92,7 +95,7 @@ def dnn(height: int = 28, width: int = 28, channels: int = 1, classes: int = 10)
 
 
 def autoencoder(height: int = 28, width: int = 28, channels: int = 1) -> keras.Model:
-    """Through 256 to 128 numbers and back; its score is the mean squared error of the pixels, from 0 to 1."""
+    """A dense autoencoder, 256-128-256; its score is the mean squared error of the pixels, scaled to 0..1."""
     images = keras.Input((height, width, channels), dtype="uint8", name="images")
     pixels = layers.Flatten(name="flatten")(layers.Rescaling(1 / 255, dtype="float32", name="scale")(images))
     x = layers.Dense(256, activation="relu", name="encode1")(pixels)

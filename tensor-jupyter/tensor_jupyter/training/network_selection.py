@@ -6,11 +6,11 @@ from tensor_jupyter.training.models import build
 from tensor_jupyter.training.run import Run
 
 PHOTOGRAPH = 64
-"""Pixels a side from which on a network pretrained on photographs helps."""
+"""The least pixels a side of images for which a network pretrained on photographs helps."""
 
 
 def choose_network(run: Run, data: Dataset, offline: bool = False) -> tuple[Run, str]:
-    """The run with the network that suits the images and the weights at hand, and a line with the reason.
+    """Return the run with a network that suits the images and the available weights, and the reason in one line.
 
     A network that the run names is kept. offline: download nothing. Raises LabError when weights that the run names
     are not available.
@@ -25,8 +25,8 @@ def choose_network(run: Run, data: Dataset, offline: bool = False) -> tuple[Run,
     except LabError as error:
         if "weights" in run.model_fields_set:
             raise
-        message = f"{error} This time a small network learns from scratch; it will know less."
+        message = f"{error} This time a small network learns from scratch; expect a lower accuracy."
         return run.model_copy(update={"network": "cnn"}), message
     if run.weights == "none":
         return transfer, f"{run.base} learns from scratch, as given."
-    return transfer, f"{run.base}, which has seen a million photographs, gets a new last layer."
+    return transfer, f"{run.base}, pretrained on a million photographs, gets a new last layer."

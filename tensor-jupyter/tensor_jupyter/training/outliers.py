@@ -45,7 +45,10 @@ def outliers(digits: LabelledImages, letters: LabelledImages, seed: int) -> np.n
 
 
 def loss(wanted: Any, errors: Any) -> Any:
-    """The error of images whose wanted error is 0; for others, how far it is below the wanted one. float32 [N] each."""
+    """The mean loss: the error where the wanted error is 0, else how far the error is below the wanted one.
+
+    wanted, errors: float32 [N].
+    """
     return ops.mean(ops.where(wanted > 0, ops.relu(wanted - errors), errors))
 
 

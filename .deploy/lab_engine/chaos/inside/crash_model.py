@@ -1,8 +1,8 @@
 """Export a model that crashes its server: `FOLDER WHEN SECONDS`, or publish one: `--publish NAME`. Needs TensorFlow.
 
-The model halves x; with a value above zero it computes for SECONDS and then aborts (SIGABRT, as a failed check in an
-operation does). WHEN is `load`: a warm-up record has such a value; or `request`: only a request can.
-It runs in the workbench, by `exec`, because the engine has no TensorFlow.
+The model returns x / 2. If x has a value above zero, it first computes for SECONDS and then aborts (SIGABRT, as a
+failed check in an operation does). WHEN is `load`: a warm-up record has such a value; or `request`: none has.
+This program runs in the workbench, by `exec`, because the engine has no TensorFlow.
 """
 
 import os

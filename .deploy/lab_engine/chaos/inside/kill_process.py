@@ -1,6 +1,7 @@
-"""End one process of this lab and print its id: `SIGNAL all|children WORD...`, the words of its command line.
+"""Send SIGNAL to one process of this lab and print its id: `SIGNAL all|children WORD...`.
 
-It runs inside the service whose process it ends. With `children`, the process has a parent that matches as well.
+The process is the first, by id, whose command line has all the words; with `children`, its parent's must have them too.
+This program runs inside the service of that process.
 """
 
 import os
@@ -22,7 +23,7 @@ def main() -> None:
 
 
 def _matches(pid: int, wanted: list[str]) -> bool:
-    """Whether it is of this lab, and its command line has all words; the program counts without its folder, too."""
+    """Return whether the process is of this lab and its command line has all words (argv[0] without folder, too)."""
     words = _read(pid, "cmdline").split(b"\0")
     ours = _MARK in _read(pid, "environ").split(b"\0") or _MARK == b"LAB_ID="
     return ours and all(word.encode() in (*words, words[0].rpartition(b"/")[2]) for word in wanted)

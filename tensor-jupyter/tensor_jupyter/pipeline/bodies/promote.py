@@ -22,7 +22,7 @@ def run(job: Job) -> None:
     documents = [each for path in ("evaluate/evaluation.json", "test/live.json") for each in job.read(path)["checks"]]
     found = [*(Check(**each) for each in documents if each["name"] not in again), *compared]
     failed = [check.message for check in found if check.passed is False]
-    for role in ("concept", "classifier"):  # the classifier last, so that its companion is there when it answers
+    for role in ("concept", "classifier"):  # the classifier needs its companion when it becomes the default
         name, version = deployed[role]["name"], deployed[role]["version"]
         registry = Registry(job.settings.models, name)
         if failed:
