@@ -1,4 +1,7 @@
-"""Healthy when the gateway answers through nginx and uWSGI. /readyz shows whether the model server answers."""
+"""Docker's health check: exits with 0 if the gateway answers GET /healthz with 200, through nginx and uWSGI.
+
+It does not check the model server; GET /readyz does.
+"""
 
 import http.client
 import os

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tensor_rest",
         description="Start the gateway, or one of its two programs, in the foreground; TERM stops it. Or make a key.",
-        epilog="Settings come from the environment: TENSOR_REST_PORT and others, see README.md.",
+        epilog="Settings are read from the environment: TENSOR_REST_PORT and others, see README.md.",
     )
     parser.add_argument(
         "program",
@@ -27,10 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
         "nginx: HTTP in front of them; key: print a new API key and its line for TENSOR_REST_API_KEYS_FILE",
     )
     parser.add_argument("--version", action="version", version=f"tensor-rest {__version__}")
-    parser.add_argument("name", nargs="?", help="key: who it is for")
+    parser.add_argument("name", nargs="?", help="key: its name, such as the person or program that will use it")
     parsed = parser.parse_args(arguments)
     if (parsed.program == "key") != (parsed.name is not None):
-        parser.error("wanted: key NAME, or a program alone")
+        parser.error("expected key NAME, or one of run, uwsgi, nginx without a name")
     if parsed.name is not None:
         _print_key(parsed.name)
     else:

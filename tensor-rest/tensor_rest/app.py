@@ -16,7 +16,7 @@ from tensor_rest.web import pages, samples
 
 
 class _Request(flask.Request):
-    """Uploads stay in memory: they are bounded by MAX_CONTENT_LENGTH, and no disk fills up."""
+    """A request that keeps uploaded files in memory: MAX_CONTENT_LENGTH bounds them, and no disk can fill up."""
 
     _file_count = 0
 
@@ -26,7 +26,7 @@ class _Request(flask.Request):
 
 
 class _App(flask.Flask):
-    """Flask without its check, on every request, whether a function is a coroutine: none is."""
+    """Flask without its check on every request whether a view is a coroutine: none of the views is."""
 
     def ensure_sync(self, func: Any) -> Any:
         return func

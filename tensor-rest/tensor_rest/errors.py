@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a request, each exception with its HTTP status."""
+"""The exceptions for requests that fail, each with its HTTP status."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -53,7 +53,7 @@ class ConflictError(ApiError):
 
 
 class LengthRequiredError(ApiError):
-    """A body without Content-Length, and no nginx in front that would buffer it."""
+    """The body has no Content-Length, and there is no nginx in front that buffers it."""
 
     status = 411
 

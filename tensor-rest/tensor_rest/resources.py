@@ -23,7 +23,7 @@ def cpus(root: Path = _ROOT) -> float:
     for folder in _groups(root, "cpu"):
         with suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (folder / "cpu.max").read_text().split()
-            found = min(found, int(quota) / int(period))  # ValueError for "max", which is no limit
+            found = min(found, int(quota) / int(period))  # ValueError for "max", which means unlimited
         with suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
             if int(quota) > 0:  # -1: no limit
@@ -42,15 +42,18 @@ def memory_bytes(root: Path = _ROOT) -> int:
 
 
 def workers(bodies: int) -> int:
-    """Return how many workers to start: one per two CPUs, as far as memory allows beside `bodies` bytes of bodies."""
+    """Return how many workers to start: one per two CPUs, from 1 to 16, as far as memory allows.
+
+    `bodies` are the bytes of memory that are reserved for request bodies.
+    """
     fitting = (memory_bytes() - _BASE_BYTES - bodies) // _WORKER_BYTES
     return max(1, min(int(cpus()) // 2, fitting, _MAX_WORKERS))
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's groups for a controller, its own first. Unmounted ones do not exist.
+    """Yield the folders of this process's groups for a controller, its own first. A folder may not exist.
 
-    In a container the own group's folder is often mounted as the topmost one.
+    In a container the process's own group is often mounted as the top folder.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

@@ -24,10 +24,10 @@ from tensor_rest import resources
 _PORT = 8080
 _MAX_BODY_BYTES = 192 << 20
 UPLOAD_RATE = 100_000
-"""Minimum bytes per second of a large body's sender, after `UPLOAD_SECONDS`: 1 Mbit/s is enough."""
+"""Minimum average rate of a large body in bytes per second, not counting `UPLOAD_SECONDS`: 1 Mbit/s is enough."""
 
 UPLOAD_SECONDS = 5.0
-"""Seconds in which a large body may arrive at any rate."""
+"""Seconds that a large body may take in addition to those that `UPLOAD_RATE` allows."""
 
 
 def _words(value: Any) -> Any:
@@ -262,7 +262,7 @@ class Settings(BaseSettings):
 
     @property
     def probe_socket(self) -> Path:
-        """A second socket for probes: its queue is empty when that of the other is full."""
+        """The unix socket for probes: so that they need not wait in the queue of the other one."""
         return self.run_dir / "probes.sock"
 
     @property
@@ -271,7 +271,7 @@ class Settings(BaseSettings):
         return self.listen_at(self.port)
 
     def listen_at(self, port: int) -> str:
-        """The same with another port; empty for 0."""
+        """Return host:port with another port, as nginx and uWSGI write it; empty for port 0."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{port}" if port else ""
 

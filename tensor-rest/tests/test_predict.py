@@ -210,8 +210,8 @@ def forged(header: str, values: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (b"", "no .npy"),
-        (b"rubbish rubbish", "no .npy"),
+        (b"", "not an .npy"),
+        (b"rubbish rubbish", "not an .npy"),
         (npy(np.zeros(4, np.float32))[:-1], "it has 15"),
         (npy(np.zeros(4, np.float32)) + b"x", "it has 17"),
         (npy(np.array([{}], dtype=object)), "never pickled"),
@@ -245,8 +245,8 @@ _NPZ = npy(None, np.savez, a=np.zeros(2))
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
-        (b"rubbish", 400, "no .npz"),
-        (npy(None, np.savez, a=np.zeros(2))[:-30], 400, "no .npz"),
+        (b"rubbish", 400, "not an .npz"),
+        (npy(None, np.savez, a=np.zeros(2))[:-30], 400, "not an .npz"),
         (_NPZ[:-22] + b"PK\x06\x07" + bytes(16) + _NPZ[-22:], 400, "of the kind zip64"),
         (npy(None, np.savez, **{f"a{n}": np.zeros(1) for n in range(100)}), 400, "100 arrays"),
         (npy(None, np.savez, **{f"{n:0400}": np.zeros(1) for n in range(200)}), 413, "lists too much"),

@@ -1,1 +1,1 @@
-"""The description of the REST API: Swagger 2.0 and OpenAPI 3.1 of the same operations."""
+"""The REST routes, their specification (Swagger 2.0 and OpenAPI 3.1), and the fast path without Flask."""

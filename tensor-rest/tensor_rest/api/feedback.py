@@ -84,7 +84,7 @@ def _keep(model: str) -> flask.Response:
     service.feedback.folder()
     label = flask.request.args.get("label") or flask.request.form.get("label", "")
     if not label:
-        raise BadRequestError("Say what the image was in the form's field 'label' (or ?label=).")
+        raise BadRequestError("The label is missing: send it in the form's field 'label', or as ?label=.")
     answer, kept = service.keep(requests.target(model), requests.image(), label)
     document = {"model": model, "version": answer.version, "predicted": answer.ranking[0][0], "label": label}
     response = requests.answered({**document, "stored": kept.new}, model, answer.version)

@@ -1,4 +1,4 @@
-"""Fill the general operations with what is served: models, versions and labels to choose from, bodies that work.
+"""Fills the specification's general operations with what is served: models, versions, labels, and bodies that work.
 
 An operation names in `x-needs` what a model must have for it. Where no served model has it, the operation gets
 `x-missing` instead: OpenAPI 3.1 keeps it, for it is part of the API; Swagger UI shows only what can be executed.
@@ -49,7 +49,7 @@ def body(metadata: ModelMetadata) -> Document | None:
 
 
 def fill(document: Document, served: list[Served], default_model: str) -> Document:
-    """`document` with its general operations filled."""
+    """Return `document` with the served models, versions and labels in its general operations."""
     ordered = sorted(served, key=lambda model: model.name != default_model)
     paths = {path: _filled(path, item, ordered, default_model) for path, item in document["paths"].items()}
     return {**document, "paths": paths}

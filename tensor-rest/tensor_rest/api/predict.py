@@ -105,7 +105,7 @@ def _is_name(value: Any) -> TypeGuard[str]:
 
 @contextmanager
 def _request() -> Iterator[tuple[str, Read, bool, tuple[str, ...]]]:
-    """The signature's name, the reader of its inputs, whether the answer is by rows, and the wanted outputs."""
+    """Yield the signature's name, the reader of its inputs, whether the answer is by rows, and the wanted outputs."""
     requests.refuse_form()
     signature = flask.request.args.get("signature", "")
     if flask.request.mimetype in (npy.NPY, npy.NPZ):

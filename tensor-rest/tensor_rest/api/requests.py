@@ -30,7 +30,7 @@ def service() -> InferenceService:
 
 
 def target(model: str, version: str | None = None, label: str | None = None) -> Target:
-    """Return what the path names. Raises NotFoundError for a version that is not a number, or an impossible label."""
+    """Return the Target of a path. Raises NotFoundError for a version that is not a number, or an impossible label."""
     if version is not None and not _VERSION.fullmatch(version):
         raise NotFoundError(f"{version[:40]!r} cannot be a version; versions are whole numbers, such as 1.")
     if label is not None and (len(label) > _MAX_LABEL_CHARS or not label.isprintable()):
@@ -55,7 +55,7 @@ def _is_image() -> bool:
 
 @contextmanager
 def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
-    """The body as a JSON object, whatever its Content-Type: clients of TensorFlow Serving set it as they like.
+    """The body as a JSON object, whatever its Content-Type: clients of TensorFlow Serving send any.
 
     A large body holds the slot for large bodies until the context ends. `trailing`: text after the document is ignored.
     """
@@ -70,11 +70,11 @@ def json_object(*, trailing: bool = False) -> Iterator[dict[str, Any]]:
 def refuse_form() -> None:
     """Raise UnsupportedMediaError for a form, where a JSON document or arrays are wanted."""
     if flask.request.mimetype == "multipart/form-data":
-        raise UnsupportedMediaError("This route takes application/json, .npy or .npz, no form.")
+        raise UnsupportedMediaError("This route takes application/json, .npy or .npz, not a form.")
 
 
 def limit() -> int:
-    """Return how many answers the request wants."""
+    """Return how many labels to answer: the query parameter `limit`."""
     text = flask.request.args.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise BadRequestError(f"limit={text[:20]!r} is not a number of answers; wanted 1 or more.")
@@ -95,7 +95,7 @@ def answered(document: Any, model: str, version: int) -> flask.Response:
 
 
 def reply(document: Any, model: str, version: int) -> Reply:
-    """Return the same as a `Reply`, which the fast path can send without Flask."""
+    """Return JSON of a model's answer as a `Reply`, which the fast path can send without Flask."""
     named = (MODEL, model), (VERSION, str(version))
     return Reply(200, [("Content-Type", JSON), *named], json_body.dumps(document))
 

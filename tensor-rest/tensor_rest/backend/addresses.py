@@ -184,7 +184,7 @@ def _named(place: tuple[str, int], inventory: SplitResult | None) -> _Found:
 
 
 def _listed(path: Path) -> _Found:
-    """The model servers that a file lists, a line each. Raises ValueError for a line that is not one, or for none."""
+    """Return the model servers in a file, one per line. Raises ValueError for an invalid line, or if there is none."""
     found: dict[Address, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if fields := line.partition("#")[0].split():

@@ -68,14 +68,14 @@ class Answer:
             raise RpcError(Code.UNKNOWN, "the answer ended without a status")
 
     def message(self) -> bytes:
-        """The message of an answer that has ended with OK. Raises RpcError."""
+        """Return the message of a complete answer. Raises RpcError if its status is not OK, or if it is invalid."""
         if self._fields is self._last:
             self._check()
         status = self._last.get("grpc-status", "")
         if status != "0":
             raise _error(status, self._last)
         if len(self._body) < PREFIX or len(self._body) != PREFIX + self._size():
-            raise RpcError(Code.INTERNAL, f"the status is OK, and the message is not whole ({len(self._body)} bytes)")
+            raise RpcError(Code.INTERNAL, f"the status is OK, but the message is not whole ({len(self._body)} bytes)")
         return bytes(memoryview(self._body)[PREFIX:])
 
     def _size(self) -> int:

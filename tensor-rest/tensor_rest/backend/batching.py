@@ -227,7 +227,7 @@ class Batcher:
             queue.running -= 1
             queue.in_flight -= requests
             if self._holds_half(queue):
-                self._flush(queue)  # before the worker goes on with the requests that are answered
+                self._flush(queue)  # before the worker continues with the requests that are answered
             self._drop_if_empty(key, queue)
         self._schedule_flush(key, queue)
 

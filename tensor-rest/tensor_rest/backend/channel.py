@@ -40,7 +40,8 @@ class UnreachableError(RpcError):
 class Channel:
     """Unary calls to the server at these addresses, with messages of at most `max_message_bytes`.
 
-    With `tls` they use TLS; the certificate must be valid for the target's host name, or for the address without one.
+    With `tls` calls use TLS. The server's certificate must be valid for the target's host name, or, if it has none, for
+    the server's address.
     """
 
     def __init__(self, addresses: str | Addresses, max_message_bytes: int, tls: ssl.SSLContext | None = None) -> None:
@@ -89,9 +90,9 @@ class Channel:
             while kept:
                 kept.pop().close()
 
-    def _leave(self, gone: Iterable[Address]) -> None:
+    def _close_removed(self, removed: Iterable[Address]) -> None:
         """Close the idle connections to addresses that the name no longer has."""
-        for address in gone:
+        for address in removed:
             for connection in self._idle.pop(address, ()):
                 connection.close()
 
@@ -148,7 +149,7 @@ class Channel:
         except RpcError as error:
             raise UnreachableError(error.details) from error
         if len(self._idle) > len(turn):
-            self._leave(self._idle.keys() - set(turn))
+            self._close_removed(self._idle.keys() - set(turn))
         for address in turn:
             kept = self._idle[address]
             while kept and not fresh:
@@ -190,7 +191,7 @@ class Channel:
             if self._tls:
                 connected = self._tls.wrap_socket(connected, server_hostname=self._host(address))
                 if connected.selected_alpn_protocol() != "h2":
-                    raise ConnectionError("the server speaks TLS, but not HTTP/2 (ALPN h2)")
+                    raise ConnectionError("the server supports TLS, but not HTTP/2 (ALPN h2)")
             connection = Connection(connected, self._most)
             connection.start(deadline)
         except OSError as error:

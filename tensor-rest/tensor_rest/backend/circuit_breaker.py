@@ -36,15 +36,15 @@ _CALL_BYTES = 32 << 10  # what a queued call costs besides its body and tensors
 _CONNECT_INTERVAL_S = 0.05
 _TRIAL_INTERVAL_S = 0.1  # between two calls to a server that accepts connections but has not answered yet
 _ALONE_SECONDS = 5.0  # for which a repeated call runs alone; a server that has just started may load models first
-_MARGIN = 1.5  # times its duration is the grace after a slow start
+_MARGIN = 1.5  # grace after a slow start, in multiples of its duration
 _EARNED = 0.1  # retries per successful call: repeats can never be more than a tenth of a steady load
 
-_AWAY = "The model server does not answer; it may be starting."
+_NO_ANSWER = "The model server does not answer; it may be starting."
 _FULL = "The model server does not answer, and the calls that wait for it fill the memory set aside for them."
 
 
 class _Queued:
-    """A call in the queue; `granted` once it may go on."""
+    """A call in the queue; `granted`: it may be made; `lost`: it repeats a call that was lost."""
 
     __slots__ = ("granted", "lost", "one_shot_event")
 
@@ -55,7 +55,7 @@ class _Queued:
 
 
 class CircuitBreaker:
-    """Enter it for the time of a call (`with breaker:`), after `admit` where it is not `closed`.
+    """A context manager for the time of a call (`with breaker:`), entered after `admit` if it is not `closed`.
 
     While the server cannot be reached, a DeadlineError becomes an UnavailableError: the outage used up the time.
     `grace` is in seconds; it grows with the longest start of the server so far. `calls` is how many may leave the
@@ -67,9 +67,9 @@ class CircuitBreaker:
         self._grace = grace
         self._most = calls
         self._reach = reach
-        self._saved_most = float(calls + 8)  # all calls of the process may be cut by one restart
-        self._saved = self._saved_most
-        self._away_since: float | None = None
+        self._max_retries = float(calls + 8)  # all calls of the process may be cut by one restart
+        self._retries = self._max_retries
+        self._outage_since: float | None = None
         self._reached = False  # a connection was possible since the last call that failed or was lost
         self._probed = 0.0  # when a call was let through while open,
         self._tried = 0.0  # and while waiting
@@ -79,7 +79,7 @@ class CircuitBreaker:
         self._alone_since: float | None = None  # when the repeat of a lost call began
         self._held: dict[int, int] = {}  # bytes of each call that arrived in an outage, by thread
         self._held_bytes = 0
-        self._attended = False
+        self._monitored = False
         self._lock = brief_lock()
 
     def __enter__(self) -> "CircuitBreaker":
@@ -91,8 +91,8 @@ class CircuitBreaker:
         if self._held:
             with self._lock:
                 self._held_bytes -= self._held.pop(threading.get_ident(), 0)
-        if self._away_since is not None and isinstance(error, DeadlineError):
-            raise UnavailableError("The model server did not come back in time.") from error
+        if self._outage_since is not None and isinstance(error, DeadlineError):
+            raise UnavailableError("The model server was not available again in time.") from error
 
     def admit(self, inputs: Mapping[str, np.ndarray] | None = None) -> None:
         """Admit a call that arrives in an outage. Raises UnavailableError if the breaker is open, or no memory is left
@@ -102,7 +102,7 @@ class CircuitBreaker:
             if self._open(time.monotonic()):
                 metrics.breaker(is_open=True)
                 if time.monotonic() - self._probed < PROBE_SECONDS:
-                    raise UnavailableError(_AWAY)
+                    raise UnavailableError(_NO_ANSWER)
             if self._held_bytes + size > MAX_QUEUED_BYTES:
                 raise UnavailableError(_FULL)
             self._held[threading.get_ident()] = size
@@ -116,19 +116,19 @@ class CircuitBreaker:
     @property
     def state(self) -> str:
         """`closed`, `waiting` or `open`."""
-        if self._away_since is None:
+        if self._outage_since is None:
             return "closed"
         return "open" if self._open(time.monotonic()) else "waiting"
 
     def succeeded(self) -> None:
         """Record that the server answered, with any status."""
-        if self.closed and self._saved >= self._saved_most:
+        if self.closed and self._retries >= self._max_retries:
             return  # the usual case, without the lock
         with self._lock:
-            self._saved = min(self._saved_most, self._saved + _EARNED)
-            if self._away_since is not None:
-                self._learn(time.monotonic() - self._away_since)
-                self._away_since = None
+            self._retries = min(self._max_retries, self._retries + _EARNED)
+            if self._outage_since is not None:
+                self._learn(time.monotonic() - self._outage_since)
+                self._outage_since = None
                 metrics.breaker(is_open=False)
             self._release()
 
@@ -141,9 +141,9 @@ class CircuitBreaker:
     def may_repeat(self) -> bool:
         """Return whether a call that was not carried out may be repeated, and take that from the retry budget."""
         with self._lock:
-            if not self._fail() or self._saved < 1:
+            if not self._fail() or self._retries < 1:
                 return False
-            self._saved -= 1
+            self._retries -= 1
             return True
 
     @contextmanager
@@ -163,13 +163,13 @@ class CircuitBreaker:
                 self._release()
 
     def _open(self, now: float) -> bool:
-        return self._away_since is not None and now - self._away_since >= self._grace
+        return self._outage_since is not None and now - self._outage_since >= self._grace
 
     def _fail(self) -> bool:
         now = time.monotonic()
         self.closed = False
-        if self._away_since is None:
-            self._away_since = now
+        if self._outage_since is None:
+            self._outage_since = now
         return not self._open(now)
 
     def _learn(self, seconds: float) -> None:
@@ -182,11 +182,11 @@ class CircuitBreaker:
             self._join(queued)
             while not queued.granted:
                 now = time.monotonic()
-                since = self._away_since
+                since = self._outage_since
                 until = deadline if since is None else min(deadline, since + self._grace)
                 if until <= now:
                     raise (
-                        UnavailableError(_AWAY)
+                        UnavailableError(_NO_ANSWER)
                         if until < deadline
                         else DeadlineError("The model server did not answer in time.")
                     )
@@ -201,16 +201,16 @@ class CircuitBreaker:
             now = time.monotonic()
             if self._open(now):
                 if now - self._probed < PROBE_SECONDS:
-                    raise UnavailableError(_AWAY)
+                    raise UnavailableError(_NO_ANSWER)
                 self._probed = now
                 self._grant(queued)
                 return
             (self._lost if queued.lost else self._others).append(queued)
             self._release()
-            attend = not self._attended and not self.closed
-            self._attended = self._attended or attend
-        if attend:
-            threading.Thread(target=self._attend, name="outage", daemon=True).start()
+            start = not self._monitored and not self.closed
+            self._monitored = self._monitored or start
+        if start:
+            threading.Thread(target=self._monitor, name="outage", daemon=True).start()
 
     def _withdraw(self, queued: _Queued) -> None:
         if queued.granted:
@@ -224,34 +224,34 @@ class CircuitBreaker:
         self._release()
 
     def _release(self) -> None:
-        """Let all queued calls go on that may be made now."""
-        if self._away_since is None or self._reached:
+        """Grant all queued calls that may be made now."""
+        if self._outage_since is None or self._reached:
             alone = self._alone_since is not None and time.monotonic() - self._alone_since < _ALONE_SECONDS
             if self._lost and self._alone_since is None:  # never two at a time, however long one takes
                 self._alone_since = time.monotonic()
                 self._grant(self._lost.popleft())
-            elif not alone and self._away_since is not None:
+            elif not alone and self._outage_since is not None:
                 if self._others and time.monotonic() - self._tried >= _TRIAL_INTERVAL_S:
                     self._tried = time.monotonic()
                     self._grant(self._others.popleft())
             elif not alone:
                 while self._others and self._permits < self._most:
                     self._grant(self._others.popleft())
-        self.closed = self._away_since is None and not self._lost and self._alone_since is None
+        self.closed = self._outage_since is None and not self._lost and self._alone_since is None
 
     def _grant(self, queued: _Queued) -> None:
         queued.granted = True
         self._permits += 1
         queued.one_shot_event.set()
 
-    def _attend(self) -> None:
-        """In a thread while calls are queued: connect, and end the time for which a repeated call runs alone."""
+    def _monitor(self) -> None:
+        """Connect, in a thread while calls are queued, and end the time for which a repeated call runs alone."""
         while True:
             with self._lock:
-                if self._away_since is None or self._reached:
+                if self._outage_since is None or self._reached:
                     self._release()
                 if not (self._lost or self._others) or self._open(time.monotonic()):
-                    self._attended = False
+                    self._monitored = False
                     return
                 look = not self._reached
             if look:

@@ -26,8 +26,8 @@ CONTROL_FRAMES = 1000
 """Frames without data of the answer that the peer may send in one call: more is a flood, which would occupy a worker
 until the deadline. A thousand take a worker some milliseconds."""
 CONTROL_FRAME_BYTES = 256
-"""Every so many bytes of such a frame count as one more frame, and a DATA frame with less content counts as such a
-frame. For every so many bytes of the request one more is allowed: they open the window for it."""
+"""Each so many bytes of a frame without data count as one more frame, and a DATA frame with less content counts as one
+without data. For each so many bytes of the request the peer may send one more: its WINDOW_UPDATE frames."""
 
 _SMALL_BLOCK = 256  # bytes; such blocks are cached once decoded, since most answers repeat them
 
@@ -90,7 +90,7 @@ def read_head(data: bytes, at: int) -> tuple[int, int, int, int]:
 
 
 def number(payload: bytes, what: str) -> int:
-    """A payload that is one number. Raises ProtocolError."""
+    """Return the number that is the whole payload, of 4 bytes. Raises ProtocolError for another size."""
     if len(payload) != 4:
         raise ProtocolError(f"{what} with {len(payload)} bytes")
     return int.from_bytes(payload, "big")
@@ -151,7 +151,7 @@ _known = lru_cache(256)(_read)
 
 
 def _integer(value: int) -> bytes:
-    """A length with seven bits in the first byte."""
+    """Return a length as HPACK encodes it, with seven bits in the first byte."""
     if value < 127:
         return bytes((value,))
     value -= 127

@@ -36,7 +36,7 @@ _OPENING = (
 
 
 class LostError(RpcError):
-    """UNAVAILABLE: the connection ended before the answer was complete; `begun`: the whole request was sent."""
+    """UNAVAILABLE: the connection ended amid a call; `begun`: the whole request was sent, or the answer had begun."""
 
     def __init__(self, details: str, *, begun: bool = False) -> None:
         super().__init__(Code.UNAVAILABLE, details)
@@ -58,7 +58,7 @@ class Connection:
         self._fresh = 0.0  # until then `ready` reads nothing
         self._blocks: list[bytes] = []  # the last header blocks of the call under way
         self._known: set[tuple[bytes, ...]] = set()  # those of earlier calls that were answered well
-        self.idle, self._going = True, False  # no call is unfinished; the peer accepts no more calls
+        self.idle, self._shutting_down = True, False  # no call is unfinished; the peer accepts no more calls
         weakref.finalize(self, connected.close).atexit = False  # where its channel is dropped without `close`
 
     def start(self, deadline: float) -> None:
@@ -79,13 +79,13 @@ class Connection:
         Right after a call nothing is read: if the connection is lost since then, the next call notices.
         """
         now = time.monotonic()
-        if now < self._fresh and not self._going:
+        if now < self._fresh and not self._shutting_down:
             return self._sender.stream < frames.LAST_STREAM - 2
         self._sender.deadline = now + _LOOK_SECONDS
         try:
             for _ in range(_LOOKS):
                 if not self._look():
-                    return self.idle and not self._going and self._sender.stream < frames.LAST_STREAM - 2
+                    return self.idle and not self._shutting_down and self._sender.stream < frames.LAST_STREAM - 2
         except (ProtocolError, OSError):
             pass
         return False
@@ -102,14 +102,14 @@ class Connection:
                 return usual
             while not answer.ended:
                 self._step()
-            self.idle = whole and not self._going
+            self.idle = whole and not self._shutting_down
             found = answer.message()
             if len(self._known) < _MAX_KNOWN and len(self._blocks) == 2:
                 self._known.add(tuple(self._blocks))
             return found
         except ProtocolError as error:
             self._sender.send_goaway(error.code)
-            raise RpcError(Code.UNAVAILABLE, f"the server broke the rules of HTTP/2: {error}") from error
+            raise RpcError(Code.UNAVAILABLE, f"the server violated HTTP/2: {error}") from error
         except OSError as error:
             if time.monotonic() >= deadline:
                 raise RpcError(Code.DEADLINE_EXCEEDED, "no answer in time") from error
@@ -263,12 +263,12 @@ class Connection:
         if stream != self._sender.stream or self._answer is None or self._answer.ended:
             return  # of a call that is over
         if code == frames.CANCEL and time.monotonic() >= self._sender.deadline:
-            raise RpcError(Code.DEADLINE_EXCEEDED, "the server saw that time was up")
+            raise RpcError(Code.DEADLINE_EXCEEDED, "the server cancelled the call at its deadline")
         raise reset(code)
 
     def _goaway(self, _: int, _stream: int, payload: bytes) -> None:
         """The peer accepts no more calls. Streams after the last that it names were not begun; others are answered."""
-        self._going = True
+        self._shutting_down = True
         if not self.idle and self._sender.stream > frames.number(payload[:4], "GOAWAY") & frames.WIDEST_WINDOW:
             raise LostError(f"the server shuts down, and did not begin the call {payload[8:200]!r}")
 

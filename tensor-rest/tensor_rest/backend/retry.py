@@ -1,8 +1,8 @@
 """One call over the channel: bounded in time, waiting for a server that restarts, repeated where that is safe.
 
-- It could not connect: nothing was sent; the call is made when the server can be reached.
-- The connection was lost before all was sent, GOAWAY below the stream, UNAVAILABLE, CANCELLED: the server did not
-  begin the call, or still runs; the call is repeated within a budget.
+- There was no connection: nothing was sent; the call is made when the server can be reached.
+- The connection was lost before all was sent, or the server answered GOAWAY with a lower stream id, UNAVAILABLE or
+  CANCELLED: it did not begin the call, or still runs; the call is repeated within a budget.
 - The connection was lost after all was sent: the call may have crashed the server. It is repeated once, marked as a
   repeat, with no other call of this worker and no other repeat of any worker under way. The embedded server refuses
   it if it knows that this very call crashed it. Refused or lost again, it fails, and the same bytes are refused for a
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer", bound=Message)
 
-_GONE = (Code.UNAVAILABLE, Code.CANCELLED)
+_NOT_AVAILABLE = (Code.UNAVAILABLE, Code.CANCELLED)
 """The server is unavailable or shuts down (it cancels calls in flight; nothing else cancels them)."""
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 0.5  # seconds before a further repeat: a random part of it, doubled each time
@@ -81,14 +81,14 @@ class Calls:
             try:
                 return self._once(path, request, answer, deadline, ids, self._route(model, version))
             except RpcError as error:
-                lost = self._may_have_ended_it(error, path, request, ids, model, lost)
+                lost = self._may_have_crashed_it(error, path, request, ids, model, lost)
         pause = _FIRST_PAUSE_S
         while True:
             with self._breaker.permit(deadline, lost), self._repeats.held() if lost else nullcontext():
                 try:
                     return self._once(path, request, answer, deadline, ids, self._route(model, version), lost)
                 except RpcError as error:
-                    lost = self._may_have_ended_it(error, path, request, ids, model, lost)
+                    lost = self._may_have_crashed_it(error, path, request, ids, model, lost)
             time.sleep(min(random.uniform(0, pause), max(0.0, deadline - time.monotonic())))
             pause = min(2 * pause, _MAX_PAUSE_S)
 
@@ -127,28 +127,28 @@ class Calls:
             reply = answer.FromString(self._channel.call(path, request, left, metadata, lost, among))
         except DecodeError as error:
             self._breaker.succeeded()
-            raise RpcError(Code.INTERNAL, f"an answer that is no {answer.DESCRIPTOR.name}") from error
+            raise RpcError(Code.INTERNAL, f"an answer that is not a valid {answer.DESCRIPTOR.name}") from error
         except RpcError as error:
-            if error.code not in (*_GONE, Code.DEADLINE_EXCEEDED):
+            if error.code not in (*_NOT_AVAILABLE, Code.DEADLINE_EXCEEDED):
                 self._breaker.succeeded()
             raise
         self._breaker.succeeded()
         return reply
 
-    def _may_have_ended_it(
+    def _may_have_crashed_it(
         self, error: RpcError, path: str, request: bytes, ids: Sequence[str], model: str, lost: bool
     ) -> bool:
         """Return whether the call may have crashed the server. Raises the ApiError if it may not be repeated."""
         if lost and error.code is Code.DATA_LOSS:
             self._refuse(path, request, model, ids, "the model server crashed in")
-            raise _ended(model, _REFUSED_SECONDS) from error
-        if error.code not in _GONE:
+            raise _crash_error(model, _REFUSED_SECONDS) from error
+        if error.code not in _NOT_AVAILABLE:
             raise from_grpc(error, self._channel.address) from error
         may_wait = self._breaker.record_unreachable() if isinstance(error, (UnreachableError, LostError)) else True
         if isinstance(error, LostError) and error.begun:
             if lost:
                 self._refuse(path, request, model, ids, "the model server was lost twice during")
-                raise _ended(model, _REFUSED_SECONDS) from error
+                raise _crash_error(model, _REFUSED_SECONDS) from error
             named = ", ".join(ids[:_MAX_IDS])
             log.warning("the model server was lost during a call of model %r, requests %s: %s", model, named, error)
             if len(ids) > 1:
@@ -171,14 +171,14 @@ class Calls:
         now = time.monotonic()
         self._refused = {digest: until for digest, until in self._refused.items() if until > now}
         if until := self._refused.get(_digest(path, request)):
-            raise _ended(model, until - now)
+            raise _crash_error(model, until - now)
 
 
 def _digest(path: str, request: bytes) -> bytes:
     return hashlib.blake2b(path.encode() + b"\0" + request, digest_size=16).digest()
 
 
-def _ended(model: str, seconds: float) -> UnavailableError:
+def _crash_error(model: str, seconds: float) -> UnavailableError:
     error = UnavailableError(
         f"The model server ended while model {model!r} worked on this request; it is not sent again for "
         f"{_REFUSED_SECONDS} s."

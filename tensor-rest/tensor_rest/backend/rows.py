@@ -24,7 +24,7 @@ Setting = Callable[[str], bool | None]
 
 
 class Rows:
-    """Knows the signatures of the versions it was given, and which version answers for a name or a label."""
+    """Keeps which signatures can be batched, and which version answers requests without a version number."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -62,10 +62,10 @@ class Rows:
                 self._answering[key] = version
 
     def count(self, ref: SignatureRef, inputs: Inputs) -> int:
-        """Return how many rows `inputs` has; 0 where they must not share a call.
+        """Return how many rows `inputs` has; 0 if they must not share a call.
 
-        That is: they are not known to be independent, the signature has no rows, or the inputs do not fit it: then the
-        server's error must not affect other requests.
+        That is so if they are not known to be independent, if the signature has no rows, or if the inputs do not fit
+        it: the server's error must not affect other requests.
         """
         version = ref.version
         if version is None:

@@ -51,7 +51,7 @@ class FrameSender:
         return True
 
     def send_data(self, piece: memoryview, last: bool) -> None:
-        """Send a piece of the body that there is room for."""
+        """Send a piece of the body, of at most `room` bytes."""
         self._window -= len(piece)
         self._stream_window -= len(piece)
         parts: list[bytes | memoryview] = []
@@ -87,7 +87,7 @@ class FrameSender:
         return left
 
     def took(self, size: int) -> None:
-        """Count received data, and let the peer send as much again once it is worth a frame."""
+        """Count received data; from `_UPDATE_BYTES`, send a WINDOW_UPDATE, so that the peer may send as much again."""
         self._taken += size
         if self._taken >= _UPDATE_BYTES:
             self.send(frames.frame(Kind.WINDOW_UPDATE, 0, 0, self._taken.to_bytes(4, "big")))

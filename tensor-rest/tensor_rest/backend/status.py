@@ -26,7 +26,7 @@ class Code(IntEnum):
 
 
 class RpcError(Exception):
-    """A call failed: its status, and what the server, or the connection, says of it."""
+    """A call failed: `code` is its status, `details` the text from the server or about the connection."""
 
     def __init__(self, code: Code, details: str) -> None:
         super().__init__(f"{code.name}: {details}")

@@ -17,7 +17,7 @@ MAX_BYTES = 64 << 20
 
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
-"""NumPy has no bfloat16: its bits under a name of their own. `to_bfloat16` and `from_bfloat16` convert floats."""
+"""bfloat16, which NumPy lacks, as a type with one 16-bit field. `to_bfloat16` and `from_bfloat16` convert floats."""
 
 
 class WireError(ValueError):
@@ -135,7 +135,7 @@ def _values(tensor: TensorProto, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         return np.array(found[:], dtype)
     if dtype.kind == "c":
         if len(found) % 2:
-            raise WireError(f"{len(found)} parts are not pairs, which complex numbers are.")
+            raise WireError(f"{len(found)} values are not pairs of a real and an imaginary part.")
         return np.array(found[:], dtype.type(0).real.dtype).view(dtype)
     raw = np.array(found)
     stored = np.dtype(np.uint16) if dtype in (np.float16, BFLOAT16) else dtype  # half_val: bit patterns

@@ -1,4 +1,4 @@
-"""Find an image's polarity at its border: where one draws or photographs a glyph, nothing is drawn at the rim.
+"""Find an image's polarity by its border, which is mostly background: a drawn or photographed glyph seldom reaches it.
 
 This file is the same in the gateway and in the workbench, so that a model is trained on what it is served; it must
 import neither of them.
@@ -10,7 +10,7 @@ import numpy as np
 
 Levels = np.ndarray[Any, np.dtype[np.uint8]]  # [height, width] or [height, width, 3]
 
-_NEAR = 8  # levels: a ground so near to black or white is as good as black or white
+_NEAR = 8  # levels: a background this near to black or white counts as black or white
 _FAINT = 80  # levels: strokes of at least 255 - 80 on black need no stretching
 _NEITHER = bytes(range(_NEAR + 1, 255 - _NEAR))
 _NOT_BLACK = bytes(range(_NEAR + 1, 256))
@@ -19,14 +19,17 @@ _LIGHT_LEVELS = bytes(range(_LIGHT + 1, 256))
 
 
 def is_light(pixels: Levels) -> bool:
-    """Whether something dark is drawn on light, by the border: as `_background` finds it, mostly without its work."""
+    """Return whether the image is dark on light: whether the median level of its border is over 127.
+
+    The levels over 127 are counted, which is faster; the median is computed only if they are exactly half.
+    """
     levels = b"".join([strip.tobytes() for strip in _strips(pixels)])
     dark = len(levels.translate(None, _LIGHT_LEVELS))
     return 2 * dark < len(levels) if 2 * dark != len(levels) else _background(pixels) > _LIGHT
 
 
 def _background(pixels: Levels) -> float:
-    """The level of the border: where one draws or photographs a glyph, nothing is drawn at the rim."""
+    """Return the median level of the border."""
     levels = _border(pixels)
     levels.sort()
     middle = len(levels) // 2
@@ -47,7 +50,10 @@ def _strips(pixels: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
 
 
 def even_ground(pixels: Levels) -> str | None:
-    """Return "light" or "dark" for grey pixels that look like MNIST's: even white or black ground, strong strokes."""
+    """Return the background, "light" or "dark", of grey pixels that look like MNIST's, else None.
+
+    Those have an even white or black background and strong strokes.
+    """
     levels = b"".join([strip.tobytes() for strip in _strips(pixels)])
     ground = len(levels.translate(None, _NEITHER))
     if 10 * ground < 9 * len(levels):

@@ -77,13 +77,13 @@ def _plain_jpeg(data: bytes, channels: int, max_pixels: int) -> Pixels | None:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Read the header only."""
+    """Return the image opened, with only its header read. Raises as `decode` does."""
     structure_limits.check(data)
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
             raise BadRequestError("The image is broken or cut off: its header cannot be read.") from error
-        raise UnsupportedMediaError(f"This is not an image of a kind we read: {', '.join(FORMATS)}.") from error
+        raise UnsupportedMediaError(f"This is not an image of a supported format: {', '.join(FORMATS)}.") from error
     except Exception as error:  # as in decode
         raise BadRequestError(f"The image is broken: {type(error).__name__} in its header.") from error

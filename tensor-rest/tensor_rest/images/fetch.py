@@ -92,14 +92,14 @@ class Fetcher:
             del work  # it refers to its error, whose traceback refers to this frame
 
     def _listed(self, url: _Url) -> bool:
-        """True if the list names the address itself, False if it allows the name. Raises ForbiddenError."""
+        """Return True if the list has the URL's IP address, False if it has its host name. Raises ForbiddenError."""
         usual = url.port == _PORTS[url.scheme]
         ends = [url.host[i:] for i, letter in enumerate(url.host) if letter == "."]
         wanted = {url.host, *(f"*{end}" for end in ends)}
         shown = f"[{url.host}]" if ":" in url.host else url.host
         entries = {f"[{one}]" if ":" in one else one for one in wanted}
         if not ((usual and entries & self._allow) or {f"{one}:{url.port}" for one in entries} & self._allow):
-            raise ForbiddenError(f"Images are not fetched from {shown}:{url.port}; it is not on the list.")
+            raise ForbiddenError(f"Images are not fetched from {shown}:{url.port}: not in TENSOR_REST_URL_ALLOW.")
         return _address(url.host) is not None
 
 
@@ -155,7 +155,7 @@ class _Download:
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise DeadlineError(f"{self._url.host} could not be found in time.")
+            raise DeadlineError(f"The host name {self._url.host} was not resolved in time.")
         return left
 
     def _read(self, connection: http.client.HTTPConnection) -> bytes:
@@ -171,7 +171,7 @@ class _Download:
 
     def _body(self, answer: http.client.HTTPResponse) -> bytes:
         if 300 <= answer.status < 400:
-            raise BadGatewayError(f"{self._url.host} sends us elsewhere ({answer.status}); redirects are not followed.")
+            raise BadGatewayError(f"{self._url.host} redirects ({answer.status}); redirects are not followed.")
         if answer.status != 200:
             raise BadGatewayError(f"{self._url.host} answered {answer.status} instead of an image.")
         if (answer.length or 0) > self._max_bytes or len(data := answer.read(self._max_bytes + 1)) > self._max_bytes:
@@ -181,14 +181,14 @@ class _Download:
 
 def _parsed(text: str) -> _Url:
     if len(text) > _MAX_URL or not _HARMLESS.fullmatch(text):
-        raise BadRequestError(f"This is no URL that is taken: printable ASCII without spaces, at most {_MAX_URL} long.")
+        raise BadRequestError(f"Invalid URL: expected at most {_MAX_URL} printable ASCII characters, no space or '\\'.")
     try:
         parts = urlsplit(text)
         host, port = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError as error:
-        raise BadRequestError("This is no URL: its host or port cannot be read.") from error
+        raise BadRequestError("Invalid URL: its host or port cannot be read.") from error
     if parts.scheme not in _PORTS or "@" in parts.netloc or not _HOST.fullmatch(host) or port == 0:
-        raise BadRequestError("Wanted is a URL like https://host/path, without a name or password in it.")
+        raise BadRequestError("Invalid URL: expected http:// or https://host/path, without a user name or password.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return _Url(parts.scheme, host, port or _PORTS[parts.scheme], path)
 

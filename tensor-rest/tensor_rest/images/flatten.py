@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MAX_SIDE = 1024
-"""Pixels; a larger image is reduced to this at once, which is far more than models take."""
+"""Maximum side in pixels, far more than models take: a larger image is reduced to it when it is decoded."""
 
 DEPTH = "depth"
 """Key of a flat image's `info`: the bits in use, where the file has more than 8 for a pixel."""
@@ -46,7 +46,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_ground(image: Image.Image) -> Image.Image:
-    """On white, or on black where what is drawn is light: strokes stay visible, also half-transparent ones."""
+    """Return the image on white, or on black if the strokes are light: half-transparent ones stay visible, too."""
     layers = np.asarray(image.convert("LA")).astype(np.uint32)
     levels, alpha = layers[..., 0], layers[..., 1]
     light = 2 * int((levels * alpha).sum(dtype=np.uint64)) > 255 * int(alpha.sum(dtype=np.uint64))

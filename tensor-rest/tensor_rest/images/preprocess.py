@@ -33,7 +33,7 @@ class ImageInput:
 def fit(image: Image.Image, wanted: ImageInput) -> Pixels:
     """Return `image` as uint8 [height, width, channels].
 
-    Raises BadRequestError where a glyph is wanted and nothing is drawn.
+    Raises BadRequestError if the model takes glyphs and nothing is drawn.
     """
     return fit_pixels(np.asarray(image.convert("L" if wanted.channels == 1 else "RGB")), wanted)
 

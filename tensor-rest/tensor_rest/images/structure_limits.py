@@ -18,10 +18,10 @@ _JPEG_SCAN = b"\xff\xda"
 
 
 def check(data: bytes) -> None:
-    """Raise BadRequestError if the PNG, JPEG or GIF in `data` has too many pieces. Takes 2 ms at most."""
+    """Raise BadRequestError if the PNG, JPEG or GIF in `data` has too many segments or scans. Takes 2 ms at most."""
     for signature, count in _COUNTERS.items():
         if data.startswith(signature) and count(data) > MAX_SEGMENTS:
-            raise BadRequestError(f"The image's file has more than {MAX_SEGMENTS} pieces before its pixels.")
+            raise BadRequestError(f"The image has more than {MAX_SEGMENTS} chunks or segments before its pixels.")
     if data.startswith(b"\xff\xd8") and (scans := data.count(_JPEG_SCAN)) > MAX_SCANS:
         raise BadRequestError(f"The JPEG has {scans} scans; at most {MAX_SCANS} are taken.")
 

@@ -38,7 +38,10 @@ class ClassificationRun(NamedTuple):
 
 
 def classify(classify_once: Classify, rules: Rules, target: Target, images: Sequence[bytes]) -> ClassificationRun:
-    """Call the model, and those its rule leads to. Rules apply only to requests that name no version or label."""
+    """Classify with the target's model; images on which it is unsure also with the model its rule names, and so on.
+
+    Rules apply only to requests that name no version or label.
+    """
     answer = classify_once(target, images)
     concepts = answer.concepts or [None] * len(answer.rankings)
     found = zip(answer.rankings, answer.pixels, concepts, strict=True)

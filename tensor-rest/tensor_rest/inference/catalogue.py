@@ -14,7 +14,7 @@ _AGAIN_SECONDS = 60.0  # after which the grace for a listed model that is missin
 
 
 class Catalogue:
-    """Lists and describes models. `default_model` is the one that is always looked for.
+    """Lists and describes models. `default_model` is listed also while no list can be read.
 
     `grace` is how many seconds to wait for a model that the watcher lists and the model server does not know.
     """
@@ -110,7 +110,7 @@ class Catalogue:
         """The models, and why the list cannot be read now ("" if it can)."""
         return self._listed()[:2]
 
-    def loads(self, target: Target) -> bool:
+    def may_be_loading(self, target: Target) -> bool:
         """Whether a target that the model server does not know may still be loading, because the watcher lists it.
 
         True for the length of the grace after the first such answer.
@@ -129,7 +129,7 @@ class Catalogue:
             self._missing[target.model] = since = now
         return now - since < self._grace
 
-    def loaded(self, target: Target) -> None:
+    def mark_found(self, target: Target) -> None:
         """Record that a missing target answers now: if it is missing again, a new grace starts."""
         self._missing.pop(target.model, None)
 

@@ -1,8 +1,8 @@
 """The model server that a client may call directly, without the gateway, and the token for that call.
 
-`v1.PAYLOAD.SIGNATURE`: the payload is JSON in base64url, {"model": NAME, "expires": seconds since 1970}; the signature
-is HMAC-SHA256 of `v1.PAYLOAD` with the key that gateway and model server share, in base64url. docs/contracts.md has an
-example, which the tests of both read.
+A token is `v1.PAYLOAD.SIGNATURE`. The payload is JSON in base64url, {"model": NAME, "expires": seconds since 1970}; the
+signature is HMAC-SHA256 of `v1.PAYLOAD` with the key that gateway and model server share, in base64url.
+docs/contracts.md has an example, which the tests of both read.
 """
 
 import base64

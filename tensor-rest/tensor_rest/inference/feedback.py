@@ -32,7 +32,7 @@ _MAX_NAME_BYTES = 200  # bytes of a label's folder
 _MAX_INDEX_BYTES = 64 << 20  # bytes; a label that is changed back and forth adds a line each time
 _LOCK_TIMEOUT_S = 5.0  # to wait for earlier requests, and for the lock of another process
 _LOCK_INTERVAL_S = 0.05
-_LOCKED = "Feedback cannot be kept now: another process is at work on its folder."
+_LOCKED = "Feedback cannot be kept now: another process has locked its folder."
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Feedback:
         return self._folder
 
     def keep(self, image: Image.Image, model: str, version: int, predicted: str, label: str) -> Kept:
-        """Store the image under `label`, with a line in the index. The caller has checked that the model has it.
+        """Store the image under `label`, with a line in the index. The caller has checked that the model has the label.
 
         Raises FullError when the limit is reached, UnavailableError when the folder cannot be written.
         """
@@ -188,7 +188,7 @@ def check_label(label: str, labels: list[str], model: str) -> None:
     """Raise BadRequestError if the model has no such label, ConflictError if it cannot be a folder's name."""
     if label not in labels:
         some = ", ".join(repr(known) for known in labels[:20]) + (", ..." if len(labels) > 20 else "")
-        raise BadRequestError(f"{label[:80]!r} is not a label of model {model!r}; it knows {some}.")
+        raise BadRequestError(f"{label[:80]!r} is not a label of model {model!r}; its labels are {some}.")
     if len(_encoded(label)) > _MAX_NAME_BYTES:
         raise ConflictError(f"The label is too long: at most {_MAX_NAME_BYTES} bytes, percent-encoded, are kept.")
 
@@ -199,7 +199,7 @@ def _encoded(label: str) -> str:
 
 
 def _file(image: Image.Image) -> tuple[bytes, str]:
-    """A new file of the pixels alone - no metadata, no second frame, nothing else that was hidden - and its name."""
+    """Return a new PNG file of the pixels alone, without metadata or further frames, and its name."""
     pixels, file = image.tobytes(), io.BytesIO()
     Image.frombytes(image.mode, image.size, pixels).save(file, "PNG")
     return file.getvalue(), f"{hashlib.sha256(pixels + repr((image.mode, image.size)).encode()).hexdigest()}.png"

@@ -91,7 +91,10 @@ class Inventory:
             self._refreshing = False
 
     def _refresh(self, *, wait: bool = False) -> None:
-        """Read the list, unless another thread does. That one is waited for with `wait`, or while no list is known."""
+        """Read the list, unless another thread does.
+
+        If `wait` is true or no list is known, wait for that thread, at most `_TIMEOUT_SECONDS`.
+        """
         if not self._lock.acquire(timeout=_TIMEOUT_SECONDS if wait or self._known is None else 0):
             return
         try:
@@ -120,7 +123,7 @@ def _sorted(document: Document) -> list[Model]:
 
 
 def _read_all(urls: Mapping[Address, str]) -> dict[Address, Document | None]:
-    """The list of each; None where it cannot be read. Raises UnavailableError if none can be."""
+    """Return the list of each address, None if it cannot be read. Raises UnavailableError if none can be read."""
     errors = []
 
     def read(url: str) -> Document | None:

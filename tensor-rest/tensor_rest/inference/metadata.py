@@ -60,7 +60,10 @@ class ModelMetadata:
         return sorted(names, key=lambda name: (name != SIGNATURE, name))
 
     def image_signature(self, name: str = SIGNATURE) -> ImageSignature:
-        """How a signature takes images. Raises ConflictError if it takes none, BadRequestError if it is not there."""
+        """Return how a signature takes images.
+
+        Raises ConflictError if it does not take images, BadRequestError if the model has no such signature.
+        """
         found = self._image_signatures.get(name)
         if found is None:
             signature = SignatureDef() if name == SIGNATURE and name not in self.signatures else self.signature(name)

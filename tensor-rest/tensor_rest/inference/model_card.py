@@ -68,7 +68,7 @@ class Card(BaseModel):
 
 
 class Found(NamedTuple):
-    """A version's card, or None; `problem`: why a `describe` with the form of a card's returned no valid one."""
+    """A version's card, or None; `problem`: why its `describe`, of the right form, returned no valid card."""
 
     card: Card | None
     problem: str = ""

@@ -2,8 +2,9 @@
 
 A roll-out reaches one replica after another. A version counts as served once every participating replica has it; while
 no version is on all of them, the previous one is kept: so default version and labels change once, and never back. A
-replica participates, for a model, once all versions that it lists are loaded and until none is: so a starting replica
-does not withdraw what the others serve. If its list cannot be read, it keeps its versions and does not participate.
+replica participates, for a model, from when all versions that it lists are loaded until none is loaded: so a starting
+replica does not withdraw what the others serve. If its list cannot be read, it is called for the versions that it had,
+and does not participate.
 """
 
 from collections.abc import Iterable, Mapping

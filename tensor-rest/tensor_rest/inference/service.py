@@ -104,7 +104,10 @@ class InferenceService:
         inputs: Callable[[Infos], dict[str, Array]],
         outputs: Sequence[str] = (),
     ) -> Prediction:
-        """Run a signature on the arrays that `inputs` makes for its input tensors; `outputs` wanted, none: all."""
+        """Run a signature on the arrays that `inputs` makes for its input tensors.
+
+        `outputs`: the names of those to return; all if empty.
+        """
 
         def call(metadata: ModelMetadata, exact: Target) -> Prediction:
             definition = metadata.signature(signature)
@@ -128,7 +131,7 @@ class InferenceService:
         return self._found(target, self.metadata_cache.read)
 
     def direct_route(self, model: str, version: int) -> DirectRoute:
-        """Where a client may call a served version itself."""
+        """Return where a client may call a served version directly, and the token for it."""
         assert self._direct, "the path is there only with a key"
         return self._direct.route(model, version)
 
@@ -189,11 +192,11 @@ class InferenceService:
                         raise
                     found = call(self.catalogue.numbered(at))  # the server does not know the label, or not any more
             except NotFoundError as error:
-                if _is_over(request_context.current().deadline) or not self.catalogue.loads(target):
+                if _is_over(request_context.current().deadline) or not self.catalogue.may_be_loading(target):
                     raise self.catalogue.missing(target) from error
             else:
                 if waited:
-                    self.catalogue.loaded(target)
+                    self.catalogue.mark_found(target)
                 return found
             waited = True
             time.sleep(_LOAD_INTERVAL_S)

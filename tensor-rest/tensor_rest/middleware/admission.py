@@ -8,7 +8,7 @@ from tensor_rest.errors import UnavailableError
 from tensor_rest.observability import metrics
 from tensor_rest.runtime.wakeup import brief_lock
 
-_MAX_WAIT_S = 5.0  # seconds in the queue before a worker took the request; a killed worker is replaced in less
+_MAX_WAIT_S = 5.0  # maximum seconds until a worker accepts a queued request; replacing a killed worker takes less
 _CLOCK_STEP = 300.0  # seconds; nginx times out long before, so a longer wait means that the clock was set
 _STUCK = 1.0  # seconds after which a request counts as stuck
 _SPARE = 2  # places in a worker that are kept free of stuck requests: probes, refusals and the page need one
@@ -46,7 +46,7 @@ class Admission:
         raise UnavailableError("The gateway is busy with requests that take long.")
 
     def leave(self, number: int) -> None:
-        """Free the place of the request with this number, which is answered."""
+        """Free the place of the answered request with this number."""
         with self._lock:
             del self._started[number]
 

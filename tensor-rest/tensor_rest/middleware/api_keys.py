@@ -29,7 +29,9 @@ _OPEN_FOLDERS = ("/static/", "/swaggerui/", "/samples/")
 def create(name: str) -> tuple[str, str]:
     """Return a new key, and the line for the file that accepts it as `name`. Raises ValueError for an invalid name."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} cannot name a key: wanted are letters, digits, '.', '_' and '-', at most 63.")
+        raise ValueError(
+            f"{name!r} cannot name a key (expected 1 to 63 letters, digits, '.', '_' or '-', a letter or digit first)"
+        )
     key = f"lab_{secrets.token_urlsafe(32)}"
     return key, f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
 
@@ -50,7 +52,7 @@ class Keys:
         if not given:
             metrics.refused("key")
             raise UnauthorizedError(
-                "This gateway wants an API key: header Authorization: Bearer KEY, or X-API-Key: KEY."
+                "This gateway requires an API key: send the header Authorization: Bearer KEY, or X-API-Key: KEY."
             )
         digest, found = hashlib.sha256(given.encode()).hexdigest(), ""
         for known, name in self._names.items():  # always all of them: in constant time
@@ -89,7 +91,7 @@ def _bearer(header: str) -> str:
 
 
 def _read(file: Path) -> dict[str, str]:
-    """Names by hash."""
+    """Return the names of the keys by hash. Raises ValueError if the file is invalid or cannot be read."""
     try:
         with file.open("rb") as opened:
             text = opened.read(_MAX_BYTES).decode("ascii")
@@ -103,6 +105,6 @@ def _read(file: Path) -> dict[str, str]:
             continue
         if not (match := _LINE.fullmatch(line.strip())):
             # The line is not shown: it may hold the key itself.
-            raise ValueError(f"line {number} of {file} is no `name:sha256`; `python -m tensor_rest key NAME` makes one")
+            raise ValueError(f"line {number} of {file} is not name:sha256; `python -m tensor_rest key NAME` makes one")
         names[match[2]] = match[1]
     return names

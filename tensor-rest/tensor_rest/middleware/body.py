@@ -26,13 +26,13 @@ from tensor_rest.runtime import offload
 from tensor_rest.settings import UPLOAD_RATE, UPLOAD_SECONDS
 
 LARGE = 100_000
-"""Minimum bytes of a large body, which nginx passes on without buffering. nginx.conf counts the digits."""
+"""Bytes from which a body is large: nginx passes it on without buffering it. nginx.conf counts the digits."""
 
-_MEMORY_FACTOR = 3  # times its size is the memory a body takes: the body, its parts, and what they unpack to
+_MEMORY_FACTOR = 3  # memory that a body takes, in multiples of its size: the body, its parts, and what they unpack to
 _TIMEOUT_S = 5.0  # seconds a large body waits for memory
 _DRAIN_SECONDS = 10.0  # for the rest of a refused body; a slower sender may miss the error
 _CHUNK = 1 << 16  # bytes
-_DRAIN_FACTOR = 4  # times the body limit is read and dropped at most, so that the client can read the error
+_DRAIN_FACTOR = 4  # at most so many times the body limit is read and dropped, so that the client can read the error
 
 
 def unpack(environ: dict[str, Any], limit: int) -> None:
@@ -42,7 +42,7 @@ def unpack(environ: dict[str, Any], limit: int) -> None:
     """
     if environ.get("HTTP_TRANSFER_ENCODING"):
         # uWSGI's own HTTP does not buffer a chunked body; nginx does, and removes the header.
-        raise LengthRequiredError("A body without Content-Length (chunked) is not taken; send its length.")
+        raise LengthRequiredError("A body without Content-Length (chunked) is not accepted; send its length.")
     length = environ.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit()):  # nginx refuses them by itself
         raise BadRequestError(f"Content-Length {length[:20]!r} is not a number of bytes.")
@@ -50,7 +50,7 @@ def unpack(environ: dict[str, Any], limit: int) -> None:
     if packing in ("", "identity"):
         return
     if packing not in ("gzip", "x-gzip"):
-        raise UnsupportedMediaError(f"Content-Encoding {packing[:20]!r} is not taken; send gzip, or the body as it is.")
+        raise UnsupportedMediaError(f"Content-Encoding {packing[:20]!r} is not supported; send gzip, or none.")
     if int(length) > limit:
         raise TooLargeError(f"The request body is too large; at most {limit} bytes are taken.")
     data = offload.run(_inflate, environ["wsgi.input"].read(int(length)), limit)
@@ -62,7 +62,7 @@ class Receiver:
     """Reads large bodies within a memory limit for all of them. One per process."""
 
     def __init__(self, memory: int, limit: int) -> None:
-        """`memory` in bytes for all, `limit` for one."""
+        """Set the limits in bytes: `memory` for all bodies together, `limit` for one body."""
         self._memory, self._limit = memory, limit
         self._used = 0
         self._changed = threading.Condition()
@@ -91,7 +91,7 @@ class Receiver:
         return size
 
     def release(self, size: int) -> None:
-        """Give memory back."""
+        """Release memory that `receive` reserved."""
         with self._changed:
             self._used -= size
             self._changed.notify_all()
@@ -109,7 +109,7 @@ def _received(body: Any, length: int) -> bytes:
                 chunk = b""
         if not chunk:
             raise RequestTimeoutError(
-                f"Of the request body's {length} bytes {length - left} came in time; wanted are {UPLOAD_RATE} a second."
+                f"{length - left} of the body's {length} bytes arrived in time; expected {UPLOAD_RATE} bytes a second."
             )
         chunks.append(chunk)
         left -= len(chunk)
@@ -118,7 +118,7 @@ def _received(body: Any, length: int) -> bytes:
 
 @contextmanager
 def _cut_at(until: float, body: Any) -> Iterator[None]:
-    """End a read at `until`: uWSGI's own read returns only with all data, or when none arrives for a while."""
+    """End reads in this context at `until`: uWSGI's read returns only with all data, or if none arrives for a while."""
     if not monkey.is_module_patched("threading"):
         yield
         return
@@ -153,7 +153,7 @@ def _inflate(data: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise BadRequestError("The body is not gzip, which its Content-Encoding declares.") from error
     if len(unpacked) > limit:
-        raise TooLargeError(f"The body unpacks to more than {limit} bytes, which is what is taken.")
+        raise TooLargeError(f"The body unpacks to more than {limit} bytes, which is the limit.")
     if not inflater.eof or inflater.unused_data:
         raise BadRequestError("The gzip body is cut off." if not inflater.eof else "The gzip body has a second part.")
     return unpacked

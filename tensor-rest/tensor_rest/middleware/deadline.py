@@ -11,7 +11,7 @@ HEADER = "X-Timeout-Ms"
 
 
 def begin(environ: Mapping[str, str], timeout_s: float) -> None:
-    """Shorten the current request's deadline to what its client allows. Raises BadRequestError for an invalid one."""
+    """Shorten the current request's deadline to what its client allows. Raises BadRequestError if it is invalid."""
     if text := environ.get("HTTP_X_TIMEOUT_MS", ""):
         request_context.begin(
             request_context.current().request_id, time.monotonic() + min(_seconds(text), timeout_s), environ
@@ -20,5 +20,5 @@ def begin(environ: Mapping[str, str], timeout_s: float) -> None:
 
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise BadRequestError(f"{HEADER}: {text[:20]!r} is not taken; wanted whole milliseconds, 1 or more.")
+        raise BadRequestError(f"Invalid {HEADER} {text[:20]!r}: expected whole milliseconds, 1 or more.")
     return int(text) / 1000

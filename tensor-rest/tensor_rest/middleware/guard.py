@@ -70,7 +70,7 @@ class Guard:
                 self._bodies.release(visit.memory)
 
     def _enter(self, visit: "_Visit") -> Reply | None:
-        """Raise an ApiError if it is refused; return the answer to a preflight request."""
+        """Check the request. Returns the answer to a preflight request, else None; raises ApiError to refuse it."""
         environ = visit.environ
         environ[request_id.ENVIRON] = visit.request_id
         request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)  # refusals need it, too
@@ -92,7 +92,7 @@ class Guard:
         return None
 
     def _finished(self, visit: "_Visit", status: int, headers: Headers) -> Headers:
-        """Return the header fields of a response with those that all have, and count the response."""
+        """Return a response's header fields, with those that every response has; count the response in the metrics."""
         environ, named = visit.environ, dict(headers)
         body.drain(environ, self._limit)
         model, version = named.get(MODEL, ""), named.get(VERSION, "")
@@ -105,7 +105,7 @@ class Guard:
         own = [] if POLICY in named else [_POLICY]
         key_name = [(KEY_NAME, visit.key_name)] if visit.key_name and not self._alone else []
         request = ("X-Request-Id", visit.request_id)
-        return [*headers, request, *key_name, *self._browser.marks(environ), *_SECURITY, *own]
+        return [*headers, request, *key_name, *self._browser.response_headers(environ), *_SECURITY, *own]
 
 
 class _Visit:
@@ -123,7 +123,7 @@ class _Visit:
 
 
 def _log(visit: _Visit, status: int, headers: dict[str, str], seconds: float) -> None:
-    """Write a line of the access log where no nginx does: the same fields, without bodies, queries or keys."""
+    """Write a line of the access log if nginx is not in front: the same fields, without bodies, queries or keys."""
     environ = visit.environ
     length = environ.get("CONTENT_LENGTH") or "0"
     line: dict[str, Any] = {

@@ -1,8 +1,9 @@
 """Host and origin checks: the client may be a browser that another site's page controls.
 
 A page may point its own DNS name at this address (DNS rebinding), and the browser then treats it as the same origin: so
-Host must be a name of the gateway. A page may send requests whose answer it cannot read: so anything but a GET must
-come from the gateway's own page or from an allowed origin. Other clients send no Origin and are not affected.
+Host must be a name of the gateway. A page may send requests whose answer it cannot read: so the Origin of any request
+but GET, HEAD and OPTIONS, and of any preflight request, must be the gateway's own or an allowed one. Clients that are
+not browsers send no Origin and are not affected.
 """
 
 import functools
@@ -26,7 +27,7 @@ _EXPOSED = "Retry-After, X-Model-Name, X-Model-Version, X-Request-Id"
 
 
 class Browser:
-    """Checks the gateway's host names and the allowed origins."""
+    """Checks that a request's Host names the gateway, and that its Origin is the gateway's own or an allowed one."""
 
     def __init__(self, settings: Settings) -> None:
         self._origins = frozenset(settings.cors_origins)
@@ -57,7 +58,7 @@ class Browser:
             return None
         return Reply(204, _PREFLIGHT, b"")
 
-    def marks(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    def response_headers(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
         """Return the header fields that let the requesting page read the answer."""
         if not self._origins:
             return []

@@ -75,7 +75,7 @@ def init_app(app: flask.Flask, look: Callable[[], None], lab_id: str, draining: 
 
     @app.get("/metrics")
     def numbers() -> flask.Response:
-        """For clients of this machine or a private network."""
+        """Return the metrics, to clients on this machine or in a private network only."""
         client = ipaddress.ip_address(flask.request.remote_addr or "127.0.0.1")
         if client.is_global:
             raise ForbiddenError("/metrics answers private addresses only.")

@@ -88,7 +88,7 @@ _concept = Histogram(
 )
 METRICS = (_seconds, _in_flight, _refused, _batch_rows, _retries, _breaker, _concept)
 
-_in_flight.set(0)  # a worker that died left its values to this one
+_in_flight.set(0)  # else the values of the worker that this one replaces would stay
 _breaker.set(0)
 
 _models: set[str] = set()

@@ -44,7 +44,7 @@ shared: SharedValues | None = None
 
 
 class WorkerValues:
-    """The values of one worker, which alone writes them. Cell 0 has the number of values; keys are in their order."""
+    """The values of one worker; only it writes them. Cell 0 has their number; keys are in the cells' order."""
 
     def __init__(self, cells: "memoryview[float]", keys: memoryview) -> None:
         self._cells, self._keys = cells, keys

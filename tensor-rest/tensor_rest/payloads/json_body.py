@@ -16,12 +16,12 @@ from tensor_rest.observability import metrics
 from tensor_rest.payloads.json_depth import check_json_depth
 
 _MAX_CONTAINERS = 1_000_000  # lists and objects: each takes some 80 bytes of memory, and 3 of the body
-_JSON_FACTOR = 20  # times its text is the memory that JSON may take as values (measured: 8 to 60 with all copies)
-_ARRAY_FACTOR = 8  # times its bytes is the memory that an array may take: bytes to float64
+_JSON_FACTOR = 20  # memory of JSON as values, in multiples of its text (measured: 8 to 60 with all copies)
+_ARRAY_FACTOR = 8  # memory of an array, in multiples of its bytes: uint8 to float64
 _LARGE = 8 << 20  # bytes of values; a worker processes requests with more one after the other
 _SLOT_TIMEOUT_S = 5.0  # seconds that such a request waits for the slot
 
-_turn = threading.Lock()
+_large_body = threading.Lock()
 
 
 @contextmanager
@@ -33,13 +33,13 @@ def large_body_slot(body: int, *, arrays: bool = False) -> Iterator[None]:
     if body * (_ARRAY_FACTOR if arrays else _JSON_FACTOR) <= _LARGE:
         yield
         return
-    if not _turn.acquire(timeout=_SLOT_TIMEOUT_S):
+    if not _large_body.acquire(timeout=_SLOT_TIMEOUT_S):
         metrics.refused("busy")
         raise UnavailableError("The gateway is busy with other large requests; smaller ones are taken at once.")
     try:
         yield
     finally:
-        _turn.release()
+        _large_body.release()
 
 
 def loads(data: bytes, *, trailing: bool = False) -> Any:

@@ -136,7 +136,7 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
     end = len(data) - zip_archive.END_BYTES
     # Else zipfile would look for the record elsewhere.
     if not data.startswith(zip_archive.END, max(0, end)) or data[-2:] != b"\0\0":
-        raise BadRequestError("The zip is broken, cut off, or has a comment or more behind its end.")
+        raise BadRequestError("The zip is broken, cut off, or has a comment or other data after its end.")
     if zip_archive.directory_bytes(data, end) > MAX_ENTRIES * _ENTRY_BYTES:
         raise TooLargeError(f"The zip has too many entries; at most {MAX_ENTRIES} files are taken.")
     try:

@@ -29,9 +29,9 @@ Array = np.ndarray[Any, Any]
 
 
 def loads(data: bytes) -> Array:
-    """The array of an .npy file; texts become an object array of bytes.
+    """Return the array of an .npy file; texts become an object array of bytes.
 
-    Raises TooLargeError for over a million texts, BadRequestError for anything else.
+    Raises TooLargeError for over a million texts, BadRequestError for any other invalid file.
     """
     dtype, in_columns, shape, start = _header(data)
     count = math.prod(shape)
@@ -75,9 +75,9 @@ def dumps_all(arrays: Mapping[str, Array]) -> bytes:
 
 
 def _header(data: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
-    """dtype, whether columns come first, shape, and where the values begin."""
+    """Return dtype, whether the order is Fortran's, shape, and where the values begin."""
     if data[:6] != _MAGIC or len(data) < 12:
-        raise BadRequestError("This is no .npy file: it does not begin with \\x93NUMPY. numpy.save writes one.")
+        raise BadRequestError("This is not an .npy file: it does not begin with \\x93NUMPY. numpy.save writes one.")
     wide = data[6] > 1
     start = 12 if wide else 10
     length = int.from_bytes(data[8:start], "little")
@@ -101,7 +101,7 @@ def _checked(data: bytes) -> bytes:
     """Return `data` if the directory at its end is short: zipfile reads all of it at once."""
     end = data.rfind(zip_archive.END, max(0, len(data) - 65_557))
     if end < 0 or len(data) < end + zip_archive.END_BYTES:
-        raise BadRequestError("This is no .npz file: it has no end of a zip. numpy.savez writes one.")
+        raise BadRequestError("This is not an .npz file: a zip's end record is missing. numpy.savez writes one.")
     if zip_archive.directory_bytes(data, end) > _MAX_DIRECTORY_BYTES:
         raise TooLargeError(f"The .npz lists too much; at most {_MAX_ARRAYS} arrays are taken.")
     return data

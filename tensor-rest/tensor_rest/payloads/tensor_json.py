@@ -76,7 +76,7 @@ def fitted(arrays: Mapping[str, Array], infos: Infos) -> dict[str, Array]:
     if len(arrays) == len(infos) == 1:
         arrays = dict(zip(infos, arrays.values(), strict=True))
     if arrays.keys() != infos.keys():
-        raise BadRequestError(f"The body has {_names(arrays)}; the signature wants exactly {_names(infos)}.")
+        raise BadRequestError(f"The body has {_names(arrays)}; the signature takes exactly {_names(infos)}.")
     return {alias: _cast(alias, arrays[alias], info) for alias, info in infos.items()}
 
 
@@ -225,7 +225,7 @@ def _dtype(alias: str, info: TensorInfo) -> np.dtype[Any]:
 
 def _only(infos: Infos, key: str, instead: str) -> str:
     if len(infos) != 1:
-        raise BadRequestError(f'"{key}" gives one value, the signature has the inputs {_names(infos)}: send {instead}.')
+        raise BadRequestError(f'"{key}" has one value, the signature has the inputs {_names(infos)}: send {instead}.')
     return next(iter(infos))
 
 

@@ -60,8 +60,8 @@ def _feature(name: str, values: list[Any]) -> pb.Feature:
     if kinds <= {str, dict}:
         return pb.Feature(bytes_list=pb.BytesList(value=[_bytes(name, value) for value in values]))
     raise BadRequestError(
-        f"Feature {name[:80]!r} mixes kinds or has one that is none: wanted only whole numbers, only numbers with a "
-        'fraction, or only texts and {"b64": "..."}.'
+        f"Feature {name[:80]!r} mixes types or has an unsupported one: expected only whole numbers, only numbers with "
+        'a fraction, or only texts and {"b64": "..."}.'
     )
 
 

@@ -1,6 +1,7 @@
-"""A pool of greenlets. uWSGI starts a greenlet for each request, which took a twelfth of a busy worker's time.
+"""A pool of reusable greenlets. uWSGI starts a greenlet for each request.
 
-A new greenlet allocates memory for its Python frames from the system, and frees it when it ends.
+Creating a new one each time took a twelfth of a busy worker's time: it allocates memory for its Python frames from the
+system, and frees it when it ends.
 """
 
 import sys
@@ -10,9 +11,9 @@ from typing import Any
 import gevent
 
 _CONTROL = "uwsgi_gevent_ctrl_gl_handler"
-"""The function of uWSGI's own first greenlet. It ends when the worker has to end, and uWSGI waits for that."""
+"""The function of uWSGI's own first greenlet, which is not pooled: uWSGI waits for its end when the worker exits."""
 
-_resting: list[gevent.Greenlet] = []
+_idle: list[gevent.Greenlet] = []
 
 
 def spawn(act: Callable[..., Any], *given: Any) -> gevent.Greenlet:
@@ -22,8 +23,8 @@ def spawn(act: Callable[..., Any], *given: Any) -> gevent.Greenlet:
     """
     if act.__name__ == _CONTROL:
         return gevent.Greenlet.spawn(act, *given)
-    while _resting:
-        greenlet = _resting.pop()
+    while _idle:
+        greenlet = _idle.pop()
         if not greenlet.dead:
             gevent.get_hub().loop.run_callback(greenlet.switch, (act, given))
             return greenlet
@@ -38,5 +39,5 @@ def _work(act: Callable[..., Any], given: tuple[Any, ...]) -> None:
         except Exception:  # noqa: BLE001 - logged, as gevent does it
             hub.handle_error(me, *sys.exc_info())
         del act, given  # a waiting greenlet holds no references
-        _resting.append(me)
+        _idle.append(me)
         act, given = hub.switch()

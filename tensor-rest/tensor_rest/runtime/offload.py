@@ -14,7 +14,10 @@ Result = TypeVar("Result")
 
 
 def run(work: Callable[..., Result], *given: object) -> Result:
-    """Return or raise what `work` does. It must not wait for anything that requests of the worker share, as a lock."""
+    """Run `work` in a real thread. Returns its result, or raises its error.
+
+    `work` must not wait for anything that requests of this worker share, such as a lock.
+    """
     if not monkey.is_module_patched("threading"):
         return work(*given)  # every request has a thread of its own already
     results: list[Result]

@@ -10,7 +10,10 @@ from tensor_rest.errors import DeadlineError
 
 
 class RequestContext(NamedTuple):
-    """`deadline` is an instant of `time.monotonic`, None if only the setting limits a call; `environ` is WSGI's."""
+    """The id, deadline and WSGI environment of a request.
+
+    `deadline` is an instant of `time.monotonic`; None: only the setting limits a call.
+    """
 
     request_id: str = ""
     deadline: float | None = None
@@ -18,7 +21,7 @@ class RequestContext(NamedTuple):
 
 
 _NONE = RequestContext()
-_CONTEXT: ContextVar[RequestContext] = ContextVar("caller", default=_NONE)
+_CONTEXT: ContextVar[RequestContext] = ContextVar("request_context", default=_NONE)
 
 
 def begin(request_id: str, deadline: float | None, environ: Mapping[str, Any] = MappingProxyType({})) -> None:

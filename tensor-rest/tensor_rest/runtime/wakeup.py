@@ -61,7 +61,7 @@ class _ThreadEvent:
 
 
 class _GreenletEvent:
-    """Wakes by switching to the greenlet, from the event loop only, and only while it waits here."""
+    """Wakes the waiting greenlet by switching to it: from the event loop only, and only while it waits in `wait`."""
 
     __slots__ = ("_set", "_waiting")
 

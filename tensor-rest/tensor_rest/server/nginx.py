@@ -31,7 +31,7 @@ def run(settings: Settings) -> None:
         _link(folder / "nginx" / name, package)
     for name, file in (("ca", settings.ca), ("certificate", settings.certificate), ("key", settings.key)):
         if file:
-            _lead(folder / "nginx" / f"{name}.pem", file.resolve())
+            _symlink(folder / "nginx" / f"{name}.pem", file.resolve())
     _write(folder / "nginx.conf", render(settings))
     _write_no_pid(folder / "nginx.pid")
     _end_orphans(folder)
@@ -49,7 +49,7 @@ def _write(file: Path, text: str) -> None:
 
 def _write_no_pid(file: Path) -> None:
     """Link nginx's mandatory pid file to /dev/null: nothing reads it, and with a full disk nginx would not start."""
-    _lead(file, Path(os.devnull))
+    _symlink(file, Path(os.devnull))
 
 
 def _link(place: Path, package: str) -> None:
@@ -57,10 +57,10 @@ def _link(place: Path, package: str) -> None:
     found = importlib.util.find_spec(package)  # without importing it: that takes a second
     assert found is not None
     assert found.origin is not None
-    _lead(place, Path(found.origin).parent / "static")
+    _symlink(place, Path(found.origin).parent / "static")
 
 
-def _lead(place: Path, where: Path) -> None:
+def _symlink(place: Path, where: Path) -> None:
     place.unlink(missing_ok=True)
     place.symlink_to(where)
 

@@ -7,9 +7,8 @@ here: nothing that starts a thread, or opens a file or a connection, when it is 
 import gevent
 from gevent import monkey
 
-gevent.config.track_greenlet_tree = (
-    False  # records, for debugging, which greenlet started which: a quarter of the cost of a start
-)
+# Recording which greenlet started which is for debugging only, and a quarter of the cost of starting a greenlet.
+gevent.config.track_greenlet_tree = False
 monkey.patch_all()  # before anything imports what it replaces: sockets, locks, threads, sleep
 
 import gc  # noqa: E402

@@ -20,7 +20,9 @@ Programs = dict[str, subprocess.Popen[bytes]]
 
 
 def run(settings: Settings) -> None:
-    """Run both until TERM or Ctrl-C, then drain and return. If one exits by itself, stop the other and exit with 1.
+    """Run uWSGI, and nginx if it is in front, until TERM or Ctrl-C, then drain and return.
+
+    If one of the two exits by itself, the other is stopped and this process exits with 1.
 
     Draining: /readyz answers 503 while requests are still accepted for `drain_seconds`; then nginx stops listening and
     finishes the requests in flight, and uWSGI ends last. A second signal skips the wait.
@@ -28,8 +30,8 @@ def run(settings: Settings) -> None:
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: signals.append(received))
-    for left in (settings.draining, settings.socket):
-        left.unlink(missing_ok=True)
+    for stale in (settings.draining, settings.socket):
+        stale.unlink(missing_ok=True)
     programs: Programs = {"uwsgi": _start("uwsgi")}
     try:
         ended = ""

@@ -8,13 +8,13 @@ from pathlib import Path
 from tensor_rest.settings import Settings
 
 _PROJECT = Path(__file__).parents[2]
-_LINE = 512
+_MAX_QUEUE = 512
 _FILES = 256  # besides two per request: a socket from nginx and one to the model server
-_SILENCE = 6
+_SOCKET_TIMEOUT_S = 6
 """Maximum seconds without any data of a large body."""
 
 _KILL_AFTER_S = 3
-"""Seconds (uWSGI adds two) after INT before workers are killed: one that is starting misses INT. Default: 60."""
+"""Seconds from INT (uWSGI adds two) until workers are killed: a starting worker misses INT. uWSGI's default is 60."""
 
 
 def run(settings: Settings) -> None:
@@ -50,14 +50,14 @@ def options(settings: Settings) -> list[str]:
         "--lazy-apps",  # the application after it: threads and open files do not survive one
         *("--gevent", str(settings.concurrency + settings.waiting), "--processes", str(settings.processes)),
         "--enable-threads",  # for runtime/offload.py
-        *("--socket-timeout", str(_SILENCE)),
+        *("--socket-timeout", str(_SOCKET_TIMEOUT_S)),
         *("--harakiri", str(settings.longest_request)),  # a worker that is stuck is replaced
         *("--worker-reload-mercy", str(_KILL_AFTER_S)),
         *("--forkbomb-delay", "0"),  # else the master sleeps for 2 s when two workers end within 2 s
         *("--buffer-size", "65535"),  # bytes of all headers; nginx lets 32 KiB through
         *("--procname-prefix", "tensor-rest "),
         *("--auto-procname", "--no-orphans"),
-        *("--listen", str(_line())),
+        *("--listen", str(_listen_queue())),
         "--disable-logging",  # nginx writes the access log, or middleware/guard.py where there is no nginx
     ]
 
@@ -70,10 +70,10 @@ def _listen_options(settings: Settings) -> list[str]:
     return ["--socket", settings.socket.name, "--socket", settings.probe_socket.name, "--chmod-socket=600"]
 
 
-def _line() -> int:
+def _listen_queue() -> int:
     """Return how many requests may wait for a worker: enough for a burst. The worker refuses those that are too old."""
     try:
         most = int(Path("/proc/sys/net/core/somaxconn").read_text())
     except OSError:
-        most = _LINE  # not Linux: the kernel limits it by itself
-    return min(_LINE, most)
+        most = _MAX_QUEUE  # not Linux: the kernel limits it by itself
+    return min(_MAX_QUEUE, most)

@@ -10,7 +10,7 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 BOARD = "/tensorboard/"
-_IMAGE_SHARE = 0.95  # of a request's body is for images, the rest for the form's headers
+_IMAGE_SHARE = 0.95  # share of a request's body that images may have; the rest is for the form's headers
 _BOARD_METHODS = ["GET", "POST"]  # TensorBoard reads time series by POST
 # Swagger UI sets style attributes on its elements and draws its icons from data: addresses.
 _SWAGGER_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(

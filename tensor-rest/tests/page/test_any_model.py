@@ -165,4 +165,4 @@ def test_a_file_dropped_on_a_form_is_declined_in_words(page: Any, front: Front) 
       transfer.items.add(new File(["x"], "a.png", { type: "image/png" }));
       document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer }));
     }""")
-    page.locator("#note", has_text="half-net takes no images").wait_for()
+    page.locator("#note", has_text="half-net does not take images").wait_for()

@@ -51,7 +51,7 @@ def the_failed_one_is_used_again(held: list[gevent.Greenlet]) -> None:
 
 
 def none_is_lost_with_those_that_were_killed() -> None:
-    gevent.killall(list(greenlet_pool._resting)[:2])
+    gevent.killall(list(greenlet_pool._idle)[:2])
     found.clear()
     five_at_once()
     assert len(set(found)) == 5

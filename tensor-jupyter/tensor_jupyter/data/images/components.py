@@ -24,22 +24,24 @@ class Box(NamedTuple):
 
 
 class Component(NamedTuple):
+    """The sum of a component's ink, its bounding box, and its runs of pixels."""
+
     ink: float
     box: Box
     runs: list[tuple[int, int]]  # start and end in the flat image
 
     def touches(self, pooled: Ink) -> bool:
-        """Whether it reaches the border."""
+        """Return whether the component reaches the border of `pooled`."""
         height, width = pooled.shape
         return not (self.box.top and self.box.left and self.box.bottom < height and self.box.right < width)
 
     def sum(self, flat: Ink) -> float:
-        """The sum of other values at its pixels."""
+        """Return the sum of the values of another flat image at the component's pixels."""
         return sum(float(flat[start:end].sum()) for start, end in self.runs)
 
 
 def components(pooled: Ink) -> list[Component]:
-    """The components of what is not 0, neighbours also across corners: runs of rows joined by union-find."""
+    """Return the 8-connected components of the pixels over 0: runs of pixels in each row, joined by union-find."""
     height, width = pooled.shape
     framed = np.zeros((height, width + 2), np.int8)
     framed[:, 1:-1] = pooled > 0
@@ -76,7 +78,7 @@ def components(pooled: Ink) -> list[Component]:
 
 
 def pooled_sums(ink: Ink, step: int) -> Ink:
-    """The sums of squares of `step` pixels."""
+    """Return the sum over each square of `step` x `step` pixels."""
     if step == 1:
         return ink
     pooled = np.zeros((-(-ink.shape[0] // step), -(-ink.shape[1] // step)), np.float32)

@@ -17,16 +17,16 @@ Ink = np.ndarray[Any, np.dtype[np.float32]]  # [height, width], distance from th
 
 _SIDE = 112  # pixels of the longer side at which the glyph is looked for: averaging removes the grain of photographs
 _LABELLED = 56  # pixels of the longer side at which components are labelled
-_FRAME = 0.15  # of the side is the most a frame may take
-_FRAME_STEP, _FRAME_SHARE = 60, 0.95  # a row or column of a frame: this share of it differs so much from the median
+_FRAME = 0.15  # maximum width of a frame, as a share of the shorter side
+_FRAME_STEP, _FRAME_SHARE = 60, 0.95  # levels from the median; share of a row or column of a frame that differs by more
 _INK = 0.1  # of the strongest stroke: what is fainter is not ink
 _GRAIN = 4.0  # standard deviations of the paper's grain: what is fainter is not ink
 _FAINTEST = 12  # levels between paper and the strongest stroke, or nothing is drawn
-_LIGHTEST = 150.0  # standard deviations that the pixels of a glyph sum up to, or it is grain
+_LIGHTEST = 150.0  # minimum sum of a glyph's ink, in standard deviations of the grain
 _SPECK = 0.04  # of the heaviest component's ink: what has less is a speck
-_DRAWN = 0.4  # of a component's ink is left if the image went on at its border, or it is a shadow or a frame
-_MARGIN = 0.3  # of a glyph's size is looked at around it
-_FILL = 20 / 28  # of the canvas is what the glyph may take, as in MNIST
+_DRAWN = 0.4  # minimum share of a component's ink in the image continued at its border; less is a shadow or a frame
+_MARGIN = 0.3  # margin around a glyph when it is looked at again, as a share of its size
+_FILL = 20 / 28  # share of the canvas that the glyph fills, as in MNIST
 
 
 def is_dark_on_light(grey: Levels) -> bool:
@@ -87,7 +87,7 @@ def _around(box: Box, inside: Box, step: int) -> Box:
 
 
 def _inside_frame(small: Levels) -> Box:
-    """What is left without a scanner's black edges: rows and columns at the border with nearly no paper."""
+    """Return the box inside a frame, such as a scanner's black edges: border rows and columns with hardly any paper."""
     height, width = small.shape
     most = round(_FRAME * min(height, width))
     middle = int(np.partition(small.ravel()[::3], small.size // 6)[small.size // 6])
@@ -107,7 +107,7 @@ def _inside_frame(small: Levels) -> Box:
 
 
 def _leading(flags: Mask) -> int:
-    """How many at the start are set."""
+    """Return how many flags at the start are set."""
     return len(flags) if flags.all() else int(flags.argmin())
 
 
@@ -136,7 +136,7 @@ def _paper_within(small: Levels, reach: int) -> Levels:
 
 
 def _continued_paper(small: Levels) -> Levels:
-    """The same for an image continued at its border: shadows and frames that reach the border count as paper."""
+    """Return `_paper` of the image continued at its border: there, shadows and frames at the border count as paper."""
     reach = _reach(small)
     return _paper_within(np.pad(small, reach, "edge"), reach)[reach:-reach, reach:-reach]
 
@@ -159,7 +159,7 @@ def _reach(small: Levels) -> int:
 
 
 def _widened(small: Levels, reach: int) -> Levels:
-    """The maximum over a square that reaches as many pixels to each side."""
+    """Return, for each pixel, the maximum over the square that reaches `reach` pixels to each side."""
     for axis in (0, 1):
         size = small.shape[axis]
         near = min(reach, size - 1)

@@ -7,7 +7,7 @@ import { Side } from "./side.js";
 
 const NO_ANSWER = { "Answered by": "–", "Round trip": "–", Model: "–", Queue: "–" };
 const side = new Side("", $("answer"));
-let sawing = 0; // number of the newest image to show; older ones may finish decoding after it
+let newestSaw = 0; // number of the newest image to show; older ones may finish decoding after it
 
 /** Show an empty answer, with the labels of the chosen model (or null). */
 export function showEmpty(labels) {
@@ -33,11 +33,11 @@ export function showAnswer(answer, card, labels, names) {
 /** Show the outputs of a signature: with labels if the card has one for each value, else unchanged. */
 export function showOutputs(answer, card, names) {
   showPredicted(side, answer, card);
-  say($("said"), "The answer has come.");
+  say($("said"), "The outputs are shown.");
   facts({ "Answered by": answeredBy(answer, names), "Round trip": milliseconds(answer.total) });
 }
 
-/** The same in any column. */
+/** Show the outputs in a column, as `showOutputs` does. */
 export function showPredicted(at, { outputs }, card) {
   const aliases = Object.keys(outputs);
   const alias = aliases.length === 1 ? aliases[0] : "scores";
@@ -64,7 +64,7 @@ export function showHint(text) {
   clear(NO_ANSWER);
 }
 
-/** For screen readers, and only when a stroke is finished. */
+/** Announce an answer to screen readers; it is called only when a stroke is finished. */
 export function announce(reading) {
   say($("said"), `${headline(reading)}, ${words(reading)}`);
 }
@@ -78,14 +78,14 @@ function clear(entries) {
 }
 
 async function showSaw(explain) {
-  const mine = ++sawing;
+  const mine = ++newestSaw;
   const canvas = $("saw");
   if (!explain) {
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-    return say($("why"), "The image as it reaches the model, and how it was made of yours.");
+    return say($("why"), "The image as the model receives it, and how it was made from yours.");
   }
   const bitmap = await createImageBitmap(fromDataUrl(explain.saw));
-  if (mine !== sawing) return;
+  if (mine !== newestSaw) return;
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext("2d").drawImage(bitmap, 0, 0);

@@ -26,7 +26,7 @@ export function cameraOn(taken) {
   addEventListener("pagehide", close);
 }
 
-/** Without https a browser gives pages no camera; a phone's file field opens its camera program even then. */
+/** Browsers allow the camera only with https or on localhost; a phone's file field opens its camera program everywhere. */
 async function open() {
   if (!navigator.mediaDevices?.getUserMedia) return $("snap").click();
   try {
@@ -53,7 +53,7 @@ function view(shown) {
   say($("camera"), shown ? "Close camera" : "Camera");
 }
 
-/** The square in the middle, as it is seen on the paper. */
+/** The square in the middle of the video, which is the part that the page shows, as a file. */
 function photograph(video) {
   const side = Math.min(video.videoWidth, video.videoHeight);
   const canvas = document.createElement("canvas");

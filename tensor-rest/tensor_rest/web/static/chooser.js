@@ -49,7 +49,7 @@ export class Chooser extends EventTarget {
     const chosen = [this.wanted, before, select.dataset.default].find((target) => target && targets.includes(target));
     select.value = chosen ?? first ?? targets[0];
     const missing = this.wanted && this.target !== this.wanted;
-    const none = "No model is served yet; what is on the paper waits for one.";
+    const none = "No model is served yet; your image is sent as soon as one is.";
     say($("note"), !this.target ? none : missing ? `${this.wanted} is not served now; ${this.target} answers.` : "");
     const second = this.second;
     this.#fillSecond();

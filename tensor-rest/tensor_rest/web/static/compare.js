@@ -37,7 +37,7 @@ export function hint(text) {
 }
 
 /** Classify an image {name, blob} with the second target. */
-export function askImage(target, image) {
+export function classifyImage(target, image) {
   return answered(target, async (signal) => {
     const [answer] = await classify(target, [image], signal);
     if (answer.error) return side.hint(answer.error);
@@ -47,7 +47,7 @@ export function askImage(target, image) {
 }
 
 /** Run a signature of the second target on `inputs`. */
-export function askTensors(target, signature, inputs) {
+export function runSignature(target, signature, inputs) {
   return answered(target, async (signal) => {
     const answer = await predict(target, signature, inputs, signal);
     showPredicted(side, answer, served.cardOf(answer.model));

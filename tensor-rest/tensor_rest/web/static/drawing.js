@@ -6,7 +6,7 @@ const FAINTEST = 12; // minimum difference of levels between paper and ink
 
 /** Sends the event "ink" while a stroke grows, and "change" after each stroke, undo, clear or new image. */
 export class Paper extends EventTarget {
-  strokes = []; // lists of [x, y], as parts of the paper's side
+  strokes = []; // lists of [x, y], as fractions of the paper's side
   image = null; // in place of strokes: {name, blob, bitmap}; bitmap is null if the browser cannot show it
   serial = 0; // a new number for each drawing or image
   #pointer = null;
@@ -72,7 +72,7 @@ export class Paper extends EventTarget {
     this.#redraw();
   }
 
-  /** Give only numbers after this one. */
+  /** Make `number` return only numbers after this one. */
   startAfter(number) {
     this.#last = Math.max(this.#last, number);
   }
@@ -177,7 +177,7 @@ function paint(context, side, ink, strokes, bitmap) {
   for (const stroke of strokes) paintStroke(context, side, stroke);
 }
 
-/** As large as it fits, in the middle; small images keep their pixels. */
+/** Paint a bitmap as large as it fits, in the middle; pixels of an enlarged one stay sharp. */
 function paintImage(context, side, bitmap) {
   const scale = Math.min(side / bitmap.width, side / bitmap.height);
   const [width, height] = [bitmap.width * scale, bitmap.height * scale];

@@ -74,7 +74,7 @@ async function send(label) {
     if (mine.answer.model === counted.model) count(counted.model, counted.digits);
     if (mine !== tried) return;
     mark(label);
-    if (!stored) say($("thanks"), `Known as ${label} already, thank you all the same.`);
+    if (!stored) say($("thanks"), `This image was already kept as ${label}, thank you.`);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     if (mine !== tried) return;

@@ -1,4 +1,4 @@
-// The form of a model that takes no image: one field for each input, filled in with an example that fits.
+// The form of a model that does not take images: one field for each input, filled in with an example that fits.
 import { $, element, say } from "./dom.js";
 import * as served from "./served.js";
 import { described, example, isSingle, parsed } from "./tensors.js";

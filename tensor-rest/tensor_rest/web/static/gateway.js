@@ -29,7 +29,7 @@ export function useKey(value) {
   store.set(KEY, value);
 }
 
-/** What is served, and whether serving answers. */
+/** What is served, and whether the model server answers. */
 export const models = () => send("/tf/models", { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
 /** One model, with signatures and card of its default version. */

@@ -2,7 +2,7 @@
 
 const FITTED_SIDE = 2048; // pixels of the copy of a file that is too large to send
 
-/** {name, blob, bitmap}: the file itself, or a smaller copy if the gateway would refuse it for its size. */
+/** Return {name, blob, bitmap} of a file; `blob` is a smaller copy if the gateway would refuse the file for its size. */
 export async function opened(file, most) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   const image = { name: file.name, blob: file, bitmap };

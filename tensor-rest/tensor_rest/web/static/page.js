@@ -50,7 +50,7 @@ async function question(growing = false) {
   const strokes = paper.strokes.map((stroke) => [...stroke]);
   try {
     const sent = { name: image?.name, blob: await paper.blob() };
-    if (second && !growing) compare.askImage(second, sent);
+    if (second && !growing) compare.classifyImage(second, sent);
     const [answer] = await classify(target, [sent], mine.signal);
     watch.hurried = false;
     if (growing) return show(answer);
@@ -98,7 +98,7 @@ function refused(error, hope) {
   if (error.status === 400 && imageMode()) return hint(error.message); // the image has no glyph, for example
   showProblem(error, watch.hurried ? hope : "");
   offer(null, served.labelsOf(chooser.model));
-  if (error.status === 401) watch.askForKey(error);
+  if (error.status === 401) watch.showKeyForm(error);
   if (watch.hurried) watch.after();
 }
 
@@ -113,7 +113,7 @@ async function run() {
   const mine = renew();
   $("answer").setAttribute("aria-busy", "true");
   try {
-    if (second) compare.askTensors(second, signature, inputs);
+    if (second) compare.runSignature(second, signature, inputs);
     const answer = await predict(target, signature, inputs, mine.signal);
     showOutputs(answer, served.cardOf(answer.model), served.namesOf(answer.model, answer.version));
   } catch (error) {
@@ -148,7 +148,7 @@ async function open(tried) {
   tried.sent ??= tried.image ?? paper.blob().then((blob) => ({ blob }));
   showPaper();
   showTry(tried);
-  if (chooser.second) compare.askImage(chooser.second, await tried.sent);
+  if (chooser.second) compare.classifyImage(chooser.second, await tried.sent);
 }
 
 function itemTry(item) {
@@ -213,7 +213,7 @@ chooser.addEventListener("second", async ({ detail: { byHand } }) => {
     if ($("answer").dataset.state === "answer") run();
   } else if (!paper.empty) {
     if (isGlyphModel(chooser.model) && paper.blank) compare.hint(BLANK);
-    else compare.askImage(chooser.second, { name: paper.image?.name, blob: await paper.blob() });
+    else compare.classifyImage(chooser.second, { name: paper.image?.name, blob: await paper.blob() });
   }
 });
 watch.addEventListener("served", () => {
@@ -228,7 +228,7 @@ watch.addEventListener("key", () => (watch.hurried = !paper.empty));
 
 async function take(files) {
   if (!files?.length) return;
-  if (!imageMode()) return say($("note"), `${modelOf(chooser.target)} takes no images; choose a model that does.`);
+  if (!imageMode()) return say($("note"), `${modelOf(chooser.target)} does not take images; choose a model that does.`);
   say($("note"), "");
   closeCamera();
   if (files.length > 1) return several.start(files, chooser.target);

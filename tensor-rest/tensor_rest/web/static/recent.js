@@ -56,7 +56,7 @@ export class Recent {
   #button(tried) {
     const label = shortly(tried.answer);
     const made = button("thumb", () => this.open(tried), tried.thumbnail, element("span", "", label));
-    made.setAttribute("aria-label", `Look again at the one answered ${label}`);
+    made.setAttribute("aria-label", `Show again the try answered ${label}`);
     return made;
   }
 }

@@ -35,7 +35,7 @@ export function words({ labels, probable, sure, familiar, text }) {
   return labels.length > 1 ? `score ${text(labels[0].score)}, the highest` : `output ${labels[0].label}`;
 }
 
-/** The headline: the best label, the value where there is only one, or that neither is to be trusted. */
+/** The headline: the best label, the value if there is only one, or "Not sure" or "Unfamiliar". */
 export function headline({ labels, sure, familiar, text }) {
   if (!familiar) return "Unfamiliar";
   if (labels.length === 1) return text(labels[0].score);

@@ -2,7 +2,7 @@
 import { $, say } from "./dom.js";
 import { hasKey } from "./gateway.js";
 
-const LONGEST = 400; // characters of JSON that are shown
+const MAX_JSON_CHARS = 400; // characters of JSON that are shown
 
 export function showImageCall(target) {
   say($("curl"), `curl -F image=@digit.jpg${secret()} ${location.origin}/tf/models/${target}/classify`);
@@ -10,7 +10,7 @@ export function showImageCall(target) {
 
 export function showTensorCall(target, signature, inputs) {
   const json = JSON.stringify({ signature_name: signature, inputs });
-  const data = json.length > LONGEST ? "@request.json" : `'${json.replaceAll("'", "'\\''")}'`;
+  const data = json.length > MAX_JSON_CHARS ? "@request.json" : `'${json.replaceAll("'", "'\\''")}'`;
   const type = "-H 'Content-Type: application/json'";
   say($("curl"), `curl ${type}${secret()} -d ${data} ${location.origin}/tf/models/${target}/predict`);
 }

@@ -51,7 +51,7 @@ function prefill(ui, sample) {
   }
 }
 
-/** A plugin of Swagger UI that says what is sent where no file is chosen. */
+/** A plugin of Swagger UI that shows below a file field which file is sent if none is chosen. */
 function noteUnderFiles() {
   const withNote = (Original, { React }) => (props) => {
     const input = React.createElement(Original, props);

@@ -1,4 +1,4 @@
-// Reads periodically what is served, and shows in the header and below whether it answers. Shows the form for an API key.
+// Reads periodically what is served, and shows whether the model server answers. Shows the form for an API key.
 import { $, say } from "./dom.js";
 import { Refusal, useKey } from "./gateway.js";
 import * as listing from "./listing.js";
@@ -41,7 +41,7 @@ export class Watch extends EventTarget {
       pause = HOPE_MS;
       if (error.status === 401) {
         pause = Infinity; // until there is a key
-        return this.askForKey(error);
+        return this.showKeyForm(error);
       }
       health("bad", "The gateway does not answer");
       say($("banner"), `The gateway does not answer. ${UNCHANGED}`);
@@ -56,10 +56,10 @@ export class Watch extends EventTarget {
     if (pause < Infinity) this.#timer = setTimeout(() => this.look(), pause);
   }
 
-  askForKey(refusal) {
+  showKeyForm(refusal) {
     $("key-form").hidden = false;
     say($("key-why"), refusal.message);
-    health("fair", "Wants an API key");
+    health("fair", "API key required");
     say($("banner"), "");
   }
 
