@@ -1,10 +1,10 @@
-"""What so many requests a second take on Kubernetes: arithmetic on the figures of benchmarks/README.md.
+"""Estimate the pods, cores and memory on Kubernetes for a rate of requests, from the figures of benchmarks/README.md.
 
     python benchmarks/capacity.py                    # the table of docs/kubernetes.md
     python benchmarks/capacity.py --write            # into the document; --check compares
 
-The figures are of the shipped model and sample digits, at 32 clients; a pod is counted with 70 % of what it did there,
-the bound of the autoscalers. It is an estimate: no cluster was loaded like this.
+The figures are of the shipped model and sample digits, at 32 clients; a pod is counted with 70 % of its rate there, the
+target of the autoscalers. No cluster was loaded like this.
 """
 
 import argparse
@@ -22,7 +22,7 @@ MANIFESTS = ROOT / ".deploy" / "kubernetes" / "base"
 BEGIN, END = "<!-- begin: python benchmarks/capacity.py -->\n", "<!-- end -->\n"
 
 RATES = (1, 100, 10_000)
-USED = 0.7  # of a pod, as in the autoscalers
+USED = 0.7  # of the rate that a pod reaches, as in the autoscalers
 REQUEST_BYTES, CALL_BYTES = 855, 28 * 28 + 100  # a sample digit as JPEG in a form; its pixels in a gRPC call
 FIRST = {
     1: "nothing: five and two pods are there so that a node may fail",
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def table() -> str:
-    """The table as Markdown: a column for each rate."""
+    """Return the table as Markdown, with a column for each rate."""
     rate, worker, nginx, server = _measured()
     smallest = {name: _smallest(name) for name in ("tensor-rest", "tensor-serving")}
     memory = {name: _memory(name) for name in smallest}
@@ -79,7 +79,7 @@ def table() -> str:
 
 
 def _measured() -> tuple[float, float, float, float]:
-    """Answers a second of one worker before one model server, and the cores that worker, nginx and server then use."""
+    """Return answers a second of one worker with one model server, and the cores of worker, nginx and model server."""
     (row,) = re.findall(
         r"^\| 1 x 1 \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", FIGURES.read_text(), re.MULTILINE
     )
@@ -94,7 +94,7 @@ def _smallest(name: str) -> int:
 
 
 def _memory(name: str) -> float:
-    """GiB that a pod requests."""
+    """Return the memory that a pod requests, in GiB."""
     pod = next(each for each in _objects(name) if each["kind"] == "Deployment")["spec"]["template"]["spec"]
     text = str(pod["containers"][0]["resources"]["requests"]["memory"])
     return float(text[:-2]) / {"Mi": 1024, "Gi": 1}[text[-2:]]

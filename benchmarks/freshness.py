@@ -1,10 +1,10 @@
-"""From the rename of an export to the first REST answer of it, in a running lab, and what the swaps cost its callers.
+"""Measure in a running lab: the time from an export's rename to its first REST answer, and calls that fail meanwhile.
 
     bin/compose.sh up && .lab/venv/bin/python benchmarks/freshness.py
 
 A copy of a served version is renamed into the models folder under the next number, as a trainer does, again and again;
 meanwhile other clients call the same model through the gateway without a pause, and all of their answers must be 200.
-The model is one of the benchmark's own, and goes at the end. Exit code 1 when a threshold is missed.
+The benchmark uses a model of its own and removes it at the end. Exit code 1 when a threshold is missed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_MEDIAN_S = 2.0  # seconds
-PATIENCE = 30.0  # seconds for one version to answer
+ANSWER_TIMEOUT_S = 30.0  # for one version to answer
 CLIENTS = 4
 
 # Loopback never goes through a proxy.
@@ -29,7 +29,7 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class Gateway:
-    """One model of the lab's, asked with one image."""
+    """One model of the lab, called through the gateway with one sample image."""
 
     def __init__(self, url: str, model: str) -> None:
         image = next((ROOT / "tensor-rest" / "data" / "mnist").glob("*.jpg")).read_bytes()
@@ -37,27 +37,28 @@ class Gateway:
         self._url = f"{url.rstrip('/')}/tf/mnist/{model}"
         self._body = head + image + b"\r\n--b--\r\n"
 
-    def ask(self) -> str:
-        """Return the version that answered. Raises OSError, with the status in its text, when none did."""
+    def classify(self) -> str:
+        """Send the image and return the version that answered. Raises OSError with the status when none did."""
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         with _open(urllib.request.Request(self._url, self._body, headers), timeout=30) as answer:
             return str(answer.headers["X-Model-Version"])
 
     def wait_for(self, version: int) -> float:
         """Return time.monotonic() of this version's first answer."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             try:
-                if self.ask() == str(version):
+                if self.classify() == str(version):
                     return time.monotonic()
             except urllib.error.HTTPError as error:
                 error.close()
             if time.monotonic() > deadline:
-                sys.exit(f"version {version} does not answer {PATIENCE:.0f} s after its rename; see GET /tf/models")
+                timeout = f"{ANSWER_TIMEOUT_S:.0f} s after its rename"
+                sys.exit(f"version {version} does not answer {timeout}; see GET /tf/models")
 
 
 class Load:
-    """Calls without a pause until the block ends; `failed` has what went wrong."""
+    """Calls the model from CLIENTS threads, without a pause, until the block ends; `failed` lists the errors."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.answered, self.failed = 0, []  # type: int, list[str]
@@ -77,7 +78,7 @@ class Load:
     def _call(self) -> None:
         while not self._stop.is_set():
             try:
-                self._gateway.ask()
+                self._gateway.classify()
                 self.answered += 1
             except OSError as error:
                 self.failed.append(str(error))
@@ -119,13 +120,13 @@ def _measure(given: argparse.Namespace, export: Path, model: str) -> tuple[list[
         for version in range(2, given.renames + 2):
             renamed = _publish(given.models, export, model, version)
             seconds.append(gateway.wait_for(version) - renamed)
-            # The lab looks at its folders at a steady pace: a pause of no round length meets it at every moment of it.
+            # The lab polls its folders at fixed intervals; an uneven pause spreads the renames over such an interval.
             time.sleep(0.37)
     return seconds, load
 
 
 def _publish(models: Path, export: Path, model: str, version: int) -> float:
-    """Copy beside, rename into place, and return time.monotonic() of the rename."""
+    """Copy an export into the staging folder, rename it into place, and return time.monotonic() of the rename."""
     staged = models / ".staging" / f"{model}-{version}"
     shutil.copytree(export, staged)
     staged.rename(models / model / str(version))

@@ -1,8 +1,8 @@
 """How fast the gateway is: absolute figures, and ratios with their thresholds, all measured in one run.
 
-Everything is started here, on free ports: the gateway, the straightforward one, and peers that have the model in their
-own process. First every sample is asked of each; then short rounds alternate between them, and the medians count. See
-README.md beside this file.
+Everything is started here, on free ports: the lab's gateway, a straightforward one, and peers that have the model in
+their own process. First every sample is sent to each of them; then short rounds alternate between them, and the medians
+count. See README.md beside this file.
 """
 
 import argparse
@@ -36,14 +36,14 @@ _BEST, _FASTAPI = "32 clients, x the best peer", "one client, x FastAPI"
 _OVER = "one client, p50 over a direct gRPC call, ms"
 
 Found = dict[str, float]
-Pairs = dict[str, tuple[str, list[float]]]  # which threshold: beside whom, and what each pair showed
+Pairs = dict[str, tuple[str, list[float]]]  # by threshold: the contestant compared with, and the result of each pair
 Failed = dict[str, str]
 
 
 def main(arguments: list[str]) -> int:
     """Measure, print, and return the exit code: 1 when a threshold was missed."""
     given = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or all that is started here would live on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or what is started here would keep running
     seconds, rounds = (1, 1) if given.quick else (given.seconds, given.rounds)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     thresholds = _thresholds(medians, pairs, many)
     about = {name: make.version(name) for name in make.NAMES if (name, _BUSY) in medians}
     about |= {name: f"not measured: {why}" for name, why in failed.items()}
-    _say(
+    sys.stdout.write(
         _table(medians)
         + _spread(pairs)
         + _lines(many)
@@ -88,15 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="of all measurements (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=9, help="of those compared closely (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=9, help="of each close comparison (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round, one size: to see that it works")
     parser.add_argument(
-        "--peers", nargs="*", choices=make.NAMES, default=make.NAMES, help="which (default: all); without a name: none"
+        "--peers", nargs="*", choices=make.NAMES, default=make.NAMES, help="to measure (default: all); no name: none"
     )
     parser.add_argument("--no-thresholds", action="store_true", help="exit with 0 though a threshold is missed")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--server", metavar="HOST:PORT", help="also in front of a model server that runs there, gRPC")
-    parser.add_argument("--server-rest", metavar="HOST:PORT", help="that one's JSON REST, beside it")
+    parser.add_argument("--server", metavar="HOST:PORT", help="also measure with a model server that runs there (gRPC)")
+    parser.add_argument("--server-rest", metavar="HOST:PORT", help="also measure that server's own JSON REST API")
     parser.add_argument("--model", default=MODEL, help="the shipped model's name there (default: %(default)s)")
     return parser
 
@@ -104,7 +104,10 @@ def _parser() -> argparse.ArgumentParser:
 def _start(
     stack: ExitStack, folder: Path, digits: Digits, given: argparse.Namespace
 ) -> tuple[list[Contestant], Failed]:
-    """Start all at the same time, and ask each every sample. A peer that cannot run is a line in the second."""
+    """Start all contestants at the same time and check each with every sample.
+
+    Returns those that run, and for each peer that cannot run the reason.
+    """
     server = gateways.shipped_server(folder / "server.log")
     starting = [stack.enter_context(gateways.ours(OURS, folder / "ours", digits, [server]))]
     starting.append(stack.enter_context(gateways.simple(SIMPLE, folder / "simple", digits)))
@@ -156,16 +159,16 @@ def _load(contestant: Contestant, wrk: Wrk, clients: int, seconds: int) -> Found
 
 
 def _call(ours: Contestant, direct: Worker, seconds: int) -> Found:
-    """The same model server without the gateway."""
+    """Measure calls of the same model server without the gateway."""
     return {"p50": direct.ask(target=ours.servers[0].target, model=MODEL, seconds=seconds)}
 
 
 def _pairs(
     contestants: list[Contestant], medians: dict[tuple[str, int], Found], wrk: Wrk, direct: Worker, seconds: int, n: int
 ) -> Pairs:
-    """What the close thresholds compare, again and again one right after the other.
+    """Measure `n` pairs, one right after the other, for each comparison close to its threshold.
 
-    A shared machine can change its speed twofold within seconds: what ran in different rounds compares the moments.
+    A shared machine can change its speed twofold within seconds, so figures of different rounds are not comparable.
     """
     by_name = {contestant.name: contestant for contestant in contestants}
     ours, peers = by_name[OURS], [name for name in make.NAMES if name in by_name]
@@ -188,7 +191,7 @@ def _pairs(
 
 
 def _alternate(one: Callable[[], Found], other: Callable[[], Found], times: int) -> list[tuple[Found, Found]]:
-    """Both, so many times, each first in every second pair."""
+    """Run both, `times` times, and return the pairs of results; each runs first in every second pair."""
     found = []
     for number in range(times):
         if number % 2:
@@ -204,7 +207,7 @@ def _medians(rates: dict[tuple[str, int], list[Found]]) -> dict[tuple[str, int],
 
 
 def _many(ours: Contestant, wrk: Wrk, digits: Digits, reference: Worker, seconds: int, rounds: int) -> Found:
-    """100 images in one request, beside the model alone."""
+    """Measure 100 images in one request, and the model alone in process."""
     asking = digits.many(f"/tf/models/{MODEL}/classify")
     images = len(asking.samples[0])
     found, alone = [], []
@@ -280,10 +283,6 @@ def _lines(many: Found) -> str:
 
 def _about(peers: dict[str, str]) -> str:
     return "".join(f"{name}: {what}\n" for name, what in peers.items()) + "\n"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How many of the 100 sample digits the shipped model reads, drawn and photographed in every way that users send.
+"""Count how many of the 100 sample digits the shipped model reads when they are drawn and photographed as users do it.
 
 Prints one line for each variant: the digits read, the mean of the best probability, and milliseconds of preprocessing
 for one image. Run it in the lab's environment; with the `tensor-rest` folder of another checkout in PYTHONPATH it
@@ -20,9 +20,9 @@ from PIL import Image
 
 from tensor_rest.images.decode import ImageInput, prepare
 
-HERE = Path(__file__).resolve().parent.parent
-SAMPLES = HERE / "tensor-rest/data/mnist"
-MODEL = HERE / "tensor-serving-gpu/serving/mnist-net/1"
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "tensor-rest/data/mnist"
+MODEL = ROOT / "tensor-serving-gpu/serving/mnist-net/1"
 MNIST = ImageInput(28, 28, 1, "light-on-dark", "mnist")
 
 Grey = np.ndarray

@@ -1,4 +1,4 @@
-"""The truth, in a process of its own: what TensorFlow answers, and how fast it runs batches without any server.
+"""The reference, in a process of its own: TensorFlow's answers, and how fast it runs batches without any server.
 
 Usage: reference.py FILE writes sample images and their scores to FILE (.npz), then measures on demand.
 """
@@ -15,7 +15,7 @@ from tensor_serving.environment import set_environment
 
 set_environment()  # as the server does, before TensorFlow reads it
 
-import tensorflow as tf  # noqa: E402 - and all of it, before rig has its messages alone imported
+import tensorflow as tf  # noqa: E402 - the whole package, before rig installs a stand-in for it
 from rig import SAMPLES, SHIPPED_MODEL  # noqa: E402
 from rig.workers import work  # noqa: E402
 
@@ -30,7 +30,7 @@ def samples() -> Any:
 
 
 class Reference:
-    """Answers by the eager signature; rates by it and by this server's runtime, each with all cores."""
+    """Answers of the eager signature, and rates of it and of the embedded server's runtime, each on all cores."""
 
     def __init__(self, file: Path) -> None:
         self._images = samples()

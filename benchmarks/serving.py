@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         cell: {key: statistics.median(r[key] for r in found) for key in found[0]} for cell, found in rates.items()
     }
     thresholds = _thresholds(start, medians)
-    _say(_table(medians, start) + _thresholds_table(thresholds))
+    sys.stdout.write(_table(medians, start) + _thresholds_table(thresholds))
     if given.json:
         document = {
             "rates": [{"server": s, "api": a, "clients": c, "rows": r, **m} for (s, a, (c, r)), m in medians.items()],
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of all measurements (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round: to see that it works")
-    parser.add_argument("--stages", action="store_true", help="print where the time of one call goes instead")
+    parser.add_argument("--stages", action="store_true", help="only print where the time of one call is spent")
     parser.add_argument("--no-thresholds", action="store_true", help="exit with 0 though a threshold is missed")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument(
@@ -175,10 +175,6 @@ def _thresholds_table(thresholds: list[dict[str, Any]]) -> str:
         result = "pass" if threshold["passed"] else "MISSED"
         lines.append(f"{threshold['what']:<42}{threshold['found']:>8.2f}  {threshold['wanted']:<9}{result}")
     return "\n".join([*lines, ""])
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

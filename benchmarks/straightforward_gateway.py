@@ -1,7 +1,8 @@
-"""The gateway one would write first, as the tutorials do: the measure of the other one.
+"""The gateway one would write first, as in the tutorials: the baseline for the lab's gateway.
 
 Flask-RESTX with its argument parser, TensorFlow imported for its tensor helpers, Pillow and NumPy, one gRPC channel
-that is kept; two uWSGI processes of four threads behind nginx (rig/gateways.py). TF_SERVER_HOST_PORT is its server.
+that is kept; two uWSGI processes of four threads behind nginx (rig/gateways.py). TF_SERVER_HOST_PORT is the address of
+its model server.
 """
 
 import os
@@ -26,7 +27,7 @@ _stub: prediction_service_pb2_grpc.PredictionServiceStub | None = None
 
 
 def _serving() -> prediction_service_pb2_grpc.PredictionServiceStub:
-    """Make the channel at the first request: gRPC does not survive uWSGI's fork."""
+    """Return the stub. The channel is made at the first request, because gRPC does not survive uWSGI's fork."""
     global _stub
     if _stub is None:
         _stub = prediction_service_pb2_grpc.PredictionServiceStub(
@@ -41,7 +42,7 @@ class Mnist(Resource):
 
     @api.expect(form)
     def post(self, model: str) -> dict[str, Any]:
-        """Which digit is this?"""
+        """Return the best digits of an image."""
         image = Image.open(form.parse_args()["image"]).convert("L")
         images = np.asarray(image, np.uint8).reshape(1, 28, 28, 1)
         request = predict_pb2.PredictRequest()

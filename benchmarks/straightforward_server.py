@@ -1,4 +1,4 @@
-"""The server one would write first, as tutorials do: the measure of all the others.
+"""The server one would write first, as in tutorials: the baseline for the others.
 
 A synchronous grpcio server with a pool of threads; each call unpacks its tensors with TensorFlow's own helpers, calls
 the SavedModel's signature eagerly, alone, and packs the result. Usage: straightforward_server.py FOLDER PORT
@@ -23,7 +23,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(  # noqa: N802 - gRPC's name
         self, request: predict_pb2.PredictRequest, _context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        """Run the signature asked for."""
+        """Run the requested signature."""
         signature = self._model.signatures[request.model_spec.signature_name or "serving_default"]
         inputs = {alias: tf.constant(tf.make_ndarray(tensor)) for alias, tensor in request.inputs.items()}
         response = predict_pb2.PredictResponse()

@@ -1,7 +1,7 @@
 """Run TensorBoard: python serve.py FLAG... takes TensorBoard's own flags, such as --port.
 
 TensorBoard's data server, a child process, reads the event files. When it ends or hangs, TensorBoard itself keeps
-running and answers 500 to requests for runs. This script then ends, so that its supervisor starts both again.
+running and answers 500 to requests for runs. This process then exits, so that its supervisor starts both again.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 _PAUSE_SECONDS = 2.0
 _PROBE_SECONDS = 4.0  # long, as answers are slow on a machine that trains
-_PROBES = 4  # failed ones in a row after which this process ends
+_MAX_FAILURES = 4  # of probes in a row, after which this process exits
 
 
 def main() -> None:
@@ -30,15 +30,15 @@ def main() -> None:
 
 
 def _watch(port: int) -> None:
-    """End this process when it has answered requests for runs before, and no longer does."""
+    """Exit when this process has answered a request for runs, and later fails several of them in a row."""
     answered, failures = False, 0
-    while failures < _PROBES:
+    while failures < _MAX_FAILURES:
         time.sleep(_PAUSE_SECONDS)
         if _shows_runs(port):
             answered, failures = True, 0
         elif answered:
             failures += 1
-    sys.stderr.write("TensorBoard's data server does not answer: ended, to be started again\n")
+    sys.stderr.write("TensorBoard's data server does not answer: exiting, so that both are started again\n")
     os._exit(1)
 
 

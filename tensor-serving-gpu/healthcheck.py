@@ -1,8 +1,8 @@
 """Healthy when the model server speaks HTTP/2, which carries gRPC, and the watcher's inventory is up to date.
 
 The model server opens its port before it serves, so a connection proves little. An HTTP/2 server first sends a SETTINGS
-frame (RFC 9113, 3.4), which this script waits for. The exit code is 1 when something does not answer, and 3 when both
-answer but the models folder cannot be read, which a restart would not fix.
+frame (RFC 9113, 3.4), which this script waits for. Exit codes: 1 if the model server or the inventory does not answer;
+3 if both answer, but the models folder cannot be read, which a restart would not fix.
 """
 
 import http.client

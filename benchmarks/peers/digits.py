@@ -13,16 +13,16 @@ import tensorflow as tf
 from PIL import Image
 
 BATCH = 32
-"""Most images in a batch, for the peers that batch."""
+"""Images in the largest batch of the peers that batch."""
 
 
 def pixels(data: bytes) -> Any:
-    """uint8 [28,28,1] of an image file."""
+    """Return the pixels of an image file, uint8 [28,28,1]."""
     return np.asarray(Image.open(io.BytesIO(data)).convert("L"))[..., np.newaxis]
 
 
 class Model:
-    """The SavedModel in the folder BENCHMARK_MODEL names: uint8 [N,28,28,1] to float32 [N,10]."""
+    """The SavedModel in the folder that BENCHMARK_MODEL names: uint8 [N,28,28,1] to float32 [N,10]."""
 
     def __init__(self) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -31,11 +31,11 @@ class Model:
         self(np.zeros((1, 28, 28, 1), np.uint8))
 
     def __call__(self, images: Any) -> Any:
-        """The scores."""
+        """Return the scores of the images."""
         return self._signature(images=tf.constant(images))["scores"].numpy()
 
 
 def answer(scores: Any) -> dict[str, Any]:
-    """The three best digits of one row of scores."""
+    """Return the three best digits of one row of scores."""
     best = np.argsort(-scores)[:3].tolist()
     return {"classification_result": [{"digit": digit, "probability": float(scores[digit])} for digit in best]}

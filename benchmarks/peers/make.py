@@ -1,8 +1,8 @@
-"""Make the peers' environments: each its own, with the latest releases from PyPI and the repository's TensorFlow.
+"""Make an environment for each peer, with the latest releases from PyPI and the repository's TensorFlow.
 
-They lie under .lab/bench, outside git. Packages are installed by uv, which links equal files instead of copying them:
-TensorFlow takes its room once, and the environments still cannot disturb each other. gateway.py makes those that are
-missing; run this by hand to make all of them anew. Usage: make.py [NAME ...]
+The environments are under .lab/bench, outside git. Packages are installed by uv, which links equal files instead of
+copying them: TensorFlow takes disk space once, and the environments still cannot disturb each other. gateway.py makes
+missing environments; run this by hand to make all of them anew. Usage: make.py [NAME ...]
 """
 
 import os
@@ -20,11 +20,11 @@ _COMMON = ("numpy", "pillow")
 
 
 class PeerError(Exception):
-    """A peer cannot be installed; the text says why."""
+    """A peer cannot be installed. The text has the reason."""
 
 
 def python(name: str) -> Path:
-    """Return the interpreter of a peer's environment, made if it is not there. Raises PeerError."""
+    """Return the interpreter of a peer's environment; make it if missing or outdated. Raises PeerError."""
     made = _FOLDER / name / "made"
     if not made.is_file() or made.read_text() != _wanted(name):
         make(name)
@@ -44,7 +44,7 @@ def make(name: str) -> None:
 
 
 def version(name: str) -> str:
-    """Return what of a peer is installed, as `name 1.2, name 3.4`: its requirements without TensorFlow."""
+    """Return the installed versions of a peer's own requirements, as `name 1.2, name 3.4`."""
     listed = _run(_uv(), "pip", "freeze", "--quiet", "--python", _FOLDER / name / "bin" / "python")
     found = dict(line.split("==") for line in listed.splitlines() if "==" in line)
     wanted = re.findall(r"^[a-z-]+", (PEERS / name / "requirements.in").read_text(), re.MULTILINE)
@@ -80,6 +80,6 @@ def _run(*command: object) -> str:
 if __name__ == "__main__":
     for given in sys.argv[1:] or NAMES:
         if given not in NAMES:
-            sys.exit(f"{given!r} is no peer; wanted some of: {', '.join(NAMES)}")
+            sys.exit(f"unknown peer {given!r} (expected some of: {', '.join(NAMES)})")
         make(given)
         sys.stdout.write(f"{given}: {version(given)}\n")

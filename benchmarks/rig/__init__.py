@@ -1,4 +1,4 @@
-"""What the serving benchmark is made of: the servers under test, the load, and the stages of a call."""
+"""The parts of the benchmarks: the servers and gateways under test, the load, and the stages of a call."""
 
 import sys
 from pathlib import Path
@@ -11,5 +11,5 @@ SAMPLES = BENCHMARKS.parent / "tensor-rest" / "data" / "mnist"
 if str(PROJECT) not in sys.path:
     sys.path.append(str(PROJECT))
 
-# Before any of TensorFlow's messages, which then come without TensorFlow.
+# Before any of TensorFlow's message classes: they are then imported without TensorFlow.
 import tensor_serving.embedded  # noqa: E402, F401

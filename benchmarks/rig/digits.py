@@ -1,4 +1,4 @@
-"""The sample digits as requests of all the contestants' kinds, and what is the right answer to each."""
+"""The sample digits as requests for each kind of contestant, and the check of the answers."""
 
 import base64
 import http.client
@@ -13,7 +13,7 @@ import numpy as np
 
 from rig import SAMPLES
 
-_PATIENCE = 30.0  # seconds
+_TIMEOUT_S = 30.0
 _TOLERANCE = 1e-3  # of a probability; some round
 _BOUNDARY = "------------------------d74496d66958873e"
 
@@ -26,7 +26,7 @@ class WrongAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Asking:
-    """Requests as they go over the wire, which samples each is about, and how to read the scores from an answer."""
+    """The bytes of requests, the numbers of the samples in each, and how to read the scores from an answer."""
 
     requests: list[bytes]
     samples: list[list[int]]
@@ -39,7 +39,7 @@ class Asking:
 
 
 class Digits:
-    """The samples with their truth: the file rig's reference wrote."""
+    """The sample images with TensorFlow's scores; `truth` is the file that reference.py wrote."""
 
     def __init__(self, truth: Path) -> None:
         data = np.load(truth)
@@ -88,12 +88,12 @@ def _compare(scores: Scores, truth: Any, sample: int) -> None:
     near = all(abs(score - truth[digit]) <= _TOLERANCE for digit, score in scores.items())
     best = truth[max(scores, key=lambda digit: scores[digit])] >= truth.max() - _TOLERANCE
     if len(scores) < 3 or not near or not best:
-        raise WrongAnswerError(f"sample {sample}: {scores}; TensorFlow says {truth.tolist()}")
+        raise WrongAnswerError(f"sample {sample}: {scores}; TensorFlow's scores are {truth.tolist()}")
 
 
 def _answer(target: str, request: bytes) -> Any:
     host, _, port = target.rpartition(":")
-    with socket.create_connection((host, int(port)), _PATIENCE) as connection:
+    with socket.create_connection((host, int(port)), _TIMEOUT_S) as connection:
         connection.sendall(request)
         response = http.client.HTTPResponse(connection)
         response.begin()

@@ -33,18 +33,18 @@ http {{
 
 @dataclass
 class Contestant:
-    """What is measured: where it listens and what it is asked; its programs, and the model servers behind them."""
+    """A gateway or peer under test: its address, its requests, its programs, and the model servers behind them."""
 
     name: str
     target: str
     asking: Asking
     programs: list[Program] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
-    restless: bool = False  # it keeps a core busy though nobody asks it anything
+    restless: bool = False  # it uses processor time without requests, and is stopped while others are measured
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        """The time in which it is measured: before and after it must not disturb the others."""
+        """Let a restless contestant run inside the block, and stop it at the end: it would disturb the others."""
         self.signal(signal.SIGCONT)
         try:
             yield
@@ -52,12 +52,12 @@ class Contestant:
             self.signal(signal.SIGSTOP)
 
     def signal(self, number: signal.Signals) -> None:
-        """Tell all processes of a restless one to stop or to go on."""
+        """Send a signal to all processes of a restless contestant; do nothing for the others."""
         for process in self.programs[0].processes() if self.restless else ():
             process.send_signal(number)
 
     def wait(self, digits: Digits) -> None:
-        """Wait until it answers rightly. Raises StartError."""
+        """Wait until it answers correctly. Raises StartError."""
         if self.programs:
             self.programs[0].wait(lambda: digits.check(self.target, self.asking, [0]))
 
@@ -113,7 +113,7 @@ def _gateway(
         "TENSOR_REST_REQUESTS_PER_SECOND": 0,  # the load comes from one address
         "TENSOR_REST_CONNECTIONS_PER_CLIENT": 0,
         "TF_SERVER_HOST_PORT": address,
-        "TF_SERVER_INVENTORY_URL": "http://127.0.0.1:9/",  # none: not that of a lab that runs beside
+        "TF_SERVER_INVENTORY_URL": "http://127.0.0.1:9/",  # nothing listens there, unlike at a lab's inventory
         **{f"TENSOR_REST_{setting.upper()}": value for setting, value in settings.items()},
     }
     program = Program([sys.executable, "-m", "tensor_rest", "run"], folder / "log", _GATEWAY, given)
@@ -181,7 +181,7 @@ def peer(name: str, folder: Path, digits: Digits) -> Contestant:
         "BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false",
         "GUNICORN_CMD_ARGS": "--no-control-socket",  # it would lie in the home folder
         "MLSERVER_HTTP_PORT": port,
-        "MLSERVER_GRPC_PORT": 0,  # any; nobody asks it
+        "MLSERVER_GRPC_PORT": 0,  # any free port; it is not used
         "MLSERVER_PARALLEL_WORKERS": workers,
     }
     program = Program([python, *commands[name]], folder / "log", make.PEERS / name, given)

@@ -1,9 +1,9 @@
 """A gRPC client that costs next to nothing: HTTP/2 with every request's bytes made beforehand.
 
 gRPC's own Python client needs as much processor time for a call as a fast server does, and would be half of what is
-measured on a small machine. This one sends unary calls on one connection and takes the answers apart no further than
-to their frames. It follows flow control and answers pings; what it cannot do (header tables, padding) it does not ask
-for, and a server that sends it all the same is an error.
+measured on a small machine. This one sends unary calls on one connection and parses the answers only down to their
+frames. It obeys flow control and answers pings. It does not read response headers, disables header tables, and fails on
+padded frames.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 
 _END_STREAM, _END_HEADERS, _ACK, _PADDED = 1, 4, 1, 8
 _TABLE_SIZE, _PUSH, _INITIAL_WINDOW = 1, 2, 4
 _WIDE = 2**31 - 1
-_PIECE = 16_384  # bytes of a frame every server takes
+_PIECE = 16_384  # bytes of a frame that every server accepts
 
 
 class CallFailedError(Exception):
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its classes
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass of it
         settings = ((_TABLE_SIZE, 0), (_PUSH, 0), (_INITIAL_WINDOW, _WIDE))
         payload = b"".join(struct.pack(">HI", *setting) for setting in settings)
         wider = _frame(_WINDOW, 0, 0, struct.pack(">I", _WIDE - 65_535))
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == _DATA and stream in self._answers:
             if flags & _PADDED:
-                raise CallFailedError("padded frames are not understood")
+                raise CallFailedError("padded frames are not supported")
             self._answers[stream][1].extend(payload)
             # The streams' windows are wide enough for any answer; the connection's is kept wide.
             self._transport.write(_frame(_WINDOW, 0, 0, struct.pack(">I", len(payload))) if payload else b"")
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
             self._end(stream)
 
     def _send(self) -> None:
-        """Send what the windows allow of the messages that wait, in their order."""
+        """Send the waiting messages, in order, as far as the windows allow."""
         while self._unsent:
             stream, rest = self._unsent[0]
             assert isinstance(stream, int)
@@ -130,7 +130,8 @@ class Connection(asyncio.Protocol):
         if future is None or future.done():
             return
         if error or len(data) < 5:  # a refusal has headers only
-            future.set_exception(error or CallFailedError("the server refused the call; ask it with a real client"))
+            refused = CallFailedError("the server refused the call; a real gRPC client shows its status")
+            future.set_exception(error or refused)
         else:
             future.set_result(bytes(data[5:]))
 
@@ -140,7 +141,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _headers(authority: str, path: str) -> bytes:
-    """Return the header block of a call, in literals that no table remembers."""
+    """Return the header block of a call, as literals without indexing."""
     fields = (
         (":method", "POST"),
         (":scheme", "http"),

@@ -1,8 +1,8 @@
-"""The load: so many clients, each sending its next request when it has its answer. A process of its own.
+"""The load, in a process of its own: clients that each send the next request when they have received an answer.
 
-It costs little, so that the server is measured and not the client: ready-made bytes go out, on one event loop, and of
-the answers every eighth is taken apart and compared with the truth. A client that fails, gets no answer or a wrong one
-fails the whole measurement. Usage: python -m rig.load FILE, the reference's images and scores.
+It costs little, so that the server is measured and not the client: one event loop sends ready-made bytes, and decodes
+and compares only every eighth answer. A client that fails, or gets no answer or a wrong one, fails the whole
+measurement. Usage: python -m rig.load FILE, the reference's images and scores.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from rig.workers import work
 _METHOD = "/tensorflow.serving.PredictionService/Predict"
 _COMPARE_EACH = 8
 _WARM_UP = 0.3  # seconds
-_PATIENCE = 20.0  # seconds for one answer
+_ANSWER_TIMEOUT_S = 20.0
 
 Send = Callable[[bytes], Awaitable[bytes]]
 
@@ -50,7 +50,7 @@ class Load:
         self, kind: str, target: str, model: str, clients: int, rows: int, seconds: float
     ) -> dict[str, float]:
         encode, decode = (_grpc_request, _grpc_scores) if kind == "grpc" else (_rest_request, _rest_scores)
-        # Clients send different images: an answer that goes to the wrong one is noticed.
+        # Clients send different images, so that an answer to the wrong client is noticed.
         picks = [np.arange(rows) * 7 % len(self._images) + number for number in range(min(clients, 64))]
         picks = [pick % len(self._images) for pick in picks]
         requests = [encode(model, self._images[pick]) for pick in picks]
@@ -65,7 +65,7 @@ class Load:
             count, counted, now = 0, 0, time.perf_counter()
             send, close = await _connect(kind, target)
             while now < end:
-                answer = await asyncio.wait_for(send(request), _PATIENCE) if not count else await send(request)
+                answer = await (send(request) if count else asyncio.wait_for(send(request), _ANSWER_TIMEOUT_S))
                 if count % _COMPARE_EACH == 0:
                     _compare(decode(answer), expected)
                 count += 1
@@ -77,7 +77,7 @@ class Load:
             total += count
             return counted
 
-        counts = await asyncio.wait_for(asyncio.gather(*map(client, range(clients))), seconds + 2 * _PATIENCE)
+        counts = await asyncio.wait_for(asyncio.gather(*map(client, range(clients))), seconds + 2 * _ANSWER_TIMEOUT_S)
         if not all(counts):
             raise WrongAnswerError(f"{counts.count(0)} of {clients} clients got no answer in {seconds} s")
         p50, p99 = np.percentile(times, (50, 99)) * 1000
@@ -109,7 +109,7 @@ async def _connect_grpc(target: str) -> tuple[Send, Callable[[], Awaitable[None]
     await connection.ready
 
     async def close() -> None:
-        """Nothing: the others may still need it."""
+        """Do nothing: other clients may still use the connection."""
 
     return connection, close
 

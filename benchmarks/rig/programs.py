@@ -1,4 +1,4 @@
-"""A program with all its processes: started, waited for, ended; what they cost."""
+"""A program with all its processes: starting it, waiting for it, ending it, and its processor time and memory."""
 
 import os
 import signal
@@ -10,16 +10,16 @@ from types import TracebackType
 
 import psutil  # type: ignore[import-untyped]
 
-PATIENCE = 120.0
-"""Seconds a program gets to answer in: several load TensorFlow at the same time."""
+ANSWER_TIMEOUT_S = 120.0
+"""Seconds for a program's first answer, as several programs load TensorFlow at the same time."""
 
 
 class StartError(Exception):
-    """A program did not start; the text says why."""
+    """A program did not start. The text has the reason."""
 
 
 class Program:
-    """Started with the object, ended with the block. `environment` adds to this process's."""
+    """A program, started by the constructor and ended with the block. `environment` is added to this process's."""
 
     def __init__(self, command: Sequence[object], log: Path, folder: Path, environment: Mapping[str, object]) -> None:
         self._log = log
@@ -31,15 +31,16 @@ class Program:
             )  # fmt: skip
 
     def wait(self, answers: Callable[[], None]) -> None:
-        """Call `answers` until it returns. Raises StartError with what was wrong last if it does not in time."""
-        deadline = time.monotonic() + PATIENCE
+        """Call `answers` until it returns. Raises StartError, with its last error, if it does not return in time."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             try:
                 return answers()
             except Exception as error:
                 ended = self._process.poll()
                 if ended is not None or time.monotonic() > deadline:
-                    why = f"ended with {ended}" if ended is not None else f"no answer in {PATIENCE:.0f} s ({error!r})"
+                    late = f"no answer in {ANSWER_TIMEOUT_S:.0f} s ({error!r})"
+                    why = late if ended is None else f"ended with {ended}"
                     raise StartError(f"{why}; {self._log.read_text(errors='replace').strip()[-300:]}") from error
             time.sleep(0.1)
 

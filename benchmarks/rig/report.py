@@ -6,17 +6,17 @@ Threshold = dict[str, Any]
 
 
 def at_least(what: str, found: float, limit: float) -> Threshold:
-    """The threshold of a figure that is to be high."""
+    """Return the threshold of a figure that must be at least `limit`."""
     return {"what": what, "found": found, "wanted": f">= {limit:g}", "passed": found >= limit}
 
 
 def at_most(what: str, found: float, limit: float) -> Threshold:
-    """The threshold of a figure that is to be low."""
+    """Return the threshold of a figure that must be at most `limit`."""
     return {"what": what, "found": found, "wanted": f"<= {limit:g}", "passed": found <= limit}
 
 
 def results(thresholds: list[Threshold]) -> str:
-    """The thresholds as a table."""
+    """Return the thresholds as a table."""
     lines = [f"\n{'threshold':<52}{'found':>8}  {'wanted':<9}"]
     for each in thresholds:
         lines.append(

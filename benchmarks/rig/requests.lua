@@ -1,4 +1,4 @@
--- For wrk: sends the requests of a file, one after the other, and says how it went in one line of JSON.
+-- For wrk: sends the requests of a file, one after the other, and prints the result as one line of JSON.
 -- The file has for each request its length in bytes as a line, then its bytes. Usage: wrk -s requests.lua URL -- FILE
 
 local requests, at = {}, 0

@@ -1,4 +1,4 @@
-"""How the gateway grows with its workers and with model servers, what its memory is, and how fast a worker starts."""
+"""The gateway's throughput by number of workers and model servers, its memory, and how fast a worker starts."""
 
 import http.client
 import os
@@ -17,13 +17,13 @@ from rig.wrk import Wrk
 Row = dict[str, Any]
 
 _CLIENTS = 32
-_SETTLED = 2.0  # seconds a worker must have lived, or uWSGI holds back the next one
+_MIN_LIFETIME_S = 2.0  # of a worker, else uWSGI delays the start of the next one
 
 
 def table(
     digits: Digits, wrk: Wrk, folder: Path, servers: list[Server], workers: tuple[int, ...], seconds: int
 ) -> tuple[list[Row], float]:
-    """Return what each number of workers does in front of each number of model servers, and a worker's start."""
+    """Return a row for each number of workers and of model servers, and the seconds that a worker's start takes."""
     rows, start = [], 0.0
     for count in workers:
         for number in range(1, len(servers) + 1):
@@ -46,7 +46,7 @@ def _busy(contestant: gateways.Contestant, wrk: Wrk, seconds: int) -> Row:
 
 
 def text(rows: list[Row]) -> str:
-    """The table to print."""
+    """Return the table as text."""
     roles = list(rows[0]["cores"])
     head = f"{'workers':>7}{'model servers':>15}{'answers/s':>11}" + "".join(f"{role:>14}" for role in roles)
     lines = ["Cores each keeps busy at 32 clients:", f"{head}{'all':>7}"]
@@ -63,27 +63,27 @@ def memory(contestant: gateways.Contestant) -> float:
 
 
 def worker_start(contestant: gateways.Contestant) -> float:
-    """End the only worker, and return the seconds from the birth of the next one to its first answer."""
+    """Kill the only worker, and return the seconds from the fork of the next one to its first answer."""
     _, worker = _uwsgi(contestant)
-    time.sleep(max(0.0, _born(worker.pid) + _SETTLED - time.clock_gettime(time.CLOCK_BOOTTIME)))
+    time.sleep(max(0.0, _forked_at(worker.pid) + _MIN_LIFETIME_S - time.clock_gettime(time.CLOCK_BOOTTIME)))
     worker.kill()
     host, _, port = contestant.target.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=20)
-    connection.request("GET", "/healthz")  # it waits in the socket's line
+    connection.request("GET", "/healthz")  # it waits in the socket's backlog
     status = connection.getresponse().status
     answered = time.clock_gettime(time.CLOCK_BOOTTIME)
     connection.close()
     if status != http.client.OK:
         raise RuntimeError(f"/healthz answered {status} after the worker was killed")
-    return answered - _born(_uwsgi(contestant)[1].pid)
+    return answered - _forked_at(_uwsgi(contestant)[1].pid)
 
 
-def _born(pid: int) -> float:
-    """When a process was forked, in seconds since the machine's start; psutil's own is off by half a second."""
+def _forked_at(pid: int) -> float:
+    """Return when a process was forked, in seconds since the machine's start; psutil is off by half a second."""
     ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def _uwsgi(contestant: gateways.Contestant) -> list[psutil.Process]:
-    """The master and its workers."""
+    """Return the master and its workers."""
     return [process for process in contestant.programs[0].processes() if "pyuwsgi" in " ".join(process.cmdline())]

@@ -21,11 +21,11 @@ from rig.workers import environment
 from tensor_serving.server_process import EMBEDDED_FLAGS
 
 MODEL = "mnist-net"
-_PATIENCE = 60.0  # seconds
+_ANSWER_TIMEOUT_S = 60.0
 
 
 def free_port() -> int:
-    """Return a port nobody listens on now."""
+    """Return a port on which no program listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -63,7 +63,7 @@ class Server:
         return _cpu(Path(f"/proc/{self._process.pid}/stat"))
 
     def loop_cpu(self) -> float:
-        """Return those of its first thread: the event loop of the embedded server, which is one core at most."""
+        """Return the processor time of its first thread in seconds: that of the embedded server's event loop."""
         return _cpu(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/stat"))
 
     def __enter__(self) -> "Server":
@@ -91,7 +91,7 @@ def straightforward(log: Path) -> Server:
 
 
 def embedded(log: Path, batching: bool) -> Server:
-    """Return the embedded server on the shipped model, with the flags the lab gives it; without batching if told so."""
+    """Return the embedded server on the shipped model, with the lab's flags, those for batching only if `batching`."""
     flags = [flag for flag in EMBEDDED_FLAGS if batching or "batching" not in flag]
 
     def command(port: int, rest_port: int) -> list[object]:
@@ -133,20 +133,20 @@ class Published:
 
 
 def answer(target: str, request: Any) -> None:
-    """Ask until the model is there. Raises TimeoutError."""
-    deadline = time.monotonic() + _PATIENCE
+    """Send the request until the model is available. Raises TimeoutError."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     quick = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)]
     with grpc.insecure_channel(target, options=[*quick, ("grpc.min_reconnect_backoff_ms", 20)]) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         while time.monotonic() < deadline:
             try:
-                stub.Predict(request, timeout=_PATIENCE, wait_for_ready=True)
+                stub.Predict(request, timeout=_ANSWER_TIMEOUT_S, wait_for_ready=True)
                 return
             except grpc.RpcError as error:
                 if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
                     raise
             time.sleep(0.01)
-    raise TimeoutError(f"no answer from {target} in {_PATIENCE:.0f} s")
+    raise TimeoutError(f"no answer from {target} in {_ANSWER_TIMEOUT_S:.0f} s")
 
 
 def _request() -> Any:

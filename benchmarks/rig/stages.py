@@ -37,7 +37,7 @@ def main() -> None:
 
 
 class _Idle(Model):
-    """The model without its run: what is left is the way to it and back."""
+    """The model with a `run` that does nothing, so that only the way to it and back is measured."""
 
     def __init__(self, model: Model) -> None:
         self.signatures, self._outputs = model.signatures, [np.zeros((4096, 10), np.float32)]
@@ -83,7 +83,7 @@ def _run(runner: Runner, call: Any) -> Awaitable[Any]:
 
 
 async def _time(stage: Callable[[], Any], wait: bool = False) -> float:
-    """Return microseconds of one go."""
+    """Return the microseconds of one run of the stage, in the fastest block."""
     best = float("inf")
     for _ in range(_BLOCKS):
         count, started = 0, time.perf_counter()
@@ -98,7 +98,10 @@ async def _time(stage: Callable[[], Any], wait: bool = False) -> float:
 
 
 async def _grpc(data: bytes, response: bytes) -> float:
-    """Client and server share this loop: a bit less than two processes take, and no more than one core."""
+    """Return the microseconds of a call that does nothing, by gRPC's own client and server, for comparison.
+
+    Both share this loop, which takes a bit less time than two processes would, and at most one core.
+    """
 
     async def handle(_data: bytes, _context: Any) -> bytes:
         return response

@@ -1,4 +1,4 @@
-"""A helper process that does one job after another: a line of JSON in, a line of JSON out."""
+"""A helper process that does one job after another; jobs and results are lines of JSON."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from rig import BENCHMARKS, PROJECT
 
 
 class JobError(Exception):
-    """A job failed in its process; the text is what it said."""
+    """A job failed in its process. The text is the error it reported."""
 
 
 def environment() -> dict[str, str]:
@@ -34,7 +34,7 @@ class Worker:
         )
 
     def ask(self, **job: Any) -> Any:
-        """Return the result. Raises JobError when the job failed or the process died."""
+        """Send a job and return its result. Raises JobError when the job failed or the process ended."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -56,11 +56,11 @@ class Worker:
 
 
 def work(do: Callable[..., Any]) -> None:
-    """Be such a process: do each job that comes, until there are no more."""
+    """Do each job that stdin has, until it ends: the main loop of a helper process."""
     for line in sys.stdin:
         try:
             answer = {"result": do(**json.loads(line))}
-        except Exception as error:  # noqa: BLE001 - the asking side raises it again
+        except Exception as error:  # noqa: BLE001 - Worker.ask raises it again
             answer = {"error": f"{type(error).__name__}: {error}"}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

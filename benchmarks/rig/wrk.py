@@ -12,12 +12,12 @@ from pathlib import Path
 from rig.digits import Asking, Digits, WrongAnswerError
 
 _SCRIPT = Path(__file__).parent / "requests.lua"
-_WARM_UP = 1  # seconds; wrk knows only whole ones
-_SAMPLE_EACH = 0.1  # seconds an image: comparing adds requests that are not counted, and must stay next to nothing
+_WARM_UP = 1  # seconds; wrk accepts only whole ones
+_SAMPLE_EACH = 0.1  # seconds for each image; each comparison adds a request that wrk does not count
 
 
 class Wrk:
-    """Loads gateways with requests; `folder` is for files. Leaves with a message if wrk is not installed."""
+    """Loads gateways with requests; `folder` is for files. Exits with a message if wrk is not installed."""
 
     def __init__(self, digits: Digits, folder: Path) -> None:
         if not shutil.which("wrk"):
@@ -51,7 +51,7 @@ class Wrk:
         return {"requests": found["requests"], "rate": rate, **times, "cpu": _cpu() - before}
 
     def warm(self, target: str, asking: Asking, clients: int) -> None:
-        """Load it before its first measurement: some learn at first how long to wait for a batch."""
+        """Send load before the first measurement: some servers first adapt how long they wait for a batch."""
         if (target, clients) not in self._warm:
             self._run(target, asking.write(self._folder / "requests"), clients, _WARM_UP).communicate()
             self._warm.add((target, clients))
@@ -64,6 +64,6 @@ class Wrk:
 
 
 def _cpu() -> float:
-    """Seconds of all children that have ended."""
+    """Return the processor seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

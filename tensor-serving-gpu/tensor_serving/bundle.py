@@ -19,14 +19,14 @@ _MAX_BYTES = 64 * 2**20  # of the index; that of a million variables is about th
 
 
 class Shards(NamedTuple):
-    """The number of data files, and by file the length in bytes that it must have at least, where that is known."""
+    """The number of data files, and the minimum length of each in bytes by its number, where the index has it."""
 
     number: int
     sizes: dict[int, int]
 
 
 def shards(index: Path) -> Shards:
-    """Return what the index declares of its data files; no lengths where the table is compressed.
+    """Return the number and the minimum lengths of the data files in the index; no lengths if the table is compressed.
 
     Raises proto_scanner.TornError when the index is cut off or is not such a table, OSError when it cannot be read.
     """

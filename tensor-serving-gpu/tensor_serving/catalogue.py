@@ -48,7 +48,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All model folders by name that hold at least one version, and those that are nearly models.
+    """The model folders, sorted by name, that hold a version or have a problem, and those that are nearly models.
 
     `complete` is False while some versions have not been validated yet.
     """
@@ -61,8 +61,9 @@ class Catalogue:
 def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
     """Return what the volume holds. Raises OSError when the volume itself cannot be read.
 
-    `tried` means that the inspector knows from the model server which versions load. Then, as long as none of a model's
-    newest versions is known to load, the next older one is served as well, in case they turn out not to load.
+    With `tried`, the inspector is informed which versions the model server has loaded. Then, as long as none of the
+    versions that policy `latest` chooses has been loaded, the next older version is served as well: the chosen ones may
+    turn out not to load.
     """
     models = Path(models).absolute()
     folders, others = layout.model_folders(models)
@@ -127,8 +128,8 @@ def _validation_results(
 ) -> dict[int, str]:
     """Return the reason by version, empty for a sound one; versions that have not been validated yet are left out.
 
-    Checked are the newest and those named in serving.json, which may be served; the newest of those held back, which
-    may still be being copied; and, of all others, those whose turn it is.
+    This poll checks the newest versions and those named in serving.json, because they may be served; the newest of the
+    quarantined ones, because they may still be being copied; and, of all others, those whose turn it is.
     """
     known = {number: inspector.last_problem(path) for number, path in versions.items()}
     held_back = [number for number, reason in known.items() if reason]

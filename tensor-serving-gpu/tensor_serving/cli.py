@@ -70,15 +70,15 @@ def _parser() -> argparse.ArgumentParser:
         "--server",
         type=_address,
         metavar="HOST:PORT",
-        help="the model server's REST API: what does not load there is quarantined (default: none)",
+        help="the model server's REST API; versions that fail to load there are quarantined (default: none)",
     )
     run.add_argument("--port", type=int, default=9000, help="the model server's gRPC port (default: %(default)s)")
     run.add_argument("--rest-port", type=_port, default=8501, help="its REST port, not 0 (default: %(default)s)")
     run.add_argument("--inventory-port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
     run.add_argument(
-        "--state", type=Path, metavar="FOLDER", help="remembers what did not load (default: a temporary folder)"
+        "--state", type=Path, metavar="FOLDER", help="for the record of versions that did not load (default: temporary)"
     )
-    run.add_argument("flags", nargs="*", metavar="-- FLAG", help="more flags for the model server, TF Serving's")
+    run.add_argument("flags", nargs="*", metavar="-- FLAG", help="more flags for the model server, as for TF Serving")
     text = "copy the shipped models into a models volume that holds none"
     commands.add_parser("seed", help=text, description=text, allow_abbrev=False).add_argument(
         "--models", type=Path, required=True, help="the models volume"
@@ -103,10 +103,10 @@ def _port(text: str) -> int:
 
 def _generate(given: argparse.Namespace) -> int:
     watcher = Watcher(given.models, given.output)
-    well = watcher.poll(None)
-    while well and not watcher.complete:
-        well = watcher.poll(None)
-    return 0 if well else 1
+    succeeded = watcher.poll(None)
+    while succeeded and not watcher.complete:
+        succeeded = watcher.poll(None)
+    return 0 if succeeded else 1
 
 
 def _watch(given: argparse.Namespace) -> int:
@@ -137,7 +137,7 @@ def _state_folder(wanted: Path | None) -> Iterator[Path]:
         yield wanted
         return
     if wanted:
-        log.warning("%s cannot be written to: which version ended the model server is forgotten at a restart", wanted)
+        log.warning("%s cannot be written to: the record of versions that did not load is lost at a restart", wanted)
     with tempfile.TemporaryDirectory(prefix="tensor-serving-") as folder:
         yield Path(folder)
 

@@ -7,8 +7,8 @@ import platform
 def set_environment() -> None:
     """Set the values that the embedded model server needs, except where the user has set one.
 
-    Call it only in a process that is a model server and nothing else, before it imports either of them: child processes
-    inherit the values.
+    Call it only in a process that is a model server and nothing else, because child processes inherit the values, and
+    before TensorFlow or gRPC is imported.
     """
     # Errors that matter arrive as exceptions and are logged as such.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,4 +1,4 @@
-"""The watcher over HTTP: the inventory at `GET /` and `GET /?available`, health, readiness, and nothing else.
+"""The watcher's HTTP server: the inventory at `GET /` and `GET /?available`, health, readiness, and nothing else.
 
 `/healthz` is 200 while the inventory is up to date, `/readyz` while every model listed can be called; else they are 503
 with the reasons. Requests that a foreign web page may have sent are refused (hosts.py).
@@ -27,7 +27,7 @@ class InventoryServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
 
 
-_ONLY = "there is only GET of /, /healthz and /readyz"
+_ONLY = "only GET of /, /healthz and /readyz is supported"
 
 
 class _Handler(BaseHTTPRequestHandler):

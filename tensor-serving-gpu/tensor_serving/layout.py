@@ -23,7 +23,7 @@ def model_folders(models: Path) -> tuple[list[Path], list[Path]]:
 
 
 class VersionFolders:
-    """The version folders of each model, listed again only when its folder has changed."""
+    """Lists the version folders of models; a model's folder is read again only after it has changed."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, int], dict[int, Path]]] = {}

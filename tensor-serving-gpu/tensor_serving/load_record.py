@@ -86,7 +86,7 @@ class LoadRecord:
                 self._write()
 
     def reason(self, folder: Path) -> str:
-        """Return why the version is held back, or an empty string. An entry for other files is dropped."""
+        """Return why the version is held back, or an empty string. The entry is removed if the files have changed."""
         with self._lock:
             entry = self._entries.get(str(folder))
             if not entry or entry.state not in _HELD:
@@ -105,7 +105,7 @@ class LoadRecord:
             return [Path(folder) for folder, entry in self._entries.items() if entry.state == "loading"]
 
     def server_stopped(self) -> None:
-        """Record that the model server was stopped on purpose: no version that was loading is to blame."""
+        """Record that the model server was stopped on purpose: versions that were loading are not the cause."""
         with self._lock:
             for folder in self.loading():
                 self.discard(folder)
@@ -156,8 +156,10 @@ class LoadRecord:
             return failed
 
     def retry_suspect(self, listed: set[Path]) -> Path | None:
-        """Release a suspect for a retry and return its folder; None if there is none, or one of `listed` is being
-        tried."""
+        """Release one suspect for a retry and return its folder.
+
+        Returns None if there is no suspect, or while a version of `listed` is being loaded or retried.
+        """
         with self._lock:
             tried = {folder for folder, entry in self._entries.items() if entry.state in ("loading", "retried")}
             suspects = sorted(folder for folder, entry in self._entries.items() if entry.state == "suspect")
@@ -209,7 +211,7 @@ class LoadRecord:
         self._writable = self._path.exists()
 
     def _remove(self) -> None:
-        """Remove the file, as an outdated one would blame a version that has loaded since."""
+        """Remove the file: an outdated record could hold back a version that has loaded since."""
         try:
             assert self._path
             self._path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ class Looks:
         self._wanted: SimpleQueue[None] = SimpleQueue()
         self._done = Event()
         self._done.set()
-        self._well = False
+        self._succeeded = False
         self._thread: Thread | None = None
 
     def look(self, seconds: float | None) -> bool:
@@ -30,13 +30,13 @@ class Looks:
             self._thread.start()
         self._done.clear()
         self._wanted.put(None)
-        return self._done.wait(seconds) and self._well
+        return self._done.wait(seconds) and self._succeeded
 
     def _run(self) -> None:
         while True:
             self._wanted.get()
-            self._well = False
+            self._succeeded = False
             try:
-                self._well = self._look()
+                self._succeeded = self._look()
             finally:
                 self._done.set()

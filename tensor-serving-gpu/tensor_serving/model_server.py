@@ -19,14 +19,17 @@ class VersionState(NamedTuple):
 
 
 class ModelServer:
-    """The model server at an address, HOST:PORT of its REST API. `answered`: its port has been open since its start."""
+    """The model server whose REST API is at `address`, HOST:PORT.
+
+    `answered`: it has accepted a connection since its start; the watcher resets this when the server is started.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.answered = False
 
     def states(self, names: list[str]) -> dict[str, dict[int, VersionState]]:
-        """Return the state of every version the server knows, by model; models it does not answer for are left out.
+        """Return the state of every version that the server reports, by model; models without an answer are left out.
 
         A server that is starting or unavailable does not answer, which is not an error here.
         """
@@ -50,7 +53,7 @@ class RecentStates:
     """The versions that can be called now. Thread-safe; many gateways that poll at the same time cost one request."""
 
     def __init__(self, address: str) -> None:
-        self._server = ModelServer(address)  # its own, as the state of the watcher's must not be changed here
+        self._server = ModelServer(address)  # not the watcher's, whose `answered` must not change here
         self._lock = Lock()
         self._names: list[str] = []
         self._found: dict[str, list[int]] = {}

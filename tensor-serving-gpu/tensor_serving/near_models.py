@@ -59,7 +59,7 @@ def _inspect(models: Path, folder: Path) -> NearModel | None:
         if folder.name.isdecimal():
             target = models / _free_name(models, "my-model")
             return _near(models, folder, "a version without a model's folder around it", _moved(folder, target, "1"))
-        reason = f"a SavedModel without a version folder; it belongs into {_PLACE}"
+        reason = f"a SavedModel without a version folder; it belongs in {_PLACE}"
         if not named:
             return _near(models, folder, reason, _moved(folder, target, "1"))
         aside = models / f".{folder.name}"
@@ -72,8 +72,8 @@ def _inspect(models: Path, folder: Path) -> NearModel | None:
         return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", [("mv", folder, target)])
     if versions := [entry for entry in inside if _is_saved_model(entry)]:
         names = ", ".join(entry.name for entry in versions)
-        moves = [("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_age), 1)]
-        return _near(models, folder, f"not a version: {names}; a SavedModel belongs into {_PLACE}", moves)
+        moves = [("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_order), 1)]
+        return _near(models, folder, f"not a version: {names}; a SavedModel belongs in {_PLACE}", moves)
     if deeper := [entry for entry in inside[:_MAX_DEEPER] if _holds_versions(_subfolders(entry))]:
         names = ", ".join(entry.name for entry in deeper)
         moves = [("mv", entry, models / _free_name(models, entry.name)) for entry in deeper]
@@ -87,11 +87,11 @@ def _misplaced_in_volume(models: Path) -> NearModel | None:
     target = models / _free_name(models, "my-model") / "1"
     parts = [models / part for part in _PARTS if (models / part).exists()]
     commands: list[_Command] = [("mkdir", "-p", target), ("mv", *parts, target)]
-    return _near(models, models, f"a SavedModel in the models folder itself; it belongs into {_PLACE}", commands)
+    return _near(models, models, f"a SavedModel in the models folder itself; it belongs in {_PLACE}", commands)
 
 
 def _near(models: Path, folder: Path, reason: str, commands: Iterable[_Command]) -> NearModel:
-    """Return the entry; paths in the commands begin with the volume's name, as the user has it mounted elsewhere."""
+    """Return the entry; paths in the commands begin with the volume's name, because its path differs for the user."""
     words = [[_shown(models, word) for word in command] for command in commands]
     fix = " && ".join(shlex.join(command) for command in words)
     path = str(folder.relative_to(models)).encode(errors="surrogateescape").decode(errors="replace")
@@ -106,8 +106,8 @@ def _moved(folder: Path, model: Path, version: str) -> list[_Command]:
     return [("mkdir", model), ("mv", folder, model / version)]
 
 
-def _age(folder: Path) -> tuple[int, str]:
-    """Return a sort key: v2 comes before v10."""
+def _order(folder: Path) -> tuple[int, str]:
+    """Return a sort key that puts v2 before v10."""
     return int("0" + "".join(re.findall("[0-9]", folder.name))[:18]), folder.name
 
 

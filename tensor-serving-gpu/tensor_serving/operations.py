@@ -1,9 +1,9 @@
 """Which operations serving a SavedModel runs, and which of those are refused.
 
-A graph is a program: its operations can read and write every file that the model server's user may. Checked is what a
-load or a call runs: what the signatures, the initialisation and the restoring of variables reach, in the graph and in
-the functions called from there. Operations that only save the model again are ignored. This blocks the obvious ways to
-the file system, Python and the network; it is not a sandbox (docs/security.md).
+A graph is a program: its operations can read and write every file that the model server's user may. The check covers
+what a load or a call runs: everything in the graph, and in functions called from it, that the signatures, the
+initialisation and the restoring of variables reach. Operations that only save the model again are ignored. This blocks
+the obvious ways to the file system, Python and the network; it is not a sandbox (docs/security.md).
 
 Field numbers are from tensorflow/core/protobuf/{meta_graph,saver}.proto and tensorflow/core/framework/*.proto.
 """
@@ -48,7 +48,7 @@ _MAX_DEPTH = 16  # of functions given to functions
 
 
 class _Node(NamedTuple):
-    """A node's operation if it is refused, the functions it calls, the nodes its inputs come from."""
+    """The refused operations of a node or a function, the functions it calls, and the nodes that feed a node."""
 
     refused: frozenset[str] = frozenset()
     calls: frozenset[bytes] = frozenset()
@@ -95,7 +95,7 @@ class _MetaGraph:
                     self.served += self._tensors(info, 0)
 
     def reached(self, names: Iterable[bytes]) -> set[str]:
-        """Return the refused operations that these nodes depend on, or run."""
+        """Return the refused operations of these nodes, the nodes they depend on, and all functions called by these."""
         found: set[str] = set()
         seen: set[bytes] = set()
         called: set[bytes] = set()
@@ -121,7 +121,7 @@ class _MetaGraph:
                 name, node = self._node(part)
                 self._kept += 1 + len(node.inputs)
                 if self._kept > _MAX_NODES:
-                    raise proto_scanner.TornError(f"it has more than {_MAX_NODES} nodes, too many to look at")
+                    raise proto_scanner.TornError(f"it has more than {_MAX_NODES} nodes, too many to check")
                 self._nodes[name] = node
             elif part.number == 2:
                 for each in self._walk.fields(part):
@@ -160,7 +160,7 @@ class _MetaGraph:
                 attributes.append(part)
         calls = {operation}
         for attribute in attributes:
-            # Most name no function: a search for the first byte of the fields that could costs less than the walk.
+            # Most attributes name no function. A search for the first byte of one that may costs less than a walk.
             if self._walk.may_hold(attribute, _FUNCTION):
                 for value in self._walk.inside(attribute, 2):
                     calls.update(self._called(value, 0))

@@ -51,7 +51,7 @@ class Walk:
         for part in fields(self._file, message.start, message.end):
             self._walked += 1
             if self._walked > _MAX_FIELDS:
-                raise TornError(f"it has more than {_MAX_FIELDS} fields, too many to look at")
+                raise TornError(f"it has more than {_MAX_FIELDS} fields, too many to check")
             yield part
 
     def inside(self, message: Field, *path: int) -> list[Field]:

@@ -25,7 +25,7 @@ def run(watcher: Watcher, server: ServerProcess, stop: Event, seconds: float) ->
         if stop.is_set():
             server.stopped()
             return 0
-        if not server.can_go_on(code):
+        if not server.should_restart(code):
             log.error("the model server ended by itself (exit code %s); the watcher stops too", code)
             return 1
         log.error("the model server ended (exit code %s) because of a version; it is started again", code)

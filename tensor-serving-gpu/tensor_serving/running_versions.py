@@ -41,7 +41,7 @@ class Slot:
 
 
 class RunningVersions:
-    """The table in a file, which is created anew; without a path there is none. Raises OSError when that fails."""
+    """The table, in a file that is always created anew; without a path it does nothing. Raises OSError."""
 
     def __init__(self, path: Path | None) -> None:
         self._lock = Lock()

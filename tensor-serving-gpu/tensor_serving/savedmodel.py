@@ -14,7 +14,7 @@ from tensor_serving import bundle, layout, operations, proto_scanner
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
-_EACH_LOOK = 100  # versions besides the newest, of all models together, that each poll checks
+_CHECKS_PER_POLL = 100  # of versions besides the newest, of all models together
 _MAX_FILES = 10_000  # of a version
 _STALE = 3.0  # seconds after which a model server that polls every second has certainly applied a changed list
 
@@ -41,7 +41,7 @@ class Inspector:
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self._known: dict[Path, _ValidationResult] = {}
-        self._refused_and_gone: dict[Path, _ValidationResult] = {}  # as the model server remembers them too
+        self._refused_and_gone: dict[Path, _ValidationResult] = {}  # the model server may still report their failure
         self._allowed = allowed
         self.version_folders = layout.VersionFolders()
         self.rotation = Rotation()
@@ -62,7 +62,7 @@ class Inspector:
             return known.reason
         except OSError as error:
             reason = f"{error.filename or folder} cannot be read: {error.strerror}"
-        except Exception as error:  # noqa: BLE001 - one version, whatever is in it, must not keep others from being served
+        except Exception as error:  # noqa: BLE001 - a broken version must not keep the others from being served
             reason = f"it cannot be checked: {type(error).__name__}: {error}"
         self._known.setdefault(folder, _ValidationResult((), reason))  # an earlier result stays valid
         return reason
@@ -112,7 +112,7 @@ class Rotation:
 
     def next(self, total: int) -> "Rotation":
         """Advance to the next poll, of this many versions in total."""
-        self._turn, self._parts, self._position = self._turn + 1, -(-total // _EACH_LOOK) or 1, 0
+        self._turn, self._parts, self._position = self._turn + 1, -(-total // _CHECKS_PER_POLL) or 1, 0
         return self
 
     def includes_next(self) -> bool:

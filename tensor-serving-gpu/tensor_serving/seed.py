@@ -14,8 +14,10 @@ log = logging.getLogger(__name__)
 def seed(models: Path, shipped: Path = SHIPPED) -> list[str]:
     """Copy the shipped models into a volume without visible entries; return the names of those copied.
 
-    Each appears complete, by one rename; if several processes do this at the same time, one succeeds. The group may
-    write, as in a volume that Docker fills. Raises OSError when the volume cannot be read or written.
+    Each model appears complete, by one rename; of several processes that do this at the same time, one succeeds. The
+    files are writable for the group, as in a volume that Docker fills.
+
+    Raises OSError when the volume cannot be read or written.
     """
     models.mkdir(parents=True, exist_ok=True)
     if any(not entry.name.startswith(".") for entry in models.iterdir()):

@@ -27,7 +27,8 @@ _BOTH = (
 _BINARY_ONLY = (
     # A label may be listed together with its version, before that is loaded.
     "--allow_version_labels_for_unavailable_models=true",
-    # More than eight gateway workers have in flight, 128 calls each; further calls are refused. Default: 4 a core.
+    # More than eight gateway workers together have in flight, at 128 calls each; further calls are refused.
+    # The default is 4 a core.
     "--grpc_max_threads=1088",
     # Only the watcher uses REST. The default, 4 a core, may exceed a container's limit on processes.
     "--rest_api_num_threads=8",
@@ -63,7 +64,7 @@ class ServerProcess(Protocol):
     def stopped(self) -> None:
         """Record that the server was stopped on purpose."""
 
-    def can_go_on(self, code: int) -> bool:
+    def should_restart(self, code: int) -> bool:
         """Return whether to start the server again after it has ended with this exit code.
 
         True when a version that was being loaded or called may be the cause: it is left out, at once or after more
@@ -85,8 +86,8 @@ class Embedded:
     def stopped(self) -> None:
         """See ServerProcess.stopped."""
 
-    def can_go_on(self, code: int) -> bool:
-        """See ServerProcess.can_go_on."""
+    def should_restart(self, code: int) -> bool:
+        """See ServerProcess.should_restart."""
         if code >= 0:
             return False
         running = -code not in _KILLS and running_versions.read(self._file.with_suffix(".running"))
@@ -128,8 +129,8 @@ class Binary:
         """See ServerProcess.stopped."""
         self.record.server_stopped()
 
-    def can_go_on(self, code: int) -> bool:
-        """See ServerProcess.can_go_on."""
+    def should_restart(self, code: int) -> bool:
+        """See ServerProcess.should_restart."""
         if self._output:
             self._output.join(_LAST_LINES)
         if code == _COULD_NOT_START:

@@ -1,8 +1,8 @@
 """The watcher: keeps the model server's config file in step with the models volume, and provides the inventory.
 
-TensorFlow Serving has no call that lists models; the inventory is that list. Only the model server knows which sound
-versions do not load: each poll first reads its states, and versions that failed are no longer listed. With a record of
-loads this survives restarts: what did not load is left out of the list at a start, and tried again afterwards.
+TensorFlow Serving has no call that lists models; the inventory is that list. Which sound versions do not load is known
+from the model server only: each poll first reads its states, and versions that failed are no longer listed. A record of
+loads keeps this over restarts: at a start, versions that did not load are left out of the list and retried afterwards.
 """
 
 import json
@@ -23,8 +23,8 @@ from tensor_serving.savedmodel import Inspector
 MAX_AGE = 30.0
 """Seconds after which an inventory counts as out of date."""
 
-_LOOK_SECONDS = 5.0  # to wait for a scan
-_RECHECK = 5.0  # seconds between state requests for versions that are known to load
+_SCAN_TIMEOUT_S = 5.0  # after which a scan continues in the background
+_RECHECK_INTERVAL_S = 5.0  # between state requests for versions that are known to load
 
 log = logging.getLogger(__name__)
 
@@ -57,18 +57,18 @@ class Watcher:
         self._looked_at = time.monotonic()  # the last scan's end; at first, the watcher's start
         self._was_stale = False
 
-    def poll(self, seconds: float | None = _LOOK_SECONDS) -> bool:
+    def poll(self, seconds: float | None = _SCAN_TIMEOUT_S) -> bool:
         """Scan the volume once and write the config file if it changes. Return whether that succeeded in time.
 
         While the volume cannot be read, or the file not written, the last config and inventory stay unchanged, and the
         inventory has the reason as `error`. A scan that takes longer than `seconds` continues in the background, and
         its result is used when it ends; None waits for it.
         """
-        well, stale = self._looks.look(seconds), self.stale()
+        succeeded, stale = self._looks.look(seconds), self.stale()
         if stale and not self._was_stale:
             log.error("%s", stale)
         self._was_stale = bool(stale)
-        return well
+        return succeeded
 
     @property
     def complete(self) -> bool:
@@ -180,7 +180,7 @@ class Watcher:
         if self._hold_back(seen):
             seen = self._scan()
         listed = _folders(seen)
-        # Of several versions that may have crashed the server one at a time is retried, beside those known to load.
+        # If several versions may have crashed the server, they are retried one at a time, beside those known to load.
         if (self.server_answered or not listed) and (suspect := self._record.retry_suspect(listed)):
             self._inspector.forget({suspect})
             seen = self._scan()
@@ -203,7 +203,7 @@ class Watcher:
         """Read the listed versions' states from the model server; report to inspector and record which ones load."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
-            self._recheck_due = time.monotonic() + _RECHECK
+            self._recheck_due = time.monotonic() + _RECHECK_INTERVAL_S
         listed = {model.name: model for model in self._seen.models if model.serving}
         checked = [name for name, model in listed.items() if recheck or not self._loads(model)]
         for name, states in server.states(checked).items():

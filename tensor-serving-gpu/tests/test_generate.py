@@ -256,7 +256,7 @@ def test_of_many_models_each_look_takes_as_few_of_the_old_versions(
         for version in range(1, 13):
             tiny_saved_model(tmp_path / f"net-{number}" / str(version))
     looked_at: list[Path] = []
-    monkeypatch.setattr(savedmodel, "_EACH_LOOK", 4)
+    monkeypatch.setattr(savedmodel, "_CHECKS_PER_POLL", 4)
     monkeypatch.setattr(savedmodel, "fingerprint", lambda folder: looked_at.append(folder) or fingerprint(folder))
     inspector, old = Inspector(), set()
     for _ in range(40):

@@ -150,8 +150,8 @@ IMAGE = np.zeros((1, 28, 28, 1), np.uint8)
     [
         (1, [IMAGE.astype(np.float32)], 1, "Expects arg[0] to be uint8 but float is provided"),
         (1, [texts(b"x")[:, None, None, None]], 1, "Expects arg[0] to be uint8 but string is provided"),
-        (1, [IMAGE[0]], 1, "images has the shape [28, 28, 1], but the signature wants [-1, 28, 28, 1]"),
-        (1, [IMAGE[0, 0, 0, 0]], 1, "images has the shape [], but the signature wants [-1, 28, 28, 1]"),
+        (1, [IMAGE[0]], 1, "images has the shape [28, 28, 1], but the signature expects [-1, 28, 28, 1]"),
+        (1, [IMAGE[0, 0, 0, 0]], 1, "images has the shape [], but the signature expects [-1, 28, 28, 1]"),
         (1, [IMAGE.repeat(5, axis=3)], 1, "depth"),
         (1, [IMAGE.astype("M8[s]")], 1, "TensorFlow has no dtype for numpy's datetime64[s]"),
         (["no:0"], [IMAGE], 1, "Tensor no:0, specified in either feed_devices or fetch_devices was not found"),

@@ -204,7 +204,7 @@ def test_calls_that_end_the_server_quarantine_their_version(served: Served) -> N
                 client.half("bad")
             assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
             client.channel.close()
-            command.said(rf"(?s)(crashed; calls were running of {bad}: Fatal Python error: Aborted.*){{{crash}}}")
+            command.said(rf"(?s)(crashed while calls of {bad} were running: Fatal Python error: Aborted.*){{{crash}}}")
         assert served.answer("good") == (1, 3.0)
         wait_until(lambda: served.reason("bad", 1), 60, "the quarantine")
         assert "ended the model server 3 times while it answered calls (Aborted)" in served.reason("bad", 1)

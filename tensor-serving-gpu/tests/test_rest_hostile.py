@@ -120,7 +120,7 @@ def test_all_bodies_together_are_bounded(address: str) -> None:
             connection.sendall(head + b" " * half)
         answer = send(address, PATH, b" " * half)
         assert answer.status == 503
-        assert answer.error.startswith("more than 268435456 bytes of requests are in work")
+        assert answer.error.startswith("more than 268435456 bytes of requests are being processed")
     body = b" " * half + b'{"instances": [2]}'
     wait_until(lambda: send(address, PATH, body).status == 200, what="the memory of the four to be given back")
 

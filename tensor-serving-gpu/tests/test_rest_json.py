@@ -163,7 +163,7 @@ def test_several_outputs_with_nan_are_rows() -> None:
         ({"a": np.zeros(0), "b": np.zeros(1)}, "Tensor name: b has inconsistent batch size: 1 expecting: 0"),
         (
             {"x": np.zeros(2), "y": np.zeros(2, np.complex64)},
-            "Failed to write JSON value for tensor type: complex64, that of output 'y'; gRPC carries it",
+            "Failed to write JSON value for tensor type: complex64, that of output 'y'; gRPC can return it",
         ),
         ({"y": np.zeros(2, ml_dtypes.bfloat16)}, "tensor type: bfloat16, that of output 'y'"),
         ({"y": np.zeros(2, ml_dtypes.float8_e5m2)}, "tensor type: float8_e5m2, that of output 'y'"),

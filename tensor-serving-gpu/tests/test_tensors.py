@@ -97,7 +97,7 @@ def test_missing_values_continue_the_last_one_or_are_zeros(dtype: str, count: in
         ("dtype: DT_VARIANT tensor_shape { }", "variant cannot be sent"),
         ("tensor_shape { }", "invalid cannot be sent"),
         ("dtype: 999 tensor_shape { }", "tensor of unknown dtype enum 999 cannot be sent"),
-        ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } }", "not a full one"),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } }", "not fully defined"),
         ("dtype: DT_FLOAT tensor_shape { dim { size: 99999999999 } } float_val: 1", "too many"),
         ("dtype: DT_INT8 tensor_shape { dim { size: 1 } } int_val: 300", "300"),
         ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } } tensor_content: 'abc'", "multiple of element size"),

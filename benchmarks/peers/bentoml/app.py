@@ -18,6 +18,6 @@ class Digits:
 
     @bentoml.api(batchable=True, max_batch_size=digits.BATCH)
     def classify(self, image: list[Image]) -> list[dict[str, Any]]:
-        """Which digits are these?"""
+        """Return the best digits of each image."""
         scores = self.model(np.stack([np.asarray(one.convert("L"))[..., np.newaxis] for one in image]))
         return [digits.answer(row) for row in scores]

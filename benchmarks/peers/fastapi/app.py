@@ -1,4 +1,4 @@
-"""FastAPI with the model in process. The call is short, so it runs on the loop: a thread pool costs more than it."""
+"""FastAPI with the model in process. A model call is short, so it runs on the loop: a thread pool would cost more."""
 
 from typing import Any
 
@@ -12,6 +12,6 @@ model = digits.Model()
 
 @app.post("/classify")
 async def classify(image: UploadFile) -> dict[str, Any]:
-    """Which digit is this?"""
+    """Return the best digits of an image."""
     scores = model(digits.pixels(await image.read())[np.newaxis])
     return digits.answer(scores[0])

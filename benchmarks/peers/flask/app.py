@@ -10,6 +10,6 @@ model = digits.Model()
 
 @app.post("/classify")
 def classify() -> flask.Response:
-    """Which digit is this?"""
+    """Return the best digits of an image."""
     scores = model(digits.pixels(flask.request.files["image"].read())[np.newaxis])
     return flask.jsonify(digits.answer(scores[0]))

@@ -19,9 +19,9 @@ from tensor_serving.embedded.errors import ServingError
 from tensor_serving.embedded.tensors import Array
 
 _FULL = "The batch scheduling queue to which this task was submitted is full"
-_SLOW = 0.01
-"""Seconds per batch from which on a hand-over to threads pays off. The event loop itself runs batches expected to be
-shorter; of slower kinds a second thread may run a waiting batch before it is full."""
+_LONG_BATCH_S = 0.01
+"""Seconds per batch from which on a hand-over to a thread pays off: the event loop itself runs batches that are likely
+to be shorter. If the batches of a kind take longer, a second thread may run a waiting batch before it is full."""
 
 _MAX_PACES = 1000
 
@@ -73,7 +73,7 @@ class Queue:
         """Return whether all waiting tasks may be run now, as one batch that is expected to be short."""
         if len(self.batches) != 1 or self.running or self.due() != 0.0:
             return False
-        return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _SLOW
+        return self.batches[0].rows * self.kind.paces.get(self.key, inf) < _LONG_BATCH_S
 
     def took(self, seconds: float, rows: int) -> None:
         """Record how long a batch of this many rows took."""
@@ -88,7 +88,7 @@ class Queue:
 
     def due(self) -> float | None:
         """Return when its first batch may be run: 0 for now, None for after the running one has ended."""
-        if not self.batches or (self.running and self.kind.seconds < _SLOW and not self.closed()):
+        if not self.batches or (self.running and self.kind.seconds < _LONG_BATCH_S and not self.closed()):
             return None
         timeout = self.kind.parameters.batch_timeout_micros
         return self.batches[0].tasks[0].since + timeout / 1e6 if timeout and not self.closed() else 0.0

@@ -28,8 +28,8 @@ from tensor_serving.embedded.metrics import Metrics
 from tensor_serving.embedded.tensors import Array
 
 Run = Callable[[Call], list[Array]]
-_LEAST_PART = 12
-"""Rows; smaller parts cost more in hand-overs than they gain."""
+_MIN_PART_ROWS = 12
+"""Rows of the smallest part that a call is split into; smaller parts cost more in hand-overs than they gain."""
 
 
 class Batcher:
@@ -69,17 +69,17 @@ class Batcher:
             if not calls and empty and queue.due() is not None:
                 calls = 1
             for _ in range(calls):
-                self._ring()
+                self._wake_thread()
 
     def _turn(self, queue: Queue) -> None:
-        """Run on the loop what has arrived by now; if that is no longer short work, wake threads."""
+        """Run the waiting tasks on the event loop; if they are no longer expected to be short, wake threads instead."""
         with self._lock:
             queue.called = False
             if not queue.batches:
                 return  # all were withdrawn, or a thread has taken the batch
             if not queue.brief():
                 for _ in range(max(1, queue.closed())):
-                    self._ring()
+                    self._wake_thread()
                 return
             taken = queue.batches.popleft()
             queue.running += 1
@@ -98,9 +98,9 @@ class Batcher:
         with self._lock:
             self._closed = True
             while self._idle:
-                self._ring()
+                self._wake_thread()
 
-    def _ring(self) -> None:
+    def _wake_thread(self) -> None:
         if self._idle:
             self._idle.pop().release()
 
@@ -110,8 +110,8 @@ class Batcher:
             self._turns.remove(queue)
 
     def _work(self) -> None:
-        bell = Lock()
-        bell.acquire()
+        wakeup = Lock()
+        wakeup.acquire()
         while True:
             with self._lock:
                 queue, due = self._next()
@@ -121,15 +121,15 @@ class Batcher:
                     taken = queue.batches.popleft()
                     queue.running += 1
                     if self._idle and self._next()[1] is not None:
-                        self._ring()  # there is more work than for this thread
+                        self._wake_thread()  # there is more work than for this thread
                 elif self._closed:
                     return
                 else:
-                    self._idle.append(bell)
+                    self._idle.append(wakeup)
             if queue:
                 self._run(queue, taken, _settle_from_thread)
-            elif not bell.acquire(timeout=-1 if due is None else max(0.0, due - time.monotonic())):
-                self._wake(bell)
+            elif not wakeup.acquire(timeout=-1 if due is None else max(0.0, due - time.monotonic())):
+                self._end_wait(wakeup)
 
     def _next(self) -> tuple[Queue | None, float | None]:
         """Return the next queue to serve and 0; or None and the time to check again, None if nothing is waiting."""
@@ -144,13 +144,13 @@ class Batcher:
                 soonest = due if soonest is None else min(soonest, due)
         return None, soonest
 
-    def _wake(self, bell: Any) -> None:
+    def _end_wait(self, wakeup: Any) -> None:
         """Remove this thread from the idle ones, after a wait that timed out."""
         with self._lock:
-            if bell in self._idle:
-                self._idle.remove(bell)
+            if wakeup in self._idle:
+                self._idle.remove(wakeup)
             else:
-                bell.acquire()  # it was released at the same moment
+                wakeup.acquire()  # it was released at the same moment
 
     def _run(self, queue: Queue, taken: Batch, settle: Callable[[list[Task], list[Outcome]], None]) -> None:
         started = time.monotonic()
@@ -229,7 +229,7 @@ class BatchedModel:
         smallest = -(-rows // max(1, parameters.max_enqueued_batches // 2))
         if parameters.allowed_batch_sizes:
             return max(smallest, parameters.max_execution_batch_size)
-        parts = max(1, min(self._batcher.threads, rows // _LEAST_PART))
+        parts = max(1, min(self._batcher.threads, rows // _MIN_PART_ROWS))
         return max(smallest, min(parameters.max_execution_batch_size, -(-rows // parts)))
 
     def _key(self, call: Call) -> Hashable:

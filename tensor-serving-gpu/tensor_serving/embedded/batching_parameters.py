@@ -18,7 +18,7 @@ _FIELDS = {
     "enable_large_batch_splitting": "BoolValue",
     "max_execution_batch_size": "Int64Value",
 }
-_LEAST = {
+_MINIMUMS = {
     "max_batch_size": 1,
     "batch_timeout_micros": 0,
     "max_enqueued_batches": 1,
@@ -36,8 +36,7 @@ class BatchingParameters:
     """How calls are batched; fields and defaults are TF Serving's. Sizes count rows, that is the length of axis 0."""
 
     max_batch_size: int = 1000
-    """The most rows of one batch unless splitting is on. A single larger call is a batch of its own; TF Serving refuses
-    it."""
+    """Rows of the largest batch, unless splitting is on. A larger call is a batch of its own; TF Serving refuses it."""
     batch_timeout_micros: int = 0
     """How long a batch that is not full waits for more calls once a thread is free."""
     max_enqueued_batches: int = 10
@@ -57,10 +56,10 @@ def read(file: Path) -> BatchingParameters:
         message = textproto.read(file, "BatchingParameters", _FIELDS)
     except textproto.TextProtoError as error:
         raise BatchingParametersError(f"{error} (numbers are written max_batch_size {{ value: 32 }})") from error
-    values: dict[str, Any] = {name: getattr(message, name).value for name in _LEAST if message.HasField(name)}
+    values: dict[str, Any] = {name: getattr(message, name).value for name in _MINIMUMS if message.HasField(name)}
     for name, value in values.items():
-        if value < _LEAST[name]:
-            raise BatchingParametersError(f"{file}: {name} is {value}, wanted at least {_LEAST[name]}")
+        if value < _MINIMUMS[name]:
+            raise BatchingParametersError(f"{file}: {name} is {value}, wanted at least {_MINIMUMS[name]}")
     splitting = message.enable_large_batch_splitting.value
     largest = values.get("max_batch_size", BatchingParameters.max_batch_size)
     # As in TF Serving the execution size counts only with splitting.

@@ -1,4 +1,4 @@
-"""Classify: tf.Examples in; out, per class, its label, its score or both."""
+"""Classify: takes tf.Examples; returns for each class its label, its score or both."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

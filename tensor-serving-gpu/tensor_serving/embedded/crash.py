@@ -50,7 +50,8 @@ def _work_out(record: LoadRecord, text: str, running: list[Running]) -> str:
         record.server_crashed("Killed", by_itself=False)
         return ""
     how = text.splitlines()[0].removeprefix(_FATAL)
-    calls = f"; calls were running of {', '.join(str(version.folder) for version in running)}" if running else ""
+    folders = ", ".join(str(version.folder) for version in running)
+    calls = f" while calls of {folders} were running" if running else ""
     log.error("the model server before this one crashed%s: %s", calls, text)
     # A crash in one of TensorFlow's own threads has no Python stack.
     in_load, in_call = " in _load\n" in text, " in run_now\n" in text

@@ -77,10 +77,10 @@ class Engine:
         done: Future[None] = Future()
 
         def job() -> None:
-            if not done.set_running_or_notify_cancel():  # the caller has given up
+            if not done.set_running_or_notify_cancel():  # the call was cancelled
                 return
             try:
-                self._follow(settings)
+                self._apply_config(settings)
             except Exception as error:  # noqa: BLE001 - raised in the caller, whatever it is
                 done.set_exception(error)
             else:
@@ -91,7 +91,7 @@ class Engine:
 
     def _work(self) -> None:
         try:
-            self._first_look()
+            self._load_first()
             while not self._stopping:
                 self._next_turn()
             self.repository.close()
@@ -100,7 +100,11 @@ class Engine:
         else:
             self.ended.set_result(None)
 
-    def _first_look(self) -> None:
+    def _load_first(self) -> None:
+        """Load the models of the first config.
+
+        Raises ConfigError if the config is invalid or missing, and its file is not polled.
+        """
         options, now = self._options, time.monotonic()
         self._config_due = now + (options.model_config_file_poll_wait_seconds or float("inf"))
         self._folders_due = now + (options.file_system_poll_wait_seconds or float("inf"))
@@ -110,7 +114,7 @@ class Engine:
             self.repository.configure({})
         self._reconcile()
         gc.freeze()  # the modules' objects live as long as the process and need not be scanned at every collection
-        gc.set_threshold(50_000)  # an image in JSON is hundreds of lists; the default of 700 means one for each body
+        gc.set_threshold(50_000)  # with the default, 700, an image in JSON, hundreds of lists, starts a collection
 
     def _next_turn(self) -> None:
         """Run the next job, or poll what is due."""
@@ -118,11 +122,11 @@ class Engine:
         try:
             job = self._jobs.get(timeout=min(max(0.0, due - time.monotonic()), _MAX_WAIT_S))
         except Empty:
-            self._look()
+            self._poll()
         else:
             job()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         now = time.monotonic()
         changed = False
         if now >= self._config_due:
@@ -135,7 +139,7 @@ class Engine:
     def _stop(self) -> None:
         self._stopping = True
 
-    def _follow(self, settings: Mapping[str, ModelSettings]) -> None:
+    def _apply_config(self, settings: Mapping[str, ModelSettings]) -> None:
         new = settings.keys() - self.repository.names()
         self.repository.check_labels(settings)
         self.repository.configure(settings)

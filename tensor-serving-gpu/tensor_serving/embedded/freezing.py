@@ -77,7 +77,7 @@ class Freezer:
         return bool(node.op == _READ or node.input[place].startswith("^"))
 
     def _only_read(self, name: str, place: int) -> bool:
-        """Return the same for a parameter of a function."""
+        """Return whether a handle passed to this parameter of the function is only used to read the value."""
         if (name, place) not in self._known:
             self._known[name, place] = False  # preliminary, in case the function calls itself
             function = self._functions.get(name, function_pb2.FunctionDef())
@@ -94,7 +94,10 @@ class Freezer:
         return self._known[name, place]
 
     def _hand_down(self, node: node_def_pb2.NodeDef, types: dict[str, int]) -> bool:
-        """Change a node to take values instead of handles (`types`: dtypes by name). Return whether it was a read."""
+        """Change a node to take values, of dtypes `types` by name, instead of handles.
+
+        Returns whether it was a ReadVariableOp, which becomes an Identity.
+        """
         held = {place: types[name] for place, used in enumerate(node.input) if (name := _operation(used)) in types}
         held = {place: number for place, number in held.items() if not node.input[place].startswith("^")}
         if not held:

@@ -19,7 +19,7 @@ from tensor_serving.embedded.repository import Repository
 from tensor_serving.embedded.servable import State
 
 SERVICE = "grpc.health.v1.Health"
-_PACE = 0.5  # seconds between two status checks for a watcher
+_WATCH_INTERVAL_S = 0.5  # between two status checks for a watcher
 _DRAIN_TIMEOUT_S = 1.0  # seconds that watchers get to read the last status
 _SERVER = ("", SERVICE, "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
@@ -70,7 +70,7 @@ class Health:
                     yield bytes(_Response(status=status).SerializeToString())
                 if draining:
                     return
-                await asyncio.wait({self._drained}, timeout=_PACE)
+                await asyncio.wait({self._drained}, timeout=_WATCH_INTERVAL_S)
         finally:
             self._watchers -= 1
 

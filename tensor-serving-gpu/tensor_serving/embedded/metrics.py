@@ -19,7 +19,7 @@ _REPLACED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 class Metrics:
-    """The server's counters. Every duration comes in seconds."""
+    """The server's counters. All durations are passed in seconds."""
 
     def __init__(self) -> None:
         self._lock = Lock()

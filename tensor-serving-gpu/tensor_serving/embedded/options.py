@@ -1,4 +1,4 @@
-"""The flags, under TensorFlow Serving's names. Those of its flags that are missing here are refused, not ignored."""
+"""The flags, under TensorFlow Serving's names. Its flags that are not listed here are refused, not ignored."""
 
 import argparse
 import os
@@ -45,8 +45,9 @@ HELP = {
     "bind_address": "address to listen on; ours, TF Serving always listens on all",
     "grpc_socket_path": "also serve gRPC on this Unix socket",
     "ssl_config_file": "SSLConfig in text form: serve gRPC over TLS with its server_key, server_cert, custom_ca",
-    "direct_port": "ours: also serve predictions here, to clients with a token of the gateway's; 0 for none",
-    "direct_key_file": "ours: the key of these tokens, the gateway's TENSOR_REST_ROUTE_KEY_FILE",
+    "direct_port": "ours: port on which clients with a token of the gateway get predictions; 0 for none",
+    "direct_key_file": "ours: file with the key of the tokens for --direct_port, the same as the gateway's "
+    "TENSOR_REST_ROUTE_KEY_FILE",
     "grpc_max_threads": "calls run at the same time without batching, 4 for each core if not given; more wait, "
     "where TF Serving refuses them",
     "rest_api_port": "port of the REST API, 0 for none",
@@ -55,18 +56,18 @@ HELP = {
     "model_name": "name of the model, with --model_base_path",
     "model_base_path": "folder with the versions of the one model to serve, the newest of which is served",
     "model_config_file": "ModelServerConfig in text form; wins over --model_name and --model_base_path",
-    "model_config_file_poll_wait_seconds": "seconds between readings of it, 0 to read it once",
+    "model_config_file_poll_wait_seconds": "seconds between reads of the model config file, 0 to read it once",
     "load_record_file": "ours: each load is recorded here, so that a version that ends the server is not loaded again",
     "file_system_poll_wait_seconds": "seconds between scans for new versions, 0 to scan once",
     "max_num_load_retries": "times a failed load is tried again",
-    "load_retry_interval_micros": "microseconds between these tries",
+    "load_retry_interval_micros": "microseconds before a failed load is tried again",
     "enable_model_warmup": "replay a version's warm-up records, assets.extra/tf_serving_warmup_requests, before it "
-    "goes live",
-    "enable_batching": "run calls that come at the same time in one batch; `run` and the lab switch it on",
+    "becomes available",
+    "enable_batching": "run calls that arrive at the same time in one batch; `run` and the lab switch it on",
     "batching_parameters_file": "BatchingParameters in text form, with --enable_batching; the lab's are in "
     "tensor_serving/batching_parameters.pbtxt",
-    "enable_per_model_batching_parameters": "take them from batching_params.pbtxt in each version folder instead; "
-    "versions without one are not batched",
+    "enable_per_model_batching_parameters": "take the batching parameters from batching_params.pbtxt in the "
+    "version folder, if it has one",
     "tensorflow_intra_op_parallelism": "threads inside one TensorFlow operation, 0 for one a core; 1 costs least CPU "
     "for small models",
     "tensorflow_inter_op_parallelism": "threads for a graph's operations; 0 and 1 run them in the call's own thread, "
@@ -74,7 +75,7 @@ HELP = {
 }
 """What each flag means, without its default; the README's table is made from it."""
 
-_LEAST = {"grpc_max_threads": 1, "rest_api_timeout_in_ms": 1}
+_MINIMUMS = {"grpc_max_threads": 1, "rest_api_timeout_in_ms": 1}
 
 
 def parse(arguments: list[str]) -> Options:
@@ -90,7 +91,7 @@ def parse(arguments: list[str]) -> Options:
             continue
         kind: Callable[[str], object] = str
         if isinstance(default, int):
-            kind = _at_least(_LEAST.get(field.name, 0))
+            kind = _at_least(_MINIMUMS.get(field.name, 0))
         elif default is None:
             kind = _path
         parser.add_argument(f"--{field.name}", type=kind, default=default, metavar="VALUE", help=text)

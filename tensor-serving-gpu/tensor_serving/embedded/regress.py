@@ -1,4 +1,4 @@
-"""Regress: tf.Examples in, one number for each out."""
+"""Regress: takes tf.Examples; returns one number for each."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,7 @@
 """Which versions of which models are loaded, and the change from one set to the next.
 
-One thread changes (`configure`, `reconcile`, `close`); any thread and the event loop read (`held`, `status`,
-`wait_until_loaded`).
+Only one thread calls `configure`, `reconcile` and `close`; any thread and the event loop may call `held`, `status` and
+`wait_until_loaded`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tensor_serving.embedded.servable import Later, Load, Retries, Servable, Sta
 
 log = logging.getLogger(__name__)
 
-_DRAIN_PACE = 0.01  # seconds between two checks
+_DRAIN_INTERVAL_S = 0.01  # between two checks for running calls
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ _NOTHING = _Live()
 
 
 @dataclass(frozen=True)
-class _FirstLook:
-    """What calls for a model wait for while the server is starting."""
+class _InitialLoad:
+    """The first load of a model, for which calls wait while the server is starting."""
 
     any: "Future[None]" = field(default_factory=Future)
-    """Done when a version of it is available, or none could be loaded."""
+    """Done when a version of the model is available, or none could be loaded."""
     all: "Future[None]" = field(default_factory=Future)
     """Done when each of its versions is available, or could not be loaded."""
 
@@ -61,14 +61,14 @@ class Repository:
         self._live: dict[str, _Live] = {}
         self._logged: set[str] = set()
         self._configured: Future[None] = Future()
-        self._first_looks: dict[str, _FirstLook] = {}
+        self._initial_loads: dict[str, _InitialLoad] = {}
         self._draining = False
 
     def configure(self, settings: Mapping[str, ModelSettings]) -> None:
         """Apply these settings from the next reconcile() on, which unloads models that they leave out."""
         self._settings = dict(settings)
         if not self._configured.done():
-            self._first_looks = {name: _FirstLook() for name in settings}
+            self._initial_loads = {name: _InitialLoad() for name in settings}
             self._configured.set_result(None)
 
     def reconcile(self) -> None:
@@ -96,9 +96,9 @@ class Repository:
             for name, folders in wanted.items():
                 self._publish(name, folders)
         finally:
-            for look in self._first_looks.values():
-                _finish(look.any)
-                _finish(look.all)
+            for initial in self._initial_loads.values():
+                _finish(initial.any)
+                _finish(initial.all)
         for line in sorted(self._logged - logged_before):
             log.warning("%s", line)
 
@@ -111,16 +111,16 @@ class Repository:
     ) -> None:
         """Wait, while the server starts, until this model or version is loaded or has failed. Later, return at once.
 
-        So a call that arrives during a restart is answered late. Without a name it waits only for the config.
-        Raises UNAVAILABLE when the server is about to stop.
+        A call that arrives during a restart is therefore delayed instead of refused. Without a name, wait only for the
+        config. Raises UNAVAILABLE when the server is about to stop.
         """
         if self._draining:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
         if not self._configured.done():
             await asyncio.shield(asyncio.wrap_future(self._configured))
-        look = self._first_looks.get(name) if name is not None else None
-        if look and not look.all.done():
-            wanted = look.any if version is None and label is None else look.all
+        initial = self._initial_loads.get(name) if name is not None else None
+        if initial and not initial.all.done():
+            wanted = initial.any if version is None and label is None else initial.all
             await asyncio.shield(asyncio.wrap_future(wanted))
 
     @contextmanager
@@ -178,7 +178,7 @@ class Repository:
         while any(s.busy() for known in list(self._servables.values()) for s in known.values()):
             if time.monotonic() > deadline:
                 return
-            await asyncio.sleep(_DRAIN_PACE)
+            await asyncio.sleep(_DRAIN_INTERVAL_S)
 
     def close(self) -> None:
         """Unload everything; versions with calls in flight are unloaded when those end."""
@@ -227,17 +227,17 @@ class Repository:
         known = self._servables[name]
         ready = any(known[number].state is State.AVAILABLE for number in folders)
         # Unwanted versions are served until a wanted one is available.
-        leave = known.keys() - folders.keys() if ready or not folders else set()
-        versions = {n: s for n, s in known.items() if s.state is State.AVAILABLE and n not in leave}
+        retired = known.keys() - folders.keys() if ready or not folders else set()
+        versions = {n: s for n, s in known.items() if s.state is State.AVAILABLE and n not in retired}
         self._live[name] = _Live(versions, self._labels(name, versions))
-        for number in leave:
+        for number in retired:
             known[number].retire()
-        if look := self._first_looks.get(name):
+        if initial := self._initial_loads.get(name):
             tried = all(known[number].state is not State.START for number in folders)
             if versions or tried:
-                _finish(look.any)
+                _finish(initial.any)
             if tried:
-                _finish(look.all)
+                _finish(initial.all)
 
     def _labels(self, name: str, versions: dict[int, Servable]) -> dict[str, int]:
         """Return the labels of available versions; a label keeps its old version until the new one is available."""

@@ -30,7 +30,7 @@ _MAX_GRAPH_BYTES = 16 * 1024 * 1024  # bytes of a saved_model.pb; a larger one h
 
 
 class Model:
-    """A loaded SavedModel; `signatures` are its SignatureDefs by key. Calls may come from any number of threads.
+    """A loaded SavedModel; `signatures` are its SignatureDefs by key. Any number of threads may call `run`.
 
     TensorFlow's threads belong to the process: the numbers that the first model sets hold for all; 0 means one for each
     core. With `freeze`, small models whose weights never change are frozen (see `freezing`).
@@ -99,7 +99,7 @@ class Model:
             if wanted is not None and value.ndim != len(wanted):
                 inputs = self.signatures[call.signature].inputs if call.signature in self.signatures else {}
                 alias = next((alias for alias, info in inputs.items() if info.name == name), name)
-                raise invalid(f"{alias} has the shape {list(value.shape)}, but the signature wants {wanted}")
+                raise invalid(f"{alias} has the shape {list(value.shape)}, but the signature expects {wanted}")
 
     def _look_up(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Ends:
         ends = self._ends.get((feeds, fetches))

@@ -1,4 +1,4 @@
-"""One version of one model through its life: START, LOADING, AVAILABLE, UNLOADING, END."""
+"""The life cycle of one version of a model: START, LOADING, AVAILABLE, UNLOADING, END."""
 
 import logging
 import time
@@ -66,8 +66,10 @@ class Servable:
         return self.failure if self.state is State.END else None
 
     def load(self, load: Load) -> None:
-        """Load the version: it becomes AVAILABLE; on failure, LOADING with the time of a retry, or END with an
-        error."""
+        """Load the version.
+
+        It becomes AVAILABLE. On failure it stays LOADING until `next_try`, or is END with an error without a retry.
+        """
         log.info("%s: loading", self)
         started = time.monotonic()
         self.state, self.failure, self.next_try = State.LOADING, None, float("inf")

@@ -205,7 +205,7 @@ class _Rest:
 
 
 def _grpc_server() -> Any:
-    """Return gRPC's own server, which does TLS."""
+    """Return gRPC's own server, which serves TLS."""
     return grpc.aio.server(
         maximum_concurrent_rpcs=MAX_CALLS,
         options=[

@@ -93,7 +93,7 @@ class Servicers:
         )
 
     async def _infer(self, kind: _Inference, request: Any, context: Any) -> Any:
-        """Predict, Classify, Regress and MultiInference; counted under the model's name, whatever their outcome."""
+        """Handle Predict, Classify, Regress and MultiInference; count each call, whatever its outcome."""
         started, code, name = perf_counter(), "CANCELLED", ""
         try:
             name, version, label = _wanted(_first_task(request) if kind is _MULTIPLE else request)
@@ -134,7 +134,7 @@ class Servicers:
     async def _get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, _context: Any
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """PredictionService.GetModelMetadata: the signatures, the only field there is."""
+        """Handle GetModelMetadata: return the signatures, the only metadata field that is supported."""
         spec = request.model_spec if request.HasField("model_spec") else None
         if spec and not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
@@ -157,7 +157,7 @@ class Servicers:
     async def _get_model_status(
         self, request: get_model_status_pb2.GetModelStatusRequest, _context: Any
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """ModelService.GetModelStatus: every known version, including failed ones with their reason."""
+        """Handle GetModelStatus: return every known version, failed ones with the reason."""
         name, version, label = _wanted(request, nameless=True)
         response = get_model_status_pb2.GetModelStatusResponse()
         await self._repository.wait_until_loaded()
@@ -171,7 +171,7 @@ class Servicers:
     async def _reload_config(
         self, request: model_management_pb2.ReloadConfigRequest, _context: Any
     ) -> model_management_pb2.ReloadConfigResponse:
-        """ModelService.HandleReloadConfigRequest. An error is the call's own status, as in TF Serving."""
+        """Handle HandleReloadConfigRequest. An error is returned as the call's status, as in TF Serving."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "

@@ -18,13 +18,13 @@ from tensor_serving.embedded.errors import invalid
 
 Array = NDArray[Any]
 
-# As the largest message, so that a shape alone cannot make the server allocate more.
+# The size of the largest message: a shape without values must not make the server allocate more.
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DIMENSIONS = 32  # numpy 1's limit; TensorFlow's is 254
 
 
 class _Field(NamedTuple):
-    """The typed field of a dtype: its name, and the numpy dtype of its elements, as which the values are viewed."""
+    """The field of a TensorProto with the values of a dtype: its name, and numpy's dtype of the values in it."""
 
     name: str
     carrier: Any = None
@@ -78,7 +78,7 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto) -> Array:
 
 
 def write(array: Array, proto: tensor_pb2.TensorProto) -> None:
-    """Fill an empty message with an array; strings come as an object array of bytes.
+    """Fill an empty message with an array; strings are passed as an object array of bytes.
 
     Raises TypeError when TensorFlow has no such dtype.
     """
@@ -99,7 +99,7 @@ def write(array: Array, proto: tensor_pb2.TensorProto) -> None:
 def _shape(proto: tensor_pb2.TensorProto, itemsize: int) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(length < 0 for length in shape):
-        raise ValueError(f"shape {shape} is not a full one")
+        raise ValueError(f"shape {shape} is not fully defined")
     if len(shape) > MAX_DIMENSIONS or math.prod(shape) * itemsize > MAX_BYTES:
         raise ValueError(f"{len(shape)} dimensions, {math.prod(shape)} elements of {itemsize} bytes are too many")
     return shape

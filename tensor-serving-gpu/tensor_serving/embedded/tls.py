@@ -19,7 +19,7 @@ def server_credentials(file: Path) -> grpc.ServerCredentials:
         if "-----BEGIN " not in getattr(config, name):
             raise textproto.TextProtoError(f"{file}: {name} holds no PEM text, wanted -----BEGIN ...")
     if config.client_verify and not config.custom_ca:
-        raise textproto.TextProtoError(f"{file}: client_verify wants custom_ca, the CA of the clients' certificates")
+        raise textproto.TextProtoError(f"{file}: client_verify requires custom_ca, the CA of the clients' certificates")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         root_certificates=config.custom_ca.encode() or None,

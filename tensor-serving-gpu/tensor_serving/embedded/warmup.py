@@ -1,4 +1,4 @@
-"""Warm-up: replaying a version's `assets.extra/tf_serving_warmup_requests` before it goes live."""
+"""Warm-up: replaying a version's `assets.extra/tf_serving_warmup_requests` before it becomes AVAILABLE."""
 
 import logging
 from pathlib import Path
@@ -25,7 +25,7 @@ _KINDS = {
 def warm_up(model: Model, folder: Path) -> None:
     """Replay the records of a version folder; session runs, for which this server has no API, are skipped.
 
-    Raises ServingError when a record cannot be read or the model refuses it: such a version does not go live.
+    Raises ServingError when a record cannot be read or the model refuses it: the version then fails to load.
     """
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():

@@ -36,7 +36,7 @@ class Ends:
 class Session:
     """A loaded graph: `signatures` are its SignatureDefs by key, `operations` the OpDefs of its nodes, where known.
 
-    Runs may come from any number of threads.
+    Any number of threads may call `run`.
     """
 
     def __init__(self, folder: Path, config: bytes, run_options: bytes) -> None:
@@ -51,7 +51,7 @@ class Session:
         options, meta_graph = api.TF_NewSessionOptions(), api.TF_NewBuffer()
         try:
             _checked(api.TF_SetConfig, options, config, len(config))
-            _hush(config)
+            _silence_first_run(config)
             self._session = _checked(
                 api.TF_LoadSessionFromSavedModel,
                 *(options, None, os.fsencode(folder), (c_char_p * 1)(b"serve"), 1, self._graph, meta_graph),
@@ -168,7 +168,7 @@ def _outline(meta_graph: Buffer) -> tuple[dict[str, meta_graph_pb2.SignatureDef]
 
 
 @functools.cache
-def _hush(config: bytes) -> None:
+def _silence_first_run(config: bytes) -> None:
     """Discard the lines that the library prints at its first run.
 
     They are two lines on stderr, once per process, about a compiler pass that is not used; no log level or option

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 _STRING_BYTES = 24  # sizeof(TF_TString)
 _ALIGNMENT = 64  # with less, Eigen aborts the process
-_NO_LOCK_FROM = 64 * 1024  # bytes from which on releasing the GIL for the copy pays off
+_LARGE_BYTES = 64 * 1024  # of an input from which on it is copied without the GIL, of an output it is not copied
 
 _copy_short = ctypes.PyDLL(None).memcpy
 _copy_short.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -30,7 +30,7 @@ _copy_long = ctypes.memmove  # releases the GIL
 
 
 def to_tensor(array: Array) -> int:
-    """Return a new TF_Tensor with the array's values; strings come as an object array of bytes.
+    """Return a new TF_Tensor with the array's values; strings are passed as an object array of bytes.
 
     The caller deletes it. Raises TypeError when TensorFlow has no such dtype, or a string is not bytes.
     """
@@ -40,7 +40,7 @@ def to_tensor(array: Array) -> int:
         return _from_strings(array, dims)
     tensor = library().TF_AllocateTensor(number, dims, len(dims), array.nbytes)
     start = library().TF_TensorData(tensor)
-    if array.nbytes < _NO_LOCK_FROM:
+    if array.nbytes < _LARGE_BYTES:
         _copy_short(start, array.tobytes(), array.nbytes)  # copying twice is faster than getting the address
     else:
         array = np.ascontiguousarray(array)
@@ -57,7 +57,7 @@ def to_array(tensor: int) -> Array:
     if dtype.hasobject:
         return _to_strings(api.TF_TensorData(tensor), shape)
     size = api.TF_TensorByteSize(tensor)
-    if size < _NO_LOCK_FROM:
+    if size < _LARGE_BYTES:
         return np.frombuffer(ctypes.string_at(api.TF_TensorData(tensor), size), dtype).reshape(shape)
     owner.__array_interface__ = {
         "version": 3,

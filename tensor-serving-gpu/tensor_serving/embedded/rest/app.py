@@ -24,7 +24,7 @@ from tensor_serving.hosts import Hosts
 log = logging.getLogger(__name__)
 
 _MAX_HELD_BYTES = 4 * MAX_BYTES  # bytes of all large bodies in memory at one time
-_LEAST_ZIPPED = 1024  # bytes from which on an answer is compressed
+_MIN_GZIP_BYTES = 1024  # of an answer that is compressed
 _NO_GZIP = re.compile(rb"\s*gzip\s*;\s*q\s*=\s*0(\.0*)?\s*")
 
 _Message = MutableMapping[str, Any]
@@ -90,7 +90,7 @@ class App:
             log.exception("unexpected error in %s %.200r", scope["method"], scope["path"])
             status, answer = 500, _error("internal error; the server's log has the details")
         sent = [(b"content-type", kind)]
-        if len(answer) >= _LEAST_ZIPPED and _takes_gzip(headers.get(b"accept-encoding", b"")):
+        if len(answer) >= _MIN_GZIP_BYTES and _takes_gzip(headers.get(b"accept-encoding", b"")):
             sent += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
             answer = await _zip(answer)
         sent.append((b"content-length", b"%d" % len(answer)))
@@ -142,7 +142,7 @@ class _Limits:
             if self.running:
                 raise deadline_exceeded("Timed out waiting for notification") from error
             raise _RefusedError(
-                408, f"nothing came for {self._app.timeout:g} s, and the body is not complete"
+                408, f"no data received for {self._app.timeout:g} s, and the body is not complete"
             ) from error
 
     def received(self, size: int) -> None:
@@ -152,7 +152,8 @@ class _Limits:
         if self._bytes > MAX_BYTES:
             raise TooLargeError
         if self._app.held > _MAX_HELD_BYTES:
-            raise _RefusedError(503, f"more than {_MAX_HELD_BYTES} bytes of requests are in work; try again later")
+            text = f"more than {_MAX_HELD_BYTES} bytes of requests are being processed; try again later"
+            raise _RefusedError(503, text)
         self._timer.cancel()
         self._timer = self._loop.call_later(self._app.timeout, self._expire)
 

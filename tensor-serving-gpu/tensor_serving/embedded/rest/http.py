@@ -1,4 +1,4 @@
-"""How uvicorn runs the application, with bounds on the length of a request's head and on the time it takes to come.
+"""How uvicorn runs the application, with bounds on the length of a request's head and on the time to receive it.
 
 httptools collects the path and the headers of a request without a limit: a client that never ends its first line would
 fill the memory. uvicorn also waits for a head without a limit: clients that send none would occupy all connections.

@@ -1,6 +1,6 @@
 """The tensors of a predict request's document, without Python work per element.
 
-They come as rows ("instances") or as columns ("inputs"), by TensorFlow Serving's rules.
+They are given as rows ("instances") or as columns ("inputs"), by TensorFlow Serving's rules.
 A list is flattened level by level and packed by `struct`, which accepts only numbers of the dtype: a float where an
 integer is expected is refused, not truncated. Floats are rounded to their dtype, beyond its range to infinity.
 """
@@ -53,7 +53,7 @@ _TYPES = {
 
 
 def inputs(document: Document, infos: Infos) -> tuple[dict[str, Array], bool]:
-    """Return the signature's inputs by alias, and whether they came as rows.
+    """Return the signature's inputs by alias, and whether they are given as rows.
 
     Raises ServingError INVALID_ARGUMENT when they are missing, ragged, or not of the signature's dtypes.
     """

@@ -69,7 +69,8 @@ def _value(alias: str, array: Array) -> Any:
         return _strings(array.tolist(), alias.endswith(_BYTES_SUFFIX))
     if array.size and (array.dtype.kind not in "biuf" or array.dtype.isbuiltin != 1):
         name = dtypes.name(dtypes.to_number(array.dtype))
-        raise invalid(f"Failed to write JSON value for tensor type: {name}, that of output {alias!r}; gRPC carries it")
+        text = f"Failed to write JSON value for tensor type: {name}, that of output {alias!r}; gRPC can return it"
+        raise invalid(text)
     return np.ascontiguousarray(array) if array.ndim else array[()]
 
 

@@ -105,7 +105,7 @@ class Calls:
         for call in [call for call in self.by_stream.values() if not (call.whole or call.status)]:
             timeout = limits.STALL_TIMEOUT_S * (1 + call.received / limits.MIN_PROGRESS_BYTES)
             if now - call.begun > timeout:
-                text = f"{call.received} bytes of the request came in {now - call.begun:.0f} s, and not its end"
+                text = f"{call.received} bytes of the request received in {now - call.begun:.0f} s; it is incomplete"
                 self._refuse(call, ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, text))
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ class Calls:
         self._writer.write()
 
     def _reject(self, call: Call, error: ServingError) -> None:
-        """Refuse a call that is invalid, which counts against the flood budget, or for which the server is full."""
+        """Refuse a call: it is invalid, which counts against the flood budget, or the server has no capacity for it."""
         self._refuse(call, error)
         self._budget.turn -= limits.ENDED_CALL_COST
         if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:

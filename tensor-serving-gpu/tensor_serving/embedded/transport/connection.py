@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
         self._calls = Calls(server, self._writer, self._budget)
         self._frames = FrameHandler(self._calls, self._writer, self._budget)
         self._got = bytearray()  # received, but not handled yet
-        self._greeted = self._ended = False
+        self._preface_received = self._ended = False
         self._in_turns_until = 0.0  # set when it sent more frames than a turn may have
         self._begun = self._received_at = server.now
 
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         return self._calls.last > 0, self._received_at
 
     def read_on(self) -> None:
-        """Use a turn: read the buffered frames."""
+        """Handle the buffered frames of one turn."""
         if not self._ended:
             used = self._read(self._got)
             del self._got[:used]
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._budget.refill()
         if self._ended:
             return
-        if not self._greeted:
+        if not self._preface_received:
             if now - self._begun > limits.PREFACE_TIMEOUT_S:
                 self.abort()
         elif self._writer.is_stalled(now, self._calls.flow.waits):
@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close it with GOAWAY: none of its calls is running, and the client may connect again."""
-        text = "unused for longest of too many connections"
+        text = "too many connections; this one was unused for the longest time"
         self._writer.add(frames.goaway(self._calls.last, frames.NO_ERROR, text))
         self._writer.write()
         self._transport.close()
@@ -154,13 +154,13 @@ class Connection(asyncio.Protocol):
         at = 0
         self._budget.turn = limits.FRAMES_PER_TURN
         try:
-            if not self._greeted:
+            if not self._preface_received:
                 start = data[: len(frames.PREFACE)]
                 if not frames.PREFACE.startswith(start):
                     raise ProtocolError("this port speaks HTTP/2")
                 if len(start) < len(frames.PREFACE):
                     return 0
-                self._greeted, at = True, len(start)
+                self._preface_received, at = True, len(start)
             while len(data) - at >= frames.HEAD and self._budget.turn > 0:
                 size, kind, flags, stream = frames.read_head(data, at)
                 if size > _MAX_FRAME:
@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
                 self._budget.turn -= 1
                 self._frames.handle(kind, flags, stream, payload)
         except ProtocolError as error:
-            log.debug("a client broke the rules: %s", error)
+            log.debug("a client violated HTTP/2: %s", error)
             self._end(error.code, str(error))
             return len(data)
         return at

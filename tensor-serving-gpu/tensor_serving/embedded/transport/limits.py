@@ -34,33 +34,36 @@ ANSWER_MESSAGES = 8
 """Messages of the largest size that all answers waiting for their clients may occupy."""
 
 MAX_UNREAD_BYTES = 32 << 20
-"""Of one connection's waiting answers and those being computed: less than 64 MB a client."""
+"""Bytes of one connection's unread answers and of those being computed; beyond them its further calls wait. An answer
+that would exceed twice this amount is refused."""
 EXPECTED_BYTES = 1 << 20
 """The assumed size of an answer before the first is known."""
 MAX_UNREAD_CONTROL_BYTES = 1 << 20
-"""Of unread acknowledgements and refusals."""
+"""Bytes of unread acknowledgements and refusals, beyond which the connection is ended."""
 
 STALL_TIMEOUT_S = 30.0
-"""Without progress; a live client on a poor line makes progress in less time."""
+"""Without progress, after which a call or connection is ended; a live client on a slow line makes progress sooner."""
 MIN_PROGRESS_BYTES = 64 * 1024
-"""In that time; fewer do not count as progress."""
+"""Bytes in STALL_TIMEOUT_S that count as progress."""
 
 CONTROL_FRAMES = 1000
-"""At once, so that a client may cancel all its calls. 1,000 of the most expensive ones cost some 50 ms, in turns."""
+"""Allowed at once, so that a client may cancel all its calls. 1,000 of the most expensive ones cost some 50 ms, spread
+over turns."""
 CONTROL_FRAMES_PER_S = 100
 CONTROL_FRAMES_PER_CALL = 16
-"""For each answer read, because gRPC's clients send a ping and a few window updates with each."""
+"""Allowed in addition for each answered call: gRPC's clients send a ping and a few window updates with each answer."""
 BYTES_PER_CONTROL_FRAME = 256
-"""Bytes of a long answer that allow one more. A smaller DATA frame counts as a control frame unless it is the last."""
+"""Bytes of a buffered answer that allow one more control frame when they are sent. A DATA frame from the client that is
+smaller counts as a control frame, unless it is the last of a request."""
 SETTINGS_COST = 10
 """Control frames that one SETTINGS frame counts as, because all waiting calls are checked again."""
 MAX_SETTINGS = 32
-"""In one frame; RFC 9113 defines six."""
+"""Settings in one SETTINGS frame; RFC 9113 defines six."""
 
 MAX_HEADERS_BYTES = 16 * 1024
-"""Compressed and decompressed; gRPC's own hard limit. Huffman-coded text costs up to 1 us a byte."""
+"""Of a header block, compressed and decompressed; gRPC's own hard limit. Huffman-coded text costs up to 1 us a byte."""
 FRAMES_PER_TURN = 128
-"""Of one connection, before the others' are read; 1 to 5 ms."""
+"""Frames of one connection that are handled before those of the others; they take 1 to 5 ms."""
 ENDED_CALL_COST = 8
 """Frames of the turn that a cancelled or refused call counts as, for the work in vain."""
 HEADERS_BYTES_PER_FRAME = 128
@@ -70,7 +73,7 @@ FLOOD_S = 1.0
 
 CHECK_INTERVAL_S = 1.0
 CLOSE_TIMEOUT_S = 1.0
-"""In which a client that violated HTTP/2 can read the reason."""
+"""Seconds for which a client that violated HTTP/2 can still read the reason."""
 
 
 class FloodBudget:

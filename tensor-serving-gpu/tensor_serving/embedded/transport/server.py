@@ -127,7 +127,10 @@ class Server:
     # ---- for connections
 
     def register(self, connection: Connection) -> bool:
-        """Register a connection; for one too many close the one unused for longest, or return False if none is idle."""
+        """Register a connection; return False if there are too many and none is idle.
+
+        If there are too many, the idle connection that was unused for the longest time is closed.
+        """
         if len(self._connections) >= limits.MAX_CONNECTIONS:
             idle = [other for other in self._connections if other.idle]
             if not idle:
