@@ -117,8 +117,12 @@ lint() {
   step "ruff"
   "$python" -m ruff check .
   "$python" -m ruff format --check .
-  step "mypy"
-  "$python" -m mypy
+  if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    step "mypy"
+    "$python" -m mypy
+  else # NumPy for Python 3.10 has older type hints, in which `ndarray` is not complete without its type arguments
+    step "mypy needs Python 3.11, so types were not checked"
+  fi
   step "imports"
   PYTHONPATH=tensor-jupyter:tensor-serving-gpu:tensor-rest:.deploy "$(dirname "$python")/lint-imports" --no-cache
   if [[ " ${missing[*]} " != *" shellcheck "* ]]; then
