@@ -35,7 +35,7 @@ def answers(url: str, lab_id: str = "", timeout: float = 2.0) -> bool:
 
 def _speaks_http2(url: str, timeout: float) -> bool:
     where = urlsplit(url)
-    with socket.create_connection((where.hostname, where.port), timeout) as connection:
+    with socket.create_connection((str(where.hostname), int(where.port or 0)), timeout) as connection:
         connection.sendall(_HTTP2_HELLO)
         frame = connection.recv(9)
     return len(frame) > 3 and frame[3] == _HTTP2_SETTINGS

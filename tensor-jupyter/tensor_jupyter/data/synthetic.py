@@ -51,7 +51,8 @@ def varied(
     changed = image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
     small = changed.filter(ImageFilter.GaussianBlur(random.uniform(0, 3))).resize((side, side), Image.Resampling.BOX)
     noisy = np.asarray(small) * random.uniform(0.8, 1) + random.normal(0, random.uniform(0, 12), (side, side))
-    return noisy.round().clip(0, 255).astype(np.uint8)
+    pixels: np.ndarray = noisy.round().clip(0, 255)
+    return pixels.astype(np.uint8)
 
 
 def _bold(size: int) -> ImageFont.FreeTypeFont:

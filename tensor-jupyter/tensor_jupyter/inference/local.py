@@ -78,10 +78,12 @@ class Loaded:
 
 def _levels(rows: np.ndarray, wanted: str) -> np.ndarray:
     """uint8 as float32 in the range that the card names."""
-    levels = rows.astype(np.float32)
+    levels: np.ndarray = rows.astype(np.float32)
     if wanted == "0..1":
-        return levels / np.float32(255)
-    return levels / np.float32(127.5) - np.float32(1) if wanted == "-1..1" else levels
+        levels /= np.float32(255)
+    elif wanted == "-1..1":
+        levels = levels / np.float32(127.5) - np.float32(1)
+    return levels
 
 
 def _chosen(registry: Registry, version: int | None, label: str | None) -> int:

@@ -23,7 +23,8 @@ def as_input(images: np.ndarray, dtype: str, pixels: str | None = None) -> np.nd
     if not dtype.startswith(("float", "bfloat")):
         return images.astype(dtype)
     low, high = RANGES[pixels or "0..1"]
-    return (images.astype(np.float32) / np.float32(255) * (high - low) + low).astype(dtype)
+    levels: np.ndarray = images.astype(np.float32) / np.float32(255) * (high - low) + low
+    return levels.astype(dtype)
 
 
 def card_range(card: Mapping[str, Any]) -> str | None:

@@ -74,13 +74,14 @@ def to_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         floats = np.ascontiguousarray(array, np.float32)
     bits = floats.view(np.uint32)
     rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
-    rounded = np.where(np.isnan(floats), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
-    return rounded.astype("<u2").view(BFLOAT16).reshape(array.shape)
+    values: np.ndarray[Any, Any] = np.where(np.isnan(floats), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
+    return values.astype("<u2").view(BFLOAT16).reshape(array.shape)
 
 
 def from_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """bfloat16 as float32, which holds all its values."""
-    return (array["bfloat16"].astype(np.uint32) << np.uint32(16)).view(np.float32)
+    bits: np.ndarray[Any, Any] = array["bfloat16"].astype(np.uint32) << np.uint32(16)
+    return bits.view(np.float32)
 
 
 def write(array: np.ndarray[Any, Any], tensor: TensorProto) -> None:

@@ -201,7 +201,8 @@ def _strokes(small: Levels) -> Ink | None:
             for start, end in part.runs:
                 keep[start:end] = True
     whole = keep.reshape(pooled.shape).repeat(step, axis=0).repeat(step, axis=1)
-    return ink * whole[: ink.shape[0], : ink.shape[1]]
+    cleaned: Ink = ink * whole[: ink.shape[0], : ink.shape[1]]
+    return cleaned
 
 
 def _bounds(strokes: Ink) -> Box:
