@@ -74,8 +74,9 @@ def to_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         floats = np.ascontiguousarray(array, np.float32)
     bits = floats.view(np.uint32)
     rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
-    values: np.ndarray[Any, Any] = np.where(np.isnan(floats), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
-    return values.astype("<u2").view(BFLOAT16).reshape(array.shape)
+    rounded = np.where(np.isnan(floats), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
+    values: np.ndarray[Any, Any] = rounded.astype("<u2").view(BFLOAT16)
+    return values.reshape(array.shape)
 
 
 def from_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
