@@ -18,6 +18,8 @@ _PIDS = 512  # threads; a container's limit, which counts them, is 4096
 
 # What Python code sees of the machine; TensorFlow's own threads see the real one.
 _COUNTS = """
+import os
+
 os.cpu_count = lambda: {cpus}
 os.sched_getaffinity = lambda pid: set(range({cpus}))
 """
@@ -27,11 +29,16 @@ def cpus(scene: Scene) -> bool:
     """Gateway and model server on each machine: they start, answer, and stay within _MEMORY and _PIDS."""
     met = True
     for count in (1, 2, 48, 130, 256) if scene.long else (1, 130):
-        folder = scene.folder / f"cpus-{count}"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(_COUNTS.format(cpus=count))
-        met = _starts(scene, f"{count}_cpus", (), str(folder)) and met
+        met = _starts(scene, f"{count}_cpus", (), staged_cpus(scene.folder, count)) and met
     return met
+
+
+def staged_cpus(parent: Path, count: int) -> str:
+    """Return the PYTHONPATH, a folder made below `parent`, with which Python programs see so many processors."""
+    folder = parent / f"cpus-{count}"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_COUNTS.format(cpus=count))
+    return str(folder)
 
 
 def quotas(scene: Scene) -> bool:
