@@ -138,7 +138,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
             f"the state folder's path is {length} bytes long and Unix sockets below it allow {MAX_HOME_BYTES}: {home}; "
             "set LAB_HOME to a shorter one"
         )
-    if unfit := set(str(home)) & set("\"'\n%;{}"):
+    if unfit := set(str(home)) & set("\"'\n%;{}[*?"):
         raise EngineError(
             f"the state folder's path contains {' '.join(sorted(unfit))!r}: {home}; set LAB_HOME to another one"
         )

@@ -91,6 +91,7 @@ def test_a_state_folder_too_deep_for_unix_sockets_is_refused() -> None:
         settings.load({"LAB_HOME": "/tmp/" + "x" * 100})
 
 
-def test_a_state_folder_that_would_break_a_configuration_file_is_refused() -> None:
+@pytest.mark.parametrize("name", ["a;b", "a[1]", "a*", "a?"])  # supervisord expands the last three
+def test_a_state_folder_that_would_break_a_configuration_file_is_refused(name: str) -> None:
     with pytest.raises(EngineError, match="set LAB_HOME to another one"):
-        settings.load({"LAB_HOME": "/tmp/a;b"})
+        settings.load({"LAB_HOME": f"/tmp/{name}"})
