@@ -5,7 +5,6 @@ import json
 import re
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,7 +59,7 @@ def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seco
             ("images", ", ".join(sorted(set(re.findall(r"^ +(?:- )?image: (\S+)$", rendered, re.MULTILINE))))),
         ]
     )
-    _confirm(sure, f"apply this to {kubectl.context}")
+    verbs.confirm(sure, f"apply this to {kubectl.context}")
     own = _own_objects(kubectl, choice, settings)
     whole = Kubectl(kubectl.program, kubectl.context)  # the manifests name their namespaces
     for first in (_namespace(rendered, choice), own):
@@ -112,10 +111,10 @@ def logs(kubectl: Kubectl, services: Sequence[str], tail: int, follow: bool) -> 
 def delete(kubectl: Kubectl, sure: bool, volumes: bool) -> int:
     """Remove the lab; its volumes and Secrets stay, unless `volumes` is set: then the whole namespace is removed."""
     if volumes:
-        what = f"namespace {kubectl.namespace} of {kubectl.context}, with every model, log and data file in it"
-        verbs.check_sure(sure, "delete --volumes", what)
+        what = f"remove namespace {kubectl.namespace} of {kubectl.context}, with every model, log and data file in it"
+        verbs.confirm(sure, what)
         return kubectl.show("delete", "namespace", kubectl.namespace)
-    _confirm(sure, f"remove the lab from namespace {kubectl.namespace} of {kubectl.context} (volumes stay)")
+    verbs.confirm(sure, f"remove the lab from namespace {kubectl.namespace} of {kubectl.context} (volumes stay)")
     # kubectl deletes nothing if one of the kinds is unknown to the cluster. An API that is down is left out here.
     known = kubectl.try_run("api-resources", "--namespaced", "--output", "name")[1].split()
     kinds = ",".join([*KINDS, *(kind for kind in CUSTOM_KINDS if kind in known)])
@@ -144,21 +143,6 @@ def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[int]:
 def _server(kubectl: Kubectl) -> str:
     """Return the address of the cluster's API server."""
     return kubectl.output("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").strip()
-
-
-def _confirm(sure: bool, what: str) -> None:
-    """Raise EngineError unless the user agrees."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise EngineError(f"this would {what}: add --yes if that is meant")
-    console.say(f"This will {what}.")
-    try:
-        answer = input("Type yes to go on: ")
-    except EOFError:
-        answer = ""
-    if answer.strip() != "yes":
-        raise EngineError("nothing was changed")
 
 
 def _namespace(rendered: str, choice: Choice) -> dict[str, object]:
