@@ -199,7 +199,7 @@ def _add_engine(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:
-    docker = up.add_argument_group("in Docker")
+    docker = up.add_argument_group("in Docker", "An option that is not given keeps its value in a lab that is up.")
     docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
     docker.add_argument(
         "-p",
