@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import identity
+from . import identity, state
 from .errors import EngineError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,7 +152,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
         for name in Ports.__annotations__
         if _variable(name) in {*last} - given and last[_variable(name)] != defaults[_variable(name)]
     )
-    more = tuple(ReplicaPorts(**each) for each in identity.replicas(home) or [])
+    more = tuple(_replica(home, each) for each in identity.replicas(home) or [])
     return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ), kept, more)
 
 
@@ -170,6 +170,13 @@ def _api_key(home: Path, environ: Mapping[str, str]) -> str:
         return Path(environ.get("LAB_API_KEY_FILE") or home / "data" / "api-key").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _replica(home: Path, found: object) -> ReplicaPorts:
+    wanted = ReplicaPorts.__annotations__.keys()
+    if isinstance(found, dict) and found.keys() == wanted and all(isinstance(port, int) for port in found.values()):
+        return ReplicaPorts(**found)
+    raise state.damaged(home / identity.NAME, "has an entry of 'replicas' that is not the ports of a model server")
 
 
 def _variable(name: str) -> str:
