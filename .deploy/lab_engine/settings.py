@@ -129,6 +129,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
     start, the environment overrides the ports of the last start, which override versions.env.
     """
     defaults = read_env_file(ROOT / "versions.env")
+    environ = {name: value for name, value in environ.items() if value}  # empty: not set, as in bin/common.sh
     values = {**defaults, **environ}
     if values["LAB_ENGINE"] not in ("auto", "docker", "local"):
         raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is not an engine: set it to auto, docker or local")

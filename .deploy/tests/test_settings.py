@@ -39,7 +39,12 @@ def test_the_key_comes_from_where_the_workbench_takes_it(tmp_path: Path) -> None
     assert "mine" not in repr(found).replace(str(file), "")
 
 
-@pytest.mark.parametrize("text", ["", "http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])
+def test_an_empty_variable_is_as_one_that_is_not_set(tmp_path: Path) -> None:
+    home = {"LAB_HOME": str(tmp_path)}
+    assert settings.load(home | dict.fromkeys(DEFAULTS, "")) == settings.load(home)
+
+
+@pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])
 def test_a_port_that_is_none_is_named(text: str) -> None:
     with pytest.raises(EngineError, match=r"LAB_REST_PORT=.* is not a port"):
         settings.load({"LAB_REST_PORT": text})
