@@ -60,7 +60,7 @@ up() {
 
 down() {
   local pid
-  if engine_answers && [[ -n $(docker ps --all --quiet --filter "name=^$CONTAINER-$PORT$") ]]; then
+  if engine_answers && [[ -n $(own_container --all) ]]; then
     docker rm --force "$CONTAINER-$PORT" >/dev/null
   fi
   if pid=$(running_process); then
@@ -117,9 +117,11 @@ running_process() { # print the registry process of this clone on this port
   tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -Fxq "$STATE/config-$PORT.yml" && echo "$pid"
 }
 
-ours() {
-  running_process >/dev/null || [[ -n $(docker ps --quiet --filter "name=^$CONTAINER-$PORT$" 2>/dev/null) ]]
+own_container() { # print the id of this clone's container on this port; another clone's has another folder
+  docker ps --quiet "$@" --filter "name=^$CONTAINER-$PORT$" --filter "volume=$STATE/data" 2>/dev/null
 }
+
+ours() { running_process >/dev/null || [[ -n $(own_container) ]]; }
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 

@@ -17,7 +17,7 @@ from .docker.lab import DockerLab
 from .errors import EngineError
 from .local.lab import LocalLab
 from .settings import Settings
-from .verbs import SCALED, SERVICES, Lab, check_sure, chosen
+from .verbs import SCALED, SERVICES, Lab, at_least, chosen, confirm
 
 _ANOTHER_USER = f"; the lab may be another user's (you are user {os.getuid()}): set LAB_HOME to a folder of yours"
 _ADVICE: dict[int | None, str] = {
@@ -66,11 +66,9 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
     lab = choice.for_running(found, options.engine)
     if options.verb == "down" and options.volumes:
         where = "in Docker" if isinstance(lab, DockerLab) else f"in {found.home}"
-        check_sure(options.yes, "--volumes", f"every model, log and data file of the lab {where}")
+        confirm(options.yes, f"stop the lab {where} and remove every model, log and data file of it")
     if options.verb == "restore":
-        check_sure(
-            options.yes, "restore", "the models, logs, data, feedback, config and notebooks that the lab has now"
-        )
+        confirm(options.yes, "remove the models, logs, data, feedback, config and notebooks that the lab has now")
     verbs: dict[str, Callable[[], int | None]] = {
         "down": lambda: lab.down(options.volumes),
         "ps": lab.ps,
@@ -82,7 +80,7 @@ def _run(options: argparse.Namespace, found: Settings) -> int:
         "backup": lambda: lab.backup(options.file),
         "restore": lambda: lab.restore(options.file),
         "version": lab.version,
-        "chaos": lambda: faults.run(found, options.fault, options.yes),
+        "chaos": lambda: faults.run(found, options.engine, options.fault, options.yes),
         "exec": lambda: lab.execute(options.service, options.command),
     }
     return verbs[options.verb]() or 0
@@ -137,7 +135,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Any]:
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
-    logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each log (default: 50)")
+    logs.add_argument("-n", "--tail", type=at_least(0), default=50, metavar="N", help="lines of each log (default: 50)")
     execute = verbs.add_parser("exec", help="run a command with a service's environment")
     execute.add_argument("service", metavar="SERVICE")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its arguments")
@@ -201,7 +199,7 @@ def _add_engine(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:
-    docker = up.add_argument_group("in Docker")
+    docker = up.add_argument_group("in Docker", "An option that is not given keeps its value in a lab that is up.")
     docker.add_argument("-f", "--file", action="append", metavar="FILE", help="compose file instead of the lab's own")
     docker.add_argument(
         "-p",

@@ -1,7 +1,7 @@
 """Which engine runs the lab, and why: Docker where the lab can really run there, else local processes."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import memory, model_servers
@@ -36,7 +36,9 @@ def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
         )
     obstacle = engine_obstacle()
     if obstacle is None:
-        wanted = _deployment(settings, options, running=deployment.load(settings) if in_docker else None)
+        running = deployment.load(settings) if in_docker else None
+        requested = _requested(settings, options, running)
+        wanted = _deployment(settings, requested, running)
         obstacle = images.obstacle(wanted, settings)
         if obstacle is None:
             why = (
@@ -44,7 +46,7 @@ def for_up(settings: Settings, options: argparse.Namespace) -> Choice:
                 if options.engine == "docker"
                 else "Docker: it answers, and the images can be had"
             )
-            return Choice(DockerLab(settings, wanted), why + _about_serving(settings, options, wanted))
+            return Choice(DockerLab(settings, wanted), why + _about_serving(settings, requested.serving, wanted))
     if options.engine == "docker":
         raise EngineError(f"the lab cannot run in Docker: {obstacle}")
     if in_docker:
@@ -78,37 +80,47 @@ def _runs_in_docker(settings: Settings) -> bool:
     return remembered is not None and engine_obstacle() is None and DockerLab(settings, remembered).is_running()
 
 
-def _about_serving(settings: Settings, options: argparse.Namespace, wanted: Deployment) -> str:
+def _about_serving(settings: Settings, requested: str, wanted: Deployment) -> str:
     """Return why the embedded model server is used although it was not requested; else an empty string."""
-    requested = options.serving or settings.versions["LAB_SERVING"]
     if wanted.serving != "embedded" or requested == "embedded":
         return ""
     return f"; the embedded model server, because {settings.versions['TF_SERVING_IMAGE']} cannot be had"
 
 
-def _deployment(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
-    """Return what the options select. Without options a running lab stays as it is.
+def _requested(settings: Settings, options: argparse.Namespace, running: Deployment | None) -> Deployment:
+    """Return what the options select; `serving` may still be auto.
 
-    With any option, those that are not given get their defaults; only the number of model servers is kept.
+    Options that are not given keep the values of a running lab; otherwise they have their defaults.
     """
-    given = (options.project, options.file, options.registry, options.tag, options.serving, options.gpu)
-    if running and not any(given):
-        return running
     versions = settings.versions
-    project = options.project or versions["LAB_PROJECT"]
-    if running and running.project != project:
+    files, registry, group = (str(deployment.COMPOSE_FILE),), versions["LAB_REGISTRY"], versions["LAB_GROUP"]
+    last = running or Deployment(
+        versions["LAB_PROJECT"], files, registry, group, versions["LAB_TAG"], versions["LAB_SERVING"]
+    )
+    if running and options.project not in (None, running.project):
         raise EngineError(f"the lab {running.project} is up: stop it first, with bin/compose.sh down")
-    registry, group, tag = options.registry or versions["LAB_REGISTRY"], versions["LAB_GROUP"], options.tag
-    tag = tag or versions["LAB_TAG"]
-    serving = "gpu" if options.gpu else options.serving or versions["LAB_SERVING"]
-    if serving not in deployment.SERVING:
-        raise EngineError(f"LAB_SERVING={serving!r} is not one of {', '.join(deployment.SERVING)}")
-    if serving == "auto":
-        serving = deployment.best_serving(settings, registry, group, tag)
     for file in options.file or []:
         if not Path(file).is_file():
             raise EngineError(f"{file} is not there: -f names a compose file")
-    named = [str(Path(file).absolute()) for file in options.file or [deployment.COMPOSE_FILE]]
-    files = [*named, *([str(deployment.GPU_FILE)] if serving == "gpu" else [])]
+    given = {
+        "project": options.project,
+        "files": tuple(str(Path(file).absolute()) for file in options.file or ()),
+        "registry": options.registry,
+        "tag": options.tag,
+        "serving": "gpu" if options.gpu else options.serving,
+    }
+    return replace(last, **{name: value for name, value in given.items() if value})
+
+
+def _deployment(settings: Settings, requested: Deployment, running: Deployment | None) -> Deployment:
+    """Return the deployment with the model server's variant, the files that this takes, and the number of servers."""
+    serving = requested.serving
+    if serving not in deployment.SERVING:
+        raise EngineError(f"LAB_SERVING={serving!r} is not one of {', '.join(deployment.SERVING)}")
+    if serving == "auto":
+        serving = deployment.best_serving(settings, requested.registry, requested.group, requested.tag)
+    files = tuple(file for file in requested.files if file != str(deployment.GPU_FILE))
+    if serving == "gpu":
+        files = (*files, str(deployment.GPU_FILE))
     replicas = running.replicas if running else model_servers.at_start(settings, serving, client.cores())
-    return Deployment(project, tuple(files), registry, group, tag, serving, replicas)
+    return replace(requested, files=files, serving=serving, replicas=replicas)

@@ -8,9 +8,9 @@ An unedited copy is replaced by that of a later release; a deleted copy is resto
 """
 
 import hashlib
-import json
 from pathlib import Path
 
+from . import state
 from .settings import ROOT, Settings
 
 SHIPPED = ROOT / "tensor-jupyter" / "notebook"
@@ -20,7 +20,7 @@ def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
     """Copy the notebooks that are missing or changed; return a message for each that was put next to an edited copy."""
     settings.notebooks.mkdir(parents=True, exist_ok=True)
     record = settings.workspace / "shipped.json"
-    before: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    before: dict[str, str] = state.read(record)
     said, now = [], {}
     for source in sorted(shipped.rglob("*")):
         name = source.relative_to(shipped)
@@ -37,7 +37,7 @@ def prepare(settings: Settings, shipped: Path = SHIPPED) -> list[str]:
                 beside = copy.with_stem(f"{beside.stem}-{now[str(name)][:8]}")
             _write(beside, content)
             said.append(f"{copy} was edited: this release's is beside it, as {beside.name}")
-    _write(record, (json.dumps(now, indent=1) + "\n").encode())
+    state.write(record, now)
     return said
 
 

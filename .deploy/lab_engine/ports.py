@@ -55,8 +55,9 @@ def holder(port: int) -> str:
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(Path("/proc/net") / table, port)}
     for pid in (entry.name for entry in Path("/proc").glob("[0-9]*")):
         if inodes & _socket_inodes(pid):
-            command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            return f"process {pid} ({command[:80]}){_lab_of(pid)}"
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                return f"process {pid} ({command.strip()[:80]}){_lab_of(pid)}"
     return "a process of another user" if inodes else "another process"
 
 

@@ -17,7 +17,8 @@ NOTEBOOK = "/lab/tree/notebook/MNIST/MnistNet.ipynb"
 
 def say_how_to_go_on(settings: Settings) -> None:
     """Send the sample image through the lab, and print the answer, the addresses and what to try."""
-    console.say(f"\n{proof(settings)}The lab is up. Open:")
+    why = why_unsent(settings)
+    console.say(f"\n{why or proof(settings)}\n\nThe lab is up. Open:")
     console.rows(addresses(settings))
     image = os.path.relpath(sample.image())
     console.say(
@@ -28,15 +29,19 @@ def say_how_to_go_on(settings: Settings) -> None:
     )
 
 
-def proof(settings: Settings) -> str:
-    """Return what the shipped model answered for the sample image; why it was not called; or "" if it is not listed."""
+def why_unsent(settings: Settings) -> str:
+    """Return a sentence that says why the sample image cannot be sent to the shipped model; "" if it can."""
     try:
-        if not sample.is_listed(settings):
-            return ""
+        reason = "" if sample.is_listed(settings) else f"the lab has no model {sample.MODEL}"
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.UNAUTHORIZED:
             raise
-        return f"The sample image was not sent: {_WANTS_KEY}.\n\n"
+        reason = _WANTS_KEY
+    return f"The sample image was not sent: {reason}." if reason else ""
+
+
+def proof(settings: Settings) -> str:
+    """Return what the shipped model answers for the sample image."""
     best = sample.classify(settings)[0]
     digit, score = console.bold(str(best["digit"])), best["probability"]
     answer = f"{sample.image().name} -> {sample.MODEL}: it is a {digit} (probability {score:.4f})"
@@ -45,7 +50,7 @@ def proof(settings: Settings) -> str:
             f"\n{console.bad('wrong')}: the image shows a {sample.DIGIT}. Another version may be better: "
             f"bin/lab models, and bin/lab models rollback {sample.MODEL}"
         )
-    return f"{answer}\n\n"
+    return answer
 
 
 def say_status(settings: Settings, healthy: dict[str, bool], servers: tuple[int, int] = (0, 1)) -> int:

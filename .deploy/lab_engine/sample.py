@@ -1,6 +1,5 @@
 """Sending one sample image through the whole lab, with which `up` shows that it works."""
 
-import json
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def classify(settings: Settings, seconds: float = 60.0) -> list[dict[str, float]
     def answered() -> bool:
         nonlocal refusal
         try:
-            result[:] = json.loads(web.fetch(request(settings), timeout=10))["classification_result"]
+            result[:] = web.fetch_list(request(settings), "classification_result", timeout=10)
         except OSError as error:
             refusal = _text(error)
         return bool(result)
@@ -61,8 +60,7 @@ def models(settings: Settings) -> list[dict[str, Any]]:
     """Return what GET /tf/models lists. Raises OSError if the gateway fails, and OtherLabError."""
     _check_ours(settings)
     request = urllib.request.Request(settings.url(settings.ports.rest, "/tf/models"), headers=_key(settings))
-    found: list[dict[str, Any]] = json.loads(web.fetch(request, timeout=10))["models"]
-    return found
+    return web.fetch_list(request, "models", timeout=10)
 
 
 def _check_ours(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import identity
+from . import identity, state
 from .errors import EngineError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +129,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
     start, the environment overrides the ports of the last start, which override versions.env.
     """
     defaults = read_env_file(ROOT / "versions.env")
+    environ = {name: value for name, value in environ.items() if value}  # empty: not set, as in bin/common.sh
     values = {**defaults, **environ}
     if values["LAB_ENGINE"] not in ("auto", "docker", "local"):
         raise EngineError(f"LAB_ENGINE={values['LAB_ENGINE']!r} is not an engine: set it to auto, docker or local")
@@ -138,7 +139,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
             f"the state folder's path is {length} bytes long and Unix sockets below it allow {MAX_HOME_BYTES}: {home}; "
             "set LAB_HOME to a shorter one"
         )
-    if unfit := set(str(home)) & set("\"'\n%;{}"):
+    if unfit := set(str(home)) & set("\"'\n%;{}[*?"):
         raise EngineError(
             f"the state folder's path contains {' '.join(sorted(unfit))!r}: {home}; set LAB_HOME to another one"
         )
@@ -152,7 +153,7 @@ def load(environ: Mapping[str, str] = os.environ, running: bool = False) -> Sett
         for name in Ports.__annotations__
         if _variable(name) in {*last} - given and last[_variable(name)] != defaults[_variable(name)]
     )
-    more = tuple(ReplicaPorts(**each) for each in identity.replicas(home) or [])
+    more = tuple(_replica(home, each) for each in identity.replicas(home) or [])
     return Settings(home, ports, {name: values[name] for name in defaults}, _api_key(home, environ), kept, more)
 
 
@@ -170,6 +171,13 @@ def _api_key(home: Path, environ: Mapping[str, str]) -> str:
         return Path(environ.get("LAB_API_KEY_FILE") or home / "data" / "api-key").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _replica(home: Path, found: object) -> ReplicaPorts:
+    wanted = ReplicaPorts.__annotations__.keys()
+    if isinstance(found, dict) and found.keys() == wanted and all(isinstance(port, int) for port in found.values()):
+        return ReplicaPorts(**found)
+    raise state.damaged(home / identity.NAME, "has an entry of 'replicas' that is not the ports of a model server")
 
 
 def _variable(name: str) -> str:

@@ -1,7 +1,8 @@
 """The verbs of `bin/compose.sh`, which every engine implements."""
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -73,19 +74,30 @@ def chosen(names: Sequence[str]) -> Sequence[str]:
     return names or SERVICES
 
 
-def check_sure(sure: bool, verb: str, what: str) -> None:
-    """Raise EngineError unless the user agrees that the verb removes `what`."""
+def confirm(sure: bool, what: str) -> None:
+    """Raise EngineError unless the user agrees to what the verb will do."""
     if sure:
         return
     if not sys.stdin.isatty():
-        raise EngineError(f"{verb} removes {what}: add --yes if that is meant")
-    console.say(f"This removes {what}.")
+        raise EngineError(f"this would {what}: add --yes if that is meant")
+    console.say(f"This will {what}.")
     try:
         answer = input("Type yes to go on: ")
     except EOFError:
         answer = ""
     if answer.strip() != "yes":
-        raise EngineError("nothing was stopped and nothing removed")
+        raise EngineError("nothing was changed")
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """Return the type of a command line's option that is a whole number from `lowest` on."""
+
+    def number(text: str) -> int:
+        if text.isascii() and text.isdigit() and int(text) >= lowest:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"invalid value {text!r} (expected a whole number >= {lowest})")
+
+    return number
 
 
 def duration(seconds: int) -> str:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from kube_kit import KUBECTL
@@ -32,11 +32,13 @@ sys.exit(code)
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Answers the sample image."""
+    """Answers the sample image, and lists `models`."""
+
+    models: ClassVar[list[dict[str, Any]]] = [{"name": "mnist-net", "versions": [{"version": 1, "state": "AVAILABLE"}]}]
+    status = 200
 
     def do_GET(self) -> None:
-        models = [{"name": "mnist-net", "versions": [{"version": 1, "state": "AVAILABLE"}]}]
-        self._answer({"status": "ok", "lab": ""} if self.path == "/healthz" else {"models": models})
+        self._answer({"status": "ok", "lab": ""} if self.path == "/healthz" else {"models": self.models})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -44,7 +46,7 @@ class Gateway(BaseHTTPRequestHandler):
 
     def _answer(self, document: object) -> None:
         body = json.dumps(document).encode()
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

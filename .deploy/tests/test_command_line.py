@@ -1,13 +1,16 @@
 """bin/compose.sh where no lab runs: its answers for programs, its release, and whose the lab is."""
 
+import io
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab_engine import __main__, settings
+from lab_engine.kubernetes import __main__ as kubernetes
 from lab_engine.settings import ROOT
 
 RELEASE = settings.read_env_file(ROOT / "versions.env")["LAB_VERSION"]
@@ -38,6 +41,36 @@ def test_another_users_lab_is_reported_as_such(
     output = capsys.readouterr().err
     assert "/home/ada/.lab/lab.json: Permission denied; the lab may be another user's" in output
     assert "disk" not in output
+
+
+@pytest.mark.parametrize("words", [["chaos", "kill-serving"], ["down", "--volumes"], ["restore", "lab.tar.gz"]])
+def test_end_of_input_at_a_question_changes_nothing(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    assert __main__.main(words) == 1
+    assert "nothing was changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        (__main__.main, ["logs", "-n", "-5"]),
+        (kubernetes.main, ["logs", "-n", "-5"]),
+        (kubernetes.main, ["apply", "--timeout", "0"]),
+    ],
+)
+def test_number_that_is_too_small_is_wrong_usage(
+    main: Callable[[list[str]], int], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert f"invalid value '{words[-1]}' (expected a whole number >= " in capsys.readouterr().err
 
 
 def test_compose_works_through_a_link_and_knows_its_release(tmp_path: Path) -> None:

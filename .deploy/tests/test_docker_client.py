@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lab_engine import choice
+from lab_engine import __main__, choice, memory, settings
 from lab_engine.docker import client
+from lab_engine.docker.deployment import Deployment
 from lab_engine.errors import EngineError
 
+CONFIG_FAILS = 'case "$*" in *" config "*) exit 1;; esac\ncase $1 in'
 DENIED = "permission denied while trying to connect to the Docker daemon socket"
 
 
@@ -46,6 +48,42 @@ def test_engine_that_cannot_run_the_lab_is_named(
     docker_that(tmp_path, monkeypatch, usual | words)
     obstacle = choice.engine_obstacle()
     assert (text in obstacle) if text and obstacle else obstacle is text
+
+
+@pytest.mark.parametrize(
+    ("words", "images", "serving", "files"),
+    [
+        ([], "r:1/g/*:mine", "embedded", "one.yml"),
+        (["--tag", "other"], "r:1/g/*:other", "embedded", "one.yml"),
+        (["--gpu"], "r:1/g/*:mine", "gpu", "one.yml gpu-compose.yml"),
+        (["--serving", "auto", "--registry", "r:2"], "r:2/g/*:mine", "cpu", "one.yml"),
+        (["--file", "two.yml"], "r:1/g/*:mine", "embedded", "two.yml"),
+    ],
+)
+def test_up_of_a_running_lab_changes_only_what_is_given(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    images: str,
+    serving: str,
+    files: str,
+) -> None:
+    usual = {"version": "28.0", "info": "[]", "image": "id", "compose": "v2"}
+    docker_that(tmp_path, monkeypatch, usual)
+    (tmp_path / "docker").write_text((tmp_path / "docker").read_text().replace("case $1 in", CONFIG_FAILS))
+    (tmp_path / "two.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
+    lab = settings.load()
+    Deployment("mine", ("one.yml",), "r:1", "g", "mine", "embedded", replicas=2).save(lab)
+    memory.note(lab, "docker", up=True)
+    assert __main__.main(["up", *words]) == 1
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith("  "))
+    assert (rows["images"], rows["serving"]) == (images, serving)
+    assert [Path(file).name for file in rows["compose"].split(", ")] == files.split()
+    assert "cannot be had" not in rows["engine"]
 
 
 @pytest.fixture

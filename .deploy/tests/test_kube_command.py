@@ -12,15 +12,12 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
-from kube_kit import KUBECTL, VERSIONS
+from kube_kit import COMPONENTS, KUBECTL, OVERLAYS, VERSIONS, objects
 from kube_stand_in import Cluster, Gateway, install
 
 from lab_engine import settings
-from lab_engine.docker.deployment import COMPOSE_FILE
-from lab_engine.errors import EngineError
 from lab_engine.kubernetes import __main__, kubectl, manifests
-from lab_engine.kubernetes.kubectl import Kubectl
+from lab_engine.kubernetes import cluster as kinds
 from lab_engine.settings import ROOT
 
 
@@ -75,6 +72,29 @@ def test_apply_brings_all_waits_and_shows_an_answer(cluster: Cluster, capfd: pyt
     assert all(words[:2] == ["--context", "kind-lab"] for words in cluster.calls("apply"))
 
 
+def test_apply_with_a_route_names_its_gateway(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+    route = {"spec": {"hostnames": ["lab.example"], "parentRefs": [{"namespace": "edge", "name": "public"}]}}
+    cluster.answers["get httproutes.gateway.networking.k8s.io"] = [0, json.dumps(route)]
+    cluster.answers["get ingress"] = [1, 'ingresses.networking.k8s.io "tensor-rest" not found']
+    cluster.answer()
+    assert __main__.main(["apply", "--yes", "--component", "gateway-api"]) == 0
+    assert "lab.example at the Gateway edge/public" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(200, "the lab has no model mnist-net"), (401, "the gateway wants an API key")]
+)
+def test_sample_that_is_not_sent_fails_test_but_not_apply(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], status: int, reason: str
+) -> None:
+    monkeypatch.setattr(Gateway, "models", [])
+    monkeypatch.setattr(Gateway, "status", status)
+    for arguments, code in ((["test"], 1), (["apply", "--yes"], 0)):
+        assert __main__.main(arguments) == code
+        assert f"The sample image was not sent: {reason}" in capfd.readouterr().out
+    assert cluster.calls("port-forward")
+
+
 def test_nothing_is_applied_unless_it_is_confirmed(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["apply"]) == 1
     assert "apply this to kind-lab: add --yes" in capfd.readouterr().err
@@ -122,6 +142,7 @@ def test_keys_and_rules_of_this_machine_come_along(cluster: Cluster, monkeypatch
     named = {each["metadata"]["name"]: each for each in cluster.applied() if each["kind"] in ("Secret", "ConfigMap")}
     assert base64.b64decode(named["tensor-rest-api-keys"]["data"]["api-keys"]) == b"ada:00\n"
     assert named["tensor-rest-config"]["data"] == {"rules.json": "{}"}
+    assert named["tensor-rest-config"]["metadata"]["labels"] == manifests.LABELS  # by which `delete` finds it
     assert "tensor-jupyter-token" not in named
     (variables,) = [
         each["data"]
@@ -156,7 +177,7 @@ def test_production_without_keys_is_refused(cluster: Cluster, capfd: pytest.Capt
     cluster.answers["get secret"] = [1, "not found"]
     cluster.answer()
     assert __main__.main(["apply", "--yes", "--component", "production"]) == 1
-    assert "set TENSOR_REST_API_KEYS_FILE to a file of them" in capfd.readouterr().err
+    assert "set TENSOR_REST_API_KEYS_FILE to their file" in capfd.readouterr().err
     assert cluster.calls("apply") == []
 
 
@@ -184,58 +205,33 @@ def test_delete_keeps_volumes_by_default(cluster: Cluster) -> None:
     assert cluster.calls("delete")[1][4:] == ["delete", "namespace", "mine"]
 
 
+@pytest.mark.parametrize("known", ["", "httproutes.gateway.networking.k8s.io\npods\nscaledobjects.keda.sh"])
+def test_delete_names_only_custom_kinds_the_cluster_knows(cluster: Cluster, known: str) -> None:
+    cluster.answers["api-resources --namespaced"] = [0, known]
+    cluster.answer()
+    assert __main__.main(["delete", "--yes"]) == 0
+    (words,) = cluster.calls("delete")
+    named = set(words[5].split(",")) - {*kinds.KINDS}
+    assert named == set(known.split()) - {"pods"}
+
+
+def test_delete_covers_every_kind_that_is_rendered() -> None:
+    stay = {"Namespace", "PersistentVolumeClaim"}
+    deleted = {kind.partition(".")[0] for kind in (*kinds.KINDS, *kinds.CUSTOM_KINDS)}
+    for overlay in OVERLAYS:
+        chosen = tuple(name for name in COMPONENTS if name not in (overlay, "models-oci"))
+        for found in (each for each in objects(overlay, chosen) if each["kind"] not in stay):
+            name = found["kind"].lower()
+            assert {f"{name}s", f"{name}es", f"{name[:-1]}ies"} & deleted, found["kind"]
+            assert found["metadata"]["labels"]["app.kubernetes.io/part-of"] == "tensor-lab"
+
+
 def test_logs_of_one_service_and_of_none_that_is(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["logs", "tensor-rest", "--tail", "5"]) == 0
     (words,) = cluster.calls("logs")
     assert {"app.kubernetes.io/name in (tensor-rest)", "--tail=5"} <= set(words)
     assert __main__.main(["logs", "gateway"]) == 1
     assert "unknown service 'gateway'" in capfd.readouterr().err
-
-
-def test_everything_compose_hands_on_is_handed_on() -> None:
-    compose = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
-    for service in ("tensor-rest", "tensor-serving"):
-        names = {name for name, value in compose[service]["environment"].items() if value is None}
-        given = manifests.passed_on(dict.fromkeys(names, "1"))
-        assert set(given) == {service}
-        assert set(given[service]) == names
-
-
-def test_environment_chooses_images_and_settings() -> None:
-    environ = {
-        "LAB_REGISTRY": "r.example",
-        "LAB_GROUP": "g",
-        "LAB_TAG": "2",
-        "LAB_SERVING": "embedded",
-        "LAB_HOME": "/no",
-    }
-    more = {"TENSOR_REST_DRAIN_SECONDS": "30", "TENSOR_REST_WAITING": "7", "TENSOR_SERVING_ALLOWED_OPS": "ReadFile"}
-    choice = manifests.Choice("local", ("modern",), "mine", "lab.example")
-    text = manifests.render(Kubectl(str(KUBECTL)), choice, settings.load(environ), more)
-    found = list(yaml.safe_load_all(text))
-    assert {each["metadata"].get("namespace", each["metadata"]["name"]) for each in found} == {"mine"}
-    for image in ("tensor-rest", "tensor-board", "tensor-jupyter", "tensor-serving-embedded"):
-        assert f"image: r.example/g/{image}:2\n" in text
-    maps = {key: value for each in found if each["kind"] == "ConfigMap" for key, value in each["data"].items()}
-    assert maps["TENSOR_REST_WAITING"] == "7"
-    assert maps["TENSOR_REST_ALLOWED_HOSTS"] == "lab.example"
-    assert maps["TENSOR_SERVING_ALLOWED_OPS"] == "ReadFile"
-    grace = {
-        each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in found if each["kind"] == "Deployment"
-    }
-    assert grace["tensor-rest"]["terminationGracePeriodSeconds"] == 50
-
-
-def test_a_drain_that_is_no_number_is_named() -> None:
-    with pytest.raises(EngineError, match="TENSOR_REST_DRAIN_SECONDS='soon' is not a number of seconds"):
-        manifests.kustomization(
-            manifests.Choice("local"), settings.load({}), {"TENSOR_REST_DRAIN_SECONDS": "soon"}, Path("/tmp")
-        )
-
-
-def test_latest_becomes_the_release() -> None:
-    assert manifests.tag(settings.load({"LAB_TAG": "latest"})) == VERSIONS["LAB_VERSION"]
-    assert manifests.tag(settings.load({"LAB_TAG": "2"})) == "2"
 
 
 @pytest.mark.parametrize(("minor", "own"), [("25", False), ("31", False), ("32", True), ("37+", True)])

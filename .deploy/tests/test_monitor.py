@@ -103,6 +103,21 @@ def test_what_is_stopped_is_continued(lab: settings.Settings, name: str) -> None
     assert manager.pid == processes["supervisord"]
 
 
+def test_restarts_are_counted_across_a_rotation_of_the_log(lab: settings.Settings) -> None:
+    manager, log = Manager(lab), lab.run / "supervisord.log"
+
+    def program() -> Process:
+        return next(each for each in manager.processes() if each.program == "answers")
+
+    assert wait_until(lambda: program().pid > 0, 20)
+    os.kill(program().pid, signal.SIGKILL)
+    assert wait_until(lambda: program().restarts == 1, 20)
+    log.rename(log.with_name("supervisord.log.1"))
+    os.kill(manager.pid, signal.SIGUSR2)  # supervisord opens its log anew
+    assert wait_until(log.exists, 20)
+    assert program().restarts == 1
+
+
 def monitor(lab: settings.Settings) -> Monitor:
     program = Program("answers", (), probe=f"http://127.0.0.1:{(lab.run / 'port').read_text()}/")
     return Monitor(lab, [Service("service", (program,))], QUICK)

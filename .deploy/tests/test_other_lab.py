@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab_engine import identity, report, sample, settings
-from lab_engine.errors import OtherLabError
+from lab_engine.errors import EngineError, OtherLabError
 from lab_engine.local import health
 from lab_engine.local.services import all_services
 
@@ -102,3 +103,22 @@ def test_a_wrong_answer_to_the_sample_image_is_called_wrong(
     gateway.digit = 7
     report.say_how_to_go_on(at(lab, gateway))
     assert "wrong: the image shows a 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 200 OK\r\n\r\n<html>", b"HTTP/1.0 200 OK\r\n\r\n{}", b"what?\r\n\r\n"])
+def test_another_program_at_the_gateways_address_is_reported(
+    lab: settings.Settings, capsys: pytest.CaptureFixture[str], answer: bytes
+) -> None:
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        here = replace(lab, ports=replace(lab.ports, rest=server.server_address[1]))
+        report.say_status(here, {"tensor-rest": False})
+        assert "the gateway does not answer: " in capsys.readouterr().out
+        with pytest.raises(EngineError, match="mnist-net does not answer"):
+            sample.classify(here, seconds=0)
+        server.shutdown()

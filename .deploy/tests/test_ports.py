@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +27,24 @@ def test_a_taken_port_is_distinguished_from_a_free_one(taken: int) -> None:
 
 def test_the_holder_of_a_port_is_named(taken: int) -> None:
     assert ports.holder(taken).startswith(f"process {os.getpid()} (")
+
+
+def test_a_holder_that_ends_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    found = ports._socket_inodes
+    with subprocess.Popen([sys.executable, "-c", listen], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+
+        def inodes(pid: str) -> set[str]:
+            before = found(pid)
+            if pid == str(child.pid):
+                child.kill()
+                child.wait()
+            return before
+
+        monkeypatch.setattr(ports, "_socket_inodes", inodes)
+        assert ports.holder(port) == "a process of another user"
 
 
 def test_all_taken_ports_are_reported_together(taken: int) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import xmlrpc.client
+from collections.abc import Sequence
 from configparser import RawConfigParser
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lab_engine.docker.deployment import MORE, Deployment
 from lab_engine.docker.lab import DockerLab
 from lab_engine.errors import EngineError
 from lab_engine.local import scaling, services
+from lab_engine.local.manager import Manager
 from lab_engine.verbs import SERVICES
 
 STAND_IN = """#!/bin/sh
@@ -119,13 +122,41 @@ def test_each_local_model_server_has_ports_and_files_of_its_own(tmp_path: Path) 
     assert lines == [f"127.0.0.1:{each.serving} 127.0.0.1:{each.inventory}" for each in ports]
     parser = RawConfigParser()
     parser.read_string(services.supervisor_config(lab, {}))
-    assert parser["include"]["files"] == f"{lab.run}/replicas.conf"
+    assert parser["include"]["files"] == "replicas.conf"
     first = parser["program:model-server"]["command"]
     parser.read(lab.run / "replicas.conf")
     second, third = (parser[f"program:model-server-{number}"]["command"] for number in (2, 3))
     assert parser["group:tensor-serving-3"]["programs"] == "watcher-3,model-server-3"
     assert len({word for command in (first, second, third) for word in command.split() if "loads" in word}) == 3
     assert scaling.with_free_ports(lab, 2).replicas == lab.replicas[:1]
+
+
+class Refuses(Manager):
+    """A process manager that starts nothing."""
+
+    error: Exception
+    calls: list[tuple[Sequence[str], Sequence[str]]]
+
+    def change_groups(self, stopped: Sequence[str], started: Sequence[str]) -> None:
+        self.calls.append((stopped, started))
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [xmlrpc.client.Fault(10, "BAD_NAME"), TimeoutError(), EngineError("not healthy")])
+def test_model_servers_that_do_not_start_are_forgotten(error: Exception, tmp_path: Path) -> None:
+    lab = settings.load({"LAB_HOME": str(tmp_path)})
+    (lab.run / "log").mkdir(parents=True)
+    scaling.write(lab)
+    written = (lab.run / "model-servers").stat().st_mtime_ns
+    manager = Refuses(lab)
+    manager.error, manager.calls = error, []
+    with pytest.raises(type(error)):
+        scaling.scale(lab, manager, 3)
+    assert settings.load({"LAB_HOME": str(tmp_path)}).replicas == ()
+    assert (lab.run / "replicas.conf").read_text() == ""
+    second, third = "tensor-serving-2", "tensor-serving-3"
+    assert manager.calls == [([], [second, third]), ([second], []), ([third], [])]
+    assert (lab.run / "model-servers").stat().st_mtime_ns == written  # the gateway never had them in its list
 
 
 @pytest.mark.parametrize(
@@ -146,7 +177,7 @@ def test_a_new_lab_has_as_many_as_set_or_as_the_cores_keep_busy(
     assert model_servers.at_start(found, serving, cores) == count
 
 
-@pytest.mark.parametrize("given", ["0", "17", "two", ""])
+@pytest.mark.parametrize("given", ["0", "17", "two"])
 def test_a_wrong_number_is_named(given: str, tmp_path: Path) -> None:
     found = settings.load({"LAB_HOME": str(tmp_path), "LAB_MODEL_SERVERS": given})
     with pytest.raises(EngineError, match=r"LAB_MODEL_SERVERS=.*: set it to auto, or a number from 1 to 16"):

@@ -1,14 +1,17 @@
 """Settings: versions.env, the environment over it, and a refusal that names what is wrong."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from lab_engine import identity, settings
+from lab_engine import __main__, identity, notebooks, settings
 from lab_engine.docker.deployment import Deployment
 from lab_engine.errors import EngineError
 from lab_engine.local.services import environment
 
+DOCKER = Deployment("lab", (), "localhost:5000", "lab", "latest", "cpu")
 DEFAULTS = settings.read_env_file(settings.ROOT / "versions.env")
 
 
@@ -36,7 +39,12 @@ def test_the_key_comes_from_where_the_workbench_takes_it(tmp_path: Path) -> None
     assert "mine" not in repr(found).replace(str(file), "")
 
 
-@pytest.mark.parametrize("text", ["", "http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])
+def test_an_empty_variable_is_as_one_that_is_not_set(tmp_path: Path) -> None:
+    home = {"LAB_HOME": str(tmp_path)}
+    assert settings.load(home | dict.fromkeys(DEFAULTS, "")) == settings.load(home)
+
+
+@pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])
 def test_a_port_that_is_none_is_named(text: str) -> None:
     with pytest.raises(EngineError, match=r"LAB_REST_PORT=.* is not a port"):
         settings.load({"LAB_REST_PORT": text})
@@ -75,8 +83,7 @@ def test_the_id_is_made_once_and_reaches_every_service(tmp_path: Path) -> None:
     assert lab.lab_id == made != ""
     local = environment(lab, {"LAB_ID": "another lab's"})
     assert local["LAB_ID"] == local["TENSOR_REST_LAB_ID"] == made
-    docker = Deployment("lab", (), "localhost:5000", "lab", "latest", "cpu")
-    assert docker.environment(lab)["LAB_ID"] == made
+    assert DOCKER.environment(lab)["LAB_ID"] == made
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\xff"])
@@ -86,11 +93,49 @@ def test_a_damaged_lab_file_is_named(tmp_path: Path, text: str) -> None:
         settings.load({"LAB_HOME": str(tmp_path)})
 
 
+GOOD = {"engine.json": {"engine": "docker", "up": True}, "docker.json": {**asdict(DOCKER), "files": ["a.yml"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("engine.json", "{"),
+        ("engine.json", '{"engine": "docker"}'),
+        ("docker.json", "[]"),
+        ("docker.json", '{"project": "lab"}'),
+        ("docker.json", '{"files": 1}'),
+        ("lab.json", '{"replicas": [1]}'),
+        ("lab.json", '{"replicas": [{"serving": 1}]}'),
+        ("lab.json", '{"replicas": [{"serving": "x", "serving_rest": 1, "inventory": 1}]}'),
+    ],
+)
+def test_damaged_file_of_the_lab_is_named_by_every_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    for each, document in GOOD.items():
+        (tmp_path / each).write_text(json.dumps(document))
+    (tmp_path / name).write_text(text)
+    assert __main__.main(["status"]) == 1
+    output = capsys.readouterr().err
+    assert str(tmp_path / name) in output
+    assert "remove it, and start the lab anew" in output
+
+
+def test_damaged_record_of_the_notebooks_is_named(tmp_path: Path) -> None:
+    lab = settings.load({"LAB_HOME": str(tmp_path)})
+    lab.workspace.mkdir()
+    (lab.workspace / "shipped.json").write_text("{")
+    with pytest.raises(EngineError, match=r"shipped\.json is not a JSON object: remove it"):
+        notebooks.prepare(lab)
+
+
 def test_a_state_folder_too_deep_for_unix_sockets_is_refused() -> None:
     with pytest.raises(EngineError, match="set LAB_HOME to a shorter one"):
         settings.load({"LAB_HOME": "/tmp/" + "x" * 100})
 
 
-def test_a_state_folder_that_would_break_a_configuration_file_is_refused() -> None:
+@pytest.mark.parametrize("name", ["a;b", "a[1]", "a*", "a?"])  # supervisord expands the last three
+def test_a_state_folder_that_would_break_a_configuration_file_is_refused(name: str) -> None:
     with pytest.raises(EngineError, match="set LAB_HOME to another one"):
-        settings.load({"LAB_HOME": "/tmp/a;b"})
+        settings.load({"LAB_HOME": f"/tmp/{name}"})

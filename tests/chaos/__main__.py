@@ -25,9 +25,9 @@ def main() -> int:
         return report.write(RESULTS, check=options.check)
     names = list(ROWS) if "all" in options.fault else options.fault
     if len(names) > 1:
-        return max(
-            subprocess.run([sys.executable, "-m", "tests.chaos", name, *_flags(options)]).returncode for name in names
-        )
+        command = [sys.executable, "-m", "tests.chaos"]
+        codes = [subprocess.run([*command, name, *_flags(options)]).returncode for name in names]
+        return int(any(codes))  # a code is negative where a signal ended the process
     row = ROWS[names[0]]
     if row.namespaces and not os.environ.get(_INSIDE) and os.getuid() == 0 and shutil.which("unshare"):
         # Mounts and addresses of its own: nothing of it is left when it ends.

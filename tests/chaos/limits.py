@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.chaos.processes import rss, threads, tree
+from tests.chaos.processes import pss, threads, tree
 from tests.chaos.scene import Scene, SkippedError
 from tests.running import ROOT, free_ports, wait_until
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _PERIOD = 100_000  # microseconds
-_MEMORY = 512  # MiB for the gateway: half of its container's default limit
+_MEMORY = 1024  # MiB for the gateway, the default limit of its container
 _PIDS = 512  # threads; a container's limit, which counts them, is 4096
 
 # What Python code sees of the machine; TensorFlow's own threads see the real one.
 _COUNTS = """
+import os
+
 os.cpu_count = lambda: {cpus}
 os.sched_getaffinity = lambda pid: set(range({cpus}))
 """
@@ -27,11 +29,16 @@ def cpus(scene: Scene) -> bool:
     """Gateway and model server on each machine: they start, answer, and stay within _MEMORY and _PIDS."""
     met = True
     for count in (1, 2, 48, 130, 256) if scene.long else (1, 130):
-        folder = scene.folder / f"cpus-{count}"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(_COUNTS.format(cpus=count))
-        met = _starts(scene, f"{count}_cpus", (), str(folder)) and met
+        met = _starts(scene, f"{count}_cpus", (), staged_cpus(scene.folder, count)) and met
     return met
+
+
+def staged_cpus(parent: Path, count: int) -> str:
+    """Return the PYTHONPATH, a folder made below `parent`, with which Python programs see so many processors."""
+    folder = parent / f"cpus-{count}"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_COUNTS.format(cpus=count))
+    return str(folder)
 
 
 def quotas(scene: Scene) -> bool:
@@ -67,7 +74,7 @@ def _starts(scene: Scene, name: str, inside: tuple[str, ...], path: str) -> bool
             scene.pause(5 if scene.long else 2)
         pids, serving = tree(gateway.program.process.pid), tree(server.process.pid)
         figures = scene.note_load(load.summary(), name)
-        memory, tasks = rss(pids), max(threads(pids), threads(serving))
+        memory, tasks = pss(pids), max(threads(pids), threads(serving))
         scene.note(**{f"{name}_gateway_processes": len(pids), f"{name}_gateway_mib": memory, f"{name}_threads": tasks})
         return not figures.failed and memory <= _MEMORY and tasks <= _PIDS
     except AssertionError as error:

@@ -83,7 +83,7 @@ _ALL = (
         "0 failures but for those listed with a reason",
         floods.h2spec,
     ),
-    Row("cpus", "1, 2, 48, 130, 256 CPUs (staged)", "starts, answers, gateway within 512 MB, 512 threads", limits.cpus),
+    Row("cpus", "1, 2, 48, 130, 256 CPUs (staged)", "starts, answers, gateway within 1 GiB, 512 threads", limits.cpus),
     Row(
         "quotas",
         "control groups with 0.5, 1 and 2 CPUs and 512 MB",

@@ -49,9 +49,9 @@ class Clone:
         return done.stdout
 
     def images(self) -> list[str]:
-        """The references of this clone's images in the engine."""
+        """The references of this clone's images in the engine; none without an engine."""
         listed = subprocess.run(
-            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"], capture_output=True, text=True, check=True
+            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"], capture_output=True, text=True, check=False
         )
         return sorted(line for line in listed.stdout.splitlines() if f"/{self.group}/" in line)
 
@@ -159,6 +159,22 @@ def test_a_registry_comes_answers_and_goes(clone: Clone, registry: str) -> None:
     assert f'the registry at {registry} answers: {{"repositories":[]}}\n' == clone.run("registry.sh", "status")
     assert "no registry of this clone runs" in clone.run("registry.sh", "down")
     assert "bin/registry.sh up starts one" in clone.run("registry.sh", "status", code=1)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_down_removes_only_the_registry_of_its_clone(clone: Clone, tmp_path: Path, own: bool) -> None:
+    folder = clone.root if own else tmp_path / "another"
+    docker, removed = tmp_path / "bin" / "docker", tmp_path / "removed"
+    docker.parent.mkdir()
+    docker.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        f'*--filter\\ volume=*) case "$*" in *"volume={folder}/.lab/registry/data"*) echo id ;; esac ;;\n'
+        f"ps*) echo id ;;\nrm*) touch {removed} ;;\nesac\n"
+    )
+    docker.chmod(0o755)
+    path = f"{docker.parent}{os.pathsep}{os.environ['PATH']}"
+    assert "no registry of this clone runs" in clone.run("registry.sh", "down", PATH=path)
+    assert removed.exists() == own
 
 
 def test_a_registry_listens_on_loopback_only(registry: str) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from .. import console, sample
 from ..errors import EngineError
 from ..settings import HOST, Settings
+from ..verbs import confirm
 from ..waiting import wait_until
 from .load import Summary
-from .stage import Stage, confirm
+from .stage import Stage
 
 _MODEL = "chaos"  # the one that is published and removed
 _QUARANTINE_SECONDS = 60.0
@@ -28,17 +29,17 @@ class Fault:
     about: str
     criterion: str
     play: Callable[[Stage], bool]
-    confirmation: str = ""  # what the user has to agree to
+    confirmation: str = ""  # what the user has to agree that it will do
 
 
-def run(settings: Settings, name: str, sure: bool) -> int:
+def run(settings: Settings, engine: str, name: str, sure: bool) -> int:
     """Inject a fault; return the exit code: 0 if its criterion was met, else 1."""
     fault = FAULTS[name]
     if fault.confirmation:
-        confirm(sure, f"{fault.confirmation} of the lab in {settings.home}")
+        confirm(sure, f"{fault.confirmation} of the lab in {settings.home}, and put everything back at the end")
     sample.classify(settings)
     console.say(f"{name}: {fault.about}")
-    stage = Stage(settings)
+    stage = Stage(settings, engine)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         met = fault.play(stage)
@@ -155,9 +156,12 @@ def _say(stage: Stage, figures: Summary) -> Summary:
 
 _BESIDE = "95 % of other requests answered, their p99 at most twice that before the fault (or 50 ms)"
 FAULTS = {
-    "kill-serving": Fault("the model server ends", "0 failed", _kill_serving, "kills the model server"),
+    "kill-serving": Fault("the model server ends", "0 failed", _kill_serving, "kill the model server"),
     "kill-worker": Fault(
-        "a worker of the gateway ends, three times", "lost at most what was in flight", _kill_worker, "kills workers"
+        "a worker of the gateway ends, three times",
+        "lost at most what was in flight",
+        _kill_worker,
+        "kill workers",
     ),
     "corrupt-model": Fault(
         "a model with a damaged file is published", "0 failed, quarantined, forgotten when deleted", _corrupt_model
@@ -166,9 +170,9 @@ FAULTS = {
         "a model that aborts its server in warm-up is published",
         "0 failed, quarantined, forgotten when deleted",
         _crash_model,
-        "crashes the model server",
+        "crash the model server",
     ),
-    "fill-disk": Fault("the disk of the feedback folder is full for 10 s", "0 failed", _fill_disk, "fills the disk"),
+    "fill-disk": Fault("the disk of the feedback folder is full for 10 s", "0 failed", _fill_disk, "fill the disk"),
     "slow-client": Fault("64 clients send their bodies byte by byte", _BESIDE, _slow_client),
     "stall-upload": Fault("64 uploads stop half way", _BESIDE, _stall_upload),
 }

@@ -1,9 +1,7 @@
 """What the faults have in common: running code inside a service, the load meanwhile, and the gateway's answers."""
 
 import contextlib
-import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ class Stage:
     """A running lab into which a fault is injected; `undo` reverts everything in any case."""
 
     settings: Settings
+    engine: str  # auto, docker or local, as chosen for the verb
     undo: ExitStack = field(default_factory=ExitStack)
 
     def python(self, service: str, program: str, *arguments: str) -> str:
@@ -96,10 +95,10 @@ class Stage:
     def say(self, text: str) -> None:
         console.say(f"  {text}")
 
-    @staticmethod
-    def _command(service: str, program: str, *arguments: str) -> list[str]:
+    def _command(self, service: str, program: str, *arguments: str) -> list[str]:
         code = (_PROGRAMS / f"{program}.py").read_text(encoding="utf-8")
-        return [str(ROOT / "bin" / "compose.sh"), "exec", service, "python3", "-c", code, *arguments]
+        run = [str(ROOT / "bin" / "compose.sh"), "--engine", self.engine, "exec", service]
+        return [*run, "python3", "-c", code, *arguments]
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -113,19 +112,3 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.kill()
         process.wait()
     process.stdout.close()
-
-
-def parse(text: str) -> Any:
-    """Return the JSON that a script printed last."""
-    return json.loads(text.splitlines()[-1])
-
-
-def confirm(sure: bool, what: str) -> None:
-    """Raise EngineError unless the user agrees to `what`."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise EngineError(f"this {what}: add --yes if that is meant")
-    console.say(f"This {what}. Everything is put back at the end.")
-    if input("Type yes to go on: ").strip() != "yes":
-        raise EngineError("nothing was done")

@@ -22,10 +22,10 @@ for folder in /models /logs /data /feedback; do
   [ -d .restoring ] || continue
   chmod -R ug+rwX .restoring
   find .restoring -type d -exec chmod g+s {} +
-  mkdir .replaced
-  find . -mindepth 1 -maxdepth 1 ! -name .restoring ! -name .replaced -exec mv -t .replaced {} +
+  replaced=$(mktemp -d .replaced.XXXXXX)  # beside those of a restore that failed here: they may hold what was there
+  find . -mindepth 1 -maxdepth 1 ! -name .restoring ! -name '.replaced.*' -exec mv -t $replaced {} +
   find .restoring -mindepth 1 -maxdepth 1 -exec mv -t . {} +
-  rm -rf .restoring .replaced
+  rm -rf .restoring .replaced.*
 done
 """
 _CLEAR = "rm -rf /*/.restoring"
@@ -47,7 +47,10 @@ def restore(path: Path, settings: Settings, deployment: Deployment) -> None:
         subprocess.run([*container, "sh", "-c", _CLEAR], check=False)
         raise
     if subprocess.run([*container, "sh", "-c", _SWAP], check=False).returncode:
-        raise EngineError("the volumes could not be replaced; the reason is above. What was there is in .replaced")
+        raise EngineError(
+            "the volumes could not be replaced; the reason is above. Mend it and restore again; until then, what was "
+            "there is in the folders .replaced.* of the volumes"
+        )
     archive.replace(path, settings.home, archive.HOST_FOLDERS)
 
 

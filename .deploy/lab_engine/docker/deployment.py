@@ -3,9 +3,8 @@
 import os
 import platform
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from .. import memory
+from .. import state
 from ..settings import ROOT, Settings
 from ..verbs import SERVICES
 from . import client
@@ -15,6 +14,7 @@ SERVING = ("auto", "cpu", "gpu", "embedded")
 MORE = "tensor-serving-more"
 """The compose file's service of the model servers beside the first."""
 
+_NAME = "docker.json"
 PROJECT = "lab"  # the one lab of a machine
 GPU_FILE = ROOT / ".deploy" / "gpu-compose.yml"
 
@@ -80,13 +80,17 @@ class Deployment:
         }
 
     def save(self, settings: Settings) -> None:
-        memory.write(settings, "docker.json", asdict(self))
+        settings.make_home()
+        state.write(settings.home / _NAME, asdict(self))
 
 
 def load(settings: Settings) -> Deployment | None:
-    """The lab that `up` started in Docker last; None if it never did."""
-    found: dict[str, Any] = memory.read(settings, "docker.json")
-    return Deployment(**{**found, "files": tuple(found["files"])}) if found else None
+    """The lab that `up` started in Docker last; None if it never did. Raises EngineError."""
+    found = state.read(settings.home / _NAME)
+    try:
+        return Deployment(**{**found, "files": tuple(found["files"])}) if found else None
+    except (KeyError, TypeError):
+        raise state.damaged(settings.home / _NAME, "does not describe a deployment") from None
 
 
 def notebook_user() -> int:

@@ -1,6 +1,7 @@
 """The images of a lab: here already, pulled from the registry, or built; and whether they are this clone's source."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .. import console
@@ -14,19 +15,17 @@ BEFORE = "-before"  # behind the tag of the images that an upgrade replaced
 
 def obstacle(deployment: Deployment, settings: Settings) -> str | None:
     """Return why the images can be neither found, pulled nor built, or None. Nothing is built; may take a minute."""
-    missing = [image for image in deployment.images.values() if not client.has_image(image)]
+    missing = {service: image for service, image in deployment.images.items() if not client.has_image(image)}
     try:
-        if not missing or all(client.can_pull(image) or _arrives(image) for image in missing):
-            return None
+        with ThreadPoolExecutor() as pool:  # each may take half a minute
+            found = dict(zip(missing, pool.map(_can_be_pulled, missing.values()), strict=True))
     except EngineError as error:  # a registry that may have them, and does not let this machine see
         return str(error)
-    bases = [settings.versions["PYTHON_IMAGE"]]
-    if deployment.serving != "embedded":
-        bases.append(serving_base(deployment, settings))
-    for base in bases:
-        if not client.has_image(base) and not client.can_pull(base):
-            hint = "bin/base-image.sh makes it" if base == bases[0] else _without(deployment)
-            return f"{missing[0]} is neither here nor in the registry, and its base {base} cannot be had ({hint})"
+    for service, image in missing.items():
+        base = _base(service, deployment, settings)
+        if not found[service] and not client.has_image(base) and not client.can_pull(base):
+            hint = _without(deployment) if base != settings.versions["PYTHON_IMAGE"] else "bin/base-image.sh makes it"
+            return f"{image} is neither here nor in the registry, and its base {base} cannot be had ({hint})"
     return None
 
 
@@ -46,14 +45,17 @@ def older(deployment: Deployment) -> list[str]:
     return [service for service, labels in found.items() if labels is not None and not _is_current(service, labels)]
 
 
-def keep(deployment: Deployment) -> str:
-    """Give the images a second tag, which an upgrade leaves alone; returns it, or nothing unless all are here."""
-    images = deployment.images.values()
-    if not all(client.has_image(image) for image in images):
-        return ""
-    for image in images:
-        _docker("tag", image, image + BEFORE)
-    return deployment.tag + BEFORE
+def keep(deployment: Deployment) -> None:
+    """Give the images a second tag, which an upgrade leaves alone; do nothing unless all are here."""
+    if all(client.has_image(image) for image in deployment.images.values()):
+        for image in deployment.images.values():
+            _docker("tag", image, image + BEFORE)
+
+
+def kept(deployment: Deployment) -> str:
+    """Return the tag of the images that an upgrade replaced; an empty string unless all of them are here."""
+    here = all(client.has_image(image + BEFORE) for image in deployment.images.values())
+    return deployment.tag + BEFORE if here else ""
 
 
 def renew(deployment: Deployment, services: list[str]) -> None:
@@ -77,8 +79,10 @@ def described(deployment: Deployment) -> list[list[str]]:
     return lines
 
 
-def serving_base(deployment: Deployment, settings: Settings) -> str:
-    """TensorFlow Serving's image for the variant."""
+def _base(service: str, deployment: Deployment, settings: Settings) -> str:
+    """Return the image that a service's image is built from."""
+    if service != "tensor-serving" or deployment.serving == "embedded":
+        return settings.versions["PYTHON_IMAGE"]
     return settings.versions["TF_SERVING_IMAGE"] + ("-gpu" if deployment.serving == "gpu" else "")
 
 
@@ -102,10 +106,13 @@ def _pull(image: str) -> bool:
         return client.pull(image)
 
 
-def _arrives(image: str) -> bool:
-    """Return whether a pull succeeds or still runs after 20 s, for when `docker manifest` fails without a reason."""
+def _can_be_pulled(image: str) -> bool:
+    """Return whether the registry has the image.
+
+    `docker manifest` may fail without a reason; then a pull that succeeds, or still runs after 20 s, counts.
+    """
     try:
-        return client.pull(image, seconds=20)
+        return client.can_pull(image) or client.pull(image, seconds=20)
     except TimeoutError:
         return True
 

@@ -116,15 +116,17 @@ class DockerLab:
         return subprocess.run(call, check=False).returncode
 
     def upgrade(self) -> None:
-        self._deployment = dataclasses.replace(self._deployment, tag=self._deployment.tag.removesuffix(images.BEFORE))
+        running = self._deployment.tag
+        self._deployment = dataclasses.replace(self._deployment, tag=running.removesuffix(images.BEFORE))
         older = images.older(self._deployment)
         with exclusive(self._settings, "upgrade"):
-            kept = images.keep(self._deployment)
+            if older and running == self._deployment.tag:  # else the kept images are the ones that run or ran last
+                images.keep(self._deployment)
             images.renew(self._deployment, older)
         try:
             self.up()
         except EngineError as error:
-            if not kept:
+            if not (kept := images.kept(self._deployment)):
                 raise
             raise EngineError(f"{error}\nTo return to the previous images: bin/compose.sh up --tag {kept}") from None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .. import console, settings
 from ..errors import EngineError
+from ..verbs import at_least
 from . import cluster, kubectl, manifests
 from .manifests import Choice
 
@@ -74,13 +75,15 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument(
             "--gateway", default="", metavar="[NAMESPACE/]NAME", help="the Gateway that gateway-api's route belongs to"
         )
-    apply.add_argument("--timeout", type=int, default=600, metavar="SECONDS", help="for each service (default: 600)")
+    apply.add_argument(
+        "--timeout", type=at_least(1), default=600, metavar="SECONDS", help="for each service (default: 600)"
+    )
     verbs.add_parser("status", help="show pods, volumes and autoscalers; exit code 1 if anything is not ready")
     verbs.add_parser("test", help="send the sample digit through the gateway")
     logs = verbs.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="*", metavar="SERVICE", help="all if none is named")
     logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines")
-    logs.add_argument("-n", "--tail", type=int, default=50, metavar="N", help="lines of each pod (default: 50)")
+    logs.add_argument("-n", "--tail", type=at_least(0), default=50, metavar="N", help="lines of each pod (default: 50)")
     delete = verbs.add_parser("delete", help="remove the lab; volumes stay; asks first")
     delete.add_argument("--volumes", action="store_true", help="remove the whole namespace with every model and file")
     for verb in (apply, delete):

@@ -5,7 +5,6 @@ import json
 import re
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,11 +16,19 @@ from . import manifests
 from .kubectl import Kubectl
 from .manifests import Choice
 
-_OURS = "app.kubernetes.io/part-of=tensor-lab"
-_KINDS = (
-    "deployments,services,ingresses,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,"
-    "serviceaccounts,configmaps"
+_OURS = ",".join(f"{name}={value}" for name, value in manifests.LABELS.items())
+KINDS = (
+    *("deployments", "services", "ingresses", "horizontalpodautoscalers", "poddisruptionbudgets"),
+    *("networkpolicies", "serviceaccounts", "configmaps"),
 )
+"""What every cluster has, and `delete` removes."""
+CUSTOM_KINDS = (
+    "httproutes.gateway.networking.k8s.io",
+    "scaledobjects.keda.sh",
+    "servicemonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+)
+"""What components create and `delete` removes, on clusters that know them."""
 _VOLUMES = "persistentvolumeclaims"
 
 
@@ -52,7 +59,7 @@ def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seco
             ("images", ", ".join(sorted(set(re.findall(r"^ +(?:- )?image: (\S+)$", rendered, re.MULTILINE))))),
         ]
     )
-    _confirm(sure, f"apply this to {kubectl.context}")
+    verbs.confirm(sure, f"apply this to {kubectl.context}")
     own = _own_objects(kubectl, choice, settings)
     whole = Kubectl(kubectl.program, kubectl.context)  # the manifests name their namespaces
     for first in (_namespace(rendered, choice), own):
@@ -61,7 +68,7 @@ def apply(kubectl: Kubectl, choice: Choice, settings: Settings, sure: bool, seco
     _wait(kubectl, _deployments(rendered), seconds)
     test(kubectl, settings)
     console.say("Open, each in a terminal of its own:")
-    console.rows(_addresses(kubectl, "JUPYTER_TOKEN_FILE" in rendered, settings))
+    console.rows([*_addresses(kubectl, "JUPYTER_TOKEN_FILE" in rendered, settings), _entry(kubectl, kinds)])
 
 
 def status(kubectl: Kubectl) -> int:
@@ -80,10 +87,16 @@ def status(kubectl: Kubectl) -> int:
     return 1 if missing or not found else 0
 
 
-def test(kubectl: Kubectl, settings: Settings) -> None:
-    """Send the sample image to the gateway through a port-forward, and print the answer."""
+def test(kubectl: Kubectl, settings: Settings) -> int:
+    """Send the sample image to the gateway through a port-forward, and print the answer; return 1 if it was not sent.
+
+    `apply` ignores that: a lab with API keys, or with other models, is complete.
+    """
     with forwarded(kubectl, "tensor-rest", 8080) as port:
-        console.say(report.proof(replace(settings, ports=replace(settings.ports, rest=port))).rstrip())
+        lab = replace(settings, ports=replace(settings.ports, rest=port))
+        why = report.why_unsent(lab)
+        console.say(why or report.proof(lab))
+    return 1 if why else 0
 
 
 def logs(kubectl: Kubectl, services: Sequence[str], tail: int, follow: bool) -> int:
@@ -98,11 +111,14 @@ def logs(kubectl: Kubectl, services: Sequence[str], tail: int, follow: bool) -> 
 def delete(kubectl: Kubectl, sure: bool, volumes: bool) -> int:
     """Remove the lab; its volumes and Secrets stay, unless `volumes` is set: then the whole namespace is removed."""
     if volumes:
-        what = f"namespace {kubectl.namespace} of {kubectl.context}, with every model, log and data file in it"
-        verbs.check_sure(sure, "delete --volumes", what)
+        what = f"remove namespace {kubectl.namespace} of {kubectl.context}, with every model, log and data file in it"
+        verbs.confirm(sure, what)
         return kubectl.show("delete", "namespace", kubectl.namespace)
-    _confirm(sure, f"remove the lab from namespace {kubectl.namespace} of {kubectl.context} (volumes stay)")
-    return kubectl.show("delete", _KINDS, "--selector", _OURS)
+    verbs.confirm(sure, f"remove the lab from namespace {kubectl.namespace} of {kubectl.context} (volumes stay)")
+    # kubectl deletes nothing if one of the kinds is unknown to the cluster. An API that is down is left out here.
+    known = kubectl.try_run("api-resources", "--namespaced", "--output", "name")[1].split()
+    kinds = ",".join([*KINDS, *(kind for kind in CUSTOM_KINDS if kind in known)])
+    return kubectl.show("delete", kinds, "--selector", _OURS)
 
 
 @contextmanager
@@ -127,21 +143,6 @@ def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[int]:
 def _server(kubectl: Kubectl) -> str:
     """Return the address of the cluster's API server."""
     return kubectl.output("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").strip()
-
-
-def _confirm(sure: bool, what: str) -> None:
-    """Raise EngineError unless the user agrees."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise EngineError(f"this would {what}: add --yes if that is meant")
-    console.say(f"This will {what}.")
-    try:
-        answer = input("Type yes to go on: ")
-    except EOFError:
-        answer = ""
-    if answer.strip() != "yes":
-        raise EngineError("nothing was changed")
 
 
 def _namespace(rendered: str, choice: Choice) -> dict[str, object]:
@@ -184,7 +185,7 @@ def _secret(name: str, key: str, content: bytes, choice: Choice) -> dict[str, ob
 
 
 def _named(name: str, choice: Choice) -> dict[str, object]:
-    return {"name": name, "namespace": choice.namespace}
+    return {"name": name, "namespace": choice.namespace, "labels": manifests.LABELS}
 
 
 def _deployments(rendered: str) -> list[str]:
@@ -203,15 +204,23 @@ def _wait(kubectl: Kubectl, deployments: Sequence[str], seconds: int) -> None:
 
 
 def _addresses(kubectl: Kubectl, workbench: bool, settings: Settings) -> list[tuple[str, str]]:
-    """Return how to reach the services: by port-forward, and the gateway also by the Ingress if it has an address."""
+    """Return how to reach the services by port-forward."""
     command = f"kubectl --context {kubectl.context} --namespace {kubectl.namespace} port-forward"
     found = [("the page", f"{command} service/tensor-rest 8080, then http://127.0.0.1:8080/")]
     if workbench:
         page = f"http://127.0.0.1:8888{report.NOTEBOOK}?token={token.read(settings)}"
         found.append(("JupyterLab", f"{command} service/tensor-jupyter 8888, then {page}"))
         found.append(("TensorBoard", f"{command} service/tensor-board 6006, then http://127.0.0.1:6006/"))
-    ingress = kubectl.output("get", "ingress", "tensor-rest", "--output", "json")
-    document = json.loads(ingress)
+    return found
+
+
+def _entry(kubectl: Kubectl, kinds: Sequence[str]) -> tuple[str, str]:
+    """Return the gateway's name, with the address of its Ingress or the Gateway of its route."""
+    if "HTTPRoute" in kinds:
+        spec = json.loads(kubectl.output("get", CUSTOM_KINDS[0], "tensor-rest", "--output", "json"))["spec"]
+        parents = ", ".join(f"{each.get('namespace', kubectl.namespace)}/{each['name']}" for each in spec["parentRefs"])
+        return "HTTPRoute", f"{', '.join(spec.get('hostnames', ['*']))} at the Gateway {parents}"
+    document = json.loads(kubectl.output("get", "ingress", "tensor-rest", "--output", "json"))
     where = document.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
     address = where[0].get("hostname") or where[0].get("ip") or "no address yet: is there an Ingress controller?"
-    return [*found, ("Ingress", f"{document['spec']['rules'][0].get('host', '*')} at {address}")]
+    return "Ingress", f"{document['spec']['rules'][0].get('host', '*')} at {address}"

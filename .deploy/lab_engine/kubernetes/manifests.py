@@ -4,7 +4,9 @@ The choice becomes a kustomization of its own in a temporary folder, on top of t
 .deploy/kubernetes is changed. It is written as JSON, which is valid YAML.
 """
 
+import contextlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -25,10 +27,12 @@ KEYS_MOUNTED = "/run/secrets/tensor-rest/api-keys"
 ROUTE_KEY = "tensor-route-key"
 """The Secret with the key of clients' tokens, for the component direct."""
 _DRAIN, _AFTER_DRAIN = "TENSOR_REST_DRAIN_SECONDS", 20  # seconds for requests in flight and the exit, doubled
+_MAX_DRAIN = 300  # as in the gateway's settings
 _IMAGES = ("tensor-board", "tensor-jupyter", "tensor-rest", "tensor-serving-cpu", "tensor-serving-gpu")
 
+LABELS = {"app.kubernetes.io/part-of": "tensor-lab"}
+"""Of every object of the lab: `delete` finds them by it."""
 _SYNC = "tensor-sync"  # its ConfigMap is in no manifest
-_LABELS = {"app.kubernetes.io/part-of": "tensor-lab"}
 _STORE = ("LAB_STORE", "AWS_REGION", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT_NAME")
 
 _IN_NAMESPACE = {
@@ -79,7 +83,8 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
     patches = []
     if choice.host:
         rest = given.setdefault("tensor-rest", {})
-        rest.setdefault("TENSOR_REST_ALLOWED_HOSTS", choice.host)
+        names = rest.get("TENSOR_REST_ALLOWED_HOSTS", "").split()
+        rest["TENSOR_REST_ALLOWED_HOSTS"] = " ".join(dict.fromkeys([*names, choice.host]))
         patches.append(_patch("Ingress", "/spec/rules/0/host", choice.host))
         patches.append(_patch("HTTPRoute", "/spec/hostnames", [choice.host]))
     if choice.gateway:
@@ -87,7 +92,7 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
         parent = {"name": name, **({"namespace": namespace} if namespace else {})}
         patches.append(_patch("HTTPRoute", "/spec/parentRefs", [parent]))
     if drain := given.get("tensor-rest", {}).get(_DRAIN):
-        seconds = _AFTER_DRAIN + int(_seconds(drain))
+        seconds = _AFTER_DRAIN + math.ceil(_seconds(drain))
         patches.append(_patch("Deployment", "/spec/template/spec/terminationGracePeriodSeconds", seconds))
     if "sync" in choice.components:
         given[_SYNC] = _store(choice, environ)
@@ -106,7 +111,7 @@ def kustomization(choice: Choice, settings: Settings, environ: Mapping[str, str]
                 "name": service,
                 "namespace": NAMESPACE,
                 "literals": [f"{name}={value}" for name, value in sorted(values.items())],
-                **({"options": {"labels": _LABELS}} if service == _SYNC else {"behavior": "merge"}),
+                **({"options": {"labels": LABELS}} if service == _SYNC else {"behavior": "merge"}),
             }
             for service, values in given.items()
         ],
@@ -184,7 +189,7 @@ def _patch(kind: str, path: str, value: object, name: str = "tensor-rest") -> di
 
 
 def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise EngineError(f"{_DRAIN}={text!r} is not a number of seconds") from None
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= _MAX_DRAIN:  # false for "nan"
+            return seconds
+    raise EngineError(f"{_DRAIN}={text!r} is not a number of seconds from 0 to {_MAX_DRAIN}")

@@ -26,7 +26,7 @@ class Process:
     state: str  # RUNNING, STARTING, BACKOFF, STOPPED, FATAL ...
     pid: int
     uptime: int  # seconds
-    restarts: int  # how often it ended by itself since the lab was started
+    restarts: int  # how often it ended by itself since the lab was started, as far back as the last 10 to 20 MB of log
     why: str  # supervisord's reason if it is not running
 
 
@@ -60,7 +60,8 @@ class Manager:
     def start(self, config: str, environment: Mapping[str, str]) -> None:
         """Start supervisord and with it every program; raises EngineError with its error output."""
         self._config.write_text(config)
-        self._log.unlink(missing_ok=True)  # restarts are counted from here
+        for log in self._logs:  # restarts are counted from here
+            log.unlink(missing_ok=True)
         command = [str(self._settings.python), "-m", "supervisor.supervisord", "-c", str(self._config)]
         started = subprocess.run(
             command, env=dict(environment), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
@@ -108,7 +109,7 @@ class Manager:
             found = self._look.getAllProcessInfo()
         except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
             return []
-        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        log = "".join(map(_text, self._logs))
         return [_process(info, log) for info in found]
 
     @property
@@ -126,8 +127,9 @@ class Manager:
                 os.kill(pid, signal.SIGKILL)
 
     @property
-    def _log(self) -> Path:
-        return self._settings.run / "supervisord.log"
+    def _logs(self) -> tuple[Path, Path]:
+        """supervisord's log before its last rotation, and since."""
+        return self._settings.run / "supervisord.log.1", self._settings.run / "supervisord.log"
 
 
 def end_processes(settings: Settings, grace: float = 10.0) -> None:
@@ -164,6 +166,14 @@ def _is_nginx(process: Path, settings: Settings) -> bool:
     """Return whether it is this lab's nginx or a worker, known by its folder: nginx overwrites its environment."""
     folder = (settings.run / "rest").resolve()
     return (process / "comm").read_text() == "nginx\n" and (process / "cwd").resolve() == folder
+
+
+def _text(path: Path) -> str:
+    """Return what a file contains; "" if it does not exist, or is being rotated."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _process(info: Mapping[str, Any], log: str) -> Process:

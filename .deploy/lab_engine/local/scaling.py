@@ -4,7 +4,10 @@ The gateway reads the list of model servers once a second. A new one is added to
 one to be removed is stopped only after the gateway has had time to see that the list no longer has it.
 """
 
+import contextlib
+import http.client
 import time
+import xmlrpc.client
 from dataclasses import replace
 
 from .. import console, identity, ports
@@ -44,9 +47,14 @@ def with_free_ports(settings: Settings, count: int) -> Settings:
 
 def write(settings: Settings) -> None:
     """Write down which model servers there are: for the gateway, the process manager and the next command."""
+    _configure(settings)
+    _list(settings)
+
+
+def _configure(settings: Settings) -> None:
+    """Have the process manager and the next command know these model servers."""
     identity.remember_replicas(settings.home, [vars(each) for each in settings.replicas])
     (settings.run / "replicas.conf").write_text(services.replicas_config(settings))
-    _list(settings)
 
 
 def _list(settings: Settings) -> None:
@@ -58,14 +66,16 @@ def _list(settings: Settings) -> None:
 
 def _grow(before: Settings, wanted: Settings, manager: Manager) -> None:
     added = services.replicas(wanted)[len(before.replicas) :]
-    write(wanted)
-    _list(before)
+    _configure(wanted)
     try:
         manager.change_groups([], [service.group for service in added])
         health.wait_for(wanted, manager, added)
-    except (EngineError, KeyboardInterrupt):
-        write(before)
-        manager.change_groups([service.group for service in added], [])
+    except BaseException:
+        _configure(before)
+        for service in added:
+            # It may not have been added, and the first error is the one to report.
+            with contextlib.suppress(EngineError, OSError, http.client.HTTPException, xmlrpc.client.Fault):
+                manager.change_groups([service.group], [])
         raise
     _list(wanted)
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from ..settings import HOST, ROOT, Ports, ReplicaPorts, Settings
 
-_SETTINGS = ("TENSOR_REST_", "LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_")  # prefixes of variables; no secrets
+_SETTINGS = (  # prefixes of variables; no secrets
+    *("TENSOR_REST_", "TENSOR_SERVING_", "TF_SERVER_"),
+    *("LAB_OFFLINE", "LAB_REST_PUBLIC_URL", "LAB_TRAIN_"),
+)
 FILE_OF_NGINX = "/static/base.css"  # served by nginx itself, without a worker
 
 
@@ -131,7 +134,7 @@ def supervisor_config(settings: Settings, environ: Mapping[str, str] = os.enviro
         f"[unix_http_server]\nfile={settings.run}/supervisor.sock\nchmod=0600\n\n"
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
-        f"\n[include]\nfiles={settings.run}/replicas.conf\n"
+        "\n[include]\nfiles=replicas.conf\n"  # beside this one; a whole path would be split at spaces
     )
     return head + _sections(settings, services)
 

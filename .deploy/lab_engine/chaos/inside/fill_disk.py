@@ -4,6 +4,7 @@ The file has no name, so that its space is freed however this process ends. The 
 standard input is closed.
 """
 
+import errno
 import os
 import select
 import sys
@@ -17,7 +18,16 @@ free = found.f_bavail * found.f_frsize
 if free > _MAX_BYTES:
     sys.exit(f"{folder} has {free >> 30} GiB free, and at most 4 GiB are filled: use a small file system")
 with tempfile.TemporaryFile(dir=folder) as file:
-    os.posix_fallocate(file.fileno(), 0, max(1, found.f_bfree * found.f_frsize - found.f_frsize))
+    # The figures do not say how much this user may take: some blocks are for root, some for the file system itself.
+    filled, step = 0, found.f_bfree * found.f_frsize
+    while step >= found.f_frsize:
+        try:
+            os.posix_fallocate(file.fileno(), filled, step)
+            filled += step
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            step //= 2
     sys.stdout.write(f"{free}\n")
     sys.stdout.flush()
     select.select([sys.stdin], [], [], 60)
