@@ -75,8 +75,8 @@ def to_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     bits = floats.view(np.uint32)
     rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
     rounded = np.where(np.isnan(floats), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
-    values: np.ndarray[Any, Any] = rounded.astype("<u2").view(BFLOAT16)
-    return values.reshape(array.shape)
+    values: np.ndarray[Any, Any] = rounded.astype("<u2").view(BFLOAT16).reshape(array.shape)
+    return values
 
 
 def from_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
