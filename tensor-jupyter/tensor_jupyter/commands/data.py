@@ -44,7 +44,7 @@ def list_sets(as_json: AsJson = False) -> None:
         sets: list[dict[str, Any]] = []
         for name in registry.NAMES:
             one = registry.named(name)
-            here = any(path.is_file() and path.name[0] != "." for path in (settings.data / name).glob("*"))
+            here = registry.is_here(name, settings)
             sets.append({"name": name, "about": one.about, "downloaded": here, "offline": one.offline or None})
         for model in feedback_models(settings.feedback):
             count = sum(1 for _ in (settings.feedback / model).glob("*/*.png"))
