@@ -102,7 +102,12 @@ def show(
 
 def samples(
     folder: Annotated[Path, typer.Option("--out", help="Where to write them; made if it is not there.")],
-    n: Annotated[int, typer.Option("--n", help="How many, equally many of each digit: 10, 20, ... 1000.")] = 100,
+    n: Annotated[
+        int,
+        typer.Option(
+            "--n", help="How many, equally many of each digit: 10, 20, ... 1000. Offline trainings use those above 100."
+        ),
+    ] = 100,
 ) -> None:
     """Write sample digits, 28x28 grey JPEGs called `mnist_<digit>_<row>.jpg`, made from scikit-learn's digits."""
     with errors_in_one_line():
