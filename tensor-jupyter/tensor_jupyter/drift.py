@@ -159,8 +159,8 @@ def live_shares(counts: Mapping[float, int]) -> np.ndarray:
 
 
 def moment(time: str) -> datetime.datetime:
-    """Return the time that a snapshot's text means."""
-    return datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
+    """Return the time that a snapshot's text means. Raises ValueError for a text without a date, time or zone."""
+    return datetime.datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z")
 
 
 def documents(checks: Sequence[Check]) -> list[dict[str, Any]]:
@@ -188,8 +188,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             each = json.loads(line)
-            found.append({"time": str(each["time"]), "version": int(each["version"]), **each})
-        except (ValueError, LookupError, TypeError):
+            moment(each["time"])
+            counts = {bound: int(count) for bound, count in each["counts"].items() if float(bound) >= 0}
+            found.append({**each, "version": int(each["version"]), "counts": counts})
+        except (ValueError, LookupError, TypeError, AttributeError):
             continue
     return found
 

@@ -1,12 +1,17 @@
 """Training's progress at a terminal: a bar for the running epoch, a line for each finished one."""
 
+from types import TracebackType
+
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Print a training's progress on `console`: the bar only if that is a terminal, a line for each epoch always."""
+    """Print a training's progress on `console`: the bar only if that is a terminal, a line for each epoch always.
+
+    As a context manager it also stops the bar, which hides the cursor, when the training is interrupted.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -19,6 +24,14 @@ class EpochProgress(keras.callbacks.Callback):
             console=console,
             transient=True,
         )
+
+    def __enter__(self) -> "EpochProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.on_train_end()  # Keras calls it only when nothing was raised
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras names them
         self.bar = self.progress.add_task("", epoch="-", total=self.params.get("steps"))

@@ -47,9 +47,11 @@ def classify(image: np.ndarray, model: str, version: int | None = None, wait: fl
     """
     base = f"/tf/models/{urllib.parse.quote(model, safe='')}"
     path = f"{base}/versions/{version}" if version else base
+    deadline = time.monotonic() + wait
     with Gateway(Settings.read()) as gateway:
         answered, document = _classified(gateway, path, png(image), wait)
-        default = _classified(gateway, base, png(image), wait)[0] if version else answered
+        left = max(0.0, deadline - time.monotonic())
+        default = _classified(gateway, base, png(image), left)[0] if version else answered
     return Answer(answered, default, document)
 
 

@@ -9,7 +9,6 @@ model.predict_arrays(images=images)["scores"]      # the same as .npz: for many 
 
 import io
 import json
-import urllib.parse
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.gateway import Gateway, Reply, foreign, form
+from tensor_jupyter.inference.catalogue import metadata
+from tensor_jupyter.inference.remote import path_of
 from tensor_jupyter.publishing import served
 from tensor_jupyter.rest import png
 from tensor_jupyter.settings import Settings
@@ -43,7 +44,7 @@ class ServedModel:
     ) -> None:
         self.name = name
         self._settings = settings or Settings.read()
-        self._path = f"/versions/{version}" if version else ""
+        self._version = version or None
         seen = served.wait(
             name, self._settings, wait, lambda seen: version in seen.available if version else bool(seen.available)
         )
@@ -53,7 +54,7 @@ class ServedModel:
     @property
     def signatures(self) -> dict[str, dict[str, dict[str, str]]]:
         """Each signature's "inputs" and "outputs": tensors by name, such as "uint8 [*, 28, 28, 1]"; * is any size."""
-        found: dict[str, Any] = self._default()["signatures"]
+        found = self._metadata()["signatures"]
         return {
             name: {
                 side: {alias: _format_tensor(given) for alias, given in one[side].items()}
@@ -65,7 +66,7 @@ class ServedModel:
     @property
     def card(self) -> dict[str, Any]:
         """The JSON document that the model carries: labels, metrics, data set, versions; {} if it has none."""
-        return dict(self._default().get("card") or {})
+        return dict(self._metadata()["card"])
 
     def classify(self, images: np.ndarray, limit: int = 3) -> list[dict[str, float]]:
         """Return the `limit` best labels of each image with their scores, best first. Images are sent as PNG files.
@@ -75,7 +76,7 @@ class ServedModel:
         found: list[dict[str, float]] = []
         for start in range(0, len(images), MAX_IMAGES):
             body, headers = form([png(image) for image in images[start : start + MAX_IMAGES]])
-            reply = self._send("POST", f"{self._path}/classify?limit={limit}", body, headers)
+            reply = self._post(f"/classify?limit={limit}", body, headers)
             for result in reply.document()["results"]:
                 if "error" in result:
                     raise LabError(f"{self.name} cannot read image {len(found)}: {result['error']}")
@@ -85,13 +86,13 @@ class ServedModel:
     def predict(self, **inputs: Any) -> dict[str, Any]:
         """Return the outputs by name, as nested lists. Inputs are sent by name, as TensorFlow Serving's JSON."""
         body = json.dumps({"inputs": inputs}, default=_plain).encode()
-        return dict(self._send("POST", f"{self._path}/predict", body, _JSON).document()["outputs"])
+        return dict(self._post("/predict", body, _JSON).document()["outputs"])
 
     def predict_arrays(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name, as arrays. Both directions use .npz: smaller than JSON, and without rounding."""
         buffer = io.BytesIO()
         np.savez(buffer, **inputs)  # type: ignore[arg-type]
-        reply = self._send("POST", f"{self._path}/predict", buffer.getvalue(), _NPZ)
+        reply = self._post("/predict", buffer.getvalue(), _NPZ)
         try:
             with np.load(io.BytesIO(reply.body), allow_pickle=False) as arrays:
                 return dict(arrays)
@@ -107,14 +108,13 @@ class ServedModel:
             lines.append(f"  labels: {', '.join(labels)}")
         return "\n".join(lines)
 
-    def _default(self) -> dict[str, Any]:
-        return dict(self._send("GET").document()["default"])
-
-    def _send(
-        self, method: str, path: str = "", body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    def _metadata(self) -> dict[str, Any]:
         with Gateway(self._settings, _SECONDS) as gateway:
-            reply = gateway.send(method, f"/tf/models/{urllib.parse.quote(self.name, safe='')}{path}", body, headers)
+            return metadata(gateway, self.name, self._version)
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        with Gateway(self._settings, _SECONDS) as gateway:
+            reply = gateway.send("POST", f"{path_of(self.name, self._version)}{path}", body, headers)
         if reply.status != 200:
             raise LabError(reply.message)
         return reply

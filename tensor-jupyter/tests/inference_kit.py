@@ -34,6 +34,7 @@ class Gateway(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.models = {"shades": CARD}
+        self.others: dict[str, dict] = {}  # cards of versions that are not the default, by "shades/versions/2"
         self.refusals: list[int] = []
         self.key = ""
         self.lab = ""  # the id that /healthz answers, if any
@@ -65,10 +66,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, {"text": "a call"})
         elif not name:
             self.answer(200, {"models": [{"name": name, "ready": True} for name in self.server.models]})
+        elif name.endswith("/metadata"):
+            self.metadata(name.removesuffix("/metadata"))
         elif name in self.server.models:
             self.answer(200, {"name": name, "default": {"version": 3, "card": self.server.models[name]}})
         else:
             self.answer(404, {"message": f"Model {name!r} is not served."})
+
+    def metadata(self, name: str) -> None:
+        card = {**self.server.models, **self.server.others}.get(name)
+        if card is None:
+            self.answer(404, {"message": f"Model {name!r} is not served."})
+        else:
+            self.answer(200, {"version": 3, "signatures": {}, "card": card})
 
     def health(self) -> None:
         """Without a key, as the real one's."""

@@ -38,7 +38,9 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "mode"), [("set.tar", "w"), ("set.tar.gz", "w:gz"), ("set.tgz", "w:gz")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("set.tar", "w"), ("set.tar.gz", "w:gz"), ("set.tgz", "w:gz"), ("set.TGZ", "w:gz")]
+)
 def test_images_by_class(tmp_path, name, mode):
     extra = [("set/README.txt", b"hello"), ("set/.hidden/1.png", image_file(1)), ("set/a/._1.png", b"x")]
     data = load(packed(tmp_path / name, [*GOOD, *extra], mode))

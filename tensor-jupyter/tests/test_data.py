@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 
 import numpy as np
@@ -115,6 +116,12 @@ def test_a_spoiled_cache_is_replaced(small_mnist, settings, mirror):
     load_mnist(settings=here)
     (settings.data / "mnist" / idx_sets.TRAIN_FILES[0]).write_bytes(b"rubbish")
     assert load_mnist(settings=here).name == "mnist"
+
+
+def test_mnist_that_lacks_its_test_files_is_completed(small_mnist, settings, mirror):
+    shutil.copytree(small_mnist, settings.data / "mnist", ignore=shutil.ignore_patterns("t10k*"))
+    assert len(load("mnist", settings).train) == 17, "offline, the training files are enough"
+    assert len(load("mnist", online(settings, mirror(small_mnist).url)).test) == 10
 
 
 def test_fashion_mnist_has_its_classes_names(small_fashion, settings, mirror):

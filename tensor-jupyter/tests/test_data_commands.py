@@ -45,12 +45,17 @@ def shades(tmp_path):
 def test_list_names_every_set_and_what_there_is_of_it(lab, tmp_path):
     (tmp_path / "feedback/shoes/boot").mkdir(parents=True)
     (tmp_path / "feedback/shoes/boot/1.png").write_bytes(b"x")
+    (tmp_path / "data/mnist").mkdir(parents=True)
+    (tmp_path / "data/mnist/train-images-idx3-ubyte.gz").write_bytes(b"x")  # the other three are not there
+    (tmp_path / "data/notmnist").mkdir()
+    (tmp_path / "data/notmnist/notMNIST_small.tar.gz").write_bytes(b"x")
     done = lab("list")
     assert done.returncode == 0
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert list(lines) == ["mnist", "fashion-mnist", "notmnist", "feedback:shoes"]
     assert "not downloaded; offline: scikit-learn's 1,797 digits" in lines["mnist"]
     assert "offline: nothing stands in" in lines["fashion-mnist"]
+    assert lines["notmnist"].endswith("(here)")
     assert "1 images that people labelled (here)" in lines["feedback:shoes"]
     document = json.loads(lab("list", "--json").stdout)
     assert [one["name"] for one in document] == list(lines)

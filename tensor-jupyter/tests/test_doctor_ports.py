@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from doctor_kit import found, healthy, lab, only
 
+from tensor_jupyter import doctor
 from tensor_jupyter.doctor import discovery, listening
 from tensor_jupyter.settings import Settings
 
@@ -121,6 +122,18 @@ def test_an_exposed_gateway_is_well_with_keys_and_jupyterlab_never_quite(table, 
         monkeypatch.setitem(place.ports, patient.server_port, service)
         (finding,) = listening.exposure(place)
         assert (service, finding.level) == (service, level)
+
+
+@pytest.mark.usefixtures("patient")
+def test_kernel_tables_that_hang_are_a_problem(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "_SECONDS", 1.0)
+    monkeypatch.setattr(listening, "_PROC", tmp_path / "proc")
+    (tmp_path / "proc" / "net").mkdir(parents=True)
+    os.mkfifo(table := tmp_path / "proc" / "net" / "tcp")  # to open it waits for a writer
+    try:
+        assert "could not be checked: no answer in 1 s" in only("ports").found
+    finally:
+        os.close(os.open(table, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_a_system_without_such_tables_is_no_problem(monkeypatch, tmp_path, patient):

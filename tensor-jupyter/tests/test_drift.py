@@ -153,6 +153,50 @@ def test_the_history_is_bounded(gateway, settings, monkeypatch):
     assert len((settings.data / "drift" / "a.jsonl").read_text().splitlines()) == 3, "nothing was scored since"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time": "2026-01-01T00:00:00Z", "version": "1"}',
+        '{"time": "2026-01-01T00:00:00Z", "version": 3, "counts": [1]}',
+        '{"time": "2026-01-01T00:00:00Z", "version": 3, "counts": {"low": 1}}',
+        '{"time": "2026-01-01T00:00:00Z", "version": 3, "counts": {"0.1": null}}',
+        '{"time": "2026-01-01T00:00:00", "version": 3, "counts": {"+Inf": 1}}',
+        '{"time": "yesterday", "version": 3, "counts": {"+Inf": 1}}',
+        '{"time": 1, "version": 3, "counts": {"+Inf": 1}}',
+    ],
+)
+def test_report_with_an_invalid_snapshot_leaves_it_out(gateway, settings, line):
+    history = settings.data / "drift" / "a.jsonl"
+    history.parent.mkdir(parents=True)
+    history.write_text(f"{line}\n")
+    gateway.scored(like_training(200))
+    assert json.loads(report("--json").stdout)["images"] == 200
+    assert line not in history.read_text()
+
+
+def test_report_with_a_version_as_text_reads_it_as_a_number(gateway, settings):
+    gateway.scored(like_training(200))
+    report()
+    history = settings.data / "drift" / "a.jsonl"
+    history.write_text(history.read_text().replace('"version": 3', '"version": "3"'))
+    assert json.loads(report("--json").stdout)["images"] == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "url", "message"),
+    [("A B", "http://127.0.0.1:9", "cannot be called 'A B'"), ("a", "gateway:8080", "LAB_REST_URL is 'gateway:8080'")],
+)
+def test_watch_that_can_never_succeed_exits(monkeypatch, model, url, message):
+    def sleep(_):
+        raise KeyboardInterrupt  # as after the first of endless turns: exit code 130
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    monkeypatch.setenv("LAB_REST_URL", url)
+    done = CliRunner().invoke(app, ["drift", "watch", model])
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+
+
 def test_a_watch_takes_snapshots_until_it_is_stopped(gateway, settings, monkeypatch):
     turns = iter([lambda: gateway.scored(like_training(10)), lambda: gateway.card.clear(), None])
 

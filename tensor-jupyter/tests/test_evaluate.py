@@ -112,6 +112,17 @@ def test_the_set_is_the_card_s_unless_one_is_given(lab, gateway):
 
 
 @pytest.mark.parametrize(
+    ("words", "place"), [(["--version", "2"], "shades/versions/2"), (["--label", "stable"], "shades/labels/stable")]
+)
+def test_a_version_or_label_is_measured_by_its_own_card(lab, gateway, words, place):
+    gateway.models["shades"] = {**kit.CARD, "labels": ["cat", "dog"]}
+    gateway.others[place] = kit.CARD
+    output, _ = lab("shades", "--data", "set", *words)
+    assert "Error rate: 5.00%, 1 misread of 20 answered" in output
+    assert "has the label 'dark', which shades does not know" in lab("shades", "--data", "set", code=1)[1]
+
+
+@pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
         (["shades", "--data", "mnist"], 1, "has the label '0', which shades does not know: dark, light."),

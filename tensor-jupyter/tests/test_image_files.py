@@ -24,7 +24,7 @@ def test_an_image_on_its_side_is_turned():
     exif[0x0112] = 6
     file = io.BytesIO()
     lying.save(file, "PNG", exif=exif)
-    assert image_files.measure(file.getvalue()) == (40, 20, 1)
+    assert image_files.measure(file) == (40, 20, 1)
     read = image_files.read(file.getvalue(), ImageSpec(40, 20, 1))
     assert (read[:, 10:] == 255).all()
     assert (read[:, :10] == 0).all()

@@ -210,6 +210,13 @@ def test_a_csv_of_path_and_label(flowers, heading):
     assert len(data.test) == 6 if "split" in heading else 2 <= len(data.test) <= 20
 
 
+@pytest.mark.parametrize("parts", ["train,train,val", "training,VALID,test", ",,test"])  # the third is held out
+def test_csv_parts_follow_the_rule_of_folders(flowers, parts):
+    rows = [f"daisy/{number}.png,daisy,{parts.split(',')[number % 3]}" for number in range(9)]
+    write(flowers / "list.csv", "\n".join(rows).encode())
+    assert values(load(flowers / "list.csv").test) == {(255 - number, 0, 0, 0) for number in (2, 5, 8)}
+
+
 def test_a_missing_file_of_a_csv_is_counted(flowers):
     names = [f"daisy/{number}.png,daisy" for number in range(5)]
     write(flowers / "list.csv", "\n".join([*names, "daisy/nope.png,daisy", "daisy,daisy"]).encode())
@@ -224,6 +231,10 @@ def test_a_missing_file_of_a_csv_is_counted(flowers):
         ("out/secret.png,a", "leads out of"),
         ("daisy/1.png,daisy\ndaisy/2.png", "line 2: found 'daisy/2.png', expected path,label"),
         ("daisy/1.png,", "expected path,label"),
+        (
+            "daisy/1.png,daisy,train\ndaisy/2.png,daisy,tset",
+            r"line 2: unknown part 'tset' \(expected train, val or test",
+        ),
         ("", "names no images"),
         ("\x00" * 5 + "," + "a" * 200_000, "leads out of|is not a CSV"),
         ("daisy/" + "x" * 5000 + ".png,a", "leads out of|no image that can be read"),

@@ -50,7 +50,7 @@ def test_labels_may_have_names(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "output"),
     [
-        ({"images": IMAGES}, r"holds \[\]: expected x_train/y_train"),
+        ({"images": IMAGES}, r"holds \['images'\]: expected x_train/y_train"),
         ({"images": IMAGES / 255, "labels": LABELS}, "images is float64; whole numbers from 0 to 255"),
         ({"images": IMAGES * 2, "labels": LABELS}, "whole numbers from 0 to 255"),
         ({"images": IMAGES - 1, "labels": LABELS}, "whole numbers from 0 to 255"),
@@ -61,6 +61,11 @@ def test_labels_may_have_names(tmp_path):
         ({"images": IMAGES, "labels": LABELS - 1}, "whole numbers from 0"),
         ({"images": IMAGES, "labels": LABELS + 10**9}, "labels up to 1000000003"),
         ({"images": IMAGES, "labels": LABELS, "class_names": ["one"]}, "a name for each"),
+        (
+            {"images": IMAGES, "labels": LABELS, "class_names": 4},
+            r"class_names is int64\[\]; a list of different names",
+        ),
+        ({"images": IMAGES, "labels": LABELS, "class_names": [*"aabc"]}, "a list of different names"),
         ({"images": IMAGES[:3], "labels": LABELS[:3]}, "both are needed"),
         (
             {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:, :3], "y_test": LABELS},

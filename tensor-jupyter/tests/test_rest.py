@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tensor_jupyter import rest
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.rest import Answer, classify, client
 
@@ -114,6 +115,26 @@ def test_classify_a_version_that_is_never_served_raises(gateway):
     gateway((404, None))
     with pytest.raises(LabError, match=r"no answer from .*/versions/2/classify within 0 s: 404 no such model"):
         classify(DIGIT, "mnist-net", version=2, wait=0)
+
+
+class Clock:
+    """Stands in for the module `time`: sleeping takes no time."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_classify_a_version_and_the_default_share_the_wait(gateway, monkeypatch):
+    monkeypatch.setattr(rest, "time", clock := Clock())
+    gateway(*[(404, None)] * 10, (200, 2), (404, None))
+    with pytest.raises(LabError, match=r"no answer from .*/mnist-net/classify within"):
+        classify(DIGIT, "mnist-net", version=2, wait=3)
+    assert clock.now == pytest.approx(3, abs=0.5)
 
 
 def test_an_unknown_model_has_the_gateways_message(gateway):

@@ -19,6 +19,17 @@ SIGNATURES = {
     "serving_default": {"inputs": {"images": TENSOR}, "outputs": {"scores": {"dtype": "float", "shape": [-1, 2]}}},
 }
 
+DEFAULT = {"version": 3, "signatures": SIGNATURES, "card": {"labels": ["light", "dark"], "threshold": 0.5}}
+METADATA = {
+    "/tf/models/greys/metadata": DEFAULT,
+    "/tf/models/greys/versions/3/metadata": DEFAULT,
+    "/tf/models/greys/versions/2/metadata": {
+        "version": 2,
+        "signatures": {"serving_default": SIGNATURES["serving_default"]},
+        "card": None,
+    },
+}
+
 
 @pytest.fixture
 def gateway(monkeypatch):
@@ -30,8 +41,7 @@ def gateway(monkeypatch):
             looks.append(self.path)
             versions = [{"version": number, "state": "AVAILABLE"} for number in ((2, 3) if len(looks) > 1 else (2,))]
             one = {"name": "greys", "versions": versions, "labels": {}, "quarantined": []}
-            default = {"version": 3, "signatures": SIGNATURES, "card": {"labels": ["light", "dark"], "threshold": 0.5}}
-            self.answer(200, {**one, "default": default} if self.path.endswith("/greys") else {"models": [one]})
+            self.answer(200, {"models": [one]} if self.path == "/tf/models" else METADATA[self.path])
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -76,6 +86,17 @@ def test_it_waits_for_its_version_and_shows_its_inputs(gateway):
     ]
     assert model.card["threshold"] == 0.5
     assert gateway == []
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_version_that_is_not_the_default_shows_its_own_metadata():
+    model = ServedModel("greys", version=2)
+    assert repr(model).splitlines() == [
+        "greys, version 2",
+        "  serving_default: images uint8 [*, 2, 2, 1] -> scores float [*, 2]",
+    ]
+    assert model.card == {}
+    assert ServedModel("greys").card["labels"] == ["light", "dark"]
 
 
 @pytest.mark.usefixtures("gateway")

@@ -1,7 +1,9 @@
 """`lab train` and `lab retrain` as a person meets them: words, exit codes, and what is published in the end."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -23,14 +25,14 @@ from tensor_jupyter.training.network_selection import choose_network
 def begin(tmp_path):
     """begin(*words): the command as a process, with folders of its own."""
 
-    def run(*words, **more):
+    def run(*words, stderr=subprocess.PIPE, **more):
         folders = {f"LAB_{name.upper()}": str(tmp_path / name) for name in ("models", "logs", "data")}
         path = {"PYTHONPATH": str(Path(__file__).parents[1]), "LAB_OFFLINE": "1", "COLUMNS": "120"}
         return subprocess.Popen(
             [sys.executable, "-m", "tensor_jupyter", *map(str, words)],
             env={**os.environ, **folders, **path, **more},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
@@ -131,6 +133,21 @@ def test_the_same_command_goes_on_after_ctrl_c(begin, lab, tmp_path):
     assert "Published" in done.stdout
     assert "Try it:    lab label --model" in done.stdout
     assert (tmp_path / "models" / "digits" / "1").is_dir()
+
+
+def test_ctrl_c_at_a_terminal_shows_the_cursor_again(begin):
+    terminal, theirs = pty.openpty()
+    process = begin("train", "digits", "--network", "dnn", "--epochs", "50", stderr=theirs, TERM="xterm")
+    os.close(theirs)
+    shown = b""
+    with process, os.fdopen(terminal, "rb", 0) as screen, contextlib.suppress(OSError):  # EIO: it has ended
+        while chunk := screen.read(4096):
+            if b"epoch 1/50" in chunk and b"epoch 1/50" not in shown:
+                process.send_signal(signal.SIGINT)
+            shown += chunk
+    assert process.returncode == 130
+    assert b"the same command" in shown
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l") >= 0
 
 
 def test_the_command_in_the_card_has_no_path(tmp_path):

@@ -194,3 +194,16 @@ def test_a_listed_model_that_does_not_come_is_missing_after_the_grace(
     for _ in range(2):
         check_error(client.post("/tf/models/half-net/predict", data=ROWS), 404, "not served")
     check_error(client.post("/tf/models/mnist-net/labels/none/classify", data=form()), 404, "label 'none'")
+
+
+@pytest.mark.parametrize(("path", "number"), [("", 1), ("/versions/2", 2), ("/labels/stable", 1)])
+def test_metadata_of_a_version_names_that_version(client: Any, path: str, number: int) -> None:
+    default = client.get("/tf/models/mnist-net").json["default"]
+    found = client.get(f"/tf/models/mnist-net{path}/metadata")
+    assert found.json == {**default, "version": number}
+    assert found.headers["X-Model-Version"] == str(number)
+
+
+@pytest.mark.parametrize("path", ["/versions/3", "/versions/x", "/labels/other"])
+def test_metadata_of_an_unknown_version_is_not_found(client: Any, path: str) -> None:
+    check_error(client.get(f"/tf/models/mnist-net{path}/metadata"), 404)

@@ -44,7 +44,7 @@ def list_sets(as_json: AsJson = False) -> None:
         sets: list[dict[str, Any]] = []
         for name in registry.NAMES:
             one = registry.named(name)
-            here = any(path.is_file() and path.name[0] != "." for path in (settings.data / name).glob("*"))
+            here = registry.is_here(name, settings)
             sets.append({"name": name, "about": one.about, "downloaded": here, "offline": one.offline or None})
         for model in feedback_models(settings.feedback):
             count = sum(1 for _ in (settings.feedback / model).glob("*/*.png"))
@@ -102,7 +102,12 @@ def show(
 
 def samples(
     folder: Annotated[Path, typer.Option("--out", help="Where to write them; made if it is not there.")],
-    n: Annotated[int, typer.Option("--n", help="How many, equally many of each digit: 10, 20, ... 1000.")] = 100,
+    n: Annotated[
+        int,
+        typer.Option(
+            "--n", help="How many, equally many of each digit: 10, 20, ... 1000. Offline trainings use those above 100."
+        ),
+    ] = 100,
 ) -> None:
     """Write sample digits, 28x28 grey JPEGs called `mnist_<digit>_<row>.jpg`, made from scikit-learn's digits."""
     with errors_in_one_line():

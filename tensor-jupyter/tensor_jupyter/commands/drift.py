@@ -51,7 +51,7 @@ def report(
         from tensor_jupyter.publishing.card import now
 
         settings = Settings.read()
-        training, slices = _snapshot(model, settings)
+        training, slices = _snapshot(checked_name(model), settings)
         mine = [each for each in slices if each.version == training.version]
         counts = drift.added(drift.recent(mine, training.version, hours))
         images = sum(counts.values())
@@ -76,7 +76,11 @@ def watch(
 ) -> None:
     """Take a snapshot of the gateway's scores again and again, until Ctrl-C: the history that `report` needs."""
     with errors_in_one_line(UNKNOWN):
+        from tensor_jupyter.gateway import Gateway
+
         settings = Settings.read()
+        checked_name(model)
+        Gateway(settings)  # raises LabError for an address that can never answer
         while True:
             try:
                 _, slices = _snapshot(model, settings)
@@ -92,7 +96,7 @@ def _snapshot(model: str, settings: Settings) -> "tuple[Training, list[Slice]]":
     from tensor_jupyter.gateway import Gateway
 
     with Gateway(settings) as gateway:
-        return drift.snapshot(checked_name(model), gateway, settings)
+        return drift.snapshot(model, gateway, settings)
 
 
 def _print(about: dict[str, Any], files: dict[str, str], as_json: bool) -> None:

@@ -57,10 +57,13 @@ def evaluate(
     with errors_in_one_line():
         if plot and not plot.parent.is_dir():
             raise LabError(f"{plot.parent} is not a folder: the plot could not be written.")
+        from tensor_jupyter.gateway import Gateway
+        from tensor_jupyter.inference.catalogue import metadata
         from tensor_jupyter.inference.remote import path_of
 
         settings = Settings.read()
-        card = _card(settings, model)
+        with Gateway(settings) as gateway:
+            card = metadata(gateway, model, version, label)["card"]
         dataset = _dataset(model, card, data, settings)
         path = f"{path_of(model, version, label)}/classify?limit=1"
         console = err if as_json else out
@@ -78,14 +81,6 @@ def evaluate(
             _print_report(found, f"{model} {versions}, {concurrency} connections:", target)
         if missed:
             raise LabError("; ".join(missed))
-
-
-def _card(settings: Settings, model: str) -> dict[str, Any]:
-    from tensor_jupyter.gateway import Gateway
-    from tensor_jupyter.inference.catalogue import default_version
-
-    with Gateway(settings) as gateway:
-        return default_version(gateway, model)[1]
 
 
 def _dataset(model: str, card: dict[str, Any], data: str | None, settings: Settings) -> "Dataset":

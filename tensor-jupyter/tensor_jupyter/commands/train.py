@@ -120,8 +120,8 @@ def _train(
 
     console = err if as_json else out
     try:
-        progress = EpochProgress(err)
-        trained = fit(run, dataset, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
+        with EpochProgress(err) as progress:
+            trained = fit(run, dataset, context, resume=resume, verbose=0, callbacks=[progress], say=err.print)
     except KeyboardInterrupt:
         kept = "the finished epochs are kept: the same command resumes after them"
         err.print(f"Stopped; {kept if is_kept(context) else 'no epoch was finished: the same command starts over'}.")

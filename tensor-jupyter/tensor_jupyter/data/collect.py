@@ -6,11 +6,13 @@ all in the same part.
 """
 
 import hashlib
+import io
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -40,13 +42,17 @@ class Found:
     part: str = ""
     name: str = ""
 
-    def read(self) -> bytes:
-        """Return the bytes, at most one more than the limit. Raises OSError for anything but a regular file."""
+    def open(self) -> BinaryIO:
+        """Return the bytes as a stream. Raises OSError for anything but a regular file."""
         if isinstance(self.source, bytes):
-            return self.source
+            return io.BytesIO(self.source)
         if not self.source.is_file():
             raise FileNotFoundError(2, "no such file", str(self.source))
-        with self.source.open("rb") as file:
+        return self.source.open("rb")
+
+    def read(self) -> bytes:
+        """Return the bytes, at most one more than the limit. Raises OSError for anything but a regular file."""
+        with self.open() as file:
             return file.read(image_files.MAX_BYTES + 1)
 
 
@@ -97,7 +103,8 @@ def _common_form(found: Sequence[Found]) -> ImageSpec:
     sizes, channels = set(), 1
     for file in found:
         try:
-            height, width, colours = image_files.measure(file.read())
+            with file.open() as content:
+                height, width, colours = image_files.measure(content)
         except (image_files.UnreadableError, OSError):
             continue
         sizes.add((height, width))

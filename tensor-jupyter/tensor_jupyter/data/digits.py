@@ -3,7 +3,7 @@
 The 8x8 values count the ink in 4x4 blocks of a 32x32 bitmap (UCI, Optical Recognition of Handwritten Digits), so a
 smooth enlargement with a contrast curve gives back a stroke much like the original's.
 
-The first ten of each digit, in scikit-learn's order, are the lab's sample images. They are never trained on.
+The first ten of each digit, in scikit-learn's order, are the lab's sample images. The offline set leaves them out.
 """
 
 from pathlib import Path
@@ -57,7 +57,8 @@ def mnist_like(ink: np.ndarray) -> np.ndarray:
 def save_samples(folder: Path, count: int = 10 * SAMPLES_PER_DIGIT) -> list[Path]:
     """Write `count` sample images, equally many of each digit, as `mnist_<digit>_<row>.jpg`: 28x28 grey JPEG.
 
-    The row is the image's place in scikit-learn's set. Raises LabError for a count that is not 10, 20 ... 1000.
+    The row is the image's place in scikit-learn's set. Above 100, some are in the offline set. Raises LabError for a
+    count that is not 10, 20 ... 1000.
     """
     if count % 10 or not 10 <= count <= 1000:
         raise LabError(

@@ -31,8 +31,7 @@ class IdxSet:
 
     def verified(self, folder: Path) -> bool:
         """Whether the folder holds the training files of this set, byte for byte."""
-        paths = [(_find(folder, file.name), file) for file in self.files[1::-1]]  # the small one first
-        return all(path is not None and not problem(path, file) for path, file in paths)
+        return all(_is_there(folder, file) for file in self.files[1::-1])  # the small one first
 
 
 MNIST = IdxSet(
@@ -110,12 +109,17 @@ def load_fashion_mnist(settings: Settings) -> Dataset:
 
 
 def cached(one: IdxSet, settings: Settings, mirrors: Iterable[str]) -> Path:
-    """The folder in LAB_DATA that holds the set's files, downloaded if need be. Raises LabError."""
+    """The folder in LAB_DATA that holds the set's files, downloaded if need be. Raises LabError.
+
+    With LAB_OFFLINE the training files are enough; else the test files are downloaded, too.
+    """
     folder = settings.data / one.name
-    if not one.verified(folder):
-        if settings.offline:
+    if settings.offline:
+        if not one.verified(folder):
             raise LabError(f"{one.name} is not in {settings.data}, and LAB_OFFLINE is set.")
-        for file in one.files:
+        return folder
+    for file in one.files:
+        if not _is_there(folder, file):
             fetch(file, mirrors, folder)
     return folder
 
@@ -144,7 +148,7 @@ def read_idx_folder(folder: Path) -> Dataset:
     train = _read(folder, TRAIN_FILES)
     known = next((one for one in (MNIST, FASHION_MNIST) if one.verified(folder)), None)
     name = known.name if known else folder.resolve().name
-    if all(_find(folder, file) for file in TEST_FILES):
+    if all(find(folder, file) for file in TEST_FILES):
         test, split = _read(folder, TEST_FILES), "the set's own training and test files"
     else:
         held_out = len(train) // HELD_OUT
@@ -160,7 +164,7 @@ def read_idx_folder(folder: Path) -> Dataset:
 
 
 def _read(folder: Path, files: tuple[str, ...]) -> LabelledImages:
-    paths = [_find(folder, file) for file in files]
+    paths = [find(folder, file) for file in files]
     for path, file in zip(paths, files, strict=True):
         if path is None:
             raise LabError(f"{folder} has no {file}: give the folder that holds MNIST's IDX files.")
@@ -173,7 +177,13 @@ def _read(folder: Path, files: tuple[str, ...]) -> LabelledImages:
     return LabelledImages(images[..., np.newaxis], labels.astype(np.int64))
 
 
-def _find(folder: Path, file: str) -> Path | None:
+def _is_there(folder: Path, file: Remote) -> bool:
+    """Whether the folder holds the file, gzipped or not, byte for byte."""
+    path = find(folder, file.name)
+    return path is not None and not problem(path, file)
+
+
+def find(folder: Path, file: str) -> Path | None:
     """The gzipped file, or the same unpacked."""
     candidates = (folder / file, folder / file.removesuffix(".gz"))
     return next((path for path in candidates if path.is_file()), None)

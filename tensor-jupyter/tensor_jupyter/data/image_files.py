@@ -5,6 +5,7 @@ Files are not trusted: bytes and pixels are limited before anything is decoded.
 
 import io
 import warnings
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ class UnreadableError(Exception):
     """The bytes are not an image, or one that is broken, too large or without a glyph; the text says what was found."""
 
 
-def measure(content: bytes) -> tuple[int, int, int]:
+def measure(content: BinaryIO) -> tuple[int, int, int]:
     """Return height, width and channels (1 or 3) of the upright image, from its header. Raises UnreadableError."""
     image = _open(content)
     width, height = image.size
@@ -47,7 +48,7 @@ def measure(content: bytes) -> tuple[int, int, int]:
 
 def read(content: bytes, wanted: ImageSpec) -> np.ndarray:
     """The image in `content`, upright and in the wanted form: uint8 [H, W, C]. Raises UnreadableError."""
-    image = _open(content)
+    image = _open(io.BytesIO(content))
     try:
         flat = flatten(image)
     except Exception as error:
@@ -87,14 +88,16 @@ def _is_inverted(light: bool, wanted: ImageSpec) -> bool:
     return wanted.polarity is not None and light != (wanted.polarity == "dark-on-light")
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: BinaryIO) -> Image.Image:
     """Read the header only."""
-    if not content:
+    size = content.seek(0, io.SEEK_END)
+    if not size:
         raise UnreadableError("it is empty")
-    if len(content) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise UnreadableError(f"it has more than {MAX_BYTES} bytes")
+    content.seek(0)
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(content, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:

@@ -2,7 +2,7 @@
 
     x_train, y_train, x_test, y_test         or train_images, train_labels, test_images, test_labels
     images, labels                           or x, y: without a separate part to test with
-    class_names                              optional: the names of the labels 0, 1, ...
+    class_names                              optional: the names of the labels 0, 1, ..., no two the same
 
 Pickles are not read, and nothing is unpacked or allocated before the headers have been checked.
 """
@@ -39,7 +39,7 @@ def read_npz(path: Path) -> Dataset:
     keys = _pair(arrays, _TRAIN)
     if not keys:
         raise LabError(f"{path.name} holds {sorted(arrays)[:10]}: expected {' or '.join(map('/'.join, _TRAIN))}.")
-    names = next((arrays[key].tolist() for key in _NAMES if key in arrays), None)
+    names = next((_class_names(arrays[key], key, path) for key in _NAMES if key in arrays), [])
     test_keys = _pair(arrays, _TEST)
     parts = [(_images(arrays[x], x, path), arrays[y], y) for x, y in filter(None, (keys, test_keys))]
     labels, classes = _classes([(part[1], part[2]) for part in parts], [len(part[0]) for part in parts], names, path)
@@ -98,8 +98,15 @@ def _images(array: np.ndarray, key: str, path: Path) -> np.ndarray:
     return images.astype(np.uint8)
 
 
+def _class_names(array: np.ndarray, key: str, path: Path) -> list[str]:
+    names = [str(name) for name in array.ravel().tolist()]
+    if array.ndim != 1 or len(set(names)) < len(names):
+        raise LabError(f"{path.name}: {key} is {array.dtype}{list(array.shape)}; a list of different names is wanted.")
+    return names
+
+
 def _classes(
-    given: list[tuple[np.ndarray, str]], counts: list[int], names: list[object] | None, path: Path
+    given: list[tuple[np.ndarray, str]], counts: list[int], names: list[str], path: Path
 ) -> tuple[tuple[str, ...], list[np.ndarray]]:
     """Return the label names and, for each part, its labels as indices into them."""
     arrays = []
@@ -117,5 +124,5 @@ def _classes(
     highest = max(int(array.max()) for array in arrays)
     if min(int(array.min()) for array in arrays) < 0 or highest >= (len(names) if names else 10_000):
         raise LabError(f"{path.name} has labels up to {highest}; whole numbers from 0, with a name for each if any.")
-    labels = names or range(highest + 1)
-    return tuple(str(label) for label in labels), [array.astype(np.int64) for array in arrays]
+    labels = names or map(str, range(highest + 1))
+    return tuple(labels), [array.astype(np.int64) for array in arrays]

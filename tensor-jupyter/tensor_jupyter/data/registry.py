@@ -20,9 +20,14 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Named:
-    """A set with a name. load: may return a stand-in; get: downloads the set itself; offline: the stand-in, if any."""
+    """A set with a name.
+
+    files: in LAB_DATA/<name>; load: may return a stand-in; get: downloads the set itself; offline: the stand-in, if
+    any.
+    """
 
     about: str
+    files: tuple[str, ...]
     load: Callable[[Settings], Dataset]
     get: Callable[[Settings], Path]
     offline: str
@@ -31,18 +36,21 @@ class Named:
 _NAMED = {
     "mnist": Named(
         "70,000 handwritten digits, 28x28 grey, 12 MB",
+        (*idx_sets.TRAIN_FILES, *idx_sets.TEST_FILES),
         lambda settings: idx_sets.load_mnist(settings=settings),
         lambda settings: idx_sets.cached(idx_sets.MNIST, settings, settings.mnist_mirrors),
         "scikit-learn's 1,797 digits",
     ),
     "fashion-mnist": Named(
         "70,000 pieces of clothing in 10 classes, 28x28 grey, 31 MB",
+        (*idx_sets.TRAIN_FILES, *idx_sets.TEST_FILES),
         idx_sets.load_fashion_mnist,
         lambda settings: idx_sets.cached(idx_sets.FASHION_MNIST, settings, settings.fashion_mnist_mirrors),
         "",
     ),
     "notmnist": Named(
         "18,724 letters from A to J cut from fonts, 28x28 grey, 8 MB",
+        (letters.ARCHIVE.name,),
         letters.load_notmnist,
         letters.cached,
         "4,200 rendered letters",
@@ -84,6 +92,11 @@ def named(name: str) -> Named:
     return _NAMED[name]
 
 
+def is_here(name: str, settings: Settings) -> bool:
+    """Whether LAB_DATA holds all files of a named set; their content is not checked."""
+    return all(idx_sets.find(settings.data / name, file) for file in named(name).files)
+
+
 def _load_one(what: str | Path, settings: Settings, spec: ImageSpec | None) -> Dataset:
     if what in _NAMED:
         return _NAMED[str(what)].load(settings)
@@ -102,7 +115,7 @@ def _load_one(what: str | Path, settings: Settings, spec: ImageSpec | None) -> D
         return read_npz(path)
     if path.suffix.lower() == ".csv":
         return read_table(path, spec)
-    if path.name.endswith(_ARCHIVES):
+    if path.name.lower().endswith(_ARCHIVES):
         return read_archive(path, spec)
     raise LabError(f"{path} is not a data set: a folder, .csv, .npz or {', '.join(_ARCHIVES)} is wanted.")
 

@@ -1,6 +1,7 @@
-"""A CSV of images and labels: `path,label`, and optionally the part: train or test.
+"""A CSV of images and labels: `path,label`, and optionally the part: train, val or test.
 
-The first line may name the columns. Paths are relative to the CSV and must stay below its folder.
+Without test, val is what to test with. The first line may name the columns. Paths are relative to the CSV and must
+stay below its folder.
 """
 
 import csv
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tensor_jupyter.data.collect import MAX_IMAGES, Found, collect
 from tensor_jupyter.data.dataset import Dataset, ImageSpec
+from tensor_jupyter.data.folders import parts_of
 from tensor_jupyter.errors import LabError
 
 _PATH = ("path", "file", "filename", "file_name", "image", "image_path", "picture")
@@ -20,12 +22,15 @@ _MAX_BYTES = 64 * 2**20
 def read_table(path: Path, wanted: ImageSpec | None = None) -> Dataset:
     """The images a CSV names; a file that is missing or not an image is counted as unreadable.
 
-    Raises LabError, with the line, for a row without a path or label and for a path out of the CSV's folder.
+    Raises LabError, with the line, for a row without a path or label, for an unknown part, and for a path out of the
+    CSV's folder.
     """
     root = path.parent.resolve()
+    rows = list(_rows(path))
+    parts = parts_of([*{"train", *(part for *_, part in rows if part)}])  # a row without a part is trained on
     found = [
-        Found(_below(root, name, path, line), label, part, f"{path.name}:{line}")
-        for line, name, label, part in _rows(path)
+        Found(_below(root, name, path, line), label, parts.get(part, "train"), f"{path.name}:{line}")
+        for line, name, label, part in rows
     ]
     if not found:
         raise LabError(f"{path} names no images: lines of path,label are wanted.")
@@ -33,7 +38,7 @@ def read_table(path: Path, wanted: ImageSpec | None = None) -> Dataset:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Line number, path, label and part of each row."""
+    """Line number, path, label and part of each row; the part is "train", "val", "test", a synonym, or "" if none."""
     columns = None
     if path.stat().st_size > _MAX_BYTES:
         raise LabError(f"{path} has more than {_MAX_BYTES} bytes: it is not a list of images.")
@@ -53,7 +58,10 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
                     raise LabError(f"{path}, line {line}: found {','.join(cells)[:80]!r}, expected path,label.")
                 if line > MAX_IMAGES:
                     raise LabError(f"{path} has more than {MAX_IMAGES} lines.")
-                yield line, values["path"], values["label"], _part(values.get("part", ""))
+                part = values.get("part", "")
+                if part and not parts_of([*{"train", part}]):
+                    raise LabError(f"{path}, line {line}: unknown part {part[:80]!r} (expected train, val or test).")
+                yield line, values["path"], values["label"], part
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabError(f"{path} is not a CSV in UTF-8 ({error}): expected lines of path,label.") from error
 
@@ -68,14 +76,6 @@ def _columns(row: list[str]) -> dict[str, int] | None:
     if places["path"] is None or places["label"] is None:
         return None
     return {name: place for name, place in places.items() if place is not None}
-
-
-def _part(word: str) -> str:
-    """The part that a word stands for, "" if none."""
-    word = word.lower()
-    if word.startswith("train"):
-        return "train"
-    return "test" if word.startswith("test") else ""
 
 
 def _below(root: Path, name: str, path: Path, line: int) -> Path:

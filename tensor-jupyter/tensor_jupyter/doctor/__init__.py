@@ -8,11 +8,11 @@
     machine     disk, memory, GPU
     versions    Python and packages against the pins
 
-They use discovery (addresses), web, parallel and finding. Each check runs by itself with a timeout, so that a hung
+They use discovery (addresses), web, parallel and finding. Each check runs in a thread with a timeout, so that a hung
 service or disk is a finding, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tensor_jupyter.doctor import folders, inventory, listening, machine, secrets, services, versions
 from tensor_jupyter.doctor.discovery import find
@@ -22,7 +22,7 @@ from tensor_jupyter.settings import Settings
 
 __all__ = ["Finding", "examine"]
 
-_SECONDS = 10.0  # for everything, on a machine that trains; reached only where something hangs
+_SECONDS = 10.0  # of a check, on a machine that trains; reached only where something hangs
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -39,7 +39,14 @@ def examine(settings: Settings) -> list[Finding]:
         "GPU": machine.gpu,
         "versions": lambda: versions.check(where.container),
     }
+    found = _checked(looks)
+    silent = services.silent(found["services"])
+    ports = _checked({"ports": lambda: listening.check(where, silent)})
+    return [finding for each in (found.pop("services"), *ports.values(), *found.values()) for finding in each]
+
+
+def _checked(looks: Mapping[str, Callable[[], list[Finding]]]) -> dict[str, list[Finding]]:
+    """Return the findings of each check, in their order; one that fails or hangs is a problem."""
     found, failed = together(looks, _SECONDS)
     found |= {name: [problem(name, f"could not be checked: {error}", "a result")] for name, error in failed.items()}
-    ports = listening.check(where, services.silent(found["services"]))
-    return [*found.pop("services"), *ports, *(finding for name in looks if name in found for finding in found[name])]
+    return {name: found[name] for name in looks}

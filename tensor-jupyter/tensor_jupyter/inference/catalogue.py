@@ -49,3 +49,18 @@ def default_version(gateway: Gateway, model: str) -> tuple[int, dict[str, Any]]:
         return int(found["version"]), dict(found["card"] or {})
     except (LookupError, TypeError, ValueError) as error:
         raise foreign(reply.url, repr(error)) from error
+
+
+def metadata(gateway: Gateway, model: str, version: int | None = None, label: str | None = None) -> dict[str, Any]:
+    """The "signatures" and "card" of a version, by default of the default one; the card is {} if there is none.
+
+    Raises LabError with the gateway's message.
+    """
+    reply = gateway.send("GET", f"{path_of(model, version, label)}/metadata")
+    if reply.status != 200:
+        raise LabError(reply.message)
+    try:
+        found = reply.document()
+        return {"signatures": dict(found["signatures"]), "card": dict(found["card"] or {})}
+    except (LookupError, TypeError, ValueError) as error:
+        raise foreign(reply.url, repr(error)) from error

@@ -1,4 +1,4 @@
-"""What is served: GET /tf/models, one of them, and a working call of it as text."""
+"""What is served: GET /tf/models, one of them, the metadata of a version, and a working call of a model as text."""
 
 import re
 
@@ -27,6 +27,14 @@ def add(api: Namespace, documents: Documents) -> None:
         def get(self, model: str) -> flask.Response:
             """One model: versions and states, and signatures and card of the default version."""
             return flask.jsonify(requests.service().model(model))
+
+    @versions.route(api, "/tf/models", "/metadata", "metadata", "get")
+    class Metadata(Resource):
+        @api.doc(responses={200: "version, signatures, image_signatures, card", **documents.errors(*SERVING)})
+        def get(self, model: str, version: str | None = None, label: str | None = None) -> flask.Response:
+            """Signatures and card of a version"""
+            metadata = requests.service().metadata(requests.target(model, version, label))
+            return requests.marked(flask.jsonify(metadata.document()), model, metadata.version)
 
     @api.route("/tf/models/<model>/client")
     @api.doc(params=versions.MODEL)
