@@ -139,12 +139,13 @@ def test_ctrl_c_at_a_terminal_shows_the_cursor_again(begin):
     terminal, theirs = pty.openpty()
     process = begin("train", "digits", "--network", "dnn", "--epochs", "50", stderr=theirs, TERM="xterm")
     os.close(theirs)
-    shown = b""
+    shown, interrupted = b"", False
     with process, os.fdopen(terminal, "rb", 0) as screen, contextlib.suppress(OSError):  # EIO: it has ended
         while chunk := screen.read(4096):
-            if b"epoch 1/50" in chunk and b"epoch 1/50" not in shown:
-                process.send_signal(signal.SIGINT)
             shown += chunk
+            if not interrupted and b"epoch 1/50" in shown:
+                process.send_signal(signal.SIGINT)
+                interrupted = True
     assert process.returncode == 130
     assert b"the same command" in shown
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l") >= 0
