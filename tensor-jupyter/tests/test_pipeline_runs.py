@@ -120,6 +120,36 @@ def test_a_step_that_fails_stops_what_depends_on_it_and_nothing_else(sources, tm
     assert runner.code_of([*results.values()], None) == runner.FAILED
 
 
+@pytest.fixture
+def gather(tmp_path, settings, monkeypatch):
+    """gather(parameters): the result of a run of the step gather-mnist alone, in the folder tmp_path."""
+    for name, value in environment(tmp_path, Parameters()).items():
+        monkeypatch.setenv(name, value)
+    for name in Parameters().environment():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def run(parameters: Parameters) -> runner.Result:
+        return runner.Run(runner.Plan(("gather-mnist",)), parameters, settings, print).start()["gather-mnist"]
+
+    return run
+
+
+def test_step_of_a_run_has_only_the_run_s_parameters(gather, sources, tmp_path, settings, monkeypatch):
+    (tmp_path / "pipeline.yaml").write_text(f"mnist_data_dir: {sources['mnist_data_dir']}\n")
+    monkeypatch.setenv("MNIST_DATA_DIR", sources["mnist_data_dir"])
+    monkeypatch.setenv("LAB_PIPELINE_SUBSET", "0.5")
+    assert gather(Parameters()).state == "done"
+    assert runner.explain(runner.Plan(("gather-mnist",)), Parameters(), settings) == {"gather-mnist": ""}
+
+
+def test_step_with_output_after_its_last_line_is_done(gather, sources, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import atexit\natexit.register(print, 'a library ends')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ['PYTHONPATH']}")
+    result = gather(Parameters(**sources))
+    assert (result.last, result.state) == ("a library ends", "done")
+
+
 def test_a_dry_run_says_why(monkeypatch, tmp_path, settings):
     for name in ("models", "logs", "data"):
         monkeypatch.setenv(f"LAB_{name.upper()}", str(getattr(settings, name)))
@@ -232,6 +262,14 @@ def test_the_workflow_has_the_table_s_graph_and_least_rights():
     assert claims == {f"tensor-{name}": ["ReadWriteMany"] for name in FOLDERS}
 
 
+def test_argo_containers_all_get_every_parameter():
+    (document,) = manifests(Parameters(), Target())["workflow.yaml"]
+    *containers, _ = document["spec"]["templates"]
+    for each in containers:
+        variables = {variable["name"] for variable in each["container"]["env"]}
+        assert {f"LAB_PIPELINE_{name.upper()}" for name in Parameters.model_fields} <= variables, each["name"]
+
+
 def test_the_default_images_are_those_that_the_lab_pushes():
     lines = (Path(__file__).parents[2] / "versions.env").read_text().splitlines()
     known = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
@@ -282,6 +320,14 @@ def test_a_step_s_container_has_the_lab_s_folders_and_no_rights_of_its_own(setti
     ]
     assert {"--read-only", "no-new-privileges", "LAB_PIPELINE_EPOCHS=3", "LAB_API_KEY"} <= set(words)
     assert not any("secret" in word for word in words)
+
+
+def test_a_step_s_container_has_the_file_of_the_api_key(settings, tmp_path):
+    (tmp_path / "key").write_text("secret")
+    given = settings.model_copy(update={"api_key_file": tmp_path / "key"})
+    words = containers.command(named("deploy"), containers.Images("lab", "7"), Parameters(), given)
+    assert "LAB_API_KEY_FILE=/run/api-key" in words
+    assert f"type=bind,source={tmp_path / 'key'},target=/run/api-key,readonly" in words
 
 
 def test_without_docker_the_engine_is_refused_before_anything_runs(monkeypatch, tmp_path):
