@@ -243,7 +243,7 @@ class TwoInputs(keras.Model):
 def test_a_subclassed_model_is_built_and_typed_by_its_samples(context):
     numbers, texts = np.ones((4, 3)), np.array(["a", "bb", "ccc", "dddd"])
     model = TwoInputs()
-    with pytest.raises(LabError, match="unknown what the model takes"):
+    with pytest.raises(LabError, match="inputs of the model are unknown"):
         export(model, context)
     published = export(model, context, samples={"numbers": numbers, "text": texts})
     with Graph(published) as graph:
@@ -255,6 +255,23 @@ def test_a_subclassed_model_is_built_and_typed_by_its_samples(context):
         found = graph.run("serving_default", {"numbers": numbers[:2], "text": texts[:2]})
         assert found["length"].tolist() == [1, 2]
         assert graph.card()["independent_rows"] is True
+
+
+class Difference(keras.Model):
+    """Subclassed, with a list of two inputs."""
+
+    def call(self, inputs):
+        first, second = inputs
+        return first - second
+
+
+@pytest.mark.usefixtures("quick_check")
+def test_a_list_of_samples_is_a_list_of_inputs(context):
+    first, second = np.ones((4, 3), np.float32), np.zeros((4, 3), np.float32)
+    with Graph(export(Difference(), context, samples=[first, second])) as graph:
+        assert len(graph.signatures["serving_default"].inputs) == 2
+    with pytest.raises(LabError, match="cannot be called with the samples"):
+        export(Difference(), context, samples=[[1.0, 2.0], [3.0]])
 
 
 @pytest.mark.usefixtures("quick_check")
