@@ -257,23 +257,6 @@ def test_a_subclassed_model_is_built_and_typed_by_its_samples(context):
         assert graph.card()["independent_rows"] is True
 
 
-class Difference(keras.Model):
-    """Subclassed, with a list of two inputs."""
-
-    def call(self, inputs):
-        first, second = inputs
-        return first - second
-
-
-@pytest.mark.usefixtures("quick_check")
-def test_a_list_of_samples_is_a_list_of_inputs(context):
-    first, second = np.ones((4, 3), np.float32), np.zeros((4, 3), np.float32)
-    with Graph(export(Difference(), context, samples=[first, second])) as graph:
-        assert len(graph.signatures["serving_default"].inputs) == 2
-    with pytest.raises(LabError, match="cannot be called with the samples"):
-        export(Difference(), context, samples=[[1.0, 2.0], [3.0]])
-
-
 @pytest.mark.usefixtures("quick_check")
 def test_a_model_whose_rows_depend_on_each_other_is_not_declared(brightness_data, context, caplog):
     images = keras.Input((2, 2, 1), dtype="uint8")
