@@ -217,7 +217,7 @@ def test_a_retry_changes_nothing_but_a_time(registry):
     registry.retry(4)
     assert graph.stat().st_mtime_ns > before.st_mtime_ns
     assert graph.stat().st_size == before.st_size
-    with pytest.raises(LabError, match="is empty"):
+    with pytest.raises(LabError, match="holds no file"):
         registry.retry(5)
 
 
