@@ -16,6 +16,7 @@ from tensorboard.plugins.projector import ProjectorConfig
 from training_kit import bars, context_in, free_port, until
 
 from tensor_jupyter.training import Run, train
+from tensor_jupyter.training.fit import steps_per_epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -146,7 +147,13 @@ def test_a_board_that_runs_shows_a_new_run_and_compares_hyper_parameters(runs, t
         process.wait(30)
 
 
-def test_a_profile_is_traced_on_request(tmp_path):
-    context = context_in(tmp_path)
-    train(Run(network="dnn", epochs=1, batch_size=256, profile=True), bars(), context, verbose=0)
-    assert list(context.log_dir.rglob("*.xplane.pb"))
+def test_a_profile_is_one_trace_of_ten_steps_even_over_short_epochs(tmp_path):
+    context, traces = context_in(tmp_path), []
+    count = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda *_, **__: traces.append(len([*context.log_dir.rglob("*.xplane.pb")]))
+    )
+    run = Run(network="dnn", epochs=2, refine_epochs=1, batch_size=256, profile=True)
+    assert steps_per_epoch(run, bars(count=3000)) < 15
+    train(run, bars(count=3000), context, verbose=0, callbacks=[count])
+    assert traces.index(1) == 14
+    assert len([*context.log_dir.rglob("*.xplane.pb")]) == 1

@@ -6,6 +6,7 @@ import logging
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.data import LabelledImages
@@ -14,7 +15,9 @@ from tensor_jupyter.publishing import default_version
 from tensor_jupyter.publishing import export as exporting
 from tensor_jupyter.publishing.default_version import decide
 from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.release_gate import check_version
 from tensor_jupyter.publishing.replay import replay
+from tensor_jupyter.publishing.samples import Sample, write_golden_samples
 
 
 @pytest.fixture
@@ -184,6 +187,31 @@ def test_a_version_that_cannot_be_measured_leaves_the_default(publish, registry,
     monkeypatch.delenv("LAB_GATE_IMAGES")
     assert publish().is_default
     assert registry.settings().document == {}
+
+
+def test_a_present_version_that_does_not_load_is_replaced(publish, registry, brightness_data):
+    publish()
+    (registry.folder(1) / "saved_model.pb").write_bytes(b"torn")
+    assert publish(data=stand_in(brightness_data)).is_default
+    assert default(registry) == 2
+
+
+@pytest.mark.parametrize(
+    ("run", "specs"),
+    [
+        (lambda images: {"scores": tf.reshape(images, (-1, 999))}, [tf.TensorSpec((None, 2, 2, 1), name="images")]),
+        (lambda: {"scores": tf.ones((1, 2))}, []),
+    ],
+)
+def test_what_the_graph_cannot_run_is_a_check(settings, brightness_data, run, specs):
+    module, folder = tf.Module(), settings.models / "m" / "1"
+    module.run = tf.function(run, specs)
+    tf.saved_model.save(module, str(folder), {"serving_default": module.run})
+    write_golden_samples(folder, "m", [Sample("serving_default", {"images": np.ones((1, 2, 2, 1), np.float32)}, {})])
+    checks = {check.name: check for check in check_version(folder, None, brightness_data).checks}
+    assert checks["latency"].passed is False
+    assert "cannot be run with a golden sample" in checks["latency"].message
+    assert checks["accuracy"].passed is None
 
 
 def test_without_data_it_is_measured_on_the_present_versions_test_set(publish, registry, brightness_data, monkeypatch):

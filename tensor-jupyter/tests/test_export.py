@@ -243,7 +243,7 @@ class TwoInputs(keras.Model):
 def test_a_subclassed_model_is_built_and_typed_by_its_samples(context):
     numbers, texts = np.ones((4, 3)), np.array(["a", "bb", "ccc", "dddd"])
     model = TwoInputs()
-    with pytest.raises(LabError, match="unknown what the model takes"):
+    with pytest.raises(LabError, match="inputs of the model are unknown"):
         export(model, context)
     published = export(model, context, samples={"numbers": numbers, "text": texts})
     with Graph(published) as graph:

@@ -71,6 +71,15 @@ def test_with_a_data_set_it_is_measured(tmp_path, brightness_net, brightness_dat
     assert accuracy["value"] > 0.95
 
 
+def test_labels_of_a_data_set_must_fit_the_scores(tmp_path, brightness_data, context, settings):
+    images = keras.Input((2, 2, 1), dtype="uint8")
+    scores = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(keras.layers.Rescaling(1)(images)))
+    keras.Model(images, scores).save(tmp_path / "net.keras")
+    with pytest.raises(LabError, match=r"2 labels of brightness are given for 3 scores of net.keras"):
+        import_model(tmp_path / "net.keras", context, (), brightness_data)
+    assert nothing_visible(settings)
+
+
 def test_several_inputs_and_outputs_keep_their_names(tmp_path, context):
     a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b", dtype="int32")
     rows = keras.layers.Embedding(4, 2)(b)

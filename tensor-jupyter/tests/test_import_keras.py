@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tensor_jupyter.context import Context
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing.export import export
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.importing import import_model
 from tensor_jupyter.publishing.keras_card import Hints
@@ -137,3 +138,19 @@ def test_settings_of_keras_2_are_left_out(tmp_path, context):
     published, _ = import_model(tmp_path / "old.h5", context)
     images = np.ones((1, 6, 6, 3), np.float32)
     np.testing.assert_allclose(graph_scores(published, "images", images), model(images).numpy(), atol=1e-5)
+
+
+class Difference(keras.Model):
+    """Subclassed, with a list of two inputs."""
+
+    def call(self, inputs):
+        first, second = inputs
+        return first - second
+
+
+def test_a_list_of_samples_is_a_list_of_inputs(context):
+    first, second = np.ones((4, 3), np.float32), np.zeros((4, 3), np.float32)
+    with Graph(export(Difference(), context, samples=[first, second])) as graph:
+        assert len(graph.signatures["serving_default"].inputs) == 2
+    with pytest.raises(LabError, match="cannot be called with the samples"):
+        export(Difference(), context, samples=[[1.0, 2.0], [3.0]])

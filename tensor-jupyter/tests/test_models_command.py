@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 
+import keras
 import numpy as np
 import pytest
 from models_kit import Gateway
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from tensor_jupyter.cli import app
 from tensor_jupyter.context import Context
+from tensor_jupyter.data import load
 from tensor_jupyter.publishing import export as exporting
 from tensor_jupyter.publishing.registry import Registry
 from tensor_jupyter.publishing.replay import replay
@@ -156,6 +158,18 @@ def test_the_bars_come_from_the_environment(lab, greys, monkeypatch):
     assert json.loads(done.stdout)["promoted"] is False
     monkeypatch.setenv("LAB_GATE_MAX_LATENCY_MS", "soon")
     assert "LAB_GATE_MAX_LATENCY_MS is 'soon'" in lab("models", "promote", "b", 2, "--data", greys, code=1).stderr
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_model_with_a_float_input_is_measured_on_its_images(lab, settings, greys, monkeypatch):
+    monkeypatch.setattr(exporting, "check", replay)
+    monkeypatch.chdir(greys.parent)
+    images = keras.Input((2, 2, 1))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(images, dense(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))))
+    dense.set_weights([np.array([[-0.25, 0.25]] * 4), np.array([1.0, 0.0])])
+    exporting.export(model, Context("f", settings=settings), load("greys", settings))
+    assert "ok      accuracy is 100.00%" in lab("models", "promote", "f", 1).stdout
 
 
 @pytest.mark.usefixtures("versions")

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from tensor_jupyter.publishing.near_models import NearModel, near_models
+from tensor_jupyter.typed import LAB
 
 
 def test_a_command_of_the_watcher_mends_the_workbenchs_volume(tmp_path):
@@ -24,7 +25,7 @@ def test_a_folder_that_no_command_mends_is_listed_without_one(tmp_path):
 def test_a_keras_file_is_to_be_imported(tmp_path):
     (tmp_path / "old net.h5").touch()
     (found,) = near_models({}, tmp_path)
-    assert (found.path, found.fix) == ("old net.h5", f"bin/lab import '{tmp_path}/old net.h5'")
+    assert (found.path, found.fix) == ("old net.h5", f"{LAB} import '{tmp_path}/old net.h5'")
 
 
 @pytest.mark.parametrize("document", [{}, {"ignored": None}, {"ignored": ["ResNet"]}])

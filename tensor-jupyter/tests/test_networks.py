@@ -211,6 +211,14 @@ def test_a_network_learns_from_teachers_of_other_seeds_and_they_are_trained_once
     assert not list((tmp_path / "data").rglob("teachers/*"))
 
 
+def test_teachers_learn_from_the_run_s_whole_subset(tmp_path):
+    steps = []
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: steps.append(count.params["steps"]))
+    run = Run(network="dnn", epochs=1, teachers=1, validation_split=0, subset=0.5, batch_size=10)
+    train(run, bars(count=9000), context_in(tmp_path), verbose=0, callbacks=[count])
+    assert steps == [450, 450]
+
+
 def test_an_autoencoder_has_no_teachers(tmp_path):
     with pytest.raises(LabError, match="leave teachers at 0"):
         train(Run(network="autoencoder", teachers=1), bars(), context_in(tmp_path))

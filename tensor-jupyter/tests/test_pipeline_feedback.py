@@ -83,7 +83,7 @@ def test_an_image_with_a_new_label_waits_once(parameters, settings):
 
 
 def test_watch_says_how_many_wait_and_runs_only_from_the_count_on(parameters, settings, monkeypatch):
-    for name, value in runner.environment(parameters, settings, {}).items():
+    for name, value in {**runner.environment(settings, {}), **parameters.environment()}.items():
         monkeypatch.setenv(name, value)
     correct(settings, "1", 200, 201)
     few = CliRunner().invoke(app, ["pipeline", "watch", "--corrections", "3", "--once"])

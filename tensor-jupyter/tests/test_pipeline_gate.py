@@ -9,12 +9,15 @@ import pytest
 from pipeline_kit import MEASURED, noisy, run_steps, small, write_digits, write_sources
 from training_kit import bars
 
+from tensor_jupyter.context import Context
 from tensor_jupyter.pipeline import checks, external
-from tensor_jupyter.pipeline.bodies import gather, promote, train
+from tensor_jupyter.pipeline.bodies import deploy, gather, promote, train
 from tensor_jupyter.pipeline.execute import Job, execute, root_of, why_run
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import named
+from tensor_jupyter.publishing import export
 from tensor_jupyter.publishing.registry import CANDIDATE, Registry
+from tensor_jupyter.publishing.replay import replay
 from tensor_jupyter.publishing.serving_settings import STABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -180,6 +183,30 @@ def test_what_fails_is_taken_away_and_the_version_before_goes_on(deployed, setti
         registry = Registry(settings.models, name)
         assert registry.numbers() == [1]
         assert registry.settings().labels == {}, "as before the deployment: the newest is the default"
+
+
+def test_what_fails_later_stays_where_every_version_is_quarantined(deployed, settings, monkeypatch):
+    assert deployed((1,), True)["promoted"]
+    monkeypatch.setattr(promote, "sound", lambda *_: [])
+    root, check = root_of(small({}), settings), checks.live_accuracy(9, 100, 0, Parameters())
+    (root / "test" / "live.json").write_text(json.dumps({"checks": checks.documents([check])}))
+    promote.run(Job(small({}), settings, root, root / "new", "run", lambda _: None))
+    assert not json.loads((root / "new" / "decision.json").read_text())["promoted"]
+    assert Registry(settings.models, "bars").numbers() == [1, 2]
+
+
+def test_deploy_passes_over_a_version_that_does_not_load(settings, monkeypatch, brightness_net, brightness_data):
+    monkeypatch.setattr(deploy, "wait_for_label", lambda *_: None)
+    monkeypatch.setattr(export, "check", replay)
+    root = root_of(small({}), settings)
+    for role, name in (("classifier", "bars"), ("concept", "bars-concept")):
+        there = settings.model_copy(update={"models": root / f"export-{role}" / "models"})
+        export.export(brightness_net, Context(name, settings=there), brightness_data, run="r", decides=False)
+        (settings.models / name / "1").mkdir(parents=True)
+        (settings.models / name / "1" / "saved_model.pb").write_bytes(b"torn")
+    (root / "new").mkdir()
+    deploy.run(Job(small({}), settings, root, root / "new", "run", lambda _: None))
+    assert json.loads((root / "new" / "deployed.json").read_text())["classifier"] == {"name": "bars", "version": 2}
 
 
 def test_what_fails_and_is_the_only_version_leaves_no_model(deployed, settings):

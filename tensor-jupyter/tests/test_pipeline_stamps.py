@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import stat
 import threading
 
 import numpy as np
@@ -122,6 +123,15 @@ def test_a_step_waits_for_another_process_that_runs_it(settings):
         assert said == ["another process runs this step: waiting for it"]
     step.join(30)
     assert (root_of(Parameters(), settings) / "gather-mnist" / "stamp.json").is_file()
+
+
+def test_a_step_can_be_repeated_by_another_user_of_the_group(settings):
+    settings.data.mkdir()
+    settings.data.chmod(0o2775)
+    run("gather-mnist", settings)
+    found = [path for path in settings.data.rglob("*") if path.parent.name != ".staging"]
+    assert {"gather-mnist", "stamp.json"} <= {path.name for path in found}
+    assert [path for path in found if not path.stat().st_mode & stat.S_IWGRP] == []
 
 
 def test_the_key_names_inputs_and_parameters_and_not_outputs(settings):

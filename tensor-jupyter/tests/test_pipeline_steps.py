@@ -5,8 +5,10 @@ import importlib
 import pytest
 
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.pipeline.bodies.evaluate import thresholds
 from tensor_jupyter.pipeline.parameters import Parameters
 from tensor_jupyter.pipeline.steps import NAMES, STEPS, after, named
+from tensor_jupyter.publishing.release_gate import Thresholds
 
 
 def test_steps_need_only_earlier_steps_and_read_what_those_write():
@@ -84,6 +86,20 @@ def test_the_environment_of_a_step_gives_the_same_parameters(monkeypatch):
     for name, value in given.environment().items():
         monkeypatch.setenv(name, value)
     assert Parameters.read() == given
+
+
+def test_thresholds_of_promotions_are_parameters_of_the_gate(monkeypatch):
+    monkeypatch.setenv("LAB_GATE_MAX_ACCURACY_LOSS", "0.2")
+    monkeypatch.setenv("LAB_GATE_MAX_DISAGREEMENT", "0.3")
+    monkeypatch.setenv("LAB_PIPELINE_GATE_IMAGES", "40")
+    monkeypatch.setenv("LAB_GATE_IMAGES", "50")
+    given = Parameters.read()
+    for name in ("MAX_ACCURACY_LOSS", "MAX_DISAGREEMENT", "IMAGES"):  # as in a container
+        monkeypatch.delenv(f"LAB_GATE_{name}")
+    found = thresholds(given)
+    assert (found.max_accuracy_loss, found.max_disagreement, found.images) == (0.2, 0.3, 40)
+    assert thresholds(Parameters()) == Thresholds(min_accuracy=Parameters().min_accuracy), "the same defaults"
+    assert set(Thresholds.model_fields) - {"images"} <= set(named("promote").params)
 
 
 def test_folders_of_another_machine_are_absolute_and_need_not_exist():

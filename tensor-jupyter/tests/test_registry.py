@@ -1,11 +1,15 @@
 """Labels, promotion, rollback and deletion as they end up in serving.json and in the models volume."""
 
+import contextlib
+import stat
 import threading
 
 import pytest
 
 from tensor_jupyter.errors import LabError
+from tensor_jupyter.publishing import serving_settings
 from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.reports import Reports
 from tensor_jupyter.publishing.serving_settings import ServingSettings
 
 MINE = """{
@@ -172,6 +176,31 @@ def test_served_and_labelled_versions_are_deleted_by_force_only_and_the_last_nev
     assert list((registry.models / ".staging").iterdir()) == []
 
 
+def test_a_version_promoted_meanwhile_is_not_deleted(registry, monkeypatch):
+    locked = Reports.locked
+
+    @contextlib.contextmanager
+    def after_another_process(reports):
+        serving_settings.write(registry.family, registry.settings().with_label("stable", 2))
+        with locked(reports):
+            yield
+
+    monkeypatch.setattr(Reports, "locked", after_another_process)
+    with pytest.raises(LabError, match="is labelled stable"):
+        registry.delete(2, [1, 2, 3, 4])
+    assert registry.folder(2).is_dir()
+    assert registry.settings().labels == {"stable": 2}
+
+
+def test_reports_can_be_written_by_another_user_of_the_group(registry):
+    registry.family.chmod(0o2775)
+    registry.label("canary", 3)
+    registry.store_report(3, {"passed": True})
+    reports = registry.family / ".reports"
+    assert {path.name for path in reports.iterdir()} == {".lock", "log.jsonl", "3.json"}
+    assert all(path.stat().st_mode & stat.S_IWGRP for path in (reports, *reports.iterdir()))
+
+
 def test_a_pinned_version_deleted_by_force_takes_its_pin_along(registry):
     registry.rollback([1, 2, 3, 4])
     registry.delete(3, [1, 2, 3, 4], force=True)
@@ -188,7 +217,7 @@ def test_a_retry_changes_nothing_but_a_time(registry):
     registry.retry(4)
     assert graph.stat().st_mtime_ns > before.st_mtime_ns
     assert graph.stat().st_size == before.st_size
-    with pytest.raises(LabError, match="is empty"):
+    with pytest.raises(LabError, match="holds no file"):
         registry.retry(5)
 
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_kit import bars, context_in
 
 from tensor_jupyter.errors import LabError
-from tensor_jupyter.training import Run, train
+from tensor_jupyter.training import Run, results, train
 from tensor_jupyter.training.checkpoints import Keeper, is_kept
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -176,6 +176,20 @@ def test_it_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
     assert all(
         np.array_equal(mine, theirs) for mine, theirs in zip(trained.model.get_weights(), weights[1], strict=True)
     )
+
+
+def test_a_training_killed_after_it_stopped_early_learns_no_more(tmp_path, monkeypatch):
+    run = RUN.model_copy(update={"epochs": 10, "patience": 1})
+    kept = Keeper.on_epoch_end
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "on_epoch_end", lambda self, epoch, logs: kept(self, epoch, {**logs, "val_loss": epoch}))
+        patch.setattr(results, "write", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(run, bars(), context_in(tmp_path), verbose=0)
+    best = keras.models.load_model(context_in(tmp_path, version=1).checkpoint_dir / "best.keras")
+    trained = train(run, bars(), context_in(tmp_path), verbose=0)
+    assert trained.history["val_loss"] == [0, 1]
+    assert same(trained.model, best)
 
 
 long = pytest.mark.skipif(not os.environ.get("LAB_LONG_TESTS"), reason="half a minute; set LAB_LONG_TESTS=1")

@@ -224,7 +224,8 @@ def test_versions_and_runs_stand_side_by_side(evaluated, lab, tmp_path):
     other.unlink()
 
 
-def test_a_name_that_nothing_has_is_an_error(lab):
-    done = lab("bars/9")
+@pytest.mark.parametrize("name", ["bars/9", "bars/None"])
+def test_a_name_that_nothing_has_is_an_error(lab, name):
+    done = lab(name)
     assert done.exit_code == 1
-    assert "There is no version or run 'bars/9'; there is bars/" in done.stderr
+    assert f"There is no version or run '{name}'; there is bars/" in done.stderr

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from tensor_jupyter.cli import app
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.registry import Registry
+from tensor_jupyter.publishing.staging import publish, staging
 from tensor_jupyter.publishing.store import Ref, Store
 
 FILES = {"saved_model.pb": b"graph", "variables/variables.data-00000-of-00001": bytes(3_000_000), "assets/ü.txt": b""}
@@ -191,6 +192,19 @@ def test_what_is_gone_is_deleted_only_with_prune_and_only_if_it_was_pulled(url, 
     assert "net/1" in versions(two)
     lab(two, "pull", "--store", url, "--prune")
     assert versions(two) == ["net/2", "net/9", "other/7"]
+
+
+def test_prune_spares_a_local_version_with_a_pulled_one_s_number(url, labs):
+    one, two = labs
+    lab(one, "push", "net", "--store", url)
+    lab(two, "pull", "--store", url)
+    Registry(two, "net").delete(2, [1, 2], force=True)
+    with staging(two) as folder:
+        write(folder)
+        publish(folder, two, "net", 2)
+    Store(url).remove(Ref("net", 2))
+    lab(two, "pull", "--store", url, "--prune")
+    assert versions(two) == ["net/1", "net/2"]
 
 
 def test_a_store_without_models_deletes_none(url, labs):

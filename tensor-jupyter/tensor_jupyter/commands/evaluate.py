@@ -92,11 +92,7 @@ def _dataset(model: str, card: dict[str, Any], data: str | None, settings: Setti
     if not name or name == "unknown":
         raise LabError(f"The card of {model} names no data set: give --data SET, a set or folder with its labels.")
     try:
-        form = ImageSpec(**card["input"]) if card.get("input") else None
-    except TypeError:
-        form = None
-    try:
-        found = load(name, settings, form)
+        found = load(name, settings, ImageSpec.of_card(card))
     except LabError as error:
         if data:
             raise

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +33,15 @@ class ImageSpec:
     def card(self) -> dict[str, Any]:
         """The card's `input`."""
         return asdict(self)
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> "ImageSpec | None":
+        """Return the form in a card's `input`, which may have more fields; None where it is missing or incomplete."""
+        given = card.get("input")
+        try:
+            return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given}) if given else None
+        except TypeError:
+            return None
 
 
 @dataclass(frozen=True)

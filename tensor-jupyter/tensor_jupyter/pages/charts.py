@@ -79,7 +79,12 @@ def lines(
 
 
 def histogram(
-    groups: Mapping[str, np.ndarray], marks: Mapping[str, float], *, across: str, log: bool = False
+    groups: Mapping[str, np.ndarray],
+    marks: Mapping[str, float],
+    *,
+    across: str,
+    up: str = "share of the images",
+    log: bool = False,
 ) -> Figure:
     """Return a histogram of each group, as shares of its values. marks: vertical lines by name, at most three."""
     every = np.concatenate([*groups.values()])
@@ -88,7 +93,7 @@ def histogram(
         low = float(every[every > 0].min(initial=high))
         low = min(low, high / 10)
     bins = np.geomspace(low, high, _BINS) if log else np.linspace(low, high, _BINS)
-    with _axes(across, "share of the images") as (figure, axes):
+    with _axes(across, up) as (figure, axes):
         for name, values in groups.items():
             weights = np.full(len(values), 1 / len(values))
             axes.hist(values, bins, weights=weights, label=name, alpha=0.65)

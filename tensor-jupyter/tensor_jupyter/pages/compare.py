@@ -86,7 +86,7 @@ def entries(names: Sequence[str], settings: Settings) -> list[Entry]:
     for name in names or _models(settings):
         model, _, which = name.partition("/")
         every = _of_model(checked_name(model), settings)
-        chosen = [each for each in every if not which or which == str(each.version)]
+        chosen = [each for each in every if not which or (each.version and which == str(each.version))]
         chosen = chosen or [each for each in every if each.run.startswith(which)]
         if not chosen:
             there = ", ".join(each.name for each in every) or "none of this model"

@@ -162,7 +162,8 @@ def _shown(root: Path, record: dict[str, Any], done: list[str]) -> dict[str, Any
 def _latency(root: Path) -> Figure:
     calls = document_in(root / "test" / "live.json")["calls"]
     marks = {f"p{share}: {calls[f'p{share}_ms']:.1f} ms": calls[f"p{share}_ms"] for share in (50, 99)}
-    return charts.histogram({"calls": np.array(calls["milliseconds"])}, marks, across="milliseconds of a call")
+    values = {"calls": np.array(calls["milliseconds"])}
+    return charts.histogram(values, marks, across="milliseconds of a call", up="share of the calls")
 
 
 def _curves(folder: Path, model: str) -> Iterator[tuple[str, Figure]]:

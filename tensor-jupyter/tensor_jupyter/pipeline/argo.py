@@ -110,8 +110,8 @@ def _container(step: Step, target: Target) -> Any:
     from hera.workflows import Container, Env, Resources, RetryStrategy
     from hera.workflows import models as m
 
-    names = dict.fromkeys(("model", *step.params))
-    variables = {f"{PREFIX}{name.upper()}": name for name in names} | {"LAB_REST_URL": "rest_url"}
+    # All parameters, not only the step's own: deploy and the run's page check the stamps of other steps.
+    variables = {f"{PREFIX}{name.upper()}": name for name in Parameters.model_fields} | {"LAB_REST_URL": "rest_url"}
     folders = {f"LAB_{name.upper()}": f"/{name}" for name in _FOLDERS}
     program, *words = step.command
     retry = RetryStrategy(

@@ -20,6 +20,8 @@ _FOLDERS = ("models", "data", "logs", "feedback")
 _PASSED_ON = ("LAB_API_KEY", "LAB_MNIST_MIRRORS", "LAB_NOTMNIST_MIRRORS", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of this process that a step may need: passed by name only, so that `ps` does not show a key."""
 
+_KEY_FILE = "/run/api-key"
+
 
 @dataclass(frozen=True)
 class Images:
@@ -40,6 +42,7 @@ def command(step: Step, images: Images, parameters: Parameters, settings: Settin
     variables = {
         **{f"LAB_{name.upper()}": f"/{name}" for name in _FOLDERS},
         **{"LAB_REST_URL": settings.rest_url, "LAB_ID": settings.id, "LAB_OFFLINE": str(settings.offline)},
+        **({"LAB_API_KEY_FILE": _KEY_FILE} if settings.api_key_file else {}),
         **parameters.environment(),
     }
     program, *words = step.command
@@ -55,10 +58,12 @@ def command(step: Step, images: Images, parameters: Parameters, settings: Settin
 
 
 def _mounts(parameters: Parameters, settings: Settings) -> Iterator[str]:
-    """The lab's folders, and read-only the folders of data that the parameters name."""
+    """The lab's folders, and read-only the API key's file and the folders of data that the parameters name."""
     for name in _FOLDERS:
         folder: Path = getattr(settings, name).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         yield f"type=bind,source={folder},target=/{name}"
+    if settings.api_key_file and settings.api_key_file.is_file():
+        yield f"type=bind,source={settings.api_key_file.absolute()},target={_KEY_FILE},readonly"
     for given in {parameters.mnist_data_dir, parameters.notmnist_data_dir} - {""}:
         yield f"type=bind,source={Path(given).absolute()},target={Path(given).absolute()},readonly"

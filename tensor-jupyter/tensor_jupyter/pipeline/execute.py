@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from tensor_jupyter.context import make_shared
+from tensor_jupyter.context import make_shared, share
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline import stamps
 from tensor_jupyter.pipeline.external import why_lost
@@ -109,6 +109,8 @@ def _executed(
             _body(step)(Job(parameters, settings, root, folder, stamp.key, say))
             outputs = {name: stamps.digest(folder / name) for name in step.outputs}
             replace(stamp, outputs=outputs).write(folder)
+            for path in (folder, *folder.rglob("*")):  # so that another user of the group can replace it
+                share(path, like=root)
             _put_in_place(folder, root / step.name)
     return True
 
@@ -138,6 +140,7 @@ def _body(step: Step) -> Callable[[Job], None]:
 def _alone(path: Path, say: Callable[[str], object]) -> Iterator[None]:
     """Hold the step's lock; the kernel releases it when the process ends, for whatever reason."""
     with path.open("w") as lock:
+        share(path)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -154,7 +157,7 @@ def _staging(root: Path, step: Step) -> Iterator[Path]:
     for left in area.glob(f"{step.name}.*"):
         shutil.rmtree(left)
     folder = Path(tempfile.mkdtemp(dir=area, prefix=f"{step.name}."))
-    folder.chmod(0o755)
+    folder.chmod(folder.stat().st_mode | 0o755)
     try:
         yield folder
     finally:

@@ -20,6 +20,13 @@ PREFIX = "LAB_PIPELINE_"
 _PLAIN = ("learning_rate", "learning_steps", "batch_size", "mnist_data_dir", "notmnist_data_dir")
 """Parameters that variables without the prefix set as well, as in the tutorial: LEARNING_RATE=0.001."""
 
+_GATE = {
+    "LAB_GATE_MAX_ACCURACY_LOSS": "max_accuracy_loss",
+    "LAB_GATE_MAX_DISAGREEMENT": "max_disagreement",
+    "LAB_GATE_IMAGES": "gate_images",
+}
+"""Thresholds of `lab models promote` that are the pipeline's as well, by their variables."""
+
 _FOLDERS = ("mnist_data_dir", "notmnist_data_dir")
 _SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _MAX_NAME = 63 - len("-concept")
@@ -50,6 +57,16 @@ class Parameters(BaseModel):
     )
     live_calls: int = Field(1000, ge=1, description="How many images are sent over REST.")
     min_accuracy: float = Field(0.98, ge=0, le=1, description="Share of images that must be right, live and offline.")
+    max_accuracy_loss: float = Field(
+        0.005, ge=0, le=1, description="How far the accuracy may be below that of the version in place."
+    )
+    max_disagreement: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of images classified other than by it, beyond the gain in accuracy.",
+    )
+    gate_images: int = Field(2000, ge=1, description="Most test images that the classifier is measured on offline.")
     min_auroc: float = Field(
         0.99, ge=0.5, le=1, description="Least AUROC of the concept score, digits against letters."
     )
@@ -110,7 +127,7 @@ class Parameters(BaseModel):
     def _read(cls, file: Path | None, flags: dict[str, object]) -> "Parameters":
         file = file or (FILE if FILE.is_file() else None)
         values = layers.read_file(file, _SUFFIXES) if file else {}
-        return layers.read(cls, "pipeline", values, file, dict(_variables()), flags)
+        return layers.read(cls, "pipeline", values, file, dict(variables()), flags)
 
     def environment(self) -> dict[str, str]:
         """Return the variables for a step's process; a parameter that is None or empty has none."""
@@ -118,7 +135,8 @@ class Parameters(BaseModel):
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 
-def _variables() -> Iterator[tuple[str, str]]:
-    """Environment variables and their parameters; one with the prefix wins over the tutorial's."""
+def variables() -> Iterator[tuple[str, str]]:
+    """Yield environment variables and their parameters; one with the prefix wins over the others."""
     yield from ((name.upper(), name) for name in _PLAIN)
+    yield from _GATE.items()
     yield from ((name, name.removeprefix(PREFIX).lower()) for name in os.environ if name.startswith(PREFIX))

@@ -18,7 +18,7 @@ from doit.reporter import ZeroReporter
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.pipeline.containers import Images, command
 from tensor_jupyter.pipeline.execute import root_of, why_run
-from tensor_jupyter.pipeline.parameters import Parameters
+from tensor_jupyter.pipeline.parameters import Parameters, variables
 from tensor_jupyter.pipeline.steps import LAST, NAMES, STEPS, Step, after, named
 from tensor_jupyter.settings import Settings
 
@@ -84,12 +84,15 @@ class Run:
     say: Callable[[str, str], object]
     images: Images | None = None
     results: dict[str, Result] = field(default_factory=dict)
+    _file: Path = field(init=False)
 
     def start(self, processes: int = 2) -> dict[str, Result]:
         """Run the steps, at most `processes` at once; return the results by name. Steps after a failure do not run."""
         self.results = {name: Result(name) for name in self.plan.chosen}
         tasks = {"task_pipeline": self._tasks}
         with tempfile.TemporaryDirectory() as folder:  # doit's database is not kept: stamps decide
+            self._file = Path(folder) / "parameters.json"
+            self._file.write_text(self.parameters.model_dump_json(), encoding="utf-8")
             tasks["DOIT_CONFIG"] = {  # type: ignore[assignment]
                 "backend": "json",
                 "dep_file": str(Path(folder) / "doit.json"),
@@ -117,14 +120,14 @@ class Run:
             result.state = "unchanged"
             return True
         result.state = "failed"
-        words = [sys.executable, "-m", "tensor_jupyter", *step.command[1:]]
+        words = [sys.executable, "-m", "tensor_jupyter", *step.command[1:], "--config", str(self._file)]
         if self.images:
             words = command(step, self.images, self.parameters, self.settings)
         if step.name in self.plan.again:
             words.append("--again")
         with subprocess.Popen(
             words,
-            env=environment(self.parameters, self.settings, os.environ),
+            env=environment(self.settings, os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -137,17 +140,23 @@ class Run:
         if process.returncode < 0:
             result.last = f"the process was terminated by signal {-process.returncode}"
         if process.returncode in (PROMOTED, REFUSED):
-            result.state = result.last  # done, or unchanged since another process has just run it
+            # A library may print after the step's own last line. Unchanged: another process has just run it.
+            result.state = "unchanged" if result.last == "unchanged" else "done"
         return result.state != "failed"
 
 
-def environment(parameters: Parameters, settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for a step's process: the `given` ones, the lab's folders, and the parameters."""
+def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for a step's process: the `given` ones without those of parameters, and the lab's folders.
+
+    The step reads its parameters from a file, in which also those are that have no value.
+    """
+    taken = {variable for variable, _ in variables()}
+    kept = {name: value for name, value in given.items() if name not in taken}
     folders = {
         f"LAB_{name.upper()}": str(getattr(settings, name).absolute())
         for name in ("models", "logs", "data", "feedback")
     }
-    return {**given, **folders, **parameters.environment(), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **folders, "PYTHONUNBUFFERED": "1"}
 
 
 def decision(parameters: Parameters, settings: Settings) -> dict[str, Any] | None:

@@ -46,6 +46,7 @@ _LETTERS = tuple(f"gather-notmnist/{file}" for file in _DATA)
 _CORRECTIONS = tuple(f"gather-feedback/{file}" for file in _DATA)
 _CLASSIFIER = tuple(f"train-classifier/{file}" for file in _TRAINED)
 _CONCEPT = tuple(f"train-concept/{file}" for file in _TRAINED)
+_GATE = ("min_accuracy", "max_accuracy_loss", "max_disagreement", "max_latency_ms", "gate_images")
 _EXPORTS = ("export-classifier/models", "export-concept/models")
 
 STEPS = (
@@ -115,7 +116,10 @@ STEPS = (
         needs=("export-classifier", "export-concept", "gather-notmnist"),
         inputs=(*_EXPORTS, *_DIGITS, *_CORRECTIONS, *_LETTERS),
         outputs=("evaluation.json", "measured.npz"),
-        params=("model", "min_accuracy", "max_latency_ms", "min_auroc", "min_fitted_auroc", "max_false_alarms"),
+        params=(
+            *("model", "gate_images", "min_accuracy", "max_latency_ms"),
+            *("min_auroc", "min_fitted_auroc", "max_false_alarms"),
+        ),
     ),
     Step(
         "deploy",
@@ -141,7 +145,7 @@ STEPS = (
         needs=("test",),
         inputs=("deploy/deployed.json", "evaluate/evaluation.json", "test/live.json", *_DIGITS),
         outputs=("decision.json",),
-        params=("model", "min_accuracy", "max_latency_ms"),
+        params=("model", *_GATE),
         live=True,
     ),
 )

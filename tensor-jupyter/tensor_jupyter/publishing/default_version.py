@@ -100,11 +100,12 @@ def _decided(registry: Registry, version: int, data: Dataset | None, settings: S
         return Decision(version, version, _first(name, version, data)), report
     chosen = registry.is_chosen()
     kept = STABLE in conf.labels and not registry.is_held()
-    also, missing = _sets_of(registry, current, data, settings)
+    made = _made_with(registry, current)
+    also, missing = _sets_of(registry, current, made, data, settings)
     report = release_gate.check_version(folder, registry.folder(current), data, also=also)
     if chosen:
         return Decision(version, current, _left_alone(registry, version, current)), report
-    reason = _reason_against(registry, current, data, report, bool(also)) or missing
+    reason = _reason_against(made, data, report, bool(also)) or missing
     if reason:
         registry.set_default(current, version)
         message = (
@@ -150,9 +151,12 @@ def _left_alone(registry: Registry, version: int, current: int) -> str:
     )
 
 
-def _reason_against(registry: Registry, current: int, data: Dataset | None, report: Report, also: bool) -> str:
-    """Why the new version is not the default, "" if it may be; also: whether the present one's test set was used."""
-    if data and data.stand_in_for and not _made_with(registry, current).get("stand_in_for"):
+def _reason_against(made: dict[str, Any] | None, data: Dataset | None, report: Report, also: bool) -> str:
+    """Return why the new version is not the default, "" if it may be.
+
+    made: as `_made_with` returns it for the present version; also: whether that one's test set was used.
+    """
+    if data and data.stand_in_for and made is not None and not made.get("stand_in_for"):
         return f"it was trained on {data.name}, a stand-in for {data.stand_in_for}"
     accuracy = [check for check in report.checks if check.name.startswith("accuracy")]
     worse = [check.message for check in accuracy if check.passed is False]
@@ -161,10 +165,14 @@ def _reason_against(registry: Registry, current: int, data: Dataset | None, repo
     return "; ".join(worse or unmeasured)
 
 
-def _sets_of(registry: Registry, current: int, data: Dataset | None, settings: Settings) -> tuple[list[Dataset], str]:
-    """Return the present version's test set, if it is another one than `data`, and "" or why it cannot be loaded."""
-    made = _made_with(registry, current)
-    if made.get("stand_in_for") or (data and made.get("name") in (data.name, data.stand_in_for)):
+def _sets_of(
+    registry: Registry, current: int, made: dict[str, Any] | None, data: Dataset | None, settings: Settings
+) -> tuple[list[Dataset], str]:
+    """Return the present version's test set, if it is another one than `data`, and "" or why it cannot be loaded.
+
+    made: as `_made_with` returns it for the present version.
+    """
+    if made is None or made.get("stand_in_for") or (data and made.get("name") in (data.name, data.stand_in_for)):
         return [], ""
     try:
         theirs = held_out(registry, current, None, settings)
@@ -173,9 +181,12 @@ def _sets_of(registry: Registry, current: int, data: Dataset | None, settings: S
     return ([theirs] if theirs else []), ""
 
 
-def _made_with(registry: Registry, version: int) -> dict[str, Any]:
-    """The `data_set` of a version's card; empty without one."""
-    found = _card(registry, version).get("data_set")
+def _made_with(registry: Registry, version: int) -> dict[str, Any] | None:
+    """The `data_set` of a version's card; empty without one, None if the version does not load: it is not compared."""
+    try:
+        found = _card(registry, version).get("data_set")
+    except LabError:
+        return None
     return found if isinstance(found, dict) else {}
 
 

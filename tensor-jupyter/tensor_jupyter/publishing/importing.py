@@ -112,14 +112,15 @@ def _keras_file(
         endpoint, classes, scores = with_scores(endpoint, samples, names, hints, loss, always=True)
     except Exception as error:  # whatever the layers raise
         raise LabError(_no_answer(path, str(error))) from error
-    if labels and classes not in (None, len(labels)):
+    if names and classes not in (None, len(names)):
         hint = ""
         if classes == 1:
             hint = (
                 " If it is a logit of the second of two classes, add --scores logits; if it is its probability, "
                 "--scores probabilities."
             )
-        raise LabError(f"{len(labels)} labels are given for {classes} scores of {path.name}.{hint}")
+        whose = "" if labels or data is None else f" of {data.name}"
+        raise LabError(f"{len(names)} labels{whose} are given for {classes} scores of {path.name}.{hint}")
     if classes:
         _check_range(path, endpoint, found, how)
     if not names and (classes or 0) > 1:

@@ -55,7 +55,10 @@ class Endpoint:
         if isinstance(samples, Mapping) and set(samples) == set(inputs):
             given = [samples[alias] for alias in inputs]
         else:
-            given = [samples] if len(inputs) == 1 and not isinstance(samples, Mapping) else keras.tree.flatten(samples)
+            given = keras.tree.flatten(samples)
+            if len(inputs) == 1 and not isinstance(samples, Mapping):
+                rank = len(next(iter(inputs.values())).shape)
+                given = given if len(given) == 1 and np.ndim(given[0]) == rank else [samples]
         if len(given) != len(inputs):
             raise LabError(f"samples hold {len(given)} inputs; expected {len(inputs)}: {', '.join(inputs)}.")
         return {
@@ -104,8 +107,8 @@ def _symbolic(model: keras.Model) -> Any:
 def _called_with(model: keras.Model, samples: Any) -> Any:
     """The inputs of a subclassed model: those of the samples, else what it was called with before."""
     if samples is not None:
-        arrays = keras.tree.map_structure(_array, samples if isinstance(samples, Mapping | tuple) else _array(samples))
         try:
+            arrays = keras.tree.map_structure(_array, samples) if _holds_inputs(samples) else _array(samples)
             model(keras.tree.map_structure(lambda value: tf.convert_to_tensor(value[:1]), arrays), training=False)
         except Exception as error:  # whatever the model's own code raises
             raise LabError(
@@ -125,6 +128,13 @@ def _called_with(model: keras.Model, samples: Any) -> Any:
             'call(self, inputs) with inputs["a"], inputs["b"].'
         )
     return given[0]
+
+
+def _holds_inputs(samples: Any) -> bool:
+    """Whether the samples are several inputs, and not the rows of one."""
+    if isinstance(samples, list):
+        return all(getattr(each, "shape", ()) or isinstance(each, Mapping | tuple) for each in samples)
+    return isinstance(samples, Mapping | tuple)
 
 
 def _array(value: Any) -> np.ndarray:

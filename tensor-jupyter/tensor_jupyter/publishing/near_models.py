@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tensor_jupyter.typed import LAB
+
 _KERAS = (".keras", ".h5", ".hdf5")
 
 
@@ -51,4 +53,4 @@ def _keras_files(models: Path) -> list[NearModel]:
     except OSError:
         return []
     reason = "a Keras file is imported, not copied"
-    return [NearModel(path.name, reason, f"bin/lab import {shlex.quote(str(path))}") for path in files]
+    return [NearModel(path.name, reason, f"{LAB} import {shlex.quote(str(path))}") for path in files]

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from tensor_jupyter.data import Dataset, load
-from tensor_jupyter.data.dataset import ImageSpec
+from tensor_jupyter.data import Dataset, ImageSpec, load
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing.graph import Graph
 from tensor_jupyter.publishing.overview import sound
@@ -69,12 +68,12 @@ def held_out(registry: Registry, version: int, data: str | None, settings: Setti
     """The images to measure with; None for a model that was trained without images."""
     with Graph(registry.folder(version)) as graph:
         card = graph.card() or {}
-    spec = _spec(card)
+    spec = ImageSpec.of_card(card)
     if data:
         return load(data, settings, spec)
     made = card.get("data_set") or {}
     name = made.get("stand_in_for") or made.get("name", "unknown")
-    if name == "unknown" or spec is None:
+    if name == "unknown" or not card.get("input"):
         return None
     try:
         found = load(name, settings, spec)
@@ -89,11 +88,3 @@ def held_out(registry: Registry, version: int, data: str | None, settings: Setti
             f"loaded now: give --data {found.name} to measure with that set, or the set it was trained with."
         )
     return found
-
-
-def _spec(card: dict[str, Any]) -> ImageSpec | None:
-    given = card.get("input")
-    try:
-        return ImageSpec(**given) if given else None
-    except TypeError:
-        return None

@@ -194,9 +194,9 @@ class Registry:
         present: the sound versions; the last of them is never deleted.
         """
         folder = self.folder(version)
-        self._check_delete(version, present, force)
 
         def change(conf: ServingSettings) -> ServingSettings:
+            self._check_delete(conf, version, present, force)
             for label, number in conf.labels.items():
                 conf = conf.without_label(label) if number == version else conf
             kept = [number for number in conf.pinned if number != version]
@@ -207,10 +207,12 @@ class Registry:
                 raise LabError(f"{path} names version {version} beside others: remove it from the file first.")
             return conf
 
-        self._change(change, {"did": "delete", "version": version})
-        with staging(self.models) as area:
-            folder.rename(area)
-        self._reports.path(version).unlink(missing_ok=True)
+        def remove() -> None:
+            with staging(self.models) as area:
+                folder.rename(area)
+            self._reports.path(version).unlink(missing_ok=True)
+
+        self._change(change, {"did": "delete", "version": version}, remove)
 
     def delete_all(self) -> list[int]:
         """Delete the whole model in one step, with reports and serving.json; returns its versions.
@@ -236,8 +238,7 @@ class Registry:
         """The logged changes of this model, oldest first."""
         return self._reports.log()
 
-    def _check_delete(self, version: int, present: list[int], force: bool) -> None:
-        conf = self.settings()
+    def _check_delete(self, conf: ServingSettings, version: int, present: list[int], force: bool) -> None:
         labels = sorted(label for label, number in conf.labels.items() if number == version)
         if present == [version]:
             raise LabError(
@@ -278,11 +279,17 @@ class Registry:
         ]
         return next((int(number) for number in reversed(promoted) if number in older), older[-1])
 
-    def _change(self, change: Callable[[ServingSettings], ServingSettings], entry: dict[str, Any]) -> None:
-        """Write serving.json, if it changes, and a line of the log, under the lock."""
+    def _change(
+        self,
+        change: Callable[[ServingSettings], ServingSettings],
+        entry: dict[str, Any],
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Write serving.json, if it changes, and a line of the log, and call `then`, all under the lock."""
         with self._reports.locked():
             conf = self.settings()
             changed = change(conf)
             if changed.document != conf.document:
                 serving_settings.write(self.family, changed)
             self._reports.append(entry)
+            then()

@@ -172,10 +172,13 @@ def _latency(graph: Graph, folder: Path, thresholds: Thresholds) -> Check:
     if not samples:
         return Check("latency", None, "it carries no golden sample to time a request with")
     times = []
-    for _ in range(_WARM + _RUNS):
-        start = time.perf_counter()
-        graph.run(samples[0].signature, samples[0].inputs)
-        times.append(time.perf_counter() - start)
+    try:
+        for _ in range(_WARM + _RUNS):
+            start = time.perf_counter()
+            graph.run(samples[0].signature, samples[0].inputs)
+            times.append(time.perf_counter() - start)
+    except LabError as error:
+        return Check("latency", False, f"its graph cannot be run with a golden sample: {error}")
     found = round(1000 * float(np.median(times[_WARM:])), 3)
     message = f"its graph takes {found:.1f} ms for one request (median); {thresholds.max_latency_ms:g} ms are allowed"
     return Check("latency", found <= thresholds.max_latency_ms, message, found, thresholds.max_latency_ms)
@@ -196,16 +199,21 @@ def _decisions(graph: Graph, held: _Held | None) -> _Decisions | str:
     for start in range(0, len(held.images), _BATCH):
         images = held.images[start : start + _BATCH]
         value = as_input(images, signature.inputs[alias].dtype, pixels)  # as the gateway does
-        found.append(graph.run(DEFAULT, {alias: value})[output])
+        try:
+            found.append(graph.run(DEFAULT, {alias: value})[output])
+        except LabError as error:
+            return f"its graph cannot be run with images of {held.name}: {error}"
     return _decided(np.concatenate(found), card, held)
 
 
 def _image_input(signature: Signature, held: _Held) -> str:
     """The alias of the only input, if the held-out images fit it; else ""."""
-    (alias, tensor), *others = signature.inputs.items()
+    if len(signature.inputs) != 1:
+        return ""
+    ((alias, tensor),) = signature.inputs.items()
     shape = tensor.shape or ()
     fits = len(shape) == 4 and all(size in (-1, have) for size, have in zip(shape, held.images.shape, strict=True))
-    return alias if fits and not others and tensor.dtype in ("uint8", "float32") else ""
+    return alias if fits and tensor.dtype in ("uint8", "float32") else ""
 
 
 def _decided(scores: np.ndarray, card: Mapping[str, Any], held: _Held) -> _Decisions | str:

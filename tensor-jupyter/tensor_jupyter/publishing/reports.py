@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tensor_jupyter.context import make_shared, share
 from tensor_jupyter.publishing.card import now
 
 
@@ -28,7 +29,7 @@ class Reports:
 
     def store(self, version: int, report: dict[str, Any]) -> None:
         """Keep a version's report, in place of an earlier one."""
-        self._folder.mkdir(exist_ok=True)
+        make_shared(self._folder)
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".report-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=2)
@@ -58,13 +59,15 @@ class Reports:
     def append(self, entry: dict[str, Any]) -> None:
         """Add an entry to the log, with the time."""
         with (self._folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            share(self._folder / "log.jsonl")
             log.write(json.dumps({"time": now(), **entry}) + "\n")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from changing the model's serving.json meanwhile."""
-        self._folder.mkdir(exist_ok=True)
+        make_shared(self._folder)
         with (self._folder / ".lock").open("w") as lock:
+            share(self._folder / ".lock")
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

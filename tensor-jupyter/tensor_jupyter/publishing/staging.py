@@ -18,6 +18,9 @@ from pathlib import Path
 from tensor_jupyter.context import checked_name, greatest_version, make_shared, share
 from tensor_jupyter.errors import LabError
 
+PULLED = ".pulled"
+"""In a model's folder: the manifests of the versions pulled from an object store, `<number>.json`."""
+
 YOUNG_SECONDS = 60
 """An area younger than this is not swept: its exporter may not have locked it yet."""
 
@@ -59,7 +62,8 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
     """Move the finished folder `staged` to `models/<name>/<n>` and return that path.
 
     n is `version` or else the next free number; if another exporter took it, the next free one after it, but with
-    `exact` LabError is raised instead. `staged` must lie on the same volume, with everything in it.
+    `exact` LabError is raised instead. `staged` must lie on the same volume, with everything in it. The mark of a
+    pulled version that had this number before is removed.
     """
     family = models / checked_name(name)
     make_shared(family)
@@ -70,6 +74,7 @@ def publish(staged: Path, models: Path, name: str, version: int | None = None, e
         if exact:
             raise LabError(f"Version {number} of {name} is published, and a published version is never changed.")
         number = max(number, greatest_version(family)) + 1
+    (family / PULLED / f"{number}.json").unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # the version is published and complete; an error here does not change that
         _sync_folder(family)
     return family / str(number)

@@ -21,7 +21,7 @@ from tensor_jupyter.context import MAX_VERSION, NAME, make_shared
 from tensor_jupyter.errors import LabError
 from tensor_jupyter.publishing import serving_settings
 from tensor_jupyter.publishing.registry import Registry
-from tensor_jupyter.publishing.staging import publish, staging
+from tensor_jupyter.publishing.staging import PULLED, publish, staging
 
 if TYPE_CHECKING:
     import obstore.store
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_SETTINGS_BYTES = 64 << 10  # as the watcher's bound
 _CHUNK = 8 << 20  # bytes read at once
-_PULLED = ".pulled"  # in a model's folder: the manifests of pulled versions
 
 Advance = Callable[[int], None]
 """Called with the number of bytes transferred since its last call."""
@@ -139,8 +138,8 @@ class Store:
                 publish(area, models, ref.name, ref.version, exact=True)
             except LabError:
                 return False  # another process published it first
-        pulled = models / ref.name / _PULLED
-        pulled.mkdir(exist_ok=True)
+        pulled = models / ref.name / PULLED
+        make_shared(pulled)
         (pulled / f"{ref.version}.json").write_text(manifest.model_dump_json(), encoding="utf-8")
         return True
 
@@ -193,7 +192,7 @@ class Store:
 
 def pulled(models: Path) -> list[Ref]:
     """The pulled versions that still exist in a volume."""
-    found = (_ref(path.parent.parent.name, path.name) for path in models.glob(f"*/{_PULLED}/*.json"))
+    found = (_ref(path.parent.parent.name, path.name) for path in models.glob(f"*/{PULLED}/*.json"))
     return sorted(ref for ref in found if ref and (models / ref.name / str(ref.version)).is_dir())
 
 
@@ -201,7 +200,7 @@ def forget(ref: Ref, models: Path) -> None:
     """Delete a pulled version that the store no longer has, in one step, whatever its labels."""
     with staging(models) as area:
         (models / ref.name / str(ref.version)).rename(area)
-    (models / ref.name / _PULLED / f"{ref.version}.json").unlink(missing_ok=True)
+    (models / ref.name / PULLED / f"{ref.version}.json").unlink(missing_ok=True)
 
 
 def _opened(url: str) -> Any:

@@ -22,7 +22,7 @@ from tensor_jupyter.training.run import Run
 
 FLUSH_MILLISECONDS = 2_000
 
-_TRACED = range(5, 15)  # steps of the first epoch that are profiled: the very first ones are not typical
+_TRACED = range(5, 15)  # steps of the training that are profiled: the very first ones are not typical
 
 
 def callbacks(context: Context, run: Run, data: Dataset, model: keras.Model) -> list[keras.callbacks.Callback]:
@@ -35,7 +35,8 @@ def callbacks(context: Context, run: Run, data: Dataset, model: keras.Model) -> 
         hparams.KerasCallback(writer(folder), settings, trial_id=f"{context.name}/{context.version}"),
         Samples(folder, data, augment.change_for(run, data), run.seed),
     ]
-    return [*made, Profile(folder)] if run.profile else made
+    traced = any((folder / "plugins" / "profile").glob("*"))  # by an earlier phase of the training
+    return [*made, Profile(folder)] if run.profile and not traced else made
 
 
 def writer(folder: Path) -> tf.summary.SummaryWriter:
@@ -117,15 +118,16 @@ class Profile(keras.callbacks.Callback):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.folder, self.running, self.done = folder, False, False
+        self.folder, self.running, self.steps = folder, False, 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        if batch == _TRACED.start and not self.done:
+        if self.steps == _TRACED.start:
             tf.profiler.experimental.start(str(self.folder))
-            self.running = self.done = True
+            self.running = True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        if self.running and batch >= _TRACED.stop:
+        self.steps += 1
+        if self.running and self.steps == _TRACED.stop:
             self._stop()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002

@@ -63,8 +63,8 @@ def forget(run: Run, data: Dataset, context: Context) -> None:
 
 
 def _kept(run: Run, data: Dataset, context: Context) -> Iterator[tuple[Run, Path]]:
-    """Each teacher's own run, and its file, named by a hash of its run and data."""
+    """Each teacher's own run, on all of `data` (the subset), and its file, named by a hash of its run and data."""
     for number in range(1, run.teachers + 1):
-        its_run = run.model_copy(update={"teachers": 0, "seed": (run.seed + number) % 2**31})
+        its_run = run.model_copy(update={"teachers": 0, "subset": 1.0, "seed": (run.seed + number) % 2**31})
         plan = json.dumps([its_run.model_dump(mode="json"), data.hash]).encode()
         yield its_run, context.checkpoint_dir.parent / "teachers" / f"{hashlib.sha256(plan).hexdigest()[:16]}.keras"

@@ -67,9 +67,10 @@ def train(
         same = functools.partial(train, verbose=verbose, callbacks=callbacks, say=say)
         teachers = distillation.teachers(run, data, context, lambda *its: same(*its).model, say)
         network = model or _built(data, run, context.settings.offline)
-        keeper = checkpoints.Keeper(context.checkpoint_dir, state, run.patience or max(3, run.epochs // 3), say)
+        patience = run.patience or max(3, run.epochs // 3)
+        keeper = checkpoints.Keeper(context.checkpoint_dir, state, patience, say)
         examples = _examples(network, learn, data, strange)
-        for phase in _phases(run, state.epoch):
+        for phase in _phases(run, state.epoch) if state.waited < patience else ():
             shown = board.callbacks(context, run, data, network)
             steps, pairs = _started(network, examples, data, run, phase, context, state)
             averaged = [Averaged(resumed=state.epoch > phase.epochs.start)] if run.weight_average else []

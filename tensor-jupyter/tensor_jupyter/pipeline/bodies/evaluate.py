@@ -48,9 +48,13 @@ def run(job: Job) -> None:
 
 
 def thresholds(parameters: Parameters) -> Thresholds:
-    """Return the gate's thresholds: those of LAB_GATE_*, with the parameters of the pipeline."""
-    return Thresholds.read().model_copy(
-        update={"min_accuracy": parameters.min_accuracy, "max_latency_ms": parameters.max_latency_ms}
+    """Return the gate's thresholds: all are the pipeline's parameters, so that every engine has the same ones."""
+    return Thresholds(
+        min_accuracy=parameters.min_accuracy,
+        max_accuracy_loss=parameters.max_accuracy_loss,
+        max_disagreement=parameters.max_disagreement,
+        max_latency_ms=parameters.max_latency_ms,
+        images=parameters.gate_images,
     )
 
 

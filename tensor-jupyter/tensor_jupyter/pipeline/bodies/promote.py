@@ -58,7 +58,7 @@ def _take_back(job: Job, registry: Registry, version: int) -> None:
     """Undo the deployment, so that the versions before it are served again."""
     if registry.settings().labels.get(STABLE) == version:  # promoted by an earlier run, and refused now
         present = sound(registry, job.settings)
-        if min(present) < version:
+        if present and min(present) < version:
             registry.rollback(present)
         return
     if registry.numbers() == [version]:
