@@ -110,8 +110,9 @@ class Settings(BaseSettings):
     """Largest request body, as sent and as unpacked; more is refused with 413 before it is read."""
 
     body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
-    """Memory for the bodies from 100 kB of all clients together, each counted three times; further ones wait 5 s, then
-    get 503. By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
+    """Memory for the bodies from 100 kB, as sent or unpacked, of all clients together, each counted three times;
+    further ones wait 5 s, then get 503. By default a third of the control group's memory, at most 192 MiB. Each worker
+    always accepts one."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, width x height, as its header has it; more is refused with 413 before it is decoded."""
