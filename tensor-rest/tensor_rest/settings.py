@@ -64,6 +64,10 @@ def _body_memory() -> int:
     return min(_MAX_BODY_BYTES, resources.memory_bytes() // 3)
 
 
+def _workers(given: dict[str, Any]) -> int:
+    return resources.workers(given["body_memory_bytes"])
+
+
 class Settings(BaseSettings):
     """Read from `TENSOR_REST_<NAME>`; settings of the model server from `TF_SERVER_<NAME>`."""
 
@@ -90,10 +94,6 @@ class Settings(BaseSettings):
     )
     """Id of the lab this gateway belongs to, set by `up`; `/healthz` returns it, so that a client can compare it."""
 
-    processes: int = Field(default_factory=lambda: resources.workers(_body_memory()), ge=1, le=64)
-    """uWSGI worker processes. By default half the CPUs of the control group, at most 16, and as many as fit into its
-    memory (64 MiB each). One is enough for a model server on two cores: a second one makes batches smaller."""
-
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once, each in a greenlet."""
 
@@ -113,6 +113,10 @@ class Settings(BaseSettings):
     """Memory for the bodies from 100 kB, as sent or unpacked, of all clients together, each counted three times;
     further ones wait 5 s, then get 503. By default a third of the control group's memory, at most 192 MiB. Each worker
     always accepts one."""
+
+    processes: int = Field(default_factory=_workers, ge=1, le=64)
+    """uWSGI worker processes. By default half the CPUs of the control group, at most 16, and as many as fit into its
+    memory (64 MiB each). One is enough for a model server on two cores: a second one makes batches smaller."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, width x height, as its header has it; more is refused with 413 before it is decoded."""
@@ -236,10 +240,9 @@ class Settings(BaseSettings):
             raise ValueError("TF_SERVER_CERTIFICATE and TF_SERVER_KEY go together")
         try:
             _tls(given.data.get("ca"), given.data.get("certificate"), value)
-        except ssl.SSLError as error:
-            raise ValueError(
-                f"TF_SERVER_CA, TF_SERVER_CERTIFICATE and TF_SERVER_KEY: {error.reason or error}"
-            ) from error
+        except OSError as error:  # an unreadable file, or content that OpenSSL does not accept
+            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            raise ValueError(f"TF_SERVER_CA, TF_SERVER_CERTIFICATE and TF_SERVER_KEY: {reason or error}") from error
         return value
 
     def tls(self) -> ssl.SSLContext | None:
@@ -294,7 +297,8 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSL
 
 def explain(error: ValidationError) -> str:
     """One line per wrong setting: its environment variable, what was found, what was wanted."""
-    return "\n".join(f"{_variable(str(e['loc'][0]))}={e['input']!r}: {e['msg']}" for e in error.errors())
+    wrong = [e for e in error.errors() if e["type"] != "default_factory_not_called"]  # a consequence of the others
+    return "\n".join(f"{_variable(str(e['loc'][0]))}={e['input']!r}: {e['msg']}" for e in wrong)
 
 
 def _variable(name: str) -> str:

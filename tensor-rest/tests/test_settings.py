@@ -80,10 +80,14 @@ def test_the_command_refuses_wrong_settings_and_programs(monkeypatch: pytest.Mon
     assert "uwsgi" in run("--help").stdout
     assert "invalid choice: 'apache'" in run("apache").stderr
     monkeypatch.setenv("TENSOR_REST_CONCURRENCY", "many")
+    monkeypatch.setenv("TF_SERVER_CA", "/proc/self/mem")  # a file that cannot be read, even by root
     refused = run("uwsgi")
     assert refused.returncode == 1
     assert "TENSOR_REST_CONCURRENCY='many'" in refused.stderr
+    assert "TF_SERVER_CERTIFICATE and TF_SERVER_KEY: Input/output error" in refused.stderr
+    assert "TENSOR_REST_PROCESSES" not in refused.stderr  # its default depends on other settings
     assert "Traceback" not in refused.stderr
+    monkeypatch.delenv("TF_SERVER_CA")
     monkeypatch.delenv("TENSOR_REST_CONCURRENCY")
     monkeypatch.setenv("TENSOR_REST_RUN_DIR", str(PROJECT / "pyproject.toml"))
     refused = run("nginx")
