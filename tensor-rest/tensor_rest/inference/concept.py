@@ -120,8 +120,11 @@ class Companions:
 def _takes(metadata: ModelMetadata, images: Batch) -> tuple[str, float]:
     """The input's alias and the threshold. Raises ApiError for a model that does not score such images."""
     threshold: object = (metadata.card.model_extra or {}).get("threshold") if metadata.card else None
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not number or not -_MAX_THRESHOLD <= threshold <= _MAX_THRESHOLD:
+    if (
+        isinstance(threshold, bool)
+        or not isinstance(threshold, int | float)
+        or not -_MAX_THRESHOLD <= threshold <= _MAX_THRESHOLD
+    ):
         raise ApiError(f"The card of {metadata.model} has no threshold.")
     inputs: Sequence[tuple[str, Any]] = [*metadata.signature(SIGNATURE).inputs.items()]
     for alias, info in inputs:
