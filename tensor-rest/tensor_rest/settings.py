@@ -226,6 +226,14 @@ class Settings(BaseSettings):
             raise ValueError("it needs host:port in TF_SERVER_HOST_PORT")
         return value
 
+    @field_validator("inventory_port")
+    @classmethod
+    def _plain_inventory(cls, value: int, given: ValidationInfo) -> int:
+        url = given.data.get("inventory_url")
+        if value and url and url.scheme != "http":
+            raise ValueError("it needs http:// in TF_SERVER_INVENTORY_URL")
+        return value
+
     @field_validator("certificate")
     @classmethod
     def _over_tls(cls, value: Path | None, given: ValidationInfo) -> Path | None:

@@ -63,9 +63,11 @@ def test_the_port_that_kubernetes_sets_for_a_service_is_ignored(monkeypatch: pyt
         ("TENSOR_REST_URL_ALLOW", "http://a.example/"),
         ("TENSOR_REST_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TENSOR_REST_REQUESTS_PER_SECOND", "-1"),
+        ("TENSOR_REST_INVENTORY_PORT", "8503"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_found(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("TF_SERVER_INVENTORY_URL", "https://serving/")  # nginx would call it without TLS
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError) as error:
         Settings()
