@@ -60,14 +60,6 @@ def _long_enough(value: Any) -> Any:
     return value
 
 
-def _body_memory() -> int:
-    return min(_MAX_BODY_BYTES, resources.memory_bytes() // 3)
-
-
-def _workers(given: dict[str, Any]) -> int:
-    return resources.workers(given["body_memory_bytes"])
-
-
 class Settings(BaseSettings):
     """Read from `TENSOR_REST_<NAME>`; settings of the model server from `TF_SERVER_<NAME>`."""
 
@@ -109,12 +101,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
     """Largest request body, as sent and as unpacked; more is refused with 413 before it is read."""
 
-    body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
+    body_memory_bytes: int = Field(default_factory=lambda: min(_MAX_BODY_BYTES, resources.memory_bytes() // 3), ge=1024)
     """Memory for the bodies from 100 kB, as sent or unpacked, of all clients together, each counted three times;
     further ones wait 5 s, then get 503. By default a third of the control group's memory, at most 192 MiB. Each worker
     always accepts one."""
 
-    processes: int = Field(default_factory=_workers, ge=1, le=64)
+    processes: int = Field(default_factory=lambda given: resources.workers(given["body_memory_bytes"]), ge=1, le=64)
     """uWSGI worker processes. By default half the CPUs of the control group, at most 16, and as many as fit into its
     memory (64 MiB each). One is enough for a model server on two cores: a second one makes batches smaller."""
 
@@ -219,18 +211,12 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
     """How long after TERM requests are still accepted, for load balancers to see `/readyz` answer 503."""
 
-    @field_validator("grpc_port")
+    @field_validator("grpc_port", "inventory_port")
     @classmethod
-    def _one_server(cls, value: int, given: ValidationInfo) -> int:
-        if value and not re.match(_SERVER, given.data.get("server", "")):
+    def _passed_on(cls, value: int, given: ValidationInfo) -> int:
+        if value and given.field_name == "grpc_port" and not re.match(_SERVER, given.data.get("server", "")):
             raise ValueError("it needs host:port in TF_SERVER_HOST_PORT")
-        return value
-
-    @field_validator("inventory_port")
-    @classmethod
-    def _plain_inventory(cls, value: int, given: ValidationInfo) -> int:
-        url = given.data.get("inventory_url")
-        if value and url and url.scheme != "http":
+        if value and given.field_name == "inventory_port" and str(given.data.get("inventory_url")).startswith("https:"):
             raise ValueError("it needs http:// in TF_SERVER_INVENTORY_URL")
         return value
 
