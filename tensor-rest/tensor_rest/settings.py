@@ -60,10 +60,6 @@ def _long_enough(value: Any) -> Any:
     return value
 
 
-def _body_memory() -> int:
-    return min(_MAX_BODY_BYTES, resources.memory_bytes() // 3)
-
-
 class Settings(BaseSettings):
     """Read from `TENSOR_REST_<NAME>`; settings of the model server from `TF_SERVER_<NAME>`."""
 
@@ -90,10 +86,6 @@ class Settings(BaseSettings):
     )
     """Id of the lab this gateway belongs to, set by `up`; `/healthz` returns it, so that a client can compare it."""
 
-    processes: int = Field(default_factory=lambda: resources.workers(_body_memory()), ge=1, le=64)
-    """uWSGI worker processes. By default half the CPUs of the control group, at most 16, and as many as fit into its
-    memory (64 MiB each). One is enough for a model server on two cores: a second one makes batches smaller."""
-
     concurrency: int = Field(default=128, ge=1, le=4096)
     """How many requests a worker handles at once, each in a greenlet."""
 
@@ -109,9 +101,14 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=10 << 20, ge=1024, le=1 << 30)
     """Largest request body, as sent and as unpacked; more is refused with 413 before it is read."""
 
-    body_memory_bytes: int = Field(default_factory=_body_memory, ge=1024)
-    """Memory for the bodies from 100 kB of all clients together, each counted three times; further ones wait 5 s, then
-    get 503. By default a third of the control group's memory, at most 192 MiB. Each worker always accepts one."""
+    body_memory_bytes: int = Field(default_factory=lambda: min(_MAX_BODY_BYTES, resources.memory_bytes() // 3), ge=1024)
+    """Memory for the bodies from 100 kB, as sent or unpacked, of all clients together, each counted three times;
+    further ones wait 5 s, then get 503. By default a third of the control group's memory, at most 192 MiB. Each worker
+    always accepts one."""
+
+    processes: int = Field(default_factory=lambda given: resources.workers(given["body_memory_bytes"]), ge=1, le=64)
+    """uWSGI worker processes. By default half the CPUs of the control group, at most 16, and as many as fit into its
+    memory (64 MiB each). One is enough for a model server on two cores: a second one makes batches smaller."""
 
     max_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, width x height, as its header has it; more is refused with 413 before it is decoded."""
@@ -214,11 +211,13 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=0.5, ge=0, le=300)
     """How long after TERM requests are still accepted, for load balancers to see `/readyz` answer 503."""
 
-    @field_validator("grpc_port")
+    @field_validator("grpc_port", "inventory_port")
     @classmethod
-    def _one_server(cls, value: int, given: ValidationInfo) -> int:
-        if value and not re.match(_SERVER, given.data.get("server", "")):
+    def _passed_on(cls, value: int, given: ValidationInfo) -> int:
+        if value and given.field_name == "grpc_port" and not re.match(_SERVER, given.data.get("server", "")):
             raise ValueError("it needs host:port in TF_SERVER_HOST_PORT")
+        if value and given.field_name == "inventory_port" and str(given.data.get("inventory_url")).startswith("https:"):
+            raise ValueError("it needs http:// in TF_SERVER_INVENTORY_URL")
         return value
 
     @field_validator("certificate")
@@ -235,10 +234,9 @@ class Settings(BaseSettings):
             raise ValueError("TF_SERVER_CERTIFICATE and TF_SERVER_KEY go together")
         try:
             _tls(given.data.get("ca"), given.data.get("certificate"), value)
-        except ssl.SSLError as error:
-            raise ValueError(
-                f"TF_SERVER_CA, TF_SERVER_CERTIFICATE and TF_SERVER_KEY: {error.reason or error}"
-            ) from error
+        except OSError as error:  # an unreadable file, or content that OpenSSL does not accept
+            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            raise ValueError(f"TF_SERVER_CA, TF_SERVER_CERTIFICATE and TF_SERVER_KEY: {reason or error}") from error
         return value
 
     def tls(self) -> ssl.SSLContext | None:
@@ -293,7 +291,8 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSL
 
 def explain(error: ValidationError) -> str:
     """One line per wrong setting: its environment variable, what was found, what was wanted."""
-    return "\n".join(f"{_variable(str(e['loc'][0]))}={e['input']!r}: {e['msg']}" for e in error.errors())
+    wrong = [e for e in error.errors() if e["type"] != "default_factory_not_called"]  # a consequence of the others
+    return "\n".join(f"{_variable(str(e['loc'][0]))}={e['input']!r}: {e['msg']}" for e in wrong)
 
 
 def _variable(name: str) -> str:

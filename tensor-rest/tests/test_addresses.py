@@ -8,6 +8,7 @@ import pytest
 from gateway_kit import free_port, wait_until
 from rpc_kit import MAX_BYTES, Server, channel, error, serving
 
+from tensor_rest.backend.addresses import Addresses
 from tensor_rest.backend.channel import Channel
 from tensor_rest.backend.status import Code, RpcError
 
@@ -45,6 +46,11 @@ def test_a_file_is_followed_and_what_is_wrong_in_it_changes_nothing(tmp_path: Pa
         assert error(made).details == f"file:{tmp_path}/servers cannot be looked up: [Errno 2] No such file or " + (
             f"directory: '{tmp_path}/servers'"
         )
+        (tmp_path / "servers").write_text("a:1  # the inventory is missing\n")
+        wrong = (
+            f"{tmp_path}/servers has the line 'a:1  # the inventory is missing'; wanted host:port inventory-host:port"
+        )
+        wait_until(lambda: error(made).details.endswith(wrong))
         listing(tmp_path / "servers", one, two)
         wait_until(lambda: _calls(made, one, two) == (5, 5), 2)
         (tmp_path / "servers").write_text("no server\n")
@@ -77,6 +83,16 @@ def test_addresses_that_a_name_gets_and_loses_are_followed(monkeypatch: pytest.M
             wait_until(lambda: _calls(made, one, two) == (5, 5), 2)
             hosts.remove("127.0.0.1")
             wait_until(lambda: _calls(made, one, two) == (0, 10), 2)
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+def test_inventories_of_several_addresses_keep_the_scheme(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, port: int
+) -> None:
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*entry, (h, 9)) for h in ("127.0.0.1", "127.0.0.2")])
+    urls = Addresses("serving.test:9", f"{scheme}://serving.test/list").inventories().values()
+    assert list(urls) == [f"{scheme}://127.0.0.{number}:{port}/list" for number in (1, 2)]
 
 
 def test_a_server_that_refuses_calls_is_avoided_for_a_while() -> None:

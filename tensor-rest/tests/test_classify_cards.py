@@ -76,6 +76,17 @@ def test_a_model_that_answers_one_number_classifies_nothing(api: Any, serves: Mo
         serves.models.clear()
 
 
+def test_a_model_whose_scores_are_texts_classifies_nothing(api: Any, serves: ModelServer) -> None:
+    texts = np.array([[b"cat", b"dog"]], object)
+    answer = classified(api, serves, None, "scores", lambda _: {"scores": texts})
+    check_error(answer, 502, "finite scores")  # its signature has float32
+    serves.models["text-net"] = serves.models.pop("any-net")
+    signatures = serves.models["text-net"].signatures or {}
+    signatures["serving_default"].outputs["scores"].dtype = pb.DT_STRING
+    answer = api.post("/tf/models/text-net/classify", data=files(("a.png", image_file(60, mode="RGB"))))
+    check_error(answer, 409, "answers scores of type string")
+
+
 def test_an_image_on_which_nothing_is_drawn_fails_alone(api: Any, serves: ModelServer) -> None:
     serves.models["glyph-net"] = Model(card={**CARD, "input": {**CARD["input"], "centering": "mnist"}})
     drawing = Image.new("L", (60, 60), 255)

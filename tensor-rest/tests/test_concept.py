@@ -86,7 +86,9 @@ def test_a_model_without_companion_is_called_alone(scored: Any, server: ModelSer
         companion(card=None, signatures={"serving_default": companion().signatures["serving_default"]}),
         companion(card={**CARD, "threshold": "high"}),
         companion(compute=lambda given: {"score": np.full(len(given["images"]), np.nan, np.float32)}),
+        companion(card={**CARD, "threshold": 10**400}),
         companion(compute=lambda _: {"score": np.zeros(7, np.float32)}),
+        companion(compute=lambda given: {"score": np.array([b"high"] * len(given["images"]), object)}),
         companion(versions=[2]),
         companion(
             signatures={
@@ -95,7 +97,7 @@ def test_a_model_without_companion_is_called_alone(scored: Any, server: ModelSer
             }
         ),
     ],
-    ids=["no card", "threshold", "nan", "rows", "gone", "size"],
+    ids=["no card", "threshold", "nan", "huge threshold", "rows", "texts", "gone", "size"],
 )
 def test_a_companion_that_is_wrong_takes_nothing_from_the_answer(
     scored: Any, server: ModelServer, model: Model

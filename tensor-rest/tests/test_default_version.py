@@ -174,8 +174,12 @@ def test_a_list_that_was_never_read_is_empty_with_a_reason() -> None:
     assert "does not answer" in found.problem
 
 
-def test_a_listed_model_that_is_still_loading_is_waited_for(client: Any, two: ModelServer) -> None:
-    """As a model server that has just started knows it a moment later."""
+def test_a_listed_model_that_is_still_loading_is_waited_for(
+    client: Any, two: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a model server that has just started, with the machine, knows it a moment later."""
+    clock, start = time.monotonic, time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: clock() - start + 30)
     loading = two.models.pop("half-net")
     before = len(two.calls)
     with ThreadPoolExecutor(1) as pool:

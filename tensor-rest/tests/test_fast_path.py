@@ -193,7 +193,7 @@ def test_connection_closed_within_the_body_is_400(
 def test_unexpected_error_of_the_middleware_has_the_same_document(
     send: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tensor_rest.middleware.guard.body.unpack", lambda *given: given[1] / 0)
+    monkeypatch.setattr("tensor_rest.middleware.guard.body.receive", lambda *given: given[2] / 0)
     answer = send("/predictlabel", FORMS["one"])
     assert (answer.status_code, answer.json["code"], answer.headers["X-Request-Id"]) == (500, 500, "same")
     assert "ZeroDivisionError" in caplog.text

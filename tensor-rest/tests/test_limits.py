@@ -6,15 +6,18 @@ import json
 import random
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import bombs
+import numpy as np
 import pytest
 from gateway_kit import check_error, image_file, wait_until
 from PIL import Image
 from toy_model_server import ModelServer
 
+from tensor_rest.app import create_app
 from tensor_rest.errors import BadRequestError, UnavailableError
 from tensor_rest.images import structure_limits
 from tensor_rest.images.decode import decode
@@ -23,6 +26,10 @@ from tensor_rest.middleware import api_keys
 from tensor_rest.middleware.admission import Admission
 from tensor_rest.observability.health import Readiness
 from tensor_rest.payloads import json_depth
+from tensor_rest.settings import Settings
+
+BMP = image_file(60, (400, 400), "BMP") + random.Random(1).randbytes(3000)  # 164 kB that pack to 4
+IN_FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n%b\r\n--x--\r\n'
 
 # ---- the depth of JSON
 
@@ -168,10 +175,7 @@ def test_exif_beyond_measure_is_refused() -> None:
 
 
 def packed_post(client: Any, body: bytes, encoding: str) -> Any:
-    form = (
-        b'--x\r\nContent-Disposition: form-data; name="image"; filename="d"\r\n\r\n' + image_file(60) + b"\r\n--x--\r\n"
-    )
-    data = body or gzip.compress(form)
+    data = body or gzip.compress(IN_FORM % image_file(60))
     headers = {"Content-Encoding": encoding, "Content-Type": "multipart/form-data; boundary=x"}
     return client.post("/predictlabel", data=data, headers=headers)
 
@@ -189,12 +193,57 @@ def test_a_gzip_body_is_unpacked(client: Any) -> None:
         (b"", "br", 415),
         (b"not packed", "gzip", 400),
         (gzip.compress(b"x" * 999)[:-9], "gzip", 400),
+        (gzip.compress(b"x" * 999)[:-4] + bytes(4), "gzip", 400),
         (gzip.compress(b"x") * 2, "gzip", 400),
         (gzip.compress(bytes(10 << 20) + b"x"), "gzip", 413),
     ],
 )
 def test_other_packings_and_broken_ones_are_refused(client: Any, body: bytes, encoding: str, status: int) -> None:
     check_error(packed_post(client, body, encoding), status)
+
+
+def in_zip(name: str, data: bytes) -> bytes:
+    with zipfile.ZipFile(file := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(name, data)
+    return file.getvalue()
+
+
+def npz() -> bytes:
+    np.savez_compressed(file := io.BytesIO(), np.full((200, 28, 28, 1), 60, np.uint8))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/predictlabel", gzip.compress(IN_FORM % BMP), {"Content-Encoding": "gzip"}),
+        ("/tf/models/mnist-net/classify", IN_FORM % in_zip("a.bmp", BMP), {}),
+        ("/tf/models/mnist-net/predict", npz(), {"Content-Type": "application/x-npz"}),
+    ],
+    ids=["gzip", "zip", "npz"],
+)
+def test_small_body_that_unpacks_to_a_large_one_waits_for_memory(
+    server: ModelServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str, body: bytes, headers: dict
+) -> None:
+    monkeypatch.setattr("tensor_rest.payloads.body_memory._TIMEOUT_S", 0.1)
+    few = {"processes": 1, "body_memory_bytes": 3 * 200_000}  # one of these bodies, not two
+    app = create_app(Settings(**{**settings.model_dump(), **few}))
+    headers = {"Content-Type": "multipart/form-data; boundary=x", **headers}
+
+    def post() -> Any:
+        return app.test_client().post(path, data=body, headers=headers)
+
+    assert [post().status_code for _ in range(3)] == [200] * 3  # each releases its memory
+    server.hold, server.calls = threading.Event(), []
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(post)
+            wait_until(lambda: server.calls)
+            check_error(post(), 503, "busy with other large requests")
+            server.hold.set()
+            assert first.result().status_code == 200
+    finally:
+        server.hold.set()
 
 
 # ---- probes

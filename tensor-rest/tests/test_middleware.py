@@ -125,6 +125,18 @@ def test_keys_come_and_go_without_a_restart(front: Front) -> None:
     wait_until(lambda: answers(401), 20)
 
 
+def test_a_key_file_that_breaks_before_the_first_request_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "keys").write_text(f"  # of the lab\n{LINE}\n")
+    keys = api_keys.Keys(tmp_path / "keys")
+    (tmp_path / "keys").write_text("nonsense\n")
+    monkeypatch.setattr(api_keys, "_LOOK_EVERY", 0)
+    for _ in range(2):
+        assert keys.check({"HTTP_X_API_KEY": KEY}) == "ada"
+    assert caplog.text.count("API keys stay as they were: line 1 of") == 1
+
+
 # ---- browsers
 
 
@@ -150,6 +162,7 @@ def test_our_own_page_and_listed_ones_may(front: Front) -> None:
         f"{front.url}/predictlabel", headers={"Origin": PAGE, "Access-Control-Request-Method": "POST"}
     )
     assert preflight.status_code == 204
+    assert "Content-Length" not in preflight.headers
     assert "X-API-Key" in preflight.headers["Access-Control-Allow-Headers"]
     for response in (preflight, send(front, Origin=PAGE), send(front, "POST", "/predictlabel", Origin=PAGE)):
         assert response.headers["Access-Control-Allow-Origin"] == PAGE

@@ -52,3 +52,11 @@ def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "warn" not in checked.stderr
+
+
+def test_resolver_of_nginx_is_the_first_dns_server_without_interface(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text("# of a phone\nnameserver fe80::1%eth0\nnameserver\t2001:db8::1\nnameserver 192.0.2.1\n")
+    assert "resolver [2001:db8::1] valid=5s;" in render(Settings(run_dir=tmp_path), file)
+    file.write_text("nameserver fe80::1%eth0\nnameserver\n")
+    assert "resolver " not in render(Settings(run_dir=tmp_path), file)

@@ -74,3 +74,9 @@ def test_default_processes_fit_cpus_and_memory(
     monkeypatch.setattr(resources, "cpus", lambda: cpus)
     monkeypatch.setattr(resources, "memory_bytes", lambda: memory)
     assert Settings().processes == processes
+
+
+def test_default_processes_leave_the_memory_that_is_set_for_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "cpus", lambda: 48)
+    monkeypatch.setattr(resources, "memory_bytes", lambda: 1 << 30)
+    assert Settings(body_memory_bytes=700 << 20).processes == 3

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from client_kit import ask, connected, error, half_plus_two, half_server, waiting
 from gateway_kit import check_error, free_port, image_file, wait_until
@@ -139,6 +140,13 @@ def test_too_much_for_one_message_is_the_requests_own_fault() -> None:
     assert (found.status, found.retry_after) == (413, None)
     assert "fewer rows at once: Sent message larger than max (88 vs. 64)" in str(found)
     assert found.status not in SHARED_STATUS
+
+
+def test_an_array_may_be_as_large_as_the_largest_message(toy: ModelServer) -> None:
+    toy.models["half"].compute = lambda _: {"y": np.zeros((1, 17 << 20), np.float32)}
+    client = connected(toy.address, message_bytes=80 << 20)
+    answer = client.predict("half", {"x": np.zeros((1, 3), np.float32)})
+    assert answer.outputs["y"].nbytes == 68 << 20
 
 
 def test_a_look_at_the_state_never_waits(toy: ModelServer) -> None:

@@ -67,6 +67,25 @@ def test_many_rows_do_not_wait_behind_those_of_others_beyond_their_time(toy: Mod
         large.result(20)
 
 
+def test_parts_of_a_failed_request_are_not_sent(toy: ModelServer) -> None:
+    """The first part fails while the others wait; a later request shows that nothing of them is queued any more."""
+    client, going = connected(toy.address, batch_rows=2), threading.Event()
+    sent: list[float] = []  # the first value of each part
+
+    def fails_first(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sent.append(first := float(inputs["x"][0, 0]))
+        if first == 1:
+            raise ValueError("not these")
+        going.wait(10)
+        return {"y": inputs["x"] / 2 + 2}
+
+    toy.models["half"].compute = fails_first
+    assert error(client, rows=40).status == 502
+    going.set()
+    ask(client, value=100, rows=40)
+    assert len([first for first in sent if first < 100]) < 10  # of 20: those that were under way
+
+
 def test_all_parts_are_answered_by_one_version(toy: ModelServer) -> None:
     client, model = connected(toy.address, batch_rows=1 << 4), toy.models["half"]
     compute = model.compute

@@ -63,9 +63,11 @@ def test_the_port_that_kubernetes_sets_for_a_service_is_ignored(monkeypatch: pyt
         ("TENSOR_REST_URL_ALLOW", "http://a.example/"),
         ("TENSOR_REST_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TENSOR_REST_REQUESTS_PER_SECOND", "-1"),
+        ("TENSOR_REST_INVENTORY_PORT", "8503"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_found(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("TF_SERVER_INVENTORY_URL", "https://serving/")  # nginx would call it without TLS
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError) as error:
         Settings()
@@ -80,10 +82,14 @@ def test_the_command_refuses_wrong_settings_and_programs(monkeypatch: pytest.Mon
     assert "uwsgi" in run("--help").stdout
     assert "invalid choice: 'apache'" in run("apache").stderr
     monkeypatch.setenv("TENSOR_REST_CONCURRENCY", "many")
+    monkeypatch.setenv("TF_SERVER_CA", "/proc/self/mem")  # a file that cannot be read, even by root
     refused = run("uwsgi")
     assert refused.returncode == 1
     assert "TENSOR_REST_CONCURRENCY='many'" in refused.stderr
+    assert "TF_SERVER_CERTIFICATE and TF_SERVER_KEY: Input/output error" in refused.stderr
+    assert "TENSOR_REST_PROCESSES" not in refused.stderr  # its default depends on other settings
     assert "Traceback" not in refused.stderr
+    monkeypatch.delenv("TF_SERVER_CA")
     monkeypatch.delenv("TENSOR_REST_CONCURRENCY")
     monkeypatch.setenv("TENSOR_REST_RUN_DIR", str(PROJECT / "pyproject.toml"))
     refused = run("nginx")

@@ -11,6 +11,7 @@ _ERRORS = {
     401: "An API key is missing or unknown, where the gateway requires one",
     403: "Not allowed for this caller, from this page, or for this URL",
     404: "The model, version or label is not served",
+    408: "The request body arrived too slowly, or ended early",
     409: "The model, or the gateway as it is configured, cannot do this",
     411: "The request body has no Content-Length",
     413: "Too many bytes, pixels, files or values",
@@ -23,7 +24,7 @@ _ERRORS = {
     507: "The limit of stored feedback is reached",
 }
 _GUARD = (400, 401, 403, 421, 429, 503)  # of every request behind the guard
-_WITH_BODY = (411, 413, 415)
+_WITH_BODY = (408, 411, 413, 415)
 SERVING = (404, 429, 502, 503, 504)
 """The errors of every route that calls the model server."""
 

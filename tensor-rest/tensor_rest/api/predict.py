@@ -12,7 +12,7 @@ from tensor_rest.api.documents import SERVING, Documents
 from tensor_rest.backend import Prediction
 from tensor_rest.errors import BadRequestError
 from tensor_rest.inference.metadata import SIGNATURE
-from tensor_rest.payloads import json_body, npy, tensor_json
+from tensor_rest.payloads import body_memory, json_body, npy, tensor_json
 from tensor_rest.payloads.tensor_json import Array, Infos
 from tensor_rest.runtime.reply import JSON
 
@@ -110,8 +110,12 @@ def _request() -> Iterator[tuple[str, Read, bool, tuple[str, ...]]]:
     signature = flask.request.args.get("signature", "")
     if flask.request.mimetype in (npy.NPY, npy.NPZ):
         data = flask.request.get_data()
-        with json_body.large_body_slot(len(data), arrays=True):
-            arrays = _arrays(data)
+        max_bytes = _UNPACKED * flask.current_app.config["MAX_CONTENT_LENGTH"]
+        packed = flask.request.mimetype == npy.NPZ
+        size = npy.unpacked_bytes(data, max_bytes) if packed else len(data)
+        body_memory.reserve(len(data), size)
+        with json_body.large_body_slot(size, arrays=True):
+            arrays = npy.loads_all(data, max_bytes) if packed else {"": npy.loads(data)}  # a single .npy has no name
             yield signature or SIGNATURE, lambda infos: tensor_json.fitted(arrays, infos), False, output_names()
         return
     with requests.json_object() as document:
@@ -119,13 +123,6 @@ def _request() -> Iterator[tuple[str, Read, bool, tuple[str, ...]]]:
         if named and signature and named != signature:
             raise BadRequestError(f'signature={signature[:80]!r} and "signature_name" {named[:80]!r} differ.')
         yield (named or signature or SIGNATURE, *read_json(document), output_names(document))
-
-
-def _arrays(data: bytes) -> dict[str, Array]:
-    """Return the arrays of the body by name; a single .npy has the name ""."""
-    if flask.request.mimetype == npy.NPY:
-        return {"": npy.loads(data)}
-    return npy.loads_all(data, _UNPACKED * flask.current_app.config["MAX_CONTENT_LENGTH"])
 
 
 def _response(model: str, prediction: Prediction, kind: str, by_rows: bool) -> flask.Response:

@@ -179,8 +179,8 @@ def _named(place: tuple[str, int], inventory: SplitResult | None) -> _Found:
         return _Found(found)
     if len(found) == 1:  # by its name, whose address may change
         return _Found(found, {found[0]: inventory.geturl()})
-    port = inventory.port or 80
-    return _Found(found, {a: f"http://{_host(a)}:{port}{inventory.path or '/'}" for a in found})
+    scheme, port = inventory.scheme, inventory.port or (443 if inventory.scheme == "https" else 80)
+    return _Found(found, {a: f"{scheme}://{_host(a)}:{port}{inventory.path or '/'}" for a in found})
 
 
 def _listed(path: Path) -> _Found:
@@ -188,6 +188,8 @@ def _listed(path: Path) -> _Found:
     found: dict[Address, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if fields := line.partition("#")[0].split():
+            if len(fields) != 2:
+                raise ValueError(f"{path} has the line {line[:80]!r}; wanted host:port inventory-host:port")
             server, inventory = fields
             family = socket.AF_INET6 if server.startswith("[") else socket.AF_INET
             _place(inventory, inventory)

@@ -21,7 +21,7 @@ from tensor_rest.backend.protos import serving_pb2 as pb
 from tensor_rest.backend.repeats import RepeatLock
 from tensor_rest.backend.retry import Calls, Route, SharedCallLostError
 from tensor_rest.backend.rows import Rows, Setting
-from tensor_rest.backend.tensors import TypeNotSupportedError, WireError, from_tensor, write
+from tensor_rest.backend.tensors import MAX_BYTES, TypeNotSupportedError, WireError, from_tensor, write
 from tensor_rest.errors import BadGatewayError, BadRequestError, DeadlineError
 from tensor_rest.observability import metrics
 from tensor_rest.runtime import request_context
@@ -76,6 +76,7 @@ class ModelServer:
     ) -> None:
         limits = limits or Limits()
         self._timeout = timeout
+        self._max_bytes = max(MAX_BYTES, limits.message_bytes)  # of an array in an answer
         channel = Channel(address, limits.message_bytes, tls)
         self.address = channel.address
         self._breaker = CircuitBreaker(limits.grace, limits.calls, channel.reach)
@@ -214,7 +215,7 @@ class ModelServer:
         path = _PREDICTION + "Predict"
         answer = self._calls.call(path, message, pb.PredictResponse, deadline, ids, ref.model, ref.version, lost)
         seconds = time.monotonic() - started
-        arrays = {alias: _array(ref, alias, answer.outputs[alias]) for alias in answer.outputs}
+        arrays = {alias: _array(ref, alias, answer.outputs[alias], self._max_bytes) for alias in answer.outputs}
         version = answer.model_spec.version.value
         self._rows.answered(ref, version)
         metrics.batch(ref.model, max(len(array) if array.ndim else 1 for array in inputs.values()) if inputs else 0)
@@ -222,17 +223,20 @@ class ModelServer:
 
     def _in_parts(self, ref: SignatureRef, parts: Iterable[Inputs], deadline: float, request_id: str) -> Prediction:
         """Send many rows in several calls, some in parallel. All parts are answered by the same version."""
-        started, sent, calls = time.monotonic(), [], []
-        for part in parts:
-            sent.append(part)
-            calls.append(self._parts.submit(self._run, ref, part, deadline, [request_id]))
-            time.sleep(0)  # so that it is sent before the next part is made
-        answers = []
+        started, sent, answers = time.monotonic(), [], []
+        calls: list[futures.Future[Prediction]] = []
         try:
+            for part in parts:
+                sent.append(part)
+                calls.append(self._parts.submit(self._run, ref, part, deadline, [request_id]))
+                time.sleep(0)  # so that it is sent before the next part is made
             while calls:  # popped: a failed call refers to its error, and the error's traceback to this frame
                 answers.append(calls.pop(0).result(max(0.0, deadline - time.monotonic())))
         except futures.TimeoutError as error:  # still queued behind the parts of other requests
             raise DeadlineError("The model server did not answer in time.") from error
+        finally:  # after a failure the others are not sent
+            for call in calls:
+                call.cancel()
         newest = max(answer.version for answer in answers)
         if any(answer.version != newest for answer in answers):  # the version changed meanwhile
             ref = ref._replace(version=newest, label=None)
@@ -244,9 +248,9 @@ class ModelServer:
         return answers[0]._replace(outputs=outputs, model_seconds=time.monotonic() - started)
 
 
-def _array(ref: SignatureRef, alias: str, tensor: pb.TensorProto) -> np.ndarray[Any, Any]:
+def _array(ref: SignatureRef, alias: str, tensor: pb.TensorProto, max_bytes: int) -> np.ndarray[Any, Any]:
     try:
-        return from_tensor(tensor)
+        return from_tensor(tensor, max_bytes)
     except TypeNotSupportedError as error:
         raise BadRequestError(
             f"Output {alias!r} of model {ref.model!r} cannot be read: {error} Leave it out with outputs=."

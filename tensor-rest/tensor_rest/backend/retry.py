@@ -11,6 +11,7 @@
 
 import hashlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -181,7 +182,7 @@ def _digest(path: str, request: bytes) -> bytes:
 def _crash_error(model: str, seconds: float) -> UnavailableError:
     error = UnavailableError(
         f"The model server ended while model {model!r} worked on this request; it is not sent again for "
-        f"{_REFUSED_SECONDS} s."
+        f"{math.ceil(seconds)} s."
     )
-    error.retry_after = 1 + int(seconds)
+    error.retry_after = math.ceil(seconds)
     return error

@@ -13,7 +13,7 @@ import numpy as np
 from tensor_rest.backend.protos.serving_pb2 import DataType, TensorProto, TensorShapeProto
 
 MAX_BYTES = 64 << 20
-"""Largest array built from one answer. A few bytes of a message can name a huge shape, so this is checked first."""
+"""Largest array made of a tensor by default. A few bytes of a message can name a huge shape, so it is checked first."""
 
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
@@ -105,13 +105,13 @@ def write(array: np.ndarray[Any, Any], tensor: TensorProto) -> None:
         tensor.tensor_content = array.tobytes()
 
 
-def from_tensor(tensor: TensorProto) -> np.ndarray[Any, Any]:
+def from_tensor(tensor: TensorProto, max_bytes: int = MAX_BYTES) -> np.ndarray[Any, Any]:
     """Return the array of a TensorProto in its shape; strings become an object array of bytes. Raises WireError."""
     shape = _shape(tensor)
     dtype = numpy_type(tensor.dtype)
     count = math.prod(shape)
-    if count * dtype.itemsize > MAX_BYTES:
-        raise WireError(f"A tensor of shape {shape} is over {MAX_BYTES} bytes.")
+    if count * dtype.itemsize > max_bytes:
+        raise WireError(f"A tensor of shape {shape} is over {max_bytes} bytes.")
     if tensor.tensor_content:
         if len(tensor.tensor_content) != count * dtype.itemsize or dtype.hasobject:
             raise WireError(f"tensor_content has {len(tensor.tensor_content)} bytes; shape {shape} of {dtype} differs.")

@@ -1,5 +1,6 @@
 """Which models there are: by the watcher's list, or by what this process knows while no watcher answers."""
 
+import math
 import time
 from dataclasses import asdict
 from typing import Any
@@ -124,7 +125,7 @@ class Catalogue:
             return False
         self._inventory.expire()  # each of several model servers loads it at its own time
         now = time.monotonic()
-        since = self._missing.get(target.model, 0.0)
+        since = self._missing.get(target.model, -math.inf)
         if now - since > _AGAIN_SECONDS + self._grace:
             self._missing[target.model] = since = now
         return now - since < self._grace

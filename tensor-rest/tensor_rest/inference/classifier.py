@@ -170,7 +170,7 @@ def _rankings(
 ) -> list[Ranking]:
     """Return one ranking per row. Raises BadGatewayError unless the answers have a row of finite scores for each."""
     found = [prediction.outputs.get(image_signature.scores, np.empty(0)) for prediction in predictions]
-    if any(s.ndim != 2 or len(s) != rows // len(found) for s in found):
+    if any(s.dtype.kind not in "fiu" or s.ndim != 2 or len(s) != rows // len(found) for s in found):
         raise _wrong(metadata, found, rows)
     rankings = []
     for scores in found:

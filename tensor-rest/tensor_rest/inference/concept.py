@@ -6,6 +6,7 @@ after the classification, and never fails because of it: a score that is late or
 
 import contextvars
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from concurrent import futures
@@ -26,6 +27,7 @@ SUFFIX = "-concept"
 """Suffix of the companion's name."""
 
 _OUTPUT = "score"
+_MAX_THRESHOLD = sys.float_info.max  # JSON may have NaN, and whole numbers that no float holds
 _CALLS = 64  # in flight at once in this process; further ones are queued, and left out if they are late
 
 Batch = np.ndarray[Any, np.dtype[np.uint8]]
@@ -109,7 +111,7 @@ class Companions:
             )
 
         scores = self._metadata_cache.use(target, call).outputs.get(_OUTPUT, np.empty(0))
-        if scores.shape != (len(images),) or not np.isfinite(scores).all():
+        if scores.shape != (len(images),) or scores.dtype.kind not in "fiu" or not np.isfinite(scores).all():
             raise ApiError(f"{target} answered no finite score for each image.")
         metrics.concept(model, scores.tolist())
         return [Concept(score, threshold) for score in scores.tolist()]
@@ -118,7 +120,11 @@ class Companions:
 def _takes(metadata: ModelMetadata, images: Batch) -> tuple[str, float]:
     """The input's alias and the threshold. Raises ApiError for a model that does not score such images."""
     threshold: object = (metadata.card.model_extra or {}).get("threshold") if metadata.card else None
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+    if (
+        isinstance(threshold, bool)
+        or not isinstance(threshold, int | float)
+        or not -_MAX_THRESHOLD <= threshold <= _MAX_THRESHOLD
+    ):
         raise ApiError(f"The card of {metadata.model} has no threshold.")
     inputs: Sequence[tuple[str, Any]] = [*metadata.signature(SIGNATURE).inputs.items()]
     for alias, info in inputs:

@@ -12,6 +12,9 @@ from tensor_rest.errors import ConflictError
 from tensor_rest.images.preprocess import ImageInput, Pixels
 from tensor_rest.inference.model_card import MAX_SIDE, Card, CardInput, Range
 
+_INTEGERS = "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"
+_NUMBERS = {DataType.Value(f"DT_{name}") for name in ("HALF", "FLOAT", "DOUBLE", *_INTEGERS)}
+
 
 @dataclass(frozen=True)
 class ImageSignature:
@@ -83,7 +86,12 @@ def find(model: str, name: str, signature: SignatureDef, card: Card | None) -> I
 
 
 def _check_classes(whose: str, scores: str, info: TensorInfo, card: Card | None) -> None:
-    """Raise ConflictError for one score per image, unless the card has one label: its class is unknown."""
+    """Raise ConflictError for scores that are not numbers, and for one score per image, whose class is unknown.
+
+    One score is accepted if the card has one label.
+    """
+    if info.dtype not in _NUMBERS:
+        raise ConflictError(f"{whose} answers {scores} of type {type_name(info.dtype)}; wanted numbers, as float32.")
     if _sizes(info)[1:] == (1,) and not (card and len(card.labels) == 1):
         raise ConflictError(
             f"{whose} answers one number ({scores} [N,1]), which names no class. A classifier of two classes answers "

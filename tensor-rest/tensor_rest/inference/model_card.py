@@ -62,8 +62,9 @@ class Card(BaseModel):
     def created_at(self) -> float:
         """When the version was made, seconds of Unix time; 0 if the card has no valid `created`."""
         try:
-            return datetime.datetime.fromisoformat((self.model_extra or {})["created"]).timestamp()
-        except (LookupError, TypeError, ValueError, OverflowError):
+            created = str((self.model_extra or {})["created"])
+            return datetime.datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp()  # Z: from Python 3.11
+        except (LookupError, ValueError, OverflowError):
             return 0.0
 
 

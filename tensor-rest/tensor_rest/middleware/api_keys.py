@@ -6,6 +6,7 @@ A key is 256 random bits and cannot be guessed, so a plain SHA-256 is enough; pa
 import hashlib
 import hmac
 import logging
+import math
 import re
 import secrets
 import time
@@ -42,7 +43,8 @@ class Keys:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._stamp: tuple[int, ...] = ()
-        self._looked = 0.0
+        self._looked = -math.inf
+        self._broken = False  # since the last look, and logged
         self._names = _read(file)
 
     def check(self, environ: Mapping[str, str]) -> str:
@@ -74,10 +76,11 @@ class Keys:
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp != self._stamp:
                 self._names, self._stamp = _read(self._file), stamp
+            self._broken = False
         except (OSError, ValueError) as error:
-            if self._stamp:
+            if not self._broken:
                 log.error("API keys stay as they were: %s", error)
-            self._stamp = ()
+            self._broken, self._stamp = True, ()
 
 
 def is_open(path: str) -> bool:
@@ -100,10 +103,10 @@ def _read(file: Path) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"the file of API keys {file} is not text") from error
     names: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if not line or line.startswith("#"):
             continue
-        if not (match := _LINE.fullmatch(line.strip())):
+        if not (match := _LINE.fullmatch(line)):
             # The line is not shown: it may hold the key itself.
             raise ValueError(f"line {number} of {file} is not name:sha256; `python -m tensor_rest key NAME` makes one")
         names[match[2]] = match[1]

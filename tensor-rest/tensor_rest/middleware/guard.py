@@ -14,6 +14,8 @@ from tensor_rest.middleware.admission import Admission
 from tensor_rest.middleware.error_reply import error_reply
 from tensor_rest.middleware.hosts_cors import Browser
 from tensor_rest.observability import metrics
+from tensor_rest.payloads import body_memory
+from tensor_rest.payloads.body_memory import BodyMemory, Reservation
 from tensor_rest.runtime import request_context, request_id
 from tensor_rest.runtime.headers import KEY_NAME, MODEL, POLICY, PROBES, SECURITY, VERSION
 from tensor_rest.runtime.reply import Reply
@@ -41,7 +43,7 @@ class Guard:
         self._application = application
         self._limit = settings.max_upload_bytes
         self._timeout_s = settings.timeout_seconds
-        self._bodies = body.Receiver(settings.body_memory_bytes // settings.processes, self._limit)
+        self._memory = BodyMemory(settings.body_memory_bytes // settings.processes)
         self._admission = Admission(settings.concurrency, waiting)
         self._browser = Browser(settings)
         self._keys = api_keys.Keys(settings.api_keys_file) if settings.api_keys_file else None
@@ -49,7 +51,7 @@ class Guard:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Pass the request to the application, or return an error."""
-        visit = _Visit(environ)
+        visit = _Visit(environ, Reservation(self._memory))
         metrics.in_flight(1)
 
         def start(status: str, headers: Headers, *error: Any) -> _Write:
@@ -66,8 +68,7 @@ class Guard:
             metrics.in_flight(-1)
             if visit.admission_number is not None:
                 self._admission.leave(visit.admission_number)
-            if visit.memory:
-                self._bodies.release(visit.memory)
+            visit.memory.shrink()
 
     def _enter(self, visit: "_Visit") -> Reply | None:
         """Check the request. Returns the answer to a preflight request, else None; raises ApiError to refuse it."""
@@ -83,11 +84,11 @@ class Guard:
                 return preflight
             if self._keys and not api_keys.is_open(path):
                 visit.key_name = self._keys.check(environ)
-            visit.memory = self._bodies.receive(environ)
-            if visit.memory:  # the time to receive the body does not count
+            environ[body_memory.ENVIRON] = visit.memory
+            body.receive(environ, visit.memory, self._limit)
+            if visit.memory.size:  # the time to receive the body does not count
                 visit.began = time.perf_counter()
                 request_context.begin(visit.request_id, time.monotonic() + self._timeout_s, environ)
-            body.unpack(environ, self._limit)
         deadline.begin(environ, self._timeout_s)
         return None
 
@@ -113,12 +114,12 @@ class _Visit:
 
     __slots__ = ("admission_number", "began", "environ", "key_name", "memory", "request_id")
 
-    def __init__(self, environ: "WSGIEnvironment") -> None:
+    def __init__(self, environ: "WSGIEnvironment", memory: Reservation) -> None:
         self.environ = environ
         self.began = time.perf_counter()
         self.request_id = request_id.checked(environ.get("HTTP_X_REQUEST_ID", ""))
         self.admission_number: int | None = None
-        self.memory = 0  # bytes reserved for its body
+        self.memory = memory
         self.key_name = ""
 
 

@@ -51,7 +51,7 @@ class WorkerValues:
         self._end = 0  # of the keys, in bytes
         self._places: dict[str, int] = {}
         for place in range(1, int(cells[0]) + 1):
-            length = int.from_bytes(keys[self._end : self._end + _LENGTH])
+            length = int.from_bytes(keys[self._end : self._end + _LENGTH], "big")
             start = self._end + _LENGTH
             self._end = start + length
             self._places[bytes(keys[start : self._end]).decode()] = place
@@ -68,7 +68,7 @@ class WorkerValues:
             end = self._end + _LENGTH + len(written)
             if place >= len(self._cells) or end > len(self._keys):
                 return [0.0], 0
-            self._keys[self._end : end] = len(written).to_bytes(_LENGTH) + written
+            self._keys[self._end : end] = len(written).to_bytes(_LENGTH, "big") + written
             self._end = end
             self._places[key] = place
             self._cells[0] = place  # last, so that a reader sees complete keys only

@@ -7,12 +7,15 @@ which takes a hundred.
 import io
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import flask
 from werkzeug.datastructures import FileStorage
 
 from tensor_rest.errors import BadRequestError, TooLargeError
-from tensor_rest.payloads import zip_archive
+from tensor_rest.payloads import body_memory, zip_archive
 from tensor_rest.payloads.zip_archive import MAX_ENTRIES, MAX_RATIO
 from tensor_rest.runtime import offload
 
@@ -28,6 +31,18 @@ _ZIP = (b"PK\x03\x04", zip_archive.END)  # with entries, without
 _ENTRY_BYTES = 1024  # of an entry in the directory, at most: 46 and its name
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNPACKED = 2  # the zips of a request may unpack to this many times the largest body
+
+
+class Zip(NamedTuple):
+    """An open zip, and the files in it that are read."""
+
+    packed: zipfile.ZipFile
+    entries: list[zipfile.ZipInfo]
+
+    @property
+    def size(self) -> int:
+        """The bytes that the files unpack to, as the zip declares them."""
+        return sum(entry.file_size for entry in self.entries)
 
 
 class FileStream(io.BytesIO):
@@ -65,16 +80,18 @@ def opened(files: list[File], most: int) -> list[File]:
     if not any(data.startswith(_ZIP) for _, data in files):
         _check_count(len(files))
         return files
-    found: list[File] = []
-    left = _UNPACKED * most  # for all zips together
-    for name, data in files:
+    zips: dict[int, Zip] = {}
+    left, count = _UNPACKED * most, len(files)  # `left`: bytes for all zips together
+    for place, (_, data) in enumerate(files):
         if data.startswith(_ZIP):
-            inner = offload.run(_unpacked, data, most, left)
-            left -= sum(len(content) for _, content in inner)
-            found += inner
-        else:
-            found.append((name, data))
-        _check_count(len(found))
+            zips[place] = opened_zip = offload.run(_opened_zip, data, most, left)
+            left -= opened_zip.size
+            count += len(opened_zip.entries) - 1
+        _check_count(count)
+    body_memory.reserve(sum(len(files[place][1]) for place in zips), sum(each.size for each in zips.values()))
+    found: list[File] = []
+    for place, file in enumerate(files):
+        found += offload.run(_unpacked, zips[place]) if place in zips else [file]
     return found
 
 
@@ -128,10 +145,10 @@ def usual(body: bytes, boundary: bytes) -> list[File] | None:
     return _chosen(found)
 
 
-def _unpacked(data: bytes, most: int, left: int) -> list[File]:
-    """Return the files in a zip: each at most `most` bytes, all at most `left`.
+def _opened_zip(data: bytes, most: int, left: int) -> Zip:
+    """Open a zip and check the sizes of its files before anything is unpacked: each at most `most`, all at most `left`.
 
-    Sizes are checked before anything is unpacked, and again during unpacking.
+    They are checked again during unpacking.
     """
     end = len(data) - zip_archive.END_BYTES
     # Else zipfile would look for the record elsewhere.
@@ -139,12 +156,24 @@ def _unpacked(data: bytes, most: int, left: int) -> list[File]:
         raise BadRequestError("The zip is broken, cut off, or has a comment or other data after its end.")
     if zip_archive.directory_bytes(data, end) > MAX_ENTRIES * _ENTRY_BYTES:
         raise TooLargeError(f"The zip has too many entries; at most {MAX_ENTRIES} files are taken.")
+    with _zip_errors():
+        packed = zipfile.ZipFile(io.BytesIO(data))
+        entries = [entry for entry in packed.infolist() if not _is_clutter(entry)]
+        _check_entries(entries, most, left)
+        return Zip(packed, entries)
+
+
+def _unpacked(opened_zip: Zip) -> list[File]:
+    """Return the files in a zip."""
+    with _zip_errors(), opened_zip.packed as packed:
+        # Reads no more than was declared: read() without a size unpacks everything and then cuts it.
+        return [(entry.filename, packed.open(entry).read(entry.file_size)) for entry in opened_zip.entries]
+
+
+@contextmanager
+def _zip_errors() -> Iterator[None]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            entries = [entry for entry in packed.infolist() if not _is_clutter(entry)]
-            _check_entries(entries, most, left)
-            # Reads no more than was declared: read() without a size unpacks everything and then cuts it.
-            return [(entry.filename, packed.open(entry).read(entry.file_size)) for entry in entries]
+        yield
     except zip_archive.BROKEN as error:
         raise BadRequestError(f"The zip cannot be unpacked: {error}.") from error
 

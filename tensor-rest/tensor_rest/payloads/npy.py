@@ -4,7 +4,8 @@ import ast
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,21 @@ def loads(data: bytes) -> Array:
     return _texts(flat.reshape(shape, order="F" if in_columns else "C"))
 
 
+def unpacked_bytes(data: bytes, max_bytes: int) -> int:
+    """The bytes that an .npz unpacks to, as it declares them. Raises as `loads_all` does."""
+    with _opened(data, max_bytes) as archive:
+        return _size(archive)
+
+
 def loads_all(data: bytes, max_bytes: int) -> dict[str, Array]:
     """The arrays of an .npz by name, at most 64 and `max_bytes` in all. Raises BadRequestError or TooLargeError."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(_checked(data))) as archive:
-            arrays: dict[str, Array] = {}
-            for entry, content in _contents(archive, max_bytes):
-                arrays[_name(entry)] = loads(content)
-                _check_texts(sum(array.size for array in arrays.values() if array.dtype.hasobject))
-            return arrays
-    except zip_archive.BROKEN as error:
-        raise BadRequestError(f"The .npz cannot be read: {error}.") from error
+    with _opened(data, max_bytes) as archive:
+        arrays: dict[str, Array] = {}
+        for entry in archive.infolist():
+            with archive.open(entry) as file:  # reads no more than was declared
+                arrays[_name(entry)] = loads(file.read(entry.file_size))
+            _check_texts(sum(array.size for array in arrays.values() if array.dtype.hasobject))
+        return arrays
 
 
 def dumps(array: Array) -> bytes:
@@ -107,20 +112,28 @@ def _checked(data: bytes) -> bytes:
     return data
 
 
-def _contents(archive: zipfile.ZipFile, max_bytes: int) -> Any:
-    """Each entry with its unpacked bytes, `max_bytes` in all: counted while unpacking, not taken from the headers."""
-    entries = archive.infolist()
-    if not 0 < len(entries) <= _MAX_ARRAYS:
-        raise BadRequestError(f"The .npz holds {len(entries)} arrays; wanted 1 to {_MAX_ARRAYS}.")
-    for entry in entries:
-        if entry.compress_type not in _PACKED:
-            raise BadRequestError(f"{entry.filename[:80]!r} in the .npz is packed in an unusual way; deflate is read.")
-        with archive.open(entry) as file:
-            content = file.read(max_bytes + 1)
-        max_bytes -= len(content)
-        if max_bytes < 0:
-            raise TooLargeError("The .npz unpacks to too many bytes.")
-        yield entry, content
+@contextmanager
+def _opened(data: bytes, max_bytes: int) -> Iterator[zipfile.ZipFile]:
+    """Open an .npz, and check what it declares before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(_checked(data))) as archive:
+            entries = archive.infolist()
+            if not 0 < len(entries) <= _MAX_ARRAYS:
+                raise BadRequestError(f"The .npz holds {len(entries)} arrays; wanted 1 to {_MAX_ARRAYS}.")
+            for entry in entries:
+                if entry.compress_type not in _PACKED:
+                    raise BadRequestError(
+                        f"{entry.filename[:80]!r} in the .npz is packed in an unusual way; deflate is read."
+                    )
+            if _size(archive) > max_bytes:
+                raise TooLargeError("The .npz unpacks to too many bytes.")
+            yield archive
+    except zip_archive.BROKEN as error:
+        raise BadRequestError(f"The .npz cannot be read: {error}.") from error
+
+
+def _size(archive: zipfile.ZipFile) -> int:
+    return sum(entry.file_size for entry in archive.infolist())
 
 
 def _check_texts(number: int) -> None:

@@ -19,6 +19,7 @@ class Reply(NamedTuple):
     body: bytes
 
     def send(self, environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
-        """Send the response. A HEAD request gets no body."""
-        start_response(_LINES[self.status], [*self.headers, ("Content-Length", str(len(self.body)))])
+        """Send the response. A HEAD request gets no body, and 204 no length (RFC 9110, 8.6)."""
+        length = [] if self.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(self.body)))]
+        start_response(_LINES[self.status], [*self.headers, *length])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else self.body]

@@ -79,19 +79,22 @@ def _files() -> int:
     return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
 
 
-def _resolver(file: Path = Path("/etc/resolv.conf")) -> str:
-    """Return the first DNS server in `file`, which nginx does not read, in nginx's syntax; empty if there is none."""
+def _resolver(file: Path) -> str:
+    """Return the first DNS server in `file`, which nginx does not read, in nginx's syntax; empty if there is none.
+
+    nginx does not accept link-local addresses, which name an interface (fe80::1%eth0).
+    """
     with contextlib.suppress(OSError):
         for line in file.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.strip().partition(" ")
+            name, value, *_ = *line.split(), "", ""
             with contextlib.suppress(ValueError):
-                if name == "nameserver":
-                    address = ipaddress.ip_address(value.strip())
+                if name == "nameserver" and "%" not in value:
+                    address = ipaddress.ip_address(value)
                     return f"[{address}]" if address.version == 6 else str(address)
     return ""
 
 
-def render(settings: Settings) -> str:
+def render(settings: Settings, resolv_conf: Path = Path("/etc/resolv.conf")) -> str:
     """nginx.conf as text; its paths are relative to the run folder."""
     places = settings.concurrency * settings.processes
     environment = Environment(loader=PackageLoader("tensor_rest.server"), undefined=StrictUndefined, trim_blocks=True)
@@ -115,7 +118,7 @@ def render(settings: Settings) -> str:
         read_timeout=settings.longest_request + 5,
         repeat_timeout=settings.longest_request // 2,
         board=settings.board_server,
-        resolver=_resolver(),
+        resolver=_resolver(resolv_conf),
         grpc_listen=settings.listen_at(settings.grpc_port),
         serving=settings.server,
         serving_name=settings.server.rpartition(":")[0].strip("[]"),

@@ -140,6 +140,19 @@ def test_serving_goes_and_comes_back_without_a_reload(page: Any, front: Front, t
         toy.models["mnist-net"].labels["stable"] = 2
 
 
+def test_a_list_of_models_that_stalls_is_reported(page: Any, front: Front) -> None:
+    open_page(page, front)
+    page.evaluate("""() => {
+        const timeout = AbortSignal.timeout;
+        AbortSignal.timeout = () => timeout.call(AbortSignal, 50);
+        const stalled = (signal) => ({
+            start: (stream) => signal.addEventListener("abort", () => stream.error(signal.reason)),
+        });
+        window.fetch = async (path, { signal }) => new Response(new ReadableStream(stalled(signal)));
+    }""")
+    page.locator("#banner", has_text="The gateway does not answer").wait_for()
+
+
 def test_a_key_is_entered_once_and_kept_for_the_tab(browser: Any, locked: Front) -> None:
     context = browser.new_context()
     tab = context.new_page()
@@ -207,6 +220,13 @@ def test_no_key_no_questions(browser: Any, locked: Front) -> None:
     tab.wait_for_selector("#key-form:visible")
     tab.clock.run_for(60_000)
     assert requested == [f"{locked.url}/tf/models"]
+    draw(tab)  # which would be sent with a key
+    tab.fill("#key", "lab_wrong")
+    tab.keyboard.press("Enter")
+    tab.locator("#key-why", has_text="not known").wait_for()
+    requested.clear()
+    tab.clock.run_for(60_000)
+    assert requested == []
     context.close()
 
 

@@ -83,17 +83,23 @@ function form(images) {
   return made;
 }
 
+/** No document for a body that is not JSON; a body that stalls or is cut off is thrown. */
+function notJson(error) {
+  if (error instanceof SyntaxError) return null;
+  throw error;
+}
+
 async function send(path, { type, ...options } = {}) {
   const headers = { ...(key ? { "X-API-Key": key } : {}), ...(type ? { "Content-Type": type } : {}) };
-  let response;
+  let response, document;
   try {
     response = await fetch(path, { ...options, headers });
+    document = await response.json().catch(notJson);
+    options.signal?.throwIfAborted();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, "The gateway does not answer.");
   }
-  const document = await response.json().catch(() => null);
-  if (options.signal?.aborted) throw options.signal.reason;
   if (response.ok && document) return document;
   throw new Refusal(response.status, document?.message ?? "The gateway's answer is not JSON.", document?.request_id);
 }

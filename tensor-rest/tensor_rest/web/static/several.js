@@ -47,7 +47,10 @@ export class Several {
 
   /** Classify all of them again. */
   classify(target) {
-    for (const item of this.#items) item.answer = item.wrong = undefined;
+    for (const item of this.#items) {
+      item.answer = item.wrong = undefined;
+      item.row.firstChild.disabled = true; // until it has an answer
+    }
     this.resume(target);
   }
 

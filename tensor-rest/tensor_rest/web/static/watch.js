@@ -41,6 +41,7 @@ export class Watch extends EventTarget {
       pause = HOPE_MS;
       if (error.status === 401) {
         pause = Infinity; // until there is a key
+        this.hurried = false;
         return this.showKeyForm(error);
       }
       health("bad", "The gateway does not answer");
