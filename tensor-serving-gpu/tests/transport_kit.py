@@ -22,7 +22,7 @@ _TIMEOUT_S = 30.0  # seconds
 
 
 class Methods:
-    """What the server answers: `echo`, `large` (nearly a megabyte), `wait`, `watch` (until cancelled), `count` (a stream)."""
+    """What the server answers: `echo`, `large` (a megabyte), `wait`, `watch` (until cancelled), `count` (a stream)."""
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
