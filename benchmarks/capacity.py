@@ -40,7 +40,9 @@ def main() -> int:
     if not (given.write or given.check):
         sys.stdout.write(found)
         return 0
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
+    if not begin:
+        sys.exit(f"docs/kubernetes.md lacks the line {BEGIN.strip()}, after which the table stands")
     text = f"{before}{BEGIN}{found}{END}{rest.partition(END)[2]}"
     if given.write:
         DOCUMENT.write_text(text)

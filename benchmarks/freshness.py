@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import threading
@@ -62,7 +63,7 @@ class Load:
 
     def __init__(self, gateway: Gateway) -> None:
         self.answered, self.failed = 0, []  # type: int, list[str]
-        self._gateway, self._stop = gateway, threading.Event()
+        self._gateway, self._stop, self._lock = gateway, threading.Event(), threading.Lock()
         self._clients = [threading.Thread(target=self._call) for _ in range(CLIENTS)]
 
     def __enter__(self) -> "Load":
@@ -79,7 +80,8 @@ class Load:
         while not self._stop.is_set():
             try:
                 self._gateway.classify()
-                self.answered += 1
+                with self._lock:
+                    self.answered += 1
             except OSError as error:
                 self.failed.append(str(error))
 
@@ -87,8 +89,9 @@ class Load:
 def main(arguments: list[str]) -> int:
     """Measure and print; return the exit code."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or the model would stay in the lab
     source = given.models / given.source
-    versions = sorted(int(entry.name) for entry in source.glob("[1-9]*"))
+    versions = sorted(int(entry.name) for entry in source.glob("[1-9]*") if entry.name.isdecimal())
     if not versions:
         sys.exit(f"{source} holds no version to copy: is the lab up (bin/compose.sh up)? Else name --models")
     model = f"freshness-{os.getpid()}"

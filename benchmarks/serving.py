@@ -6,6 +6,7 @@ servers, so that a busy moment of the machine hits all of them, and the medians 
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -29,6 +30,7 @@ Rates = dict[tuple[str, str, tuple[int, int]], list[dict[str, float]]]
 def main(arguments: list[str]) -> int:
     """Measure, print, and return the exit code: 1 when a threshold was missed."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or what is started here would keep running
     if given.stages:
         stages.main()
         return 0

@@ -19,22 +19,25 @@ _MAX_FAILURES = 4  # of probes in a row, after which this process exits
 def main() -> None:
     """Run until a signal, or until the data server no longer answers."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=6006)
-    port = parser.parse_known_args()[0].port
+    parser.add_argument("--path_prefix", default="")
+    given = parser.parse_known_args()[0]
+    sys.argv.append(f"--port={given.port}")  # without it TensorBoard takes the next port if its own is taken
     # Where TensorFlow is installed, its import takes seconds and 500 MB; event files can be read without it.
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
     from tensorboard.main import run_main
 
-    threading.Thread(target=_watch, args=(port,), daemon=True).start()
+    threading.Thread(target=_watch, args=(given,), daemon=True).start()
     run_main()
 
 
-def _watch(port: int) -> None:
+def _watch(given: argparse.Namespace) -> None:
     """Exit when this process has answered a request for runs, and later fails several of them in a row."""
     answered, failures = False, 0
     while failures < _MAX_FAILURES:
         time.sleep(_PAUSE_SECONDS)
-        if _shows_runs(port):
+        if _shows_runs(given):
             answered, failures = True, 0
         elif answered:
             failures += 1
@@ -42,10 +45,10 @@ def _watch(port: int) -> None:
     os._exit(1)
 
 
-def _shows_runs(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE_SECONDS)
+def _shows_runs(given: argparse.Namespace) -> bool:
+    connection = http.client.HTTPConnection(given.host, given.port, timeout=_PROBE_SECONDS)
     try:
-        connection.request("GET", "/data/runs")
+        connection.request("GET", f"{given.path_prefix.rstrip('/')}/data/runs")
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -37,6 +37,8 @@ class Connection(asyncio.Protocol):
 
     async def __call__(self, message: bytes) -> bytes:
         """Send one message, serialized, and return the answer's bytes. Raises CallFailedError."""
+        if self._transport.is_closing():
+            raise CallFailedError("the connection has ended")
         stream, self._next = self._next, self._next + 2
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._answers[stream] = answer, bytearray()
@@ -61,6 +63,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
+        self._unsent.clear()
         for stream in list(self._answers):
             self._end(stream, CallFailedError(f"the connection ended: {error}"))
 
@@ -101,8 +104,10 @@ class Connection(asyncio.Protocol):
             elif stream in self._streams:
                 self._streams[stream] += more
             self._send()
-        elif kind in (_RESET, _GOAWAY):
+        elif kind == _RESET:
             self._end(stream, CallFailedError("the server reset the call"))
+        elif kind == _GOAWAY:
+            self._transport.close()
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
             self._end(stream)
 
@@ -112,7 +117,10 @@ class Connection(asyncio.Protocol):
             stream, rest = self._unsent[0]
             assert isinstance(stream, int)
             assert isinstance(rest, bytes)
-            room = min(len(rest), self._window, self._streams.get(stream, 0), _PIECE)
+            if stream not in self._streams:  # it has ended before it was sent
+                self._unsent.popleft()
+                continue
+            room = min(len(rest), self._window, self._streams[stream], _PIECE)
             if room <= 0:
                 return
             self._window -= room
@@ -127,6 +135,8 @@ class Connection(asyncio.Protocol):
     def _end(self, stream: int, error: Exception | None = None) -> None:
         future, data = self._answers.pop(stream, (None, b""))
         self._streams.pop(stream, None)
+        if self._unsent:
+            self._send()
         if future is None or future.done():
             return
         if error or len(data) < 5:  # a refusal has headers only

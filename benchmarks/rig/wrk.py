@@ -43,6 +43,8 @@ class Wrk:
             output = wrk.communicate()[0]
         finally:
             wrk.kill()
+        if not output.strip():
+            raise WrongAnswerError(f"{target} under {clients} clients: wrk made no requests; its message is above")
         found = json.loads(output.strip().splitlines()[-1])
         if found["refused"] or found["broken"] or not found["requests"]:
             raise WrongAnswerError(f"{target} under {clients} clients: {found}")

@@ -62,8 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         if name != "run":
             command.add_argument("--output", type=Path, required=True, help="the ModelServerConfig file to write")
         if name != "generate":
-            command.add_argument("--poll-seconds", type=float, default=0.5, help="between polls (default: %(default)s)")
-            command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+            command.add_argument(
+                "--poll-seconds", type=_seconds, default=0.5, help="between polls (default: %(default)s)"
+            )
+            text = "address to listen on (default: %(default)s)"
+            command.add_argument("--host", type=_host, default="127.0.0.1", help=text)
     watch, run = commands.choices["watch"], commands.choices["run"]
     watch.add_argument("--port", type=int, default=8502, help="0 for a free one (default: %(default)s)")
     watch.add_argument(
@@ -101,6 +104,22 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _host(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty (expected an address; 0.0.0.0 listens on all)")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.01 to 86400")
+    return value
+
+
 def _generate(given: argparse.Namespace) -> int:
     watcher = Watcher(given.models, given.output)
     succeeded = watcher.poll(None)
@@ -122,10 +141,9 @@ def _run(given: argparse.Namespace) -> int:
         config = folder / "models.config"
         command = server_command(given.host, given.port, given.rest_port, config, given.flags)
         server = model_server(command, folder / "loads.json")
-        host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
-        watcher = Watcher(
-            given.models, config, ModelServer(f"{host}:{given.rest_port}"), server.record, _max_age(given)
-        )
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host)
+        rest = ModelServer(f"{_in_url(host)}:{given.rest_port}")
+        watcher = Watcher(given.models, config, rest, server.record, _max_age(given))
         with _inventory(watcher, given.models, given.host, given.inventory_port) as stop:
             return run(watcher, server, stop, given.poll_seconds)
 
@@ -148,23 +166,31 @@ def _max_age(given: argparse.Namespace) -> float:
 
 @contextmanager
 def _inventory(watcher: Watcher, models: Path, host: str, port: int) -> Iterator[Event]:
-    """Write the config file and serve the inventory. Yields the event that TERM sets; exits with 1 without the port."""
+    """Write the config file and serve the inventory. Yields the event that TERM sets; exits with 1 if it cannot."""
     try:
         server = InventoryServer(host, port, watcher)
     except (OSError, OverflowError) as error:
-        log.error("cannot listen on %s:%s: %s; choose another address or port", host, port, error)
+        log.error("cannot listen on %s:%s: %s; choose another address or port", _in_url(host), port, error)
         sys.exit(1)
     watcher.poll()
-    watcher.start_empty()
+    try:
+        watcher.start_empty()
+    except OSError as error:
+        log.error("the config file cannot be written: %s", error)
+        sys.exit(1)
     stop = Event()
     on_stop(stop.set)
     Thread(target=server.serve_forever, name="inventory", daemon=True).start()
-    log.info("watching %s; inventory on http://%s:%s/", models, host, server.server_port)
+    log.info("watching %s; inventory on http://%s:%s/", models, _in_url(host), server.server_port)
     try:
         yield stop
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _seed(given: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ with the reasons. Requests that a foreign web page may have sent are refused (ho
 """
 
 import json
+import socket
 import socketserver
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,6 +20,7 @@ class InventoryServer(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, watcher: Watcher) -> None:
         self.watcher, self.hosts = watcher, Hosts.from_environment(host)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:

@@ -207,8 +207,10 @@ class LoadRecord:
         except OSError as error:
             if self._writable:
                 log.error("%s cannot be written, what did not load is tried again: %s", self._path, error.strerror)
+            self._writable = False
             self._remove()
-        self._writable = self._path.exists()
+        else:
+            self._writable = True
 
     def _remove(self) -> None:
         """Remove the file: an outdated record could hold back a version that has loaded since."""

@@ -43,48 +43,69 @@ class NearModel:
 
 def find(models: Path, folders: Iterable[Path]) -> list[NearModel]:
     """Return which of these folders below the volume are nearly models, and the volume itself if it is one."""
-    found = []
+    found: list[NearModel] = []
+    names = _FreeNames(models)
     for folder in (models, *folders):
+        if len(found) == _MAX_LISTED:
+            break
         with suppress(OSError):  # what cannot be read now is tried again at the next scan
-            near = _misplaced_in_volume(models) if folder == models else _inspect(models, folder)
+            near = _misplaced_in_volume(models, names) if folder == models else _inspect(models, folder, names)
             if near:
                 found.append(near)
-    return found[:_MAX_LISTED]
+    return found
 
 
-def _inspect(models: Path, folder: Path) -> NearModel | None:
+class _FreeNames:
+    """Names for models that no folder of the volume has; each is given once, as all fixes may be run."""
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+        self._given: set[str] = set()
+
+    def like(self, name: str) -> Path:
+        """Return the folder of a model with a free name like this one."""
+        base = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:50] or "my-model"
+        number, free = 1, base
+        while free in self._given or (self._models / free).exists():
+            number += 1
+            free = f"{base}-{number}"
+        self._given.add(free)
+        return self._models / free
+
+
+def _inspect(models: Path, folder: Path, names: _FreeNames) -> NearModel | None:
     named = bool(layout.NAME.fullmatch(folder.name))
-    target = models / (folder.name if named else _free_name(models, folder.name))
     if _is_saved_model(folder):
         if folder.name.isdecimal():
-            target = models / _free_name(models, "my-model")
+            target = names.like("my-model")
             return _near(models, folder, "a version without a model's folder around it", _moved(folder, target, "1"))
         reason = f"a SavedModel without a version folder; it belongs in {_PLACE}"
         if not named:
-            return _near(models, folder, reason, _moved(folder, target, "1"))
+            return _near(models, folder, reason, _moved(folder, names.like(folder.name), "1"))
         aside = models / f".{folder.name}"
-        moves: list[_Command] = [("mv", folder, aside), *_moved(aside, target, "1")]
+        moves: list[_Command] = [("mv", folder, aside), *_moved(aside, folder, "1")]
         return _near(models, folder, reason, [] if aside.exists() else moves)
     inside = _subfolders(folder)
     if not named:
         if not _holds_versions(inside):
             return None
-        return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", [("mv", folder, target)])
+        moves = [("mv", folder, names.like(folder.name))]
+        return _near(models, folder, f"the name is not of the form {layout.NAME.pattern}", moves)
     if versions := [entry for entry in inside if _is_saved_model(entry)]:
-        names = ", ".join(entry.name for entry in versions)
+        listed = ", ".join(entry.name for entry in versions)
         moves = [("mv", entry, folder / str(number)) for number, entry in enumerate(sorted(versions, key=_order), 1)]
-        return _near(models, folder, f"not a version: {names}; a SavedModel belongs in {_PLACE}", moves)
+        return _near(models, folder, f"not a version: {listed}; a SavedModel belongs in {_PLACE}", moves)
     if deeper := [entry for entry in inside[:_MAX_DEEPER] if _holds_versions(_subfolders(entry))]:
-        names = ", ".join(entry.name for entry in deeper)
-        moves = [("mv", entry, models / _free_name(models, entry.name)) for entry in deeper]
-        return _near(models, folder, f"a folder of models, one level too deep: {names}", moves)
+        listed = ", ".join(entry.name for entry in deeper)
+        moves = [("mv", entry, names.like(entry.name)) for entry in deeper]
+        return _near(models, folder, f"a folder of models, one level too deep: {listed}", moves)
     return None
 
 
-def _misplaced_in_volume(models: Path) -> NearModel | None:
+def _misplaced_in_volume(models: Path, names: _FreeNames) -> NearModel | None:
     if not _is_saved_model(models):
         return None
-    target = models / _free_name(models, "my-model") / "1"
+    target = names.like("my-model") / "1"
     parts = [models / part for part in _PARTS if (models / part).exists()]
     commands: list[_Command] = [("mkdir", "-p", target), ("mv", *parts, target)]
     return _near(models, models, f"a SavedModel in the models folder itself; it belongs in {_PLACE}", commands)
@@ -109,16 +130,6 @@ def _moved(folder: Path, model: Path, version: str) -> list[_Command]:
 def _order(folder: Path) -> tuple[int, str]:
     """Return a sort key that puts v2 before v10."""
     return int("0" + "".join(re.findall("[0-9]", folder.name))[:18]), folder.name
-
-
-def _free_name(models: Path, name: str) -> str:
-    """Return a model name like this one that no folder of the volume has."""
-    base = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:50] or "my-model"
-    number, free = 1, base
-    while (models / free).exists():
-        number += 1
-        free = f"{base}-{number}"
-    return free
 
 
 def _subfolders(folder: Path) -> list[Path]:

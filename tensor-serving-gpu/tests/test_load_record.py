@@ -115,6 +115,16 @@ def test_a_record_that_cannot_be_read_is_empty(tmp_path: Path, versions: list[Pa
     assert LoadRecord(file).reason(versions[0]) == "torn"
 
 
+def test_a_record_that_cannot_be_removed_is_logged_once(
+    tmp_path: Path, versions: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    record = LoadRecord(tmp_path)  # a folder
+    caplog.clear()
+    for version in versions:
+        record.begin(version)
+    assert len(caplog.records) == 1
+
+
 def test_a_record_that_cannot_be_written_holds_in_memory(tmp_path: Path, versions: list[Path]) -> None:
     (tmp_path / "file").touch()
     record = LoadRecord(tmp_path / "file" / "loads.json")

@@ -76,6 +76,23 @@ def test_calls_of_both_apis_are_counted(
     assert found[f"{SERVING}batching_session:input_batch_size_sum{{}}"] == 4
 
 
+def test_a_warm_up_that_cannot_be_read_is_counted_as_failed(tmp_path: Path, exports: Path) -> None:
+    (tmp_path / "monitoring.config").write_text('prometheus_config { enable: true, path: "/metrics" }')
+    records = shutil.copytree(exports / "half_plus_two", tmp_path / "half" / "1") / "assets.extra"
+    records.mkdir()
+    (records / "tf_serving_warmup_requests").symlink_to("/proc/self/mem")  # a file; reading it is an I/O error
+    rest = f"127.0.0.1:{case_server.free_port()}"
+    flags = ("--port=0", f"--rest_api_port={rest.partition(':')[2]}", "--max_num_load_retries=0")
+    more = (f"--model_base_path={tmp_path / 'half'}", f"--monitoring_config_file={tmp_path / 'monitoring.config'}")
+    with Command(tmp_path / "log", "serve", *flags, *more) as command:
+        command.said("default version 1: failed: OSError")
+        names = series(send(rest, "/metrics").body.decode())
+    warmups = [name for name in names if name.startswith(f"{SERVING}model_warmup_latency_count")]
+    assert warmups == [
+        f'{SERVING}model_warmup_latency_count{{model_path="{tmp_path / "half" / "1"}",status="UNKNOWN"}}'
+    ]
+
+
 def test_without_a_config_there_is_no_page(served_cases: case_server.CaseServer) -> None:
     if not (served_cases.rest and served_cases.embedded):
         pytest.skip("needs a embedded that was started without one")

@@ -59,6 +59,27 @@ def test_a_name_that_is_taken_is_not_suggested(tmp_path: Path) -> None:
     assert [near.fix for near in seen(models).ignored] == ["mv models/ResNet models/resnet-2"]
 
 
+@pytest.mark.parametrize(
+    ("folders", "served"),
+    [
+        (("ResNet/1", "RESNET/1"), {"resnet", "resnet-2"}),
+        (("zoo/ResNet/1", "zoo/resnet/1"), {"resnet", "resnet-2"}),
+        (("7", "8", "."), {"my-model", "my-model-2", "my-model-3"}),
+        (("NOTES/paper/1", "Notes/1"), {"notes"}),  # only what is listed takes a name
+    ],
+)
+def test_the_fixes_of_one_listing_have_different_names(
+    tmp_path: Path, folders: tuple[str, ...], served: set[str]
+) -> None:
+    models = tmp_path / "models"
+    for folder in folders:
+        tiny_saved_model(models / folder) if folder != "." else (models / "saved_model.pb").touch()
+    fixes = [near.fix for near in seen(models).ignored]
+    subprocess.run(["sh", "-ec", "\n".join(fixes)], check=True, cwd=tmp_path)
+    names = {model.name for model in seen(models).models}
+    assert names == served
+
+
 def test_a_name_that_no_shell_could_be_given_has_no_fix(tmp_path: Path) -> None:
     models = tmp_path / "models"
     tiny_saved_model(models / "a\nb" / "1")

@@ -61,6 +61,7 @@ def test_the_last_of_a_flag_counts_and_an_empty_path_is_none() -> None:
         (["--direct_port=8500", "--direct_key_file=/k", NEEDED], "--direct_port=8500 is another API's port"),
         (["--direct_port=1", "--direct_key_file=/k", "--ssl_config_file=/s", NEEDED], "--direct_port is without TLS"),
         (["--monitoring_config_file=/m", NEEDED], "--monitoring_config_file needs --rest_api_port"),
+        (["--bind_address=", NEEDED], "--bind_address is empty (expected an address; 0.0.0.0 listens on all)"),
         ([], "nothing to serve: give --model_config_file, or --model_base_path with --model_name"),
     ],
 )
@@ -88,3 +89,16 @@ def test_version_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
     import tensorflow
 
     assert f"TensorFlow Library: {tensorflow.__version__}\n" in capsys.readouterr().out
+
+
+def test_version_finds_tensorflow_under_any_distribution_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    distribution = tmp_path / "tf_nightly-2.99.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: tf-nightly\nVersion: 2.99\n")
+    (distribution / "top_level.txt").write_text("tensorflow\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit):
+        parse(["--version"])
+    assert "TensorFlow Library: 2.99\n" in capsys.readouterr().out

@@ -41,6 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, exports: Path) -> Iterator[
         ("half", 1, "half_plus_two"),
         ("half", 2, "half_plus_three"),
         ("other", 1, "half_plus_two"),
+        ("three", 1, "half_plus_three"),
         ("broken", 1, "badly_warmed"),
     ):
         (folder / name).mkdir(exist_ok=True)
@@ -101,6 +102,20 @@ def test_a_failed_load_is_logged_once_and_others_are_followed(server: Reloaded) 
     assert server.client.status("broken")[1] == ("LOADING", "")  # it is tried again
     assert server.client.half("half") == (2, 4.0)
     assert server.client.available("other") == []
+
+
+def test_an_unloaded_version_is_loaded_from_its_new_folder(server: Reloaded) -> None:
+    server.reload({"name": "moved", "base_path": f"{server.folder}/other"})
+    assert server.client.half("moved") == (1, 3.0)
+    server.reload()
+    server.reload({"name": "moved", "base_path": f"{server.folder}/three"})
+    assert server.client.half("moved") == (1, 4.0)
+
+
+def test_a_failed_version_is_loaded_from_its_new_folder(server: Reloaded) -> None:
+    server.refusal({"name": "mended", "base_path": f"{server.folder}/broken"})
+    server.reload({"name": "mended", "base_path": f"{server.folder}/other"})
+    assert server.client.half("mended") == (1, 3.0)
 
 
 @pytest.mark.parametrize(

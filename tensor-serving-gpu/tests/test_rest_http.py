@@ -21,6 +21,7 @@ THREE = {"predictions": [3.0]}
 ZIPPED = {"Content-Encoding": "gzip"}
 MEBI = 1024 * 1024
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
+IN_TRAILERS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +116,23 @@ def test_a_run_that_takes_too_long_is_given_up(address: str) -> None:
         b"GET /v1/models/" + b"a" * MEBI,
         HEAD + b"X: " + b"a" * MEBI,
         HEAD + b"X: y\r\n" * 200_000,
+        IN_TRAILERS + b"X: " + b"a" * MEBI,
+        IN_TRAILERS + b"X: y\r\n" * 200_000,
     ],
-    ids=["TLS", "length no number", "two lengths", "not ASCII", "endless path", "endless header", "endless headers"],
+    ids=[
+        *("TLS", "length no number", "two lengths", "not ASCII", "endless path", "endless header", "endless headers"),
+        *("endless trailer", "endless trailers"),
+    ],
 )
 def test_what_is_no_request_ends_its_connection(address: str, data: bytes) -> None:
     answer = send_raw(address, data)
     assert not answer or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_with_trailers_is_answered(address: str) -> None:
+    data = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n" % (len(BODY), BODY)
+    assert send_raw(address, data + chunk + b"0\r\nX: y\r\n\r\n").endswith(b'{"predictions":[3.0]}')
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v2/models/several", "//v1/models/several", "/metrics"])
@@ -170,11 +182,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
         thread.join()
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEAD], ids=repr)
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEAD, IN_TRAILERS], ids=repr)
 def test_a_head_that_does_not_come_ends_the_connection(hasty: tuple[str, int], sent: bytes) -> None:
     with socket.create_connection(hasty, timeout=30) as connection:
         connection.sendall(sent)
-        if sent.endswith(b"\r\n\r\n"):  # it is answered, and what ends the connection is the next one
+        if b"\r\n\r\n" in sent:  # it is answered, and what ends the connection is the next head, or the trailers
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
             connection.sendall(b"G")
         assert connection.recv(4096) == b""

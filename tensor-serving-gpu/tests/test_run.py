@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def run(folder: Path, *arguments: object) -> Command:
@@ -124,6 +133,16 @@ def test_a_taken_inventory_port_fails_before_the_server_starts(tmp_path: Path, b
             assert f"cannot listen on 127.0.0.1:{port}" in command.text()
             assert not re.search("FLAGS|Traceback", command.text())
     assert binary.exists()
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6")
+def test_all_ipv6_addresses_are_served_and_watched(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    with run(tmp_path, "--host", "::", "--port", 0) as command:
+        port = command.said(r"inventory on http://\[::\]:(\d+)/")[1]
+        command.said("the model server answers")
+        with urllib.request.urlopen(f"http://[::1]:{port}/healthz", timeout=10) as answer:
+            assert answer.status == 200
 
 
 def test_a_server_that_cannot_start_ends_it(tmp_path: Path) -> None:

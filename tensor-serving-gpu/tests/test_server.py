@@ -19,6 +19,7 @@ from serving_kit import Client, Command, wait_until
 from tensor_serving.embedded.server import MAX_CALLS, MAX_MESSAGE_BYTES
 
 HEALTH = "/grpc.health.v1.Health/Check"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
 def served(folder: Path, exports: Path, *flags: object) -> Command:
@@ -159,7 +160,7 @@ def test_messages_and_calls_are_bounded(tmp_path: Path, exports: Path) -> None:
             f"127.0.0.1:{port_of(command)}", options=[("grpc.max_send_message_length", -1)]
         ) as channel:
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(bytes(MAX_MESSAGE_BYTES + 1))
+                channel.unary_unary(PREDICT)(bytes(MAX_MESSAGE_BYTES + 1))
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         slow = client.request("half", "slow", x=np.float32([2]))
         apart = [("grpc.use_local_subchannel_pool", 1)]  # a connection each: gRPC keeps back what is too much for one
@@ -206,6 +207,20 @@ def test_a_drained_server_has_answered_what_was_under_way(tmp_path: Path, export
             assert b" 200 OK" in over_rest.recv(65536)
         assert [call.result().outputs["y"].float_val[0] for call in calls] == [3.0] * 4
         client.channel.close()
+
+
+def test_a_drained_server_has_sent_its_answers_over_tls(tmp_path: Path, exports: Path, pems: dict[str, str]) -> None:
+    config = ssl_config(tmp_path, server_key=pems["key"], server_cert=pems["cert"])
+    with served(tmp_path, exports, f"--ssl_config_file={config}") as command:
+        known = grpc.ssl_channel_credentials(pems["cert"].encode())
+        unbounded = [("grpc.max_receive_message_length", -1)]
+        with grpc.secure_channel(f"localhost:{port_of(command)}", known, unbounded) as channel:
+            large = Client(0).request("half", x=np.full(12_000_000, 2, np.float32)).SerializeToString()
+            calls = [channel.unary_unary(PREDICT).future(large, timeout=60) for _ in range(4)]
+            wait_until(lambda: any(call.done() for call in calls))  # the others are on their way
+            assert command.stop() == 0
+            ends = {(call.code(), call.details()) for call in calls}
+            assert ends <= {(grpc.StatusCode.OK, ""), (grpc.StatusCode.UNAVAILABLE, "the server is stopping")}
 
 
 def _answers(client: Client) -> bool:

@@ -7,6 +7,7 @@ tests/chaos.
 import asyncio
 import socket
 
+import grpc
 import pytest
 from transport_kit import FLOODS, GREETING, MAX_BYTES, Place, deaf, headers, idle, message, pour, scene, until
 
@@ -72,6 +73,18 @@ def test_a_client_that_reads_no_answers_holds_little_and_is_cut_off(monkeypatch:
     scene(play, max_calls=1000)
 
 
+def test_a_stream_whose_answer_does_not_fit_is_cancelled() -> None:
+    async def play(here: Place) -> None:
+        here.server.answers.size = 10_000
+        wire = await here.wire(GREETING + frames.settings((frames.INITIAL_WINDOW_SIZE, 0)))
+        wire.send(headers("watch"), message(b""))
+        assert (await wire.answer())[1]["grpc-status"] == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+        await until(here.methods.cancelled.is_set)
+        wire.close()
+
+    scene(play)
+
+
 def test_large_answers_of_many_calls_are_late_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 2 * MAX_BYTES)
 
@@ -128,7 +141,7 @@ def test_a_request_that_does_not_go_on_is_refused(monkeypatch: pytest.MonkeyPatc
         wire = await here.wire()
         wire.send(headers(), frames.frame(frames.DATA, 0, 1, b"\0\0\0\0\5abc"), headers("wait", 3), message(b"", 3))
         fields = (await wire.answer())[1]
-        assert (fields["grpc-status"], fields["grpc-message"][:24]) == ("4", "8 bytes of the request c")
+        assert (fields["grpc-status"], fields["grpc-message"][:24]) == ("4", "8 bytes of the request r")
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await silent.until(frames.GOAWAY)
         wire.send(headers(stream=5), message(b"b", 5))

@@ -57,12 +57,16 @@ def write(folder: Path, *records: str, times: int = 1) -> Path:
     return path
 
 
-def test_records_of_every_kind_are_run_and_those_of_sessions_passed_over(half: Model, tmp_path: Path) -> None:
+def test_records_of_every_kind_are_run_and_those_of_sessions_passed_over(
+    half: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     write(tmp_path, PREDICT, CLASSIFY, SESSION, REGRESS, MULTI)
     model = Watched(half)
     warm_up(model, tmp_path)
     assert model.called[:3] == ["serving_default", "classify", "regress"]
     assert len(model.called) == 4
+    assert "4 warm-up records replayed" in caplog.text
 
 
 def test_no_records_are_fine(half: Model, tmp_path: Path) -> None:

@@ -146,15 +146,28 @@ def test_a_taken_port_is_reported(tmp_path: Path) -> None:
             assert "Traceback" not in command.text()
 
 
+def test_a_config_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    where = ("--models", tmp_path, "--output", tmp_path / "file" / "models.config")
+    with Command(tmp_path / "log", "watch", *where, "--port", 0) as command:
+        assert command.process.wait(20) == 1
+        assert f"the config file cannot be written: [Errno 17] File exists: '{tmp_path / 'file'}'" in command.text()
+        assert "Traceback" not in command.text()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("watch", "--output", "/tmp/x", "--server", "8501"), "argument --server: '8501' is not HOST:PORT"),
         (("watch", "--output", "/tmp/x", "--server", "a:b"), "argument --server: 'b' is not a port, a number from 1"),
         (("run", "--rest-port", "0"), "argument --rest-port: '0' is not a port, a number from 1 to 65535"),
+        (("run", "--host", ""), "argument --host: it is empty (expected an address; 0.0.0.0 listens on all)"),
+        (("run", "--poll-seconds", "0"), "argument --poll-seconds: '0' is not a number of seconds from 0.01 to 86400"),
+        (("run", "--poll-seconds", "inf"), "argument --poll-seconds: 'inf' is not a number of seconds"),
+        (("run", "--poll-seconds", "soon"), "argument --poll-seconds: 'soon' is not a number of seconds"),
     ],
 )
-def test_a_wrong_address_of_the_model_server_is_reported(tmp_path: Path, flags: tuple[str, ...], message: str) -> None:
+def test_a_wrong_argument_is_reported(tmp_path: Path, flags: tuple[str, ...], message: str) -> None:
     with Command(tmp_path / "log", *flags, "--models", tmp_path) as command:
         assert command.process.wait(20) == 2
         assert message in command.text()

@@ -22,7 +22,7 @@ _TIMEOUT_S = 30.0  # seconds
 
 
 class Methods:
-    """What the server answers: `echo`, `large` (nearly a megabyte), `wait` (until cancelled), `count` (a stream)."""
+    """What the server answers: `echo`, `large` (a megabyte), `wait`, `watch` (until cancelled), `count` (a stream)."""
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
@@ -31,7 +31,7 @@ class Methods:
     def handler(self) -> grpc.GenericRpcHandler:
         unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
         methods = {"echo": unary(self.echo), "large": unary(self.large), "wait": unary(self.wait)}
-        methods |= {"fail": unary(self.fail), "count": stream(self.count)}
+        methods |= {"fail": unary(self.fail), "count": stream(self.count), "watch": stream(self.watch)}
         return grpc.method_handlers_generic_handler("t", methods)
 
     async def echo(self, data: bytes, context: Any) -> bytes:
@@ -55,6 +55,13 @@ class Methods:
     async def count(self, data: bytes, _context: Any) -> AsyncIterator[bytes]:
         for number in range(data[0]):
             yield bytes([number]) * 20_000
+
+    async def watch(self, _data: bytes, _context: Any) -> AsyncIterator[bytes]:
+        try:
+            yield bytes(20_000)
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
 
 
 class Wire:

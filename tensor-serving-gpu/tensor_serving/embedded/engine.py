@@ -195,9 +195,10 @@ class Engine:
         return runner
 
     def _warm_up(self, model: Model, folder: Path) -> None:
-        code, started = "OK", time.monotonic()
+        code, started = "UNKNOWN", time.monotonic()
         try:
             warm_up(model, folder)
+            code = "OK"
         except ServingError as error:
             code = error.code.name
             raise

@@ -113,6 +113,8 @@ def _problem(options: Options) -> str:
     for name in ("port", "rest_api_port", "direct_port"):
         if (number := getattr(options, name)) > 65535:
             return f"--{name}={number}: a port is at most 65535"
+    if not options.bind_address:  # to the system it would mean all addresses
+        return "--bind_address is empty (expected an address; 0.0.0.0 listens on all)"
     if options.port and options.port == options.rest_api_port:
         return f"--port and --rest_api_port are both {options.port}: they must differ"
     if bool(options.direct_port) != bool(options.direct_key_file):
@@ -158,7 +160,8 @@ class _Version(argparse.Action):
     """Print the versions, as TF Serving does, and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        tensorflow = next(found for name in ("tensorflow-cpu", "tensorflow") if (found := _installed(name)))
+        names = metadata.packages_distributions().get("tensorflow", [])  # tensorflow-cpu and others
+        tensorflow = _installed(names[0]) if names else "not found"
         sys.stdout.write(
             f"TensorFlow ModelServer: embedded, API {_installed('tensorflow-serving-api')}\n"
             f"TensorFlow Library: {tensorflow}\n"

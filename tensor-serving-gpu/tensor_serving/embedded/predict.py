@@ -99,7 +99,7 @@ def _plan(signature: meta_graph_pb2.SignatureDef) -> _Plan:
         feeds = tuple(name for name, _, _ in by_name)
         inputs = tuple((alias, dtype) for _, alias, dtype in by_name)
         plan = _Plan(signature, inputs, feeds, outputs, tuple(sorted(set(outputs.values()))))
-        if len(_plans) == _MAX_PLANS:  # most are of unloaded models
+        if len(_plans) >= _MAX_PLANS:  # most are of unloaded models; two threads may add one at the same time
             _plans.clear()
         _plans[id(signature)] = plan
     return plan

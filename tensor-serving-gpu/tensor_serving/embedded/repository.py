@@ -81,7 +81,7 @@ class Repository:
             fresh = {
                 number: Servable(name, number, path, self._retries, self._later)
                 for number, path in folders.items()
-                if number not in known
+                if number not in known or known[number].has_moved(path)
             }
             self._servables[name] = known | fresh
         # The newest versions of all models are loaded first, because most calls are for these.

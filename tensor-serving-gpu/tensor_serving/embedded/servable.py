@@ -95,6 +95,10 @@ class Servable:
                 return False
         return self.state in (State.START, State.END)
 
+    def has_moved(self, folder: Path) -> bool:
+        """Return whether the version must be loaded from this other folder; one that is loaded stays as it is."""
+        return folder != self.folder and self.state not in (State.AVAILABLE, State.UNLOADING)
+
     def refresh(self) -> None:
         """Have the runner apply declarations about the model that changed since it was loaded."""
         if self.state is State.AVAILABLE and self._runner:

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,7 +63,7 @@ class _Server:
         options = self._options
         try:
             plain = Transport(MAX_CALLS, MAX_MESSAGE_BYTES)
-            over_tls = _grpc_server() if options.ssl_config_file else None
+            over_tls = _OverTls() if options.ssl_config_file else None
             port = self._listen(plain, over_tls)
             direct = self._direct(plain)
             rest_socket = _rest_socket(options)
@@ -84,8 +85,8 @@ class _Server:
         if direct:
             await direct.start(servicers)
         if over_tls:
-            over_tls.add_generic_rpc_handlers(handlers)
-            await over_tls.start()
+            over_tls.server.add_generic_rpc_handlers(handlers)
+            await over_tls.server.start()
         log.info("serving on %s:%s", options.bind_address, port)
         if rest:
             rest.start()
@@ -97,7 +98,8 @@ class _Server:
             return 1
         watchers_ended = servicers.health.drain()
         await asyncio.gather(watchers_ended, engine.repository.drain(GRACE), rest.drain() if rest else asyncio.sleep(0))
-        await asyncio.gather(plain.drain(GRACE), direct.drain() if direct else asyncio.sleep(0))
+        sent_over_tls = over_tls.drain() if over_tls else asyncio.sleep(0)
+        await asyncio.gather(plain.drain(GRACE), direct.drain() if direct else asyncio.sleep(0), sent_over_tls)
         if engine.close(_UNLOAD):
             log.info("stopped")
         logging.shutdown()
@@ -114,13 +116,14 @@ class _Server:
             log.info("stop signal; calls in flight get %.0f s to finish", GRACE)
             self._stopping.set()
 
-    def _listen(self, plain: Transport, over_tls: Any) -> int:
+    def _listen(self, plain: Transport, over_tls: "_OverTls | None") -> int:
         """Open the gRPC port, with TLS if it is configured, and the Unix socket; return the port's number."""
         options = self._options
         where = f"{_host(options)}:{options.port}"
         try:
-            if options.ssl_config_file:
-                port = int(over_tls.add_secure_port(where, tls.server_credentials(options.ssl_config_file)))
+            if over_tls and options.ssl_config_file:
+                credentials = tls.server_credentials(options.ssl_config_file)
+                port = int(over_tls.server.add_secure_port(where, credentials))
             else:
                 port = plain.listen(options.bind_address, options.port)
         except (OSError, RuntimeError) as error:
@@ -204,16 +207,42 @@ class _Rest:
         await self._task
 
 
-def _grpc_server() -> Any:
-    """Return gRPC's own server, which serves TLS."""
-    return grpc.aio.server(
-        maximum_concurrent_rpcs=MAX_CALLS,
-        options=[
-            ("grpc.so_reuseport", 0),  # or two servers could silently share the port
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ],
-    )
+class _OverTls(grpc.aio.ServerInterceptor):
+    """gRPC's own server, which serves TLS, and the number of its calls whose answers are not sent yet."""
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self.server = grpc.aio.server(
+            interceptors=[self],
+            maximum_concurrent_rpcs=MAX_CALLS,
+            options=[
+                ("grpc.so_reuseport", 0),  # or two servers could silently share the port
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ],
+        )
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Count a call. The streams of the health service are left out: they end by themselves."""
+        handler = await continuation(details)
+        if not handler or handler.response_streaming:
+            return handler
+
+        async def counted(data: bytes, context: Any) -> bytes:
+            self._in_flight += 1
+            context.add_done_callback(self._done)
+            return bytes(await handler.unary_unary(data, context))
+
+        return grpc.unary_unary_rpc_method_handler(counted)
+
+    async def drain(self) -> None:
+        """Return when every answer is sent, or after the grace period."""
+        deadline = time.monotonic() + GRACE
+        while self._in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def _done(self, _context: Any) -> None:
+        self._in_flight -= 1
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -30,7 +30,7 @@ def warm_up(model: Model, folder: Path) -> None:
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():
         return
-    count = 0
+    count = replayed = 0
     try:
         for count, record in enumerate(tfrecord.records(path), start=1):
             if count > _MAX_RECORDS:
@@ -39,7 +39,8 @@ def warm_up(model: Model, folder: Path) -> None:
             kind = entry.WhichOneof("log_type")
             if kind in _KINDS:
                 model.run(_KINDS[kind](model.signatures, getattr(entry, kind).request))
+                replayed += 1
     except DecodeError as error:
         raise invalid(f"Failed to parse warmup record {count} from {path}") from error
     if count:
-        log.info("%s: %d warm-up records replayed", folder, count)
+        log.info("%s: %d warm-up records replayed", folder, replayed)

@@ -172,6 +172,8 @@ class Calls:
                 if call.answer:
                     call.waits = self._server.loop.create_future()
                     await call.waits
+                if self.by_stream.get(call.stream) is not call:  # ended: there was no memory for its answer
+                    break
             self._send(call, b"", _OK)
         except Exception as error:  # noqa: BLE001 - as above
             self._refuse(call, error)
