@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from rig import servers, stages
+from rig import report, servers, stages
 from rig.workers import Worker
 
 STRAIGHTFORWARD, UNBATCHED, EMBEDDED = "straightforward", "embedded, unbatched", "embedded"
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         cell: {key: statistics.median(r[key] for r in found) for key in found[0]} for cell, found in rates.items()
     }
     thresholds = _thresholds(start, medians)
-    sys.stdout.write(_table(medians, start) + _thresholds_table(thresholds))
+    sys.stdout.write(_table(medians, start) + report.results(thresholds))
     if given.json:
         document = {
             "rates": [{"server": s, "api": a, "clients": c, "rows": r, **m} for (s, a, (c, r)), m in medians.items()],
@@ -134,26 +134,22 @@ def _measure(
     return rates
 
 
-def _thresholds(start: dict[str, float], medians: dict[Any, dict[str, float]]) -> list[dict[str, Any]]:
+def _thresholds(start: dict[str, float], medians: dict[Any, dict[str, float]]) -> list[report.Threshold]:
     def ratio(shape: tuple[int, int], over: str, under: str, kinds: tuple[str, str] = ("grpc", "grpc")) -> float:
         return medians[over, kinds[0], shape]["images"] / medians[under, kinds[1], shape]["images"]
 
-    wanted = (
+    at_least = (
         ("one client, x straightforward", ratio(SINGLE, EMBEDDED, STRAIGHTFORWARD), 1.5),
         ("32 clients, x straightforward", ratio(MANY, EMBEDDED, STRAIGHTFORWARD), 2.4),
         ("one client, x unbatched", ratio(SINGLE, EMBEDDED, UNBATCHED), 0.95),
         ("32 images in one request, x in process", ratio(LARGE, EMBEDDED, IN_PROCESS, ("grpc", "-")), 0.8),
         ("REST JSON at 32 clients, x gRPC", ratio(MANY, EMBEDDED, EMBEDDED, ("rest", "grpc")), 0.6),
     )
-    thresholds = [
-        {"what": what, "found": found, "wanted": f">= {limit}", "passed": found >= limit}
-        for what, found, limit in wanted
+    at_most = (("first answer, s", 1.0), ("memory, MB", 420.0), ("rename to first answer, s", 2.0))
+    return [
+        *(report.at_least(what, found, limit) for what, found, limit in at_least),
+        *(report.at_most(what, start[what], limit) for what, limit in at_most),
     ]
-    for what, limit in (("first answer, s", 1.0), ("memory, MB", 420.0), ("rename to first answer, s", 2.0)):
-        thresholds.append(
-            {"what": what, "found": start[what], "wanted": f"<= {limit:g}", "passed": start[what] <= limit}
-        )
-    return thresholds
 
 
 def _table(medians: dict[Any, dict[str, float]], start: dict[str, float]) -> str:
@@ -169,14 +165,6 @@ def _table(medians: dict[Any, dict[str, float]], start: dict[str, float]) -> str
             f"{server:<22}{api:<6}{clients:>7}{rows:>6}{found['answers']:>11,.0f}{found['images']:>10,.0f}{times}{cpu}"
         )
     return "\n".join([*lines, "", *(f"{what:<40}{value:>8.2f}" for what, value in start.items()), ""])
-
-
-def _thresholds_table(thresholds: list[dict[str, Any]]) -> str:
-    lines = [f"\n{'threshold':<42}{'found':>8}  {'wanted':<9}"]
-    for threshold in thresholds:
-        result = "pass" if threshold["passed"] else "MISSED"
-        lines.append(f"{threshold['what']:<42}{threshold['found']:>8.2f}  {threshold['wanted']:<9}{result}")
-    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

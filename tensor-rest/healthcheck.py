@@ -1,4 +1,4 @@
-"""Docker's health check: exits with 0 if the gateway answers GET /healthz with 200, through nginx and uWSGI.
+"""Healthy when nginx and uWSGI answer GET /healthz with 200.
 
 It does not check the model server; GET /readyz does.
 """

@@ -166,7 +166,6 @@ def peer(name: str, folder: Path, digits: Digits) -> Contestant:
             workers,
             "--threads",
             4,
-            "--no-control-socket",
         ],
         "litserve": ["app.py", port],
         "mlserver": ["-c", "from mlserver.cli import main; main()", "start", "."],

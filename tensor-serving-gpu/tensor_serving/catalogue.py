@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tensor_serving import layout, near_models, serving_settings
 from tensor_serving.near_models import NearModel
-from tensor_serving.savedmodel import Inspector, Rotation
+from tensor_serving.savedmodel import Rotation, SavedModelValidator
 
 _NEWEST = 10  # versions of a model, and as many of its quarantined ones, that every poll checks
 
@@ -58,10 +58,10 @@ class Catalogue:
     complete: bool = True
 
 
-def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
+def scan(models: Path, validator: SavedModelValidator, tried: bool = False) -> Catalogue:
     """Return what the volume holds. Raises OSError when the volume itself cannot be read.
 
-    With `tried`, the inspector is informed which versions the model server has loaded. Then, as long as none of the
+    With `tried`, the validator is informed which versions the model server has loaded. Then, as long as none of the
     versions that policy `latest` chooses has been loaded, the next older version is served as well: the chosen ones may
     turn out not to load.
     """
@@ -71,31 +71,33 @@ def scan(models: Path, inspector: Inspector, tried: bool = False) -> Catalogue:
     unreadable: dict[Path, str] = {}
     for folder in folders:
         try:
-            versions[folder] = inspector.version_folders.of(folder)
+            versions[folder] = validator.version_folders.of(folder)
         except OSError as error:
             unreadable[folder] = f"{folder} cannot be read: {error.strerror}"
-    rotation = inspector.rotation.next(sum(map(len, versions.values())))
+    rotation = validator.rotation.next(sum(map(len, versions.values())))
     found = [
-        _model(folder, versions[folder], inspector, rotation, tried)
+        _model(folder, versions[folder], validator, rotation, tried)
         if folder in versions
         else Model(folder.name, str(folder), [], [], problems=[unreadable[folder]])
         for folder in folders
     ]
-    inspector.forget(inspector.known().difference(*(each.values() for each in versions.values())))
+    validator.forget(validator.known().difference(*(each.values() for each in versions.values())))
     without_versions = [Path(model.base_path) for model in found if not model.folders]
     ignored = near_models.find(models, sorted([*others, *without_versions]))
     listed = [model for model in found if model.versions or model.quarantined or model.problems]
     return Catalogue(listed, ignored, complete=all(model.complete for model in found))
 
 
-def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotation: Rotation, tried: bool) -> Model:
+def _model(
+    folder: Path, versions: dict[int, Path], validator: SavedModelValidator, rotation: Rotation, tried: bool
+) -> Model:
     problems: list[str] = []
     try:
         own = serving_settings.read(folder)
     except serving_settings.SettingsError as error:
         own = serving_settings.ServingSettings(independent_rows=False)
         problems.append(str(error))
-    results = _validation_results(versions, {*own.labels.values(), *own.policy.versions}, inspector, rotation)
+    results = _validation_results(versions, {*own.labels.values(), *own.policy.versions}, validator, rotation)
     sound = [number for number, reason in results.items() if not reason]
     labels = {label: number for label, number in sorted(own.labels.items()) if number in sound}
     problems += [
@@ -104,7 +106,7 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
         if number not in sound
     ]
     chosen = own.policy.choose(sound)
-    if tried and own.policy.kind == "latest" and not any(inspector.loads(versions[number]) for number in chosen):
+    if tried and own.policy.kind == "latest" and not any(validator.loads(versions[number]) for number in chosen):
         chosen = sound[-len(chosen) - 1 :]
     serving = sorted({*chosen, *labels.values()})
     if sound and not serving:
@@ -124,17 +126,17 @@ def _model(folder: Path, versions: dict[int, Path], inspector: Inspector, rotati
 
 
 def _validation_results(
-    versions: dict[int, Path], named: Collection[int], inspector: Inspector, rotation: Rotation
+    versions: dict[int, Path], named: Collection[int], validator: SavedModelValidator, rotation: Rotation
 ) -> dict[int, str]:
     """Return the reason by version, empty for a sound one; versions that have not been validated yet are left out.
 
     This poll checks the newest versions and those named in serving.json, because they may be served; the newest of the
     quarantined ones, because they may still be being copied; and, of all others, those whose turn it is.
     """
-    known = {number: inspector.last_problem(path) for number, path in versions.items()}
+    known = {number: validator.last_problem(path) for number, path in versions.items()}
     held_back = [number for number, reason in known.items() if reason]
     wanted = {*[*versions][-_NEWEST:], *held_back[-_NEWEST:], *named}
     for number, path in versions.items():
         if number in wanted or rotation.includes_next():
-            known[number] = inspector.problem(path)
+            known[number] = validator.problem(path)
     return {number: reason for number, reason in known.items() if reason is not None}

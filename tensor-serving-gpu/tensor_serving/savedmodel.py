@@ -30,7 +30,7 @@ class _ValidationResult:
     relisted: float = -math.inf  # time.monotonic() of this result, if an earlier one was refused
 
 
-class Inspector:
+class SavedModelValidator:
     """Validates version folders, each again only when its files have changed.
 
     It checks what can be checked without loading; the model server's result takes precedence (accept, refuse).
@@ -72,12 +72,12 @@ class Inspector:
         known = self._known.get(folder)
         return known.reason if known else None
 
-    def accept(self, folder: Path) -> None:
+    def mark_loaded(self, folder: Path) -> None:
         """Record that the model server has loaded the version."""
         if folder in self._known:
             self._known[folder].loads = True
 
-    def refuse(self, folder: Path, reason: str) -> None:
+    def mark_failed(self, folder: Path, reason: str) -> None:
         """Hold the version back, because the model server could not load it, until its files change.
 
         Ignored shortly after a refused version is listed again: the server may still report the old failure.

@@ -16,9 +16,9 @@ from tensor_serving import operations
 from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import render, write_if_changed
 from tensor_serving.load_record import LoadRecord
-from tensor_serving.looks import Looks
 from tensor_serving.model_server import ModelServer, RecentStates
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import SavedModelValidator
+from tensor_serving.scan_thread import ScanThread
 
 MAX_AGE = 30.0
 """Seconds after which an inventory counts as out of date."""
@@ -48,11 +48,11 @@ class Watcher:
         self._record = record or LoadRecord()
         self._recent = RecentStates(server.address) if server else None
         self._recheck_due = 0.0
-        self._inspector = Inspector(operations.allowed())
+        self._validator = SavedModelValidator(operations.allowed())
         self._seen = self._shown = Catalogue([])  # _shown is the result of the last finished scan
         self._error = ""
         self._logged: set[str] = set()
-        self._looks = Looks(self._poll)
+        self._scans = ScanThread(self._poll)
         self._looked: datetime | None = None
         self._looked_at = time.monotonic()  # the last scan's end; at first, the watcher's start
         self._was_stale = False
@@ -64,7 +64,7 @@ class Watcher:
         inventory has the reason as `error`. A scan that takes longer than `seconds` continues in the background, and
         its result is used when it ends; None waits for it.
         """
-        succeeded, stale = self._looks.look(seconds), self.stale()
+        succeeded, stale = self._scans.run_once(seconds), self.stale()
         if stale and not self._was_stale:
             log.error("%s", stale)
         self._was_stale = bool(stale)
@@ -131,7 +131,7 @@ class Watcher:
         try:
             if self._server:
                 self._poll_status(self._server)
-            self._seen = self._look()
+            self._seen = self._catalogue()
             if write_if_changed(self._output, render(self._seen)):
                 log.info("%s lists %s", self._output, _summary(self._seen.models))
         except OSError as problem:
@@ -174,7 +174,7 @@ class Watcher:
         while not stop.wait(seconds):
             self.poll()
 
-    def _look(self) -> Catalogue:
+    def _catalogue(self) -> Catalogue:
         """Return what the volume holds; versions that the record holds back are quarantined."""
         seen = self._scan()
         if self._hold_back(seen):
@@ -182,25 +182,25 @@ class Watcher:
         listed = _folders(seen)
         # If several versions may have crashed the server, they are retried one at a time, beside those known to load.
         if (self.server_answered or not listed) and (suspect := self._record.retry_suspect(listed)):
-            self._inspector.forget({suspect})
+            self._validator.forget({suspect})
             seen = self._scan()
         return seen
 
     def _hold_back(self, seen: Catalogue) -> bool:
-        """Have the inspector refuse the sound versions that the record holds back. Return whether there were any."""
+        """Have the validator refuse the sound versions that the record holds back. Return whether there were any."""
         sound = [model.folders[number] for model in seen.models for number in model.versions]
         held = {folder: reason for folder in sound if (reason := self._record.reason(folder))}
         for folder, reason in held.items():
-            self._inspector.forget({folder})  # as it refuses only what it has just validated
-            self._inspector.problem(folder)
-            self._inspector.refuse(folder, reason)
+            self._validator.forget({folder})  # as it refuses only what it has just validated
+            self._validator.problem(folder)
+            self._validator.mark_failed(folder, reason)
         return bool(held)
 
     def _scan(self) -> Catalogue:
-        return scan(self._models, self._inspector, tried=self._server is not None)
+        return scan(self._models, self._validator, tried=self._server is not None)
 
     def _poll_status(self, server: ModelServer) -> None:
-        """Read the listed versions' states from the model server; report to inspector and record which ones load."""
+        """Read the listed versions' states from the model server; report to validator and record which ones load."""
         recheck, answered = time.monotonic() >= self._recheck_due, server.answered
         if recheck:
             self._recheck_due = time.monotonic() + _RECHECK_INTERVAL_S
@@ -210,18 +210,18 @@ class Watcher:
             for number, (state, error) in states.items():
                 folder = listed[name].folders.get(number)
                 if folder and number in listed[name].serving and state == "AVAILABLE":
-                    self._inspector.accept(folder)
+                    self._validator.mark_loaded(folder)
                     self._record.loaded(folder)
                 elif folder and number in listed[name].serving and state == "END" and error:
-                    self._inspector.refuse(folder, error)
-                    if self._inspector.problem(folder):  # else the state is that of earlier files
+                    self._validator.mark_failed(folder, error)
+                    if self._validator.problem(folder):  # else the state is that of earlier files
                         self._record.failed(folder, error)
         if server.answered and not answered:
             for folder in self._record.retry():
-                self._inspector.forget({folder})
+                self._validator.forget({folder})
 
     def _loads(self, model: Model) -> bool:
-        return all(self._inspector.loads(model.folders[number]) for number in model.serving)
+        return all(self._validator.loads(model.folders[number]) for number in model.serving)
 
     def _log_changes(self) -> None:
         """Log each quarantine, problem and near model once, and again only when it returns after it was gone."""

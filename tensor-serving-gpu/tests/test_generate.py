@@ -15,7 +15,7 @@ from tensor_serving import savedmodel
 from tensor_serving.catalogue import Catalogue, Model, scan
 from tensor_serving.generate import quote, render, write_if_changed
 from tensor_serving.layout import NAME
-from tensor_serving.savedmodel import Inspector, fingerprint
+from tensor_serving.savedmodel import SavedModelValidator, fingerprint
 from tensor_serving.watch import Watcher
 
 
@@ -38,11 +38,11 @@ def parsed(text: str) -> dict[str, tuple[str, list[int], dict[str, int]]]:
 
 
 def listed(models: Path) -> dict[str, tuple[str, list[int], dict[str, int]]]:
-    return parsed(render(scan(models, Inspector())))
+    return parsed(render(scan(models, SavedModelValidator())))
 
 
 def found(models: Path, name: str) -> Model:
-    return next(model for model in scan(models, Inspector()).models if model.name == name)
+    return next(model for model in scan(models, SavedModelValidator()).models if model.name == name)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_model_without_a_sound_version_is_only_reported(models: Path) -> None:
     (models / "torn" / "1").mkdir(parents=True)
     assert list(listed(models)) == ["net"]
     assert found(models, "torn").quarantined == {1: "saved_model.pb is missing"}
-    assert [model.name for model in scan(models, Inspector()).models] == ["net", "torn"]
+    assert [model.name for model in scan(models, SavedModelValidator()).models] == ["net", "torn"]
 
 
 def test_hidden_folders_and_files_are_invisible(models: Path) -> None:
@@ -86,7 +86,7 @@ def test_hidden_folders_and_files_are_invisible(models: Path) -> None:
     tiny_saved_model(models / "net" / ".11")
     (models / "readme").write_text("a file")
     assert list(listed(models)) == ["net"]
-    assert scan(models, Inspector()).ignored == []
+    assert scan(models, SavedModelValidator()).ignored == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_exactly_the_sound_names_are_listed_whatever_the_folders_are_called(tmp_
     sound = {name for name in names if NAME.fullmatch(name)}
     assert listed(models) == {name: (str(models / name), [1], {}) for name in sound}
     near = {n for n in names - sound if not n.startswith(".")}
-    assert {one.path for one in scan(models, Inspector()).ignored} == {os.fsencode(n).decode() for n in near}
+    assert {one.path for one in scan(models, SavedModelValidator()).ignored} == {os.fsencode(n).decode() for n in near}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -241,12 +241,12 @@ def test_until_a_new_version_is_known_to_load_the_one_before_is_served_too(
     models: Path, conf: str, loads: list[int], serving: list[int]
 ) -> None:
     (models / "net" / "serving.json").write_text(conf)
-    inspector = Inspector()
-    scan(models, inspector)
+    validator = SavedModelValidator()
+    scan(models, validator)
     for version in loads:
-        inspector.accept(models / "net" / str(version))
-    assert scan(models, inspector, tried=True).models[0].serving == serving
-    assert scan(models, inspector).models[0].serving == found(models, "net").serving
+        validator.mark_loaded(models / "net" / str(version))
+    assert scan(models, validator, tried=True).models[0].serving == serving
+    assert scan(models, validator).models[0].serving == found(models, "net").serving
 
 
 def test_of_many_models_each_look_takes_as_few_of_the_old_versions(
@@ -258,10 +258,10 @@ def test_of_many_models_each_look_takes_as_few_of_the_old_versions(
     looked_at: list[Path] = []
     monkeypatch.setattr(savedmodel, "_CHECKS_PER_POLL", 4)
     monkeypatch.setattr(savedmodel, "fingerprint", lambda folder: looked_at.append(folder) or fingerprint(folder))
-    inspector, old = Inspector(), set()
+    validator, old = SavedModelValidator(), set()
     for _ in range(40):
         looked_at.clear()
-        found = scan(tmp_path, inspector)
+        found = scan(tmp_path, validator)
         taken = {path for path in looked_at if path.name in ("1", "2")}
         assert len(taken) <= 4
         old |= taken
@@ -276,11 +276,11 @@ def test_of_thousands_of_versions_each_look_takes_some(tmp_path: Path, monkeypat
     (model / "serving.json").write_text('{"version_labels": {"stable": 3}}')
     looked_at: list[Path] = []
     monkeypatch.setattr(savedmodel, "fingerprint", lambda folder: looked_at.append(folder) or fingerprint(folder))
-    inspector = Inspector()
+    validator = SavedModelValidator()
 
     def look() -> Catalogue:
         looked_at.clear()
-        found = scan(tmp_path, inspector)
+        found = scan(tmp_path, validator)
         assert len(looked_at) <= 111
         return found
 

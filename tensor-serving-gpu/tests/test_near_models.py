@@ -7,11 +7,11 @@ import pytest
 from serving_kit import tiny_saved_model
 
 from tensor_serving.catalogue import Catalogue, scan
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import SavedModelValidator
 
 
 def seen(models: Path) -> Catalogue:
-    return scan(models, Inspector())
+    return scan(models, SavedModelValidator())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tensor_serving import operations
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import SavedModelValidator
 
 
 class Program(tf.Module):
@@ -51,7 +51,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reason(folder: Path, *allowed: str) -> str:
-    return Inspector(allowed).problem(folder)
+    return SavedModelValidator(allowed).problem(folder)
 
 
 def test_operations_that_signatures_reach_are_refused_unless_allowed(program: Path) -> None:

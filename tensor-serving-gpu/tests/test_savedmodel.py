@@ -19,7 +19,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensor_serving import bundle, proto_scanner
 from tensor_serving.embedded import tfrecord
 from tensor_serving.embedded.errors import ServingError
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import SavedModelValidator
 
 DATA = "variables/variables.data-00000-of-00001"
 INDEX = "variables/variables.index"
@@ -33,17 +33,17 @@ def version(exports: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["half_plus_two", "stateless", "tf1", "keras", "warmed"])
 def test_real_exports_are_sound(exports: Path, name: str) -> None:
-    assert Inspector().problem(exports / name) == ""
+    assert SavedModelValidator().problem(exports / name) == ""
 
 
 def test_without_variables_is_sound(tmp_path: Path) -> None:
-    assert Inspector().problem(tiny_saved_model(tmp_path / "1")) == ""
+    assert SavedModelValidator().problem(tiny_saved_model(tmp_path / "1")) == ""
 
 
 def test_a_graph_as_text_is_sound_only_where_all_operations_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pbtxt").write_text("meta_graphs {}")
-    assert Inspector().problem(tmp_path).startswith("the operations of a saved_model.pbtxt cannot be checked")
-    assert Inspector({"*"}).problem(tmp_path) == ""
+    assert SavedModelValidator().problem(tmp_path).startswith("the operations of a saved_model.pbtxt cannot be checked")
+    assert SavedModelValidator({"*"}).problem(tmp_path) == ""
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_a_graph_as_text_is_sound_only_where_all_operations_are_allowed(tmp_path
 def test_a_missing_part_is_named(version: Path, gone: str, reason: str) -> None:
     path = version / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert Inspector().problem(version) == reason
+    assert SavedModelValidator().problem(version) == reason
 
 
 def test_a_missing_asset_is_named(exports: Path, tmp_path: Path) -> None:
     version = Path(shutil.copytree(exports / "tf1", tmp_path / "1"))
     (version / "assets" / "words.txt").unlink()
-    assert Inspector().problem(version) == "assets/words.txt is missing"
+    assert SavedModelValidator().problem(version) == "assets/words.txt is missing"
 
 
 @pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.index", DATA])
@@ -72,7 +72,7 @@ def test_a_missing_asset_is_named(exports: Path, tmp_path: Path) -> None:
 def test_a_file_cut_short_is_named(version: Path, file: str, share: float) -> None:
     data = (version / file).read_bytes()
     (version / file).write_bytes(data[: int(len(data) * share)])
-    assert Inspector().problem(version).startswith(f"{file} is incomplete: ")
+    assert SavedModelValidator().problem(version).startswith(f"{file} is incomplete: ")
 
 
 def test_a_graph_for_another_use_is_reported(tmp_path: Path) -> None:
@@ -80,7 +80,8 @@ def test_a_graph_for_another_use_is_reported(tmp_path: Path) -> None:
     graph = version / "saved_model.pb"
     graph.write_bytes(graph.read_bytes().replace(b"serve", b"train"))
     assert (
-        Inspector().problem(version) == "saved_model.pb is incomplete: no graph in it is tagged 'serve' (found: train)"
+        SavedModelValidator().problem(version)
+        == "saved_model.pb is incomplete: no graph in it is tagged 'serve' (found: train)"
     )
 
 
@@ -89,7 +90,7 @@ def test_a_fifo_is_named_and_not_opened(version: Path, name: str) -> None:
     (version / name).parent.mkdir(exist_ok=True)
     (version / name).unlink(missing_ok=True)
     os.mkfifo(version / name)
-    assert Inspector().problem(version) == f"{name} is not a regular file"
+    assert SavedModelValidator().problem(version) == f"{name} is not a regular file"
     with pytest.raises(OSError, match="it is not a regular file"):
         proto_scanner.open_regular(version / name)
 
@@ -133,7 +134,7 @@ def test_an_index_that_counts_too_many_files_costs_nothing(version: Path, count:
     path = version / "variables" / "variables.index"
     path.write_bytes(index(block((b"", b"\x08" + varint(count)), (b"a", shard(0)))))
     tracemalloc.start()
-    reason = Inspector().problem(version)
+    reason = SavedModelValidator().problem(version)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert reason == f"variables/variables.index names {count} data files, more than the 2 files in variables/"
@@ -143,7 +144,7 @@ def test_an_index_that_counts_too_many_files_costs_nothing(version: Path, count:
 def test_an_index_whose_entries_share_a_block_is_refused(version: Path) -> None:
     entries = [(b"k%d" % number, shard(0)) for number in range(1000)]
     (version / "variables" / "variables.index").write_bytes(index(block(*entries), copies=1000))
-    assert Inspector().problem(version) == "variables/variables.index is incomplete: its blocks overlap"
+    assert SavedModelValidator().problem(version) == "variables/variables.index is incomplete: its blocks overlap"
 
 
 def test_what_cannot_be_read_is_named(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_what_cannot_be_read_is_named(version: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(proto_scanner, "open_regular", refuse)
-    assert Inspector().problem(version) == f"{version / 'saved_model.pb'} cannot be read: Permission denied"
+    assert SavedModelValidator().problem(version) == f"{version / 'saved_model.pb'} cannot be read: Permission denied"
 
 
 CHANGES = st.lists(st.tuples(st.integers(0), st.binary(min_size=1, max_size=4), st.booleans()), min_size=1, max_size=4)
@@ -178,7 +179,7 @@ def test_a_version_is_validated_after_any_change_of_its_files(
     whole = (damaged / name).read_bytes()
     try:
         (damaged / name).write_bytes(changed(whole, changes, cut))
-        assert "cannot be checked" not in Inspector().problem(damaged)
+        assert "cannot be checked" not in SavedModelValidator().problem(damaged)
         with contextlib.suppress(ServingError, DecodeError):
             for record in tfrecord.records(damaged / WARM_UP):
                 prediction_log_pb2.PredictionLog.FromString(record)
@@ -190,16 +191,16 @@ def test_every_cut_of_a_graph_is_noticed(version: Path) -> None:
     data = (version / "saved_model.pb").read_bytes()
     for cut in range(0, len(data), len(data) // 20):
         (version / "saved_model.pb").write_bytes(data[:cut])
-        assert Inspector().problem(version).startswith("saved_model.pb is incomplete: ")
+        assert SavedModelValidator().problem(version).startswith("saved_model.pb is incomplete: ")
 
 
 def test_a_version_is_validated_again_when_its_files_change(version: Path) -> None:
-    inspector = Inspector()
+    validator = SavedModelValidator()
     whole = (version / DATA).read_bytes()
     (version / DATA).write_bytes(whole[:-1])
-    assert inspector.problem(version)
+    assert validator.problem(version)
     (version / DATA).write_bytes(whole)
-    assert inspector.problem(version) == ""
+    assert validator.problem(version) == ""
 
 
 class Clock:
@@ -213,61 +214,61 @@ class Clock:
 def test_what_the_server_refuses_is_held_back_until_its_files_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, inspector, version = Clock(monkeypatch), Inspector(), tiny_saved_model(tmp_path / "1")
-    assert inspector.problem(version) == ""
-    inspector.refuse(version, f"NOT_FOUND: {version}/x is\n not there [[{{{{node y}}}}]]")
+    clock, validator, version = Clock(monkeypatch), SavedModelValidator(), tiny_saved_model(tmp_path / "1")
+    assert validator.problem(version) == ""
+    validator.mark_failed(version, f"NOT_FOUND: {version}/x is\n not there [[{{{{node y}}}}]]")
     reason = "does not load: NOT_FOUND: x is not there"
-    assert inspector.problem(version) == reason
+    assert validator.problem(version) == reason
     clock.now += 100
-    assert inspector.problem(version) == reason
+    assert validator.problem(version) == reason
     (version / "assets").mkdir()
-    assert inspector.problem(version) == ""
+    assert validator.problem(version) == ""
 
 
 def test_a_refused_version_stays_off_the_list_and_then_on_it_long_enough_to_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, inspector, version = Clock(monkeypatch), Inspector(), tiny_saved_model(tmp_path / "1")
-    inspector.problem(version)
-    inspector.refuse(version, "broken")
+    clock, validator, version = Clock(monkeypatch), SavedModelValidator(), tiny_saved_model(tmp_path / "1")
+    validator.problem(version)
+    validator.mark_failed(version, "broken")
     (version / "assets").mkdir()
     clock.now += 2.9
-    assert inspector.problem(version) == "does not load: broken"
+    assert validator.problem(version) == "does not load: broken"
     clock.now += 0.2
-    assert inspector.problem(version) == ""
+    assert validator.problem(version) == ""
     clock.now += 2.9
-    inspector.refuse(version, "broken")  # what the server still says of the files as they were
-    assert inspector.problem(version) == ""
+    validator.mark_failed(version, "broken")  # what the server still says of the files as they were
+    assert validator.problem(version) == ""
     clock.now += 0.2
-    inspector.refuse(version, "broken in another way")
-    assert inspector.problem(version) == "does not load: broken in another way"
+    validator.mark_failed(version, "broken in another way")
+    assert validator.problem(version) == "does not load: broken in another way"
 
 
 def test_a_version_published_in_place_of_a_deleted_refused_one_is_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, inspector, version = Clock(monkeypatch), Inspector(), tiny_saved_model(tmp_path / "1")
-    inspector.problem(version)
-    inspector.refuse(version, "broken")
+    clock, validator, version = Clock(monkeypatch), SavedModelValidator(), tiny_saved_model(tmp_path / "1")
+    validator.problem(version)
+    validator.mark_failed(version, "broken")
     shutil.rmtree(version)
-    inspector.forget({version})
+    validator.forget({version})
     clock.now += 100
     tiny_saved_model(version)
-    assert inspector.problem(version) == ""
-    inspector.refuse(version, "broken")  # what the server still says of the deleted one
-    assert inspector.problem(version) == ""
+    assert validator.problem(version) == ""
+    validator.mark_failed(version, "broken")  # what the server still says of the deleted one
+    assert validator.problem(version) == ""
     clock.now += 3.1
-    inspector.refuse(version, "broken, too")
-    assert inspector.problem(version) == "does not load: broken, too"
+    validator.mark_failed(version, "broken, too")
+    assert validator.problem(version) == "does not load: broken, too"
 
 
 def test_a_version_is_known_to_load_until_its_files_change(tmp_path: Path) -> None:
-    inspector, version = Inspector(), tiny_saved_model(tmp_path / "1")
-    inspector.accept(version)
-    assert not inspector.loads(version)  # never validated: not known at all
-    inspector.problem(version)
-    inspector.accept(version)
-    assert inspector.loads(version)
+    validator, version = SavedModelValidator(), tiny_saved_model(tmp_path / "1")
+    validator.mark_loaded(version)
+    assert not validator.loads(version)  # never validated: not known at all
+    validator.problem(version)
+    validator.mark_loaded(version)
+    assert validator.loads(version)
     (version / "assets").mkdir()
-    inspector.problem(version)
-    assert not inspector.loads(version)
+    validator.problem(version)
+    assert not validator.loads(version)

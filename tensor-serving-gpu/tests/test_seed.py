@@ -6,7 +6,7 @@ from pathlib import Path
 from serving_kit import Command
 
 from tensor_serving.catalogue import scan
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import SavedModelValidator
 from tensor_serving.seed import SHIPPED, seed
 
 NAMES = sorted(path.name for path in SHIPPED.iterdir())
@@ -18,7 +18,7 @@ def test_an_empty_volume_gets_the_shipped_models_once(tmp_path: Path) -> None:
         with Command(tmp_path / "log", "seed", "--models", models) as command:
             assert command.process.wait(60) == 0, command.text()
             assert line in command.text()
-    assert [(model.name, bool(model.serving)) for model in scan(models, Inspector()).models] == [
+    assert [(model.name, bool(model.serving)) for model in scan(models, SavedModelValidator()).models] == [
         (n, True) for n in NAMES
     ]
     assert list((models / ".staging").iterdir()) == []

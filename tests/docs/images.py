@@ -47,8 +47,9 @@ def running() -> Iterator[Row]:
         (ports,) = re.findall(r"^EXPOSE (.*)$", path.read_text(), re.MULTILINE)
         mounts = _compose()[service_of(folder)].get("volumes", [])
         check = ast.get_docstring(ast.parse((folder / "healthcheck.py").read_text())) or ""
-        when = " ".join(re.split(r"\.\s|\.$", check)[0].split()).removeprefix("Healthy when ")
-        yield _image(path), ", ".join(ports.split()), _volumes(mounts), when
+        when = " ".join(re.split(r"\.\s|\.$", check)[0].split())
+        assert when.startswith("Healthy when "), f"the docstring of {folder.name}/healthcheck.py begins otherwise"
+        yield _image(path), ", ".join(ports.split()), _volumes(mounts), when.removeprefix("Healthy when ")
 
 
 def _volumes(mounts: list[str]) -> str:

@@ -99,7 +99,7 @@ def pull(
 
 def _pull(place: "Store", folder: Path, models: list[str] | None, prune: bool, beat: Path | None, json: bool) -> None:
     from tensor_jupyter.data.progress import shown
-    from tensor_jupyter.publishing.store import forget, pulled
+    from tensor_jupyter.publishing.store import delete_pulled, pulled
 
     def advance_and_beat(count: int) -> None:
         advance(count)
@@ -119,7 +119,7 @@ def _pull(place: "Store", folder: Path, models: list[str] | None, prune: bool, b
     changed = [name for name in dict.fromkeys(ref.name for ref in there) if place.pull_settings(name, folder)]
     gone = [ref for ref in pulled(folder) if ref not in there and (models is None or ref.name in models)]
     for ref in gone if prune else ():
-        forget(ref, folder)
+        delete_pulled(ref, folder)
     _report(json, pulled=downloaded, settings=changed, removed=gone if prune else [])
 
 

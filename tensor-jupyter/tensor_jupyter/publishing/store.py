@@ -196,7 +196,7 @@ def pulled(models: Path) -> list[Ref]:
     return sorted(ref for ref in found if ref and (models / ref.name / str(ref.version)).is_dir())
 
 
-def forget(ref: Ref, models: Path) -> None:
+def delete_pulled(ref: Ref, models: Path) -> None:
     """Delete a pulled version that the store no longer has, in one step, whatever its labels."""
     with staging(models) as area:
         (models / ref.name / str(ref.version)).rename(area)

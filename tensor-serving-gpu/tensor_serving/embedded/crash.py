@@ -18,9 +18,9 @@ _MAX_CHARS = 10_000
 
 
 def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions, str]:
-    """Return the record of loads including the last crash, the table for this process, and the culprit.
+    """Return the record of loads including the last crash, the table for this process, and the crashing request.
 
-    The culprit is the id of the request whose call crashed the last process; it is empty unless that call was the only
+    The crashing request is the id of the request whose call crashed the last process; "" unless that call was the only
     one running. It is also empty when the process was killed.
 
     Without a path, or if nothing can be written, record and table are kept in memory and a crash leaves no trace.
@@ -31,9 +31,9 @@ def open_record(path: Path | None) -> tuple[LoadRecord, RunningVersions, str]:
     trace, table = path.with_suffix(".trace"), path.with_suffix(".running")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        culprit = _work_out(record, _text(trace), read(table))
+        crashing_request = _work_out(record, _text(trace), read(table))
         faulthandler.enable(trace.open("w", encoding="utf-8"), all_threads=False)
-        return record, RunningVersions(table), culprit
+        return record, RunningVersions(table), crashing_request
     except OSError as error:
         log.error("%s cannot be written, a crash will leave no trace: %s", error.filename or path, error.strerror)
         return record, RunningVersions(None), ""

@@ -34,7 +34,7 @@ _MAX_WAIT_S = 3600.0  # seconds of one wait; a longer one is repeated
 class Engine:
     """Serves what the options name, once started. `repository` accepts calls before that; they wait.
 
-    `culprit` is the id of the request that crashed the previous process, if it is known.
+    `crashing_request` is the id of the request that crashed the previous process, if it is known.
 
     `ended` is done when the models thread has ended: with a ConfigError as its exception when the config cannot be
     read and is not polled.
@@ -47,7 +47,7 @@ class Engine:
         self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._stopping = False
         self._config_due = self._folders_due = float("inf")
-        self._record, self._running, self.culprit = open_record(options.load_record_file)
+        self._record, self._running, self.crashing_request = open_record(options.load_record_file)
         self.metrics = Metrics()
         self.execution = Execution(options, self.metrics)
         retries = Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)

@@ -11,10 +11,11 @@ TF Serving, where half_plus_two accepts a plain list although its signature decl
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2
 
+from tensor_serving.embedded import dtypes
 from tensor_serving.embedded.call import Call
 from tensor_serving.embedded.errors import ServingError, failed_precondition, invalid
 from tensor_serving.embedded.tensors import Array, to_array, write
@@ -142,7 +143,7 @@ def _check_names(signature: meta_graph_pb2.SignatureDef, sent: Collection[str]) 
 def _checked(position: int, alias: str, dtype: int, proto: tensor_pb2.TensorProto) -> Array:
     value = to_array(alias, proto)
     if proto.dtype != dtype:
-        raise invalid(f"Expects arg[{position}] to be {_dtype(dtype)} but {_dtype(proto.dtype)} is provided")
+        raise invalid(f"Expects arg[{position}] to be {dtypes.name(dtype)} but {dtypes.name(proto.dtype)} is provided")
     return value
 
 
@@ -167,11 +168,6 @@ def _fetches(plan: _Plan, output_filter: Sequence[str]) -> tuple[str, ...]:
 
 def _sparse(kind: str, alias: str) -> ServingError:
     return invalid(f"{kind} {alias} is sparse or composite in this signature; only dense tensors are supported")
-
-
-def _dtype(number: int) -> str:
-    """Return TensorFlow's C++ name of a dtype, which is the enum's in lower case."""
-    return str(types_pb2.DataType.Name(number).removeprefix("DT_").lower())
 
 
 def _list(names: Iterable[str]) -> str:

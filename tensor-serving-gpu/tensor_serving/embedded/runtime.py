@@ -15,7 +15,7 @@ from tensor_serving.embedded.errors import ServingError, invalid
 from tensor_serving.embedded.freezing import Freezer
 from tensor_serving.embedded.native.session import Ends, Session
 from tensor_serving.embedded.tensors import Array
-from tensor_serving.savedmodel import Inspector
+from tensor_serving.savedmodel import SavedModelValidator
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Model:
     def __init__(self, folder: Path, intra_op_threads: int = 0, inter_op_threads: int = 0, freeze: bool = True) -> None:
         # The loader ignores a missing variables folder, and every call would fail then. The watcher checks which
         # operations may run.
-        if reason := Inspector(allowed={"*"}).problem(folder):
+        if reason := SavedModelValidator(allowed={"*"}).problem(folder):
             raise ServingError(grpc.StatusCode.NOT_FOUND, f"{folder}: {reason}")
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,

@@ -78,7 +78,7 @@ class _Server:
             return 1
         from tensor_serving.embedded.servicers import Servicers
 
-        servicers = Servicers(engine.repository, engine.reload, engine.metrics, engine.culprit)
+        servicers = Servicers(engine.repository, engine.reload, engine.metrics, engine.crashing_request)
         handlers = servicers.handlers()
         plain.add_handlers(handlers)
         await plain.start()

@@ -63,11 +63,12 @@ class Servicers:
     """The methods of TensorFlow Serving's two services and of the health service.
 
     `reload` applies a list of models, waits for the new ones, and raises ServingError if they cannot be loaded.
-    `culprit` is the id of the request that crashed the previous process: its call is refused when it is retried.
+    `crashing_request` is the id of the request that crashed the previous process: when retried, its call is refused.
     """
 
-    def __init__(self, repository: Repository, reload: Reload, metrics: Metrics, culprit: str = "") -> None:
-        self._repository, self._reload, self._metrics, self._culprit = repository, reload, metrics, culprit
+    def __init__(self, repository: Repository, reload: Reload, metrics: Metrics, crashing_request: str = "") -> None:
+        self._repository, self._reload, self._metrics = repository, reload, metrics
+        self._crashing_request = crashing_request
         self.health = Health(repository)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -97,8 +98,8 @@ class Servicers:
         started, code, name = perf_counter(), "CANCELLED", ""
         try:
             name, version, label = _wanted(_first_task(request) if kind is _MULTIPLE else request)
-            if self._culprit:
-                self._refuse_culprit(context)
+            if self._crashing_request:
+                self._refuse_crashing_request(context)
             await self._repository.wait_until_loaded(name, version, label)
             with self._repository.held(name, version, label) as (found, runner):
                 call = kind.prepare(runner.signatures, request)
@@ -123,12 +124,13 @@ class Servicers:
         finally:
             self._metrics.request(name, kind.api, "GRPC", code, perf_counter() - started)
 
-    def _refuse_culprit(self, context: Any) -> None:
+    def _refuse_crashing_request(self, context: Any) -> None:
         """Raise ServingError for a retry of the call that crashed the previous process.
 
         Only a call marked as a retry can be that one: clients may give all their calls the same id.
         """
-        if metadata_value(context, "x-request-id") == self._culprit and metadata_value(context, "x-previous-attempts"):
+        is_it = metadata_value(context, "x-request-id") == self._crashing_request
+        if is_it and metadata_value(context, "x-previous-attempts"):
             raise ServingError(grpc.StatusCode.DATA_LOSS, "this call crashed the model server: it is not run again")
 
     async def _get_model_metadata(

@@ -53,7 +53,6 @@ _LONG = {
     "TF_GraphImportGraphDef": (None, [c_void_p, _Buffer, c_void_p, c_void_p]),
 }
 _SHORT = {
-    "TF_Version": (c_char_p, []),
     "TF_NewStatus": (c_void_p, []),
     "TF_DeleteStatus": (None, [c_void_p]),
     "TF_GetCode": (c_int, [c_void_p]),

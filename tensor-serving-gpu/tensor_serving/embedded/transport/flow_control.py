@@ -35,7 +35,7 @@ class FlowControl:
         self._on_end, self._on_flush = on_end, on_flush
         self._window = frames.WINDOW  # bytes the client accepts on the connection
         self._stream_window = frames.WINDOW  # bytes it accepts of a new call; calls' windows are relative to it
-        self.max_frame = frames.LEAST_FRAME  # bytes it accepts in a frame
+        self.max_frame = frames.MIN_MAX_FRAME  # bytes it accepts in a frame
         self._unsent: dict[int, Call] = {}  # calls whose answer waits for a window
         self._ready: OrderedDict[int, Call] = OrderedDict()  # those of them whose own window is open
         self.unread = 0  # bytes of the waiting answers
@@ -106,13 +106,13 @@ class FlowControl:
     def widen(self, more: int) -> None:
         """Apply a window update of the connection. Raises ProtocolError if the window becomes too large."""
         self._window += more
-        if self._window > frames.WIDEST_WINDOW:
+        if self._window > frames.MAX_WINDOW:
             raise ProtocolError(f"a window {more} bytes wider", frames.FLOW_CONTROL_ERROR)
 
     def widen_call(self, call: Call, more: int) -> bool:
         """Apply a window update of a call; return False if the window becomes too large."""
         call.window += more
-        if call.window + self._stream_window > frames.WIDEST_WINDOW:
+        if call.window + self._stream_window > frames.MAX_WINDOW:
             return False
         if call.stream in self._unsent:
             self._ready[call.stream] = call
@@ -125,11 +125,11 @@ class FlowControl:
             if number >= limits.MAX_SETTINGS:
                 raise ProtocolError("too many settings in one frame", frames.ENHANCE_YOUR_CALM)
             if setting == frames.INITIAL_WINDOW_SIZE:
-                if value > frames.WIDEST_WINDOW:
+                if value > frames.MAX_WINDOW:
                     raise ProtocolError(f"a window of {value} bytes", frames.FLOW_CONTROL_ERROR)
                 window = value
             elif setting == frames.MAX_FRAME_SIZE:
-                if not frames.LEAST_FRAME <= value < 1 << 24:
+                if not frames.MIN_MAX_FRAME <= value < 1 << 24:
                     raise ProtocolError(f"frames of {value} bytes")
                 self.max_frame = value
             elif setting == frames.ENABLE_PUSH and value > 1:
@@ -137,7 +137,7 @@ class FlowControl:
         if window == self._stream_window:
             return
         widest = max((call.window for call in calls), default=0)
-        if max(0, widest) + window > frames.WIDEST_WINDOW:
+        if max(0, widest) + window > frames.MAX_WINDOW:
             raise ProtocolError(f"a window of {window} bytes", frames.FLOW_CONTROL_ERROR)
         self._stream_window = window
         self._ready.update(self._unsent)

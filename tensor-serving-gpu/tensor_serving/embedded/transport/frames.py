@@ -6,8 +6,8 @@ from collections.abc import Iterable
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD = 9  # bytes of a frame's header
 WINDOW = 65_535  # initial window in bytes, until a SETTINGS frame changes it
-WIDEST_WINDOW = 2**31 - 1
-LEAST_FRAME = 16_384  # bytes of payload that every peer accepts
+MAX_WINDOW = 2**31 - 1
+MIN_MAX_FRAME = 16_384  # bytes of payload that every peer accepts
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 
@@ -61,7 +61,7 @@ def number(payload: bytes) -> int:
     """Return the 31-bit number that a payload consists of."""
     if len(payload) != 4:
         raise ProtocolError(f"a number of {len(payload)} bytes", FRAME_SIZE_ERROR)
-    return int.from_bytes(payload, "big") & WIDEST_WINDOW
+    return int.from_bytes(payload, "big") & MAX_WINDOW
 
 
 def window_update(stream: int, more: int) -> bytes:
