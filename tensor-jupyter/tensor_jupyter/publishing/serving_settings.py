@@ -75,7 +75,7 @@ _Policy = Annotated[
 
 
 class ServingSettings(_Strict):
-    """What a model sets for itself; every change gives new settings."""
+    """The settings of one model. Immutable: a change returns new settings."""
 
     model_config = ConfigDict(title="serving.json")
 

@@ -33,7 +33,9 @@ class Run(BaseModel):
     batch_size: int | None = Field(
         None, ge=1, le=65_536, description="Images in one step; none: 128, or fewer of a small set."
     )
-    learning_rate: float | None = Field(None, gt=0, le=1, description="The highest rate; none: the network's own.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Learning rate after warm-up; none: the network's own."
+    )
     seed: int = Field(7, ge=0, lt=2**31, description="The same seed gives the same model on the same CPU.")
     validation_split: float = Field(
         0.05, ge=0, lt=0.9, description="Part of the training images that chooses the epoch to keep; 0: the last."
@@ -43,16 +45,21 @@ class Run(BaseModel):
         0.0, ge=0, lt=1, description="Momentum of a moving average of the weights, which is what is kept; 0: none."
     )
     teachers: int = Field(
-        0, ge=0, le=16, description="So many networks of other seeds are trained first; the kept one learns from them."
+        0,
+        ge=0,
+        le=16,
+        description="How many networks of other seeds are trained first, for the final one to learn from.",
     )
     augmentation: Literal["auto", "digits", "photographs", "none"] = Field(
         "auto", description="How the images are varied; auto: as fits the data."
     )
     label_smoothing: float = Field(
-        0.02, ge=0, lt=0.5, description="So that a sure answer scores 0.99 and a doubtful one less."
+        0.02, ge=0, lt=0.5, description="Label smoothing: a certain answer scores about 0.99."
     )
     patience: int | None = Field(
-        None, ge=1, description="Stop after so many epochs without a better one; none: a third of the epochs."
+        None,
+        ge=1,
+        description="Stop after so many epochs without a better one; none: a third of the epochs, at least 3.",
     )
     mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="float16 in training; auto: on a GPU.")
     subset: float = Field(1.0, ge=0.001, le=1, description="Part of the training images; at least 2,000 are taken.")
