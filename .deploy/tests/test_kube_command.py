@@ -152,6 +152,12 @@ def test_keys_and_rules_of_this_machine_come_along(cluster: Cluster, monkeypatch
     assert variables["TENSOR_REST_API_KEYS_FILE"] == "/run/secrets/tensor-rest/api-keys"
 
 
+def test_rules_that_were_removed_are_removed_by_apply(cluster: Cluster) -> None:
+    assert __main__.main(["apply", "--yes"]) == 0
+    named = {each["metadata"]["name"]: each for each in cluster.applied() if each["kind"] == "ConfigMap"}
+    assert named["tensor-rest-config"]["data"] == {}
+
+
 def test_the_key_of_clients_tokens_is_made_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_SERVING", "embedded")
     apply = ["apply", "--yes", "--component", "direct"]

@@ -153,7 +153,7 @@ def _namespace(rendered: str, choice: Choice) -> dict[str, object]:
 
 
 def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[str, object]:
-    """Return the objects made from this machine's files: JupyterLab's token, API keys and rules, if there are any."""
+    """Return the objects made from this machine's files: JupyterLab's token, API keys if there are any, and rules."""
     objects = []
     if "production" not in choice.components:
         token.make(settings)
@@ -167,10 +167,9 @@ def _own_objects(kubectl: Kubectl, choice: Choice, settings: Settings) -> dict[s
     if "direct" in choice.components and not _has_secret(kubectl, manifests.ROUTE_KEY):
         objects.append(_secret(manifests.ROUTE_KEY, "route-key", secrets.token_hex(32).encode(), choice))
     rules = settings.config / "rules.json"
-    if rules.is_file():
-        data = {"rules.json": rules.read_text(encoding="utf-8")}
-        objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("tensor-rest-config", choice)})
-        objects[-1]["data"] = data
+    data = {"rules.json": rules.read_text(encoding="utf-8")} if rules.is_file() else {}  # {}: earlier ones are removed
+    metadata = _named("tensor-rest-config", choice)
+    objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     return {"apiVersion": "v1", "kind": "List", "items": objects}
 
 
