@@ -18,6 +18,8 @@ def every_kind() -> dict[str, Model]:
     return {
         # two versions, the newest of them the default
         "mnist_net": Model(card=LEVELS, versions=[1, 2], labels={"stable": 2, "candidate": 1}),
+        # the default version has names of its own for the same ten classes
+        "letters_net": Model(card={**LEVELS, "labels": [*"abcdefghij"]}, versions=[1, 2], cards={1: LEVELS}),
         "glyph_net": Model(card={**CARD, "input": {**CARD["input"], "centering": "mnist"}}),
         "animal_net": Model(card={**LEVELS, "labels": ANIMALS}, classes=len(ANIMALS)),
         "unsure_net": Model(card=LEVELS),  # by its rule never sure enough

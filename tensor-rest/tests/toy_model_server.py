@@ -32,6 +32,7 @@ class Model:
 
     versions: list[int] = field(default_factory=lambda: [1])
     card: dict | str | None = field(default_factory=lambda: dict(CARD))
+    cards: dict[int, dict] = field(default_factory=dict)  # of versions that have another one
     as_floats: bool = True
     classes: int = 10
     shift: int = 0  # added to the digit, so that versions differ
@@ -128,7 +129,8 @@ class ModelServer:
         answer.model_spec.name = request.model_spec.name
         answer.model_spec.version.value = version
         if request.model_spec.signature_name == "describe":
-            card = model.card if isinstance(model.card, str) else json.dumps(model.card)
+            card = model.cards.get(version, model.card)
+            card = card if isinstance(card, str) else json.dumps(card)
             write(np.array([card.encode()], dtype=object), answer.outputs["card"])
             return answer
         if model.compute is not None:

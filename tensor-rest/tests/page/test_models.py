@@ -26,7 +26,7 @@ def locked(toy: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_a_model_that_cannot_be_described_at_first_takes_drawings_as_soon_as_it_can(page: Any, front: Front) -> None:
-    described = "**/tf/models/mnist-net"
+    described = "**/tf/models/mnist-net/versions/*/metadata"
     page.route(described, lambda route: route.fulfill(status=503, content_type="application/json", body="{}"))
     open_page(page, front)
     page.locator("#canvas").wait_for(state="hidden")
@@ -53,6 +53,20 @@ def test_models_of_images_can_be_chosen_with_version_and_label(page: Any, front:
     page.wait_for_selector("#model:enabled")
     assert page.input_value("#model") == "mnist-net/labels/candidate"
     assert "mnist-net/labels/candidate/classify" in text(page, "#curl")
+
+
+def test_a_version_is_shown_with_its_own_labels(page: Any, front: Front) -> None:
+    open_page(page, front, "?model=letters-net/versions/1")
+    assert page.locator("#bars .label").all_inner_texts() == list("0123456789")
+    page.select_option("#second-model", "letters-net")
+    assert page.locator("#second-bars .label").all_inner_texts() == list("abcdefghij")
+    pick(page, ("two.png", image_file(60)))
+    answer(page, "2")
+    page.locator("#second[data-state=answer] #second-best", has_text="c").wait_for()
+    assert page.locator("#feedback button").all_inner_texts()[:10] == list("0123456789")
+    page.select_option("#model", "letters-net")
+    answer(page, "c")
+    assert page.locator("#bars .label").all_inner_texts() == list("abcdefghij")
 
 
 def test_a_second_opinion_is_reported(page: Any, front: Front) -> None:

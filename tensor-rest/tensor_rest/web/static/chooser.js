@@ -4,9 +4,6 @@ import * as served from "./served.js";
 
 const NONE = "no model yet";
 
-/** The model of a target such as mnist-net/labels/stable. */
-export const modelOf = (target) => decodeURIComponent(target.split("/")[0]);
-
 /** Sends the events "model" and "second" when another target is chosen; `detail.byHand`: a person chose it. */
 export class Chooser extends EventTarget {
   wanted = new URLSearchParams(location.search).get("model"); // chosen as soon as it is served
@@ -31,7 +28,7 @@ export class Chooser extends EventTarget {
   }
 
   get model() {
-    return modelOf(this.target);
+    return served.modelOf(this.target);
   }
 
   /** The target to compare with, or "". */
@@ -45,7 +42,7 @@ export class Chooser extends EventTarget {
     const before = this.target;
     fill(select, served.choices(), NONE);
     const targets = [...select.options].map(({ value }) => value);
-    const [first] = targets.filter((target) => served.takesImages(modelOf(target)));
+    const [first] = targets.filter(served.takesImages);
     const chosen = [this.wanted, before, select.dataset.default].find((target) => target && targets.includes(target));
     select.value = chosen ?? first ?? targets[0];
     const missing = this.wanted && this.target !== this.wanted;
@@ -60,8 +57,8 @@ export class Chooser extends EventTarget {
   /** Offer the targets that take the same inputs, except the chosen one. */
   #fillSecond() {
     const second = this.second;
-    const groups = served.choices().filter(({ name }) => comparable(this.model, name));
-    const others = groups.map(({ name, choices }) => ({ name, choices: choices.filter(({ target }) => target !== this.target) }));
+    const suits = ({ target }) => target !== this.target && comparable(this.target, target);
+    const others = served.choices().map(({ name, choices }) => ({ name, choices: choices.filter(suits) }));
     fill($("second-model"), others.filter(({ choices }) => choices.length), "nothing", true);
     const targets = [...$("second-model").options].map(({ value }) => value);
     $("second-model").value = targets.includes(second) ? second : "";
@@ -79,13 +76,14 @@ export class Chooser extends EventTarget {
   }
 }
 
-function comparable(name, other) {
-  if (served.takesImages(name) || served.takesImages(other)) return served.takesImages(name) && served.takesImages(other);
-  return inputs(name) === inputs(other);
+/** Whether two targets take the same inputs. */
+function comparable(target, other) {
+  if (served.takesImages(target) || served.takesImages(other)) return served.takesImages(target) && served.takesImages(other);
+  return inputs(target) === inputs(other);
 }
 
-function inputs(name) {
-  const [first] = Object.values(served.signaturesOf(name));
+function inputs(target) {
+  const [first] = Object.values(served.signaturesOf(target));
   return JSON.stringify(Object.entries(first?.inputs ?? {}).map(([alias, { dtype, shape }]) => [alias, dtype, shape?.length]));
 }
 

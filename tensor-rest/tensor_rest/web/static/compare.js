@@ -2,7 +2,6 @@
 import { answeredBy, showPredicted } from "./answer.js";
 import { $, milliseconds, say } from "./dom.js";
 import { Refusal, classify, predict } from "./gateway.js";
-import { modelOf } from "./chooser.js";
 import * as served from "./served.js";
 import { Side } from "./side.js";
 
@@ -27,7 +26,7 @@ export function cancel() {
 export function empty(target) {
   cancel();
   if (!target) return;
-  side.empty("Its answer appears here.", served.takesImages(modelOf(target)) ? served.labelsOf(modelOf(target)) : null);
+  side.empty("Its answer appears here.", served.takesImages(target) ? served.labelsOf(target) : null);
   title(target, "");
 }
 
@@ -41,7 +40,8 @@ export function classifyImage(target, image) {
   return answered(target, async (signal) => {
     const [answer] = await classify(target, [image], signal);
     if (answer.error) return side.hint(answer.error);
-    side.labels(answer, served.cardOf(answer.model), served.labelsOf(answer.model));
+    const by = served.targetOf(answer);
+    side.labels(answer, served.cardOf(by), served.labelsOf(by));
     title(target, `${answeredBy(answer, served.namesOf(answer.model, answer.version))}, ${milliseconds(answer.computing)}`);
   });
 }
@@ -50,7 +50,7 @@ export function classifyImage(target, image) {
 export function runSignature(target, signature, inputs) {
   return answered(target, async (signal) => {
     const answer = await predict(target, signature, inputs, signal);
-    showPredicted(side, answer, served.cardOf(answer.model));
+    showPredicted(side, answer, served.cardOf(served.targetOf(answer)));
     title(target, answeredBy(answer, served.namesOf(answer.model, answer.version)));
   });
 }

@@ -6,17 +6,17 @@ import { described, example, isSingle, parsed } from "./tensors.js";
 let shown = ""; // the signatures the form is made of, as text
 let signatures = {};
 
-/** Make the form of a model; typed values are kept if its signatures are the same. */
-export function showForm(name) {
-  signatures = served.signaturesOf(name);
-  const text = JSON.stringify([name, signatures]);
+/** Make the form of a target; typed values are kept if model and signatures are the same. */
+export function showForm(target) {
+  signatures = served.signaturesOf(target);
+  const text = JSON.stringify([served.modelOf(target), signatures]);
   if (text === shown) return;
   shown = text;
   const names = Object.keys(signatures);
   $("signature").replaceChildren(...names.map((each) => new Option(each)));
   $("signature-row").hidden = names.length < 2;
   fields();
-  const none = served.trouble(name) || "This model has no signature to call.";
+  const none = served.trouble(target) || "This model has no signature to call.";
   say($("form-note"), names.length ? "Each field holds an example that fits. Values are JSON; a single row needs no outer brackets." : none);
   for (const id of ["run", "example"]) $(id).disabled = names.length === 0;
 }

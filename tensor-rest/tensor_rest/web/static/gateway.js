@@ -35,6 +35,9 @@ export const models = () => send("/tf/models", { signal: AbortSignal.timeout(TIM
 /** One model, with signatures and card of its default version. */
 export const model = (name) => send(`/tf/models/${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
+/** Signatures and card of the version behind `target` (a path such as mnist-net/versions/2). */
+export const metadata = (target) => send(`/tf/models/${target}/metadata`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+
 /**
  * Classify images {name, blob} with the model behind `target` (a path such as mnist-net/labels/stable): returns a
  * list in their order of {model, version, labels, explain, ...} or {error}, each with the times of the request.

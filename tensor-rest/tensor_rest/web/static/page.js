@@ -1,7 +1,7 @@
 // The page: sends the drawing, image or form to the chosen model, and to a second one if there is one to compare.
 import { announce, showAnswer, showEmpty, showHint, showOutputs, showProblem } from "./answer.js";
 import { cameraOn, close as closeCamera } from "./camera.js";
-import { Chooser, modelOf } from "./chooser.js";
+import { Chooser } from "./chooser.js";
 import * as compare from "./compare.js";
 import { $, say } from "./dom.js";
 import { Paper } from "./drawing.js";
@@ -32,7 +32,7 @@ let inFlight = null; // the request in flight
 let live = 0; // timer of the next request for a growing stroke
 
 const imageMode = () => document.body.dataset.mode === "image";
-const wantsImage = () => served.takesImages(chooser.model) || !chooser.target;
+const wantsImage = () => served.takesImages(chooser.target) || !chooser.target;
 
 // ---- an image
 
@@ -41,10 +41,10 @@ async function question(growing = false) {
   const { target, second } = chooser;
   if (!target || !imageMode() || paper.empty || (growing && (inFlight || watch.hurried))) return;
   const mine = renew();
-  if (isGlyphModel(chooser.model) && paper.blank) return nothingDrawn();
+  if (isGlyph(chooser.target) && paper.blank) return nothingDrawn();
   if (!growing) {
     $("answer").setAttribute("aria-busy", "true");
-    offer(null, served.labelsOf(chooser.model)); // otherwise a label could be given to the previous image
+    offer(null, served.labelsOf(chooser.target)); // otherwise a label could be given to the previous image
   }
   const { serial, image } = paper;
   const strokes = paper.strokes.map((stroke) => [...stroke]);
@@ -73,7 +73,7 @@ function renew(next = new AbortController()) {
   return next;
 }
 
-const isGlyphModel = (model) => served.cardOf(model)?.input?.centering === "mnist";
+const isGlyph = (target) => served.cardOf(target)?.input?.centering === "mnist";
 
 function nothingDrawn() {
   renew(null);
@@ -84,7 +84,7 @@ function nothingDrawn() {
 
 function hint(text) {
   showHint(text);
-  offer(null, served.labelsOf(chooser.model));
+  offer(null, served.labelsOf(chooser.target));
 }
 
 function answered(tried) {
@@ -97,7 +97,7 @@ function refused(error, hope) {
   watch.hurried = error.passes && imageMode();
   if (error.status === 400 && imageMode()) return hint(error.message); // the image has no glyph, for example
   showProblem(error, watch.hurried ? hope : "");
-  offer(null, served.labelsOf(chooser.model));
+  offer(null, served.labelsOf(chooser.target));
   if (error.status === 401) watch.showKeyForm(error);
   if (watch.hurried) watch.after();
 }
@@ -115,7 +115,7 @@ async function run() {
   try {
     if (second) compare.runSignature(second, signature, inputs);
     const answer = await predict(target, signature, inputs, mine.signal);
-    showOutputs(answer, served.cardOf(answer.model), served.namesOf(answer.model, answer.version));
+    showOutputs(answer, served.cardOf(served.targetOf(answer)), served.namesOf(answer.model, answer.version));
   } catch (error) {
     if (mine.signal.aborted) return;
     refused(error, "");
@@ -127,13 +127,13 @@ async function run() {
 // ---- showing
 
 function show(answer) {
-  const { model, version } = answer;
-  return showAnswer(answer, served.cardOf(model), served.labelsOf(model), served.namesOf(model, version));
+  const by = served.targetOf(answer);
+  return showAnswer(answer, served.cardOf(by), served.labelsOf(by), served.namesOf(answer.model, answer.version));
 }
 
 function showTry(tried) {
   tried.changed = () => recent.save();
-  offer(tried, served.labelsOf(tried.answer.model) ?? tried.answer.labels.map(({ label }) => label));
+  offer(tried, served.labelsOf(served.targetOf(tried.answer)) ?? tried.answer.labels.map(({ label }) => label));
   return show(tried.answer);
 }
 
@@ -158,7 +158,7 @@ function itemTry(item) {
 }
 
 function showNothing() {
-  const labels = served.labelsOf(chooser.model);
+  const labels = served.labelsOf(chooser.target);
   showEmpty(imageMode() ? labels ?? [] : []);
   offer(null, labels);
   compare.empty(chooser.second);
@@ -181,7 +181,7 @@ function modelChanged(answered = false) {
   watch.hurried = false;
   if (several.shown && images) several.classify(target);
   if (images) {
-    const digits = (served.labelsOf(model) ?? []).every((label) => /^\d$/.test(label));
+    const digits = (served.labelsOf(target) ?? []).every((label) => /^\d$/.test(label));
     say($("try-title"), digits ? "Draw a digit" : "Draw or drop an image");
     $("gallery").hidden = !digits;
     count(model, digits);
@@ -192,7 +192,7 @@ function modelChanged(answered = false) {
     closeCamera();
     several.putAway();
     say($("try-title"), "Fill in the inputs");
-    showForm(model);
+    showForm(target);
     showNothing();
     const filled = filledIn();
     if (filled) showTensorCall(target, filled.signature, filled.inputs);
@@ -212,23 +212,23 @@ chooser.addEventListener("second", async ({ detail: { byHand } }) => {
   if (!imageMode()) {
     if ($("answer").dataset.state === "answer") run();
   } else if (!paper.empty) {
-    if (isGlyphModel(chooser.model) && paper.blank) compare.hint(BLANK);
+    if (isGlyph(chooser.target) && paper.blank) compare.hint(BLANK);
     else compare.classifyImage(chooser.second, { name: paper.image?.name, blob: await paper.blob() });
   }
 });
 watch.addEventListener("served", () => {
   chooser.update();
   // The chosen model could not be described before: whether it takes images is known only now.
-  if (served.profile(chooser.model) && imageMode() !== wantsImage()) modelChanged();
+  if (served.profile(chooser.target) && imageMode() !== wantsImage()) modelChanged();
   if (watch.hurried) question();
   if (several.stopped) several.resume(chooser.target);
-  if (!imageMode()) showForm(chooser.model);
+  if (!imageMode()) showForm(chooser.target);
 });
 watch.addEventListener("key", () => (watch.hurried = !paper.empty));
 
 async function take(files) {
   if (!files?.length) return;
-  if (!imageMode()) return say($("note"), `${modelOf(chooser.target)} does not take images; choose a model that does.`);
+  if (!imageMode()) return say($("note"), `${chooser.model} does not take images; choose a model that does.`);
   say($("note"), "");
   closeCamera();
   if (files.length > 1) return several.start(files, chooser.target);

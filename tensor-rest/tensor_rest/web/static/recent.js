@@ -3,7 +3,7 @@ import { button, element, store } from "./dom.js";
 import { blackOnWhite } from "./drawing.js";
 import { fromDataUrl, smaller, toDataUrl } from "./image_files.js";
 import { headline, read } from "./scores.js";
-import { cardOf } from "./served.js";
+import { cardOf, targetOf } from "./served.js";
 
 const PLACE = "tensor-lab.tries";
 const MAX_TRIES = 10;
@@ -63,7 +63,7 @@ export class Recent {
 
 /** The headline of an answer, short enough for a thumbnail. */
 function shortly(answer) {
-  const reading = read(answer, cardOf(answer.model), answer.complete);
+  const reading = read(answer, cardOf(targetOf(answer)), answer.complete);
   return reading.sure ? headline(reading) : "?";
 }
 

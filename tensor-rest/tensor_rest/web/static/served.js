@@ -1,10 +1,10 @@
 // What is served, and which models, versions and labels can be chosen. watch.js reads it periodically, listing.js shows it.
-import { Refusal, model as describe, models as list } from "./gateway.js";
+import { Refusal, metadata, model as describe, models as list } from "./gateway.js";
 
 const MAX_LABELS = 1000; // of a model without a card, whose labels are the indices of its scores
 const EXAMPLES = ["tensorflow/serving/classify", "tensorflow/serving/regress"]; // methods that take tf.Example
 
-const details = new Map(); // model -> {key, document, wrong}: GET /tf/models/<model> of the versions `key` names
+const details = new Map(); // model -> {key, documents: version -> its metadata, wrong: version -> why it has none}
 let summaries = []; // of GET /tf/models
 
 /** Read what is served. `wanted` names a model to look for while there is no full list. Throws Refusal. */
@@ -24,30 +24,48 @@ function missing(error) {
   throw error;
 }
 
-async function learn({ name, ready, versions, labels, default_version: version }) {
+/** Read the metadata of a model's versions, again when its versions or labels have changed. */
+async function learn(summary) {
+  const { name, ready, versions, labels, default_version: version } = summary;
   const key = JSON.stringify([versions, labels, version]);
   if (!ready || details.get(name)?.key === key) return;
-  try {
-    details.set(name, { key, document: await describe(name) });
-  } catch (error) {
-    missing(error);
-    details.set(name, { key: "", wrong: error.message }); // it is read again at the next look
-  }
+  const [documents, wrong] = [new Map(), new Map()];
+  const read = async (number) => {
+    try {
+      documents.set(number, await metadata(targetOf({ model: name, version: number })));
+    } catch (error) {
+      missing(error);
+      wrong.set(number, error.message);
+    }
+  };
+  await Promise.all(live(summary).map(read));
+  details.set(name, { key: wrong.size ? "" : key, documents, wrong }); // "": they are read again at the next look
 }
 
-/** Signatures and card of the version that answers by default; undefined while they are not known. */
-export function profile(name) {
-  return details.get(name)?.document?.default;
+/** The model of a target such as mnist-net/labels/stable. */
+export const modelOf = (target) => decodeURIComponent(target.split("/")[0]);
+
+/** The target of the version that gave an answer {model, version}. */
+export const targetOf = ({ model, version }) => `${encodeURIComponent(model)}/versions/${version}`;
+
+function versionOf(target) {
+  const [name, kind, which] = target.split("/").map(decodeURIComponent);
+  const summary = summaryOf(name);
+  if (kind === "versions") return Number(which);
+  return kind === "labels" ? summary?.labels[which] : summary && defaultOf(summary);
 }
 
-/** Why a model cannot be described, or "". */
-export const trouble = (name) => details.get(name)?.wrong ?? "";
+/** Signatures and card of the version behind a target; undefined while they are not known. */
+export const profile = (target) => details.get(modelOf(target))?.documents.get(versionOf(target));
 
-export const cardOf = (name) => profile(name)?.card ?? null;
+/** Why the version behind a target cannot be described, or "". */
+export const trouble = (target) => details.get(modelOf(target))?.wrong.get(versionOf(target)) ?? "";
 
-/** All labels of a model in their order, or null. */
-export function labelsOf(name) {
-  const found = profile(name);
+export const cardOf = (target) => profile(target)?.card ?? null;
+
+/** All labels of the version behind a target in their order, or null. */
+export function labelsOf(target) {
+  const found = profile(target);
   if (found?.card?.labels?.length) return found.card.labels;
   const outputs = found?.signatures.serving_default?.outputs ?? {};
   const scores = outputs.scores ?? Object.values(outputs).find(({ dtype, shape }) => dtype === "float" && shape?.length === 2);
@@ -68,12 +86,12 @@ export function candidateOf(name) {
   return live(summary).includes(version) && version !== defaultOf(summary) ? version : null;
 }
 
-/** Whether the model is tried with an image; else it is tried with a form. The gateway decides, by its own rule. */
-export const takesImages = (name) => Boolean(profile(name)?.image_signatures?.includes("serving_default"));
+/** Whether the target is tried with an image; else it is tried with a form. The gateway decides, by its own rule. */
+export const takesImages = (target) => Boolean(profile(target)?.image_signatures?.includes("serving_default"));
 
 /** The signatures to call with tensors {name: {inputs, outputs}}, the default first. */
-export function signaturesOf(name) {
-  const found = profile(name);
+export function signaturesOf(target) {
+  const found = profile(target);
   const all = Object.entries(found?.signatures ?? {}).filter(([key]) => key !== "describe" || !found.card);
   const plain = all.filter(([, { method }]) => !EXAMPLES.includes(method));
   const order = ([key]) => (key === "serving_default" ? 0 : 1);
@@ -109,4 +127,4 @@ const summaryOf = (name) => summaries.find((summary) => summary.name === name);
 
 const live = (summary) => (summary?.versions ?? []).filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
 
-const defaultOf = (summary) => summary.default_version ?? profile(summary.name)?.version ?? Math.max(...live(summary));
+const defaultOf = (summary) => summary.default_version ?? summary.default?.version ?? Math.max(...live(summary));

@@ -4,7 +4,7 @@ import { blackOnWhite } from "./drawing.js";
 import { Refusal, classify } from "./gateway.js";
 import { opened } from "./image_files.js";
 import { headline, read } from "./scores.js";
-import { cardOf } from "./served.js";
+import { cardOf, targetOf } from "./served.js";
 
 const MAX_FILES = 200;
 const GROUP = 16; // files in one request
@@ -116,7 +116,7 @@ export class Several {
       return;
     }
     item.answer = answer;
-    const reading = read(answer, cardOf(answer.model), answer.complete);
+    const reading = read(answer, cardOf(targetOf(answer)), answer.complete);
     const [best] = reading.labels;
     const score = reading.sure ? reading.text(best.score) : `${best.label}? ${reading.text(best.score)}`;
     said.replaceChildren(element("strong", "", headline(reading)), element("span", "number", score));
