@@ -31,8 +31,12 @@ elif words[0] == "run":  # in the container / has the volumes
     at = words.index("--entrypoint=") + 2
     script = words[-1].replace(" /", " " + str(folder) + "/")
     sys.exit(subprocess.run([*words[at:-1], script]).returncode)
+elif words == ["compose", "version"]:
+    print("Docker Compose version v2")
 elif words[:2] == ["container", "inspect"]:
-    print("[]")
+    print((folder / "containers").read_text())
+elif words[0] == "compose" and "down" in words:
+    (folder / "down").write_text(" ".join(words))
 elif words[0] == "compose" and "up" in words:
     sys.exit(1)
 (folder / "images").write_text(json.dumps(images))
@@ -60,6 +64,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "images").write_text("{}")
+    (folder / "containers").write_text("[]")
     text = STAND_IN.format(python=sys.executable, folder=str(folder), label=source.HASH)
     (folder / "docker").write_text(text)
     (folder / "docker").chmod(0o755)
@@ -82,6 +87,18 @@ BEFORE = Deployment("lab", ("a.yml",), "r:1", "g", "latest-before", "cpu")
 def fails_to_upgrade(found: settings.Settings, running: Deployment) -> None:
     with pytest.raises(EngineError, match=r"To return to the previous images: bin/compose\.sh up --tag latest-before"):
         DockerLab(found, running).upgrade()
+
+
+@pytest.mark.parametrize(("drain", "seconds"), [("", 10), ("0.5", 11), ("120", 130)])
+def test_down_lets_the_gateway_drain(docker: Docker, found: settings.Settings, drain: str, seconds: int) -> None:
+    variables = [f"TENSOR_REST_DRAIN_SECONDS={drain}", "PATH=/bin"]
+    running = {
+        "Config": {"Env": variables, "Labels": {"com.docker.compose.project": "lab"}},
+        "State": {"Status": "running"},
+    }
+    (docker.folder / "containers").write_text(json.dumps([running]))
+    DockerLab(found, LATEST).down(remove_volumes=False)
+    assert f" down --timeout {seconds} " in (docker.folder / "down").read_text()
 
 
 def test_second_upgrade_keeps_the_previous_images(docker: Docker, found: settings.Settings) -> None:

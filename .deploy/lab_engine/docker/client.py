@@ -1,6 +1,7 @@
 """The docker command, with a deadline: an engine that hangs counts as one that does not answer."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 from ..errors import EngineError
 
 _SECONDS = 15
+_STOP_SECONDS = 10  # until Docker kills a container that it stops: its default
+_DRAIN = "TENSOR_REST_DRAIN_SECONDS="
 _ABSENT = (
     "manifest unknown",
     "name unknown",
@@ -104,6 +107,16 @@ def inspect(containers: Sequence[str]) -> list[dict[str, Any]]:
     """What the engine knows of the containers; those that do not exist are left out."""
     found: list[dict[str, Any]] = json.loads(_output(["docker", "container", "inspect", *containers]) or "[]")
     return found
+
+
+def stop_seconds(containers: Sequence[dict[str, Any]]) -> int:
+    """How long containers may take to stop: as Docker's default, after the longest drain in their environment.
+
+    It is not in the compose file, as `stop_grace_period`, because Compose v1 writes 10.0, which Docker refuses.
+    """
+    variables = [variable for each in containers for variable in each["Config"]["Env"] or ()]
+    drains = [float(each.removeprefix(_DRAIN) or 0) for each in variables if each.startswith(_DRAIN)]
+    return math.ceil(_STOP_SECONDS + max(drains, default=0.0))
 
 
 def containers_of(project: str, service: str) -> list[str]:

@@ -24,6 +24,7 @@ DEADLINE = 180.0  # seconds
 TOO_MANY_RESTARTS = 3
 _CLEAR_LINE = "\033[2K"  # Compose 2.26 writes it before every line, even into a file
 USERS_GROUP = 100  # the group every container runs in
+_STOPPING = ("down", "restart", "up")  # Compose's commands that stop or replace containers
 
 
 class DockerLab:
@@ -197,12 +198,12 @@ class DockerLab:
                 reports = [_report(each, f"is not healthy after {DEADLINE:.0f} s") for each in ill]
                 raise EngineError(reports[0] if reports else "containers of the lab were removed while it started")
 
-    def _compose(self, *arguments: str, quiet: bool = False) -> None:
-        done = subprocess.run(
-            self._command(*arguments), env=self._environment(), capture_output=quiet, text=True, check=False
-        )
+    def _compose(self, command: str, *arguments: str, quiet: bool = False) -> None:
+        timeout = ["--timeout", str(client.stop_seconds(self._running()))] if command in _STOPPING else []
+        call = self._command(command, *timeout, *arguments)
+        done = subprocess.run(call, env=self._environment(), capture_output=quiet, text=True, check=False)
         if done.returncode:
-            raise EngineError(f"compose {arguments[0]} failed{': ' + done.stderr.strip() if quiet else ''}")
+            raise EngineError(f"compose {command} failed{': ' + done.stderr.strip() if quiet else ''}")
 
     def _command(self, *arguments: str) -> list[str]:
         compose = client.compose_command()
