@@ -207,4 +207,4 @@ def test_the_lesson_on_digits_runs_as_a_script(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "models" / "mnist-net" / "1" / "saved_model.pb").is_file()
     assert "mnist-net version 1 is published" in done.stdout
-    assert "version 1 says" in done.stdout
+    assert "version 1 answers" in done.stdout

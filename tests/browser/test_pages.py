@@ -100,7 +100,7 @@ def test_the_notebook_runs_in_jupyterlab_and_tensorboard_shows_it(lab: Lab, quie
     page.get_by_text("Run All Cells", exact=True).click()
     (new,) = wait_until(lambda: served_versions(lab) - before, TRAINING_SECONDS, "the new version to be served")
     assert lab.post_image(f"/tf/models/mnist-net/versions/{new}/classify", SAMPLES[0]).status == 200
-    expect(page.locator(".jp-OutputArea-output").last).to_contain_text(f"version {new} says", timeout=60_000)
+    expect(page.locator(".jp-OutputArea-output").last).to_contain_text(f"version {new} answers", timeout=60_000)
     take_screenshot(page, "notebook.png", tmp_path)
 
     page.goto(lab.url("BOARD", "/#timeseries"))

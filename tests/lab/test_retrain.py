@@ -43,7 +43,7 @@ def test_the_notebook_runs_and_its_last_cells_see_the_model_served(retrained: Pa
     assert all(cell["execution_count"] for cell in cells)
     outputs = json.dumps([cell["outputs"] for cell in cells[-2:]])
     assert MODEL in outputs
-    assert "version 1 says" in outputs
+    assert "version 1 answers" in outputs
     assert "it is the default" in outputs
 
 
