@@ -20,6 +20,7 @@ STAND_IN = """#!/bin/sh
 case "$*" in
     exec*) echo "staged in Docker" >&2; exit 1 ;;
     version*) echo 28.0 ;;
+    "compose version") echo v2 ;;
 esac
 """
 ON_EXT4 = """
