@@ -114,7 +114,7 @@ def stop_seconds(containers: Sequence[dict[str, Any]]) -> int:
 
     It is not in the compose file, as `stop_grace_period`, because Compose v1 writes 10.0, which Docker refuses.
     """
-    variables = [variable for each in containers for variable in each["Config"]["Env"] or ()]
+    variables = [variable for each in containers for variable in each["Config"].get("Env") or ()]
     drains = [float(each.removeprefix(_DRAIN) or 0) for each in variables if each.startswith(_DRAIN)]
     return math.ceil(_STOP_SECONDS + max(drains, default=0.0))
 
