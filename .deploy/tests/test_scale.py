@@ -63,25 +63,28 @@ def test_compose_is_called_with_the_number_and_remembers_it(docker: Path, tmp_pa
     found = settings.load({"LAB_HOME": str(tmp_path / "home")})
     lab = DockerLab(found, Deployment("lab", ("a.yml",), "r:1", "g", "t", "cpu"))
     lab.scale(3)
-    up = "up -d --no-recreate --no-deps --scale tensor-serving-more=2 tensor-serving-more"
+    up = "up --timeout 10 -d --no-recreate --no-deps --scale tensor-serving-more=2 tensor-serving-more"
     assert calls(docker, "up") == [("scale", up)]
     remembered = deployment.load(found)
     assert remembered is not None
     assert remembered.replicas == 3
     lab = DockerLab(found, remembered)
     lab.restart(["tensor-serving"])
-    assert calls(docker, "restart") == [("scale", "restart tensor-serving"), ("scale", "restart tensor-serving-more")]
+    assert calls(docker, "restart") == [
+        ("scale", "restart --timeout 10 tensor-serving"),
+        ("scale", "restart --timeout 10 tensor-serving-more"),
+    ]
     lab.scale(1)  # the profile is active still, or Compose would not know the service
     assert calls(docker, "up") == [("scale", up.replace("=2", "=0"))]
     lab.restart(["tensor-serving"])
-    assert calls(docker, "restart") == [("", "restart tensor-serving")]
+    assert calls(docker, "restart") == [("", "restart --timeout 10 tensor-serving")]
 
 
 def test_down_removes_all_of_them_and_forgets_the_number(docker: Path, tmp_path: Path) -> None:
     found = settings.load({"LAB_HOME": str(tmp_path / "home")})
     lab = DockerLab(found, Deployment("lab", ("a.yml",), "r:1", "g", "t", "cpu", replicas=3))
     lab.down(remove_volumes=False)
-    assert calls(docker, "down") == [("scale", "down --remove-orphans")]
+    assert calls(docker, "down") == [("scale", "down --timeout 10 --remove-orphans")]
     remembered = deployment.load(found)
     assert remembered is not None
     assert remembered.replicas == 1
