@@ -89,7 +89,9 @@ def fails_to_upgrade(found: settings.Settings, running: Deployment) -> None:
         DockerLab(found, running).upgrade()
 
 
-@pytest.mark.parametrize(("drain", "seconds"), [("", 10), ("0.5", 11), ("120", 130)])
+@pytest.mark.parametrize(
+    ("drain", "seconds"), [("", 10), ("0.5", 11), ("120", 130), ("soon", 10), ("inf", 10), ("-5", 10)]
+)
 def test_down_lets_the_gateway_drain(docker: Docker, found: settings.Settings, drain: str, seconds: int) -> None:
     variables = [f"TENSOR_REST_DRAIN_SECONDS={drain}", "PATH=/bin"]
     running = {

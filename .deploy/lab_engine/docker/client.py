@@ -1,5 +1,6 @@
 """The docker command, with a deadline: an engine that hangs counts as one that does not answer."""
 
+import contextlib
 import json
 import math
 import re
@@ -114,9 +115,13 @@ def stop_seconds(containers: Sequence[dict[str, Any]]) -> int:
 
     It is not in the compose file, as `stop_grace_period`, because Compose v1 writes 10.0, which Docker refuses.
     """
-    variables = [variable for each in containers for variable in each["Config"].get("Env") or ()]
-    drains = [float(each.removeprefix(_DRAIN) or 0) for each in variables if each.startswith(_DRAIN)]
-    return math.ceil(_STOP_SECONDS + max(drains, default=0.0))
+    longest = 0.0
+    for each in (variable for found in containers for variable in found["Config"].get("Env") or ()):
+        if each.startswith(_DRAIN):
+            with contextlib.suppress(ValueError):  # the gateway does not start with it, and can be stopped all the same
+                drain = float(each.removeprefix(_DRAIN))
+                longest = max(longest, drain) if math.isfinite(drain) else longest
+    return math.ceil(_STOP_SECONDS + longest)
 
 
 def containers_of(project: str, service: str) -> list[str]:

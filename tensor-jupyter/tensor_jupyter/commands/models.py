@@ -216,7 +216,7 @@ def retry(model: Model, version: Number, wait: Wait = 30.0) -> None:
 
 
 def _lines(found: "Overview") -> list[str]:
-    """Return the lines of a table of versions, its heading first; none if there are no models."""
+    """Return the lines of a table of versions, starting with the heading; no lines if there are no models."""
     rows = [("MODEL", "VERSION", "STATE", "LABELS", "ACCURACY", "DATE", "DATA SET", "")]
     for name, versions in found.models.items():
         for one in versions:

@@ -25,7 +25,7 @@ def trained_last(settings: Settings) -> tuple[str, int]:
         for name in names:
             try:
                 version, card = default_version(gateway, name)
-            except LabError:  # its card is broken, or it is no longer served: the others count
+            except LabError:  # skip a model whose card is invalid or that is no longer served
                 continue
             # With a single score there is no choice between labels, whatever the card contains.
             if len(card.get("labels") or ()) > 1 and card.get("input") and card.get("created"):

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tensor_jupyter.inference.evaluation import OTHER, Evaluation
 
-_MAX_LABELS = 15  # for a table, and for counts in a plot; with more there is no space
+_MAX_LABELS = 15  # for a table, and for counts in a plot; more do not fit
 
 
 def document(found: Evaluation) -> dict[str, Any]:
