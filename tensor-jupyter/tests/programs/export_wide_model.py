@@ -1,4 +1,4 @@
-"""`FOLDER [BYTES]`: exports a model of several MB below it, and prints where to, or `error:` and what the export reports.
+"""`FOLDER [BYTES]`: exports a model of several MB below it; prints where to, or `error:` and what the export reports.
 
 BYTES: the largest size of a file. Set here, since gRPC's fork handlers may abort a child made with `preexec_fn`.
 """
